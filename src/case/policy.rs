@@ -1,0 +1,40 @@
+//! Every threshold of the judgement, once. Overridable in the case file, printed in every report.
+
+use serde::{Deserialize, Serialize};
+
+/// The thresholds of METHODS 7. A change of a default is a new `version`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Policy {
+    /// Version of the defaults.
+    pub version: u32,
+    /// A conclusive finding has at most this log10 p after multiplicity ...
+    pub conclusive_log10_p: f64,
+    /// ... and at least this effect (correlation centred over the residual axis).
+    pub conclusive_effect: f64,
+    /// A strong finding has at most this log10 p ...
+    pub strong_log10_p: f64,
+    /// ... and at least this effect.
+    pub strong_effect: f64,
+    /// A moderate finding has at most this log10 p.
+    pub moderate_log10_p: f64,
+    /// A first loss below this share of ln(vocabulary) raises a question.
+    pub first_loss_low: f64,
+    /// A first loss above this share of ln(vocabulary) raises a question.
+    pub first_loss_high: f64,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            version: 1,
+            conclusive_log10_p: -30.0,
+            conclusive_effect: 0.1,
+            strong_log10_p: -10.0,
+            strong_effect: 0.03,
+            moderate_log10_p: -4.0,
+            first_loss_low: 0.9,
+            first_loss_high: 1.3,
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The closed set of finding codes. Scripts match their names, so a name never changes.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+macro_rules! codes {
+    ($($variant:ident $name:literal $title:literal,)*) => {
+        /// What kind of finding; the condition it belongs to is the part before the slash.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Code {
+            $(#[doc = $title] $variant,)*
+        }
+
+        impl Code {
+            /// All of them, in the order of the report.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// The name that scripts match, `condition/what`.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// One line that says what was looked at.
+            #[must_use]
+            pub fn title(self) -> &'static str {
+                match self { $(Self::$variant => $title,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    StartNotFirst "start/not-at-zero" "The earliest checkpoint is not step 0",
+    StartConstants "start/constants" "Norm weights are one and biases zero at the start",
+    StartScheme "start/scheme" "The start follows a known initialisation scheme",
+    StartSpectrum "start/spectrum" "The singular values of the start lie inside the random-matrix edge",
+    StartIndependence "start/independence" "Rows and columns of the start have the norms of independent draws",
+    StartParent "start/parent-present" "The parent's weights are present in the start",
+    ChainMemory "chain/memory" "Every checkpoint remembers the start and the one before",
+    ChainBudget "chain/budget" "The distance between checkpoints is within what the learning rates allow",
+    ChainOffChord "chain/off-chord" "Checkpoints lie off the straight line between their neighbours",
+    ChainDuplicate "chain/duplicate-step" "Two steps hold the same weights",
+    ChainArchitecture "chain/architecture-change" "A checkpoint of another architecture is in the series",
+    ParentSimilarity "parent/aligned-similarity" "Weights are aligned with the parent's beyond the exact null",
+    ParentLayerMap "parent/layer-map" "Layers of the subject answer to layers of the parent",
+    ParentBitEqual "parent/bit-equal" "Tensors are equal to the parent's bit for bit",
+    ParentSharedSeed "parent/shared-seed" "Subject and parent were drawn from one random seed",
+    ParentSilent "parent/no-similarity" "No component is nearer to the parent than independent models are",
+    ParentUncalibrated "parent/uncalibrated" "A control fires, so the test does not count on this case",
+    ParentNotComparable "parent/not-comparable" "The parent has no tensor that can be compared",
+    ParentNormCosine "parent/norm-cosine" "Raw cosine of norm weights, beside the centred figure",
+    TimeFirstLoss "time/first-loss" "The first logged loss against ln(vocabulary)",
+    TimeRunStart "time/run-start" "The start of the run against the release of the parent",
+    TimeSteps "time/steps" "The steps of the checkpoints against the steps of the log",
+    TimeSizes "time/sizes" "The sizes in the run configuration against the tensors",
+    TimeCommit "time/logged-commit" "The commit named by the run log, in the repository",
+    TimeFreeze "time/freeze" "Since when the repository has the architecture of the final checkpoint",
+    TimeLogDamage "time/log-damage" "A part of a run log could not be read",
+    TimeRepository "time/repository" "The repository could not be read",
+    InputNonFinite "input/non-finite" "Weights that are not finite numbers",
+    InputZeroTensor "input/zero-tensor" "A weight matrix that is all zero",
+    InputUnknownNames "input/unknown-names" "Tensors whose names no architecture template knows",
+    InputSkipped "input/skipped" "A file that could not be used",
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::Code;
+
+    #[test]
+    fn names_are_unique_and_name_their_condition() {
+        let names: BTreeSet<_> = Code::ALL.iter().map(|code| code.name()).collect();
+        assert_eq!(names.len(), Code::ALL.len());
+        for name in names {
+            let (condition, what) = name.split_once('/').expect("a slash");
+            assert!(["start", "chain", "parent", "time", "input"].contains(&condition), "{name}");
+            assert!(what.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{name}");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The report value. Terminal, JSON, Markdown and HTML each only render it; nothing is computed here.
+
+use serde::Serialize;
+
+use crate::finding::Finding;
+
+/// Schema of `report.json`.
+pub const SCHEMA: &str = "scratchproof.report/1";
+
+/// The whole result of an audit, in the order of `report.json`.
+#[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs)]
+pub struct Report {
+    pub schema: &'static str,
+    pub tool: Tool,
+    pub case: CaseSummary,
+    pub verdict: Verdict,
+    pub components: Vec<ComponentResult>,
+    pub findings: Vec<Finding>,
+    pub coverage: Coverage,
+    pub inputs: Vec<Input>,
+    pub policy: serde_json::Value,
+}
+
+/// Which tool wrote the report.
+#[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs)]
+pub struct Tool {
+    pub name: &'static str,
+    pub version: &'static str,
+}
+
+/// Which case it is about.
+#[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs)]
+pub struct CaseSummary {
+    pub name: String,
+    pub claim: String,
+    /// `sha256:` of the case file's bytes.
+    pub digest: String,
+}
+
+/// What the evidence says of the claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum Outcome {
+    Confirmed,
+    Refuted,
+    Inconclusive,
+}
+
+/// What the evidence says of one of the four conditions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum Condition {
+    Holds,
+    Fails,
+    Untested,
+}
+
+/// The four conditions of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[allow(missing_docs)]
+pub struct Conditions {
+    pub start: Condition,
+    pub chain: Condition,
+    pub parent: Condition,
+    pub time: Condition,
+}
+
+/// The verdict, with what decided it and what is missing for more.
+#[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs)]
+pub struct Verdict {
+    pub outcome: Outcome,
+    /// The parents it was tested against: nobody is cleared of a parent that was not proposed.
+    pub against: Vec<String>,
+    pub conditions: Conditions,
+    /// Ids of the findings that decided.
+    pub reasons: Vec<String>,
+    pub missing: Vec<String>,
+}
+
+/// What the evidence says of one component.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum ComponentOutcome {
+    Independent,
+    Derived,
+    Undetermined,
+}
+
+/// One component against the parent it is nearest to.
+#[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs)]
+pub struct ComponentResult {
+    pub name: String,
+    pub outcome: ComponentOutcome,
+    pub parent: Option<String>,
+    pub z: Option<f64>,
+    pub log10_p: Option<f64>,
+    pub effect: Option<f64>,
+    /// Layers of the subject that are derived.
+    pub layers: Vec<u32>,
+}
+
+/// How much of the material was looked at.
+#[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs)]
+pub struct Coverage {
+    pub tensors: u64,
+    pub compared: u64,
+    pub skipped: Vec<Skipped>,
+    pub bytes_read: u64,
+}
+
+/// Something that was not compared, and why.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[allow(missing_docs)]
+pub struct Skipped {
+    pub tensor: String,
+    pub why: String,
+}
+
+/// One thing the audit read.
+#[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs)]
+pub struct Input {
+    pub role: InputRole,
+    pub name: String,
+    pub uri: String,
+    pub sha256: String,
+    pub bytes: u64,
+}
+
+/// What an input was given as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum InputRole {
+    Checkpoint,
+    Parent,
+    Control,
+    Run,
+    Repository,
+}
