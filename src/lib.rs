@@ -5,4 +5,5 @@ pub mod case;
 pub mod error;
 pub mod evidence;
 pub mod finding;
+pub mod kernel;
 pub mod report;

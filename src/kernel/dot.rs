@@ -1,0 +1,185 @@
+//! Products of row samples: the small matrix products behind every column test.
+
+use super::simd::simd;
+use super::{Level, level};
+
+/// f32 lanes of one partial product; two AVX2 registers or one AVX-512 register.
+const LANES: usize = 16;
+
+/// Elements after which f32 partial sums are folded into f64: relative error about 1e-7 of the product of norms.
+const FOLD: usize = 2048;
+
+type Lane = [f32; LANES];
+
+/// A B^T for row-major `a` (n x k) and `b` (m x k): the n x m inner products of their rows.
+///
+/// # Panics
+/// If a length is not a multiple of `k`.
+#[must_use]
+pub fn cross(a: &[f32], b: &[f32], k: usize) -> Vec<f64> {
+    cross_at(level(), a, b, k)
+}
+
+fn cross_at(level: Level, a: &[f32], b: &[f32], k: usize) -> Vec<f64> {
+    assert!(k > 0 && a.len() % k == 0 && b.len() % k == 0, "rows of length {k}");
+    let mut out = vec![0.0; (a.len() / k) * (b.len() / k)];
+    cross_into(level, a, b, k, &mut out);
+    out
+}
+
+simd! { fn cross_into(a: &[f32], b: &[f32], k: usize, out: &mut [f64]) = cross_body }
+
+#[inline(always)]
+#[allow(clippy::inline_always)]
+fn cross_body(a: &[f32], b: &[f32], k: usize, out: &mut [f64]) {
+    let (n, m) = (a.len() / k, b.len() / k);
+    let mut start = 0;
+    while start < k {
+        let end = (start + FOLD).min(k);
+        let mut i = 0;
+        while i < n {
+            let mut j = 0;
+            if i + 2 <= n {
+                while j + 3 <= m {
+                    tile::<2, 3>(a, b, k, start..end, i, j, m, out);
+                    j += 3;
+                }
+                while j < m {
+                    tile::<2, 1>(a, b, k, start..end, i, j, m, out);
+                    j += 1;
+                }
+                i += 2;
+            } else {
+                while j < m {
+                    tile::<1, 1>(a, b, k, start..end, i, j, m, out);
+                    j += 1;
+                }
+                i += 1;
+            }
+        }
+        start = end;
+    }
+}
+
+#[inline(always)]
+#[allow(clippy::inline_always, clippy::too_many_arguments, clippy::needless_range_loop)]
+fn tile<const I: usize, const J: usize>(
+    a: &[f32],
+    b: &[f32],
+    k: usize,
+    span: std::ops::Range<usize>,
+    i0: usize,
+    j0: usize,
+    m: usize,
+    out: &mut [f64],
+) {
+    let x: [(&[Lane], &[f32]); I] =
+        std::array::from_fn(|i| a[(i0 + i) * k + span.start..(i0 + i) * k + span.end].as_chunks::<LANES>());
+    let y: [(&[Lane], &[f32]); J] =
+        std::array::from_fn(|j| b[(j0 + j) * k + span.start..(j0 + j) * k + span.end].as_chunks::<LANES>());
+    let mut sums = [[[0.0_f32; LANES]; J]; I];
+    for c in 0..span.len() / LANES {
+        for i in 0..I {
+            for j in 0..J {
+                for lane in 0..LANES {
+                    sums[i][j][lane] = x[i].0[c][lane].mul_add(y[j].0[c][lane], sums[i][j][lane]);
+                }
+            }
+        }
+    }
+    for i in 0..I {
+        for j in 0..J {
+            let mut sum: f64 = sums[i][j].iter().map(|&s| f64::from(s)).sum();
+            for (p, q) in x[i].1.iter().zip(y[j].1) {
+                sum = f64::from(*p).mul_add(f64::from(*q), sum);
+            }
+            out[(i0 + i) * m + j0 + j] += sum;
+        }
+    }
+}
+
+/// tr(A^T B): the sum of products of equal elements, in f64.
+#[must_use]
+pub fn trace(a: &[f32], b: &[f32]) -> f64 {
+    let mut total = 0.0;
+    trace_into(level(), a, b, &mut total);
+    total
+}
+
+simd! { fn trace_into(a: &[f32], b: &[f32], total: &mut f64) = trace_body }
+
+#[inline(always)]
+#[allow(clippy::inline_always)]
+fn trace_body(a: &[f32], b: &[f32], total: &mut f64) {
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    let mut sums = [0.0_f64; 8];
+    for (x, y) in a.iter().zip(b) {
+        for lane in 0..8 {
+            sums[lane] = f64::from(x[lane]).mul_add(f64::from(y[lane]), sums[lane]);
+        }
+    }
+    *total = sums.iter().sum();
+    for (x, y) in a_rest.iter().zip(b_rest) {
+        *total = f64::from(*x).mul_add(f64::from(*y), *total);
+    }
+}
+
+/// The sum of products of equal elements of two f64 matrices.
+#[must_use]
+pub fn inner(a: &[f64], b: &[f64]) -> f64 {
+    let mut total = 0.0;
+    inner_into(level(), a, b, &mut total);
+    total
+}
+
+simd! { fn inner_into(a: &[f64], b: &[f64], total: &mut f64) = inner_body }
+
+#[inline(always)]
+#[allow(clippy::inline_always)]
+fn inner_body(a: &[f64], b: &[f64], total: &mut f64) {
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    let mut sums = [0.0_f64; 8];
+    for (x, y) in a.iter().zip(b) {
+        for lane in 0..8 {
+            sums[lane] = x[lane].mul_add(y[lane], sums[lane]);
+        }
+    }
+    *total = sums.iter().sum();
+    for (x, y) in a_rest.iter().zip(b_rest) {
+        *total = x.mul_add(*y, *total);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(n: usize, seed: u32) -> Vec<f32> {
+        (0..n as u32).map(|i| ((i * 2_654_435_761_u32.wrapping_mul(seed)) >> 8) as f32 / 2f32.powi(24) - 0.5).collect()
+    }
+
+    #[test]
+    fn products_agree_with_plain_sums_and_between_instruction_sets() {
+        for (n, m, k) in [(1, 1, 1), (3, 5, 17), (7, 4, 64), (2, 3, 5000)] {
+            let (a, b) = (values(n * k, 3), values(m * k, 5));
+            let portable = cross_at(Level::Portable, &a, &b, k);
+            assert_eq!(portable, cross_at(Level::Avx2, &a, &b, k));
+            assert_eq!(portable, cross_at(Level::Avx512, &a, &b, k));
+            for i in 0..n {
+                for j in 0..m {
+                    let naive: f64 = (0..k).map(|c| f64::from(a[i * k + c]) * f64::from(b[j * k + c])).sum();
+                    assert!((portable[i * m + j] - naive).abs() < 1e-5 * (k as f64).sqrt(), "{n} {m} {k}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn trace_and_inner_are_exact_sums() {
+        let (a, b) = (values(1003, 3), values(1003, 5));
+        let naive: f64 = a.iter().zip(&b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum();
+        assert!((trace(&a, &b) - naive).abs() < 1e-12);
+        let widen = |v: &[f32]| v.iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
+        assert!((inner(&widen(&a), &widen(&b)) - naive).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,430 @@
+//! The one-pass Gram matrix of one tensor over all models of a case (METHODS 1).
+//!
+//! The rows of X are `W_0, W_1 - W_0, ..., W_T - W_(T-1)` for the series and the plain weights for the references. A
+//! difference of two neighbours is exact in f64 for every format up to f32 unless their exponents are 29 apart, so no
+//! distance along the path is ever the small difference of two large numbers; distances between checkpoints and
+//! references, which no increment carries, are summed directly.
+
+use super::simd::simd;
+use super::{Level, level};
+
+/// Elements of one tensor that are held as f64 for all models at a time: a few hundred KiB stay in the second cache.
+pub const BLOCK: usize = 512;
+
+/// Independent partial sums, added in a fixed order at the end of a tile.
+const LANES: usize = 8;
+
+type Lane = [f64; LANES];
+
+/// How many models there are of each kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GramShape {
+    /// Checkpoints of the series, in the order of their steps.
+    pub series: usize,
+    /// Parents and controls.
+    pub references: usize,
+}
+
+impl GramShape {
+    /// Rows of X.
+    #[must_use]
+    pub fn rows(self) -> usize {
+        self.series + self.references
+    }
+}
+
+/// Sums over the elements of one tensor, or of a part of it; parts are merged in order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gram {
+    shape: GramShape,
+    elements: u64,
+    /// X X^T, rows x rows, upper triangle valid.
+    products: Vec<f64>,
+    /// X 1.
+    sums: Vec<f64>,
+    /// |W_t - R|^2, series x references.
+    distances: Vec<f64>,
+    /// Elements that are NaN or infinite, by model.
+    nonfinite: Vec<u64>,
+}
+
+/// Accumulates blocks of one tile.
+pub struct GramTile {
+    shape: GramShape,
+    elements: u64,
+    increments: Vec<f64>,
+    products: Vec<Lane>,
+    sums: Vec<Lane>,
+    distances: Vec<Lane>,
+    nonfinite: Vec<u64>,
+    level: Level,
+}
+
+impl GramTile {
+    /// An empty tile, computed at the best instruction set of this processor.
+    #[must_use]
+    pub fn new(shape: GramShape) -> Self {
+        Self::with_level(shape, level())
+    }
+
+    fn with_level(shape: GramShape, level: Level) -> Self {
+        let rows = shape.rows();
+        Self {
+            shape,
+            elements: 0,
+            increments: vec![0.0; rows * BLOCK],
+            products: vec![[0.0; LANES]; rows * rows],
+            sums: vec![[0.0; LANES]; rows],
+            distances: vec![[0.0; LANES]; shape.series * shape.references],
+            nonfinite: vec![0; rows],
+            level,
+        }
+    }
+
+    /// Adds one block: `values` holds rows x [`BLOCK`] decoded weights, model by model, of which the first `length` of
+    /// every row count. The rest of each row is overwritten with zeros.
+    ///
+    /// # Panics
+    /// If `values` is not rows x [`BLOCK`] long or `length` is more than [`BLOCK`].
+    pub fn add(&mut self, values: &mut [f64], length: usize) {
+        assert!(values.len() == self.shape.rows() * BLOCK && length <= BLOCK);
+        for row in values.chunks_exact_mut(BLOCK) {
+            row[length..].fill(0.0);
+        }
+        self.elements += length as u64;
+        add_block(self.level, values, self);
+    }
+
+    /// The tile's sums.
+    #[must_use]
+    pub fn finish(self) -> Gram {
+        let fold = |lanes: &Vec<Lane>| lanes.iter().map(fold_lane).collect();
+        Gram {
+            shape: self.shape,
+            elements: self.elements,
+            products: fold(&self.products),
+            sums: fold(&self.sums),
+            distances: fold(&self.distances),
+            nonfinite: self.nonfinite,
+        }
+    }
+}
+
+fn fold_lane(lane: &Lane) -> f64 {
+    let [a, b, c, d, e, f, g, h] = *lane;
+    ((a + e) + (c + g)) + ((b + f) + (d + h))
+}
+
+simd! { fn add_block(values: &[f64], tile: &mut GramTile) = add_block_body }
+
+#[inline(always)]
+#[allow(clippy::inline_always)]
+fn add_block_body(values: &[f64], tile: &mut GramTile) {
+    let GramShape { series, references } = tile.shape;
+    let rows = series + references;
+    for (row, chunk) in values.chunks_exact(BLOCK).enumerate() {
+        let target = &mut tile.increments[row * BLOCK..(row + 1) * BLOCK];
+        if row == 0 || row >= series {
+            target.copy_from_slice(chunk);
+        } else {
+            let before = &values[(row - 1) * BLOCK..row * BLOCK];
+            for ((out, new), old) in target.iter_mut().zip(chunk).zip(before) {
+                *out = new - old;
+            }
+        }
+        tile.nonfinite[row] += chunk.iter().map(|x| u64::from(!x.is_finite())).sum::<u64>();
+        let mut sum = tile.sums[row];
+        for eight in target.as_chunks::<LANES>().0 {
+            for lane in 0..LANES {
+                sum[lane] += eight[lane];
+            }
+        }
+        tile.sums[row] = sum;
+    }
+    for t in 0..series {
+        let a = values[t * BLOCK..(t + 1) * BLOCK].as_chunks::<LANES>().0;
+        for r in 0..references {
+            let b = values[(series + r) * BLOCK..(series + r + 1) * BLOCK].as_chunks::<LANES>().0;
+            let mut sum = tile.distances[t * references + r];
+            for (x, y) in a.iter().zip(b) {
+                for lane in 0..LANES {
+                    let difference = x[lane] - y[lane];
+                    sum[lane] = difference.mul_add(difference, sum[lane]);
+                }
+            }
+            tile.distances[t * references + r] = sum;
+        }
+    }
+    // Two rows against three keep twelve AVX2 accumulators in registers, two loads for every multiply-add pair.
+    let x = &tile.increments;
+    let mut i = 0;
+    while i < rows {
+        let mut j = i;
+        if i + 1 < rows {
+            while j + 3 <= rows {
+                pairs::<2, 3>(x, i, j, rows, &mut tile.products);
+                j += 3;
+            }
+            while j < rows {
+                pairs::<2, 1>(x, i, j, rows, &mut tile.products);
+                j += 1;
+            }
+            i += 2;
+        } else {
+            pairs::<1, 1>(x, i, j, rows, &mut tile.products);
+            i += 1;
+        }
+    }
+}
+
+#[inline(always)]
+#[allow(clippy::inline_always, clippy::needless_range_loop)]
+fn pairs<const I: usize, const J: usize>(x: &[f64], i0: usize, j0: usize, rows: usize, products: &mut [Lane]) {
+    let row = |r: usize| x[r * BLOCK..(r + 1) * BLOCK].as_chunks::<LANES>().0;
+    let a: [&[Lane]; I] = std::array::from_fn(|i| row(i0 + i));
+    let b: [&[Lane]; J] = std::array::from_fn(|j| row(j0 + j));
+    let mut sums: [[Lane; J]; I] = std::array::from_fn(|i| std::array::from_fn(|j| products[(i0 + i) * rows + j0 + j]));
+    for c in 0..BLOCK / LANES {
+        for i in 0..I {
+            for j in 0..J {
+                for lane in 0..LANES {
+                    sums[i][j][lane] = a[i][c][lane].mul_add(b[j][c][lane], sums[i][j][lane]);
+                }
+            }
+        }
+    }
+    for i in 0..I {
+        for j in 0..J {
+            products[(i0 + i) * rows + j0 + j] = sums[i][j];
+        }
+    }
+}
+
+/// The figures of two models over one tensor.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pair {
+    /// Elements.
+    pub elements: u64,
+    /// <a, b>.
+    pub product: f64,
+    /// |a|^2, |b|^2.
+    pub squares: [f64; 2],
+    /// Sums of a and of b.
+    pub sums: [f64; 2],
+    /// |a - b|^2.
+    pub distance2: f64,
+}
+
+impl Gram {
+    /// No elements yet.
+    #[must_use]
+    pub fn empty(shape: GramShape) -> Self {
+        GramTile::new(shape).finish()
+    }
+
+    /// Adds the sums of the next part. The order of parts is the caller's and decides the last bits.
+    pub fn merge(&mut self, next: &Self) {
+        debug_assert_eq!(self.shape, next.shape);
+        self.elements += next.elements;
+        let add = |into: &mut [f64], from: &[f64]| into.iter_mut().zip(from).for_each(|(a, b)| *a += b);
+        add(&mut self.products, &next.products);
+        add(&mut self.sums, &next.sums);
+        add(&mut self.distances, &next.distances);
+        self.nonfinite.iter_mut().zip(&next.nonfinite).for_each(|(a, b)| *a += b);
+    }
+
+    /// How many models.
+    #[must_use]
+    pub fn shape(&self) -> GramShape {
+        self.shape
+    }
+
+    /// Elements of the tensor.
+    #[must_use]
+    pub fn elements(&self) -> u64 {
+        self.elements
+    }
+
+    /// Elements that are NaN or infinite in one model.
+    #[must_use]
+    pub fn nonfinite(&self, model: usize) -> u64 {
+        self.nonfinite[model]
+    }
+
+    fn entry(&self, i: usize, j: usize) -> f64 {
+        self.products[i.min(j) * self.shape.rows() + i.max(j)]
+    }
+
+    /// The rows of X whose sum is the weights of `model`.
+    fn terms(&self, model: usize) -> std::ops::Range<usize> {
+        if model < self.shape.series { 0..model + 1 } else { model..model + 1 }
+    }
+
+    /// <a, b> over the elements.
+    #[must_use]
+    pub fn product(&self, a: usize, b: usize) -> f64 {
+        self.terms(a).map(|i| self.terms(b).map(|j| self.entry(i, j)).sum::<f64>()).sum()
+    }
+
+    /// Sum of the elements of one model.
+    #[must_use]
+    pub fn sum(&self, model: usize) -> f64 {
+        self.terms(model).map(|i| self.sums[i]).sum()
+    }
+
+    /// <W_b - W_a, W_d - W_c> for checkpoints a <= b and c <= d of the series.
+    #[must_use]
+    pub fn displacement_product(&self, (a, b): (usize, usize), (c, d): (usize, usize)) -> f64 {
+        (a + 1..=b).map(|i| (c + 1..=d).map(|j| self.entry(i, j)).sum::<f64>()).sum()
+    }
+
+    /// |a - b|^2: from increments within the series, summed directly between a checkpoint and a reference, and by
+    /// expansion between two references.
+    #[must_use]
+    pub fn distance2(&self, a: usize, b: usize) -> f64 {
+        let (a, b) = (a.min(b), a.max(b));
+        let GramShape { series, references } = self.shape;
+        if b < series {
+            self.displacement_product((a, b), (a, b)).max(0.0)
+        } else if a < series {
+            self.distances[a * references + b - series]
+        } else {
+            (self.entry(a, a) + self.entry(b, b) - 2.0 * self.entry(a, b)).max(0.0)
+        }
+    }
+
+    /// Everything of two models.
+    #[must_use]
+    pub fn pair(&self, a: usize, b: usize) -> Pair {
+        Pair {
+            elements: self.elements,
+            product: self.product(a, b),
+            squares: [self.product(a, a), self.product(b, b)],
+            sums: [self.sum(a), self.sum(b)],
+            distance2: self.distance2(a, b),
+        }
+    }
+}
+
+impl Pair {
+    /// Cosine; `None` if a norm is zero or anything is not finite.
+    #[must_use]
+    pub fn cosine(&self) -> Option<f64> {
+        ratio(self.product, self.squares)
+    }
+
+    /// Pearson correlation, the centred cosine; `None` where a model is constant up to rounding.
+    #[must_use]
+    pub fn pearson(&self) -> Option<f64> {
+        let n = self.elements as f64;
+        let variances: [f64; 2] = std::array::from_fn(|k| {
+            let variance = self.squares[k] - self.sums[k] * self.sums[k] / n;
+            // What a sum of n rounded terms leaves of a constant is not a variance.
+            if variance <= self.squares[k] * 1e-13 { 0.0 } else { variance }
+        });
+        ratio(self.product - self.sums[0] * self.sums[1] / n, variances)
+    }
+
+    /// |a - b|.
+    #[must_use]
+    pub fn l2(&self) -> Option<f64> {
+        finite(self.distance2.sqrt())
+    }
+
+    /// |a - b| / |b|.
+    #[must_use]
+    pub fn relative_l2(&self) -> Option<f64> {
+        finite((self.distance2 / self.squares[1]).sqrt())
+    }
+
+    /// Root mean square of a - b.
+    #[must_use]
+    pub fn rms(&self) -> Option<f64> {
+        finite((self.distance2 / self.elements as f64).sqrt())
+    }
+}
+
+fn finite(value: f64) -> Option<f64> {
+    value.is_finite().then_some(value)
+}
+
+fn ratio(product: f64, squares: [f64; 2]) -> Option<f64> {
+    if squares[0] > 0.0 && squares[1] > 0.0 {
+        finite(product / (squares[0].sqrt() * squares[1].sqrt())).map(|r| r.clamp(-1.0, 1.0))
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn models(rows: usize, length: usize) -> Vec<f64> {
+        let mut state = 7_u64;
+        let mut values = vec![0.0; rows * BLOCK];
+        for row in values.chunks_exact_mut(BLOCK) {
+            for value in &mut row[..length] {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                *value = f64::from((state >> 40) as u32 as f32) / f64::from(1 << 24) - 0.5;
+            }
+        }
+        values
+    }
+
+    #[test]
+    fn all_instruction_sets_give_the_same_bits_and_the_naive_sums() {
+        let shape = GramShape { series: 4, references: 3 };
+        let length = 437;
+        let mut grams = Vec::new();
+        for level in [Level::Portable, Level::Avx2, Level::Avx512] {
+            let mut tile = GramTile::with_level(shape, level);
+            tile.add(&mut models(7, length), length);
+            grams.push(tile.finish());
+        }
+        assert_eq!(grams[0], grams[1]);
+        assert_eq!(grams[0], grams[2]);
+        let values = models(7, length);
+        let row = |m: usize| &values[m * BLOCK..m * BLOCK + length];
+        for a in 0..7 {
+            for b in 0..7 {
+                let naive: f64 = row(a).iter().zip(row(b)).map(|(x, y)| x * y).sum();
+                let distance: f64 = row(a).iter().zip(row(b)).map(|(x, y)| (x - y) * (x - y)).sum();
+                assert!((grams[0].product(a, b) - naive).abs() < 1e-12, "{a} {b}");
+                assert!((grams[0].distance2(a, b) - distance).abs() < 1e-11, "{a} {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_distance_of_one_part_in_a_billion_keeps_its_digits() {
+        let shape = GramShape { series: 2, references: 0 };
+        let mut values = models(2, BLOCK);
+        let (first, second) = values.split_at_mut(BLOCK);
+        second.copy_from_slice(first);
+        second[100] += 1e-9;
+        let exact = (second[100] - first[100]).abs();
+        let mut tile = GramTile::new(shape);
+        tile.add(&mut values, BLOCK);
+        let l2 = tile.finish().pair(0, 1).l2().expect("finite");
+        assert!((l2 / exact - 1.0).abs() < 1e-12, "{l2}");
+    }
+
+    #[test]
+    fn constants_have_no_pearson_and_non_finite_values_no_figures() {
+        let shape = GramShape { series: 1, references: 1 };
+        let mut values = vec![0.1; 2 * BLOCK];
+        values[BLOCK..].copy_from_slice(&models(1, BLOCK));
+        let mut tile = GramTile::new(shape);
+        tile.add(&mut values.clone(), 300);
+        assert_eq!(tile.finish().pair(0, 1).pearson(), None);
+        values[5] = f64::NAN;
+        values[6] = f64::INFINITY;
+        let mut tile = GramTile::new(shape);
+        tile.add(&mut values, 300);
+        let gram = tile.finish();
+        assert_eq!([gram.nonfinite(0), gram.nonfinite(1)], [2, 0]);
+        assert_eq!(gram.pair(0, 1).cosine(), None);
+        assert_eq!(gram.pair(0, 1).l2(), None);
+    }
+}

@@ -1,0 +1,16 @@
+//! Pure streaming arithmetic: no names, no paths, no I/O. The same bits whatever the threads or the split.
+//!
+//! Every kernel is written once over fixed-width lanes with fused multiply-add and compiled for several instruction
+//! sets ([`simd`]); the arithmetic and its order do not change with the set, so neither do the bits.
+
+mod decode;
+mod dot;
+mod gram;
+mod simd;
+mod spectrum;
+
+pub use decode::{Dtype, decode};
+pub use dot::{cross, inner, trace};
+pub use gram::{BLOCK, Gram, GramShape, GramTile, Pair};
+pub use simd::{Level, level};
+pub use spectrum::{singular_values, transpose};
