@@ -7,3 +7,4 @@ pub mod evidence;
 pub mod finding;
 pub mod kernel;
 pub mod report;
+pub mod stats;

@@ -6,11 +6,13 @@
 mod decode;
 mod dot;
 mod gram;
+mod sample;
 mod simd;
 mod spectrum;
 
 pub use decode::{Dtype, decode};
 pub use dot::{cross, inner, trace};
 pub use gram::{BLOCK, Gram, GramShape, GramTile, Pair};
+pub use sample::{Rows, View, centre, normalise};
 pub use simd::{Level, level};
 pub use spectrum::{singular_values, transpose};
