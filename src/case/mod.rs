@@ -1,5 +1,122 @@
 //! The case file: what is claimed of which models, and what there is to hold it against.
+//!
+//! Parsed as typed, then validated as a whole with lines, then resolved: a [`Case`] names files that exist and steps
+//! that are distinct. Unknown keys are errors.
 
+mod file;
 mod policy;
+mod series;
+
+use std::path::PathBuf;
 
 pub use policy::Policy;
+
+/// A validated case file. Paths are relative to the file as written, and resolved beside it.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// Name of the case.
+    pub name: String,
+    /// The claim; `from-scratch` is the only one.
+    pub claim: String,
+    /// SHA-256 of the case file's bytes, hexadecimal.
+    pub digest: String,
+    /// Path of the case file as given.
+    pub path: PathBuf,
+    /// The model in question.
+    pub subject: Subject,
+    /// Candidate parents.
+    pub parents: Vec<Reference>,
+    /// Models known to be unrelated.
+    pub controls: Vec<Reference>,
+    /// Run logs.
+    pub runs: Vec<Run>,
+    /// The repository of the training code.
+    pub repository: Option<Repository>,
+    /// Every threshold.
+    pub policy: Policy,
+}
+
+/// The model in question: a series of checkpoints, or one model.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// Name for people.
+    pub name: String,
+    /// Checkpoints by ascending step; a single model has one entry without a step.
+    pub checkpoints: Vec<CheckpointEntry>,
+    /// How the developer says it was initialised.
+    pub init: Option<Init>,
+}
+
+/// One checkpoint of the series.
+#[derive(Clone, Debug)]
+pub struct CheckpointEntry {
+    /// Training step; `None` for a single model.
+    pub step: Option<i64>,
+    /// Where it is.
+    pub location: Location,
+    /// Tokens seen, where the case file says so.
+    pub tokens: Option<u64>,
+    /// When it was saved, where the case file says so.
+    pub saved: Option<String>,
+}
+
+/// A path as the case file writes it, and where that is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Location {
+    /// As written.
+    pub written: String,
+    /// Resolved beside the case file.
+    pub path: PathBuf,
+}
+
+/// The declared start.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct Init {
+    pub scheme: Option<String>,
+    pub std: Option<f64>,
+    pub seed: Option<u64>,
+    pub framework: Option<String>,
+}
+
+/// A parent or a control.
+#[derive(Clone, Debug)]
+pub struct Reference {
+    /// Name for people; unique among parents and controls.
+    pub name: String,
+    /// Where it is.
+    pub location: Location,
+    /// When its weights became public.
+    pub released: Option<Released>,
+}
+
+/// A release date as the case file writes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Released {
+    /// The date or instant as written.
+    pub at: String,
+    /// Page that says so.
+    pub source: Option<String>,
+    /// Trust grade of that page.
+    pub grade: Option<String>,
+    /// Line of the case file.
+    pub line: usize,
+}
+
+/// A run log.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Folder or file.
+    pub location: Location,
+    /// Names of metrics, where guessing would fail: `step`, `loss`, `learning_rate`, `grad_norm`, `tokens`.
+    pub keys: std::collections::BTreeMap<String, String>,
+}
+
+/// The repository of the training code.
+#[derive(Clone, Debug)]
+pub struct Repository {
+    /// Working tree or bare repository.
+    pub location: Location,
+    /// Files that hold the architecture; empty: to be found.
+    pub settings: Vec<String>,
+}

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, Result};
+
 /// The thresholds of METHODS 7. A change of a default is a new `version`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -36,5 +38,33 @@ impl Default for Policy {
             first_loss_low: 0.9,
             first_loss_high: 1.3,
         }
+    }
+}
+
+impl Policy {
+    /// Refuses thresholds that would turn the grades upside down.
+    ///
+    /// # Errors
+    /// If a log10 p is above 0 or the grades are not in order.
+    pub fn check(&self) -> Result<()> {
+        let order = [
+            ("conclusive_log10_p", self.conclusive_log10_p),
+            ("strong_log10_p", self.strong_log10_p),
+            ("moderate_log10_p", self.moderate_log10_p),
+        ];
+        for (name, value) in order {
+            if !(value <= 0.0) {
+                return Err(Error::usage(format!("{name} = {value} is not a log10 probability (at most 0)")));
+            }
+        }
+        for pair in order.windows(2) {
+            if pair[0].1 > pair[1].1 {
+                return Err(Error::usage(format!("{} must not be above {}", pair[0].0, pair[1].0)));
+            }
+        }
+        if self.conclusive_effect < self.strong_effect {
+            return Err(Error::usage("conclusive_effect must not be below strong_effect"));
+        }
+        Ok(())
     }
 }

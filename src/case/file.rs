@@ -1,0 +1,380 @@
+//! The file as typed -> a validated [`Case`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use toml::Spanned;
+
+use super::series::{self, Listed};
+use super::{Case, CheckpointEntry, Init, Location, Policy, Reference, Released, Repository, Run, Subject};
+use crate::error::{Context, Error, Result};
+
+/// The largest case file that is read: far above any real one, far below what would hurt.
+const LARGEST: u64 = 16 << 20;
+
+/// Names of metrics that `[[run]] keys` may give.
+const METRICS: [&str; 5] = ["step", "loss", "learning_rate", "grad_norm", "tokens"];
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawCase {
+    schema: Spanned<i64>,
+    name: Option<String>,
+    claim: Option<RawClaim>,
+    subject: RawSubject,
+    #[serde(default)]
+    parent: Vec<RawReference>,
+    #[serde(default)]
+    control: Vec<RawReference>,
+    #[serde(default)]
+    run: Vec<RawRun>,
+    repository: Option<RawRepository>,
+    policy: Option<Spanned<toml::Table>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawClaim {
+    statement: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawSubject {
+    name: Option<String>,
+    model: Option<Spanned<String>>,
+    checkpoints: Option<Spanned<RawCheckpoints>>,
+    init: Option<RawInit>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum RawCheckpoints {
+    Pattern(String),
+    List(Vec<RawCheckpoint>),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawCheckpoint {
+    step: i64,
+    model: String,
+    tokens: Option<u64>,
+    saved: Option<toml::Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawInit {
+    scheme: Option<String>,
+    std: Option<f64>,
+    seed: Option<u64>,
+    framework: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawReference {
+    name: Spanned<String>,
+    model: Spanned<String>,
+    released: Option<Spanned<RawReleased>>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum RawReleased {
+    Text(String),
+    Instant(toml::value::Datetime),
+    Sourced(RawSourced),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawSourced {
+    at: toml::Value,
+    source: Option<String>,
+    grade: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRun {
+    log: Spanned<String>,
+    #[serde(default)]
+    keys: BTreeMap<String, Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRepository {
+    git: Spanned<String>,
+    #[serde(default)]
+    settings: Vec<String>,
+}
+
+impl Case {
+    /// Reads and validates a case file.
+    ///
+    /// # Errors
+    /// One sentence with the file and the line for whatever is wrong with it.
+    pub fn read(path: &Path) -> Result<Self> {
+        let shown = path.display().to_string();
+        let length = std::fs::metadata(path).map_err(|e| Error::io(&shown, e))?.len();
+        if length > LARGEST {
+            return Err(Error::usage(format!("{shown}: {length} bytes is too large for a case file")));
+        }
+        let bytes = std::fs::read(path).map_err(|e| Error::io(&shown, e))?;
+        let text = std::str::from_utf8(&bytes)
+            .map_err(|e| Error::usage(format!("{shown}: not UTF-8 text at byte {}", e.valid_up_to())))?;
+        let raw: RawCase = toml::from_str(text).map_err(|e| {
+            let place = e.span().map_or(String::new(), |span| format!(" line {}", line(text, span.start)));
+            Error::usage(format!("{shown}{place}: {}", e.message().replace('\n', " ")))
+        })?;
+        let digest = hex(&Sha256::digest(&bytes));
+        Checker { text, shown, folder: path.parent().unwrap_or(Path::new("")), path }.resolve(raw, digest)
+    }
+}
+
+/// Lower-case hexadecimal.
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn line(text: &str, offset: usize) -> usize {
+    text.as_bytes()[..offset.min(text.len())].iter().filter(|&&b| b == b'\n').count() + 1
+}
+
+struct Checker<'a> {
+    text: &'a str,
+    shown: String,
+    folder: &'a Path,
+    path: &'a Path,
+}
+
+impl Checker<'_> {
+    fn fail<T>(&self, at: &Spanned<T>, message: impl std::fmt::Display) -> Error {
+        Error::usage(format!("{} line {}: {message}", self.shown, self.line(at)))
+    }
+
+    fn line<T>(&self, at: &Spanned<T>) -> usize {
+        line(self.text, at.span().start)
+    }
+
+    fn resolve(&self, raw: RawCase, digest: String) -> Result<Case> {
+        if *raw.schema.get_ref() != 1 {
+            return Err(self.fail(&raw.schema, "this tool reads schema = 1"));
+        }
+        let claim = match raw.claim {
+            Some(claim) if claim.statement.get_ref() != "from-scratch" => {
+                return Err(self.fail(&claim.statement, "the statement must be \"from-scratch\""));
+            }
+            _ => "from-scratch".to_owned(),
+        };
+        let name = raw.name.unwrap_or_else(|| {
+            let folder = std::path::absolute(self.folder).unwrap_or_default();
+            folder.file_name().map_or("case".to_owned(), |n| n.to_string_lossy().into_owned())
+        });
+        let subject = self.subject(raw.subject, &name)?;
+        let mut names = BTreeSet::new();
+        let mut references = |list: Vec<RawReference>| -> Result<Vec<Reference>> {
+            list.into_iter()
+                .map(|reference| {
+                    if !names.insert(reference.name.get_ref().clone()) {
+                        return Err(self.fail(&reference.name, "another parent or control has this name"));
+                    }
+                    self.reference(reference)
+                })
+                .collect()
+        };
+        let parents = references(raw.parent)?;
+        let controls = references(raw.control)?;
+        let runs = raw.run.into_iter().map(|run| self.run(run)).collect::<Result<_>>()?;
+        let repository = raw
+            .repository
+            .map(|r| Ok::<_, Error>(Repository { location: self.existing(&r.git)?, settings: r.settings }))
+            .transpose()?;
+        let policy = match raw.policy {
+            None => Policy::default(),
+            Some(table) => {
+                let start = table.span().start;
+                Policy::deserialize(toml::Value::Table(table.into_inner())).map_err(|e| {
+                    let message = e.message().replace('\n', " ");
+                    Error::usage(format!("{} line {}: [policy]: {message}", self.shown, line(self.text, start)))
+                })?
+            }
+        };
+        policy.check().context(|| format!("{}: [policy]", self.shown))?;
+        Ok(Case { name, claim, digest, path: self.path.to_owned(), subject, parents, controls, runs, repository, policy })
+    }
+
+    fn subject(&self, raw: RawSubject, case: &str) -> Result<Subject> {
+        let name = raw.name.unwrap_or_else(|| case.to_owned());
+        let init = raw.init.map(|i| Init { scheme: i.scheme, std: i.std, seed: i.seed, framework: i.framework });
+        let checkpoints = match (raw.model, raw.checkpoints) {
+            (Some(model), None) => {
+                let location = self.existing(&model)?;
+                vec![CheckpointEntry { step: None, location, tokens: None, saved: None }]
+            }
+            (None, Some(checkpoints)) => self.series(&checkpoints)?,
+            (Some(model), Some(_)) => return Err(self.fail(&model, "[subject] has both `model` and `checkpoints`")),
+            (None, None) => {
+                return Err(Error::usage(format!(
+                    "{}: [subject] needs `checkpoints` (a series) or `model` (one checkpoint)",
+                    self.shown
+                )));
+            }
+        };
+        Ok(Subject { name, checkpoints, init })
+    }
+
+    fn series(&self, checkpoints: &Spanned<RawCheckpoints>) -> Result<Vec<CheckpointEntry>> {
+        let listed = match checkpoints.get_ref() {
+            RawCheckpoints::Pattern(pattern) => series::find(self.folder, pattern),
+            RawCheckpoints::List(list) => Ok(list
+                .iter()
+                .map(|entry| Listed {
+                    step: entry.step,
+                    written: entry.model.clone(),
+                    tokens: entry.tokens,
+                    saved: entry.saved.as_ref().map(text_of),
+                })
+                .collect()),
+        };
+        let ordered = listed.and_then(series::ordered).map_err(|message| self.fail(checkpoints, message))?;
+        ordered
+            .into_iter()
+            .map(|entry| {
+                let location = self.location(&entry.written);
+                if !location.path.exists() {
+                    return Err(self.fail(checkpoints, format!("no such file or directory: {}", entry.written)));
+                }
+                Ok(CheckpointEntry { step: Some(entry.step), location, tokens: entry.tokens, saved: entry.saved })
+            })
+            .collect()
+    }
+
+    fn reference(&self, raw: RawReference) -> Result<Reference> {
+        let location = self.existing(&raw.model)?;
+        let released = raw.released.map(|spanned| {
+            let line = self.line(&spanned);
+            match spanned.into_inner() {
+                RawReleased::Text(at) => Released { at, source: None, grade: None, line },
+                RawReleased::Instant(at) => Released { at: at.to_string(), source: None, grade: None, line },
+                RawReleased::Sourced(RawSourced { at, source, grade }) => {
+                    Released { at: text_of(&at), source, grade, line }
+                }
+            }
+        });
+        Ok(Reference { name: raw.name.into_inner(), location, released })
+    }
+
+    fn run(&self, raw: RawRun) -> Result<Run> {
+        for (metric, key) in &raw.keys {
+            if !METRICS.contains(&metric.as_str()) {
+                return Err(self.fail(key, format!("unknown metric `{metric}`; known: {}", METRICS.join(", "))));
+            }
+        }
+        let keys = raw.keys.into_iter().map(|(metric, key)| (metric, key.into_inner())).collect();
+        Ok(Run { location: self.existing(&raw.log)?, keys })
+    }
+
+    fn existing(&self, written: &Spanned<String>) -> Result<Location> {
+        let location = self.location(written.get_ref());
+        if let Some((scheme, _)) = written.get_ref().split_once("://") {
+            return Err(self.fail(written, format!("{scheme}:// addresses are not read yet; give a local path")));
+        }
+        if location.path.exists() {
+            Ok(location)
+        } else {
+            Err(self.fail(written, format!("no such file or directory: {}", location.written)))
+        }
+    }
+
+    fn location(&self, written: &str) -> Location {
+        Location { written: written.to_owned(), path: self.folder.join(written) }
+    }
+}
+
+/// A TOML date keeps its own spelling; anything else is shown as TOML.
+fn text_of(value: &toml::Value) -> String {
+    match value {
+        toml::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: &str = "schema = 1\n[subject]\nmodel = \"m\"\n";
+
+    fn read(text: &str) -> Result<Case> {
+        let folder = tempfile::tempdir().expect("a folder");
+        for name in ["m", "p", "ckpt/step-0", "ckpt/step-20", "ckpt/step-100", "ckpt/notes", "twice/step-1", "twice/step-01"] {
+            std::fs::create_dir_all(folder.path().join(name)).expect("a folder");
+        }
+        let path = folder.path().join("case.toml");
+        std::fs::write(&path, text).expect("a file");
+        Case::read(&path)
+    }
+
+    fn message(text: &str) -> String {
+        let error = read(text).expect_err("a refusal");
+        assert!(error.is_usage(), "{error:?}");
+        let message = error.to_string();
+        assert!(!message.contains('\n') && message.contains("case.toml"), "{message}");
+        message
+    }
+
+    #[test]
+    fn a_pattern_is_expanded_in_the_order_of_steps() {
+        let case = read("schema = 1\n[subject]\ncheckpoints = \"ckpt/step-{step}\"\n").expect("a case");
+        let steps: Vec<_> = case.subject.checkpoints.iter().map(|c| c.step).collect();
+        assert_eq!(steps, [Some(0), Some(20), Some(100)]);
+        assert_eq!(case.subject.checkpoints[1].location.written, "ckpt/step-20");
+    }
+
+    #[test]
+    fn a_release_may_be_a_text_a_toml_date_or_a_table() {
+        for (released, at) in [
+            ("\"2026-10-02\"", "2026-10-02"),
+            ("2026-10-02T08:00:00Z", "2026-10-02T08:00:00Z"),
+            ("{ at = \"2026-10-02\", grade = \"platform\", source = \"https://example.org\" }", "2026-10-02"),
+        ] {
+            let case = read(&format!("{SMALL}[[parent]]\nname = \"P\"\nmodel = \"p\"\nreleased = {released}\n")).expect("a case");
+            let release = case.parents[0].released.clone().expect("a release");
+            assert_eq!((release.at.as_str(), release.line), (at, 7));
+        }
+    }
+
+    #[test]
+    fn every_mistake_is_one_sentence_with_its_line() {
+        for (text, parts) in [
+            ("schema = 2\n[subject]\nmodel = \"m\"\n".to_owned(), vec!["line 1", "schema = 1"]),
+            ("schema = 1\n[subject]\nmodel = \"nowhere\"\n".to_owned(), vec!["line 3", "no such file", "nowhere"]),
+            (format!("{SMALL}\n[polcy]\n"), vec!["line 5", "polcy"]),
+            (format!("{SMALL}[policy]\nconclusive = 1\n"), vec!["conclusive"]),
+            (format!("{SMALL}[policy]\nconclusive_log10_p = 3.0\n"), vec!["conclusive_log10_p", "3"]),
+            (format!("{SMALL}[[parent]]\nname = \"a\"\nmodel = \"p\"\n[[control]]\nname = \"a\"\nmodel = \"p\"\n"), vec!["line 8", "this name"]),
+            ("schema = 1\n[subject]\ncheckpoints = \"ckpt/none-{step}\"\n".to_owned(), vec!["line 3", "matches nothing"]),
+            ("schema = 1\n[subject]\ncheckpoints = \"ckpt\"\n".to_owned(), vec!["line 3", "{step}"]),
+            ("schema = 1\n[subject]\ncheckpoints = \"twice/step-{step}\"\n".to_owned(), vec!["line 3", "step 1", "twice"]),
+            ("schema = 1\n[subject]\ncheckpoints = [{step = 1, model = \"m\"}, {step = 1, model = \"p\"}]\n".to_owned(), vec!["line 3", "step 1"]),
+            (format!("{SMALL}[[run]]\nlog = \"m\"\nkeys = {{ los = \"x\" }}\n"), vec!["line 6", "los"]),
+            ("schema = 1\n[subject\n".to_owned(), vec!["line 2"]),
+            ("schema = 1\n[subject]\n".to_owned(), vec!["checkpoints"]),
+        ] {
+            let message = message(&text);
+            for part in parts {
+                assert!(message.contains(part), "{message} lacks {part}");
+            }
+        }
+    }
+}
