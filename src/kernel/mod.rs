@@ -13,6 +13,6 @@ mod spectrum;
 pub use decode::{Dtype, decode};
 pub use dot::{cross, inner, trace};
 pub use gram::{BLOCK, Gram, GramShape, GramTile, Pair};
-pub use sample::{Rows, View, centre, normalise};
+pub use sample::{Rows, Sums, View, centre, normalise};
 pub use simd::{Level, level};
 pub use spectrum::{singular_values, transpose};

@@ -1,5 +1,7 @@
 //! Rows sampled along the residual axis, and the column test's sums over them (METHODS 2 and 2.1).
 
+use std::ops::Range;
+
 use super::dot::{cross, inner, trace};
 use super::spectrum::transpose;
 
@@ -40,9 +42,9 @@ impl View {
         (0..wanted).map(|i| (2 * i + 1) * count / (2 * wanted)).collect()
     }
 
-    /// Copies from `block`, the decoded elements `start..start + block.len()` of the tensor, what belongs to the view's
-    /// rows `chosen` (ascending) into `out` (`chosen.len()` x [`View::hidden`]).
-    pub fn gather(&self, chosen: &[usize], start: usize, block: &[f64], out: &mut [f32]) {
+    /// Hands out from `block`, the decoded elements `start..start + block.len()` of the tensor, what belongs to the
+    /// view's rows `chosen` (ascending): `put(i, value)` for element i of the `chosen.len()` x [`View::hidden`] sample.
+    pub fn gather(&self, chosen: &[usize], start: usize, block: &[f64], mut put: impl FnMut(usize, f32)) {
         if block.is_empty() || chosen.is_empty() {
             return;
         }
@@ -54,8 +56,9 @@ impl View {
                 if from >= to {
                     break;
                 }
-                let target = &mut out[slot * self.cols + from - row * self.cols..];
-                narrow(&block[from - start..to - start], target);
+                for (i, value) in block[from - start..to - start].iter().enumerate() {
+                    put(slot * self.cols + from - row * self.cols + i, narrow(*value));
+                }
             }
             return;
         }
@@ -70,20 +73,15 @@ impl View {
                 if column >= to {
                     break;
                 }
-                #[allow(clippy::cast_possible_truncation)]
-                let value = block[base + column - start] as f32;
-                out[slot * self.rows + r] = value;
+                put(slot * self.rows + r, narrow(block[base + column - start]));
             }
         }
     }
 }
 
-fn narrow(from: &[f64], to: &mut [f32]) {
-    for (out, value) in to.iter_mut().zip(from) {
-        #[allow(clippy::cast_possible_truncation)]
-        let value = *value as f32;
-        *out = value;
-    }
+#[allow(clippy::cast_possible_truncation)]
+fn narrow(value: f64) -> f32 {
+    value as f32
 }
 
 /// Subtracts from each row of `values` its mean over the `hidden` columns.
@@ -91,9 +89,7 @@ pub fn centre(values: &mut [f32], hidden: usize) {
     for row in values.chunks_exact_mut(hidden) {
         let mean = row.iter().map(|&v| f64::from(v)).sum::<f64>() / hidden as f64;
         for value in row {
-            #[allow(clippy::cast_possible_truncation)]
-            let centred = (f64::from(*value) - mean) as f32;
-            *value = centred;
+            *value = narrow(f64::from(*value) - mean);
         }
     }
 }
@@ -103,9 +99,7 @@ pub fn normalise(values: &mut [f32]) -> bool {
     let norm = trace(values, values).sqrt();
     if norm.is_finite() && norm > 0.0 {
         for value in values {
-            #[allow(clippy::cast_possible_truncation)]
-            let scaled = (f64::from(*value) / norm) as f32;
-            *value = scaled;
+            *value = narrow(f64::from(*value) / norm);
         }
         true
     } else {
@@ -114,41 +108,60 @@ pub fn normalise(values: &mut [f32]) -> bool {
     }
 }
 
-/// Centred, scaled rows of one model, laid out alike for all models of a case: rows a model lacks are zero, and then
-/// take no part in any sum.
+/// Centred, scaled rows of one model in several parts, laid out alike for all models of a case: rows a model lacks are
+/// zero, and then take no part in any sum.
 #[derive(Clone, Debug)]
 pub struct Rows {
     hidden: usize,
+    parts: Vec<Range<usize>>,
     values: Vec<f32>,
     form: Form,
 }
 
 /// What is kept for ||A^T B||_F^2, whichever costs less: the Gram matrix of the rows (n x n), whose inner product with
-/// the other model's is that norm, or the transpose, from which M = A^T B is made for each pair.
+/// the other model's is that norm, or the transpose of every part, from which M = A^T B is made for each pair.
 #[derive(Clone, Debug)]
 enum Form {
     Gram(Vec<f64>),
-    Transposed(Vec<f32>),
+    Transposed(Vec<Vec<f32>>),
+}
+
+/// The sums of one column test.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Sums {
+    /// tr(A^T B).
+    pub trace: f64,
+    /// ||A^T B||_F^2.
+    pub frobenius2: f64,
 }
 
 impl Rows {
-    /// Takes `values`, n x `hidden`.
+    /// Takes `values`, n x `hidden`, divided into `parts`, consecutive ranges of rows that cover all of them.
     ///
     /// # Panics
-    /// If the length is not a multiple of `hidden`.
+    /// If the length is not a multiple of `hidden` or the parts do not cover the rows.
     #[must_use]
-    pub fn new(values: Vec<f32>, hidden: usize) -> Self {
+    pub fn new(values: Vec<f32>, hidden: usize, parts: Vec<Range<usize>>) -> Self {
         assert!(hidden > 0 && values.len().is_multiple_of(hidden));
         let n = values.len() / hidden;
+        assert!(parts.iter().map(ExactSizeIterator::len).sum::<usize>() == n, "parts cover the rows");
         let form = if n > 2 * hidden {
-            Form::Transposed(transpose(&values, n, hidden))
+            let part = |p: &Range<usize>| transpose(&values[p.start * hidden..p.end * hidden], p.len(), hidden);
+            Form::Transposed(parts.iter().map(part).collect())
         } else {
             Form::Gram(cross(&values, &values, hidden))
         };
-        Self { hidden, values, form }
+        Self { hidden, parts, values, form }
     }
 
-    /// Rows.
+    /// Rows in one part.
+    #[must_use]
+    pub fn whole(values: Vec<f32>, hidden: usize) -> Self {
+        let n = values.len() / hidden;
+        Self::new(values, hidden, std::iter::once(0..n).collect())
+    }
+
+    /// Number of rows.
     #[must_use]
     pub fn count(&self) -> usize {
         self.values.len() / self.hidden
@@ -160,35 +173,52 @@ impl Rows {
         &self.values
     }
 
-    /// tr(A^T B).
+    /// The sums of every part against the same part of `other`.
     #[must_use]
-    pub fn trace(&self, other: &Self) -> f64 {
-        trace(&self.values, &other.values)
+    pub fn by_part(&self, other: &Self) -> Vec<Sums> {
+        let n = self.count();
+        let one = |(index, part): (usize, &Range<usize>)| {
+            let span = part.start * self.hidden..part.end * self.hidden;
+            let trace = trace(&self.values[span.clone()], &other.values[span]);
+            let frobenius2 = match (&self.form, &other.form) {
+                (Form::Gram(a), Form::Gram(b)) => {
+                    part.clone().map(|r| inner(&a[r * n..][part.clone()], &b[r * n..][part.clone()])).sum()
+                }
+                _ => self.part_cross_gram(other, index).iter().map(|m| m * m).sum(),
+            };
+            Sums { trace, frobenius2 }
+        };
+        self.parts.iter().enumerate().map(one).collect()
     }
 
-    /// ||A^T B||_F^2.
+    /// The sums over all rows.
     #[must_use]
-    pub fn frobenius2(&self, other: &Self) -> f64 {
-        match (&self.form, &other.form) {
+    pub fn total(&self, other: &Self) -> Sums {
+        let frobenius2 = match (&self.form, &other.form) {
             (Form::Gram(a), Form::Gram(b)) => inner(a, b),
-            (Form::Transposed(a), Form::Transposed(b)) => {
-                let m = cross(a, b, self.count());
-                inner(&m, &m)
+            _ => {
+                let mut total = vec![0.0; self.hidden * self.hidden];
+                for part in 0..self.parts.len() {
+                    for (sum, m) in total.iter_mut().zip(self.part_cross_gram(other, part)) {
+                        *sum += m;
+                    }
+                }
+                inner(&total, &total)
             }
-            // Both forms are chosen by the same rule from the same shape.
+        };
+        Sums { trace: trace(&self.values, &other.values), frobenius2 }
+    }
+
+    /// M = A^T B of one part, hidden x hidden. Both forms are chosen by the same rule from the same layout, so a pair
+    /// of different forms cannot be.
+    fn part_cross_gram(&self, other: &Self, part: usize) -> Vec<f64> {
+        match (&self.form, &other.form) {
+            (Form::Transposed(a), Form::Transposed(b)) => {
+                let n = self.parts[part].len();
+                if n == 0 { vec![0.0; self.hidden * self.hidden] } else { cross(&a[part], &b[part], n) }
+            }
             _ => unreachable!("rows of one layout have one form"),
         }
-    }
-
-    /// M = A^T B as a hidden x hidden matrix.
-    #[must_use]
-    pub fn cross_gram(&self, other: &Self) -> Vec<f64> {
-        let n = self.count();
-        let columns = |rows: &Self| match &rows.form {
-            Form::Transposed(t) => t.clone(),
-            Form::Gram(_) => transpose(&rows.values, n, rows.hidden),
-        };
-        cross(&columns(self), &columns(other), n)
     }
 }
 
@@ -209,7 +239,7 @@ mod tests {
             for size in [1, 3, 7, 8, n] {
                 let mut out = vec![f32::NAN; chosen.len() * view.hidden()];
                 for (i, block) in values.chunks(size).enumerate() {
-                    view.gather(&chosen, i * size, block, &mut out);
+                    view.gather(&chosen, i * size, block, |element, value| out[element] = value);
                 }
                 for (slot, &row) in chosen.iter().enumerate() {
                     for h in 0..view.hidden() {
@@ -226,18 +256,34 @@ mod tests {
     }
 
     #[test]
-    fn both_forms_give_one_norm() {
+    fn both_forms_give_the_sums_of_the_plain_product() {
         let hidden = 8;
         let make = |n: usize, seed: usize| -> Vec<f32> {
             (0..n * hidden).map(|i| ((i * 7919 + seed * 104_729) % 1009) as f32 / 1009.0 - 0.5).collect()
         };
-        for n in [3, 40] {
-            let (a, b) = (Rows::new(make(n, 1), hidden), Rows::new(make(n, 2), hidden));
-            let m = a.cross_gram(&b);
-            let direct: f64 = m.iter().map(|x| x * x).sum();
-            assert!((a.frobenius2(&b) / direct - 1.0).abs() < 1e-5);
-            let diagonal: f64 = (0..hidden).map(|i| m[i * hidden + i]).sum();
-            assert!((a.trace(&b) - diagonal).abs() < 1e-5);
+        let plain = |a: &[f32], b: &[f32]| {
+            let (mut trace, mut frobenius2) = (0.0, 0.0);
+            for i in 0..hidden {
+                for j in 0..hidden {
+                    let rows = a.chunks_exact(hidden).zip(b.chunks_exact(hidden));
+                    let m: f64 = rows.map(|(x, y)| f64::from(x[i]) * f64::from(y[j])).sum();
+                    frobenius2 += m * m;
+                    trace += if i == j { m } else { 0.0 };
+                }
+            }
+            Sums { trace, frobenius2 }
+        };
+        let close = |a: Sums, b: Sums| {
+            (a.trace - b.trace).abs() < 1e-5 && (a.frobenius2 / b.frobenius2 - 1.0).abs() < 1e-5
+        };
+        for n in [5, 40] {
+            let (a, b) = (make(n, 1), make(n, 2));
+            let parts = || vec![0..2, 2..n];
+            let (left, right) = (Rows::new(a.clone(), hidden, parts()), Rows::new(b.clone(), hidden, parts()));
+            assert!(close(left.total(&right), plain(&a, &b)));
+            let by_part = left.by_part(&right);
+            assert!(close(by_part[0], plain(&a[..2 * hidden], &b[..2 * hidden])));
+            assert!(close(by_part[1], plain(&a[2 * hidden..], &b[2 * hidden..])));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Aligned similarity under the exact column-permutation null (METHODS 2 and 2.1).
 
 use super::normal::log10_upper_tail;
+use crate::kernel::Sums;
 
 /// How similar two models are over the rows that were compared.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,12 +29,12 @@ impl Aligned {
     }
 }
 
-/// The test for rows centred over `columns` exchangeable columns: `trace` = tr(A^T B), `frobenius2` = ||A^T B||_F^2,
-/// where `weight` is the trace two equal models would have (the number of unit-norm tensors). The variance is exact
-/// under column permutation. `None` where nothing was compared.
+/// The test for rows centred over `columns` exchangeable columns, where `weight` is the trace two equal models would have
+/// (the number of unit-norm tensors). The variance is exact under column permutation. `None` where nothing was compared.
 #[must_use]
-pub fn aligned(trace: f64, frobenius2: f64, weight: f64, columns: usize) -> Option<Aligned> {
-    if columns < 3 || weight <= 0.0 || !trace.is_finite() || frobenius2.partial_cmp(&0.0)? != std::cmp::Ordering::Greater {
+pub fn aligned(sums: Sums, weight: f64, columns: usize) -> Option<Aligned> {
+    let Sums { trace, frobenius2 } = sums;
+    if columns < 3 || weight <= 0.0 || !trace.is_finite() || !frobenius2.is_finite() || frobenius2 <= 0.0 {
         return None;
     }
     let z = trace / (frobenius2 / (columns - 1) as f64).sqrt();
@@ -74,7 +75,7 @@ mod tests {
             values
         };
         let (a, b) = (matrix(8), matrix(3));
-        let a = Rows::new(a, columns);
+        let a = Rows::whole(a, columns);
         let zs: Vec<f64> = (0..2000)
             .map(|_| {
                 let mut order: Vec<usize> = (0..columns).collect();
@@ -82,8 +83,8 @@ mod tests {
                     order.swap(i, draw() % (i + 1));
                 }
                 let shuffled = b.chunks_exact(columns).flat_map(|row| order.iter().map(|&c| row[c])).collect();
-                let shuffled = Rows::new(shuffled, columns);
-                aligned(a.trace(&shuffled), a.frobenius2(&shuffled), 1.0, columns).expect("rows").z
+                let shuffled = Rows::whole(shuffled, columns);
+                aligned(a.total(&shuffled), 1.0, columns).expect("rows").z
             })
             .collect();
         let mean = zs.iter().sum::<f64>() / 2000.0;
@@ -97,8 +98,8 @@ mod tests {
         let mut values: Vec<f32> = (0..64 * columns).map(|i| ((i * 7919) % 1013) as f32).collect();
         centre(&mut values, columns);
         assert!(normalise(&mut values));
-        let a = Rows::new(values, columns);
-        let test = aligned(a.trace(&a), a.frobenius2(&a), 1.0, columns).expect("rows");
+        let a = Rows::whole(values, columns);
+        let test = aligned(a.total(&a), 1.0, columns).expect("rows");
         assert!((test.effect - 1.0).abs() < 1e-6 && test.z > 8.0 && test.z <= 15.0 + 1e-6, "{test:?}");
         assert!((test.detectable(-10.0) - 6.361 * test.effect / test.z).abs() < 1e-3);
     }
