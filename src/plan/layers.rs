@@ -1,0 +1,99 @@
+//! Every layer of the subject against every layer of another model, family by family (METHODS 2.2).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rayon::prelude::*;
+
+use super::{ALL, Measured, Plan};
+use crate::kernel::{Rows, Sums};
+
+/// One cell of a layer map.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LayerCell {
+    /// Layer of the subject.
+    pub subject: u32,
+    /// Layer of the other model.
+    pub other: u32,
+    /// tr(M) and ||M||_F^2 of the two layers.
+    pub sums: Sums,
+    /// Tensors that both have.
+    pub tensors: usize,
+}
+
+/// The map of one family, or of all families together ([`ALL`]).
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerMap {
+    /// Canonical family, or [`ALL`].
+    pub family: String,
+    /// All pairs of layers that have something to compare.
+    pub cells: Vec<LayerCell>,
+}
+
+/// A slot of a layer: one tensor by function, expert and shape.
+type Slot<'a> = (&'a str, Option<u32>, &'a [usize]);
+
+/// Maps the layers of model `subject` to those of model `other`, over the kept rows of the language model's layers.
+#[must_use]
+pub fn layer_map(plan: &Plan, measured: &Measured, subject: usize, other: usize) -> Vec<LayerMap> {
+    let Some(hidden) = plan.hidden else { return Vec::new() };
+    let (own, theirs) = (layers(plan, measured, subject), layers(plan, measured, other));
+    let own_slots: BTreeSet<Slot> = own.values().flat_map(BTreeMap::keys).copied().collect();
+    let their_slots: BTreeSet<Slot> = theirs.values().flat_map(BTreeMap::keys).copied().collect();
+    let common: Vec<Slot> = own_slots.intersection(&their_slots).copied().collect();
+    let families: BTreeSet<&str> = common.iter().map(|slot| slot.0).collect();
+    let mut maps: Vec<LayerMap> = families
+        .iter()
+        .map(|family| {
+            let slots: Vec<Slot> = common.iter().copied().filter(|slot| slot.0 == *family).collect();
+            LayerMap { family: (*family).to_owned(), cells: cells(&own, &theirs, &slots, hidden) }
+        })
+        .collect();
+    maps.push(LayerMap { family: ALL.to_owned(), cells: cells(&own, &theirs, &common, hidden) });
+    maps
+}
+
+/// By layer, the kept rows of every slot of one model.
+fn layers<'a>(plan: &'a Plan, measured: &'a Measured, model: usize) -> BTreeMap<u32, BTreeMap<Slot<'a>, &'a [f32]>> {
+    let mut layers: BTreeMap<u32, BTreeMap<Slot, &[f32]>> = BTreeMap::new();
+    for (unit, figures) in plan.units.iter().zip(&measured.tensors) {
+        let slot = unit.members.iter().position(|m| m.model == model);
+        if let (Some(layer), Some(slot), true) = (unit.role.layer, slot, unit.role.tower.is_empty())
+            && figures.usable[slot]
+        {
+            let key = (unit.role.family.as_str(), unit.role.expert, unit.shape.as_slice());
+            layers.entry(layer).or_default().insert(key, &figures.kept[slot]);
+        }
+    }
+    layers
+}
+
+fn cells(
+    own: &BTreeMap<u32, BTreeMap<Slot, &[f32]>>,
+    theirs: &BTreeMap<u32, BTreeMap<Slot, &[f32]>>,
+    slots: &[Slot],
+    hidden: usize,
+) -> Vec<LayerCell> {
+    let lengths: BTreeMap<Slot, usize> =
+        own.values().flat_map(|layer| layer.iter().map(|(slot, rows)| (*slot, rows.len()))).collect();
+    let lay_out = |layer: &BTreeMap<Slot, &[f32]>| {
+        let mut values = Vec::new();
+        for slot in slots {
+            match layer.get(slot) {
+                Some(rows) => values.extend_from_slice(rows),
+                None => values.resize(values.len() + lengths.get(slot).copied().unwrap_or(0), 0.0),
+            }
+        }
+        Rows::whole(values, hidden)
+    };
+    let has = |layer: &BTreeMap<Slot, &[f32]>| slots.iter().any(|slot| layer.contains_key(slot));
+    let prepare = |layers: &BTreeMap<u32, BTreeMap<Slot, &[f32]>>| -> Vec<(u32, Rows)> {
+        layers.iter().filter(|(_, layer)| has(layer)).map(|(&index, layer)| (index, lay_out(layer))).collect()
+    };
+    let (a, b) = (prepare(own), prepare(theirs));
+    let pairs: Vec<_> = a.iter().flat_map(|x| b.iter().map(move |y| (x, y))).collect();
+    let cell = |((i, x), (j, y)): (&(u32, Rows), &(u32, Rows))| {
+        let tensors = slots.iter().filter(|slot| own[i].contains_key(*slot) && theirs[j].contains_key(*slot)).count();
+        (tensors > 0).then(|| LayerCell { subject: *i, other: *j, sums: x.total(y), tensors })
+    };
+    pairs.into_par_iter().map(cell).collect::<Vec<_>>().into_iter().flatten().collect()
+}

@@ -1,0 +1,185 @@
+//! Runs a plan: every byte of every tensor once, tiles in parallel, the same bits for any number of threads.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rayon::prelude::*;
+
+use super::{Material, Plan, Reporter, Unit};
+use crate::checkpoint::Checkpoint;
+use crate::error::{Context, Result};
+use crate::kernel::{BLOCK, Gram, GramShape, GramTile, Rows, Sums, centre, decode, normalise};
+
+/// Elements of a tile: a multiple of [`BLOCK`], small enough that a tile of a dozen models stays in the cache.
+const TILE: usize = 64 * BLOCK;
+
+/// The figures of one tensor over all models.
+#[derive(Clone, Debug)]
+pub struct TensorFigures {
+    /// The one-pass Gram matrix; rows are the unit's members.
+    pub gram: Gram,
+    /// Column test of pairs of members (positions in the unit's members), where the tensor has a residual axis.
+    pub columns: Vec<((usize, usize), Sums)>,
+    /// Kept rows of every member, centred over the residual axis and scaled to unit norm; empty where there are none.
+    pub kept: Vec<Vec<f32>>,
+    /// Whether a member's kept rows are finite and not zero.
+    pub usable: Vec<bool>,
+    /// Sampled rows of the first checkpoint as they are, for the tests of the start.
+    pub start: Option<StartSample>,
+}
+
+/// A sample of a tensor of the first checkpoint.
+#[derive(Clone, Debug)]
+pub struct StartSample {
+    /// Row-major values.
+    pub values: Vec<f32>,
+    /// Number of rows (of the view).
+    pub rows: usize,
+    /// Number of columns (the residual axis).
+    pub columns: usize,
+}
+
+/// The result of a plan.
+#[derive(Debug)]
+pub struct Measured {
+    /// By unit.
+    pub tensors: Vec<TensorFigures>,
+    /// Bytes of weights that were read.
+    pub bytes_read: u64,
+}
+
+/// Measures all units.
+///
+/// # Errors
+/// If a file cannot be read; the message names the model and the tensor.
+pub fn measure(plan: &Plan, material: &Material, reporter: &dyn Reporter) -> Result<Measured> {
+    let models: Vec<&Checkpoint> = material.series.checkpoints.iter().chain(&material.references).collect();
+    let tensors: Vec<TensorFigures> =
+        plan.units.par_iter().map(|unit| measure_unit(unit, plan, &models, reporter)).collect::<Result<_>>()?;
+    let bytes_read =
+        plan.units.iter().flat_map(|u| u.members.iter().map(|m| (u.elements() * m.dtype.width()) as u64)).sum();
+    Ok(Measured { tensors, bytes_read })
+}
+
+fn measure_unit(
+    unit: &Unit,
+    plan: &Plan,
+    models: &[&Checkpoint],
+    reporter: &dyn Reporter,
+) -> Result<TensorFigures> {
+    let series = unit.members.iter().filter(|m| m.model < plan.series).count();
+    let shape = GramShape { series, references: unit.members.len() - series };
+    // Tiles write disjoint elements; relaxed stores make that safe without a lock and without a copy for each tile.
+    let size = unit.sampled.len() * unit.view.map_or(0, |v| v.hidden());
+    let samples: Vec<Vec<AtomicU32>> =
+        unit.members.iter().map(|_| (0..size).map(|_| AtomicU32::new(0)).collect()).collect();
+    let elements = unit.elements();
+    let tiles: Vec<Gram> = (0..elements.div_ceil(TILE))
+        .into_par_iter()
+        .map(|tile| {
+            let range = tile * TILE..((tile + 1) * TILE).min(elements);
+            measure_tile(unit, shape, models, range, &samples, reporter)
+        })
+        .collect::<Result<_>>()
+        .context(|| unit.tensor.clone())?;
+    let mut gram = Gram::empty(shape);
+    tiles.iter().for_each(|tile| gram.merge(tile));
+    let samples = samples.into_iter().map(|s| s.into_iter().map(|v| f32::from_bits(v.into_inner())).collect()).collect();
+    Ok(summarise(unit, plan, gram, samples))
+}
+
+fn measure_tile(
+    unit: &Unit,
+    shape: GramShape,
+    models: &[&Checkpoint],
+    range: std::ops::Range<usize>,
+    samples: &[Vec<AtomicU32>],
+    reporter: &dyn Reporter,
+) -> Result<Gram> {
+    let mut tile = GramTile::new(shape);
+    let mut bytes = Vec::with_capacity(unit.members.len());
+    for member in &unit.members {
+        let checkpoint = models[member.model];
+        let width = member.dtype.width();
+        let offset = member.offset + (range.start * width) as u64;
+        let blob = &checkpoint.shards[member.shard].blob;
+        bytes.push(blob.bytes(offset, range.len() * width).context(|| checkpoint.uri.clone())?);
+    }
+    let mut values = vec![0.0; unit.members.len() * BLOCK];
+    let mut start = range.start;
+    while start < range.end {
+        let length = BLOCK.min(range.end - start);
+        for (slot, member) in unit.members.iter().enumerate() {
+            let width = member.dtype.width();
+            let from = (start - range.start) * width;
+            let block = &mut values[slot * BLOCK..slot * BLOCK + length];
+            decode(member.dtype, &bytes[slot][from..from + length * width], block);
+            if let Some(view) = unit.view {
+                view.gather(&unit.sampled, start, block, |i, value| {
+                    samples[slot][i].store(value.to_bits(), Ordering::Relaxed);
+                });
+            }
+        }
+        tile.add(&mut values, length);
+        start += length;
+    }
+    let mut done = 0;
+    for member in &unit.members {
+        let width = member.dtype.width();
+        let blob = &models[member.model].shards[member.shard].blob;
+        blob.release(member.offset + (range.start * width) as u64, range.len() * width);
+        done += (range.len() * width) as u64;
+    }
+    reporter.advance(done);
+    Ok(tile.finish())
+}
+
+/// From samples to the column tests' sums and the kept rows.
+fn summarise(unit: &Unit, plan: &Plan, gram: Gram, mut samples: Vec<Vec<f32>>) -> TensorFigures {
+    let Some(view) = unit.view else {
+        let members = unit.members.len();
+        return TensorFigures {
+            gram,
+            columns: Vec::new(),
+            kept: vec![Vec::new(); members],
+            usable: vec![false; members],
+            start: None,
+        };
+    };
+    let hidden = view.hidden();
+    let start = unit
+        .in_subject()
+        .then(|| StartSample { values: samples[0].clone(), rows: unit.sampled.len(), columns: hidden });
+    let mut kept = Vec::with_capacity(samples.len());
+    let mut usable = Vec::with_capacity(samples.len());
+    for sample in &mut samples {
+        centre(sample, hidden);
+        let mut rows: Vec<f32> =
+            unit.kept.iter().flat_map(|&row| &sample[row * hidden..(row + 1) * hidden]).copied().collect();
+        usable.push(normalise(&mut rows));
+        kept.push(rows);
+        normalise(sample);
+    }
+    let pairs = pairs(unit, plan);
+    let rows: Vec<Rows> = if pairs.is_empty() {
+        Vec::new()
+    } else {
+        samples.into_iter().map(|sample| Rows::whole(sample, hidden)).collect()
+    };
+    let columns = pairs.into_iter().map(|(a, b)| ((a, b), rows[a].total(&rows[b]))).collect();
+    TensorFigures { gram, columns, kept, usable, start }
+}
+
+/// The pairs that are reported: every checkpoint against the first, the one before, and every reference; and the
+/// references against each other, which calibrates the rest.
+fn pairs(unit: &Unit, plan: &Plan) -> Vec<(usize, usize)> {
+    let series = unit.members.iter().filter(|m| m.model < plan.series).count();
+    let mut pairs = Vec::new();
+    for a in 0..unit.members.len() {
+        for b in a + 1..unit.members.len() {
+            if b >= series || a == 0 || a + 1 == b {
+                pairs.push((a, b));
+            }
+        }
+    }
+    pairs
+}

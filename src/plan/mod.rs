@@ -1,0 +1,101 @@
+//! The work as frozen, hashable data: made from headers alone, before a weight is read.
+
+mod build;
+mod digest;
+mod layers;
+mod measure;
+mod reporter;
+mod residual;
+
+use serde::Serialize;
+
+use crate::checkpoint::Role;
+use crate::kernel::{Dtype, View};
+
+pub use build::{Material, Series};
+pub use digest::{FileDigest, digests, manifest};
+pub use layers::{LayerCell, LayerMap, layer_map};
+pub use measure::{Measured, StartSample, TensorFigures, measure};
+pub use reporter::{Quiet, Reporter};
+pub use residual::{ALL, Residual, ResidualFigure};
+
+/// Version of the kernels' arithmetic: part of every unit's id, so that figures of two versions are never mixed.
+pub const KERNEL_VERSION: u32 = 1;
+
+/// Everything that will be measured.
+#[derive(Clone, Debug, Serialize)]
+pub struct Plan {
+    /// Checkpoints of the series, the first models of every unit.
+    pub series: usize,
+    /// Parents and controls, the models after them.
+    pub references: usize,
+    /// Length of the subject's residual axis.
+    pub hidden: Option<usize>,
+    /// The tensors, by the subject's names first, then those that only references have.
+    pub units: Vec<Unit>,
+    /// What will not be measured, and why.
+    pub skipped: Vec<(String, String)>,
+}
+
+/// One tensor over all models that have it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Unit {
+    /// Hash of what would be computed: kernels, shape, sample and the bytes' places.
+    pub id: String,
+    /// Name in the final checkpoint, or in the reference if only that has it.
+    pub tensor: String,
+    /// What it is for.
+    pub role: Role,
+    /// Shape, the same in all members.
+    pub shape: Vec<usize>,
+    /// The models that have it.
+    pub members: Vec<Member>,
+    /// How it is compared over the residual axis; `None` for vectors and tensors without one.
+    #[serde(skip)]
+    pub view: Option<View>,
+    /// Rows of the view that the column test of this tensor samples.
+    pub sampled: Vec<usize>,
+    /// Positions in `sampled` of the rows that are kept for the model-wide tests.
+    pub kept: Vec<usize>,
+}
+
+/// One model's copy of a tensor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Member {
+    /// The model.
+    pub model: usize,
+    /// Index of its file.
+    pub shard: usize,
+    /// Number format.
+    pub dtype: Dtype,
+    /// First byte in the file.
+    pub offset: u64,
+}
+
+impl Unit {
+    /// Number of elements.
+    #[must_use]
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether the models of the series have it: all of them do, or none.
+    #[must_use]
+    pub fn in_subject(&self) -> bool {
+        self.members.first().is_some_and(|member| member.model == 0)
+    }
+}
+
+impl Plan {
+    /// Number of models.
+    #[must_use]
+    pub fn models(&self) -> usize {
+        self.series + self.references
+    }
+
+    /// Index of the final checkpoint.
+    #[must_use]
+    pub fn last(&self) -> usize {
+        self.series - 1
+    }
+}
