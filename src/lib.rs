@@ -2,7 +2,9 @@
 //! somebody else's weights.
 
 pub mod case;
+pub mod checkpoint;
 pub mod error;
 pub mod evidence;
 pub mod finding;
 pub mod report;
+pub mod source;
