@@ -2,9 +2,12 @@
 //! somebody else's weights.
 
 pub mod case;
+pub mod checkpoint;
 pub mod error;
 pub mod evidence;
 pub mod finding;
 pub mod kernel;
+pub mod plan;
 pub mod report;
+pub mod source;
 pub mod stats;

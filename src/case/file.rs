@@ -210,7 +210,18 @@ impl Checker<'_> {
             }
         };
         policy.check().context(|| format!("{}: [policy]", self.shown))?;
-        Ok(Case { name, claim, digest, path: self.path.to_owned(), subject, parents, controls, runs, repository, policy })
+        Ok(Case {
+            name,
+            claim,
+            digest,
+            path: self.path.to_owned(),
+            subject,
+            parents,
+            controls,
+            runs,
+            repository,
+            policy,
+        })
     }
 
     fn subject(&self, raw: RawSubject, case: &str) -> Result<Subject> {
@@ -317,7 +328,9 @@ mod tests {
 
     fn read(text: &str) -> Result<Case> {
         let folder = tempfile::tempdir().expect("a folder");
-        for name in ["m", "p", "ckpt/step-0", "ckpt/step-20", "ckpt/step-100", "ckpt/notes", "twice/step-1", "twice/step-01"] {
+        for name in
+            ["m", "p", "ckpt/step-0", "ckpt/step-20", "ckpt/step-100", "ckpt/notes", "twice/step-1", "twice/step-01"]
+        {
             std::fs::create_dir_all(folder.path().join(name)).expect("a folder");
         }
         let path = folder.path().join("case.toml");
@@ -348,7 +361,8 @@ mod tests {
             ("2026-10-02T08:00:00Z", "2026-10-02T08:00:00Z"),
             ("{ at = \"2026-10-02\", grade = \"platform\", source = \"https://example.org\" }", "2026-10-02"),
         ] {
-            let case = read(&format!("{SMALL}[[parent]]\nname = \"P\"\nmodel = \"p\"\nreleased = {released}\n")).expect("a case");
+            let case = read(&format!("{SMALL}[[parent]]\nname = \"P\"\nmodel = \"p\"\nreleased = {released}\n"))
+                .expect("a case");
             let release = case.parents[0].released.clone().expect("a release");
             assert_eq!((release.at.as_str(), release.line), (at, 7));
         }
@@ -362,11 +376,24 @@ mod tests {
             (format!("{SMALL}\n[polcy]\n"), vec!["line 5", "polcy"]),
             (format!("{SMALL}[policy]\nconclusive = 1\n"), vec!["conclusive"]),
             (format!("{SMALL}[policy]\nconclusive_log10_p = 3.0\n"), vec!["conclusive_log10_p", "3"]),
-            (format!("{SMALL}[[parent]]\nname = \"a\"\nmodel = \"p\"\n[[control]]\nname = \"a\"\nmodel = \"p\"\n"), vec!["line 8", "this name"]),
-            ("schema = 1\n[subject]\ncheckpoints = \"ckpt/none-{step}\"\n".to_owned(), vec!["line 3", "matches nothing"]),
+            (
+                format!("{SMALL}[[parent]]\nname = \"a\"\nmodel = \"p\"\n[[control]]\nname = \"a\"\nmodel = \"p\"\n"),
+                vec!["line 8", "this name"],
+            ),
+            (
+                "schema = 1\n[subject]\ncheckpoints = \"ckpt/none-{step}\"\n".to_owned(),
+                vec!["line 3", "matches nothing"],
+            ),
             ("schema = 1\n[subject]\ncheckpoints = \"ckpt\"\n".to_owned(), vec!["line 3", "{step}"]),
-            ("schema = 1\n[subject]\ncheckpoints = \"twice/step-{step}\"\n".to_owned(), vec!["line 3", "step 1", "twice"]),
-            ("schema = 1\n[subject]\ncheckpoints = [{step = 1, model = \"m\"}, {step = 1, model = \"p\"}]\n".to_owned(), vec!["line 3", "step 1"]),
+            (
+                "schema = 1\n[subject]\ncheckpoints = \"twice/step-{step}\"\n".to_owned(),
+                vec!["line 3", "step 1", "twice"],
+            ),
+            (
+                "schema = 1\n[subject]\ncheckpoints = [{step = 1, model = \"m\"}, {step = 1, model = \"p\"}]\n"
+                    .to_owned(),
+                vec!["line 3", "step 1"],
+            ),
             (format!("{SMALL}[[run]]\nlog = \"m\"\nkeys = {{ los = \"x\" }}\n"), vec!["line 6", "los"]),
             ("schema = 1\n[subject\n".to_owned(), vec!["line 2"]),
             ("schema = 1\n[subject]\n".to_owned(), vec!["checkpoints"]),

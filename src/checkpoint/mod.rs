@@ -4,37 +4,19 @@ mod architecture;
 mod catalogue;
 mod correspondence;
 mod header;
+mod index;
+mod summary;
+#[cfg(test)]
+mod testing;
 
 use serde::Serialize;
 
-pub use architecture::{Architectures, builtin};
-pub use catalogue::Checkpoint;
-pub use correspondence::{Correspondence, Mismatch};
+pub use crate::kernel::Dtype;
+pub use architecture::{Architectures, Recognition, builtin};
+pub use catalogue::{Checkpoint, Shard, Skipped};
+pub use correspondence::{Correspondence, Mismatch, Side};
 pub use header::{Header, HeaderTensor};
-
-/// The number format of a tensor's elements.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "UPPERCASE")]
-#[allow(missing_docs)]
-pub enum Dtype {
-    F64,
-    F32,
-    F16,
-    Bf16,
-    #[serde(rename = "F8_E4M3")]
-    F8E4M3,
-    #[serde(rename = "F8_E5M2")]
-    F8E5M2,
-    I64,
-    I32,
-    I16,
-    I8,
-    U64,
-    U32,
-    U16,
-    U8,
-    Bool,
-}
+pub use summary::{ByteCheck, DtypeRow, FamilyRow, Summary, check_bytes};
 
 /// The part of a model that is judged as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -55,9 +37,9 @@ pub enum Component {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Residual {
-    /// The first axis: rows of o_proj and down_proj as PyTorch stores them.
+    /// The last axis but one: rows of `o_proj` and `down_proj` as PyTorch stores them, of each matrix in a stack.
     Rows,
-    /// The last axis: columns of q/k/v/gate/up/router/embedding/head.
+    /// The last axis: columns of `q/k/v/gate/up/router/embedding/head`.
     Columns,
     /// A vector over the residual stream (norm weights, output biases).
     Vector,

@@ -1,60 +1,7 @@
 //! Bytes of a tensor -> f64, exactly: every format but 64-bit integers beyond 2^53 is a subset of f64.
 
-use serde::Serialize;
-
 use super::simd::simd;
-use super::{Level, level};
-
-/// The number format of a tensor's elements, as safetensors names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "UPPERCASE")]
-#[allow(missing_docs)]
-pub enum Dtype {
-    F64,
-    F32,
-    F16,
-    Bf16,
-    #[serde(rename = "F8_E4M3")]
-    F8E4M3,
-    #[serde(rename = "F8_E5M2")]
-    F8E5M2,
-    I64,
-    I32,
-    I16,
-    I8,
-    U64,
-    U32,
-    U16,
-    U8,
-    Bool,
-}
-
-impl Dtype {
-    /// Bytes an element.
-    #[must_use]
-    pub fn width(self) -> usize {
-        match self {
-            Self::F64 | Self::I64 | Self::U64 => 8,
-            Self::F32 | Self::I32 | Self::U32 => 4,
-            Self::F16 | Self::Bf16 | Self::I16 | Self::U16 => 2,
-            Self::F8E4M3 | Self::F8E5M2 | Self::I8 | Self::U8 | Self::Bool => 1,
-        }
-    }
-
-    /// Bits of the significand after the leading one: the grid on which weights were rounded. `None` for integers.
-    #[must_use]
-    pub fn fraction_bits(self) -> Option<i32> {
-        match self {
-            Self::F64 => Some(52),
-            Self::F32 => Some(23),
-            Self::F16 => Some(10),
-            Self::Bf16 => Some(7),
-            Self::F8E4M3 => Some(3),
-            Self::F8E5M2 => Some(2),
-            _ => None,
-        }
-    }
-}
+use super::{Dtype, level};
 
 /// Decodes `bytes` into `out`.
 ///
@@ -156,18 +103,21 @@ const fn power_of_two(exponent: i32) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::Level;
 
     #[test]
     fn halves_agree_with_the_half_crate_on_every_pattern() {
         for bits in 0..=u16::MAX {
-            for (dtype, expected) in [
-                (Dtype::F16, half::f16::from_bits(bits).to_f64()),
-                (Dtype::Bf16, half::bf16::from_bits(bits).to_f64()),
-            ] {
+            for (dtype, expected) in
+                [(Dtype::F16, half::f16::from_bits(bits).to_f64()), (Dtype::Bf16, half::bf16::from_bits(bits).to_f64())]
+            {
                 for level in [Level::Portable, Level::Avx2, Level::Avx512] {
                     let mut out = [0.0];
                     decode_at(level, dtype, &bits.to_le_bytes(), &mut out);
-                    assert!(out[0].to_bits() == expected.to_bits() || (out[0].is_nan() && expected.is_nan()), "{bits:04x}");
+                    assert!(
+                        out[0].to_bits() == expected.to_bits() || (out[0].is_nan() && expected.is_nan()),
+                        "{bits:04x}"
+                    );
                 }
             }
         }

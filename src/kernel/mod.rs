@@ -5,13 +5,15 @@
 
 mod decode;
 mod dot;
+mod dtype;
 mod gram;
 mod sample;
 mod simd;
 mod spectrum;
 
-pub use decode::{Dtype, decode};
+pub use decode::decode;
 pub use dot::{cross, inner, trace};
+pub use dtype::Dtype;
 pub use gram::{BLOCK, Gram, GramShape, GramTile, Pair};
 pub use sample::{Rows, Sums, View, centre, normalise};
 pub use simd::{Level, level};

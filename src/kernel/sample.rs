@@ -273,9 +273,8 @@ mod tests {
             }
             Sums { trace, frobenius2 }
         };
-        let close = |a: Sums, b: Sums| {
-            (a.trace - b.trace).abs() < 1e-5 && (a.frobenius2 / b.frobenius2 - 1.0).abs() < 1e-5
-        };
+        let close =
+            |a: Sums, b: Sums| (a.trace - b.trace).abs() < 1e-5 && (a.frobenius2 / b.frobenius2 - 1.0).abs() < 1e-5;
         for n in [5, 40] {
             let (a, b) = (make(n, 1), make(n, 2));
             let parts = || vec![0..2, 2..n];

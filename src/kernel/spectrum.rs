@@ -52,7 +52,10 @@ mod tests {
         let tall = transpose(&wide, 2, 3);
         for (values, rows, cols) in [(wide.to_vec(), 2, 3), (tall, 3, 2)] {
             let s = singular_values(&values, rows, cols).expect("finite");
-            assert!((s[0] - 9.508_032_000_695_726).abs() < 1e-6 && (s[1] - 0.772_869_635_673_485).abs() < 1e-5, "{s:?}");
+            assert!(
+                (s[0] - 9.508_032_000_695_726).abs() < 1e-6 && (s[1] - 0.772_869_635_673_485).abs() < 1e-5,
+                "{s:?}"
+            );
         }
         assert_eq!(singular_values(&[f32::NAN], 1, 1), None);
     }

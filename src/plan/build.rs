@@ -127,10 +127,7 @@ fn member(model: usize, tensor: &TensorRecord) -> Member {
 }
 
 /// The copies of every tensor of the final checkpoint that all checkpoints have in one shape.
-fn series_members<'a>(
-    series: &'a [Checkpoint],
-    skipped: &mut Vec<(String, String)>,
-) -> BTreeMap<&'a str, Vec<Member>> {
+fn series_members<'a>(series: &'a [Checkpoint], skipped: &mut Vec<(String, String)>) -> BTreeMap<&'a str, Vec<Member>> {
     let mut members = BTreeMap::new();
     let Some(subject) = series.last() else { return members };
     'tensor: for tensor in &subject.tensors {
@@ -161,7 +158,8 @@ fn layer_key(tensor: &TensorRecord) -> (&str, &str, Option<u32>, &[usize]) {
 fn unit(tensor: &TensorRecord, members: Vec<Member>, hidden: Option<usize>) -> Unit {
     let view = if tensor.role.constant { None } else { view(tensor) };
     // A tower has a residual axis of its own length; only the language model's is shared by the model-wide tests.
-    let view = view.filter(|v| tensor.role.tower.is_empty() && Some(v.hidden()) == hidden || !tensor.role.tower.is_empty());
+    let view =
+        view.filter(|v| tensor.role.tower.is_empty() && Some(v.hidden()) == hidden || !tensor.role.tower.is_empty());
     let sampled = view.map_or(Vec::new(), |v| v.spread(LEAST_ROWS.max(SAMPLE_ELEMENTS / v.hidden())));
     Unit {
         id: String::new(),

@@ -60,12 +60,7 @@ pub fn measure(plan: &Plan, material: &Material, reporter: &dyn Reporter) -> Res
     Ok(Measured { tensors, bytes_read })
 }
 
-fn measure_unit(
-    unit: &Unit,
-    plan: &Plan,
-    models: &[&Checkpoint],
-    reporter: &dyn Reporter,
-) -> Result<TensorFigures> {
+fn measure_unit(unit: &Unit, plan: &Plan, models: &[&Checkpoint], reporter: &dyn Reporter) -> Result<TensorFigures> {
     let series = unit.members.iter().filter(|m| m.model < plan.series).count();
     let shape = GramShape { series, references: unit.members.len() - series };
     // Tiles write disjoint elements; relaxed stores make that safe without a lock and without a copy for each tile.
@@ -83,7 +78,8 @@ fn measure_unit(
         .context(|| unit.tensor.clone())?;
     let mut gram = Gram::empty(shape);
     tiles.iter().for_each(|tile| gram.merge(tile));
-    let samples = samples.into_iter().map(|s| s.into_iter().map(|v| f32::from_bits(v.into_inner())).collect()).collect();
+    let samples =
+        samples.into_iter().map(|s| s.into_iter().map(|v| f32::from_bits(v.into_inner())).collect()).collect();
     Ok(summarise(unit, plan, gram, samples))
 }
 
@@ -146,9 +142,11 @@ fn summarise(unit: &Unit, plan: &Plan, gram: Gram, mut samples: Vec<Vec<f32>>) -
         };
     };
     let hidden = view.hidden();
-    let start = unit
-        .in_subject()
-        .then(|| StartSample { values: samples[0].clone(), rows: unit.sampled.len(), columns: hidden });
+    let start = unit.in_subject().then(|| StartSample {
+        values: samples[0].clone(),
+        rows: unit.sampled.len(),
+        columns: hidden,
+    });
     let mut kept = Vec::with_capacity(samples.len());
     let mut usable = Vec::with_capacity(samples.len());
     for sample in &mut samples {

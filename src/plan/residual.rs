@@ -62,7 +62,9 @@ impl<'a> Residual<'a> {
     /// The sums of two models, by component and, last, over the whole model.
     #[must_use]
     pub fn figures(&self, a: usize, b: usize) -> Vec<ResidualFigure> {
-        self.compare(&self.models[a], &self.models[b], |unit| self.kept(unit, a).is_some() && self.kept(unit, b).is_some())
+        self.compare(&self.models[a], &self.models[b], |unit| {
+            self.kept(unit, a).is_some() && self.kept(unit, b).is_some()
+        })
     }
 
     /// The sums of two models after what each shares with model `start` is projected out of every tensor: the partial

@@ -1,15 +1,16 @@
 //! Bytes from outside: one trait for a file, whatever holds it.
 
+mod directory;
 mod local;
 mod memory;
 
 use std::borrow::Cow;
-use std::path::{Path, PathBuf};
 
 use crate::error::Result;
 
+pub use directory::LocalDir;
 pub use local::{LocalFile, Reading};
-pub use memory::MemoryFile;
+pub use memory::{MemoryFile, MemoryStore};
 
 /// A finished, immutable run of bytes that can be read at any offset.
 ///
@@ -69,8 +70,8 @@ pub trait Store: Send + Sync {
     /// If the place cannot be listed.
     fn list(&self) -> Result<Vec<String>>;
 
-    /// Opens one file by its name inside the place. Names come from hostile indexes: separators, `..` and links that
-    /// lead out of the place are refused.
+    /// Opens one file by its name inside the place. Names come from hostile indexes: anything that is not the plain name
+    /// of an entry of the place (a separator, `..`, a NUL) is refused.
     ///
     /// # Errors
     /// If the name leads outside or the file cannot be opened.

@@ -1,0 +1,124 @@
+//! What tensors are for, by their names. Architectures are data.
+//!
+//! # Adding an architecture
+//!
+//! Write one file `architectures/NAME.toml` and name it in [`SOURCES`]; a test reads all of them.
+//!
+//! ```toml
+//! model_types = ["llama", "mistral"]      # `model_type` of config.json; breaks ties between equally good matches
+//! extends = "other"                       # optional: its templates are tried after the ones of this file
+//! prefixes = ["model."]                   # a name matches with or without one of these in front
+//!
+//! [[tensor]]
+//! name = "layers.{layer}.mlp.down_proj.weight"
+//! aliases = []                            # other names of the same tensor
+//! component = "mlp"                       # embedding attention mlp experts router norms head other
+//! family = "down_proj"                    # canonical: the same for one function in every architecture
+//! residual = "rows"                       # rows | columns | vector | none: which axis is the hidden dimension
+//! bias = "vector"                         # optional: `.bias` instead of `.weight` exists as well, with this residual axis
+//! constant = false                        # optional: a structural constant (rotary frequencies, masks)
+//! ```
+//!
+//! `{layer}` and `{expert}` stand for one whole part of the name (between dots) that is a number. Tensors of a tower
+//! (`towers.toml`) are matched with the tower's prefix taken off, by whichever architecture knows most of their names.
+
+mod parse;
+mod recognise;
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use super::{Component, Residual};
+use crate::error::Result;
+
+pub use recognise::Recognition;
+
+/// The architectures that come with the tool: name and file.
+const SOURCES: &[(&str, &str)] = &[
+    ("bert", include_str!("architectures/bert.toml")),
+    ("clip_vision", include_str!("architectures/clip_vision.toml")),
+    ("deepseek_v3", include_str!("architectures/deepseek_v3.toml")),
+    ("gemma2", include_str!("architectures/gemma2.toml")),
+    ("glm4_moe", include_str!("architectures/glm4_moe.toml")),
+    ("gpt2", include_str!("architectures/gpt2.toml")),
+    ("gpt_neox", include_str!("architectures/gpt_neox.toml")),
+    ("llama", include_str!("architectures/llama.toml")),
+    ("mixtral", include_str!("architectures/mixtral.toml")),
+    ("phi3", include_str!("architectures/phi3.toml")),
+    ("phimoe", include_str!("architectures/phimoe.toml")),
+    ("qwen2", include_str!("architectures/qwen2.toml")),
+    ("qwen2_moe", include_str!("architectures/qwen2_moe.toml")),
+    ("qwen2_vl_vision", include_str!("architectures/qwen2_vl_vision.toml")),
+    ("qwen3", include_str!("architectures/qwen3.toml")),
+    ("qwen3_moe", include_str!("architectures/qwen3_moe.toml")),
+    ("solar_open", include_str!("architectures/solar_open.toml")),
+];
+
+/// Prefixes of towers.
+const TOWERS: &str = include_str!("architectures/towers.toml");
+
+/// A set of architectures.
+#[derive(Debug)]
+pub struct Architectures {
+    list: Vec<Architecture>,
+    towers: Vec<String>,
+    outer: Vec<String>,
+}
+
+/// The name templates of one model family.
+#[derive(Debug)]
+struct Architecture {
+    name: String,
+    model_types: Vec<String>,
+    /// Longest first, the empty one last.
+    prefixes: Vec<String>,
+    /// By the name with `{}` for every number.
+    templates: HashMap<String, Template>,
+}
+
+/// What one name means.
+#[derive(Clone, Debug)]
+struct Template {
+    holes: Vec<Hole>,
+    component: Component,
+    family: String,
+    residual: Residual,
+    constant: bool,
+}
+
+/// What a number in a name counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hole {
+    Layer,
+    Expert,
+}
+
+/// The architectures that come with the tool.
+///
+/// # Panics
+/// Never: a test reads all of them.
+pub fn builtin() -> &'static Architectures {
+    static BUILTIN: LazyLock<Architectures> = LazyLock::new(|| {
+        #[allow(clippy::unwrap_used, reason = "the files are part of the program, and a test reads them")]
+        Architectures::from_toml(SOURCES, TOWERS).unwrap()
+    });
+    &BUILTIN
+}
+
+impl Architectures {
+    /// Reads architectures from the text of their files, each with its name, and of the file of tower prefixes.
+    ///
+    /// # Errors
+    /// If a file has an unknown key, a template that cannot be, or the same name twice.
+    pub fn from_toml(sources: &[(&str, &str)], towers: &str) -> Result<Self> {
+        parse::parse(sources, towers)
+    }
+
+    /// Names of the architectures, sorted.
+    pub fn names(&self) -> Vec<&str> {
+        self.list.iter().map(|architecture| architecture.name.as_str()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,196 @@
+//! From the text of the data files to templates.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Deserialize;
+
+use super::{Architecture, Architectures, Hole, Template};
+use crate::checkpoint::{Component, Residual};
+use crate::error::{Error, Result};
+
+/// A file as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    #[serde(default)]
+    model_types: Vec<String>,
+    extends: Option<String>,
+    #[serde(default)]
+    prefixes: Vec<String>,
+    tensor: Vec<WrittenTensor>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenTensor {
+    name: String,
+    #[serde(default)]
+    aliases: Vec<String>,
+    component: WrittenComponent,
+    family: String,
+    residual: WrittenResidual,
+    bias: Option<WrittenResidual>,
+    #[serde(default)]
+    constant: bool,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum WrittenComponent {
+    Embedding,
+    Attention,
+    Mlp,
+    Experts,
+    Router,
+    Norms,
+    Head,
+    Other,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum WrittenResidual {
+    Rows,
+    Columns,
+    Vector,
+    None,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenTowers {
+    /// First part of the names of a tower.
+    towers: Vec<String>,
+    /// What may stand before it.
+    outer: Vec<String>,
+}
+
+pub(super) fn parse(sources: &[(&str, &str)], towers: &str) -> Result<Architectures> {
+    let mut written = BTreeMap::new();
+    for (name, text) in sources {
+        let file: Written = toml::from_str(text).map_err(|error| wrong(name, &error.to_string()))?;
+        if written.insert(*name, file).is_some() {
+            return Err(wrong(name, "there are two of it"));
+        }
+    }
+    let mut list = Vec::new();
+    for (name, file) in &written {
+        let mut architecture = Architecture {
+            name: (*name).to_owned(),
+            model_types: file.model_types.clone(),
+            prefixes: Vec::new(),
+            templates: HashMap::new(),
+        };
+        let mut next = Some(file);
+        // Each step goes to another file of the finite list, or the chain is a circle.
+        for _ in 0..=written.len() {
+            let Some(file) = next else { break };
+            add(&mut architecture, file).map_err(|what| wrong(name, &what))?;
+            next = match file.extends.as_deref() {
+                None => None,
+                Some(base) => Some(written.get(base).ok_or_else(|| wrong(name, "it extends an unknown one"))?),
+            };
+        }
+        if next.is_some() {
+            return Err(wrong(name, "it extends itself"));
+        }
+        architecture.prefixes.push(String::new());
+        architecture.prefixes.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        architecture.prefixes.dedup();
+        list.push(architecture);
+    }
+    let towers: WrittenTowers = toml::from_str(towers).map_err(|error| wrong("towers", &error.to_string()))?;
+    Ok(Architectures { list, towers: towers.towers, outer: towers.outer })
+}
+
+fn wrong(name: &str, what: &str) -> Error {
+    Error::input(format!("architecture {name}: {what}"))
+}
+
+/// Adds one file's templates; those that are there already stay.
+fn add(architecture: &mut Architecture, file: &Written) -> Result<(), String> {
+    architecture.prefixes.extend(file.prefixes.iter().cloned());
+    let mut own = HashMap::new();
+    for tensor in &file.tensor {
+        for name in std::iter::once(&tensor.name).chain(&tensor.aliases) {
+            for (name, template) in expand(name, tensor) {
+                let (key, holes) = key_and_holes(&name)?;
+                if own.insert(key, Template { holes, ..template }).is_some() {
+                    return Err(format!("the name {name} is there twice"));
+                }
+            }
+        }
+    }
+    for (key, template) in own {
+        architecture.templates.entry(key).or_insert(template);
+    }
+    Ok(())
+}
+
+/// The tensor itself, its bias, and the scale that stands beside an 8-bit weight.
+fn expand(name: &str, tensor: &WrittenTensor) -> Vec<(String, Template)> {
+    let template = |suffix: &str, residual: WrittenResidual| Template {
+        holes: Vec::new(),
+        component: tensor.component.into(),
+        family: format!("{}{suffix}", tensor.family),
+        residual: residual.into(),
+        constant: tensor.constant,
+    };
+    let mut all = vec![(name.to_owned(), template("", tensor.residual))];
+    if let Some(stem) = name.strip_suffix(".weight") {
+        all.push((format!("{stem}.weight_scale_inv"), template(".scale", WrittenResidual::None)));
+        if let Some(bias) = tensor.bias {
+            all.push((format!("{stem}.bias"), template(".bias", bias)));
+        }
+    }
+    all
+}
+
+fn key_and_holes(name: &str) -> Result<(String, Vec<Hole>), String> {
+    let mut holes = Vec::new();
+    let mut parts = Vec::new();
+    for part in name.split('.') {
+        match part {
+            "{layer}" => holes.push(Hole::Layer),
+            "{expert}" => holes.push(Hole::Expert),
+            _ if part.is_empty() || part.contains(['{', '}']) || part.bytes().all(|byte| byte.is_ascii_digit()) => {
+                return Err(format!("{name} has a part {part:?} that cannot be"));
+            }
+            _ => {
+                parts.push(part);
+                continue;
+            }
+        }
+        parts.push("{}");
+    }
+    if holes.iter().filter(|hole| **hole == Hole::Layer).count() > 1 || holes.len() > 2 {
+        return Err(format!("{name} has a hole twice"));
+    }
+    Ok((parts.join("."), holes))
+}
+
+impl From<WrittenComponent> for Component {
+    fn from(written: WrittenComponent) -> Self {
+        match written {
+            WrittenComponent::Embedding => Self::Embedding,
+            WrittenComponent::Attention => Self::Attention,
+            WrittenComponent::Mlp => Self::Mlp,
+            WrittenComponent::Experts => Self::Experts,
+            WrittenComponent::Router => Self::Router,
+            WrittenComponent::Norms => Self::Norms,
+            WrittenComponent::Head => Self::Head,
+            WrittenComponent::Other => Self::Other,
+        }
+    }
+}
+
+impl From<WrittenResidual> for Residual {
+    fn from(written: WrittenResidual) -> Self {
+        match written {
+            WrittenResidual::Rows => Self::Rows,
+            WrittenResidual::Columns => Self::Columns,
+            WrittenResidual::Vector => Self::Vector,
+            WrittenResidual::None => Self::None,
+        }
+    }
+}
