@@ -6,3 +6,4 @@ pub mod error;
 pub mod evidence;
 pub mod finding;
 pub mod report;
+pub mod timeline;
