@@ -2,6 +2,8 @@
 //!
 //! Every fact carries who vouches for it ([`Trust`]). Nothing is judged here.
 
+pub mod events;
+pub mod git;
 pub mod keys;
 pub mod leveldb;
 pub mod recipe;
@@ -11,6 +13,8 @@ pub mod schedule;
 pub mod settings;
 pub mod wandb;
 
+pub use events::{Event, Record};
+pub use git::{Commit, Freeze, Lookup, Repository, Stamp};
 pub use keys::{KeyMap, Keys};
 pub use leveldb::{Damage, Tail};
 pub use recipe::Optimizer;

@@ -47,12 +47,8 @@ pub fn read(input: impl Read) -> Result<Run> {
     let mut wandb = Value::Null;
     {
         let mut reader = Reader::new(&mut hashed)?;
-        loop {
-            let (offset, record) = match reader.next_record()? {
-                Some((offset, bytes)) => (offset, proto::Record::decode(bytes)),
-                None => break,
-            };
-            match record {
+        while let Some((offset, bytes)) = reader.next_record()? {
+            match proto::Record::decode(bytes) {
                 Ok(record) => take(&mut run, &mut wandb, record),
                 Err(_) => reader.report(offset, "a whole record that is no W&B record"),
             }
