@@ -194,7 +194,7 @@ impl Repository {
             }
             Err(error) => return Err(error),
         }
-        let digest = lines.iter().fold(Sha256::new(), |sha, line| sha.chain_update(line)).finalize();
+        let digest = lines.iter().fold(Sha256::new(), Digest::chain_update).finalize();
         self.digest = digest.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
         Ok(roots)
     }

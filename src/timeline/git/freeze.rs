@@ -35,11 +35,14 @@ pub enum Freeze<'a> {
     Unknown,
 }
 
+/// A commit that changed a file, and in what its sizes then differ from the final ones.
+type Change<'a> = (&'a Commit, Option<Vec<String>>);
+
 impl Repository {
     /// The freeze for the settings of the final checkpoint, along the line of first parents. Of several files that agree
     /// the one that agreed first.
     pub fn freeze(&self, last: &Settings) -> Freeze<'_> {
-        let mut files: BTreeMap<&str, Vec<(&Commit, Option<Vec<String>>)>> = BTreeMap::new();
+        let mut files: BTreeMap<&str, Vec<Change<'_>>> = BTreeMap::new();
         for row in &self.settings {
             let Lookup::Found(commit) = self.commit(&row.commit) else { continue };
             let against = row.settings.as_ref().and_then(|sizes| differences(sizes, last));
