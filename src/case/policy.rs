@@ -24,6 +24,16 @@ pub struct Policy {
     pub first_loss_low: f64,
     /// A first loss above this share of ln(vocabulary) raises a question.
     pub first_loss_high: f64,
+    /// The first loss is held against ln(vocabulary) only if it was logged at this training step or before: later ones
+    /// have already fallen.
+    pub first_loss_step: i64,
+    /// A checkpoint may lie outside the logged steps by so many of the log's widest steps: logs are written now and
+    /// then, and count from 0 or from 1.
+    pub step_slack: f64,
+    /// An embedding may have so many rows more than the configured vocabulary: padding for the hardware.
+    pub vocabulary_padding: u64,
+    /// Clocks of one record may disagree by so many seconds.
+    pub clock_slack_seconds: i64,
 }
 
 impl Default for Policy {
@@ -37,6 +47,10 @@ impl Default for Policy {
             moderate_log10_p: -4.0,
             first_loss_low: 0.9,
             first_loss_high: 1.3,
+            first_loss_step: 10,
+            step_slack: 1.0,
+            vocabulary_padding: 1024,
+            clock_slack_seconds: 300,
         }
     }
 }

@@ -13,7 +13,8 @@ use crate::error::Result;
 use table::tables;
 
 pub use rows::{
-    ChainRow, ComponentRow, LayerMapRow, PairRow, Reference, RunRow, StartRow, TensorRow, TimelineRow, TrajectoryRow,
+    CalibrationRow, ChainRow, ComponentRow, LayerMapRow, PairRow, PartialRow, Reference, RunRow, StartRow, TensorRow,
+    TimelineRow, TrajectoryRow,
 };
 
 tables! {
@@ -42,10 +43,14 @@ tables! {
     /// The earliest checkpoint against a random draw.
     start: StartRow {
         tensor, component, family, layer, expert, elements, mean, std, excess_kurtosis, max_abs, scheme, rule,
-        edge_ratio, edge_score, row_norm_log10_p
+        edge_ratio, edge_score, edge_log10_p, row_norm_log10_p
     }
     /// Neighbouring checkpoints.
     chain: ChainRow {
         from_step, to_step, component, rms, lr_sum, budget, off_chord, lag1_cosine, memory_z, memory_effect
     }
+    /// Tests whose answer is known.
+    calibration: CalibrationRow { model, against, component, effect, z, log10_p, rows }
+    /// Similarity to a parent given the start.
+    partial: PartialRow { step, component, parent, effect, z, log10_p, rows }
 }

@@ -181,6 +181,8 @@ pub struct StartRow {
     pub edge_ratio: Option<f64>,
     /// The same on the Tracy-Widom scale.
     pub edge_score: Option<f64>,
+    /// log10 p of the edge test, before multiplicity.
+    pub edge_log10_p: Option<f64>,
     pub row_norm_log10_p: Option<f64>,
 }
 
@@ -203,4 +205,34 @@ pub struct ChainRow {
     pub lag1_cosine: Option<f64>,
     pub memory_z: Option<f64>,
     pub memory_effect: Option<f64>,
+}
+
+/// One row of `evidence/calibration.parquet`: a test of the parent condition where its answer is known. A parent and a
+/// control are strangers; a parent and a copy of itself with noise of its own size are not.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct CalibrationRow {
+    /// `parent:NAME`.
+    pub model: String,
+    /// `control:NAME` or `perturbed`.
+    pub against: String,
+    pub component: String,
+    pub effect: Option<f64>,
+    pub z: Option<f64>,
+    pub log10_p: Option<f64>,
+    pub rows: u64,
+}
+
+/// One row of `evidence/partial.parquet`: a checkpoint against a parent after what each shares with the earliest
+/// checkpoint is projected out (METHODS 4).
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct PartialRow {
+    pub step: i64,
+    pub component: String,
+    pub parent: String,
+    pub effect: Option<f64>,
+    pub z: Option<f64>,
+    pub log10_p: Option<f64>,
+    pub rows: u64,
 }

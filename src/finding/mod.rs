@@ -1,6 +1,7 @@
 //! What was found, how strong it is, and the verdict: a pure function of findings and policy.
 
 mod code;
+pub mod time;
 
 use serde::Serialize;
 

@@ -25,11 +25,7 @@ pub struct Draw {
 
 /// Looks at `values`, `rows` x `columns`; `singular` gives the largest singular value of the rows it is handed. `None`
 /// if everything is zero or anything is not finite.
-pub fn draw(
-    values: &[f32],
-    columns: usize,
-    singular: impl FnOnce(&[f32], usize) -> Option<f64>,
-) -> Option<Draw> {
+pub fn draw(values: &[f32], columns: usize, singular: impl FnOnce(&[f32], usize) -> Option<f64>) -> Option<Draw> {
     let values: Vec<f32> =
         values.chunks_exact(columns).filter(|row| row.iter().any(|&v| v != 0.0)).flatten().copied().collect();
     let n = values.len();

@@ -1,0 +1,143 @@
+//! The record (METHODS 6): does the log, the repository and the calendar tell the same story as the weights?
+//!
+//! What an honest run can also do is a question or context, never an accusation.
+
+mod history;
+mod log;
+
+use super::{Code, Direction, Finding, Grade};
+use crate::case::Policy;
+use crate::report::Condition;
+use crate::timeline::{Release, Repository, Run, Settings};
+
+const RUNS: &str = "evidence/runs.parquet";
+const TIMELINE: &str = "evidence/timeline.parquet";
+
+/// Sizes read from the tensors of the final checkpoint, where they are known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Sizes {
+    pub hidden: Option<u64>,
+    pub layers: Option<u64>,
+    pub vocabulary: Option<u64>,
+    pub heads: Option<u64>,
+    pub kv_heads: Option<u64>,
+}
+
+/// What became of the repository that the case names.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum RepositoryFacts<'a> {
+    /// The case names none.
+    #[default]
+    None,
+    /// It was read.
+    Read(&'a Repository),
+    /// It could not be read; the sentence says why.
+    Unreadable(&'a str),
+}
+
+/// A candidate parent and when it became public, if that is known.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)]
+pub struct ParentRelease<'a> {
+    pub parent: &'a str,
+    pub release: Option<&'a Release>,
+}
+
+/// Everything the record is judged by.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TimeFacts<'a> {
+    /// The run logs that could be read.
+    pub runs: &'a [Run],
+    /// The repository.
+    pub repository: RepositoryFacts<'a>,
+    /// Steps of the checkpoints.
+    pub steps: &'a [i64],
+    /// Rows of the embeddings; the nearest to the first loss counts.
+    pub vocabularies: &'a [u64],
+    /// Sizes from the tensors.
+    pub sizes: Sizes,
+    /// The candidate parents.
+    pub parents: &'a [ParentRelease<'a>],
+    /// Structural settings from the configuration of the final checkpoint.
+    pub settings: Option<&'a Settings>,
+}
+
+/// What the record says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TimeJudgement {
+    /// Without ids; those are given when the report is put together.
+    pub findings: Vec<Finding>,
+    /// Whether the record contradicts the claim.
+    pub condition: Condition,
+    /// What would be needed for more, in words.
+    pub missing: Vec<String>,
+}
+
+/// Judges the record.
+///
+/// The condition fails on one strong finding against the claim, or on two moderate ones of different codes. It holds if a
+/// run log was read and nothing moderate is against. Otherwise it is untested.
+pub fn judge(facts: &TimeFacts<'_>, policy: &Policy) -> TimeJudgement {
+    let mut judgement = TimeJudgement { findings: Vec::new(), condition: Condition::Untested, missing: Vec::new() };
+    if facts.runs.is_empty() {
+        judgement.missing.push("a run log (W&B file) of the training".into());
+    }
+    for run in facts.runs {
+        log::first_loss(&mut judgement, facts, policy, run);
+        log::damage(&mut judgement, run);
+    }
+    log::steps(&mut judgement, facts, policy);
+    log::sizes(&mut judgement, facts, policy);
+    history::run_start(&mut judgement, facts);
+    match facts.repository {
+        RepositoryFacts::None => judgement.missing.push("the repository the training was run from".into()),
+        RepositoryFacts::Unreadable(why) => {
+            let message = format!("The repository could not be read: {why}.");
+            judgement.push(Finding::new(Code::TimeRepository, Grade::Context, Direction::Neutral, message));
+            judgement.missing.push("a repository that can be read".into());
+        }
+        RepositoryFacts::Read(repository) => {
+            for run in facts.runs {
+                history::logged_commit(&mut judgement, policy, repository, run);
+            }
+            history::freeze(&mut judgement, facts, policy, repository);
+        }
+    }
+    judgement.missing.sort();
+    judgement.missing.dedup();
+    judgement.condition = condition(&judgement.findings, !facts.runs.is_empty());
+    judgement
+}
+
+impl TimeJudgement {
+    fn push(&mut self, finding: Finding) {
+        self.findings.push(finding);
+    }
+}
+
+fn condition(findings: &[Finding], log: bool) -> Condition {
+    let against = |grade: Grade| findings.iter().filter(move |f| f.direction == Direction::Against && f.grade >= grade);
+    let mut moderate: Vec<Code> = against(Grade::Moderate).map(|finding| finding.code).collect();
+    moderate.sort_unstable();
+    moderate.dedup();
+    if against(Grade::Strong).next().is_some() || moderate.len() > 1 {
+        Condition::Fails
+    } else if log && moderate.is_empty() {
+        Condition::Holds
+    } else {
+        Condition::Untested
+    }
+}
+
+/// A run by the name a reader knows it by.
+fn called(run: &Run) -> String {
+    match &run.name {
+        Some(name) if *name != run.id => format!("run {} ({name})", run.id),
+        _ => format!("run {}", run.id),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -1,0 +1,24 @@
+//! The record of a training: run logs, the repository, release dates, put on one clock.
+//!
+//! Every fact carries who vouches for it ([`Trust`]). Nothing is judged here.
+
+pub mod events;
+pub mod git;
+pub mod keys;
+pub mod leveldb;
+pub mod recipe;
+pub mod releases;
+pub mod run;
+pub mod schedule;
+pub mod settings;
+pub mod wandb;
+
+pub use events::{Event, Record};
+pub use git::{Commit, Freeze, Lookup, Repository, Stamp};
+pub use keys::{KeyMap, Keys};
+pub use leveldb::{Damage, Tail};
+pub use recipe::Optimizer;
+pub use releases::{Interval, Release, Trust};
+pub use run::{History, Run, StepRange};
+pub use schedule::RateSum;
+pub use settings::Settings;
