@@ -1,5 +1,21 @@
 //! The report value. Terminal, JSON, Markdown and HTML each only render it; nothing is computed here.
 
+mod chart;
+mod heatmap;
+pub mod html;
+pub mod json;
+pub mod markdown;
+pub mod number;
+#[cfg(test)]
+pub(crate) mod sample;
+mod scene;
+mod svg;
+pub mod terminal;
+#[cfg(test)]
+mod tests;
+pub mod text;
+mod wording;
+
 use serde::Serialize;
 
 use crate::finding::Finding;

@@ -1,0 +1,51 @@
+//! Tidy tables: every figure of the audit, one row an observation, as parquet in and out.
+
+mod rows;
+#[cfg(test)]
+pub(crate) mod sample;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use crate::error::Result;
+use table::tables;
+
+pub use rows::{
+    ChainRow, ComponentRow, LayerMapRow, PairRow, Reference, RunRow, StartRow, TensorRow, TimelineRow, TrajectoryRow,
+};
+
+tables! {
+    /// Every checkpoint against every reference, tensor by tensor.
+    trajectory: TrajectoryRow {
+        step, tensor, component, family, layer, expert, reference, elements, cosine, pearson, l2, relative_l2, rms, z,
+        log10_p
+    }
+    /// Every checkpoint against every reference, component by component.
+    components: ComponentRow { step, component, reference, effect, z, log10_p, rows, columns }
+    /// Layers of the subject against layers of the parents and controls.
+    layer_map: LayerMapRow { parent, family, layer_subject, layer_parent, pearson, z }
+    /// The catalogue.
+    tensors: TensorRow {
+        model, tensor, component, family, layer, expert, residual, dtype, shape, elements, bytes, known, constant
+    }
+    /// Every logged value.
+    runs: RunRow { run, key, step, value }
+    /// Every dated fact.
+    timeline: TimelineRow { at, until, what, source, grade }
+    /// The final checkpoint against the parents and controls.
+    pairs: PairRow {
+        tensor, component, family, layer, expert, reference, elements, cosine, pearson, mean_abs_diff, relative_l2,
+        p99_diff, cv_diff, z
+    }
+    /// The earliest checkpoint against a random draw.
+    start: StartRow {
+        tensor, component, family, layer, expert, elements, mean, std, excess_kurtosis, max_abs, scheme, rule,
+        edge_ratio, edge_score, row_norm_log10_p
+    }
+    /// Neighbouring checkpoints.
+    chain: ChainRow {
+        from_step, to_step, component, rms, lr_sum, budget, off_chord, lag1_cosine, memory_z, memory_effect
+    }
+}

@@ -1,0 +1,206 @@
+//! The rows of the tidy tables, one struct a file. Field names are column names, in the order of the file.
+
+use crate::error::{Error, Result};
+
+/// What a checkpoint was compared with.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reference {
+    /// The earliest checkpoint.
+    Init,
+    /// The checkpoint before.
+    Previous,
+    /// A candidate parent, by its name in the case file.
+    Parent(String),
+    /// A control, by its name in the case file.
+    Control(String),
+}
+
+impl std::fmt::Display for Reference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Init => f.write_str("init"),
+            Self::Previous => f.write_str("previous"),
+            Self::Parent(name) => write!(f, "parent:{name}"),
+            Self::Control(name) => write!(f, "control:{name}"),
+        }
+    }
+}
+
+impl std::str::FromStr for Reference {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text.split_once(':') {
+            None if text == "init" => Ok(Self::Init),
+            None if text == "previous" => Ok(Self::Previous),
+            Some(("parent", name)) => Ok(Self::Parent(name.to_owned())),
+            Some(("control", name)) => Ok(Self::Control(name.to_owned())),
+            _ => Err(Error::input(format!("`{}` is not a reference", text.escape_debug()))),
+        }
+    }
+}
+
+/// One row of `evidence/trajectory.parquet`: one tensor of one checkpoint against one reference.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct TrajectoryRow {
+    pub step: i64,
+    pub tensor: String,
+    pub component: String,
+    pub family: String,
+    pub layer: Option<u32>,
+    pub expert: Option<u32>,
+    pub reference: Reference,
+    pub elements: u64,
+    pub cosine: Option<f64>,
+    pub pearson: Option<f64>,
+    pub l2: Option<f64>,
+    pub relative_l2: Option<f64>,
+    pub rms: Option<f64>,
+    pub z: Option<f64>,
+    pub log10_p: Option<f64>,
+}
+
+/// One row of `evidence/components.parquet`: one component of one checkpoint against one reference, with the residual
+/// cross-Gram's figures (METHODS 2.1). `component` is `all` for the whole model.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct ComponentRow {
+    pub step: i64,
+    pub component: String,
+    pub reference: Reference,
+    /// Mean correlation, centred over the residual axis, weighted as the cross-Gram weighs it.
+    pub effect: Option<f64>,
+    pub z: Option<f64>,
+    pub log10_p: Option<f64>,
+    /// Sampled rows.
+    pub rows: u64,
+    /// Columns (hidden size).
+    pub columns: u64,
+}
+
+/// One cell of `evidence/layer_map.parquet`. Family `all` is the sum over the families.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct LayerMapRow {
+    pub parent: String,
+    pub family: String,
+    pub layer_subject: u32,
+    pub layer_parent: u32,
+    pub pearson: Option<f64>,
+    pub z: Option<f64>,
+}
+
+/// One row of `evidence/tensors.parquet`: one tensor of one model.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct TensorRow {
+    /// What the model was given as: `subject`, `parent:NAME`, `control:NAME`.
+    pub model: String,
+    pub tensor: String,
+    pub component: String,
+    pub family: String,
+    pub layer: Option<u32>,
+    pub expert: Option<u32>,
+    /// Which axis is the residual one: `rows`, `columns`, `vector`, `none`.
+    pub residual: String,
+    pub dtype: String,
+    /// Sizes of the axes, as in `64x256`.
+    pub shape: String,
+    pub elements: u64,
+    pub bytes: u64,
+    /// Whether an architecture template knew the name.
+    pub known: bool,
+    /// A structural constant, never evidence.
+    pub constant: bool,
+}
+
+/// One row of `evidence/runs.parquet`: one logged value.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct RunRow {
+    pub run: String,
+    pub key: String,
+    pub step: i64,
+    pub value: Option<f64>,
+}
+
+/// One row of `evidence/timeline.parquet`: one dated fact. Times are RFC 3339.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct TimelineRow {
+    pub at: String,
+    /// End of an interval.
+    pub until: Option<String>,
+    pub what: String,
+    pub source: String,
+    /// `self-asserted`, `platform` or `anchored`.
+    pub grade: String,
+}
+
+/// One row of `evidence/pairs.parquet`: one tensor of the final checkpoint against one parent or control, with the
+/// metrics that the published analyses used (METHODS 1).
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct PairRow {
+    pub tensor: String,
+    pub component: String,
+    pub family: String,
+    pub layer: Option<u32>,
+    pub expert: Option<u32>,
+    pub reference: Reference,
+    pub elements: u64,
+    pub cosine: Option<f64>,
+    pub pearson: Option<f64>,
+    pub mean_abs_diff: Option<f64>,
+    pub relative_l2: Option<f64>,
+    pub p99_diff: Option<f64>,
+    pub cv_diff: Option<f64>,
+    pub z: Option<f64>,
+}
+
+/// One row of `evidence/start.parquet`: one tensor of the earliest checkpoint against a random draw (METHODS 4).
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct StartRow {
+    pub tensor: String,
+    pub component: String,
+    pub family: String,
+    pub layer: Option<u32>,
+    pub expert: Option<u32>,
+    pub elements: u64,
+    pub mean: Option<f64>,
+    pub std: Option<f64>,
+    pub excess_kurtosis: Option<f64>,
+    pub max_abs: Option<f64>,
+    /// The distribution that fits: `normal`, `truncated-normal`, `uniform`, `constant`.
+    pub scheme: Option<String>,
+    /// The rule that its scale follows.
+    pub rule: Option<String>,
+    /// Largest singular value over the Marchenko-Pastur edge.
+    pub edge_ratio: Option<f64>,
+    /// The same on the Tracy-Widom scale.
+    pub edge_score: Option<f64>,
+    pub row_norm_log10_p: Option<f64>,
+}
+
+/// One row of `evidence/chain.parquet`: one component between two neighbouring checkpoints (METHODS 5).
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct ChainRow {
+    pub from_step: i64,
+    pub to_step: i64,
+    pub component: String,
+    /// Root mean square of the displacement.
+    pub rms: Option<f64>,
+    /// Sum of the logged learning rates between the two.
+    pub lr_sum: Option<f64>,
+    /// `rms / lr_sum`.
+    pub budget: Option<f64>,
+    /// Distance of the earlier one from the chord between its neighbours, over the chord's length.
+    pub off_chord: Option<f64>,
+    /// Cosine of this displacement and the one before.
+    pub lag1_cosine: Option<f64>,
+    pub memory_z: Option<f64>,
+    pub memory_effect: Option<f64>,
+}
