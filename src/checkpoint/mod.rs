@@ -6,6 +6,7 @@ mod correspondence;
 mod dtype;
 mod header;
 mod index;
+mod residual;
 mod summary;
 #[cfg(test)]
 mod testing;
