@@ -42,7 +42,7 @@ pub(super) fn layout(store: &dyn Store, names: &[String]) -> Result<Layout> {
         found.shards.dedup();
         found.index = Some(((*index).clone(), map));
     } else if tensors.is_empty() {
-        return Err(nothing(store, names));
+        return Err(nothing(names));
     } else {
         found.shards = tensors.iter().map(|name| (*name).clone()).collect();
     }
@@ -51,11 +51,10 @@ pub(super) fn layout(store: &dyn Store, names: &[String]) -> Result<Layout> {
 }
 
 /// What to say of a place without safetensors.
-fn nothing(store: &dyn Store, names: &[String]) -> Error {
+fn nothing(names: &[String]) -> Error {
     const SHOWN: usize = 8;
-    let place = store.uri();
     if names.is_empty() {
-        return Error::input(format!("{place} holds no files"));
+        return Error::input("there are no files in it; give the folder or the file that holds the weights");
     }
     let mut list: Vec<String> = names.iter().take(SHOWN).map(|name| quoted(name)).collect();
     if names.len() > SHOWN {
@@ -72,7 +71,7 @@ fn nothing(store: &dyn Store, names: &[String]) -> Error {
     } else {
         "give the folder or the file that holds the weights"
     };
-    Error::input(format!("{place} holds no safetensors file; it has {}; {advice}", list.join(", ")))
+    Error::input(format!("no safetensors file is in it, but {}; {advice}", list.join(", ")))
 }
 
 /// Reads the index and checks the names of its files.

@@ -5,6 +5,7 @@ mod catalogue;
 mod correspondence;
 mod header;
 mod index;
+mod residual;
 mod summary;
 #[cfg(test)]
 mod testing;

@@ -69,6 +69,8 @@ pub struct FamilyRow {
     /// Elements of all of them.
     pub parameters: u64,
     pub dtype: Dtype,
+    /// Whether a template knew the name.
+    pub known: bool,
     /// A structural constant, not weights.
     pub constant: bool,
 }
@@ -139,6 +141,7 @@ fn families(tensors: &[TensorRecord]) -> Vec<FamilyRow> {
             shape: tensor.shape.clone(),
             parameters: 0,
             dtype: tensor.dtype,
+            known: role.known,
             constant: role.constant,
         });
         row.tensors += 1;

@@ -3,6 +3,7 @@
 mod chart;
 mod heatmap;
 pub mod html;
+pub mod inspect;
 pub mod json;
 pub mod markdown;
 pub mod number;

@@ -110,7 +110,7 @@ fn wrong(name: &str, what: &str) -> Error {
 /// Adds one file's templates; those that are there already stay.
 fn add(architecture: &mut Architecture, file: &Written) -> Result<(), String> {
     architecture.prefixes.extend(file.prefixes.iter().cloned());
-    let mut own = HashMap::new();
+    let mut own = BTreeMap::new();
     for tensor in &file.tensor {
         for name in std::iter::once(&tensor.name).chain(&tensor.aliases) {
             for (name, template) in expand(name, tensor) {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::checkpoint::{Component, Dtype, testing};
+use crate::checkpoint::{Component, Dtype, Residual, testing};
 use crate::source::MemoryStore;
 
 fn refused(store: &MemoryStore) -> String {
@@ -94,14 +94,14 @@ fn an_index_that_names_itself_or_a_tensor_in_two_shards() {
     let parts = MemoryStore::new().with("m-1.safetensors", shard(&["a", "b"])).with("m-2.safetensors", shard(&["b"]));
     let map = index(&[("a", "m-1.safetensors"), ("b", "m-2.safetensors")]);
     says(&refused(&parts.clone().with(INDEX, map)), &["tensor \"b\" is both in"]);
-    says(&refused(&parts.with(INDEX, index(&[("a", INDEX)]))), &[INDEX, "header"]);
+    says(&refused(&parts.with(INDEX, index(&[("a", INDEX)]))), &[INDEX, "not a safetensors file"]);
 }
 
 #[test]
 fn a_folder_without_tensors_says_what_to_do() {
     let pickle = MemoryStore::new().with("pytorch_model.bin", "x").with("config.json", "{}");
-    says(&refused(&pickle), &["holds no safetensors file", "pytorch_model.bin", "safe_serialization=True"]);
-    says(&refused(&MemoryStore::new()), &["holds no files"]);
+    says(&refused(&pickle), &["memory: no safetensors file is in it", "pytorch_model.bin", "safe_serialization=True"]);
+    says(&refused(&MemoryStore::new()), &["memory: there are no files"]);
     says(&refused(&MemoryStore::new().with("README.md", "x")), &["README.md", "give the folder"]);
 }
 

@@ -54,13 +54,13 @@ pub(super) fn parse(json: &[u8]) -> Result<(Words, Vec<Entry>)> {
     Ok((words, entries))
 }
 
-/// The offset of serde_json's line and column, both from 1.
+/// The offset of `serde_json`'s line and column, both from 1.
 fn byte_of(json: &[u8], line: usize, column: usize) -> usize {
     let before: usize = json.split(|byte| *byte == b'\n').take(line.saturating_sub(1)).map(|line| line.len() + 1).sum();
     before + column.saturating_sub(1)
 }
 
-/// The message without serde_json's own words for the place.
+/// The message without `serde_json`'s own words for the place.
 fn without_place(message: &str) -> &str {
     message.rfind(" at line ").map_or(message, |end| &message[..end])
 }

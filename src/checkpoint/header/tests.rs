@@ -69,6 +69,7 @@ fn files_that_are_too_short_or_something_else() {
     says(&read(b"\x64\0\0\0\0\0\0\0{}"), &["100 bytes", "only 2 follow", "cut short by 98"]);
     says(&read(b"\0\0\0\0\0\0\0\0"), &["the header is empty"]);
     says(&read(b"version https://git-lfs.github.com/spec/v1"), &["Git LFS pointer", "git lfs pull"]);
+    says(&read(b"{\"metadata\": {}}"), &["JSON", "folder"]);
     says(&read(b"PK\x03\x04aaaaaaaa"), &["PyTorch pickle"]);
 }
 
