@@ -148,6 +148,7 @@ fn full() -> Evidence {
         rule: None,
         edge_ratio: Some(0.99),
         edge_score: Some(-0.5),
+        edge_log10_p: Some(-0.4),
         row_norm_log10_p: Some(-0.3),
     });
     evidence
