@@ -82,6 +82,28 @@ fn a_file_that_is_no_table_is_an_error_of_input() {
 }
 
 #[test]
+fn a_damaged_table_is_an_error_and_never_a_panic() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let row = |step| RunRow { run: "r".into(), key: "loss".into(), step, value: Some(2.5) };
+    Evidence { runs: (0..5).map(row).collect(), ..Evidence::default() }.write(dir.path()).expect("written");
+    let path = dir.path().join("runs.parquet");
+    for other in Evidence::FILES.iter().filter(|file| **file != "runs.parquet") {
+        fs::remove_file(dir.path().join(other)).expect("removed"); // only for speed
+    }
+    let whole = fs::read(&path).expect("a file");
+    for at in 0..whole.len() {
+        for damage in [0x01, 0x80, 0xff] {
+            let mut bytes = whole.clone();
+            bytes[at] ^= damage;
+            fs::write(&path, bytes).expect("written");
+            assert!(Evidence::read(dir.path()).expect_err("damaged").is_input(), "byte {at}");
+        }
+        fs::write(&path, &whole[..at]).expect("written");
+        assert!(Evidence::read(dir.path()).is_err(), "cut at {at}");
+    }
+}
+
+#[test]
 fn references_are_read_as_they_are_written() {
     let named = Reference::Parent("a:b".into());
     for reference in [Reference::Init, Reference::Previous, named, Reference::Control(String::new())] {

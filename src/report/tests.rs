@@ -227,6 +227,7 @@ fn pages_to_look_at() {
         std::fs::write(dir.join(name).with_extension("md"), markdown::to_markdown(&report, &evidence))
             .expect("written");
         std::fs::write(dir.join(name).with_extension("json"), json::to_json(&report)).expect("written");
+        evidence.write(&dir.join(name)).expect("written");
         let look = Look { colour: true, ..Look::default() };
         std::fs::write(dir.join(name).with_extension("txt"), terminal::render(&report, &evidence, look))
             .expect("written");
