@@ -62,7 +62,7 @@ fn releases(case: &Case) -> Result<Vec<(String, Option<Release>)>> {
         let place = || format!("{} line {}", case.path.display(), released.line);
         let trust = match &released.grade {
             None => Trust::SelfAsserted,
-            Some(grade) => Trust::parse(grade).context(place)?,
+            Some(grade) => grade.parse::<Trust>().context(place)?,
         };
         let release = Release::new(&parent.name, &released.at, trust, released.source.clone()).context(place)?;
         Ok((parent.name.clone(), Some(release)))
@@ -170,7 +170,8 @@ pub(crate) fn judge(session: &Session, policy: &Policy) -> Judgement {
         parents: &releases,
         settings: settings.as_ref(),
     };
-    crate::finding::time::judge(&facts, policy)
+    let time = crate::finding::time::judge(&facts, policy);
+    Judgement { findings: time.findings, condition: time.condition, missing: time.missing }
 }
 
 /// Sizes as the tensors have them, never as a configuration says.
