@@ -22,6 +22,9 @@ pub struct Policy {
     pub moderate_log10_p: f64,
     /// A component counts as independent only if this effect would have been graded moderate.
     pub detectable_effect: f64,
+    /// Given the start, less than this of the correlation with the parent is left in two models of one seed that were
+    /// trained apart.
+    pub shared_seed_partial: f64,
     /// A budget above this many times what the optimiser can do is out of the question.
     pub budget_excess: f64,
     /// A checkpoint nearer to the line through its neighbours than this many roundings of its number format is a blend.
@@ -52,6 +55,7 @@ impl Default for Policy {
             strong_effect: 0.03,
             moderate_log10_p: -4.0,
             detectable_effect: 0.1,
+            shared_seed_partial: 0.3,
             budget_excess: 1.5,
             blend_roundings: 2.0,
             first_loss_low: 0.9,

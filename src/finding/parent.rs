@@ -127,7 +127,7 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
         layers::findings(&mut judgement, facts, parent, &uncalibrated, seeded, policy);
         equal_tensors(&mut judgement, facts, parent, seeded);
         let fired = judgement.findings[before..].iter().any(|f| f.direction == Direction::Against);
-        if !fired {
+        if !fired && !seeded {
             silent.extend(own);
         }
     }

@@ -253,10 +253,19 @@ fn scheme(judgement: &mut Judgement, facts: &StartFacts<'_>, step: i64) {
     }
     let found: Vec<String> = kinds
         .iter()
-        .map(|(kind, families)| if kinds.len() == 1 { kind.clone() } else { format!("{kind}: {}", families.join(" ")) })
+        .map(|(kind, families)| match families.as_slice() {
+            _ if kinds.len() == 1 => kind.clone(),
+            [few @ ..] if few.len() <= 4 => format!("{kind}: {}", few.join(" ")),
+            many => format!("{kind}: {} families", many.len()),
+        })
         .collect();
+    let found = if found.len() <= 4 {
+        found.join("; ")
+    } else {
+        format!("{recognised} of {} families follow a known law and rule, in {} different ways", families.len(), found.len())
+    };
     let all = recognised == families.len();
-    let mut message = format!("Scheme of step {step}: {}.", found.join("; "));
+    let mut message = format!("Scheme of step {step}: {found}.");
     let mut direction = if all { Direction::For } else { Direction::Neutral };
     if let Some(declared) = facts.declared {
         let other = |r: &&StartRow| {

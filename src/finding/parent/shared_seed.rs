@@ -8,7 +8,13 @@ use crate::evidence::{PartialRow, Reference};
 use crate::finding::{Code, Direction, Finding, Grade, Judgement};
 
 /// Parents whose similarity is that of a common start: the first checkpoint is a clean draw in every component that is
-/// similar, the similarity is there from the first step and only falls, and what is left of it given the start is small.
+/// similar, the similarity is there from the first step and does not rise, and what is left of it given the start is
+/// small over the whole model.
+///
+/// Measured on the fixture of two runs from one draw, with one tokenizer and like data: 0.13 is left over the whole model
+/// (attention 0.15, experts 0.10), but 0.58 in the embedding and 0.80 in the head, which both learn the frequency of
+/// tokens and, from one start, along the same directions. METHODS gives 0.004 to 0.014 for attention between runs on other
+/// data and 0.64 to 0.95 for a model pulled to its parent. So components are not asked one by one.
 pub(super) fn find(
     judgement: &mut Judgement,
     facts: &ParentFacts<'_>,
@@ -24,16 +30,12 @@ pub(super) fn find(
         let similar: BTreeSet<&str> =
             own.iter().filter(|t| t.grade(policy).is_some()).map(|t| t.row.component.as_str()).collect();
         let clean = similar.iter().all(|c| *c == ALL || facts.clean_start.contains(*c));
-        let partial: Vec<&PartialRow> =
-            facts.partial.iter().filter(|p| p.parent == parent && p.step == facts.steps.1).collect();
-        let left = partial.iter().find(|p| p.component == ALL).and_then(|p| p.effect);
-        let small = |p: &&PartialRow| {
-            !similar.contains(p.component.as_str()) || p.effect.is_none_or(|e| e < policy.conclusive_effect)
-        };
+        let given_the_start = |p: &&PartialRow| p.parent == parent && p.step == facts.steps.1 && p.component == ALL;
+        let left = facts.partial.iter().find(given_the_start).and_then(|p| p.effect);
         let Some(left) = left else { continue };
         let from_the_start = first.grade(policy).is_some_and(|g| g >= Grade::Strong);
         let falls = last.effect <= first.effect + policy.strong_effect;
-        if !(from_the_start && clean && falls && partial.iter().all(small)) {
+        if !(from_the_start && clean && falls && left < policy.shared_seed_partial) {
             continue;
         }
         let mut finding = Finding::new(
