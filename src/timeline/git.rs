@@ -320,4 +320,4 @@ fn broken(place: &str, what: &str, error: &git2::Error) -> Error {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests;
+pub(crate) mod tests;
