@@ -87,7 +87,7 @@ fn real_logs_of_old_writers_are_read() {
     assert_eq!((crashed.id.as_str(), crashed.history.rows, crashed.ended), ("u1pue59s", 0, Some(255)));
     assert_eq!((crashed.sdk.as_deref(), crashed.damaged, crashed.commit.as_deref()), (Some("0.15.8"), 0, None));
     assert_eq!(crashed.config["weight_decay"], json!(0.1));
-    assert_eq!((crashed.weight_decay(), crashed.beta2(), crashed.optimizer()), (Some(0.1), Some(0.99), None));
+    assert_eq!((crashed.weight_decay(), crashed.beta2(), crashed.optimizer()), (Some(0.1), Some(0.95), None));
 }
 
 #[test]
