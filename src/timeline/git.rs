@@ -184,7 +184,7 @@ impl Repository {
             if let Some(target) = resolved.target() {
                 lines.insert(format!("{name} {target}\n"));
             }
-            pulse.beat("reference", &clean(&name));
+            pulse.beat("reference", clean(&name));
             // A tag may name a tree or a blob, which is no history.
             match resolved.peel(git2::ObjectType::Commit) {
                 Ok(commit) => roots.push(commit.id()),

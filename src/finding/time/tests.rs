@@ -64,9 +64,7 @@ fn the_first_loss_is_a_question_at_most() {
 
 #[test]
 fn checkpoints_may_lie_one_logging_step_beyond_the_log() {
-    for (steps, expected) in
-        [(&[0, 200, 600][..], FOR), (&[0, 599], FOR), (&[0, 601], QUESTION), (&[-1], QUESTION)]
-    {
+    for (steps, expected) in [(&[0, 200, 600][..], FOR), (&[0, 599], FOR), (&[0, 601], QUESTION), (&[-1], QUESTION)] {
         let judgement = of(&TimeFacts { runs: &[run(7.0)], steps, ..TimeFacts::default() });
         assert_eq!(look(&judgement, Code::TimeSteps), [expected], "{steps:?}");
     }
@@ -105,8 +103,10 @@ fn a_start_before_the_release_is_for_and_later_is_nothing() {
     }
 }
 
+type Seen = Vec<(Grade, Direction)>;
+
 /// What the commit and the freeze look like for a run begun at hour 10 from `commit`.
-fn history(made: &Made, commit: &str) -> (Vec<(Grade, Direction)>, Vec<(Grade, Direction)>, Condition) {
+fn history(made: &Made, commit: &str) -> (Seen, Seen, Condition) {
     let repository = made.read();
     let last = settings(8);
     let runs = [Run { commit: Some(commit.into()), ..run(7.0) }];

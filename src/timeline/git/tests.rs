@@ -31,8 +31,9 @@ impl Made {
     pub fn commit_as(&self, author: i64, committer: i64, files: &[(&str, &str)], message: &str) -> Oid {
         let repository = &self.repository;
         let parent = repository.head().ok().map(|head| head.peel_to_commit().unwrap());
-        let base =
-            parent.as_ref().map_or_else(|| repository.treebuilder(None).unwrap().write().unwrap(), |p| p.tree_id());
+        let base = parent
+            .as_ref()
+            .map_or_else(|| repository.treebuilder(None).unwrap().write().unwrap(), git2::Commit::tree_id);
         let mut update = git2::build::TreeUpdateBuilder::new();
         for (path, content) in files {
             if content.is_empty() {
