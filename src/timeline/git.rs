@@ -2,6 +2,7 @@
 
 mod freeze;
 mod layout;
+mod packs;
 mod watch;
 
 use std::collections::{BTreeSet, BinaryHeap};
@@ -121,6 +122,7 @@ impl Repository {
         let repository = open(path)?;
         let source = path.display().to_string();
         let mut facts = Self { source, shallow: repository.is_shallow(), ..Self::default() };
+        packs::check(repository.commondir())?;
         facts.oddities(&repository);
         let roots = facts.roots(&repository, pulse).map_err(|error| broken("the references", &error))?;
         walk(&repository, &mut facts, roots, options.limit, pulse)?;
