@@ -66,7 +66,13 @@ fn trajectory(session: &Session) -> Vec<TrajectoryRow> {
     all
 }
 
-fn row(unit: &Unit, figures: &TensorFigures, step: i64, (t, slot): (usize, usize), reference: Reference) -> TrajectoryRow {
+fn row(
+    unit: &Unit,
+    figures: &TensorFigures,
+    step: i64,
+    (t, slot): (usize, usize),
+    reference: Reference,
+) -> TrajectoryRow {
     let pair = figures.gram.pair(t, slot);
     let pearson = pair.pearson();
     let test = tensor_test(unit, figures, t, slot, pearson);
@@ -111,7 +117,9 @@ fn components(session: &Session, residual: &Residual) -> Vec<ComponentRow> {
         .steps
         .iter()
         .enumerate()
-        .flat_map(|(t, &step)| compared(session, t).into_iter().map(move |(model, reference)| (t, step, model, reference)))
+        .flat_map(|(t, &step)| {
+            compared(session, t).into_iter().map(move |(model, reference)| (t, step, model, reference))
+        })
         .collect();
     let hidden = residual.hidden();
     let mut rows: Vec<ComponentRow> = pairs
