@@ -1,6 +1,7 @@
 //! scratchproof settles, with evidence anyone can recompute, whether an AI model was trained from scratch or grown from
 //! somebody else's weights.
 
+pub mod audit;
 pub mod case;
 pub mod checkpoint;
 pub mod error;

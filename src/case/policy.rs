@@ -20,6 +20,15 @@ pub struct Policy {
     pub strong_effect: f64,
     /// A moderate finding has at most this log10 p.
     pub moderate_log10_p: f64,
+    /// A component counts as independent only if this effect would have been graded moderate.
+    pub detectable_effect: f64,
+    /// Given the start, less than this of the correlation with the parent is left in two models of one seed that were
+    /// trained apart.
+    pub shared_seed_partial: f64,
+    /// A budget above this many times what the optimiser can do is out of the question.
+    pub budget_excess: f64,
+    /// A checkpoint nearer to the line through its neighbours than this many roundings of its number format is a blend.
+    pub blend_roundings: f64,
     /// A first loss below this share of ln(vocabulary) raises a question.
     pub first_loss_low: f64,
     /// A first loss above this share of ln(vocabulary) raises a question.
@@ -45,6 +54,10 @@ impl Default for Policy {
             strong_log10_p: -10.0,
             strong_effect: 0.03,
             moderate_log10_p: -4.0,
+            detectable_effect: 0.1,
+            shared_seed_partial: 0.3,
+            budget_excess: 1.5,
+            blend_roundings: 2.0,
             first_loss_low: 0.9,
             first_loss_high: 1.3,
             first_loss_step: 10,

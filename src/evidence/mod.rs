@@ -3,6 +3,7 @@
 mod rows;
 #[cfg(test)]
 pub(crate) mod sample;
+mod seal;
 mod table;
 #[cfg(test)]
 mod tests;

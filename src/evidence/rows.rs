@@ -83,6 +83,7 @@ pub struct ComponentRow {
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub struct LayerMapRow {
+    /// `parent:NAME` or `control:NAME`.
     pub parent: String,
     pub family: String,
     pub layer_subject: u32,

@@ -1,6 +1,7 @@
 //! Rows to columns and back. The type of a field decides the type of its column.
 
-use std::fs::{self, File};
+use std::fs;
+use std::io::Cursor;
 use std::path::Path;
 
 use polars::prelude::{
@@ -8,7 +9,7 @@ use polars::prelude::{
 };
 
 use crate::error::{Error, Result};
-use crate::evidence::Reference;
+use crate::evidence::{Reference, seal};
 
 /// Rows in one row group. Fixed, so that the bytes of a file depend on its rows alone.
 const ROW_GROUP: usize = 1 << 17;
@@ -79,24 +80,27 @@ pub(super) fn make(dir: &Path) -> Result<()> {
 
 pub(super) fn write<R: Row>(path: &Path, rows: &[R]) -> Result<()> {
     let mut frame = R::frame(rows)?;
-    let file = File::create(path).map_err(|cause| Error::io(place("write", path), cause))?;
-    ParquetWriter::new(file)
+    let mut bytes = Vec::new();
+    ParquetWriter::new(&mut bytes)
         .with_compression(ParquetCompression::Zstd(None))
         .with_row_group_size(Some(ROW_GROUP))
         .set_parallel(false)
         .finish(&mut frame)
-        .map_err(|cause| Error::io(place("write", path), cause))?;
-    Ok(())
+        .map_err(|error| polars_error(&error))?;
+    fs::write(path, seal::put(bytes)).map_err(|cause| Error::io(place("write", path), cause))
 }
 
 pub(super) fn read<R: Row>(path: &Path) -> Result<Vec<R>> {
-    let file = match File::open(path) {
-        Ok(file) => file,
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
         Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(cause) => return Err(Error::io(place("read", path), cause)),
     };
     let bad = |error: Error| error.context(path.display().to_string().escape_debug().to_string());
-    let frame = ParquetReader::new(file).finish().map_err(|error| bad(polars_error(&error)))?;
+    if !seal::holds(&bytes) {
+        return Err(bad(Error::input("the table is damaged, or was written by something else")));
+    }
+    let frame = ParquetReader::new(Cursor::new(bytes)).finish().map_err(|error| bad(polars_error(&error)))?;
     R::rows(&frame).map_err(bad)
 }
 

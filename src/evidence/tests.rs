@@ -3,7 +3,7 @@ use std::fs;
 use polars::prelude::{DataType, ParquetReader, SerReader};
 
 use super::sample;
-use super::{Evidence, Reference, RunRow, StartRow, TensorRow, TimelineRow, TrajectoryRow};
+use super::{Evidence, Reference, RunRow, StartRow, TensorRow, TimelineRow, TrajectoryRow, seal};
 
 #[test]
 fn what_was_written_is_read_back() {
@@ -82,6 +82,25 @@ fn a_file_that_is_no_table_is_an_error_of_input() {
 }
 
 #[test]
+fn a_damaged_table_is_an_error_and_never_a_panic() {
+    let dir = tempfile::tempdir().expect("a folder");
+    full().write(dir.path()).expect("written");
+    let path = dir.path().join("chain.parquet");
+    let whole = fs::read(&path).expect("a file");
+    assert!(seal::holds(&whole));
+    for at in 0..whole.len() {
+        assert!(!seal::holds(&whole[..at]), "cut at {at}");
+        for damage in [0x01, 0x80, 0xff] {
+            let mut bytes = whole.clone();
+            bytes[at] ^= damage;
+            assert!(!seal::holds(&bytes), "byte {at}");
+        }
+    }
+    fs::write(&path, &whole[1..]).expect("written");
+    assert!(Evidence::read(dir.path()).expect_err("damaged").is_input());
+}
+
+#[test]
 fn references_are_read_as_they_are_written() {
     let named = Reference::Parent("a:b".into());
     for reference in [Reference::Init, Reference::Previous, named, Reference::Control(String::new())] {
@@ -148,6 +167,7 @@ fn full() -> Evidence {
         rule: None,
         edge_ratio: Some(0.99),
         edge_score: Some(-0.5),
+        edge_log10_p: Some(-0.4),
         row_norm_log10_p: Some(-0.3),
     });
     evidence

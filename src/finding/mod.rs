@@ -1,11 +1,18 @@
 //! What was found, how strong it is, and the verdict: a pure function of findings and policy.
 
+pub mod chain;
 mod code;
+pub mod parent;
+pub mod start;
 pub mod time;
+mod verdict;
 
 use serde::Serialize;
 
 pub use code::Code;
+pub use verdict::{
+    ComponentOutcome, ComponentResult, Condition, Conditions, Judgement, Outcome, Verdict, decide,
+};
 
 /// How much a finding weighs (METHODS: from figures to findings).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]

@@ -130,6 +130,11 @@ fn condition(findings: &[Finding], log: bool) -> Condition {
     }
 }
 
+/// As [`called`], to begin a sentence with.
+fn called_first(run: &Run) -> String {
+    called(run).replacen('r', "R", 1)
+}
+
 /// A run by the name a reader knows it by.
 fn called(run: &Run) -> String {
     match &run.name {

@@ -84,6 +84,23 @@ impl<'a> Residual<'a> {
         self.compare(&x, &y, |unit| without(unit, a).is_some() && without(unit, b).is_some())
     }
 
+    /// A model against a copy of itself with as much noise as weight: a test that does not see this sees nothing.
+    ///
+    /// The noise is the model's own rows, turned by half of the residual axis: as large, and unrelated under the null.
+    #[must_use]
+    pub fn perturbed_figures(&self, model: usize) -> Vec<ResidualFigure> {
+        let disturbed = |unit: usize| -> Option<Vec<f32>> {
+            let own = self.kept(unit, model)?;
+            let mut rows: Vec<f32> = own
+                .chunks_exact(self.hidden)
+                .flat_map(|row| (0..self.hidden).map(|h| row[h] + row[(h + self.hidden / 2) % self.hidden]))
+                .collect();
+            normalise(&mut rows).then_some(rows)
+        };
+        let copy = self.lay_out(disturbed);
+        self.compare(&self.models[model], &copy, |unit| self.kept(unit, model).is_some())
+    }
+
     fn compare(&self, a: &Rows, b: &Rows, present: impl Fn(usize) -> bool) -> Vec<ResidualFigure> {
         let sums = a.by_part(b);
         let mut figures: Vec<ResidualFigure> = self

@@ -1,5 +1,7 @@
 //! Similarity over the steps: one small drawing a component.
 
+use std::fmt::Write;
+
 use super::number;
 use super::scene::{Line, Point, Series};
 use super::svg::Svg;
@@ -14,7 +16,7 @@ const BOTTOM: f64 = 36.0;
 const LOWEST: f64 = -0.1;
 const HIGHEST: f64 = 1.0;
 /// Least room for the label of a step.
-const LABEL: f64 = 30.0;
+const LABEL: f64 = 34.0;
 
 /// Where the steps are on the axis, the same for all drawings.
 pub(super) struct Axis {
@@ -83,9 +85,9 @@ pub(super) fn look(lines: &[&Reference], reference: &Reference) -> (String, usiz
         Reference::Init | Reference::Previous => ("own".to_owned(), 0),
         Reference::Parent(_) => {
             let at = nth(|other| matches!(other, Reference::Parent(_)));
-            (format!("parent{}", at % 4), 1 + at % 4)
+            (format!("parent{}", at % 4), 1 + (at + at / 4) % 4)
         }
-        Reference::Control(_) => ("control".to_owned(), 0),
+        Reference::Control(_) => ("control".to_owned(), 4),
     }
 }
 
@@ -94,7 +96,7 @@ pub(super) fn draw(series: &Series, axis: &Axis, references: &[&Reference]) -> S
     let mut svg = Svg::new(WIDTH, HEIGHT, "chart", &describe(series));
     for (at, label) in [(0.0, "0"), (0.5, "0.5"), (1.0, "1")] {
         svg.line(if at == 0.0 { "zero" } else { "grid" }, (LEFT, y(at)), (WIDTH - RIGHT, y(at)));
-        svg.text("tick end", (LEFT - 6.0, y(at) + 3.5), label);
+        svg.text("tick end", (LEFT - 9.0, y(at) + 3.5), label);
     }
     band(&mut svg, &series.null(), axis);
     for &step in &axis.steps {
@@ -103,7 +105,7 @@ pub(super) fn draw(series: &Series, axis: &Axis, references: &[&Reference]) -> S
     let labelled = axis.labelled();
     for &step in &labelled {
         let class = if labelled.first() == Some(&step) && labelled.len() > 1 { "tick end" } else { "tick middle" };
-        let x = if class == "tick end" { WIDTH - RIGHT + 4.0 } else { axis.x(step) };
+        let x = if class == "tick end" { WIDTH - 1.0 } else { axis.x(step) };
         svg.text(class, (x, HEIGHT - BOTTOM + 16.0), &compact(step));
     }
     svg.text(
@@ -155,14 +157,16 @@ fn describe(series: &Series) -> String {
     let mut words = format!("{}, effect over the steps.", series.title());
     for line in &series.lines {
         if let (Some(first), Some(last)) = (line.points.first(), line.points.last()) {
-            words.push_str(&format!(
+            // Writing to a string cannot fail.
+            let _ = write!(
+                words,
                 " Against {}: {} at step {}, {} at step {}.",
                 line.label(),
                 number::effect(first.effect),
                 first.step,
                 number::effect(last.effect),
                 last.step
-            ));
+            );
         }
     }
     words

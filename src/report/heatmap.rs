@@ -8,7 +8,7 @@ use super::svg::Svg;
 /// maps.
 pub(super) const BEYOND: f64 = 5.0;
 /// Maps larger than this leave out the cells in which there is nothing to see.
-const MANY: usize = 1200;
+const MANY: usize = 400;
 const FAINT: f64 = 2.0;
 const LEFT: f64 = 46.0;
 const TOP: f64 = 8.0;
@@ -50,9 +50,13 @@ pub(super) fn draw(map: &Map<'_>) -> String {
         }
     }
     for corner in outlines {
-        svg.frame("beyond", (corner.0 + 0.75, corner.1 + 0.75), (side - 1.5, side - 1.5));
+        svg.frame(
+            if side < 12.0 { "beyond thin" } else { "beyond" },
+            (corner.0 + 0.75, corner.1 + 0.75),
+            (side - 1.5, side - 1.5),
+        );
     }
-    let every = |count: usize| (1..).find(|every| side * *every as f64 >= 16.0 || *every >= count).unwrap_or(1);
+    let every = |count: usize| (1..=count).find(|every| side * *every as f64 >= 16.0).unwrap_or(count.max(1));
     for (at, layer) in rows.iter().enumerate().step_by(every(rows.len())) {
         svg.text("tick end", (LEFT - 6.0, TOP + place(at) + side / 2.0 + 3.5), &layer.to_string());
     }

@@ -18,8 +18,7 @@ pub fn to_markdown(report: &Report, evidence: &Evidence) -> String {
 }
 
 fn verdict(out: &mut String, report: &Report) {
-    let name = if report.case.name.is_empty() { "an unnamed case" } else { &report.case.name };
-    line(out, &format!("# scratchproof: {}", safe(name)));
+    line(out, &format!("# scratchproof: {}", safe(wording::name(report))));
     out.push('\n');
     let word = wording::outcome(report.verdict.outcome).to_uppercase();
     line(out, &format!("**{word}** {}, against: {}", safe(&wording::claim(report)), safe(&wording::against(report))));
@@ -196,14 +195,15 @@ fn bold(text: &str) -> String {
 fn safe(text: &str) -> String {
     let shown = text::printable(text);
     let mut escaped = String::with_capacity(shown.len());
-    for character in shown.chars() {
+    for (at, character) in shown.char_indices() {
         match character {
             '&' => escaped.push_str("&amp;"),
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
             '@' => escaped.push_str("&#64;"),
-            ':' => escaped.push_str("&#58;"),
-            '|' | '\\' | '`' | '*' | '_' | '[' | ']' | '#' | '~' | '!' => {
+            ':' if shown[at..].starts_with("://") => escaped.push_str("&#58;"),
+            '.' if shown[..at].ends_with("www") => escaped.push_str("&#46;"),
+            '|' | '\\' | '`' | '*' | '_' | '[' | ']' | '#' | '~' | '$' => {
                 escaped.push('\\');
                 escaped.push(character);
             }
@@ -221,6 +221,7 @@ mod tests {
     fn markup_is_text() {
         assert_eq!(safe("a|b`c<d>*"), "a\\|b\\`c&lt;d&gt;\\*");
         assert_eq!(safe("[x](https://y) @me"), "\\[x\\](https&#58;//y) &#64;me");
+        assert_eq!(safe("www.x: a"), "www&#46;x: a");
         assert_eq!(safe("\u{202e}"), "\\\\u{202e}");
     }
 }

@@ -1,6 +1,7 @@
 //! The report value. Terminal, JSON, Markdown and HTML each only render it; nothing is computed here.
 
 mod chart;
+pub mod folder;
 mod heatmap;
 pub mod html;
 pub mod inspect;
@@ -20,6 +21,7 @@ mod wording;
 use serde::Serialize;
 
 use crate::finding::Finding;
+pub use crate::finding::{ComponentOutcome, ComponentResult, Condition, Conditions, Outcome, Verdict};
 
 /// Schema of `report.json`.
 pub const SCHEMA: &str = "scratchproof.report/1";
@@ -55,73 +57,6 @@ pub struct CaseSummary {
     pub claim: String,
     /// `sha256:` of the case file's bytes.
     pub digest: String,
-}
-
-/// What the evidence says of the claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-#[allow(missing_docs)]
-pub enum Outcome {
-    Confirmed,
-    Refuted,
-    Inconclusive,
-}
-
-/// What the evidence says of one of the four conditions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-#[allow(missing_docs)]
-pub enum Condition {
-    Holds,
-    Fails,
-    Untested,
-}
-
-/// The four conditions of a claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[allow(missing_docs)]
-pub struct Conditions {
-    pub start: Condition,
-    pub chain: Condition,
-    pub parent: Condition,
-    pub time: Condition,
-}
-
-/// The verdict, with what decided it and what is missing for more.
-#[derive(Clone, Debug, Serialize)]
-#[allow(missing_docs)]
-pub struct Verdict {
-    pub outcome: Outcome,
-    /// The parents it was tested against: nobody is cleared of a parent that was not proposed.
-    pub against: Vec<String>,
-    pub conditions: Conditions,
-    /// Ids of the findings that decided.
-    pub reasons: Vec<String>,
-    pub missing: Vec<String>,
-}
-
-/// What the evidence says of one component.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-#[allow(missing_docs)]
-pub enum ComponentOutcome {
-    Independent,
-    Derived,
-    Undetermined,
-}
-
-/// One component against the parent it is nearest to.
-#[derive(Clone, Debug, Serialize)]
-#[allow(missing_docs)]
-pub struct ComponentResult {
-    pub name: String,
-    pub outcome: ComponentOutcome,
-    pub parent: Option<String>,
-    pub z: Option<f64>,
-    pub log10_p: Option<f64>,
-    pub effect: Option<f64>,
-    /// Layers of the subject that are derived.
-    pub layers: Vec<u32>,
 }
 
 /// How much of the material was looked at.

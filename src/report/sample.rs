@@ -201,7 +201,7 @@ fn findings(derived: bool) -> Vec<Finding> {
     };
     (main.statistic, main.n) = (Some(if derived { 77.5 } else { 1.7 }), Some(49_152));
     (main.log10_p, main.effect) =
-        if derived { (Some(-1305.123_456_78), Some(0.62)) } else { (Some(-0.4), Some(0.012)) };
+        if derived { (Some(-1_305.123_456_78), Some(0.62)) } else { (Some(-0.4), Some(0.012)) };
     (findings[1].statistic, findings[1].n) = (Some(0.71), Some(152));
     findings
 }

@@ -42,6 +42,9 @@ impl Line {
     }
 }
 
+/// Points by reference and step.
+type Lines<'a> = BTreeMap<&'a Reference, BTreeMap<i64, Point>>;
+
 /// One component.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Series {
@@ -75,7 +78,7 @@ impl Series {
 /// The start, the parents and the controls, in that order, for each component: those of `order` first, in that order,
 /// then the others by name, and the whole model (`all`) before them.
 pub(super) fn series(evidence: &Evidence, order: &[&str]) -> Vec<Series> {
-    let mut found: BTreeMap<(usize, &str), BTreeMap<&Reference, BTreeMap<i64, Point>>> = BTreeMap::new();
+    let mut found: BTreeMap<(usize, &str), Lines<'_>> = BTreeMap::new();
     for row in evidence.components.iter().filter(|row| row.reference != Reference::Previous) {
         let rank = match row.component.as_str() {
             "all" => 0,

@@ -63,7 +63,7 @@ impl Svg {
         self.push(format_args!(r#"<rect class="{class}" x="{x}" y="{y}" width="{w}" height="{h}"/>"#));
     }
 
-    /// A mark at a point, in one of four shapes, with a note for the pointer.
+    /// A mark at a point, in one of five shapes, with a note for the pointer.
     pub fn mark(&mut self, class: &str, shape: usize, (x, y): (f64, f64), note: &str) {
         let r = 3.4;
         let corners: &[(f64, f64)] = match shape % 5 {

@@ -142,7 +142,7 @@ impl Page {
         };
         let weight = match finding.direction {
             Direction::Neutral => wording::grade(finding.grade).to_owned(),
-            direction => format!("{}, {}", wording::grade(finding.grade), wording::direction(direction)),
+            direction => format!("{}, {} the claim", wording::grade(finding.grade), wording::direction(direction)),
         };
         let mut head = format!("{} ({weight})", finding.code);
         let about = wording::subject(finding);

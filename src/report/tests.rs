@@ -205,7 +205,7 @@ fn large_layer_maps_stay_small() {
     let evidence = Evidence { layer_map, ..Evidence::default() };
     let page = page(&sample::empty(), &evidence);
     assert!(page.len() < 100_000, "{}", page.len());
-    assert_eq!(page.matches("class=\"beyond\"").count(), 120);
+    assert_eq!(page.matches("class=\"beyond thin\"").count(), 120);
 }
 
 /// Writes the sample pages to the folder that `SCRATCHPROOF_PAGES` names, to be looked at.
@@ -221,11 +221,13 @@ fn pages_to_look_at() {
             spoilt("<script>\"'\u{202e}a_very_long_name_without_a_single_blank_in_it_that_has_to_break_somewhere"),
         ),
         ("empty", (sample::empty(), Evidence::default())),
+        ("large", (sample::refuted().0, large())),
     ] {
         std::fs::write(dir.join(name).with_extension("html"), page(&report, &evidence)).expect("written");
         std::fs::write(dir.join(name).with_extension("md"), markdown::to_markdown(&report, &evidence))
             .expect("written");
         std::fs::write(dir.join(name).with_extension("json"), json::to_json(&report)).expect("written");
+        evidence.write(&dir.join(name)).expect("written");
         let look = Look { colour: true, ..Look::default() };
         std::fs::write(dir.join(name).with_extension("txt"), terminal::render(&report, &evidence, look))
             .expect("written");
@@ -240,7 +242,7 @@ fn shown(report: &Report, evidence: &Evidence, width: usize) -> String {
     terminal::render(report, evidence, Look { width, ..Look::default() })
 }
 
-fn with<'a>((report, evidence): (Report, Evidence), word: &'a str) -> (Report, Evidence, &'a str) {
+fn with((report, evidence): (Report, Evidence), word: &str) -> (Report, Evidence, &str) {
     (report, evidence, word)
 }
 
@@ -283,6 +285,38 @@ fn spoilt(word: &str) -> (Report, Evidence) {
         row.family = word.into();
     }
     (report, evidence)
+}
+
+/// Many checkpoints, five parents, deep models.
+fn large() -> Evidence {
+    let mut evidence = sample::refuted().1;
+    let small = std::mem::take(&mut evidence.components);
+    for row in &small {
+        for at in 0..4_i64 {
+            let mut row = row.clone();
+            row.step = 125_000 * (row.step / 20 + at);
+            if row.reference != Reference::Init && at > 0 {
+                row.reference = Reference::Parent(format!("Parent-{at}"));
+            }
+            evidence.components.push(row);
+        }
+    }
+    let cells = (0..64_u32).flat_map(|subject| (0..48_u32).map(move |parent| (subject, parent)));
+    evidence.layer_map = cells
+        .map(|(layer_subject, layer_parent)| LayerMapRow {
+            parent: "parent:GLM-like".into(),
+            family: "all".into(),
+            layer_subject,
+            layer_parent,
+            pearson: None,
+            z: Some(if layer_subject * 3 / 4 == layer_parent {
+                18.0
+            } else {
+                f64::from((layer_subject * 31 + layer_parent * 17) % 61) / 10.0 - 3.0
+            }),
+        })
+        .collect();
+    evidence
 }
 
 /// Rows in which every figure is missing or senseless.

@@ -15,7 +15,7 @@ pub(super) const HOW_TO_READ: &[(&str, &str)] = &[
     ),
     (
         "Refuted",
-        "At least one finding cannot happen to an honest model trained from scratch, or two strong ones of different \
+        "At least one finding cannot happen to a model that was trained as claimed, or two strong ones of different \
          kinds agree. It says what was found in the weights, not why, and not who did it.",
     ),
     (
@@ -54,6 +54,11 @@ pub(super) fn meaning(outcome: Outcome) -> &'static str {
         Outcome::Refuted => "The evidence contradicts the claim.",
         Outcome::Inconclusive => "The evidence does not settle the claim, either way.",
     }
+}
+
+/// The case's name.
+pub(super) fn name(report: &Report) -> &str {
+    if report.case.name.is_empty() { "unnamed case" } else { &report.case.name }
 }
 
 /// The claim as it stands in the verdict line.

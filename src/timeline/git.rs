@@ -2,12 +2,15 @@
 
 mod freeze;
 mod layout;
+mod packs;
+mod watch;
 
 use std::collections::{BTreeSet, BinaryHeap};
 use std::fmt::Display;
 use std::fs;
 use std::path::Path;
 use std::sync::Once;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use git2::{ErrorCode, Oid, RepositoryOpenFlags};
@@ -17,6 +20,7 @@ use crate::error::{Error, Result};
 
 pub use freeze::Freeze;
 pub use layout::SettingsRow;
+use watch::Pulse;
 
 /// Shorter names of commits say too little.
 const SHORTEST: usize = 7;
@@ -32,11 +36,13 @@ pub struct Options {
     pub wanted: Vec<String>,
     /// So many commits are read, the newest first.
     pub limit: usize,
+    /// One object may take so long to read. libgit2 never returns from a loose object whose compressed bytes are cut off.
+    pub patience: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { settings: Vec::new(), wanted: Vec::new(), limit: 200_000 }
+        Self { settings: Vec::new(), wanted: Vec::new(), limit: 200_000, patience: Duration::from_secs(30) }
     }
 }
 
@@ -106,18 +112,27 @@ impl Repository {
     /// # Errors
     /// If the path is none of these (input), or an object that history needs is missing or damaged.
     pub fn read(path: &Path, options: &Options) -> Result<Self> {
+        let (here, wish) = (path.to_owned(), options.clone());
         let place = path.display().to_string();
+        watch::run(options.patience, move |pulse| Self::read_here(&here, &wish, pulse))
+            .map_err(|error| error.context(place))
+    }
+
+    fn read_here(path: &Path, options: &Options, pulse: &Pulse) -> Result<Self> {
         let repository = open(path)?;
-        let mut facts = Self { source: place.clone(), shallow: repository.is_shallow(), ..Self::default() };
+        let source = path.display().to_string();
+        let mut facts = Self { source, shallow: repository.is_shallow(), ..Self::default() };
+        packs::check(repository.commondir())?;
         facts.oddities(&repository);
-        let roots = facts.roots(&repository).map_err(|error| broken(&place, "the references", &error))?;
-        walk(&repository, &mut facts, roots, options.limit).map_err(|error| error.context(place.clone()))?;
+        let roots = facts.roots(&repository, pulse).map_err(|error| broken("the references", &error))?;
+        walk(&repository, &mut facts, roots, options.limit, pulse)?;
         for id in &options.wanted {
+            pulse.beat("commit", id);
             facts.fetch(&repository, id);
         }
         facts.commits.sort_by(|a, b| (a.committer.at, a.author.at, &a.id).cmp(&(b.committer.at, b.author.at, &b.id)));
         facts.line = facts.first_parents();
-        layout::read(&repository, &mut facts, &options.settings).map_err(|error| error.context(place))?;
+        layout::read(&repository, &mut facts, &options.settings, pulse)?;
         Ok(facts)
     }
 
@@ -157,7 +172,7 @@ impl Repository {
     }
 
     /// What every reference and HEAD lead to.
-    fn roots(&mut self, repository: &git2::Repository) -> Result<Vec<Oid>, git2::Error> {
+    fn roots(&mut self, repository: &git2::Repository, pulse: &Pulse) -> Result<Vec<Oid>, git2::Error> {
         let (mut roots, mut lines) = (Vec::new(), BTreeSet::new());
         let mut replaced = 0;
         for reference in repository.references()? {
@@ -171,6 +186,7 @@ impl Repository {
             if let Some(target) = resolved.target() {
                 lines.insert(format!("{name} {target}\n"));
             }
+            pulse.beat("reference", clean(&name));
             // A tag may name a tree or a blob, which is no history.
             match resolved.peel(git2::ObjectType::Commit) {
                 Ok(commit) => roots.push(commit.id()),
@@ -241,33 +257,37 @@ fn open(path: &Path) -> Result<git2::Repository> {
         let set = unsafe { git2::opts::set_verify_owner_validation(false) };
         drop(set); // cannot fail; if it did, opening below would say so
     });
-    let place = path.display().to_string();
-    let here = fs::canonicalize(path).map_err(|error| Error::io(&place, error))?;
+    let here = fs::canonicalize(path).map_err(|error| Error::io("the folder cannot be opened", error))?;
     let none: [&std::ffi::OsStr; 0] = [];
     let repository = git2::Repository::open_ext(&here, RepositoryOpenFlags::NO_SEARCH, none).map_err(|error| {
         match error.code() {
-            ErrorCode::NotFound => Error::input(format!("{place} is not a git repository")),
-            _ => broken(&place, "the repository", &error),
+            ErrorCode::NotFound => Error::input("this is not a git repository"),
+            _ => broken("the repository", &error),
         }
     })?;
     for folder in [repository.path(), repository.commondir()] {
         let real = fs::canonicalize(folder).map_err(|error| Error::io(folder.display(), error))?;
         if !real.starts_with(&here) {
-            return Err(Error::input(format!(
-                "{place} only points at a git repository elsewhere; name that one itself"
-            )));
+            return Err(Error::input("this only points at a git repository elsewhere; name that one itself"));
         }
     }
     Ok(repository)
 }
 
 /// Reads every commit the roots lead to, the newest first.
-fn walk(repository: &git2::Repository, to: &mut Repository, roots: Vec<Oid>, limit: usize) -> Result<()> {
+fn walk(
+    repository: &git2::Repository,
+    to: &mut Repository,
+    roots: Vec<Oid>,
+    limit: usize,
+    pulse: &Pulse,
+) -> Result<()> {
     let (mut seen, mut heap) = (BTreeSet::new(), BinaryHeap::new());
     let mut next = roots;
     loop {
         for id in next.drain(..) {
             if seen.insert(id) {
+                pulse.beat("commit", id);
                 let commit = repository.find_commit(id).map_err(|error| missing("commit", id, &error))?;
                 heap.push((commit.time().seconds(), id));
             }
@@ -284,7 +304,8 @@ fn walk(repository: &git2::Repository, to: &mut Repository, roots: Vec<Oid>, lim
 }
 
 fn facts(commit: &git2::Commit<'_>, reachable: bool) -> Commit {
-    let summary = commit.summary_bytes().map(String::from_utf8_lossy).unwrap_or_default();
+    let first = commit.message_bytes().split(|&b| b == b'\n').next().unwrap_or_default();
+    let summary = String::from_utf8_lossy(first);
     Commit {
         id: commit.id().to_string(),
         parents: commit.parent_ids().map(|id| id.to_string()).collect(),
@@ -314,10 +335,10 @@ fn missing(kind: &str, id: impl Display, error: &git2::Error) -> Error {
     Error::input(format!("the {kind} {id} is missing or damaged: {}", error.message()))
 }
 
-fn broken(place: &str, what: &str, error: &git2::Error) -> Error {
-    Error::input(format!("{place}: {what} cannot be read: {}", error.message()))
+fn broken(what: &str, error: &git2::Error) -> Error {
+    Error::input(format!("{what} cannot be read: {}", error.message()))
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests;
+pub(crate) mod tests;

@@ -267,4 +267,4 @@ impl<R: Read> Reader<R> {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests;
+pub(in crate::timeline) mod tests;

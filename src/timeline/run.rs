@@ -221,12 +221,11 @@ pub(super) fn is_whole(value: f64) -> bool {
 }
 
 /// A JSON number, or what W&B writes for one that JSON has no word for.
+///
+/// Read by the standard library, which rounds to the nearest `f64`; `serde_json` may be one unit in the last place off.
 fn number(text: &str) -> Option<f64> {
-    match text.as_bytes().first()? {
-        b'0'..=b'9' | b'-' | b'+' | b'.' | b'N' | b'I' | b'"' => {}
-        _ => return None,
-    }
-    special(text.trim_matches('"')).or_else(|| serde_json::from_str::<f64>(text).ok())
+    let plain = |b: u8| b.is_ascii_digit() || matches!(b, b'-' | b'+' | b'.' | b'e' | b'E');
+    if text.bytes().all(plain) { text.parse().ok() } else { special(text.trim_matches('"')) }
 }
 
 fn special(text: &str) -> Option<f64> {

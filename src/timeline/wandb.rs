@@ -111,7 +111,11 @@ fn take(run: &mut Run, wandb: &mut Value, record: proto::Record) {
         // The Go core appends its own commit after a plus sign.
         set(&mut run.sdk, header.producer.split('+').next().unwrap_or_default());
     }
+    if let Some(telemetry) = record.telemetry {
+        set(&mut run.sdk, &telemetry.cli_version);
+    }
     if let Some(start) = record.run {
+        set(&mut run.sdk, &start.telemetry.unwrap_or_default().cli_version);
         if !start.run_id.is_empty() {
             run.id = start.run_id;
         }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Code, Direction, Finding, Grade, TIMELINE, TimeFacts, TimeJudgement, called};
+use super::{Code, Direction, Finding, Grade, TIMELINE, TimeFacts, TimeJudgement, called, called_first};
 use crate::case::Policy;
 use crate::timeline::git::{Commit, Freeze, Lookup};
 use crate::timeline::{Repository, Run};
@@ -32,7 +32,7 @@ pub fn run_start(to: &mut TimeJudgement, facts: &TimeFacts<'_>) {
             };
             let message = format!(
                 "{} started at {} by its own clock, {words} {} became public ({public}, {}).",
-                called(run),
+                called_first(run),
                 minute(start),
                 parent.parent,
                 release.trust
@@ -56,7 +56,7 @@ pub fn logged_commit(to: &mut TimeJudgement, policy: &Policy, repository: &Repos
         to.missing.push(format!("the commit that {} was run from", called(run)));
         return;
     };
-    let place = called(run);
+    let place = called_first(run);
     let short: String = id.chars().take(12).filter(char::is_ascii_alphanumeric).collect();
     let start = run.started_at;
     let late = |commit: &Commit| start.is_some_and(|start| commit.committer.at > start + slack(policy));

@@ -1,6 +1,6 @@
 //! The run log against the weights.
 
-use super::{Code, Direction, Finding, Grade, RUNS, TimeFacts, TimeJudgement, called};
+use super::{Code, Direction, Finding, Grade, RUNS, TimeFacts, TimeJudgement, called, called_first};
 use crate::case::Policy;
 use crate::timeline::settings::from_config;
 use crate::timeline::{Run, Tail};
@@ -21,7 +21,7 @@ pub fn first_loss(to: &mut TimeJudgement, facts: &TimeFacts<'_>, policy: &Policy
         to.missing.push("the vocabulary's size, to hold the first loss against".into());
         return;
     };
-    let place = called(run);
+    let place = called_first(run);
     let figures = format!(
         "{place} logs a first loss of {first:.3} at step {step}, {ratio:.3} of ln({rows}) = {:.3}",
         (rows as f64).ln()

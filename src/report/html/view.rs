@@ -18,6 +18,7 @@ const TABLED: usize = 1200;
 #[derive(Serialize)]
 pub(super) struct View<'a> {
     report: &'a Report,
+    name: &'a str,
     word: &'static str,
     claim: String,
     against: String,
@@ -114,6 +115,8 @@ struct MapView {
     family: String,
     words: String,
     drawing: Value,
+    /// Too many layers for a narrow drawing.
+    wide: bool,
     columns: Vec<u32>,
     rows: Vec<(u32, Vec<String>)>,
 }
@@ -136,6 +139,7 @@ pub(super) fn view<'a>(report: &'a Report, evidence: &'a Evidence) -> View<'a> {
     let references: Vec<&Reference> = references.into_iter().collect();
     View {
         report,
+        name: wording::name(report),
         word: wording::outcome(report.verdict.outcome),
         claim: wording::claim(report),
         against: wording::against(report),
@@ -270,6 +274,7 @@ fn map(map: &Map<'_>) -> MapView {
     MapView {
         family: if map.family == "all" { "all families together".to_owned() } else { map.family.to_owned() },
         words: heatmap::describe(map),
+        wide: columns.len().max(rows.len()) > 16,
         drawing: Value::from_safe_string(heatmap::draw(map)),
         rows: if tabled { rows.iter().map(|&row| (row, cells(row))).collect() } else { Vec::new() },
         columns: if tabled { columns.iter().copied().collect() } else { Vec::new() },

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use git2::{ObjectType, Oid};
 
-use super::{Repository, missing};
+use super::{Pulse, Repository, missing};
 use crate::error::Result;
 use crate::timeline::settings::{self, Settings};
 
@@ -30,11 +30,12 @@ pub struct SettingsRow {
 type Found = Rc<Vec<(String, Settings)>>;
 
 /// Reads the settings of every commit of the line; unchanged folders are read once.
-pub fn read(repository: &git2::Repository, facts: &mut Repository, paths: &[String]) -> Result<()> {
-    let mut search = Search { repository, trees: BTreeMap::new(), blobs: BTreeMap::new(), cut: false };
+pub fn read(repository: &git2::Repository, facts: &mut Repository, paths: &[String], pulse: &Pulse) -> Result<()> {
+    let mut search = Search { repository, pulse, trees: BTreeMap::new(), blobs: BTreeMap::new(), cut: false };
     let mut now: BTreeMap<String, Settings> = BTreeMap::new();
     let mut ever: Vec<&String> = Vec::new();
     for id in &facts.line {
+        pulse.beat("tree of commit", id);
         let tree = Oid::from_str(id).and_then(|oid| repository.find_commit(oid)).and_then(|commit| commit.tree());
         let tree = tree.map_err(|error| missing("tree of commit", id, &error))?;
         let mut then = BTreeMap::new();
@@ -79,6 +80,7 @@ pub fn read(repository: &git2::Repository, facts: &mut Repository, paths: &[Stri
 
 struct Search<'a> {
     repository: &'a git2::Repository,
+    pulse: &'a Pulse,
     trees: BTreeMap<Oid, Found>,
     blobs: BTreeMap<Oid, Option<Settings>>,
     cut: bool,
@@ -90,6 +92,7 @@ impl Search<'_> {
         if let Some(found) = self.trees.get(&id) {
             return Ok(Rc::clone(found));
         }
+        self.pulse.beat("tree", id);
         let tree = self.repository.find_tree(id).map_err(|error| missing("tree", id, &error))?;
         let mut found = Vec::new();
         for entry in &tree {
@@ -120,6 +123,7 @@ impl Search<'_> {
         if let Some(known) = self.blobs.get(&id) {
             return Ok(known.clone());
         }
+        self.pulse.beat("file", id);
         let failed = |error: git2::Error| missing("file", id, &error);
         let (size, _) = self.repository.odb().and_then(|odb| odb.read_header(id)).map_err(failed)?;
         let mut sizes = None;

@@ -7,6 +7,8 @@ pub struct Record {
     pub history: Option<HistoryRecord>,
     #[prost(message, optional, tag = "5")]
     pub config: Option<ConfigRecord>,
+    #[prost(message, optional, tag = "11")]
+    pub telemetry: Option<TelemetryRecord>,
     #[prost(message, optional, tag = "17")]
     pub run: Option<RunRecord>,
     #[prost(message, optional, tag = "18")]
@@ -77,6 +79,8 @@ pub struct RunRecord {
     pub start_time: Option<Timestamp>,
     #[prost(bool, tag = "18")]
     pub resumed: bool,
+    #[prost(message, optional, tag = "19")]
+    pub telemetry: Option<TelemetryRecord>,
     #[prost(message, optional, tag = "21")]
     pub git: Option<GitRecord>,
 }
@@ -87,6 +91,12 @@ pub struct GitRecord {
     pub remote_url: String,
     #[prost(string, tag = "2")]
     pub commit: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct TelemetryRecord {
+    #[prost(string, tag = "5")]
+    pub cli_version: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

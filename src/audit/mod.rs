@@ -1,0 +1,186 @@
+//! The main job: a case in, evidence and a report out. Calls every room in the order of the data flow and keeps no
+//! thought of its own.
+
+mod facts;
+mod inputs;
+mod record;
+mod tables;
+
+use rayon::join;
+
+use crate::case::{Case, Subject};
+use crate::checkpoint::Checkpoint;
+use crate::error::{Context, Error, Result};
+use crate::evidence::Evidence;
+use crate::finding::{Conditions, Judgement, chain, decide, parent, start};
+use crate::plan::{FileDigest, Material, Measured, Plan, Reporter, Series, digests, measure};
+use crate::report::{CaseSummary, Report, SCHEMA, Tool};
+use crate::source::Reading;
+
+/// A finished audit.
+#[derive(Debug)]
+pub struct Audit {
+    /// The result.
+    pub report: Report,
+    /// Every figure.
+    pub evidence: Evidence,
+}
+
+/// Everything that was read and measured of a case: what the tables and the judges are made from.
+pub(crate) struct Session<'a> {
+    case: &'a Case,
+    material: Material,
+    /// Steps of the checkpoints that were kept; a single model has one, 0, that is no step.
+    steps: Vec<i64>,
+    /// Steps of the checkpoints that were left out, and why.
+    left_out: Vec<(i64, String)>,
+    plan: Plan,
+    measured: Measured,
+    digests: Vec<Vec<FileDigest>>,
+    record: record::Reading,
+}
+
+impl Session<'_> {
+    /// Whether the subject is a series; otherwise nothing can be said of start and chain.
+    fn is_series(&self) -> bool {
+        self.case.subject.checkpoints.iter().all(|c| c.step.is_some())
+    }
+
+    fn subject(&self) -> &Checkpoint {
+        &self.material.series.checkpoints[self.plan.last()]
+    }
+}
+
+/// Audits a case.
+///
+/// # Errors
+/// If the audit cannot go on: a model that cannot be read, a date in no format. Everything else that is wrong with the
+/// material becomes a finding.
+pub fn audit(case: &Case, reading: Reading, reporter: &dyn Reporter) -> Result<Audit> {
+    let record = record::read(case)?;
+    let (checkpoints, references) = open(case, reading)?;
+    let all_steps: Vec<i64> = case.subject.checkpoints.iter().map(|c| c.step.unwrap_or(0)).collect();
+    let series = Series::new(checkpoints);
+    let left_out: Vec<(i64, String)> = series.left_out.iter().map(|(i, why)| (all_steps[*i], why.clone())).collect();
+    let steps = (0..all_steps.len()).filter(|i| series.left_out.iter().all(|(l, _)| l != i)).map(|i| all_steps[i]).collect();
+    let material = Material { series, references };
+    let plan = Plan::new(&material);
+    let models: Vec<&Checkpoint> = material.series.checkpoints.iter().chain(&material.references).collect();
+    reporter.begin("measuring", models.iter().map(|m| m.bytes()).sum());
+    let (measured, digests) = join(|| measure(&plan, &material, reporter), || digests(&models));
+    reporter.end();
+    let session = Session {
+        case,
+        steps,
+        left_out,
+        measured: measured?,
+        digests: digests?,
+        plan,
+        material,
+        record,
+    };
+    Ok(judge(&session))
+}
+
+fn open(case: &Case, reading: Reading) -> Result<(Vec<Checkpoint>, Vec<Checkpoint>)> {
+    let Subject { checkpoints, .. } = &case.subject;
+    let one = |location: &crate::case::Location, role: String| {
+        let mut checkpoint = Checkpoint::open(&location.path, reading).context(|| role)?;
+        // The report names models as the case file does, whatever folder the audit is run from.
+        checkpoint.uri.clone_from(&location.written);
+        Ok::<_, Error>(checkpoint)
+    };
+    let series = checkpoints
+        .iter()
+        .map(|c| one(&c.location, c.step.map_or("subject".into(), |step| format!("checkpoint of step {step}"))))
+        .collect::<Result<_>>()?;
+    let parents = case.parents.iter().map(|p| one(&p.location, format!("parent {}", p.name)));
+    let controls = case.controls.iter().map(|c| one(&c.location, format!("control {}", c.name)));
+    let references = parents.chain(controls).collect::<Result<_>>()?;
+    Ok((series, references))
+}
+
+fn judge(session: &Session) -> Audit {
+    let case = session.case;
+    let policy = &case.policy;
+    let evidence = tables::evidence(session);
+    let vectors = facts::start_vectors(session);
+    let (start, clean) = start::judge(
+        &start::StartFacts {
+            step: session.is_series().then(|| session.steps[0]),
+            rows: &evidence.start,
+            vectors: &vectors,
+            declared: case.subject.init.as_ref(),
+        },
+        policy,
+    );
+    let blends = facts::blends(session);
+    let equal = facts::equal_steps(session);
+    let (bound, unbounded) = record::bound(&session.record);
+    let chain = chain::judge(
+        &chain::ChainFacts {
+            steps: &session.steps,
+            figures: &evidence.components,
+            path: &evidence.chain,
+            bound,
+            unbounded,
+            blends: &blends,
+            equal: &equal,
+            left_out: &session.left_out,
+        },
+        policy,
+    );
+    let families = facts::families(session);
+    let equal_tensors = facts::equal_tensors(session);
+    let norms = facts::norms(session, &evidence);
+    let (parent, components) = parent::judge(
+        &parent::ParentFacts {
+            parents: case.parents.iter().map(|p| p.name.as_str()).collect(),
+            controls: case.controls.iter().map(|c| c.name.as_str()).collect(),
+            components: facts::components(session),
+            figures: &evidence.components,
+            calibration: &evidence.calibration,
+            partial: &evidence.partial,
+            layer_map: &evidence.layer_map,
+            families: &families,
+            equal: &equal_tensors,
+            norms: &norms,
+            steps: (session.steps[0], session.steps[session.plan.last()]),
+            clean_start: &clean,
+        },
+        policy,
+    );
+    let time = record::judge(session, policy);
+    let (input_findings, coverage) = inputs::coverage(session);
+    let conditions = Conditions {
+        start: start.condition,
+        chain: chain.condition,
+        parent: parent.condition,
+        time: time.condition,
+    };
+    let mut findings = Vec::new();
+    let mut missing = Vec::new();
+    for Judgement { findings: own, missing: lacks, .. } in [parent, start, chain, time, input_findings] {
+        findings.extend(own);
+        missing.extend(lacks);
+    }
+    findings.sort_by_key(|f| (std::cmp::Reverse(f.grade), f.code));
+    let against = case.parents.iter().map(|p| p.name.clone()).collect();
+    let verdict = decide(&mut findings, conditions, against, missing);
+    let report = Report {
+        schema: SCHEMA,
+        tool: Tool { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") },
+        case: CaseSummary {
+            name: case.name.clone(),
+            claim: case.claim.clone(),
+            digest: format!("sha256:{}", case.digest),
+        },
+        verdict,
+        components,
+        findings,
+        coverage,
+        inputs: inputs::list(session),
+        policy: serde_json::to_value(policy).unwrap_or_default(),
+    };
+    Audit { report, evidence }
+}

@@ -1,0 +1,227 @@
+//! The record of a case, read and judged.
+
+
+
+use super::Session;
+use crate::case::{Case, Policy};
+use crate::checkpoint::Checkpoint;
+use crate::error::{Context, Result};
+use crate::finding::time::{ParentRelease, RepositoryFacts, Sizes, TimeFacts};
+use crate::finding::{Code, Direction, Finding, Grade, Judgement};
+use crate::report::{Input, InputRole, Skipped};
+use crate::stats::{Bounded, step_bound};
+use crate::timeline::{KeyMap, Optimizer, Record, Release, Repository, Run, Trust, git, settings, wandb};
+
+/// What was read of the record, and what could not be.
+pub(crate) struct Reading {
+    pub record: Record,
+    pub releases: Vec<(String, Option<Release>)>,
+    /// Why the repository could not be read.
+    pub unreadable: Option<String>,
+    pub inputs: Vec<Input>,
+    pub findings: Vec<Finding>,
+    pub skipped: Vec<Skipped>,
+    pub missing: Vec<String>,
+}
+
+/// Learning rates between two checkpoints.
+pub(crate) struct Rates {
+    /// Sum over the steps.
+    pub sum: f64,
+    /// Share of a weight that decoupled decay takes away.
+    pub decay: f64,
+}
+
+/// Reads run logs, repository and release dates. What cannot be read is a finding; a date in no format is an error.
+pub(crate) fn read(case: &Case) -> Result<Reading> {
+    let mut reading = Reading {
+        record: Record::default(),
+        releases: releases(case)?,
+        unreadable: None,
+        inputs: Vec::new(),
+        findings: Vec::new(),
+        skipped: Vec::new(),
+        missing: Vec::new(),
+    };
+    let runs = runs(case, &mut reading)?;
+    let repository = repository(case, &runs, &mut reading);
+    let releases: Vec<Release> = reading.releases.iter().filter_map(|(_, r)| r.clone()).collect();
+    let last = case.subject.checkpoints.last().and_then(|c| last_settings(&c.location.path));
+    reading.record = Record::new(runs, repository, &releases, last.as_ref());
+    for (parent, release) in &reading.releases {
+        if release.is_none() {
+            reading.missing.push(format!("the release date of {parent}"));
+        }
+    }
+    Ok(reading)
+}
+
+fn releases(case: &Case) -> Result<Vec<(String, Option<Release>)>> {
+    let one = |parent: &crate::case::Reference| {
+        let Some(released) = &parent.released else { return Ok((parent.name.clone(), None)) };
+        let place = || format!("{} line {}", case.path.display(), released.line);
+        let trust = match &released.grade {
+            None => Trust::SelfAsserted,
+            Some(grade) => grade.parse::<Trust>().context(place)?,
+        };
+        let release = Release::new(&parent.name, &released.at, trust, released.source.clone()).context(place)?;
+        Ok((parent.name.clone(), Some(release)))
+    };
+    case.parents.iter().map(one).collect()
+}
+
+fn runs(case: &Case, reading: &mut Reading) -> Result<Vec<Run>> {
+    let mut runs = Vec::new();
+    for entry in &case.runs {
+        let written = &entry.location.written;
+        let mut run = match wandb::open(&entry.location.path) {
+            Ok(run) => run,
+            Err(error) => {
+                let why = error.to_string().replace(&entry.location.path.display().to_string(), written);
+                let mut finding = Finding::new(
+                    Code::InputSkipped,
+                    Grade::Context,
+                    Direction::Neutral,
+                    format!("The run log {written} could not be read: {why}."),
+                );
+                finding.subject.tensor = None;
+                reading.findings.push(finding);
+                reading.skipped.push(Skipped { tensor: format!("(run log {written})"), why });
+                reading.missing.push(format!("a run log that can be read in place of {written}"));
+                continue;
+            }
+        };
+        run.source.clone_from(written);
+        let named = |metric: &str| entry.keys.get(metric).cloned();
+        run.choose_keys(&KeyMap {
+            step: named("step"),
+            loss: named("loss"),
+            learning_rate: named("learning_rate"),
+            grad_norm: named("grad_norm"),
+            tokens: named("tokens"),
+        })
+        .context(|| case.path.display().to_string())?;
+        reading.inputs.push(Input {
+            role: InputRole::Run,
+            name: run.id.clone(),
+            uri: written.clone(),
+            sha256: run.sha256.clone(),
+            bytes: run.bytes,
+        });
+        runs.push(run);
+    }
+    Ok(runs)
+}
+
+fn repository(case: &Case, runs: &[Run], reading: &mut Reading) -> Option<Repository> {
+    let entry = case.repository.as_ref()?;
+    let wanted = runs.iter().filter_map(|run| run.commit.clone()).collect();
+    let options = git::Options { settings: entry.settings.clone(), wanted, ..git::Options::default() };
+    match Repository::read(&entry.location.path, &options) {
+        Ok(mut repository) => {
+            repository.source.clone_from(&entry.location.written);
+            reading.inputs.push(Input {
+                role: InputRole::Repository,
+                name: repository.head.clone().unwrap_or_default(),
+                uri: entry.location.written.clone(),
+                sha256: repository.digest.clone(),
+                bytes: repository.commits.len() as u64,
+            });
+            Some(repository)
+        }
+        Err(error) => {
+            let why = error.to_string().replace(&entry.location.path.display().to_string(), &entry.location.written);
+            reading.skipped.push(Skipped { tensor: format!("(repository {})", entry.location.written), why: why.clone() });
+            reading.unreadable = Some(why);
+            None
+        }
+    }
+}
+
+/// The architecture as the final checkpoint's config.json has it.
+fn last_settings(path: &std::path::Path) -> Option<settings::Settings> {
+    let text = std::fs::read(path.join("config.json")).ok()?;
+    settings::from_json(&serde_json::from_slice(&text).ok()?)
+}
+
+/// Condition T.
+pub(crate) fn judge(session: &Session, policy: &Policy) -> Judgement {
+    let reading = &session.record;
+    let subject = session.subject();
+    let releases: Vec<ParentRelease> = reading
+        .releases
+        .iter()
+        .map(|(parent, release)| ParentRelease { parent, release: release.as_ref() })
+        .collect();
+    let settings = subject.config.as_ref().and_then(settings::from_json);
+    let repository = match (&reading.unreadable, &reading.record.repository) {
+        (Some(why), _) => RepositoryFacts::Unreadable(why),
+        (None, Some(repository)) => RepositoryFacts::Read(repository),
+        (None, None) => RepositoryFacts::None,
+    };
+    let steps = if session.is_series() { session.steps.as_slice() } else { &[] };
+    let vocabularies: Vec<u64> = subject.vocab_size().into_iter().map(|v| v as u64).collect();
+    let facts = TimeFacts {
+        runs: &reading.record.runs,
+        repository,
+        steps,
+        vocabularies: &vocabularies,
+        sizes: sizes(subject),
+        parents: &releases,
+        settings: settings.as_ref(),
+    };
+    let time = crate::finding::time::judge(&facts, policy);
+    Judgement { findings: time.findings, condition: time.condition, missing: time.missing }
+}
+
+/// Sizes as the tensors have them, never as a configuration says.
+fn sizes(subject: &Checkpoint) -> Sizes {
+    let embedding = subject.tensors.iter().find(|t| t.role.family == "embedding" && t.role.tower.is_empty());
+    Sizes {
+        hidden: subject.hidden_size().map(|h| h as u64),
+        layers: Some(subject.layers() as u64).filter(|l| *l > 0),
+        vocabulary: embedding.and_then(|t| t.shape.first()).map(|v| *v as u64),
+        ..Sizes::default()
+    }
+}
+
+/// Learning rates between two checkpoints, from the first run that logged all of them.
+pub(crate) fn rates(reading: &Reading, from: i64, to: i64) -> Option<Rates> {
+    reading.record.runs.iter().find_map(|run| {
+        let sum = run.learning_rate_sum(from, to)?;
+        // One step at the ends may be logged before or after the update it belongs to.
+        if sum.covered + 1 < sum.steps || sum.sum <= 0.0 {
+            return None;
+        }
+        let decay = run.weight_decay().map_or(0.0, |decay| 1.0 - sum.ln_decay(decay).exp());
+        Some(Rates { sum: sum.sum, decay })
+    })
+}
+
+/// What one unit of learning rate can move a weight by, with the optimiser's name; or why nothing is known.
+pub(crate) fn bound(reading: &Reading) -> (Option<(f64, String)>, Option<String>) {
+    let Some(run) = reading.record.runs.first() else { return (None, Some("there is no run log".into())) };
+    let beta = |given: Option<f64>, usual: f64| given.unwrap_or(usual);
+    let (kind, name) = match run.optimizer() {
+        Some(Optimizer::AdamW) => (Bounded::Adam, "AdamW"),
+        Some(Optimizer::Adam) => (Bounded::Adam, "Adam"),
+        Some(Optimizer::Lion) => (Bounded::Sign, "Lion"),
+        Some(other) => {
+            return (None, Some(format!("the step of {} is not bounded by its learning rate alone", named(&other))));
+        }
+        None => return (None, Some("the run configuration names no optimiser".into())),
+    };
+    // Without logged betas the widest usual ones: a bound must not accuse anybody of a setting nobody wrote down.
+    let bound = step_bound(kind, beta(run.beta1(), 0.9), beta(run.beta2(), 0.999));
+    (bound.map(|bound| (bound, name.to_owned())), None)
+}
+
+fn named(optimizer: &Optimizer) -> String {
+    match optimizer {
+        Optimizer::Sgd => "SGD".into(),
+        Optimizer::Muon => "Muon".into(),
+        Optimizer::Adafactor => "Adafactor".into(),
+        Optimizer::Unknown(name) => name.clone(),
+        other => format!("{other:?}"),
+    }
+}

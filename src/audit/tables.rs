@@ -1,0 +1,388 @@
+//! From sums to rows: the evidence tables.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+
+use super::Session;
+use super::record;
+use crate::checkpoint::{Checkpoint, Residual as Axis};
+use crate::evidence::{
+    CalibrationRow, ChainRow, ComponentRow, Evidence, LayerMapRow, PartialRow, Reference, RunRow, StartRow, TensorRow,
+    TimelineRow, TrajectoryRow,
+};
+use crate::kernel::singular_values;
+use crate::plan::{ALL, Residual, ResidualFigure, TensorFigures, Unit, layer_map};
+use crate::stats::{Aligned, Displacement, Law, Sizes, Turn, aligned, draw, law, rule, vector};
+
+pub fn evidence(session: &Session) -> Evidence {
+    let residual = Residual::new(&session.plan, &session.measured);
+    let components = residual.as_ref().map_or(Vec::new(), |r| components(session, r));
+    Evidence {
+        trajectory: trajectory(session),
+        layer_map: layer_maps(session),
+        tensors: tensors(session),
+        runs: runs(session),
+        timeline: timeline(session),
+        start: start(session),
+        chain: chain(session, &components),
+        calibration: residual.as_ref().map_or(Vec::new(), |r| calibration(session, r)),
+        partial: residual.as_ref().map_or(Vec::new(), |r| partial(session, r)),
+        components,
+        ..Evidence::default()
+    }
+}
+
+/// What every model after the series is.
+fn references(session: &Session) -> Vec<(usize, Reference)> {
+    let parents = session.case.parents.iter().map(|p| Reference::Parent(p.name.clone()));
+    let controls = session.case.controls.iter().map(|c| Reference::Control(c.name.clone()));
+    parents.chain(controls).enumerate().map(|(i, r)| (session.plan.series + i, r)).collect()
+}
+
+/// What checkpoint `t` is compared with: model and name.
+fn compared(session: &Session, t: usize) -> Vec<(usize, Reference)> {
+    let own = if t > 0 { vec![(0, Reference::Init), (t - 1, Reference::Previous)] } else { Vec::new() };
+    own.into_iter().chain(references(session)).collect()
+}
+
+fn trajectory(session: &Session) -> Vec<TrajectoryRow> {
+    let rows = |(unit, figures): (&Unit, &TensorFigures)| {
+        if !unit.in_subject() {
+            return Vec::new();
+        }
+        let mut rows = Vec::new();
+        for (t, &step) in session.steps.iter().enumerate() {
+            for (model, reference) in compared(session, t) {
+                let Some(slot) = unit.members.iter().position(|m| m.model == model) else { continue };
+                rows.push(row(unit, figures, step, (t, slot), reference));
+            }
+        }
+        rows
+    };
+    let mut all: Vec<TrajectoryRow> =
+        session.plan.units.par_iter().zip(&session.measured.tensors).flat_map_iter(rows).collect();
+    all.sort_by(|a, b| (a.step, &a.tensor, &a.reference).cmp(&(b.step, &b.tensor, &b.reference)));
+    all
+}
+
+fn row(unit: &Unit, figures: &TensorFigures, step: i64, (t, slot): (usize, usize), reference: Reference) -> TrajectoryRow {
+    let pair = figures.gram.pair(t, slot);
+    let pearson = pair.pearson();
+    let test = tensor_test(unit, figures, t, slot, pearson);
+    TrajectoryRow {
+        step,
+        tensor: unit.tensor.clone(),
+        component: unit.role.judged_as().to_owned(),
+        family: unit.role.family.clone(),
+        layer: unit.role.layer,
+        expert: unit.role.expert,
+        reference,
+        elements: pair.elements,
+        cosine: pair.cosine(),
+        pearson,
+        l2: pair.l2(),
+        relative_l2: pair.relative_l2(),
+        rms: pair.rms(),
+        z: test.map(|t| t.z),
+        log10_p: test.map(|t| t.log10_p),
+    }
+}
+
+/// The column test of one tensor, or the vector's; none where no axis is exchangeable.
+fn tensor_test(unit: &Unit, figures: &TensorFigures, a: usize, b: usize, pearson: Option<f64>) -> Option<Aligned> {
+    match unit.view {
+        Some(view) => {
+            let key = (a.min(b), a.max(b));
+            let (_, sums) = figures.columns.iter().find(|(pair, _)| *pair == key)?;
+            aligned(*sums, 1.0, view.hidden())
+        }
+        None if unit.role.residual == Axis::Vector => vector(pearson?, figures.gram.elements()),
+        None => None,
+    }
+}
+
+fn test(figure: &ResidualFigure, hidden: usize) -> Option<Aligned> {
+    aligned(figure.sums, figure.tensors as f64, hidden)
+}
+
+fn components(session: &Session, residual: &Residual) -> Vec<ComponentRow> {
+    let pairs: Vec<_> = session
+        .steps
+        .iter()
+        .enumerate()
+        .flat_map(|(t, &step)| compared(session, t).into_iter().map(move |(model, reference)| (t, step, model, reference)))
+        .collect();
+    let hidden = residual.hidden();
+    let mut rows: Vec<ComponentRow> = pairs
+        .into_par_iter()
+        .flat_map_iter(|(t, step, model, reference)| {
+            residual.figures(t, model).into_iter().filter(|f| f.tensors > 0).map(move |figure| {
+                let test = test(&figure, hidden);
+                ComponentRow {
+                    step,
+                    component: figure.component,
+                    reference: reference.clone(),
+                    effect: test.map(|t| t.effect),
+                    z: test.map(|t| t.z),
+                    log10_p: test.map(|t| t.log10_p),
+                    rows: figure.rows as u64,
+                    columns: hidden as u64,
+                }
+            })
+        })
+        .collect();
+    rows.sort_by(|a, b| (a.step, &a.reference, &a.component).cmp(&(b.step, &b.reference, &b.component)));
+    rows
+}
+
+/// Parents against controls, and against copies of themselves with as much noise as weight.
+fn calibration(session: &Session, residual: &Residual) -> Vec<CalibrationRow> {
+    let hidden = residual.hidden();
+    let of = |model: &Reference, against: String, figures: Vec<ResidualFigure>| {
+        figures
+            .into_iter()
+            .filter(|f| f.tensors > 0)
+            .map(|figure| {
+                let test = test(&figure, hidden);
+                CalibrationRow {
+                    model: model.to_string(),
+                    against: against.clone(),
+                    component: figure.component,
+                    effect: test.map(|t| t.effect),
+                    z: test.map(|t| t.z),
+                    log10_p: test.map(|t| t.log10_p),
+                    rows: figure.rows as u64,
+                }
+            })
+            .collect::<Vec<_>>()
+    };
+    let references = references(session);
+    let mut rows = Vec::new();
+    for (p, parent) in references.iter().filter(|(_, r)| matches!(r, Reference::Parent(_))) {
+        for (c, control) in references.iter().filter(|(_, r)| matches!(r, Reference::Control(_))) {
+            rows.extend(of(parent, control.to_string(), residual.figures(*p, *c)));
+        }
+        rows.extend(of(parent, "perturbed".into(), residual.perturbed_figures(*p)));
+    }
+    rows
+}
+
+fn partial(session: &Session, residual: &Residual) -> Vec<PartialRow> {
+    let last = session.plan.last();
+    if last == 0 {
+        return Vec::new();
+    }
+    let hidden = residual.hidden();
+    let parents = references(session).into_iter().filter_map(|(model, reference)| match reference {
+        Reference::Parent(name) => Some((model, name)),
+        _ => None,
+    });
+    parents
+        .flat_map(|(model, parent)| {
+            residual.partial_figures(last, model, 0).into_iter().filter(|f| f.tensors > 0).map(move |figure| {
+                let test = test(&figure, hidden);
+                PartialRow {
+                    step: session.steps[last],
+                    component: figure.component,
+                    parent: parent.clone(),
+                    effect: test.map(|t| t.effect),
+                    z: test.map(|t| t.z),
+                    log10_p: test.map(|t| t.log10_p),
+                    rows: figure.rows as u64,
+                }
+            })
+        })
+        .collect()
+}
+
+fn layer_maps(session: &Session) -> Vec<LayerMapRow> {
+    let Some(hidden) = session.plan.hidden else { return Vec::new() };
+    let mut rows = Vec::new();
+    for (model, reference) in references(session) {
+        let (Reference::Parent(name) | Reference::Control(name)) = reference else { continue };
+        for map in layer_map(&session.plan, &session.measured, session.plan.last(), model) {
+            rows.extend(map.cells.iter().map(|cell| {
+                let test = aligned(cell.sums, cell.tensors as f64, hidden);
+                LayerMapRow {
+                    parent: name.clone(),
+                    family: map.family.clone(),
+                    layer_subject: cell.subject,
+                    layer_parent: cell.other,
+                    pearson: test.map(|t| t.effect),
+                    z: test.map(|t| t.z),
+                }
+            }));
+        }
+    }
+    rows
+}
+
+fn tensors(session: &Session) -> Vec<TensorRow> {
+    let mut models: Vec<(String, &Checkpoint)> = vec![("subject".into(), session.subject())];
+    let references = references(session).into_iter().zip(&session.material.references);
+    models.extend(references.map(|((_, reference), checkpoint)| (reference.to_string(), checkpoint)));
+    let mut rows = Vec::new();
+    for (model, checkpoint) in models {
+        rows.extend(checkpoint.tensors.iter().map(|tensor| {
+            let axis = match tensor.role.residual {
+                Axis::Rows => "rows",
+                Axis::Columns => "columns",
+                Axis::Vector => "vector",
+                Axis::None => "none",
+            };
+            let sizes: Vec<String> = tensor.shape.iter().map(usize::to_string).collect();
+            TensorRow {
+                model: model.clone(),
+                tensor: tensor.name.clone(),
+                component: tensor.role.judged_as().to_owned(),
+                family: tensor.role.family.clone(),
+                layer: tensor.role.layer,
+                expert: tensor.role.expert,
+                residual: axis.to_owned(),
+                dtype: tensor.dtype.name().to_owned(),
+                shape: sizes.join("x"),
+                elements: tensor.elements() as u64,
+                bytes: tensor.bytes,
+                known: tensor.role.known,
+                constant: tensor.role.constant,
+            }
+        }));
+    }
+    rows
+}
+
+fn runs(session: &Session) -> Vec<RunRow> {
+    let mut rows = Vec::new();
+    for run in &session.record.record.runs {
+        for (key, values) in &run.history.columns {
+            rows.extend(values.iter().map(|(step, value)| RunRow {
+                run: run.id.clone(),
+                key: key.clone(),
+                step: *step,
+                value: Some(*value),
+            }));
+        }
+    }
+    rows
+}
+
+fn timeline(session: &Session) -> Vec<TimelineRow> {
+    let text = |at: &chrono::DateTime<chrono::Utc>| at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    let rows = session.record.record.events.iter().map(|event| TimelineRow {
+        at: text(&event.at),
+        until: event.until.as_ref().map(text),
+        what: event.what.clone(),
+        source: event.source.clone(),
+        grade: event.grade.name().to_owned(),
+    });
+    rows.collect()
+}
+
+/// The matrices of the first checkpoint as draws; law and rule by family, over all its tensors.
+fn start(session: &Session) -> Vec<StartRow> {
+    if !session.is_series() {
+        return Vec::new();
+    }
+    let units: Vec<_> = session.plan.units.iter().zip(&session.measured.tensors).collect();
+    let mut rows: Vec<(StartRow, Sizes)> = units
+        .into_par_iter()
+        .filter(|(unit, _)| unit.role.known && !unit.role.constant)
+        .filter_map(|(unit, figures)| {
+            let sample = figures.start.as_ref()?;
+            let largest = |values: &[f32], rows: usize| {
+                singular_values(values, rows, sample.columns).and_then(|s| s.first().copied())
+            };
+            let draw = draw(&sample.values, sample.columns, largest)?;
+            let view = unit.view?;
+            let sizes = Sizes {
+                hidden: view.hidden(),
+                layers: session.subject().layers(),
+                fan_in: view.cols,
+                fan_out: view.rows,
+            };
+            let row = StartRow {
+                tensor: unit.tensor.clone(),
+                component: unit.role.judged_as().to_owned(),
+                family: unit.role.family.clone(),
+                layer: unit.role.layer,
+                expert: unit.role.expert,
+                elements: draw.elements as u64,
+                mean: Some(draw.mean),
+                std: Some(draw.std),
+                excess_kurtosis: Some(draw.excess_kurtosis),
+                max_abs: Some(draw.max_abs),
+                scheme: None,
+                rule: None,
+                edge_ratio: draw.edge.map(|e| e.ratio),
+                edge_score: draw.edge.map(|e| e.score),
+                edge_log10_p: draw.edge.map(|e| e.log10_p),
+                row_norm_log10_p: draw.row_norm_log10_p,
+            };
+            Some((row, sizes))
+        })
+        .collect();
+    let mut pooled: BTreeMap<String, (f64, f64, f64)> = BTreeMap::new();
+    for (row, _) in &rows {
+        let (elements, squares, kurtosis) = pooled.entry(row.family.clone()).or_default();
+        let n = row.elements as f64;
+        *elements += n;
+        *squares += n * row.std.unwrap_or(0.0).powi(2);
+        *kurtosis += n * row.excess_kurtosis.unwrap_or(0.0);
+    }
+    for (row, sizes) in &mut rows {
+        let (elements, squares, kurtosis) = pooled[&row.family];
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let n = elements as usize;
+        row.scheme = law(kurtosis / elements, n).map(|l: Law| l.name().to_owned());
+        row.rule = rule((squares / elements).sqrt(), n, *sizes).map(str::to_owned);
+    }
+    rows.into_iter().map(|(row, _)| row).collect()
+}
+
+/// Neighbouring checkpoints, by component and over the whole model; only tensors that can be weights of known function
+/// or of none, never structural constants.
+fn chain(session: &Session, components: &[ComponentRow]) -> Vec<ChainRow> {
+    let mut rows = Vec::new();
+    for (t, pair) in session.steps.windows(2).enumerate() {
+        let (from, to) = (pair[0], pair[1]);
+        let mut moves: BTreeMap<&str, (Displacement, Turn)> = BTreeMap::new();
+        for (unit, figures) in session.plan.units.iter().zip(&session.measured.tensors) {
+            if !unit.in_subject() || unit.role.constant {
+                continue;
+            }
+            for name in [unit.role.judged_as(), ALL] {
+                let (displacement, turn) = moves.entry(name).or_default();
+                displacement.add(&figures.gram, t, t + 1);
+                if t > 0 {
+                    turn.add(&figures.gram, [t - 1, t, t + 1]);
+                }
+            }
+        }
+        let rates = record::rates(&session.record, from, to);
+        for (component, (displacement, turn)) in moves {
+            let memory = components
+                .iter()
+                .find(|r| r.step == to && r.component == component && r.reference == Reference::Previous);
+            let rms = displacement.rms();
+            let budget = rates.as_ref().and_then(|rates| {
+                // Decoupled decay moves a weight by at most its own size times the decay; the rest is the optimiser's.
+                let decay = rates.decay * displacement.rms_before()?;
+                Some((rms? - decay).max(0.0) / rates.sum)
+            });
+            rows.push(ChainRow {
+                from_step: from,
+                to_step: to,
+                component: component.to_owned(),
+                rms,
+                lr_sum: rates.as_ref().map(|r| r.sum),
+                budget: budget.filter(|b| b.is_finite()),
+                off_chord: if t > 0 { turn.off_chord() } else { None },
+                lag1_cosine: if t > 0 { turn.lag1_cosine() } else { None },
+                memory_z: memory.and_then(|m| m.z),
+                memory_effect: memory.and_then(|m| m.effect),
+            });
+        }
+    }
+    rows
+}

@@ -1,0 +1,63 @@
+//! The arguments as typed.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Settles with recomputable evidence whether an AI model was trained from scratch or grown from somebody else's
+/// weights.
+///
+/// Exit status: 0 the claim is confirmed (or, without a claim, done), 1 refuted, 3 inconclusive, 2 the tool could not
+/// do its job.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub struct Arguments {
+    /// Form of the result on standard output
+    #[arg(long, global = true, value_enum, default_value = "human")]
+    pub format: Format,
+    /// Whether to colour the result
+    #[arg(long, global = true, value_enum, default_value = "auto")]
+    pub color: Color,
+    /// Say nothing but errors; with --format json or markdown the result is still printed
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Show every finding
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Threads to compute with; the result is the same for any number
+    #[arg(long, global = true, value_name = "N")]
+    pub threads: Option<usize>,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show what is in a checkpoint and check its bytes
+    Inspect {
+        /// Directory or file of safetensors
+        model: PathBuf,
+    },
+    /// Audit a case: everything its case file offers, one verdict
+    Audit {
+        /// The case file
+        case: PathBuf,
+        /// Folder for report.json, report.html, report.md and the evidence
+        #[arg(short, long, value_name = "DIR")]
+        output: Option<PathBuf>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Human,
+    Json,
+    Markdown,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    Auto,
+    Always,
+    Never,
+}

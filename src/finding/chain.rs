@@ -1,0 +1,249 @@
+//! Condition C: every checkpoint follows from the one before by training (METHODS 5).
+
+use super::{Code, Condition, Direction, Finding, Grade, Judgement};
+use crate::case::Policy;
+use crate::evidence::{ChainRow, ComponentRow, Reference};
+use crate::stats::holm;
+
+/// Name of the whole model among the components.
+const ALL: &str = "all";
+
+/// What was measured of the series.
+pub struct ChainFacts<'a> {
+    /// Steps of the checkpoints, ascending.
+    pub steps: &'a [i64],
+    /// Every checkpoint against the first and the one before.
+    pub figures: &'a [ComponentRow],
+    /// Every neighbouring pair.
+    pub path: &'a [ChainRow],
+    /// Largest displacement over the sum of learning rates, for optimisers that have one, and the optimiser's name.
+    pub bound: Option<(f64, String)>,
+    /// Why there is no bound or no budget, in words.
+    pub unbounded: Option<String>,
+    /// Triples whose middle is a blend of its neighbours: step, where along the chord, roundings off it.
+    pub blends: &'a [(i64, f64, f64)],
+    /// Pairs of steps with equal weights.
+    pub equal: &'a [(i64, i64)],
+    /// Checkpoints of another architecture: step and why they were left out.
+    pub left_out: &'a [(i64, String)],
+}
+
+/// Judges the chain.
+#[must_use]
+pub fn judge(facts: &ChainFacts<'_>, policy: &Policy) -> Judgement {
+    let mut judgement = Judgement::untested();
+    for (step, why) in facts.left_out {
+        let mut finding = Finding::new(
+            Code::ChainArchitecture,
+            Grade::Context,
+            Direction::Neutral,
+            format!("The checkpoint of step {step} was left out: {why}. Leftovers of an earlier run look like this."),
+        );
+        finding.subject.steps = vec![*step];
+        judgement.findings.push(finding);
+        judgement.missing.push(format!("the checkpoint of step {step} in the final architecture"));
+    }
+    if facts.steps.len() < 2 {
+        judgement.missing.push("two or more checkpoints of the training".into());
+        return judgement;
+    }
+    let remembered = memory(&mut judgement, facts, policy);
+    budget(&mut judgement, facts, policy);
+    off_chord(&mut judgement, facts, policy);
+    for (a, b) in facts.equal {
+        let mut finding = Finding::new(
+            Code::ChainDuplicate,
+            Grade::Moderate,
+            Direction::Against,
+            format!("Steps {a} and {b} hold the same weights, element by element: one of them is a copy, or nothing was trained between them."),
+        );
+        finding.subject.steps = vec![*a, *b];
+        finding.effect = Some(1.0);
+        finding.null = "a training step changes weights".into();
+        finding.evidence = Some("evidence/trajectory.parquet".into());
+        judgement.findings.push(finding);
+    }
+    judgement.settle(if remembered { Condition::Holds } else { Condition::Untested });
+    judgement
+}
+
+fn whole<'a>(facts: &'a ChainFacts<'_>, reference: &Reference) -> Vec<&'a ComponentRow> {
+    facts.figures.iter().filter(|r| r.component == ALL && r.reference == *reference).collect()
+}
+
+/// Training does not erase what it starts from: neighbours are similar beyond any doubt, or they are not neighbours.
+fn memory(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) -> bool {
+    let null = "relabelling of the residual axis: what checkpoints of two different runs show";
+    let neighbours = whole(facts, &Reference::Previous);
+    if neighbours.is_empty() || neighbours.iter().any(|r| r.z.is_none()) {
+        judgement.missing.push("matrices with a residual axis in every checkpoint, to test the memory of the start".into());
+        return false;
+    }
+    let adjusted = holm(&neighbours.iter().map(|r| r.log10_p).collect::<Vec<_>>());
+    let mut remembered = true;
+    for (row, log10_p) in neighbours.iter().zip(adjusted) {
+        let (Some(z), Some(effect), Some(log10_p)) = (row.z, row.effect, log10_p) else { continue };
+        if log10_p <= policy.strong_log10_p {
+            continue;
+        }
+        remembered = false;
+        let before = facts.steps.iter().rev().find(|s| **s < row.step).copied().unwrap_or(row.step);
+        let broken = log10_p > policy.moderate_log10_p;
+        let mut finding = Finding::new(
+            Code::ChainMemory,
+            if broken { Grade::Conclusive } else { Grade::Moderate },
+            Direction::Against,
+            format!(
+                "The checkpoint of step {} {} of step {before}: z = {z:.1}, correlation {effect:.3}{}.",
+                row.step,
+                if broken { "keeps nothing of the weights" } else { "keeps little of the weights" },
+                if broken { ", what two different runs show. It does not descend from it" } else { "" },
+            ),
+        );
+        finding.subject.steps = vec![before, row.step];
+        finding.statistic = Some(z);
+        finding.log10_p = Some(log10_p);
+        finding.effect = Some(effect);
+        finding.n = Some(row.rows * row.columns);
+        null.clone_into(&mut finding.null);
+        finding.evidence = Some("evidence/components.parquet".into());
+        judgement.findings.push(finding);
+    }
+    if remembered {
+        let weakest = neighbours.iter().min_by(|a, b| a.z.unwrap_or(0.0).total_cmp(&b.z.unwrap_or(0.0)));
+        let from_start = whole(facts, &Reference::Init);
+        let last = from_start.last();
+        if let Some(weakest) = weakest {
+            let mut finding = Finding::new(
+                Code::ChainMemory,
+                Grade::Strong,
+                Direction::For,
+                format!(
+                    "Every checkpoint remembers the one before: smallest z = {:.1} (step {}, correlation {:.3}){}.",
+                    weakest.z.unwrap_or(0.0),
+                    weakest.step,
+                    weakest.effect.unwrap_or(0.0),
+                    last.map_or(String::new(), |l| format!(
+                        "; the last, step {}, remembers the first with z = {:.1} and correlation {:.3}",
+                        l.step,
+                        l.z.unwrap_or(0.0),
+                        l.effect.unwrap_or(0.0)
+                    )),
+                ),
+            );
+            finding.subject.steps = facts.steps.to_vec();
+            finding.statistic = weakest.z;
+            finding.log10_p = weakest.log10_p;
+            finding.effect = weakest.effect;
+            finding.n = Some(neighbours.len() as u64);
+            null.clone_into(&mut finding.null);
+            finding.evidence = Some("evidence/components.parquet".into());
+            judgement.findings.push(finding);
+        }
+    }
+    remembered
+}
+
+/// What the optimiser can do with the logged learning rates.
+fn budget(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) {
+    let spent: Vec<(&ChainRow, f64)> = facts.path.iter().filter_map(|r| Some((r, r.budget?))).collect();
+    let Some((worst, budget)) =
+        spent.iter().filter(|(r, _)| r.component == ALL).max_by(|a, b| a.1.total_cmp(&b.1)).copied()
+    else {
+        let why = facts.unbounded.clone().unwrap_or_else(|| "no learning rates are logged between the checkpoints".into());
+        judgement.missing.push(format!("a test of the step sizes: {why}"));
+        return;
+    };
+    let intervals = spent.iter().filter(|(r, _)| r.component == ALL).count();
+    let range = format!("between steps {} and {}", worst.from_step, worst.to_step);
+    let (grade, direction, message, null) = match &facts.bound {
+        Some((bound, optimiser)) if budget > bound * policy.budget_excess => (
+            Grade::Conclusive,
+            Direction::Against,
+            format!("The whole model moved {budget:.2} times the sum of the logged learning rates {range}; {optimiser} cannot exceed {bound:.2}. These two checkpoints are not joined by the logged training."),
+            format!("{optimiser}: root mean square displacement at most {bound:.2} times the sum of the learning rates"),
+        ),
+        Some((bound, optimiser)) => {
+            let component = spent.iter().filter(|(r, b)| r.component != ALL && *b > bound * policy.budget_excess).max_by(|a, b| a.1.total_cmp(&b.1));
+            if let Some((row, excess)) = component {
+                (
+                    Grade::Moderate,
+                    Direction::Against,
+                    format!("Component {} moved {excess:.2} times the sum of the logged learning rates between steps {} and {}; {optimiser} cannot exceed {bound:.2} unless this component has a learning rate of its own.", row.component, row.from_step, row.to_step),
+                    format!("{optimiser}: root mean square displacement at most {bound:.2} times the sum of the learning rates"),
+                )
+            } else {
+                (
+                    Grade::Moderate,
+                    Direction::For,
+                    format!("In all {intervals} intervals the model moved at most {budget:.2} times the sum of the logged learning rates ({range}); {optimiser} can reach {bound:.2}."),
+                    format!("{optimiser}: root mean square displacement at most {bound:.2} times the sum of the learning rates"),
+                )
+            }
+        }
+        None => (
+            Grade::Context,
+            Direction::Neutral,
+            format!("In {intervals} intervals the model moved at most {budget:.2} times the sum of the logged learning rates ({range}). No bound applies: {}.", facts.unbounded.as_deref().unwrap_or("the optimiser is not known")),
+            "none: the step of this optimiser depends on the size of the gradient".to_owned(),
+        ),
+    };
+    let mut finding = Finding::new(Code::ChainBudget, grade, direction, message);
+    finding.subject.steps = vec![worst.from_step, worst.to_step];
+    finding.statistic = Some(budget);
+    finding.effect = facts.bound.as_ref().map(|(bound, _)| budget / bound);
+    finding.n = Some(intervals as u64);
+    finding.null = null;
+    finding.evidence = Some("evidence/chain.parquet".into());
+    judgement.findings.push(finding);
+}
+
+/// A checkpoint on the line between its neighbours was computed from them.
+fn off_chord(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) {
+    for (step, fraction, roundings) in facts.blends {
+        let mut finding = Finding::new(
+            Code::ChainOffChord,
+            Grade::Conclusive,
+            Direction::Against,
+            format!(
+                "The checkpoint of step {step} is a blend of its neighbours, {:.0} % of the way between them, exact to {roundings:.2} roundings of its number format (policy: {}). Training does not walk a straight line.",
+                fraction * 100.0,
+                policy.blend_roundings
+            ),
+        );
+        finding.subject.steps = vec![*step];
+        finding.statistic = Some(*roundings);
+        finding.effect = Some(1.0);
+        finding.null = "honest runs leave the chord by 0.04 of its length or more".into();
+        finding.evidence = Some("evidence/chain.parquet".into());
+        judgement.findings.push(finding);
+    }
+    let off: Vec<(i64, f64)> =
+        facts.path.iter().filter(|r| r.component == ALL).filter_map(|r| Some((r.from_step, r.off_chord?))).collect();
+    let Some(least) = off.iter().min_by(|a, b| a.1.total_cmp(&b.1)) else {
+        judgement.missing.push("three or more checkpoints, to see whether one was computed from others".into());
+        return;
+    };
+    if facts.blends.is_empty() {
+        let most = off.iter().map(|o| o.1).fold(0.0, f64::max);
+        let mut finding = Finding::new(
+            Code::ChainOffChord,
+            Grade::Weak,
+            Direction::For,
+            format!(
+                "{} of {} inner checkpoints lie off the chord between their neighbours, by {:.3} (step {}) to {most:.3} of its length.",
+                off.len(),
+                off.len(),
+                least.1,
+                least.0
+            ),
+        );
+        finding.subject.steps = vec![least.0];
+        finding.statistic = Some(least.1);
+        finding.effect = Some(least.1);
+        finding.n = Some(off.len() as u64);
+        finding.null = "a blend of two checkpoints lies on the line between them up to rounding".into();
+        finding.evidence = Some("evidence/chain.parquet".into());
+        judgement.findings.push(finding);
+    }
+}
