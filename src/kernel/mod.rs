@@ -8,6 +8,7 @@ mod dot;
 mod dtype;
 mod gram;
 mod sample;
+pub mod sha256;
 mod simd;
 mod spectrum;
 

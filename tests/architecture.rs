@@ -1,0 +1,302 @@
+//! Holds the layout to its rules: who may use whom, how long a file may be, where `unsafe` may stand.
+//!
+//! The sources are read as tokens; code under `#[cfg(test)]` may use anything and be of any length.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The modules from top to bottom. A module uses those of the rows above its own and nothing else.
+const ROWS: &[&[&str]] = &[
+    &["error"],
+    &["case", "kernel", "source"],
+    &["checkpoint", "timeline"],
+    &["plan"],
+    &["evidence"],
+    &["stats"],
+    &["finding"],
+    &["report"],
+    &["audit"],
+    &["cli"],
+    &["main"],
+];
+
+/// What is forbidden although it stands above: a report computes nothing and reads nothing.
+const FORBIDDEN: &[(&str, &str)] = &[("report", "kernel"), ("report", "plan"), ("report", "source")];
+
+/// The only files that may say `unsafe`, each with the reason beside the word.
+const UNSAFE: &[&str] = &["kernel/sha256.rs", "kernel/simd.rs", "source/local.rs", "timeline/git.rs"];
+
+/// Lines that hold code, at most; longer files are split by thought.
+const LONGEST: usize = 600;
+
+#[test]
+fn modules_use_only_what_stands_above_them() {
+    let row = |module: &str| ROWS.iter().position(|row| row.contains(&module));
+    let mut wrong = BTreeSet::new();
+    for (path, file) in sources() {
+        let Some(module) = file.module.first().map(String::as_str).filter(|&module| module != "lib") else { continue };
+        let Some(own) = row(module) else {
+            wrong.insert(format!("{path}: the module `{module}` is not in the table"));
+            continue;
+        };
+        for (used, line) in &file.uses {
+            let forbidden = FORBIDDEN.contains(&(module, used.as_str()));
+            if used != module && (forbidden || row(used).is_some_and(|row| row >= own)) {
+                wrong.insert(format!("{path}:{line}: `{module}` may not use `{used}`"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", list(&wrong));
+}
+
+#[test]
+fn no_file_is_too_long() {
+    let long: BTreeSet<String> = sources()
+        .into_iter()
+        .filter(|(_, file)| file.lines > LONGEST)
+        .map(|(path, file)| format!("{path}: {} lines of code, {LONGEST} allowed", file.lines))
+        .collect();
+    assert!(long.is_empty(), "{}", list(&long));
+}
+
+#[test]
+fn unsafe_stands_only_where_it_may() {
+    let files: BTreeSet<String> =
+        sources().into_iter().filter(|(_, file)| file.says_unsafe).map(|(path, _)| path).collect();
+    let allowed: BTreeSet<String> = UNSAFE.iter().map(ToString::to_string).collect();
+    assert_eq!(files, allowed, "the files that say `unsafe` against those that may");
+}
+
+fn list(lines: &BTreeSet<String>) -> String {
+    lines.iter().fold(String::new(), |all, line| all + "\n" + line)
+}
+
+/// What is asked of one file.
+#[derive(Default, Debug, PartialEq)]
+struct File {
+    /// Its place in the tree of modules.
+    module: Vec<String>,
+    /// Modules of the first level that its code names, with the line.
+    uses: BTreeSet<(String, usize)>,
+    /// Files that are only for tests.
+    tests: Vec<Vec<String>>,
+    /// Lines with code.
+    lines: usize,
+    /// Whether `unsafe` stands anywhere, tests included.
+    says_unsafe: bool,
+}
+
+/// The files below `src`, without those that are only for tests.
+fn sources() -> BTreeMap<String, File> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut paths = Vec::new();
+    walk(&root, &mut paths);
+    let mut files: BTreeMap<String, File> = paths
+        .iter()
+        .map(|path| {
+            let name = path.strip_prefix(&root).expect("a path below src").to_str().expect("a plain name");
+            let mut module: Vec<String> = name.trim_end_matches(".rs").split('/').map(Into::into).collect();
+            module.pop_if(|last| last == "mod");
+            (name.to_owned(), read(module, &fs::read_to_string(path).expect("a source file")))
+        })
+        .collect();
+    let tests: Vec<Vec<String>> = files.values().flat_map(|file| file.tests.clone()).collect();
+    files.retain(|_, file| !tests.iter().any(|test| file.module.starts_with(test)));
+    assert!(files.len() > 20, "the sources were not found");
+    files
+}
+
+fn walk(folder: &Path, paths: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("a folder of sources") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            walk(&path, paths);
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            paths.push(path);
+        }
+    }
+}
+
+fn read(module: Vec<String>, text: &str) -> File {
+    let tokens = tokens(text);
+    let word = |at: usize| tokens.get(at).map_or("", |token| token.text);
+    let mut file = File { module, says_unsafe: tokens.iter().any(|token| token.text == "unsafe"), ..File::default() };
+    let mut lines = BTreeSet::new();
+    // Names of the modules that are open in the file itself, with the depth of their brace.
+    let mut inline: Vec<(&str, usize)> = Vec::new();
+    let (mut at, mut depth) = (0, 0);
+    while at < tokens.len() {
+        let place = || file.module.iter().map(String::as_str).chain(inline.iter().map(|(name, _)| *name));
+        if ["#", "[", "cfg", "(", "test", ")", "]"].iter().enumerate().all(|(i, part)| word(at + i) == *part) {
+            let end = item(&tokens, at + 7);
+            if let Some(name) = (at..end).find(|&i| word(i) == "mod" && word(i + 2) == ";").map(|i| word(i + 1)) {
+                let test = place().chain([name]).map(Into::into).collect();
+                file.tests.push(test);
+            }
+            at = end;
+            continue;
+        }
+        match word(at) {
+            "{" => depth += 1,
+            "}" => {
+                depth -= 1;
+                inline.pop_if(|(_, opened)| *opened == depth);
+            }
+            "mod" if word(at + 2) == "{" => inline.push((word(at + 1), depth)),
+            "crate" | "scratchproof" | "super" if word(at + 1) == "::" && word(at.wrapping_sub(1)) != "::" => {
+                let mut path: Vec<&str> = if word(at) == "super" { place().collect() } else { Vec::new() };
+                let mut next = at;
+                while word(next) == "super" {
+                    path.pop();
+                    next += 2;
+                }
+                if word(at) != "super" {
+                    next += 2;
+                }
+                let uses = match path.first() {
+                    Some(first) => vec![*first],
+                    None if word(next) == "{" => firsts(&tokens, next),
+                    None => vec![word(next)],
+                };
+                file.uses.extend(uses.into_iter().map(|used| (used.to_owned(), tokens[at].line)));
+            }
+            _ => {}
+        }
+        lines.extend(tokens[at].line..=tokens[at].last);
+        at += 1;
+    }
+    file.lines = lines.len();
+    file
+}
+
+/// The index after the item that starts at `at`: after its `;` or its braces.
+fn item(tokens: &[Token], mut at: usize) -> usize {
+    let mut depth = 0_usize;
+    while let Some(token) = tokens.get(at) {
+        at += 1;
+        match token.text {
+            "{" | "(" | "[" => depth += 1,
+            "}" | ")" | "]" => {
+                depth = depth.saturating_sub(1);
+                if depth == 0 && token.text == "}" {
+                    break;
+                }
+            }
+            ";" if depth == 0 => break,
+            _ => {}
+        }
+    }
+    at
+}
+
+/// The first names in the braces that open at `at`.
+fn firsts<'a>(tokens: &[Token<'a>], at: usize) -> Vec<&'a str> {
+    let (mut names, mut depth) = (Vec::new(), 0);
+    for pair in tokens[at..].windows(2) {
+        match pair[0].text {
+            "{" => depth += 1,
+            "}" => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            break;
+        }
+        if depth == 1 && matches!(pair[0].text, "{" | ",") && pair[1].text != "}" {
+            names.push(pair[1].text);
+        }
+    }
+    names
+}
+
+/// A word, a mark or a literal, with its first and last line.
+#[derive(Clone, Copy, Debug)]
+struct Token<'a> {
+    text: &'a str,
+    line: usize,
+    last: usize,
+}
+
+/// Rust as far as it is needed here: comments are left out, literals are one token.
+fn tokens(text: &str) -> Vec<Token<'_>> {
+    let (mut tokens, mut rest, mut line) = (Vec::new(), text, 1);
+    while let Some(first) = rest.chars().next() {
+        let name = |c: char| c.is_alphanumeric() || c == '_';
+        let length = if rest.starts_with("//") {
+            rest.find('\n').unwrap_or(rest.len())
+        } else if rest.starts_with("/*") {
+            rest.find("*/").map_or(rest.len(), |end| end + 2)
+        } else if let Some(hashes) = raw(rest) {
+            let end = format!("\"{}", "#".repeat(hashes));
+            let start = rest.find('"').expect("a raw string has one") + 1;
+            rest[start..].find(&end).map_or(rest.len(), |at| start + at + end.len())
+        } else if first == '"' {
+            1 + closing(&rest[1..], '"')
+        } else if first == '\'' {
+            let second = rest[1..].chars().next().unwrap_or(' ');
+            let is_char = second == '\\' || rest[1 + second.len_utf8()..].starts_with('\'');
+            if is_char { 1 + closing(&rest[1..], '\'') } else { 1 }
+        } else if name(first) {
+            rest.find(|c| !name(c)).unwrap_or(rest.len())
+        } else if rest.starts_with("::") {
+            2
+        } else {
+            first.len_utf8()
+        };
+        let (token, after) = rest.split_at(length);
+        let last = line + token.matches('\n').count();
+        if !first.is_whitespace() && !token.starts_with("//") && !token.starts_with("/*") {
+            tokens.push(Token { text: token, line, last });
+        }
+        (rest, line) = (after, last);
+    }
+    tokens
+}
+
+/// The number of `#` before a raw string, if one starts here.
+fn raw(text: &str) -> Option<usize> {
+    let text = text.strip_prefix("br").or_else(|| text.strip_prefix('r'))?;
+    let hashes = text.len() - text.trim_start_matches('#').len();
+    text[hashes..].starts_with('"').then_some(hashes)
+}
+
+/// The index after the closing mark of a literal.
+fn closing(text: &str, mark: char) -> usize {
+    let mut escaped = false;
+    for (at, c) in text.char_indices() {
+        if c == mark && !escaped {
+            return at + 1;
+        }
+        escaped = c == '\\' && !escaped;
+    }
+    text.len()
+}
+
+#[test]
+fn the_reader_sees_what_a_compiler_would() {
+    let text = r##"
+//! use crate::comment::X;
+use crate::{a::{x, y}, b, c as d,};
+use super::e::F; /* crate::no */
+const TEXT: &str = r#"crate::quoted "inner" "#; const C: char = '{'; const Q: char = '\''; fn f<'a>() {}
+mod inner {
+    use super::G;
+    use super::super::super::h::I;
+}
+fn g() -> Box<dyn crate::i::T> { "crate::string \" crate::more"; scratchproof::j::k() }
+#[cfg(test)]
+#[path = "x"]
+mod tests;
+#[cfg(test)]
+fn only() -> [u8; 2] { crate::hidden::x() }
+#[cfg(test)]
+mod more { use crate::hidden::X; fn f() { unsafe {} } }
+use crate::last;
+"##;
+    let file = read(vec!["m".into(), "n".into()], text);
+    let uses: Vec<(&str, usize)> = file.uses.iter().map(|(name, line)| (name.as_str(), *line)).collect();
+    let expected = [("a", 3), ("b", 3), ("c", 3), ("h", 8), ("i", 10), ("j", 10), ("last", 18), ("m", 4), ("m", 7)];
+    assert_eq!(uses, expected);
+    assert_eq!(file.tests, [["m", "n", "tests"]]);
+    assert_eq!((file.lines, file.says_unsafe), (9, true));
+}
