@@ -1,6 +1,6 @@
 //! Bytes of a tensor -> f64, exactly: every format but 64-bit integers beyond 2^53 is a subset of f64.
 
-use super::simd::simd;
+use super::simd::{Lanes, simd};
 use super::{Dtype, level};
 
 /// Decodes `bytes` into `out`.
@@ -16,7 +16,7 @@ simd! { fn decode_at(dtype: Dtype, bytes: &[u8], out: &mut [f64]) = decode_body 
 
 #[inline(always)]
 #[allow(clippy::inline_always)]
-fn decode_body(dtype: Dtype, bytes: &[u8], out: &mut [f64]) {
+fn decode_body<L: Lanes>(_: L, dtype: Dtype, bytes: &[u8], out: &mut [f64]) {
     match dtype {
         Dtype::F64 => each(bytes, out, f64::from_le_bytes),
         Dtype::F32 => each(bytes, out, |b| f64::from(f32::from_le_bytes(b))),

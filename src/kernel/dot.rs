@@ -1,6 +1,8 @@
 //! Products of row samples: the small matrix products behind every column test.
 
-use super::simd::simd;
+use std::ops::Range;
+
+use super::simd::{Lanes, simd};
 use super::{Level, level};
 
 /// f32 lanes of one partial product; two AVX2 registers or one AVX-512 register.
@@ -47,26 +49,13 @@ fn product(level: Level, a: &[f32], b: &[f32], k: usize, symmetric: bool) -> Vec
     out
 }
 
-simd! { fn product_into(a: &[f32], b: &[f32], k: usize, symmetric: bool, out: &mut [f64]) = narrow_body, wide_body }
-
-/// Two rows against three: twelve AVX2 accumulators.
-#[inline(always)]
-#[allow(clippy::inline_always)]
-fn narrow_body(a: &[f32], b: &[f32], k: usize, symmetric: bool, out: &mut [f64]) {
-    product_body::<2>(a, b, k, symmetric, out);
-}
-
-/// Four rows against three: twelve AVX-512 accumulators.
-#[inline(always)]
-#[allow(clippy::inline_always)]
-fn wide_body(a: &[f32], b: &[f32], k: usize, symmetric: bool, out: &mut [f64]) {
-    product_body::<4>(a, b, k, symmetric, out);
-}
+simd! { fn product_into(a: &[f32], b: &[f32], k: usize, symmetric: bool, out: &mut [f64]) = product_body }
 
 #[inline(always)]
 #[allow(clippy::inline_always)]
-fn product_body<const I: usize>(a: &[f32], b: &[f32], k: usize, symmetric: bool, out: &mut [f64]) {
+fn product_body<L: Lanes>(lanes: L, a: &[f32], b: &[f32], k: usize, symmetric: bool, out: &mut [f64]) {
     let (n, m) = (a.len() / k, b.len() / k);
+    let tall = if L::TALL { 4 } else { 2 };
     let mut start = 0;
     while start < k {
         let span = start..(start + FOLD).min(k);
@@ -76,24 +65,13 @@ fn product_body<const I: usize>(a: &[f32], b: &[f32], k: usize, symmetric: bool,
             let right = (left + panel).min(m);
             let mut i = 0;
             while i < n && !(symmetric && i >= right) {
-                let rows = if i + I <= n { I } else { 1 };
-                // Below the diagonal nothing is wanted; the blocks of three that cross it compute a few entries more.
-                let mut j = if symmetric { left.max(i - i.saturating_sub(left) % 3) } else { left };
-                while j + 3 <= right {
-                    if rows == I {
-                        tile::<I, 3>(a, b, k, &span, i, j, m, out)
-                    } else {
-                        tile::<1, 3>(a, b, k, &span, i, j, m, out)
-                    }
-                    j += 3;
-                }
-                while j < right {
-                    if rows == I {
-                        tile::<I, 1>(a, b, k, &span, i, j, m, out)
-                    } else {
-                        tile::<1, 1>(a, b, k, &span, i, j, m, out)
-                    }
-                    j += 1;
+                let rows = if i + tall <= n { tall } else { 1 };
+                // Below the diagonal nothing is wanted; the blocks that cross it compute a few entries more.
+                let first = if symmetric { left.max(i - i.saturating_sub(left) % 3) } else { left };
+                match rows {
+                    4 => band::<L, 4>(lanes, a, b, k, &span, i, first..right, out),
+                    2 => band::<L, 2>(lanes, a, b, k, &span, i, first..right, out),
+                    _ => band::<L, 1>(lanes, a, b, k, &span, i, first..right, out),
                 }
                 i += rows;
             }
@@ -103,41 +81,84 @@ fn product_body<const I: usize>(a: &[f32], b: &[f32], k: usize, symmetric: bool,
     }
 }
 
+/// Rows i.. i + I of `a` against a range of rows of `b`, three at a time: twelve AVX-512 or six pairs of AVX2 accumulators
+/// stay in registers.
 #[inline(always)]
-#[allow(clippy::inline_always, clippy::too_many_arguments, clippy::needless_range_loop)]
-fn tile<const I: usize, const J: usize>(
+#[allow(clippy::inline_always, clippy::too_many_arguments)]
+fn band<L: Lanes, const I: usize>(
+    lanes: L,
     a: &[f32],
     b: &[f32],
     k: usize,
-    span: &std::ops::Range<usize>,
-    i0: usize,
-    j0: usize,
-    m: usize,
+    span: &Range<usize>,
+    i: usize,
+    columns: Range<usize>,
     out: &mut [f64],
 ) {
-    let x: [(&[Lane], &[f32]); I] =
-        std::array::from_fn(|i| a[(i0 + i) * k + span.start..(i0 + i) * k + span.end].as_chunks::<LANES>());
-    let y: [(&[Lane], &[f32]); J] =
-        std::array::from_fn(|j| b[(j0 + j) * k + span.start..(j0 + j) * k + span.end].as_chunks::<LANES>());
-    let mut sums = [[[0.0_f32; LANES]; J]; I];
-    for c in 0..span.len() / LANES {
+    let mut j = columns.start;
+    while j + 3 <= columns.end {
+        tile::<L, I, 3>(lanes, a, b, k, span, i, j, out);
+        j += 3;
+    }
+    while j < columns.end {
+        tile::<L, I, 1>(lanes, a, b, k, span, i, j, out);
+        j += 1;
+    }
+}
+
+#[inline(always)]
+#[allow(clippy::inline_always, clippy::too_many_arguments, clippy::needless_range_loop)]
+fn tile<L: Lanes, const I: usize, const J: usize>(
+    lanes: L,
+    a: &[f32],
+    b: &[f32],
+    k: usize,
+    span: &Range<usize>,
+    i0: usize,
+    j0: usize,
+    out: &mut [f64],
+) {
+    let m = b.len() / k;
+    let x: [&[f32]; I] = std::array::from_fn(|i| &a[(i0 + i) * k + span.start..(i0 + i) * k + span.end]);
+    let y: [&[f32]; J] = std::array::from_fn(|j| &b[(j0 + j) * k + span.start..(j0 + j) * k + span.end]);
+    let whole = span.len() / LANES;
+    let mut sums = [[lanes.load_s(&[0.0; LANES]); J]; I];
+    let (xs, ys) = (x.map(|row| row.as_chunks::<LANES>()), y.map(|row| row.as_chunks::<LANES>()));
+    for c in 0..whole {
+        let mut right = [lanes.load_s(&ys[0].0[c]); J];
+        for j in 1..J {
+            right[j] = lanes.load_s(&ys[j].0[c]);
+        }
         for i in 0..I {
+            let left = lanes.load_s(&xs[i].0[c]);
             for j in 0..J {
-                for lane in 0..LANES {
-                    sums[i][j][lane] = x[i].0[c][lane].mul_add(y[j].0[c][lane], sums[i][j][lane]);
-                }
+                sums[i][j] = lanes.fma_s(left, right[j], sums[i][j]);
             }
         }
     }
     for i in 0..I {
         for j in 0..J {
-            let mut sum: f64 = sums[i][j].iter().map(|&s| f64::from(s)).sum();
-            for (p, q) in x[i].1.iter().zip(y[j].1) {
+            let mut lane = [0.0; LANES];
+            lanes.store_s(sums[i][j], &mut lane);
+            let mut sum = fold(&lane);
+            for (p, q) in xs[i].1.iter().zip(ys[j].1) {
                 sum = f64::from(*p).mul_add(f64::from(*q), sum);
             }
             out[(i0 + i) * m + j0 + j] += sum;
         }
     }
+}
+
+/// The sum of the lanes in f64, in the order of a tree.
+#[inline(always)]
+#[allow(clippy::inline_always)]
+fn fold(lane: &Lane) -> f64 {
+    let mut wide = [0.0_f64; LANES / 2];
+    for (i, sum) in wide.iter_mut().enumerate() {
+        *sum = f64::from(lane[i]) + f64::from(lane[i + LANES / 2]);
+    }
+    let [a, b, c, d, e, f, g, h] = wide;
+    ((a + e) + (c + g)) + ((b + f) + (d + h))
 }
 
 /// tr(A^T B): the sum of products of equal elements, in f64.
@@ -152,14 +173,14 @@ simd! { fn trace_into(a: &[f32], b: &[f32], total: &mut f64) = trace_body }
 
 #[inline(always)]
 #[allow(clippy::inline_always)]
-fn trace_body(a: &[f32], b: &[f32], total: &mut f64) {
+fn trace_body<L: Lanes>(lanes: L, a: &[f32], b: &[f32], total: &mut f64) {
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
     let mut sums = [0.0_f64; 8];
+    let mut sum = lanes.load_d(&sums);
     for (x, y) in a.iter().zip(b) {
-        for lane in 0..8 {
-            sums[lane] = f64::from(x[lane]).mul_add(f64::from(y[lane]), sums[lane]);
-        }
+        sum = lanes.fma_d(lanes.widen(x), lanes.widen(y), sum);
     }
+    lanes.store_d(sum, &mut sums);
     *total = sums.iter().sum();
     for (x, y) in a_rest.iter().zip(b_rest) {
         *total = f64::from(*x).mul_add(f64::from(*y), *total);
@@ -178,14 +199,14 @@ simd! { fn inner_into(a: &[f64], b: &[f64], total: &mut f64) = inner_body }
 
 #[inline(always)]
 #[allow(clippy::inline_always)]
-fn inner_body(a: &[f64], b: &[f64], total: &mut f64) {
+fn inner_body<L: Lanes>(lanes: L, a: &[f64], b: &[f64], total: &mut f64) {
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
     let mut sums = [0.0_f64; 8];
+    let mut sum = lanes.load_d(&sums);
     for (x, y) in a.iter().zip(b) {
-        for lane in 0..8 {
-            sums[lane] = x[lane].mul_add(y[lane], sums[lane]);
-        }
+        sum = lanes.fma_d(lanes.load_d(x), lanes.load_d(y), sum);
     }
+    lanes.store_d(sum, &mut sums);
     *total = sums.iter().sum();
     for (x, y) in a_rest.iter().zip(b_rest) {
         *total = x.mul_add(*y, *total);

@@ -5,7 +5,7 @@
 //! distance along the path is ever the small difference of two large numbers; distances between checkpoints and
 //! references, which no increment carries, are summed directly.
 
-use super::simd::simd;
+use super::simd::{Lanes, simd};
 use super::{Level, level};
 
 /// Elements of one tensor that are held as f64 for all models at a time: a few hundred KiB stay in the second cache.
@@ -138,82 +138,109 @@ simd! { fn add_block(values: &[f64], tile: &mut GramTile) = add_block_body }
 
 #[inline(always)]
 #[allow(clippy::inline_always)]
-fn add_block_body(values: &[f64], tile: &mut GramTile) {
+fn add_block_body<L: Lanes>(lanes: L, values: &[f64], tile: &mut GramTile) {
     let GramShape { series, references } = tile.shape;
     let rows = series + references;
-    for (row, chunk) in values.chunks_exact(BLOCK).enumerate() {
-        let target = &mut tile.increments[row * BLOCK..(row + 1) * BLOCK];
-        if row == 0 || row >= series {
-            target.copy_from_slice(chunk);
+    let all = values.as_chunks::<LANES>().0;
+    let row = |r: usize| &all[r * CHUNKS..(r + 1) * CHUNKS];
+    let increments = tile.increments.as_chunks_mut::<LANES>().0;
+    for r in 0..rows {
+        let own = row(r);
+        let target = &mut increments[r * CHUNKS..(r + 1) * CHUNKS];
+        let mut sum = lanes.load_d(&tile.sums[r]);
+        if r == 0 || r >= series {
+            for (new, out) in own.iter().zip(target) {
+                sum = lanes.add_d(sum, lanes.load_d(new));
+                *out = *new;
+            }
         } else {
-            let before = &values[(row - 1) * BLOCK..row * BLOCK];
-            for ((out, new), old) in target.iter_mut().zip(chunk).zip(before) {
-                *out = new - old;
+            for ((new, old), out) in own.iter().zip(row(r - 1)).zip(target) {
+                let increment = lanes.sub_d(lanes.load_d(new), lanes.load_d(old));
+                sum = lanes.add_d(sum, increment);
+                lanes.store_d(increment, out);
             }
         }
-        let mut sum = tile.sums[row];
-        for eight in target.as_chunks::<LANES>().0 {
-            for lane in 0..LANES {
-                sum[lane] += eight[lane];
-            }
-        }
-        tile.sums[row] = sum;
+        lanes.store_d(sum, &mut tile.sums[r]);
     }
     for t in 0..series {
-        let a = values[t * BLOCK..(t + 1) * BLOCK].as_chunks::<LANES>().0;
         for r in 0..references {
-            let b = values[(series + r) * BLOCK..(series + r + 1) * BLOCK].as_chunks::<LANES>().0;
-            let mut sum = tile.distances[t * references + r];
-            for (x, y) in a.iter().zip(b) {
-                for lane in 0..LANES {
-                    let difference = x[lane] - y[lane];
-                    sum[lane] = difference.mul_add(difference, sum[lane]);
-                }
+            let target = &mut tile.distances[t * references + r];
+            let mut sum = lanes.load_d(target);
+            for (x, y) in row(t).iter().zip(row(series + r)) {
+                let difference = lanes.sub_d(lanes.load_d(x), lanes.load_d(y));
+                sum = lanes.fma_d(difference, difference, sum);
             }
-            tile.distances[t * references + r] = sum;
+            lanes.store_d(sum, target);
         }
     }
-    // Two rows against three keep twelve AVX2 accumulators in registers, two loads for every multiply-add pair.
-    let x = &tile.increments;
+    let x = tile.increments.as_chunks::<LANES>().0;
+    let products = &mut tile.products;
     let mut i = 0;
     while i < rows {
-        let mut j = i;
-        if i + 1 < rows {
-            while j + 3 <= rows {
-                pairs::<2, 3>(x, i, j, rows, &mut tile.products);
-                j += 3;
-            }
-            while j < rows {
-                pairs::<2, 1>(x, i, j, rows, &mut tile.products);
-                j += 1;
-            }
-            i += 2;
+        // The blocks that cross the diagonal compute a few products twice; the upper triangle is the one that counts.
+        i += if L::TALL && i + 4 <= rows {
+            band::<L, 4>(lanes, x, i, rows, products)
+        } else if i + 2 <= rows {
+            band::<L, 2>(lanes, x, i, rows, products)
         } else {
-            pairs::<1, 1>(x, i, j, rows, &mut tile.products);
-            i += 1;
-        }
+            band::<L, 1>(lanes, x, i, rows, products)
+        };
     }
+}
+
+/// Vectors of a block's row.
+const CHUNKS: usize = BLOCK / LANES;
+
+/// Products of rows i.. i + I with all rows from i on, three at a time: twelve AVX-512 or six pairs of AVX2 accumulators
+/// stay in registers.
+#[inline(always)]
+#[allow(clippy::inline_always)]
+fn band<L: Lanes, const I: usize>(lanes: L, x: &[Lane], i: usize, rows: usize, products: &mut [Lane]) -> usize {
+    let mut j = i;
+    while j + 3 <= rows {
+        pairs::<L, I, 3>(lanes, x, i, j, rows, products);
+        j += 3;
+    }
+    while j < rows {
+        pairs::<L, I, 1>(lanes, x, i, j, rows, products);
+        j += 1;
+    }
+    I
 }
 
 #[inline(always)]
 #[allow(clippy::inline_always, clippy::needless_range_loop)]
-fn pairs<const I: usize, const J: usize>(x: &[f64], i0: usize, j0: usize, rows: usize, products: &mut [Lane]) {
-    let row = |r: usize| x[r * BLOCK..(r + 1) * BLOCK].as_chunks::<LANES>().0;
-    let a: [&[Lane]; I] = std::array::from_fn(|i| row(i0 + i));
-    let b: [&[Lane]; J] = std::array::from_fn(|j| row(j0 + j));
-    let mut sums: [[Lane; J]; I] = std::array::from_fn(|i| std::array::from_fn(|j| products[(i0 + i) * rows + j0 + j]));
-    for c in 0..BLOCK / LANES {
+fn pairs<L: Lanes, const I: usize, const J: usize>(
+    lanes: L,
+    x: &[Lane],
+    i0: usize,
+    j0: usize,
+    rows: usize,
+    products: &mut [Lane],
+) {
+    let mut sums = [[lanes.load_d(&[0.0; LANES]); J]; I];
+    for i in 0..I {
+        for j in 0..J {
+            sums[i][j] = lanes.load_d(&products[(i0 + i) * rows + j0 + j]);
+        }
+    }
+    let a = &x[i0 * CHUNKS..(i0 + I) * CHUNKS];
+    let b = &x[j0 * CHUNKS..(j0 + J) * CHUNKS];
+    for c in 0..CHUNKS {
+        let mut right = [lanes.load_d(&b[c]); J];
+        for j in 1..J {
+            right[j] = lanes.load_d(&b[j * CHUNKS + c]);
+        }
         for i in 0..I {
+            let left = lanes.load_d(&a[i * CHUNKS + c]);
             for j in 0..J {
-                for lane in 0..LANES {
-                    sums[i][j][lane] = a[i][c][lane].mul_add(b[j][c][lane], sums[i][j][lane]);
-                }
+                sums[i][j] = lanes.fma_d(left, right[j], sums[i][j]);
             }
         }
     }
     for i in 0..I {
         for j in 0..J {
-            products[(i0 + i) * rows + j0 + j] = sums[i][j];
+            lanes.store_d(sums[i][j], &mut products[(i0 + i) * rows + j0 + j]);
         }
     }
 }
