@@ -48,7 +48,9 @@ pub fn locate(model: &str, access: Access) -> Result<Box<dyn Store>> {
     };
     match scheme.as_str() {
         "hf" | "https" | "http" if access.offline => {
-            let what = if scheme == "hf" { split(model)?.0 } else { "an address of a network" };
+            // Of a web address only the scheme is repeated: the rest may hold a password or a signature.
+            let what =
+                if scheme == "hf" { format!("hf://{}", split(model)?.0) } else { format!("an {scheme}:// address") };
             Err(Error::usage(format!("{what} cannot be read with --offline; give a local path")))
         }
         "hf" => Ok(Box::new(HubModel::open(&Network::shared(), Hub::from_environment()?, model)?)),

@@ -147,10 +147,10 @@ fn serve(stream: TcpStream, respond: &Respond, seen: &Mutex<Vec<Request>>) -> Op
         std::thread::sleep(reply.stall);
         let mut head = format!("HTTP/1.1 {} x\r\n", reply.status);
         for (name, value) in &reply.headers {
-            head += &format!("{name}: {value}\r\n");
+            head.extend([name, ": ", value, "\r\n"]);
         }
         if reply.headers.iter().all(|(name, _)| name != "content-length") {
-            head += &format!("content-length: {}\r\n", reply.body.len());
+            head.extend(["content-length: ", &reply.body.len().to_string(), "\r\n"]);
         }
         stream.write_all(format!("{head}\r\n").as_bytes()).ok()?;
         stream.write_all(&reply.body[..reply.cut.unwrap_or(reply.body.len())]).ok()?;

@@ -109,7 +109,7 @@ fn a_folder_of_a_web_server_and_one_file_of_it() {
     let server = Server::start(|request| {
         let path = request.path.split('?').next().unwrap_or_default();
         match path.strip_prefix("/m/").map(|name| std::fs::read(fixture().join(name))) {
-            Some(Ok(bytes)) if path.ends_with(".json") => Reply::whole(bytes),
+            Some(Ok(bytes)) if is_text(path) => Reply::whole(bytes),
             Some(Ok(bytes)) => Reply::range(request, &bytes),
             _ => Reply::status(404),
         }
