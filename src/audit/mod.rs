@@ -15,7 +15,7 @@ use crate::evidence::Evidence;
 use crate::finding::{Conditions, Judgement, chain, decide, parent, start};
 use crate::plan::{FileDigest, Material, Measured, Plan, Reporter, Series, digests, measure};
 use crate::report::{CaseSummary, Report, SCHEMA, Tool};
-use crate::source::Reading;
+use crate::source::Access;
 
 /// A finished audit.
 #[derive(Debug)]
@@ -56,9 +56,9 @@ impl Session<'_> {
 /// # Errors
 /// If the audit cannot go on: a model that cannot be read, a date in no format. Everything else that is wrong with the
 /// material becomes a finding.
-pub fn audit(case: &Case, reading: Reading, reporter: &dyn Reporter) -> Result<Audit> {
-    let record = record::read(case)?;
-    let (checkpoints, references) = open(case, reading)?;
+pub fn audit(case: &Case, access: impl Into<Access>, reporter: &dyn Reporter) -> Result<Audit> {
+    let (checkpoints, references) = open(case, access.into())?;
+    let record = record::read(case, checkpoints.last().and_then(|last| last.config.as_ref()))?;
     let all_steps: Vec<i64> = case.subject.checkpoints.iter().map(|c| c.step.unwrap_or(0)).collect();
     let series = Series::new(checkpoints);
     let left_out: Vec<(i64, String)> = series.left_out.iter().map(|(i, why)| (all_steps[*i], why.clone())).collect();
@@ -74,10 +74,14 @@ pub fn audit(case: &Case, reading: Reading, reporter: &dyn Reporter) -> Result<A
     Ok(judge(&session))
 }
 
-fn open(case: &Case, reading: Reading) -> Result<(Vec<Checkpoint>, Vec<Checkpoint>)> {
+fn open(case: &Case, access: Access) -> Result<(Vec<Checkpoint>, Vec<Checkpoint>)> {
     let Subject { checkpoints, .. } = &case.subject;
     let one = |location: &crate::case::Location, role: String| {
-        let mut checkpoint = Checkpoint::open(&location.path, reading).context(|| role)?;
+        if location.scheme().is_some() {
+            // Named as its place is: at the commit that was read, without what may be secret in an address.
+            return Checkpoint::open_named(&location.written, access).context(|| role);
+        }
+        let mut checkpoint = Checkpoint::open(&location.path, access.reading).context(|| role)?;
         // The report names models as the case file does, whatever folder the audit is run from.
         checkpoint.uri.clone_from(&location.written);
         Ok::<_, Error>(checkpoint)

@@ -31,7 +31,8 @@ pub(crate) struct Rates {
 }
 
 /// Reads run logs, repository and release dates. What cannot be read is a finding; a date in no format is an error.
-pub(crate) fn read(case: &Case) -> Result<Reading> {
+/// `config` is `config.json` of the last checkpoint.
+pub(crate) fn read(case: &Case, config: Option<&serde_json::Value>) -> Result<Reading> {
     let mut reading = Reading {
         record: Record::default(),
         releases: releases(case)?,
@@ -44,7 +45,7 @@ pub(crate) fn read(case: &Case) -> Result<Reading> {
     let runs = runs(case, &mut reading)?;
     let repository = repository(case, &runs, &mut reading);
     let releases: Vec<Release> = reading.releases.iter().filter_map(|(_, r)| r.clone()).collect();
-    let last = case.subject.checkpoints.last().and_then(|c| last_settings(&c.location.path));
+    let last = config.and_then(settings::from_json);
     reading.record = Record::new(runs, repository, &releases, last.as_ref());
     for (parent, release) in &reading.releases {
         if release.is_none() {
@@ -136,12 +137,6 @@ fn repository(case: &Case, runs: &[Run], reading: &mut Reading) -> Option<Reposi
             None
         }
     }
-}
-
-/// The architecture as the final checkpoint's config.json has it.
-fn last_settings(path: &std::path::Path) -> Option<settings::Settings> {
-    let text = std::fs::read(path.join("config.json")).ok()?;
-    settings::from_json(&serde_json::from_slice(&text).ok()?)
 }
 
 /// Condition T.

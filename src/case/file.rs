@@ -229,7 +229,7 @@ impl Checker<'_> {
         let init = raw.init.map(|i| Init { scheme: i.scheme, std: i.std, seed: i.seed, framework: i.framework });
         let checkpoints = match (raw.model, raw.checkpoints) {
             (Some(model), None) => {
-                let location = self.existing(&model)?;
+                let location = self.model(&model, model.get_ref())?;
                 vec![CheckpointEntry { step: None, location, tokens: None, saved: None }]
             }
             (None, Some(checkpoints)) => self.series(&checkpoints)?,
@@ -261,17 +261,14 @@ impl Checker<'_> {
         ordered
             .into_iter()
             .map(|entry| {
-                let location = self.location(&entry.written);
-                if !location.path.exists() {
-                    return Err(self.fail(checkpoints, format!("no such file or directory: {}", entry.written)));
-                }
+                let location = self.model(checkpoints, &entry.written)?;
                 Ok(CheckpointEntry { step: Some(entry.step), location, tokens: entry.tokens, saved: entry.saved })
             })
             .collect()
     }
 
     fn reference(&self, raw: RawReference) -> Result<Reference> {
-        let location = self.existing(&raw.model)?;
+        let location = self.model(&raw.model, raw.model.get_ref())?;
         let released = raw.released.map(|spanned| {
             let line = self.line(&spanned);
             match spanned.into_inner() {
@@ -295,20 +292,34 @@ impl Checker<'_> {
         Ok(Run { location: self.existing(&raw.log)?, keys })
     }
 
-    fn existing(&self, written: &Spanned<String>) -> Result<Location> {
-        let location = self.location(written.get_ref());
-        if let Some((scheme, _)) = written.get_ref().split_once("://") {
-            return Err(self.fail(written, format!("{scheme}:// addresses are not read yet; give a local path")));
-        }
-        if location.path.exists() {
-            Ok(location)
-        } else {
-            Err(self.fail(written, format!("no such file or directory: {}", location.written)))
+    /// A model: a path, or an address of a network.
+    fn model<T>(&self, at: &Spanned<T>, written: &str) -> Result<Location> {
+        let address = Location { written: written.to_owned(), path: written.into() };
+        match address.scheme().map(str::to_ascii_lowercase).as_deref() {
+            None => self.path(at, written),
+            Some("hf" | "https" | "http") => Ok(address),
+            Some(scheme) => {
+                let advice = "give a local path, hf://org/name or https://";
+                Err(self.fail(at, format!("{scheme}:// addresses are not read yet; {advice}")))
+            }
         }
     }
 
-    fn location(&self, written: &str) -> Location {
-        Location { written: written.to_owned(), path: self.folder.join(written) }
+    /// Something that can only be on this computer.
+    fn existing(&self, written: &Spanned<String>) -> Result<Location> {
+        if let Some((scheme, _)) = written.get_ref().split_once("://") {
+            return Err(self.fail(written, format!("{scheme}:// addresses are not read yet; give a local path")));
+        }
+        self.path(written, written.get_ref())
+    }
+
+    fn path<T>(&self, at: &Spanned<T>, written: &str) -> Result<Location> {
+        let location = Location { written: written.to_owned(), path: self.folder.join(written) };
+        if location.path.exists() {
+            Ok(location)
+        } else {
+            Err(self.fail(at, format!("no such file or directory: {written}")))
+        }
     }
 }
 
@@ -365,6 +376,25 @@ mod tests {
                 .expect("a case");
             let release = case.parents[0].released.clone().expect("a release");
             assert_eq!((release.at.as_str(), release.line), (at, 7));
+        }
+    }
+
+    #[test]
+    fn a_model_may_be_an_address_and_a_log_may_not() {
+        let list = "schema = 1\n[subject]\ncheckpoints = [{ step = 0, model = \"hf://o/n@r\" }, { step = 9, model = \"m\" }]\n";
+        let case =
+            read(&format!("{list}[[parent]]\nname = \"P\"\nmodel = \"https://example.org/m/\"\n")).expect("a case");
+        let first = &case.subject.checkpoints[0].location;
+        assert_eq!((first.written.as_str(), first.scheme()), ("hf://o/n@r", Some("hf")));
+        assert!(case.subject.checkpoints[1].location.scheme().is_none());
+        assert_eq!(case.parents[0].location.path.to_str(), Some("https://example.org/m/"));
+        for (text, part) in [
+            ("model = \"s3://bucket/x\"".to_owned(), "s3:// addresses are not read yet"),
+            ("checkpoints = \"hf://o/n@{step}\"".to_owned(), "list the checkpoints"),
+            ("model = \"m\"\n[[run]]\nlog = \"https://example.org/log\"".to_owned(), "give a local path"),
+        ] {
+            let message = message(&format!("schema = 1\n[subject]\n{text}\n"));
+            assert!(message.contains("line ") && message.contains(part), "{message}");
         }
     }
 

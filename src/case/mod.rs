@@ -60,13 +60,21 @@ pub struct CheckpointEntry {
     pub saved: Option<String>,
 }
 
-/// A path as the case file writes it, and where that is.
+/// A path or an address as the case file writes it, and where that is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Location {
     /// As written.
     pub written: String,
-    /// Resolved beside the case file.
+    /// Resolved beside the case file; an address is no path and stays as it is.
     pub path: PathBuf,
+}
+
+impl Location {
+    /// The scheme, if it is an address (`hf://org/name`, `https://...`), as a model may be.
+    #[must_use]
+    pub fn scheme(&self) -> Option<&str> {
+        self.written.split_once("://").map(|(scheme, _)| scheme)
+    }
 }
 
 /// The declared start.

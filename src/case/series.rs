@@ -13,6 +13,12 @@ pub struct Listed {
 
 /// The checkpoints that `pattern` matches in `folder`: `{step}` stands for digits in one part of the path.
 pub fn find(folder: &Path, pattern: &str) -> Result<Vec<Listed>, String> {
+    if let Some((scheme, _)) = pattern.split_once("://") {
+        return Err(format!(
+            "a pattern is expanded in folders of this computer only, not in {scheme}:// addresses; list the checkpoints: \
+             [{{ step = 0, model = \"hf://org/name@revision\" }}, ...]"
+        ));
+    }
     let Some((before, after)) = pattern.split_once("{step}") else {
         return Err(format!("the pattern \"{pattern}\" has no {{step}}"));
     };

@@ -13,7 +13,7 @@ use super::index::{self, Layout};
 use super::residual::{hidden_sizes, settle_residual_axes};
 use super::{Header, HeaderTensor, Role, TensorRecord, builtin};
 use crate::error::{Context, Error, Result};
-use crate::source::{Blob, LocalDir, Reading, Store};
+use crate::source::{Access, Blob, LocalDir, Reading, Store, locate};
 
 /// One model: its tensors, and where their bytes are.
 pub struct Checkpoint {
@@ -57,25 +57,27 @@ impl Checkpoint {
     /// # Errors
     /// If there is nothing there, no safetensors file is in it, or a file is not what it must be.
     pub fn open(path: &Path, reading: Reading) -> Result<Self> {
-        let place = LocalDir::open(path, reading)?;
-        Self::load(&place, place.only())
+        Self::from_store(&LocalDir::open(path, reading)?)
     }
 
-    /// Opens the model in a place.
+    /// Opens what a user calls a model: a path, or an address of a network as [`locate`] knows them.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`]; a usage error if the address is of a kind that is not read, or `access` is offline.
+    pub fn open_named(model: &str, access: Access) -> Result<Self> {
+        Self::from_store(&*locate(model, access)?)
+    }
+
+    /// Opens the model in a place, or the one file of it that the user named.
     ///
     /// # Errors
     /// As [`Checkpoint::open`].
     pub fn from_store(store: &dyn Store) -> Result<Self> {
-        Self::load(store, None)
-    }
-
-    /// Opens the model in a place, or the one file of it that the user named.
-    fn load(store: &dyn Store, only: Option<&str>) -> Result<Self> {
         let uri = store.uri();
         let names = store.list()?;
         let config = names.iter().any(|name| name == "config.json").then(|| read_config(store));
         let config = config.transpose().context(|| format!("{uri}: config.json"))?;
-        let layout = match only {
+        let layout = match store.only() {
             Some(file) => Layout { shards: vec![file.to_owned()], ..Layout::default() },
             None => index::layout(store, &names).context(|| uri.clone())?,
         };

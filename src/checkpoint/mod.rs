@@ -8,7 +8,7 @@ mod index;
 mod residual;
 mod summary;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 use serde::Serialize;
 

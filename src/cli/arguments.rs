@@ -27,6 +27,9 @@ pub struct Arguments {
     /// Threads to compute with; the result is the same for any number
     #[arg(long, global = true, value_name = "N")]
     pub threads: Option<usize>,
+    /// Reach no network: a model at an address of one is an error
+    #[arg(long, global = true)]
+    pub offline: bool,
     #[command(subcommand)]
     pub command: Command,
 }
@@ -35,7 +38,7 @@ pub struct Arguments {
 pub enum Command {
     /// Show what is in a checkpoint and check its bytes
     Inspect {
-        /// Directory or file of safetensors
+        /// Directory or file of safetensors, `hf://org/name[@revision]`, or `https://...`
         model: PathBuf,
     },
     /// Audit a case: everything its case file offers, one verdict

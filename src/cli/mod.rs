@@ -15,7 +15,7 @@ use scratchproof::finding::Outcome;
 use scratchproof::kernel;
 use scratchproof::plan::{Quiet, Reporter};
 use scratchproof::report::{folder, inspect, json, markdown, terminal};
-use scratchproof::source::Reading;
+use scratchproof::source::{Access, Reading, is_address};
 
 use arguments::{Arguments, Color, Command, Format};
 use progress::Bar;
@@ -57,7 +57,11 @@ fn threads(count: Option<usize>) -> Result<()> {
 }
 
 fn inspect_model(arguments: &Arguments, model: &Path) -> Result<u8> {
-    let checkpoint = Checkpoint::open(model, Reading::Auto)?;
+    // A path need not be text; an address is.
+    let checkpoint = match model.to_str().filter(|model| is_address(model)) {
+        Some(address) => Checkpoint::open_named(address, access(arguments))?,
+        None => Checkpoint::open(model, Reading::Auto)?,
+    };
     let mut summary = Summary::of(&checkpoint);
     let bar = reporter(arguments);
     bar.begin("checking bytes", checkpoint.bytes());
@@ -88,7 +92,7 @@ fn audit_case(arguments: &Arguments, case: &Path, output: Option<&Path>) -> Resu
         std::fs::create_dir_all(folder).map_err(|e| Error::io(folder.display(), e))?;
     }
     let bar = reporter(arguments);
-    let done = audit(&case, Reading::Auto, bar.as_ref())?;
+    let done = audit(&case, access(arguments), bar.as_ref())?;
     if let Some(folder) = output {
         folder::write(&done.report, &done.evidence, folder)?;
     }
@@ -109,6 +113,10 @@ fn audit_case(arguments: &Arguments, case: &Path, output: Option<&Path>) -> Resu
         Outcome::Refuted => 1,
         Outcome::Inconclusive => 3,
     })
+}
+
+fn access(arguments: &Arguments) -> Access {
+    Access { reading: Reading::Auto, offline: arguments.offline }
 }
 
 fn reporter(arguments: &Arguments) -> Box<dyn Reporter> {

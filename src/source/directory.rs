@@ -37,11 +37,6 @@ impl LocalDir {
         let root = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         Ok(Self { root: root.to_path_buf(), only: Some(name.to_owned()), reading })
     }
-
-    /// The file's name, if the place is one file.
-    pub fn only(&self) -> Option<&str> {
-        self.only.as_deref()
-    }
 }
 
 impl Store for LocalDir {
@@ -82,6 +77,10 @@ impl Store for LocalDir {
             return Err(Error::input(format!("{name:?} is not part of {}", self.uri())));
         }
         Ok(Box::new(LocalFile::open(&self.root.join(name), self.reading)?))
+    }
+
+    fn only(&self) -> Option<&str> {
+        self.only.as_deref()
     }
 }
 

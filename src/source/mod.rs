@@ -1,16 +1,30 @@
 //! Bytes from outside: one trait for a file, whatever holds it.
 
+mod cache;
 mod directory;
+mod http;
+mod hub;
 mod local;
+mod locator;
 mod memory;
+mod network;
+#[cfg(test)]
+mod testing;
+mod web;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use crate::error::Result;
 
 pub use directory::LocalDir;
+pub use http::HttpFile;
+pub use hub::{Hub, HubModel};
 pub use local::{LocalFile, Reading};
+pub use locator::{Access, is_address, locate};
 pub use memory::{MemoryFile, MemoryStore};
+pub use network::{Limits, Network};
+pub use web::HttpDir;
 
 /// A finished, immutable run of bytes that can be read at any offset.
 ///
@@ -59,6 +73,28 @@ pub trait Blob: Send + Sync {
     }
 }
 
+impl<B: Blob + ?Sized> Blob for Arc<B> {
+    fn len(&self) -> u64 {
+        (**self).len()
+    }
+
+    fn uri(&self) -> String {
+        (**self).uri()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        (**self).read_at(offset, buffer)
+    }
+
+    fn resident(&self, offset: u64, length: usize) -> Option<&[u8]> {
+        (**self).resident(offset, length)
+    }
+
+    fn release(&self, offset: u64, length: usize) {
+        (**self).release(offset, length);
+    }
+}
+
 /// A place that holds the files of one model.
 pub trait Store: Send + Sync {
     /// What to call it.
@@ -76,4 +112,9 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// If the name leads outside or the file cannot be opened.
     fn open(&self, name: &str) -> Result<Box<dyn Blob>>;
+
+    /// The file's name, if the place is the one file of it that the user named.
+    fn only(&self) -> Option<&str> {
+        None
+    }
 }
