@@ -145,9 +145,8 @@ pub fn norms(session: &Session, evidence: &Evidence) -> Vec<NormFigure> {
     outside
         .filter_map(|reference| {
             let of: Vec<_> = rows.iter().filter(|r| r.reference == *reference).collect();
-            let mean = |values: Vec<f64>| {
-                (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
-            };
+            let mean =
+                |values: Vec<f64>| (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64);
             Some(NormFigure {
                 reference: reference.clone(),
                 cosine: mean(of.iter().filter_map(|r| r.cosine).collect())?,

@@ -42,7 +42,9 @@ pub fn coverage(session: &Session) -> (Judgement, Coverage) {
     let mut skipped: Vec<Skipped> =
         session.plan.skipped.iter().map(|(tensor, why)| Skipped { tensor: tensor.clone(), why: why.clone() }).collect();
     skipped.extend(session.record.skipped.iter().cloned());
-    skipped.extend(session.left_out.iter().map(|(step, why)| Skipped { tensor: format!("(step {step})"), why: why.clone() }));
+    skipped.extend(
+        session.left_out.iter().map(|(step, why)| Skipped { tensor: format!("(step {step})"), why: why.clone() }),
+    );
     broken_weights(session, &mut judgement, &mut skipped);
     let unknown: Vec<&str> =
         session.subject().tensors.iter().filter(|t| !t.role.known).map(|t| t.name.as_str()).collect();
@@ -59,7 +61,7 @@ pub fn coverage(session: &Session) -> (Judgement, Coverage) {
         );
         finding.n = Some(unknown.len() as u64);
         finding.evidence = Some("evidence/tensors.parquet".into());
-        judgement.findings.push(finding);
+        judgement.push(finding);
         skipped.extend(unknown.iter().map(|name| Skipped {
             tensor: (*name).to_owned(),
             why: "no architecture template knows this name, so its axes are not known".into(),
@@ -87,7 +89,10 @@ fn broken_weights(session: &Session, judgement: &mut Judgement, skipped: &mut Ve
         if model < session.plan.series {
             format!("step {}", session.steps[model])
         } else {
-            references.collect::<Vec<_>>().get(model - session.plan.series).map_or(String::new(), |(role, n)| format!("{role} {n}"))
+            references
+                .collect::<Vec<_>>()
+                .get(model - session.plan.series)
+                .map_or(String::new(), |(role, n)| format!("{role} {n}"))
         }
     };
     let mut zero: BTreeSet<(String, String)> = BTreeSet::new();
@@ -99,7 +104,11 @@ fn broken_weights(session: &Session, judgement: &mut Judgement, skipped: &mut Ve
                 broken.push((unit.tensor.clone(), name(member.model), count));
                 skipped.push(Skipped {
                     tensor: unit.tensor.clone(),
-                    why: format!("{}: {count} of {} values are not finite", name(member.model), figures.gram.elements()),
+                    why: format!(
+                        "{}: {count} of {} values are not finite",
+                        name(member.model),
+                        figures.gram.elements()
+                    ),
                 });
             } else if unit.view.is_some() && member.model > 0 && figures.gram.product(slot, slot) == 0.0 {
                 zero.insert((unit.tensor.clone(), name(member.model)));
@@ -122,7 +131,7 @@ fn broken_weights(session: &Session, judgement: &mut Judgement, skipped: &mut Ve
         );
         finding.subject.tensor = Some(tensor.clone());
         finding.n = Some(broken.iter().map(|(_, _, count)| count).sum());
-        judgement.findings.push(finding);
+        judgement.push(finding);
         judgement.missing.push(format!("finite weights in {tensor} of {model}"));
     }
     if let Some((tensor, model)) = zero.first() {
@@ -130,10 +139,13 @@ fn broken_weights(session: &Session, judgement: &mut Judgement, skipped: &mut Ve
             Code::InputZeroTensor,
             Grade::Context,
             Direction::Neutral,
-            format!("{} weight matrices are all zero (first: {tensor} of {model}). They take no part in any test.", zero.len()),
+            format!(
+                "{} weight matrices are all zero (first: {tensor} of {model}). They take no part in any test.",
+                zero.len()
+            ),
         );
         finding.subject.tensor = Some(tensor.clone());
         finding.n = Some(zero.len() as u64);
-        judgement.findings.push(finding);
+        judgement.push(finding);
     }
 }

@@ -62,23 +62,15 @@ pub fn audit(case: &Case, reading: Reading, reporter: &dyn Reporter) -> Result<A
     let all_steps: Vec<i64> = case.subject.checkpoints.iter().map(|c| c.step.unwrap_or(0)).collect();
     let series = Series::new(checkpoints);
     let left_out: Vec<(i64, String)> = series.left_out.iter().map(|(i, why)| (all_steps[*i], why.clone())).collect();
-    let steps = (0..all_steps.len()).filter(|i| series.left_out.iter().all(|(l, _)| l != i)).map(|i| all_steps[i]).collect();
+    let steps =
+        (0..all_steps.len()).filter(|i| series.left_out.iter().all(|(l, _)| l != i)).map(|i| all_steps[i]).collect();
     let material = Material { series, references };
     let plan = Plan::new(&material);
     let models: Vec<&Checkpoint> = material.series.checkpoints.iter().chain(&material.references).collect();
     reporter.begin("measuring", models.iter().map(|m| m.bytes()).sum());
     let (measured, digests) = join(|| measure(&plan, &material, reporter), || digests(&models));
     reporter.end();
-    let session = Session {
-        case,
-        steps,
-        left_out,
-        measured: measured?,
-        digests: digests?,
-        plan,
-        material,
-        record,
-    };
+    let session = Session { case, steps, left_out, measured: measured?, digests: digests?, plan, material, record };
     Ok(judge(&session))
 }
 
@@ -152,12 +144,8 @@ fn judge(session: &Session) -> Audit {
     );
     let time = record::judge(session, policy);
     let (input_findings, coverage) = inputs::coverage(session);
-    let conditions = Conditions {
-        start: start.condition,
-        chain: chain.condition,
-        parent: parent.condition,
-        time: time.condition,
-    };
+    let conditions =
+        Conditions { start: start.condition, chain: chain.condition, parent: parent.condition, time: time.condition };
     let mut findings = Vec::new();
     let mut missing = Vec::new();
     for Judgement { findings: own, missing: lacks, .. } in [parent, start, chain, time, input_findings] {

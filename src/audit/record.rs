@@ -1,12 +1,10 @@
 //! The record of a case, read and judged.
 
-
-
 use super::Session;
 use crate::case::{Case, Policy};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Context, Result};
-use crate::finding::time::{ParentRelease, RepositoryFacts, Sizes, TimeFacts};
+use crate::finding::time::{self, ParentRelease, RepositoryFacts, Sizes, TimeFacts};
 use crate::finding::{Code, Direction, Finding, Grade, Judgement};
 use crate::report::{Input, InputRole, Skipped};
 use crate::stats::{Bounded, step_bound};
@@ -131,7 +129,9 @@ fn repository(case: &Case, runs: &[Run], reading: &mut Reading) -> Option<Reposi
         }
         Err(error) => {
             let why = error.to_string().replace(&entry.location.path.display().to_string(), &entry.location.written);
-            reading.skipped.push(Skipped { tensor: format!("(repository {})", entry.location.written), why: why.clone() });
+            reading
+                .skipped
+                .push(Skipped { tensor: format!("(repository {})", entry.location.written), why: why.clone() });
             reading.unreadable = Some(why);
             None
         }
@@ -148,11 +148,8 @@ fn last_settings(path: &std::path::Path) -> Option<settings::Settings> {
 pub(crate) fn judge(session: &Session, policy: &Policy) -> Judgement {
     let reading = &session.record;
     let subject = session.subject();
-    let releases: Vec<ParentRelease> = reading
-        .releases
-        .iter()
-        .map(|(parent, release)| ParentRelease { parent, release: release.as_ref() })
-        .collect();
+    let releases: Vec<ParentRelease> =
+        reading.releases.iter().map(|(parent, release)| ParentRelease { parent, release: release.as_ref() }).collect();
     let settings = subject.config.as_ref().and_then(settings::from_json);
     let repository = match (&reading.unreadable, &reading.record.repository) {
         (Some(why), _) => RepositoryFacts::Unreadable(why),
@@ -170,8 +167,7 @@ pub(crate) fn judge(session: &Session, policy: &Policy) -> Judgement {
         parents: &releases,
         settings: settings.as_ref(),
     };
-    let time = crate::finding::time::judge(&facts, policy);
-    Judgement { findings: time.findings, condition: time.condition, missing: time.missing }
+    time::judge(&facts, policy)
 }
 
 /// Sizes as the tensors have them, never as a configuration says.

@@ -40,7 +40,7 @@ fn references(session: &Session) -> Vec<(usize, Reference)> {
     parents.chain(controls).enumerate().map(|(i, r)| (session.plan.series + i, r)).collect()
 }
 
-/// What checkpoint `t` is compared with: model and name.
+/// What checkpoint `t` is compared with: model and name. The first has no start and nothing before it.
 fn compared(session: &Session, t: usize) -> Vec<(usize, Reference)> {
     let own = if t > 0 { vec![(0, Reference::Init), (t - 1, Reference::Previous)] } else { Vec::new() };
     own.into_iter().chain(references(session)).collect()
@@ -53,7 +53,9 @@ fn trajectory(session: &Session) -> Vec<TrajectoryRow> {
         }
         let mut rows = Vec::new();
         for (t, &step) in session.steps.iter().enumerate() {
-            for (model, reference) in compared(session, t) {
+            // The first checkpoint against itself starts the curve of similarity to the start.
+            let own = (t == 0 && session.is_series()).then_some((0, Reference::Init));
+            for (model, reference) in own.into_iter().chain(compared(session, t)) {
                 let Some(slot) = unit.members.iter().position(|m| m.model == model) else { continue };
                 rows.push(row(unit, figures, step, (t, slot), reference));
             }
@@ -66,7 +68,13 @@ fn trajectory(session: &Session) -> Vec<TrajectoryRow> {
     all
 }
 
-fn row(unit: &Unit, figures: &TensorFigures, step: i64, (t, slot): (usize, usize), reference: Reference) -> TrajectoryRow {
+fn row(
+    unit: &Unit,
+    figures: &TensorFigures,
+    step: i64,
+    (t, slot): (usize, usize),
+    reference: Reference,
+) -> TrajectoryRow {
     let pair = figures.gram.pair(t, slot);
     let pearson = pair.pearson();
     let test = tensor_test(unit, figures, t, slot, pearson);
@@ -111,7 +119,9 @@ fn components(session: &Session, residual: &Residual) -> Vec<ComponentRow> {
         .steps
         .iter()
         .enumerate()
-        .flat_map(|(t, &step)| compared(session, t).into_iter().map(move |(model, reference)| (t, step, model, reference)))
+        .flat_map(|(t, &step)| {
+            compared(session, t).into_iter().map(move |(model, reference)| (t, step, model, reference))
+        })
         .collect();
     let hidden = residual.hidden();
     let mut rows: Vec<ComponentRow> = pairs

@@ -40,7 +40,7 @@ pub fn judge(facts: &ChainFacts<'_>, policy: &Policy) -> Judgement {
             format!("The checkpoint of step {step} was left out: {why}. Leftovers of an earlier run look like this."),
         );
         finding.subject.steps = vec![*step];
-        judgement.findings.push(finding);
+        judgement.push(finding);
         judgement.missing.push(format!("the checkpoint of step {step} in the final architecture"));
     }
     if facts.steps.len() < 2 {
@@ -55,13 +55,15 @@ pub fn judge(facts: &ChainFacts<'_>, policy: &Policy) -> Judgement {
             Code::ChainDuplicate,
             Grade::Moderate,
             Direction::Against,
-            format!("Steps {a} and {b} hold the same weights, element by element: one of them is a copy, or nothing was trained between them."),
+            format!(
+                "Steps {a} and {b} hold the same weights, element by element: one of them is a copy, or nothing was trained between them."
+            ),
         );
         finding.subject.steps = vec![*a, *b];
         finding.effect = Some(1.0);
         finding.null = "a training step changes weights".into();
         finding.evidence = Some("evidence/trajectory.parquet".into());
-        judgement.findings.push(finding);
+        judgement.push(finding);
     }
     judgement.settle(if remembered { Condition::Holds } else { Condition::Untested });
     judgement
@@ -76,7 +78,9 @@ fn memory(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) ->
     let null = "relabelling of the residual axis: what checkpoints of two different runs show";
     let neighbours = whole(facts, &Reference::Previous);
     if neighbours.is_empty() || neighbours.iter().any(|r| r.z.is_none()) {
-        judgement.missing.push("matrices with a residual axis in every checkpoint, to test the memory of the start".into());
+        judgement
+            .missing
+            .push("matrices with a residual axis in every checkpoint, to test the memory of the start".into());
         return false;
     }
     let adjusted = holm(&neighbours.iter().map(|r| r.log10_p).collect::<Vec<_>>());
@@ -107,7 +111,7 @@ fn memory(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) ->
         finding.n = Some(row.rows * row.columns);
         null.clone_into(&mut finding.null);
         finding.evidence = Some("evidence/components.parquet".into());
-        judgement.findings.push(finding);
+        judgement.push(finding);
     }
     if remembered {
         let weakest = neighbours.iter().min_by(|a, b| a.z.unwrap_or(0.0).total_cmp(&b.z.unwrap_or(0.0)));
@@ -138,7 +142,7 @@ fn memory(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) ->
             finding.n = Some(neighbours.len() as u64);
             null.clone_into(&mut finding.null);
             finding.evidence = Some("evidence/components.parquet".into());
-            judgement.findings.push(finding);
+            judgement.push(finding);
         }
     }
     remembered
@@ -150,7 +154,8 @@ fn budget(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) {
     let Some((worst, budget)) =
         spent.iter().filter(|(r, _)| r.component == ALL).max_by(|a, b| a.1.total_cmp(&b.1)).copied()
     else {
-        let why = facts.unbounded.clone().unwrap_or_else(|| "no learning rates are logged between the checkpoints".into());
+        let why =
+            facts.unbounded.clone().unwrap_or_else(|| "no learning rates are logged between the checkpoints".into());
         judgement.missing.push(format!("a test of the step sizes: {why}"));
         return;
     };
@@ -160,31 +165,50 @@ fn budget(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) {
         Some((bound, optimiser)) if budget > bound * policy.budget_excess => (
             Grade::Conclusive,
             Direction::Against,
-            format!("The whole model moved {budget:.2} times the sum of the logged learning rates {range}; {optimiser} cannot exceed {bound:.2}. These two checkpoints are not joined by the logged training."),
-            format!("{optimiser}: root mean square displacement at most {bound:.2} times the sum of the learning rates"),
+            format!(
+                "The whole model moved {budget:.2} times the sum of the logged learning rates {range}; {optimiser} cannot exceed {bound:.2}. These two checkpoints are not joined by the logged training."
+            ),
+            format!(
+                "{optimiser}: root mean square displacement at most {bound:.2} times the sum of the learning rates"
+            ),
         ),
         Some((bound, optimiser)) => {
-            let component = spent.iter().filter(|(r, b)| r.component != ALL && *b > bound * policy.budget_excess).max_by(|a, b| a.1.total_cmp(&b.1));
+            let component = spent
+                .iter()
+                .filter(|(r, b)| r.component != ALL && *b > bound * policy.budget_excess)
+                .max_by(|a, b| a.1.total_cmp(&b.1));
             if let Some((row, excess)) = component {
                 (
                     Grade::Moderate,
                     Direction::Against,
-                    format!("Component {} moved {excess:.2} times the sum of the logged learning rates between steps {} and {}; {optimiser} cannot exceed {bound:.2} unless this component has a learning rate of its own.", row.component, row.from_step, row.to_step),
-                    format!("{optimiser}: root mean square displacement at most {bound:.2} times the sum of the learning rates"),
+                    format!(
+                        "Component {} moved {excess:.2} times the sum of the logged learning rates between steps {} and {}; {optimiser} cannot exceed {bound:.2} unless this component has a learning rate of its own.",
+                        row.component, row.from_step, row.to_step
+                    ),
+                    format!(
+                        "{optimiser}: root mean square displacement at most {bound:.2} times the sum of the learning rates"
+                    ),
                 )
             } else {
                 (
                     Grade::Moderate,
                     Direction::For,
-                    format!("In all {intervals} intervals the model moved at most {budget:.2} times the sum of the logged learning rates ({range}); {optimiser} can reach {bound:.2}."),
-                    format!("{optimiser}: root mean square displacement at most {bound:.2} times the sum of the learning rates"),
+                    format!(
+                        "In all {intervals} intervals the model moved at most {budget:.2} times the sum of the logged learning rates ({range}); {optimiser} can reach {bound:.2}."
+                    ),
+                    format!(
+                        "{optimiser}: root mean square displacement at most {bound:.2} times the sum of the learning rates"
+                    ),
                 )
             }
         }
         None => (
             Grade::Context,
             Direction::Neutral,
-            format!("In {intervals} intervals the model moved at most {budget:.2} times the sum of the logged learning rates ({range}). No bound applies: {}.", facts.unbounded.as_deref().unwrap_or("the optimiser is not known")),
+            format!(
+                "In {intervals} intervals the model moved at most {budget:.2} times the sum of the logged learning rates ({range}). No bound applies: {}.",
+                facts.unbounded.as_deref().unwrap_or("the optimiser is not known")
+            ),
             "none: the step of this optimiser depends on the size of the gradient".to_owned(),
         ),
     };
@@ -195,7 +219,7 @@ fn budget(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) {
     finding.n = Some(intervals as u64);
     finding.null = null;
     finding.evidence = Some("evidence/chain.parquet".into());
-    judgement.findings.push(finding);
+    judgement.push(finding);
 }
 
 /// A checkpoint on the line between its neighbours was computed from them.
@@ -216,7 +240,7 @@ fn off_chord(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy)
         finding.effect = Some(1.0);
         finding.null = "honest runs leave the chord by 0.04 of its length or more".into();
         finding.evidence = Some("evidence/chain.parquet".into());
-        judgement.findings.push(finding);
+        judgement.push(finding);
     }
     let off: Vec<(i64, f64)> =
         facts.path.iter().filter(|r| r.component == ALL).filter_map(|r| Some((r.from_step, r.off_chord?))).collect();
@@ -244,6 +268,6 @@ fn off_chord(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy)
         finding.n = Some(off.len() as u64);
         finding.null = "a blend of two checkpoints lies on the line between them up to rounding".into();
         finding.evidence = Some("evidence/chain.parquet".into());
-        judgement.findings.push(finding);
+        judgement.push(finding);
     }
 }

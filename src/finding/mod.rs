@@ -10,9 +10,7 @@ mod verdict;
 use serde::Serialize;
 
 pub use code::Code;
-pub use verdict::{
-    ComponentOutcome, ComponentResult, Condition, Conditions, Judgement, Outcome, Verdict, decide,
-};
+pub use verdict::{ComponentOutcome, ComponentResult, Condition, Conditions, Judgement, Outcome, Verdict, decide};
 
 /// How much a finding weighs (METHODS: from figures to findings).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]

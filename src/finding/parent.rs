@@ -134,7 +134,10 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
     let enough = silence(&mut judgement, facts, &silent, policy);
     norms(&mut judgement, facts);
     let calibrated = calibrated(&mut judgement, facts, &control_tests);
-    let tested_all = facts.parents.iter().all(|p| parent_tests.iter().any(|t| t.row.reference == Reference::Parent((*p).to_owned())));
+    let tested_all = facts
+        .parents
+        .iter()
+        .all(|p| parent_tests.iter().any(|t| t.row.reference == Reference::Parent((*p).to_owned())));
     let silent_all = tested_all && enough && calibrated && uncalibrated.is_empty();
     judgement.settle(if silent_all { Condition::Holds } else { Condition::Untested });
     let results = components(facts, policy, &parent_tests, &judgement.findings);
@@ -167,7 +170,10 @@ fn calibrate(
             Code::ParentUncalibrated,
             Grade::Context,
             Direction::Neutral,
-            format!("{who}: in {} z = {z:.1} and effect {effect:.3}, although they should be strangers. The aligned test of this component does not count on this case.", named(component)),
+            format!(
+                "{who}: in {} z = {z:.1} and effect {effect:.3}, although they should be strangers. The aligned test of this component does not count on this case.",
+                named(component)
+            ),
         );
         finding.subject.component = Some(component.to_owned());
         finding.statistic = Some(z);
@@ -176,7 +182,7 @@ fn calibrate(
         finding.n = Some(rows);
         NULL.clone_into(&mut finding.null);
         finding.evidence = Some("evidence/calibration.parquet".into());
-        judgement.findings.push(finding);
+        judgement.push(finding);
     };
     for test in controls {
         if test.grade(policy).is_some() && test.effect >= policy.strong_effect {
@@ -232,10 +238,12 @@ fn not_comparable(judgement: &mut Judgement, parent: &str) {
         Code::ParentNotComparable,
         Grade::Context,
         Direction::Neutral,
-        format!("No matrix of {parent} has the function, the shape and the hidden size of one of the subject's: nothing was tested."),
+        format!(
+            "No matrix of {parent} has the function, the shape and the hidden size of one of the subject's: nothing was tested."
+        ),
     );
     finding.subject.parent = Some(parent.to_owned());
-    judgement.findings.push(finding);
+    judgement.push(finding);
     judgement.missing.push(format!("a test for models of other sizes: no tensor of {parent} could be compared"));
 }
 
@@ -270,7 +278,10 @@ fn similarities(
             nearest.effect
         );
         if let Some(last) = last {
-            message.push_str(&format!(", at the last step {} with z = {:.1} and {:.3}", facts.steps.1, last.z, last.effect));
+            message.push_str(&format!(
+                ", at the last step {} with z = {:.1} and {:.3}",
+                facts.steps.1, last.z, last.effect
+            ));
         }
         message.push('.');
         let mut direction = Direction::Against;
@@ -297,7 +308,7 @@ fn similarities(
         finding.n = Some(nearest.row.rows * nearest.row.columns);
         NULL.clone_into(&mut finding.null);
         finding.evidence = Some("evidence/components.parquet".into());
-        judgement.findings.push(finding);
+        judgement.push(finding);
     }
 }
 
@@ -338,7 +349,7 @@ fn equal_tensors(judgement: &mut Judgement, facts: &ParentFacts<'_>, parent: &st
     finding.n = Some(own.iter().map(|e| e.elements).sum());
     finding.null = "independent training leaves no two matrices equal".into();
     finding.evidence = Some("evidence/trajectory.parquet".into());
-    judgement.findings.push(finding);
+    judgement.push(finding);
 }
 
 /// The finding that supports the claim; `false` if too little could be seen to say anything.
@@ -352,8 +363,7 @@ fn silence(judgement: &mut Judgement, facts: &ParentFacts<'_>, silent: &[&Tested
             continue;
         };
         let detectable = whole.detectable(policy);
-        let tested: BTreeSet<&str> =
-            own.iter().map(|t| t.row.component.as_str()).filter(|c| *c != ALL).collect();
+        let tested: BTreeSet<&str> = own.iter().map(|t| t.row.component.as_str()).filter(|c| *c != ALL).collect();
         let untested: Vec<&str> =
             facts.components.iter().map(String::as_str).filter(|c| !tested.contains(c) && *c != "norms").collect();
         if detectable > policy.detectable_effect {
@@ -389,7 +399,7 @@ fn silence(judgement: &mut Judgement, facts: &ParentFacts<'_>, silent: &[&Tested
         finding.n = Some(whole.row.rows * whole.row.columns);
         NULL.clone_into(&mut finding.null);
         finding.evidence = Some("evidence/components.parquet".into());
-        judgement.findings.push(finding);
+        judgement.push(finding);
     }
     enough
 }
@@ -397,7 +407,12 @@ fn silence(judgement: &mut Judgement, facts: &ParentFacts<'_>, silent: &[&Tested
 /// The figure the public dispute was argued with, beside the one that means something.
 fn norms(judgement: &mut Judgement, facts: &ParentFacts<'_>) {
     let figure = |n: &NormFigure| {
-        format!("{}: cosine {:.4}, Pearson {}", n.reference, n.cosine, n.pearson.map_or("undefined".into(), |p| format!("{p:.3}")))
+        format!(
+            "{}: cosine {:.4}, Pearson {}",
+            n.reference,
+            n.cosine,
+            n.pearson.map_or("undefined".into(), |p| format!("{p:.3}"))
+        )
     };
     let Some(parent) = facts.norms.iter().find(|n| matches!(n.reference, Reference::Parent(_))) else { return };
     let all: Vec<String> = facts.norms.iter().map(figure).collect();
@@ -405,7 +420,10 @@ fn norms(judgement: &mut Judgement, facts: &ParentFacts<'_>) {
         Code::ParentNormCosine,
         Grade::Context,
         Direction::Neutral,
-        format!("Mean over the norm weights of the final checkpoint: {}. Norm weights start at one and stay positive, so their raw cosine is near one between strangers; it is never evidence.", all.join("; ")),
+        format!(
+            "Mean over the norm weights of the final checkpoint: {}. Norm weights start at one and stay positive, so their raw cosine is near one between strangers; it is never evidence.",
+            all.join("; ")
+        ),
     );
     finding.subject.component = Some("norms".into());
     finding.statistic = Some(parent.cosine);
@@ -413,7 +431,7 @@ fn norms(judgement: &mut Judgement, facts: &ParentFacts<'_>) {
     finding.n = Some(parent.tensors);
     finding.null = "none: a raw cosine has no null".into();
     finding.evidence = Some("evidence/trajectory.parquet".into());
-    judgement.findings.push(finding);
+    judgement.push(finding);
 }
 
 /// Every component of the subject against the parent it is nearest to.
@@ -432,17 +450,22 @@ fn components(
                     && f.grade >= Grade::Strong
                     && f.subject.component.as_deref() == Some(name)
             };
-            let derived = findings.iter().filter(counted).max_by(|a, b| a.grade.cmp(&b.grade).then(a.statistic.unwrap_or(0.0).total_cmp(&b.statistic.unwrap_or(0.0))));
+            let derived = findings.iter().filter(counted).max_by(|a, b| {
+                a.grade.cmp(&b.grade).then(a.statistic.unwrap_or(0.0).total_cmp(&b.statistic.unwrap_or(0.0)))
+            });
             let nearest = tests
                 .iter()
                 .filter(|t| t.row.component == *name)
                 .filter(|t| derived.is_none_or(|f| f.subject.parent.as_deref() == parent_of(&t.row.reference)))
                 .max_by(|a, b| a.z.total_cmp(&b.z));
-            let seeded = findings.iter().any(|f| f.code == Code::ParentSharedSeed);
+            let near = nearest.and_then(|t| parent_of(&t.row.reference));
+            let seeded =
+                findings.iter().any(|f| f.code == Code::ParentSharedSeed && f.subject.parent.as_deref() == near);
             let outcome = match (derived, nearest) {
                 (Some(_), _) => ComponentOutcome::Derived,
                 (None, Some(test))
-                    if (test.grade(policy).is_none() || seeded) && test.detectable(policy) <= policy.detectable_effect =>
+                    if seeded
+                        || (test.grade(policy).is_none() && test.detectable(policy) <= policy.detectable_effect) =>
                 {
                     ComponentOutcome::Independent
                 }

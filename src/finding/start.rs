@@ -53,7 +53,7 @@ pub fn judge(facts: &StartFacts<'_>, policy: &Policy) -> (Judgement, BTreeSet<St
             format!("The earliest checkpoint is step {step}: what the weights were before it is not shown."),
         );
         finding.subject.steps = vec![step];
-        judgement.findings.push(finding);
+        judgement.push(finding);
         judgement.missing.push(format!("the checkpoint of step 0 (the earliest is step {step})"));
         // A trained checkpoint is expected to look trained: nothing here is against the claim then.
         for finding in &mut judgement.findings {
@@ -123,7 +123,7 @@ fn spectrum(judgement: &mut Judgement, facts: &StartFacts<'_>, step: i64, policy
         finding.n = Some(rows.len() as u64);
         finding.null = "largest singular value of independent entries: Tracy-Widom law, Holm over all matrices".into();
         finding.evidence = Some("evidence/start.parquet".into());
-        judgement.findings.push(finding);
+        judgement.push(finding);
     }
     if !components.is_empty() && clean.len() == components.len() {
         let worst = facts.rows.iter().filter_map(|r| Some((r, r.edge_log10_p?))).min_by(|a, b| a.1.total_cmp(&b.1));
@@ -143,7 +143,7 @@ fn spectrum(judgement: &mut Judgement, facts: &StartFacts<'_>, step: i64, policy
         finding.n = Some(matrices as u64);
         finding.null = "largest singular value of independent entries: Tracy-Widom law, Holm over all matrices".into();
         finding.evidence = Some("evidence/start.parquet".into());
-        judgement.findings.push(finding);
+        judgement.push(finding);
     }
     clean
 }
@@ -152,18 +152,15 @@ fn spectrum(judgement: &mut Judgement, facts: &StartFacts<'_>, step: i64, policy
 fn independence(judgement: &mut Judgement, facts: &StartFacts<'_>, step: i64, policy: &Policy) {
     let adjusted = holm(&facts.rows.iter().map(|r| r.row_norm_log10_p).collect::<Vec<_>>());
     let tested = adjusted.iter().flatten().count();
-    let Some((row, log10_p)) = facts
-        .rows
-        .iter()
-        .zip(&adjusted)
-        .filter_map(|(r, p)| Some((r, (*p)?)))
-        .min_by(|a, b| a.1.total_cmp(&b.1))
+    let Some((row, log10_p)) =
+        facts.rows.iter().zip(&adjusted).filter_map(|(r, p)| Some((r, (*p)?))).min_by(|a, b| a.1.total_cmp(&b.1))
     else {
         return;
     };
     let outliers = adjusted.iter().flatten().filter(|p| **p <= policy.strong_log10_p).count();
     let (grade, direction, message) = if outliers == 0 {
-        let message = format!("Row norms of all {tested} matrices of step {step} spread as those of independent draws.");
+        let message =
+            format!("Row norms of all {tested} matrices of step {step} spread as those of independent draws.");
         (Grade::Weak, Direction::For, message)
     } else {
         // Some schemes scale rows on purpose (per-head or per-token scales), so this alone is a question.
@@ -185,7 +182,7 @@ fn independence(judgement: &mut Judgement, facts: &StartFacts<'_>, step: i64, po
     finding.n = Some(tested as u64);
     finding.null = "squared row norms of independent entries: chi-square, Holm over all matrices".into();
     finding.evidence = Some("evidence/start.parquet".into());
-    judgement.findings.push(finding);
+    judgement.push(finding);
 }
 
 /// Norm weights are all one value and biases all zero in an untrained model.
@@ -197,7 +194,8 @@ fn constants(judgement: &mut Judgement, facts: &StartFacts<'_>, step: i64) {
     let moved: Vec<_> = norms.iter().filter(|v| v.std > 1e-6 * v.mean.abs().max(1e-3)).collect();
     let others = facts.vectors.len() - norms.len();
     let zero = facts.vectors.iter().filter(|v| !v.norm && v.mean == 0.0 && v.std == 0.0).count();
-    let biases = if others == 0 { String::new() } else { format!("; {zero} of {others} biases and other vectors are zero") };
+    let biases =
+        if others == 0 { String::new() } else { format!("; {zero} of {others} biases and other vectors are zero") };
     let mut finding = if let Some(worst) = moved.iter().max_by(|a, b| a.std.total_cmp(&b.std)) {
         let mut finding = Finding::new(
             Code::StartConstants,
@@ -216,7 +214,8 @@ fn constants(judgement: &mut Judgement, facts: &StartFacts<'_>, step: i64) {
     } else {
         let values: BTreeSet<String> = norms.iter().map(|v| format!("{}", v.mean)).collect();
         let values = values.into_iter().collect::<Vec<_>>().join(", ");
-        let message = format!("All {} norm weight vectors of step {step} are constant ({values}){biases}.", norms.len());
+        let message =
+            format!("All {} norm weight vectors of step {step} are constant ({values}){biases}.", norms.len());
         Finding::new(Code::StartConstants, Grade::Moderate, Direction::For, message)
     };
     finding.subject.component = Some("norms".into());
@@ -225,7 +224,13 @@ fn constants(judgement: &mut Judgement, facts: &StartFacts<'_>, step: i64) {
     finding.effect = Some(moved.len() as f64 / norms.len() as f64);
     finding.n = Some(norms.len() as u64);
     finding.null = "untrained norm weights are all one value".into();
-    judgement.findings.push(finding);
+    judgement.push(finding);
+}
+
+/// Root mean square of all values of a family.
+fn pooled_std(rows: &[&StartRow]) -> f64 {
+    let elements: f64 = rows.iter().map(|r| r.elements as f64).sum();
+    (rows.iter().map(|r| r.elements as f64 * r.std.unwrap_or(0.0).powi(2)).sum::<f64>() / elements).sqrt()
 }
 
 /// The distribution and the rule of scale of every family, and whether they are what was declared.
@@ -262,18 +267,22 @@ fn scheme(judgement: &mut Judgement, facts: &StartFacts<'_>, step: i64) {
     let found = if found.len() <= 4 {
         found.join("; ")
     } else {
-        format!("{recognised} of {} families follow a known law and rule, in {} different ways", families.len(), found.len())
+        format!(
+            "{recognised} of {} families follow a known law and rule, in {} different ways",
+            families.len(),
+            found.len()
+        )
     };
     let all = recognised == families.len();
     let mut message = format!("Scheme of step {step}: {found}.");
     let mut direction = if all { Direction::For } else { Direction::Neutral };
     if let Some(declared) = facts.declared {
-        let other = |r: &&StartRow| {
-            let law = declared.scheme.as_ref().is_some_and(|s| r.scheme.as_ref().is_some_and(|f| f != s));
-            let std = declared.std.is_some_and(|d| r.std.is_some_and(|s| (s / d - 1.0).abs() > 0.1));
+        let other = |(_, rows): &(&&str, &Vec<&StartRow>)| {
+            let law = declared.scheme.as_ref().is_some_and(|s| rows[0].scheme.as_ref().is_some_and(|f| f != s));
+            let std = declared.std.is_some_and(|d| (pooled_std(rows) / d - 1.0).abs() > 0.05);
             law || std
         };
-        let differing: BTreeSet<&str> = facts.rows.iter().filter(other).map(|r| r.family.as_str()).collect();
+        let differing: Vec<&str> = families.iter().filter(other).map(|(family, _)| *family).collect();
         let declared = format!(
             "{}{}",
             declared.scheme.as_deref().unwrap_or("no scheme"),
@@ -282,8 +291,7 @@ fn scheme(judgement: &mut Judgement, facts: &StartFacts<'_>, step: i64) {
         if differing.is_empty() {
             message.push_str(&format!(" That is what was declared ({declared})."));
         } else {
-            let families = differing.into_iter().collect::<Vec<_>>().join(" ");
-            message.push_str(&format!(" Declared was {declared}; it does not describe {families}."));
+            message.push_str(&format!(" Declared was {declared}; it does not describe {}.", differing.join(" ")));
             direction = Direction::Neutral;
         }
     }
@@ -294,5 +302,5 @@ fn scheme(judgement: &mut Judgement, facts: &StartFacts<'_>, step: i64) {
     finding.n = Some(families.len() as u64);
     finding.null = "none: a fit, not a test".into();
     finding.evidence = Some("evidence/start.parquet".into());
-    judgement.findings.push(finding);
+    judgement.push(finding);
 }

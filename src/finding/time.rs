@@ -5,9 +5,8 @@
 mod history;
 mod log;
 
-use super::{Code, Direction, Finding, Grade};
+use super::{Code, Condition, Direction, Finding, Grade, Judgement};
 use crate::case::Policy;
-use crate::report::Condition;
 use crate::timeline::{Release, Repository, Run, Settings};
 
 const RUNS: &str = "evidence/runs.parquet";
@@ -63,23 +62,12 @@ pub struct TimeFacts<'a> {
     pub settings: Option<&'a Settings>,
 }
 
-/// What the record says.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TimeJudgement {
-    /// Without ids; those are given when the report is put together.
-    pub findings: Vec<Finding>,
-    /// Whether the record contradicts the claim.
-    pub condition: Condition,
-    /// What would be needed for more, in words.
-    pub missing: Vec<String>,
-}
-
 /// Judges the record.
 ///
 /// The condition fails on one strong finding against the claim, or on two moderate ones of different codes. It holds if a
 /// run log was read and nothing moderate is against. Otherwise it is untested.
-pub fn judge(facts: &TimeFacts<'_>, policy: &Policy) -> TimeJudgement {
-    let mut judgement = TimeJudgement { findings: Vec::new(), condition: Condition::Untested, missing: Vec::new() };
+pub fn judge(facts: &TimeFacts<'_>, policy: &Policy) -> Judgement {
+    let mut judgement = Judgement::untested();
     if facts.runs.is_empty() {
         judgement.missing.push("a run log (W&B file) of the training".into());
     }
@@ -108,12 +96,6 @@ pub fn judge(facts: &TimeFacts<'_>, policy: &Policy) -> TimeJudgement {
     judgement.missing.dedup();
     judgement.condition = condition(&judgement.findings, !facts.runs.is_empty());
     judgement
-}
-
-impl TimeJudgement {
-    fn push(&mut self, finding: Finding) {
-        self.findings.push(finding);
-    }
 }
 
 fn condition(findings: &[Finding], log: bool) -> Condition {

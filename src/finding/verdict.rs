@@ -89,6 +89,11 @@ impl Judgement {
         Self { findings: Vec::new(), condition: Condition::Untested, missing: Vec::new() }
     }
 
+    /// Adds a finding.
+    pub fn push(&mut self, finding: Finding) {
+        self.findings.push(finding);
+    }
+
     /// Whether a finding of at least `grade` is against the claim.
     #[must_use]
     pub fn against(&self, grade: Grade) -> bool {
@@ -110,7 +115,12 @@ impl Judgement {
 /// Gives ids in the given order and decides: one conclusive finding against refutes, or two strong ones of different
 /// kinds; start, chain and parent holding and time not failing confirms; everything else is inconclusive.
 #[must_use]
-pub fn decide(findings: &mut [Finding], conditions: Conditions, against: Vec<String>, mut missing: Vec<String>) -> Verdict {
+pub fn decide(
+    findings: &mut [Finding],
+    conditions: Conditions,
+    against: Vec<String>,
+    mut missing: Vec<String>,
+) -> Verdict {
     for (index, finding) in findings.iter_mut().enumerate() {
         finding.id = format!("F{:03}", index + 1);
     }

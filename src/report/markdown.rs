@@ -21,7 +21,10 @@ fn verdict(out: &mut String, report: &Report) {
     line(out, &format!("# scratchproof: {}", safe(wording::name(report))));
     out.push('\n');
     let word = wording::outcome(report.verdict.outcome).to_uppercase();
-    line(out, &format!("**{word}** {}, against: {}", safe(&wording::claim(report)), safe(&wording::against(report))));
+    line(
+        out,
+        &format!("**{word}:** {}; tested against: {}", safe(&wording::claim(report)), safe(&wording::against(report))),
+    );
     out.push('\n');
     line(out, &format!("{} {}", wording::meaning(report.verdict.outcome), wording::ONLY_THESE));
 }

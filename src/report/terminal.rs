@@ -46,11 +46,11 @@ struct Page {
 impl Page {
     fn verdict(&mut self, report: &Report) {
         let (word, style) = match report.verdict.outcome {
-            Outcome::Confirmed => ("CONFIRMED", AnsiColor::Green),
-            Outcome::Refuted => ("REFUTED", AnsiColor::Red),
-            Outcome::Inconclusive => ("INCONCLUSIVE", AnsiColor::Yellow),
+            Outcome::Confirmed => ("CONFIRMED:", AnsiColor::Green),
+            Outcome::Refuted => ("REFUTED:", AnsiColor::Red),
+            Outcome::Inconclusive => ("INCONCLUSIVE:", AnsiColor::Yellow),
         };
-        let rest = format!("{}, against: {}", wording::claim(report), wording::against(report));
+        let rest = format!("{}; tested against: {}", wording::claim(report), wording::against(report));
         self.hanging(word, style.on_default().bold(), &rest, 2);
         self.paragraph(2, &format!("{} {}", wording::meaning(report.verdict.outcome), wording::ONLY_THESE));
     }

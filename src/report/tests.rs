@@ -89,18 +89,18 @@ fn the_same_report_gives_the_same_bytes() {
 
 #[test]
 fn every_renderer_says_the_verdict_and_names_the_parents() {
-    for (report, evidence, word) in [
-        with(sample::confirmed(), "CONFIRMED"),
-        with(sample::refuted(), "REFUTED"),
-        with((sample::empty(), Evidence::default()), "INCONCLUSIVE"),
+    for ((report, evidence), word, claim) in [
+        (sample::confirmed(), "CONFIRMED", "trained from scratch"),
+        (sample::refuted(), "REFUTED", "not trained from scratch"),
+        ((sample::empty(), Evidence::default()), "INCONCLUSIVE", "whether trained from scratch"),
     ] {
-        let against =
-            if report.verdict.against.is_empty() { "against: no parent" } else { "against: GLM-like, Llama-like" };
-        let first = shown(&report, &evidence, 80).lines().next().map(str::to_owned);
-        assert_eq!(first, Some(format!("{word} from scratch, {against}")));
-        assert!(markdown::to_markdown(&report, &evidence).contains(&format!("**{word}** from scratch, {against}")));
+        let against = if report.verdict.against.is_empty() { "no parent" } else { "GLM-like, Llama-like" };
+        let line = format!("{claim}; tested against: {against}");
+        let first = shown(&report, &evidence, 100).lines().next().map(str::to_owned);
+        assert_eq!(first, Some(format!("{word}: {line}")));
+        assert!(markdown::to_markdown(&report, &evidence).contains(&format!("**{word}:** {line}")));
         let page = page(&report, &evidence);
-        assert!(page.to_uppercase().contains(&format!(">{word}</SPAN> FROM SCRATCH, {}", against.to_uppercase())));
+        assert!(page.to_uppercase().contains(&format!(">{word}</SPAN>: {}", line.to_uppercase())));
         for text in [shown(&report, &evidence, 200), page] {
             assert!(text.contains("clears a model only of the parents it was tested against"));
         }
@@ -240,10 +240,6 @@ fn page(report: &Report, evidence: &Evidence) -> String {
 
 fn shown(report: &Report, evidence: &Evidence, width: usize) -> String {
     terminal::render(report, evidence, Look { width, ..Look::default() })
-}
-
-fn with((report, evidence): (Report, Evidence), word: &str) -> (Report, Evidence, &str) {
-    (report, evidence, word)
 }
 
 /// The refuted sample with every word from outside replaced.

@@ -61,11 +61,16 @@ pub(super) fn name(report: &Report) -> &str {
     if report.case.name.is_empty() { "unnamed case" } else { &report.case.name }
 }
 
-/// The claim as it stands in the verdict line.
+/// The claim and what became of it, as the verdict line has it after its first word.
 pub(super) fn claim(report: &Report) -> String {
-    match report.case.claim.as_str() {
-        "from-scratch" => "from scratch".to_owned(),
-        other => other.to_owned(),
+    let claim = match report.case.claim.as_str() {
+        "from-scratch" => "trained from scratch",
+        other => other,
+    };
+    match report.verdict.outcome {
+        Outcome::Confirmed => claim.to_owned(),
+        Outcome::Refuted => format!("not {claim}"),
+        Outcome::Inconclusive => format!("whether {claim}"),
     }
 }
 

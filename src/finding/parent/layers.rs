@@ -60,7 +60,8 @@ pub(super) fn findings(
         top.effect
     );
     if !repeated.is_empty() {
-        message.push_str(&format!(" Layers {} of {parent} answer more than once: stacked deeper.", repeated.join(", ")));
+        message
+            .push_str(&format!(" Layers {} of {parent} answer more than once: stacked deeper.", repeated.join(", ")));
     }
     let mut direction = Direction::Against;
     let control_fires = facts.controls.iter().any(|control| best(facts, control, ALL).values().any(fires));
@@ -87,7 +88,7 @@ pub(super) fn findings(
     finding.n = Some(map.len() as u64);
     finding.null = "every pair of layers of independent models: standard normal, Bonferroni over all cells".into();
     finding.evidence = Some("evidence/layer_map.parquet".into());
-    judgement.findings.push(finding);
+    judgement.push(finding);
 }
 
 /// The subject's layers that are derived in one component: those with a cell beyond the null in one of its families.

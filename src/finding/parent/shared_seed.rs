@@ -55,7 +55,7 @@ pub(super) fn find(
         finding.n = Some(first.row.rows * first.row.columns);
         finding.null = "a model pulled to the parent during training keeps a partial correlation of 0.6 or more".into();
         finding.evidence = Some("evidence/partial.parquet".into());
-        judgement.findings.push(finding);
+        judgement.push(finding);
         seeds.insert(parent.to_owned());
     }
     seeds

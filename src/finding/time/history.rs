@@ -2,13 +2,13 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Code, Direction, Finding, Grade, TIMELINE, TimeFacts, TimeJudgement, called, called_first};
+use super::{Code, Direction, Finding, Grade, Judgement, TIMELINE, TimeFacts, called, called_first};
 use crate::case::Policy;
 use crate::timeline::git::{Commit, Freeze, Lookup};
 use crate::timeline::{Repository, Run};
 
 /// The start of every run against every release. A run's clock is its own, so it can support the claim only weakly.
-pub fn run_start(to: &mut TimeJudgement, facts: &TimeFacts<'_>) {
+pub fn run_start(to: &mut Judgement, facts: &TimeFacts<'_>) {
     for parent in facts.parents {
         let Some(release) = parent.release else {
             to.missing.push(format!("the date on which {} became public", parent.parent));
@@ -51,7 +51,7 @@ pub fn run_start(to: &mut TimeJudgement, facts: &TimeFacts<'_>) {
 }
 
 /// The commit that a run names: is it in the repository, and not younger than the run?
-pub fn logged_commit(to: &mut TimeJudgement, policy: &Policy, repository: &Repository, run: &Run) {
+pub fn logged_commit(to: &mut Judgement, policy: &Policy, repository: &Repository, run: &Run) {
     let Some(id) = &run.commit else {
         to.missing.push(format!("the commit that {} was run from", called(run)));
         return;
@@ -99,7 +99,7 @@ pub fn logged_commit(to: &mut TimeJudgement, policy: &Policy, repository: &Repos
 }
 
 /// Since when the repository has had the final architecture, against the start of the earliest run.
-pub fn freeze(to: &mut TimeJudgement, facts: &TimeFacts<'_>, policy: &Policy, repository: &Repository) {
+pub fn freeze(to: &mut Judgement, facts: &TimeFacts<'_>, policy: &Policy, repository: &Repository) {
     let Some(last) = facts.settings else {
         to.missing.push("the configuration of the final checkpoint, to find it in the repository".into());
         return;

@@ -1,6 +1,6 @@
 //! The run log against the weights.
 
-use super::{Code, Direction, Finding, Grade, RUNS, TimeFacts, TimeJudgement, called, called_first};
+use super::{Code, Direction, Finding, Grade, Judgement, RUNS, TimeFacts, called, called_first};
 use crate::case::Policy;
 use crate::timeline::settings::from_config;
 use crate::timeline::{Run, Tail};
@@ -9,7 +9,7 @@ use crate::timeline::{Run, Tail};
 ///
 /// Never a verdict: another objective, a character vocabulary, a late first row or a warm-up row move it honestly, and a
 /// continued model with a new vocabulary begins there too.
-pub fn first_loss(to: &mut TimeJudgement, facts: &TimeFacts<'_>, policy: &Policy, run: &Run) {
+pub fn first_loss(to: &mut Judgement, facts: &TimeFacts<'_>, policy: &Policy, run: &Run) {
     let loss = run.loss();
     let Some(&(step, first)) = loss.first() else {
         to.missing.push(format!("a loss column in the log of {} ({})", called(run), run.keys.describe()));
@@ -54,7 +54,7 @@ pub fn first_loss(to: &mut TimeJudgement, facts: &TimeFacts<'_>, policy: &Policy
 }
 
 /// Damage in the log. A killed run's missing tail is none.
-pub fn damage(to: &mut TimeJudgement, run: &Run) {
+pub fn damage(to: &mut Judgement, run: &Run) {
     if run.damaged == 0 {
         return;
     }
@@ -76,7 +76,7 @@ pub fn damage(to: &mut TimeJudgement, run: &Run) {
 }
 
 /// Steps of the checkpoints inside the steps of the logs, taken together.
-pub fn steps(to: &mut TimeJudgement, facts: &TimeFacts<'_>, policy: &Policy) {
+pub fn steps(to: &mut Judgement, facts: &TimeFacts<'_>, policy: &Policy) {
     let ranges: Vec<_> = facts.runs.iter().filter_map(Run::step_range).collect();
     let (Some(first), Some(last)) = (ranges.iter().map(|r| r.first).min(), ranges.iter().map(|r| r.last).max()) else {
         if !facts.runs.is_empty() {
@@ -119,7 +119,7 @@ pub fn steps(to: &mut TimeJudgement, facts: &TimeFacts<'_>, policy: &Policy) {
 /// Sizes in the run configurations against the tensors.
 ///
 /// Of several runs one that fits is enough: the others may be trials of something else.
-pub fn sizes(to: &mut TimeJudgement, facts: &TimeFacts<'_>, policy: &Policy) {
+pub fn sizes(to: &mut Judgement, facts: &TimeFacts<'_>, policy: &Policy) {
     let compared: Vec<_> = facts.runs.iter().filter_map(|run| Some((run, compare(facts, policy, run)?))).collect();
     if compared.is_empty() {
         if !facts.runs.is_empty() {

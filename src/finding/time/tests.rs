@@ -1,6 +1,4 @@
-use super::{
-    Code, Condition, Direction, Grade, ParentRelease, RepositoryFacts, Sizes, TimeFacts, TimeJudgement, judge,
-};
+use super::{Code, Condition, Direction, Grade, Judgement, ParentRelease, RepositoryFacts, Sizes, TimeFacts, judge};
 use crate::case::Policy;
 use crate::timeline::git::tests::{Made, config, settings};
 use crate::timeline::{KeyMap, Release, Run, Trust};
@@ -24,11 +22,11 @@ fn sizes(layers: u64) -> Sizes {
     Sizes { hidden: Some(64), layers: Some(layers), vocabulary: Some(1280), ..Sizes::default() }
 }
 
-fn look(judgement: &TimeJudgement, code: Code) -> Vec<(Grade, Direction)> {
+fn look(judgement: &Judgement, code: Code) -> Vec<(Grade, Direction)> {
     judgement.findings.iter().filter(|f| f.code == code).map(|f| (f.grade, f.direction)).collect()
 }
 
-fn of(facts: &TimeFacts<'_>) -> TimeJudgement {
+fn of(facts: &TimeFacts<'_>) -> Judgement {
     judge(facts, &Policy::default())
 }
 
