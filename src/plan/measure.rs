@@ -77,7 +77,9 @@ fn measure_unit(unit: &Unit, plan: &Plan, models: &[&Checkpoint], reporter: &dyn
         .collect::<Result<_>>()
         .context(|| unit.tensor.clone())?;
     let mut gram = Gram::empty(shape);
-    tiles.iter().for_each(|tile| gram.merge(tile));
+    for tile in &tiles {
+        gram.merge(tile);
+    }
     let samples =
         samples.into_iter().map(|s| s.into_iter().map(|v| f32::from_bits(v.into_inner())).collect()).collect();
     Ok(summarise(unit, plan, gram, samples))
