@@ -11,53 +11,95 @@ const FOLD: usize = 2048;
 
 type Lane = [f32; LANES];
 
+/// Rows of `b` that are held in the second cache while all rows of `a` pass by.
+const PANEL_BYTES: usize = 384 << 10;
+
 /// A B^T for row-major `a` (n x k) and `b` (m x k): the n x m inner products of their rows.
 ///
 /// # Panics
 /// If a length is not a multiple of `k`.
 #[must_use]
 pub fn cross(a: &[f32], b: &[f32], k: usize) -> Vec<f64> {
-    cross_at(level(), a, b, k)
+    product(level(), a, b, k, false)
 }
 
-fn cross_at(level: Level, a: &[f32], b: &[f32], k: usize) -> Vec<f64> {
+/// A A^T, at half the cost.
+///
+/// # Panics
+/// As [`cross`].
+#[must_use]
+pub fn gram(a: &[f32], k: usize) -> Vec<f64> {
+    product(level(), a, a, k, true)
+}
+
+fn product(level: Level, a: &[f32], b: &[f32], k: usize, symmetric: bool) -> Vec<f64> {
     assert!(k > 0 && a.len().is_multiple_of(k) && b.len().is_multiple_of(k), "rows of length {k}");
-    let mut out = vec![0.0; (a.len() / k) * (b.len() / k)];
-    cross_into(level, a, b, k, &mut out);
+    let (n, m) = (a.len() / k, b.len() / k);
+    let mut out = vec![0.0; n * m];
+    product_into(level, a, b, k, symmetric, &mut out);
+    if symmetric {
+        for i in 0..n {
+            for j in 0..i {
+                out[i * m + j] = out[j * m + i];
+            }
+        }
+    }
     out
 }
 
-simd! { fn cross_into(a: &[f32], b: &[f32], k: usize, out: &mut [f64]) = cross_body }
+simd! { fn product_into(a: &[f32], b: &[f32], k: usize, symmetric: bool, out: &mut [f64]) = narrow_body, wide_body }
+
+/// Two rows against three: twelve AVX2 accumulators.
+#[inline(always)]
+#[allow(clippy::inline_always)]
+fn narrow_body(a: &[f32], b: &[f32], k: usize, symmetric: bool, out: &mut [f64]) {
+    product_body::<2>(a, b, k, symmetric, out);
+}
+
+/// Four rows against three: twelve AVX-512 accumulators.
+#[inline(always)]
+#[allow(clippy::inline_always)]
+fn wide_body(a: &[f32], b: &[f32], k: usize, symmetric: bool, out: &mut [f64]) {
+    product_body::<4>(a, b, k, symmetric, out);
+}
 
 #[inline(always)]
 #[allow(clippy::inline_always)]
-fn cross_body(a: &[f32], b: &[f32], k: usize, out: &mut [f64]) {
+fn product_body<const I: usize>(a: &[f32], b: &[f32], k: usize, symmetric: bool, out: &mut [f64]) {
     let (n, m) = (a.len() / k, b.len() / k);
     let mut start = 0;
     while start < k {
-        let end = (start + FOLD).min(k);
-        let mut i = 0;
-        while i < n {
-            let mut j = 0;
-            if i + 2 <= n {
-                while j + 3 <= m {
-                    tile::<2, 3>(a, b, k, start..end, i, j, m, out);
+        let span = start..(start + FOLD).min(k);
+        let panel = (PANEL_BYTES / (4 * span.len())).next_multiple_of(3);
+        let mut left = 0;
+        while left < m {
+            let right = (left + panel).min(m);
+            let mut i = 0;
+            while i < n && !(symmetric && i >= right) {
+                let rows = if i + I <= n { I } else { 1 };
+                // Below the diagonal nothing is wanted; the blocks of three that cross it compute a few entries more.
+                let mut j = if symmetric { left.max(i - i.saturating_sub(left) % 3) } else { left };
+                while j + 3 <= right {
+                    if rows == I {
+                        tile::<I, 3>(a, b, k, &span, i, j, m, out)
+                    } else {
+                        tile::<1, 3>(a, b, k, &span, i, j, m, out)
+                    }
                     j += 3;
                 }
-                while j < m {
-                    tile::<2, 1>(a, b, k, start..end, i, j, m, out);
+                while j < right {
+                    if rows == I {
+                        tile::<I, 1>(a, b, k, &span, i, j, m, out)
+                    } else {
+                        tile::<1, 1>(a, b, k, &span, i, j, m, out)
+                    }
                     j += 1;
                 }
-                i += 2;
-            } else {
-                while j < m {
-                    tile::<1, 1>(a, b, k, start..end, i, j, m, out);
-                    j += 1;
-                }
-                i += 1;
+                i += rows;
             }
+            left = right;
         }
-        start = end;
+        start = span.end;
     }
 }
 
@@ -67,7 +109,7 @@ fn tile<const I: usize, const J: usize>(
     a: &[f32],
     b: &[f32],
     k: usize,
-    span: std::ops::Range<usize>,
+    span: &std::ops::Range<usize>,
     i0: usize,
     j0: usize,
     m: usize,
@@ -163,11 +205,14 @@ mod tests {
 
     #[test]
     fn products_agree_with_plain_sums_and_between_instruction_sets() {
-        for (n, m, k) in [(1, 1, 1), (3, 5, 17), (7, 4, 64), (2, 3, 5000)] {
+        for (n, m, k) in [(1, 1, 1), (3, 5, 17), (7, 4, 64), (2, 3, 5000), (131, 66, 2048)] {
             let (a, b) = (values(n * k, 3), values(m * k, 5));
-            let portable = cross_at(Level::Portable, &a, &b, k);
-            assert_eq!(portable, cross_at(Level::Avx2, &a, &b, k));
-            assert_eq!(portable, cross_at(Level::Avx512, &a, &b, k));
+            let portable = product(Level::Portable, &a, &b, k, false);
+            assert_eq!(portable, product(Level::Avx2, &a, &b, k, false));
+            assert_eq!(portable, product(Level::Avx512, &a, &b, k, false));
+            for level in [Level::Portable, Level::Avx2, Level::Avx512] {
+                assert_eq!(product(level, &a, &a, k, true), product(Level::Portable, &a, &a, k, false), "{n} {k}");
+            }
             for i in 0..n {
                 for j in 0..m {
                     let naive: f64 = (0..k).map(|c| f64::from(a[i * k + c]) * f64::from(b[j * k + c])).sum();

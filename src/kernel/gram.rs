@@ -95,6 +95,25 @@ impl GramTile {
         add_block(self.level, values, self);
     }
 
+    /// Whether a value that is not finite went into the sums: they then have no finite square.
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        let rows = self.shape.rows();
+        (0..rows).any(|row| !self.products[row * rows + row].iter().all(|sum| sum.is_finite()))
+    }
+
+    /// Counts the values that are not finite in a block that was added. Apart from [`GramTile::add`], because hardly any
+    /// tile has one: a poisoned tile is gone through again.
+    ///
+    /// # Panics
+    /// As [`GramTile::add`].
+    pub fn count_nonfinite(&mut self, values: &[f64], length: usize) {
+        assert!(values.len() == self.shape.rows() * BLOCK && length <= BLOCK);
+        for (row, count) in values.chunks_exact(BLOCK).zip(&mut self.nonfinite) {
+            *count += row[..length].iter().filter(|value| !value.is_finite()).count() as u64;
+        }
+    }
+
     /// The tile's sums.
     #[must_use]
     pub fn finish(self) -> Gram {
@@ -132,7 +151,6 @@ fn add_block_body(values: &[f64], tile: &mut GramTile) {
                 *out = new - old;
             }
         }
-        tile.nonfinite[row] += chunk.iter().map(|x| u64::from(!x.is_finite())).sum::<u64>();
         let mut sum = tile.sums[row];
         for eight in target.as_chunks::<LANES>().0 {
             for lane in 0..LANES {
@@ -422,6 +440,8 @@ mod tests {
         values[6] = f64::INFINITY;
         let mut tile = GramTile::new(shape);
         tile.add(&mut values, 300);
+        assert!(tile.is_poisoned());
+        tile.count_nonfinite(&values, 300);
         let gram = tile.finish();
         assert_eq!([gram.nonfinite(0), gram.nonfinite(1)], [2, 0]);
         assert_eq!(gram.pair(0, 1).cosine(), None);

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::dot::{cross, inner, trace};
+use super::dot::{cross, gram, inner, trace};
 use super::spectrum::transpose;
 
 /// How a tensor is seen as a matrix whose columns are the residual axis.
@@ -149,7 +149,7 @@ impl Rows {
             let part = |p: &Range<usize>| transpose(&values[p.start * hidden..p.end * hidden], p.len(), hidden);
             Form::Transposed(parts.iter().map(part).collect())
         } else {
-            Form::Gram(cross(&values, &values, hidden))
+            Form::Gram(gram(&values, hidden))
         };
         Self { hidden, parts, values, form }
     }

@@ -43,9 +43,13 @@ fn detect() -> Level {
     Level::Portable
 }
 
-/// Defines `$name(level, ...)`, which runs `$body(...)` compiled for `level`.
+/// Defines `$name(level, ...)`, which runs `$body(...)` compiled for `level`; with a second body, AVX-512 runs that one,
+/// which may hold more accumulators because there are twice as many registers, in the same order of operations.
 macro_rules! simd {
     ($(#[$doc:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) = $body:path) => {
+        $crate::kernel::simd::simd! { $(#[$doc])* $vis fn $name($($arg: $ty),*) = $body, $body }
+    };
+    ($(#[$doc:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) = $body:path, $wide:path) => {
         $(#[$doc])*
         $vis fn $name(level: $crate::kernel::Level, $($arg: $ty),*) {
             #[cfg(target_arch = "x86_64")]
@@ -56,7 +60,7 @@ macro_rules! simd {
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
             fn avx512($($arg: $ty),*) {
-                $body($($arg),*);
+                $wide($($arg),*);
             }
             // A level above the processor's own would be undefined behaviour, so it is capped here, once.
             match level.min($crate::kernel::level()) {

@@ -3,7 +3,7 @@
 use faer::Side;
 use faer::mat::MatRef;
 
-use super::dot::cross;
+use super::dot::gram;
 
 /// The singular values of a row-major `rows` x `cols` matrix, largest first, by the eigenvalues of the Gram matrix of
 /// its shorter side. Values below 1e-4 of the largest are not resolved. `None` if anything is not finite.
@@ -17,8 +17,8 @@ pub fn singular_values(values: &[f32], rows: usize, cols: usize) -> Option<Vec<f
     if side == 0 || values.iter().any(|v| !v.is_finite()) {
         return None;
     }
-    let gram = if rows <= cols { cross(values, values, cols) } else { gram_of_columns(values, rows, cols) };
-    let matrix = MatRef::from_row_major_slice(&gram, side, side);
+    let products = if rows <= cols { gram(values, cols) } else { gram_of_columns(values, rows, cols) };
+    let matrix = MatRef::from_row_major_slice(&products, side, side);
     let mut eigenvalues = matrix.self_adjoint_eigenvalues(Side::Lower).ok()?;
     eigenvalues.reverse();
     Some(eigenvalues.into_iter().map(|value| value.max(0.0).sqrt()).collect())
@@ -26,7 +26,7 @@ pub fn singular_values(values: &[f32], rows: usize, cols: usize) -> Option<Vec<f
 
 fn gram_of_columns(values: &[f32], rows: usize, cols: usize) -> Vec<f64> {
     let columns = transpose(values, rows, cols);
-    cross(&columns, &columns, rows)
+    gram(&columns, rows)
 }
 
 /// The transpose of a row-major `rows` x `cols` matrix.

@@ -20,10 +20,10 @@ const KEPT_BYTES: usize = 192 << 20;
 
 /// Operations that the model-wide tests may cost for each element read. They are of the order of what a core does in
 /// the time in which it reads the element.
-const KEPT_OPERATIONS: f64 = 6.0;
+const KEPT_OPERATIONS: f64 = 2.0;
 
 /// Rows kept over the whole model, if it has them, whatever they cost.
-const LEAST_KEPT: usize = 1024;
+const LEAST_KEPT: usize = 512;
 
 /// The models of a case, opened.
 pub struct Material {

@@ -4,13 +4,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rayon::prelude::*;
 
-use super::{Material, Plan, Reporter, Unit};
+use super::{Material, Member, Plan, Reporter, Unit};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Context, Result};
 use crate::kernel::{BLOCK, Gram, GramShape, GramTile, Rows, Sums, centre, decode, normalise};
 
-/// Elements of a tile: a multiple of [`BLOCK`], small enough that a tile of a dozen models stays in the cache.
-const TILE: usize = 64 * BLOCK;
+/// Elements of a tile: a multiple of [`BLOCK`]; large enough that a map is populated by one call for each tile.
+const TILE: usize = 256 * BLOCK;
 
 /// The figures of one tensor over all models.
 #[derive(Clone, Debug)]
@@ -70,10 +70,13 @@ fn measure_unit(unit: &Unit, plan: &Plan, models: &[&Checkpoint], reporter: &dyn
     let elements = unit.elements();
     let tiles: Vec<Gram> = (0..elements.div_ceil(TILE))
         .into_par_iter()
-        .map(|tile| {
-            let range = tile * TILE..((tile + 1) * TILE).min(elements);
-            measure_tile(unit, shape, models, range, &samples, reporter)
-        })
+        .map_init(
+            || Scratch::new(unit.members.len()),
+            |scratch, tile| {
+                let range = tile * TILE..((tile + 1) * TILE).min(elements);
+                measure_tile(unit, shape, models, range, &samples, scratch, reporter)
+            },
+        )
         .collect::<Result<_>>()
         .context(|| unit.tensor.clone())?;
     let mut gram = Gram::empty(shape);
@@ -85,50 +88,83 @@ fn measure_unit(unit: &Unit, plan: &Plan, models: &[&Checkpoint], reporter: &dyn
     Ok(summarise(unit, plan, gram, samples))
 }
 
+/// Memory that a thread uses for one tile after the other.
+struct Scratch {
+    /// Bytes of each member that are not in memory anyway.
+    bytes: Vec<Vec<u8>>,
+    /// One decoded block of all members.
+    values: Vec<f64>,
+}
+
+impl Scratch {
+    fn new(members: usize) -> Self {
+        Self { bytes: vec![Vec::new(); members], values: vec![0.0; members * BLOCK] }
+    }
+}
+
 fn measure_tile(
     unit: &Unit,
     shape: GramShape,
     models: &[&Checkpoint],
     range: std::ops::Range<usize>,
     samples: &[Vec<AtomicU32>],
+    scratch: &mut Scratch,
     reporter: &dyn Reporter,
 ) -> Result<Gram> {
     let mut tile = GramTile::new(shape);
-    let mut bytes = Vec::with_capacity(unit.members.len());
-    for member in &unit.members {
-        let checkpoint = models[member.model];
-        let width = member.dtype.width();
-        let offset = member.offset + (range.start * width) as u64;
-        let blob = &checkpoint.shards[member.shard].blob;
-        bytes.push(blob.bytes(offset, range.len() * width).context(|| checkpoint.uri.clone())?);
+    let Scratch { bytes: buffers, values } = scratch;
+    let mut bytes: Vec<&[u8]> = Vec::with_capacity(unit.members.len());
+    for (member, buffer) in unit.members.iter().zip(buffers) {
+        let (offset, length) = place(member, &range);
+        let blob = &models[member.model].shards[member.shard].blob;
+        bytes.push(match blob.resident(offset, length) {
+            Some(bytes) => bytes,
+            None => {
+                buffer.resize(length, 0);
+                blob.read_at(offset, buffer).context(|| models[member.model].uri.clone())?;
+                buffer
+            }
+        });
     }
-    let mut values = vec![0.0; unit.members.len() * BLOCK];
-    let mut start = range.start;
-    while start < range.end {
-        let length = BLOCK.min(range.end - start);
+    let blocks = || range.clone().step_by(BLOCK).map(|start| (start, BLOCK.min(range.end - start)));
+    let decode_block = |values: &mut [f64], start: usize, length: usize| {
         for (slot, member) in unit.members.iter().enumerate() {
             let width = member.dtype.width();
             let from = (start - range.start) * width;
             let block = &mut values[slot * BLOCK..slot * BLOCK + length];
             decode(member.dtype, &bytes[slot][from..from + length * width], block);
-            if let Some(view) = unit.view {
-                view.gather(&unit.sampled, start, block, |i, value| {
-                    samples[slot][i].store(value.to_bits(), Ordering::Relaxed);
-                });
+        }
+    };
+    for (start, length) in blocks() {
+        decode_block(values, start, length);
+        if let Some(view) = unit.view {
+            for (slot, sample) in samples.iter().enumerate() {
+                let block = &values[slot * BLOCK..slot * BLOCK + length];
+                view.gather(&unit.sampled, start, block, |i, v| sample[i].store(v.to_bits(), Ordering::Relaxed));
             }
         }
-        tile.add(&mut values, length);
-        start += length;
+        tile.add(values, length);
+    }
+    if tile.is_poisoned() {
+        for (start, length) in blocks() {
+            decode_block(values, start, length);
+            tile.count_nonfinite(values, length);
+        }
     }
     let mut done = 0;
     for member in &unit.members {
-        let width = member.dtype.width();
-        let blob = &models[member.model].shards[member.shard].blob;
-        blob.release(member.offset + (range.start * width) as u64, range.len() * width);
-        done += (range.len() * width) as u64;
+        let (offset, length) = place(member, &range);
+        models[member.model].shards[member.shard].blob.release(offset, length);
+        done += length as u64;
     }
     reporter.advance(done);
     Ok(tile.finish())
+}
+
+/// Where a range of elements of a member is in its file.
+fn place(member: &Member, range: &std::ops::Range<usize>) -> (u64, usize) {
+    let width = member.dtype.width();
+    (member.offset + (range.start * width) as u64, range.len() * width)
 }
 
 /// From samples to the column tests' sums and the kept rows.
