@@ -81,17 +81,17 @@ fn product_body<const I: usize>(a: &[f32], b: &[f32], k: usize, symmetric: bool,
                 let mut j = if symmetric { left.max(i - i.saturating_sub(left) % 3) } else { left };
                 while j + 3 <= right {
                     if rows == I {
-                        tile::<I, 3>(a, b, k, &span, i, j, m, out)
+                        tile::<I, 3>(a, b, k, &span, i, j, m, out);
                     } else {
-                        tile::<1, 3>(a, b, k, &span, i, j, m, out)
+                        tile::<1, 3>(a, b, k, &span, i, j, m, out);
                     }
                     j += 3;
                 }
                 while j < right {
                     if rows == I {
-                        tile::<I, 1>(a, b, k, &span, i, j, m, out)
+                        tile::<I, 1>(a, b, k, &span, i, j, m, out);
                     } else {
-                        tile::<1, 1>(a, b, k, &span, i, j, m, out)
+                        tile::<1, 1>(a, b, k, &span, i, j, m, out);
                     }
                     j += 1;
                 }
