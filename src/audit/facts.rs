@@ -42,7 +42,7 @@ pub fn start_vectors(session: &Session) -> Vec<StartVector> {
         (n > 0.0 && mean.is_finite() && std.is_finite()).then(|| StartVector {
             tensor: unit.tensor.clone(),
             component: unit.role.judged_as().to_owned(),
-            norm: unit.role.component == Component::Norms && !unit.role.family.ends_with(".bias"),
+            norm: unit.role.component == Component::Norms && unit.role.family.strip_suffix(".bias").is_none(),
             elements: figures.gram.elements(),
             mean,
             std,

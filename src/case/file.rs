@@ -147,7 +147,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn line(text: &str, offset: usize) -> usize {
-    text.as_bytes()[..offset.min(text.len())].iter().filter(|&&b| b == b'\n').count() + 1
+    text.as_bytes()[..offset.min(text.len())].split(|&b| b == b'\n').count()
 }
 
 struct Checker<'a> {

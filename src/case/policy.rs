@@ -80,7 +80,7 @@ impl Policy {
             ("moderate_log10_p", self.moderate_log10_p),
         ];
         for (name, value) in order {
-            if !(value <= 0.0) {
+            if value.is_nan() || value > 0.0 {
                 return Err(Error::usage(format!("{name} = {value} is not a log10 probability (at most 0)")));
             }
         }

@@ -145,7 +145,7 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
 }
 
 /// All tests against one kind of reference as one family: Holm over components, steps and references.
-fn tested<'a>(rows: &'a [ComponentRow], of: impl Fn(&Reference) -> bool) -> Vec<Tested<'a>> {
+fn tested(rows: &[ComponentRow], of: impl Fn(&Reference) -> bool) -> Vec<Tested<'_>> {
     let rows: Vec<&ComponentRow> = rows.iter().filter(|r| of(&r.reference)).collect();
     let adjusted = holm(&rows.iter().map(|r| r.log10_p).collect::<Vec<_>>());
     rows.into_iter()

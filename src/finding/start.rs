@@ -260,7 +260,7 @@ fn scheme(judgement: &mut Judgement, facts: &StartFacts<'_>, step: i64) {
         .iter()
         .map(|(kind, families)| match families.as_slice() {
             _ if kinds.len() == 1 => kind.clone(),
-            [few @ ..] if few.len() <= 4 => format!("{kind}: {}", few.join(" ")),
+            few if few.len() <= 4 => format!("{kind}: {}", few.join(" ")),
             many => format!("{kind}: {} families", many.len()),
         })
         .collect();

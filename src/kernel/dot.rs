@@ -35,7 +35,7 @@ pub fn gram(a: &[f32], k: usize) -> Vec<f64> {
 }
 
 fn product(level: Level, a: &[f32], b: &[f32], k: usize, symmetric: bool) -> Vec<f64> {
-    assert!(k > 0 && a.len() % k == 0 && b.len() % k == 0, "rows of length {k}");
+    assert!(k > 0 && a.len().is_multiple_of(k) && b.len().is_multiple_of(k), "rows of length {k}");
     let (n, m) = (a.len() / k, b.len() / k);
     let mut out = vec![0.0; n * m];
     product_into(level, a, b, k, symmetric, &mut out);
@@ -218,7 +218,10 @@ mod tests {
     use super::*;
 
     fn values(n: usize, seed: u32) -> Vec<f32> {
-        (0..n as u32).map(|i| ((i * 2_654_435_761_u32.wrapping_mul(seed)) >> 8) as f32 / 2f32.powi(24) - 0.5).collect()
+        (0..)
+            .take(n)
+            .map(|i: u32| ((i * 2_654_435_761_u32.wrapping_mul(seed)) >> 8) as f32 / 2f32.powi(24) - 0.5)
+            .collect()
     }
 
     #[test]

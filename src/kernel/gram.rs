@@ -42,7 +42,7 @@ pub struct Gram {
     products: Vec<f64>,
     /// X 1.
     sums: Vec<f64>,
-    /// |W_t - R|^2, series x references.
+    /// `|W_t - R|^2`, series x references.
     distances: Vec<f64>,
     /// Elements that are NaN or infinite, by model.
     nonfinite: Vec<u64>,
@@ -320,7 +320,7 @@ impl Gram {
         self.terms(model).map(|i| self.sums[i]).sum()
     }
 
-    /// <W_b - W_a, W_d - W_c> for checkpoints a <= b and c <= d of the series.
+    /// `<W_b - W_a, W_d - W_c>` for checkpoints a <= b and c <= d of the series.
     #[must_use]
     pub fn displacement_product(&self, (a, b): (usize, usize), (c, d): (usize, usize)) -> f64 {
         (a + 1..=b).map(|i| (c + 1..=d).map(|j| self.entry(i, j)).sum::<f64>()).sum()

@@ -194,17 +194,16 @@ impl Rows {
     /// The sums over all rows.
     #[must_use]
     pub fn total(&self, other: &Self) -> Sums {
-        let frobenius2 = match (&self.form, &other.form) {
-            (Form::Gram(a), Form::Gram(b)) => inner(a, b),
-            _ => {
-                let mut total = vec![0.0; self.hidden * self.hidden];
-                for part in 0..self.parts.len() {
-                    for (sum, m) in total.iter_mut().zip(self.part_cross_gram(other, part)) {
-                        *sum += m;
-                    }
+        let frobenius2 = if let (Form::Gram(a), Form::Gram(b)) = (&self.form, &other.form) {
+            inner(a, b)
+        } else {
+            let mut total = vec![0.0; self.hidden * self.hidden];
+            for part in 0..self.parts.len() {
+                for (sum, m) in total.iter_mut().zip(self.part_cross_gram(other, part)) {
+                    *sum += m;
                 }
-                inner(&total, &total)
             }
+            inner(&total, &total)
         };
         Sums { trace: trace(&self.values, &other.values), frobenius2 }
     }
@@ -248,7 +247,11 @@ mod tests {
                         } else {
                             row * view.cols + h
                         };
-                        assert_eq!(out[slot * view.hidden() + h] as usize, element, "{view:?} {size}");
+                        assert_eq!(
+                            out[slot * view.hidden() + h].to_bits(),
+                            (element as f32).to_bits(),
+                            "{view:?} {size}"
+                        );
                     }
                 }
             }

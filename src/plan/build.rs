@@ -209,7 +209,7 @@ fn keep(units: &mut [Unit], models: usize, hidden: Option<usize>) {
         let each = if small { unit.sampled.len() } else { (share / tensors).max(4).min(unit.sampled.len()) };
         // Where there are more tensors than rows (hundreds of experts), only some of the experts are kept.
         let stride = (4 * tensors).div_ceil(share.max(1));
-        if !small && stride > 1 && unit.role.expert.is_some_and(|e| e as usize % stride != 0) {
+        if !small && stride > 1 && unit.role.expert.is_some_and(|e| !(e as usize).is_multiple_of(stride)) {
             continue;
         }
         unit.kept = (0..each).map(|i| (2 * i + 1) * unit.sampled.len() / (2 * each)).collect();
@@ -231,5 +231,5 @@ fn id(unit: &Unit, material: &Material) -> String {
         let shard = &checkpoint.shards[m.shard];
         hash.update(format!("{}\n{}\n{}\n{:?}\n{}\n", checkpoint.uri, shard.name, shard.blob.len(), m.dtype, m.offset));
     }
-    hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
+    hash.finalize().iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
 }

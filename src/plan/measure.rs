@@ -80,7 +80,9 @@ fn measure_unit(unit: &Unit, plan: &Plan, models: &[&Checkpoint], reporter: &dyn
         .collect::<Result<_>>()
         .context(|| unit.tensor.clone())?;
     let mut gram = Gram::empty(shape);
-    tiles.iter().for_each(|tile| gram.merge(tile));
+    for tile in &tiles {
+        gram.merge(tile);
+    }
     let samples =
         samples.into_iter().map(|s| s.into_iter().map(|v| f32::from_bits(v.into_inner())).collect()).collect();
     Ok(summarise(unit, plan, gram, samples))
@@ -115,13 +117,12 @@ fn measure_tile(
     for (member, buffer) in unit.members.iter().zip(buffers) {
         let (offset, length) = place(member, &range);
         let blob = &models[member.model].shards[member.shard].blob;
-        bytes.push(match blob.resident(offset, length) {
-            Some(bytes) => bytes,
-            None => {
-                buffer.resize(length, 0);
-                blob.read_at(offset, buffer).context(|| models[member.model].uri.clone())?;
-                buffer
-            }
+        bytes.push(if let Some(bytes) = blob.resident(offset, length) {
+            bytes
+        } else {
+            buffer.resize(length, 0);
+            blob.read_at(offset, buffer).context(|| models[member.model].uri.clone())?;
+            buffer
         });
     }
     let blocks = || range.clone().step_by(BLOCK).map(|start| (start, BLOCK.min(range.end - start)));

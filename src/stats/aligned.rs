@@ -22,7 +22,7 @@ impl Aligned {
         // Bisection on a monotone function; 60 halvings of [0, 100] are exact to rounding.
         let (mut low, mut high) = (0.0, 100.0);
         for _ in 0..60 {
-            let middle = (low + high) / 2.0;
+            let middle = f64::midpoint(low, high);
             if log10_upper_tail(middle) > log10_p { low = middle } else { high = middle }
         }
         high * (self.effect / self.z).abs()

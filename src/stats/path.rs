@@ -7,9 +7,9 @@ use crate::kernel::Gram;
 pub struct Displacement {
     /// Elements.
     pub elements: u64,
-    /// |W_b - W_a|^2.
+    /// `|W_b - W_a|^2`.
     pub square: f64,
-    /// |W_a|^2.
+    /// `|W_a|^2`.
     pub before: f64,
 }
 

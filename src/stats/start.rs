@@ -196,12 +196,16 @@ mod tests {
     fn rows_that_grew_and_a_common_direction_are_seen() {
         let mut values = uniform(128 * 64);
         for row in values.chunks_exact_mut(64).take(20) {
-            row.iter_mut().for_each(|v| *v *= 3.0);
+            for v in row {
+                *v *= 3.0;
+            }
         }
         assert!(draw(&values, 64, largest).and_then(|d| d.row_norm_log10_p).expect("rows") < -30.0);
         let mut values = uniform(128 * 64);
         for row in values.chunks_exact_mut(64) {
-            row.iter_mut().for_each(|v| *v += 0.05);
+            for v in row {
+                *v += 0.05;
+            }
         }
         assert!(draw(&values, 64, largest).and_then(|d| d.edge).expect("an edge").log10_p < -30.0);
     }

@@ -49,7 +49,9 @@ pub(super) fn findings(
     let shown: Vec<String> =
         map.values().map(|b| if fires(b) { b.row.layer_parent.to_string() } else { "-".into() }).collect();
     let mut uses: BTreeMap<u32, u32> = BTreeMap::new();
-    fired.iter().for_each(|b| *uses.entry(b.row.layer_parent).or_default() += 1);
+    for b in &fired {
+        *uses.entry(b.row.layer_parent).or_default() += 1;
+    }
     let repeated: Vec<String> = uses.iter().filter(|(_, n)| **n > 1).map(|(layer, _)| layer.to_string()).collect();
     let mut message = format!(
         "{} of {} layers of the final checkpoint answer to a layer of {parent}: layer map [{}], largest z = {:.1} (correlation {:.3}).",
