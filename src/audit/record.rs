@@ -140,7 +140,9 @@ fn repository(case: &Case, runs: &[Run], reading: &mut Reading) -> Option<Reposi
 
 /// The architecture as the final checkpoint's config.json has it.
 fn last_settings(path: &std::path::Path) -> Option<settings::Settings> {
-    let text = std::fs::read(path.join("config.json")).ok()?;
+    let path = path.join("config.json");
+    // A FIFO would never end and says nothing; opening the checkpoint refuses it.
+    let text = std::fs::metadata(&path).is_ok_and(|about| about.is_file()).then(|| std::fs::read(path).ok())??;
     settings::from_json(&serde_json::from_slice(&text).ok()?)
 }
 

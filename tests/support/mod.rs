@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use report::Report;
 
 /// A run that takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How a run of the program ended.
 pub struct Run {
