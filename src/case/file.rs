@@ -45,15 +45,8 @@ struct RawClaim {
 struct RawSubject {
     name: Option<String>,
     model: Option<Spanned<String>>,
-    checkpoints: Option<Spanned<RawCheckpoints>>,
+    checkpoints: Option<Spanned<toml::Value>>,
     init: Option<RawInit>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum RawCheckpoints {
-    Pattern(String),
-    List(Vec<RawCheckpoint>),
 }
 
 #[derive(Deserialize)]
@@ -79,15 +72,7 @@ struct RawInit {
 struct RawReference {
     name: Spanned<String>,
     model: Spanned<String>,
-    released: Option<Spanned<RawReleased>>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum RawReleased {
-    Text(String),
-    Instant(toml::value::Datetime),
-    Sourced(RawSourced),
+    released: Option<Spanned<toml::Value>>,
 }
 
 #[derive(Deserialize)]
@@ -121,7 +106,12 @@ impl Case {
     /// One sentence with the file and the line for whatever is wrong with it.
     pub fn read(path: &Path) -> Result<Self> {
         let shown = path.display().to_string();
-        let length = std::fs::metadata(path).map_err(|e| Error::io(&shown, e))?.len();
+        let about = std::fs::metadata(path).map_err(|e| Error::io(&shown, e))?;
+        if !about.is_file() && !about.is_dir() {
+            // Reading a FIFO would wait for somebody to write to it.
+            return Err(Error::usage(format!("{shown} is not a regular file")));
+        }
+        let length = about.len();
         if length > LARGEST {
             return Err(Error::usage(format!("{shown}: {length} bytes is too large for a case file")));
         }
@@ -244,18 +234,11 @@ impl Checker<'_> {
         Ok(Subject { name, checkpoints, init })
     }
 
-    fn series(&self, checkpoints: &Spanned<RawCheckpoints>) -> Result<Vec<CheckpointEntry>> {
+    fn series(&self, checkpoints: &Spanned<toml::Value>) -> Result<Vec<CheckpointEntry>> {
         let listed = match checkpoints.get_ref() {
-            RawCheckpoints::Pattern(pattern) => series::find(self.folder, pattern),
-            RawCheckpoints::List(list) => Ok(list
-                .iter()
-                .map(|entry| Listed {
-                    step: entry.step,
-                    written: entry.model.clone(),
-                    tokens: entry.tokens,
-                    saved: entry.saved.as_ref().map(text_of),
-                })
-                .collect()),
+            toml::Value::String(pattern) => series::find(self.folder, pattern),
+            toml::Value::Array(list) => list.iter().enumerate().map(|(number, entry)| listed(number, entry)).collect(),
+            _ => Err("`checkpoints` must be a pattern or a list of { step = ..., model = \"...\" }".to_owned()),
         };
         let ordered = listed.and_then(series::ordered).map_err(|message| self.fail(checkpoints, message))?;
         ordered
@@ -269,17 +252,25 @@ impl Checker<'_> {
 
     fn reference(&self, raw: RawReference) -> Result<Reference> {
         let location = self.model(&raw.model, raw.model.get_ref())?;
-        let released = raw.released.map(|spanned| {
-            let line = self.line(&spanned);
-            match spanned.into_inner() {
-                RawReleased::Text(at) => Released { at, source: None, grade: None, line },
-                RawReleased::Instant(at) => Released { at: at.to_string(), source: None, grade: None, line },
-                RawReleased::Sourced(RawSourced { at, source, grade }) => {
-                    Released { at: text_of(&at), source, grade, line }
-                }
-            }
-        });
+        let released = raw.released.map(|spanned| self.released(&spanned)).transpose()?;
         Ok(Reference { name: raw.name.into_inner(), location, released })
+    }
+
+    fn released(&self, written: &Spanned<toml::Value>) -> Result<Released> {
+        let line = self.line(written);
+        match written.get_ref() {
+            at @ (toml::Value::String(_) | toml::Value::Datetime(_)) => {
+                Ok(Released { at: text_of(at), source: None, grade: None, line })
+            }
+            table @ toml::Value::Table(_) => {
+                let RawSourced { at, source, grade } = RawSourced::deserialize(table.clone())
+                    .map_err(|e| self.fail(written, format!("released: {}", e.message().replace('\n', " "))))?;
+                Ok(Released { at: text_of(&at), source, grade, line })
+            }
+            _ => {
+                Err(self.fail(written, "`released` must be a date or { at = ..., source = \"...\", grade = \"...\" }"))
+            }
+        }
     }
 
     fn run(&self, raw: RawRun) -> Result<Run> {
@@ -321,6 +312,18 @@ impl Checker<'_> {
             Err(self.fail(at, format!("no such file or directory: {written}")))
         }
     }
+}
+
+/// One entry of the list of checkpoints.
+fn listed(number: usize, entry: &toml::Value) -> Result<Listed, String> {
+    let entry = RawCheckpoint::deserialize(entry.clone())
+        .map_err(|e| format!("checkpoint {} of the list: {}", number + 1, e.message().replace('\n', " ")))?;
+    Ok(Listed {
+        step: entry.step,
+        written: entry.model,
+        tokens: entry.tokens,
+        saved: entry.saved.as_ref().map(text_of),
+    })
 }
 
 /// A TOML date keeps its own spelling; anything else is shown as TOML.

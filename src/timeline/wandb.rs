@@ -70,8 +70,12 @@ pub fn read(input: impl Read) -> Result<Run> {
 fn locate(path: &Path) -> Result<PathBuf> {
     let named = |what: &str| Error::input(format!("{}: {what}", path.display()));
     let about = fs::metadata(path).map_err(|error| Error::io(path.display(), error))?;
-    if !about.is_dir() {
+    if about.is_file() {
         return Ok(path.to_owned());
+    }
+    if !about.is_dir() {
+        // Opening a FIFO would wait for somebody to write to it.
+        return Err(named("not a regular file"));
     }
     let mut logs = logs_in(path)?;
     if logs.is_empty() {

@@ -1,0 +1,161 @@
+//! The committed reports of the fixture cases, help texts and catalogues: a change of what users see is a change that
+//! somebody reviewed.
+//!
+//! `SCRATCHPROOF_REFRESH=1 cargo test --release --test reports` writes them anew.
+
+#[allow(dead_code, reason = "every test binary uses another part of it")]
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use support::{audited, cases, fixtures, program, run};
+
+/// All committed reports together: they are reviewed and cloned.
+const LARGEST: u64 = 6 << 20;
+
+fn reports() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("reports")
+}
+
+/// Where two texts part, for people.
+fn first_difference(committed: &str, now: &str) -> String {
+    const CONTEXT: usize = 60;
+    let lines = committed.lines().zip(now.lines()).position(|(a, b)| a != b);
+    let Some(line) = lines else {
+        let (before, after) = (committed.lines().count(), now.lines().count());
+        return format!("{before} lines are committed, {after} are written now; the common ones are equal");
+    };
+    let nth = |text: &str| text.lines().nth(line).unwrap_or_default().to_owned();
+    let (committed, now) = (nth(committed), nth(now));
+    let column = committed.chars().zip(now.chars()).take_while(|(a, b)| a == b).count();
+    // The page has lines of many thousand characters.
+    let cut = |text: &str| text.chars().skip(column.saturating_sub(CONTEXT)).take(2 * CONTEXT).collect::<String>();
+    format!(
+        "line {}, character {}:\n  committed: {}\n  now:       {}",
+        line + 1,
+        column + 1,
+        cut(&committed),
+        cut(&now)
+    )
+}
+
+/// Holds a folder of `reports/` against what it should hold now, or writes it anew.
+fn compare(folder: &Path, now: &BTreeMap<String, String>) -> Vec<String> {
+    if std::env::var_os("SCRATCHPROOF_REFRESH").is_some_and(|value| value == "1") {
+        let _ = fs::remove_dir_all(folder);
+        fs::create_dir_all(folder).expect("a folder");
+        for (name, text) in now {
+            fs::write(folder.join(name), text).expect("written");
+        }
+        return Vec::new();
+    }
+    let shown = folder.strip_prefix(reports()).unwrap_or(folder).display().to_string();
+    let mut complaints = Vec::new();
+    for (name, text) in now {
+        match fs::read_to_string(folder.join(name)) {
+            Err(error) => complaints.push(format!("reports/{shown}/{name}: {error}")),
+            Ok(committed) if committed == *text => {}
+            Ok(committed) => {
+                complaints.push(format!("reports/{shown}/{name} differs in {}", first_difference(&committed, text)));
+            }
+        }
+    }
+    let committed = if folder.is_dir() { support::names(folder) } else { Vec::new() };
+    let stray = committed.into_iter().filter(|name| !now.contains_key(name));
+    complaints.extend(stray.map(|name| format!("reports/{shown}/{name} is not written any more")));
+    complaints
+}
+
+fn check(folder: &Path, now: &BTreeMap<String, String>) {
+    let complaints = compare(folder, now);
+    assert!(
+        complaints.is_empty(),
+        "\n{}\nIf that is meant: SCRATCHPROOF_REFRESH=1 cargo test --release --test reports",
+        complaints.join("\n")
+    );
+}
+
+#[test]
+fn reports_of_the_cases_are_as_committed() {
+    let mut complaints = Vec::new();
+    for case in cases() {
+        let audit = audited(&case);
+        let files = ["report.html", "report.json", "report.md"];
+        let read = |name: &str| fs::read_to_string(audit.folder.join(name)).expect("text");
+        let mut now: BTreeMap<String, String> = files.iter().map(|name| ((*name).to_owned(), read(name))).collect();
+        now.insert("terminal.txt".to_owned(), audit.run.stdout.clone());
+        complaints.extend(compare(&reports().join("cases").join(&case), &now));
+    }
+    assert!(
+        complaints.is_empty(),
+        "\n{}\nIf that is meant: SCRATCHPROOF_REFRESH=1 cargo test --release --test reports",
+        complaints.join("\n")
+    );
+}
+
+#[test]
+fn every_committed_report_has_its_case() {
+    let folder = reports().join("cases");
+    if folder.is_dir() {
+        let stray: Vec<String> = support::names(&folder).into_iter().filter(|name| !cases().contains(name)).collect();
+        assert!(stray.is_empty(), "{stray:?}");
+    }
+}
+
+#[test]
+fn help_texts_are_as_committed() {
+    let mut now = BTreeMap::new();
+    for command in ["", "audit", "inspect"] {
+        let mut arguments: Vec<&str> = if command.is_empty() { Vec::new() } else { vec![command] };
+        arguments.push("--help");
+        let run = run(program().args(&arguments));
+        assert_eq!((run.status, run.stderr.as_str()), (0, ""));
+        let name = if command.is_empty() { "scratchproof" } else { command };
+        now.insert(format!("{name}.txt"), run.stdout);
+    }
+    // A command that is added needs its help here.
+    let commands: Vec<&str> = now["scratchproof.txt"]
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|command| *command != "help")
+        .collect();
+    assert!(!commands.is_empty() && commands.iter().all(|command| now.contains_key(&format!("{command}.txt"))));
+    check(&reports().join("help"), &now);
+}
+
+#[test]
+fn catalogues_of_two_models_are_as_committed() {
+    let mut now = BTreeMap::new();
+    for model in ["models/control-phi", "cases/scratch-moe/checkpoints/step-600"] {
+        let name = model.split('/').nth(1).expect("a name");
+        for (format, ending) in [("human", "txt"), ("json", "json"), ("markdown", "md")] {
+            // From the folder of the fixtures, so that no path of this machine is in it.
+            let run = run(program().current_dir(fixtures()).args(["--format", format, "inspect", model]));
+            assert_eq!((run.status, run.stderr.as_str()), (0, ""));
+            now.insert(format!("{name}.{ending}"), run.stdout);
+        }
+    }
+    check(&reports().join("inspect"), &now);
+}
+
+fn size(folder: &Path) -> u64 {
+    let inside = support::names(folder).into_iter().map(|name| folder.join(name));
+    inside.map(|path| if path.is_dir() { size(&path) } else { fs::metadata(path).map_or(0, |about| about.len()) }).sum()
+}
+
+#[test]
+fn reports_stay_small() {
+    assert!(!reports().is_dir() || size(&reports()) < LARGEST, "{} bytes", size(&reports()));
+}
+
+#[test]
+fn a_difference_is_told_where_it_is() {
+    let told = first_difference("a\nsame\nbefore", "a\nsane\nbefore");
+    assert!(told.starts_with("line 2, character 3:") && told.contains("same") && told.contains("sane"), "{told}");
+    assert!(first_difference("a\n", "a\nb\n").contains("1 lines are committed, 2 are written"));
+}
