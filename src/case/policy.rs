@@ -89,6 +89,22 @@ impl Policy {
                 return Err(Error::usage(format!("{} must not be above {}", pair[0].0, pair[1].0)));
             }
         }
+        for (name, value) in [
+            ("conclusive_effect", self.conclusive_effect),
+            ("strong_effect", self.strong_effect),
+            ("detectable_effect", self.detectable_effect),
+            ("shared_seed_partial", self.shared_seed_partial),
+            ("budget_excess", self.budget_excess),
+            ("blend_roundings", self.blend_roundings),
+            ("first_loss_low", self.first_loss_low),
+            ("first_loss_high", self.first_loss_high),
+            ("step_slack", self.step_slack),
+        ] {
+            // Against NaN every comparison is false, so that nothing would ever be found.
+            if !(value.is_finite() && value >= 0.0) {
+                return Err(Error::usage(format!("{name} = {value} is not a threshold (0 or more)")));
+            }
+        }
         if self.conclusive_effect < self.strong_effect {
             return Err(Error::usage("conclusive_effect must not be below strong_effect"));
         }
