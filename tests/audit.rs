@@ -532,7 +532,6 @@ fn the_trajectory_equals_numpy() {
     assert_eq!(ours.difference(&theirs).next(), None, "a row that numpy has not");
     assert_eq!(theirs.difference(&ours).next(), None, "a row that the tool has not");
     assert!(found.len() > 2000);
-    let mut worst = [0.0_f64; 3];
     let mut undefined = 0;
     for (key, figures) in &found {
         for (i, (ours, theirs)) in figures.iter().zip(&wanted[key]).enumerate() {
@@ -541,7 +540,6 @@ fn the_trajectory_equals_numpy() {
                     let off = (ours - theirs).abs();
                     let relative = if off == 0.0 { 0.0 } else { off / theirs.abs() };
                     assert!(relative <= 1e-6, "{key:?} figure {i}: {ours} against {theirs}");
-                    worst[i] = worst[i].max(relative);
                 }
                 (None, None) => undefined += 1,
                 _ => panic!("{key:?} figure {i}: {ours:?} against {theirs:?}"),
@@ -549,7 +547,6 @@ fn the_trajectory_equals_numpy() {
         }
     }
     assert!(undefined > 0, "constant tensors have no correlation");
-    println!("largest relative deviation of cosine, pearson, l2: {worst:?}; {undefined} undefined figures");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Session;
-use crate::checkpoint::{Component, Residual as Axis};
+use crate::checkpoint::{Component, Residual as Axis, TensorRecord};
 use crate::evidence::{Evidence, Reference};
 use crate::finding::parent::{EqualTensor, NormFigure};
 use crate::finding::start::StartVector;
@@ -12,6 +12,14 @@ use crate::stats::Turn;
 
 fn own<'a>(session: &'a Session) -> impl Iterator<Item = (&'a Unit, &'a TensorFigures)> {
     session.plan.units.iter().zip(&session.measured.tensors).filter(|(unit, _)| unit.in_subject())
+}
+
+/// Share of the final checkpoint's elements under names that no template knows.
+pub fn unknown_share(session: &Session) -> f64 {
+    let tensors = || session.subject().tensors.iter();
+    let unknown: usize = tensors().filter(|t| !t.role.known).map(|t| t.elements()).sum();
+    let all: usize = tensors().map(TensorRecord::elements).sum();
+    if all > 0 { unknown as f64 / all as f64 } else { 0.0 }
 }
 
 /// All components of the subject that hold weights, by name.

@@ -143,6 +143,7 @@ fn judge(session: &Session) -> Audit {
             norms: &norms,
             steps: (session.steps[0], session.steps[session.plan.last()]),
             clean_start: &clean,
+            unknown_share: facts::unknown_share(session),
         },
         policy,
     );

@@ -22,6 +22,8 @@ pub struct Policy {
     pub moderate_log10_p: f64,
     /// A component counts as independent only if this effect would have been graded moderate.
     pub detectable_effect: f64,
+    /// A parent is cleared only if at most this share of the elements has names that no template knows.
+    pub unknown_share: f64,
     /// Given the start, less than this of the correlation with the parent is left in two models of one seed that were
     /// trained apart.
     pub shared_seed_partial: f64,
@@ -55,6 +57,7 @@ impl Default for Policy {
             strong_effect: 0.03,
             moderate_log10_p: -4.0,
             detectable_effect: 0.1,
+            unknown_share: 0.01,
             shared_seed_partial: 0.3,
             budget_excess: 1.5,
             blend_roundings: 2.0,
@@ -87,6 +90,23 @@ impl Policy {
         for pair in order.windows(2) {
             if pair[0].1 > pair[1].1 {
                 return Err(Error::usage(format!("{} must not be above {}", pair[0].0, pair[1].0)));
+            }
+        }
+        for (name, value) in [
+            ("conclusive_effect", self.conclusive_effect),
+            ("strong_effect", self.strong_effect),
+            ("detectable_effect", self.detectable_effect),
+            ("unknown_share", self.unknown_share),
+            ("shared_seed_partial", self.shared_seed_partial),
+            ("budget_excess", self.budget_excess),
+            ("blend_roundings", self.blend_roundings),
+            ("first_loss_low", self.first_loss_low),
+            ("first_loss_high", self.first_loss_high),
+            ("step_slack", self.step_slack),
+        ] {
+            // Against NaN every comparison is false, so that nothing would ever be found.
+            if !(value.is_finite() && value >= 0.0) {
+                return Err(Error::usage(format!("{name} = {value} is not a threshold (0 or more)")));
             }
         }
         if self.conclusive_effect < self.strong_effect {

@@ -42,6 +42,8 @@ pub struct ParentFacts<'a> {
     pub steps: (i64, i64),
     /// Whether the first checkpoint is step 0 and a clean draw, component by component.
     pub clean_start: &'a BTreeSet<String>,
+    /// Share of the final checkpoint's elements under names that no template knows: they take no part in any test.
+    pub unknown_share: f64,
 }
 
 /// A tensor of a checkpoint that equals a parent's, value by value.
@@ -138,7 +140,16 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
         .parents
         .iter()
         .all(|p| parent_tests.iter().any(|t| t.row.reference == Reference::Parent((*p).to_owned())));
-    let silent_all = tested_all && enough && calibrated && uncalibrated.is_empty();
+    // The accused names the tensors: weights that no test can reach are not cleared by the rest.
+    let known = facts.unknown_share <= policy.unknown_share;
+    if !known {
+        judgement.missing.push(format!(
+            "a name template for {:.0} % of the subject's elements, whose names are not known (policy: {:.0} %)",
+            facts.unknown_share * 100.0,
+            policy.unknown_share * 100.0
+        ));
+    }
+    let silent_all = known && tested_all && enough && calibrated && uncalibrated.is_empty();
     judgement.settle(if silent_all { Condition::Holds } else { Condition::Untested });
     let results = components(facts, policy, &parent_tests, &judgement.findings);
     (judgement, results)

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use report::Report;
 
 /// A run that takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How a run of the program ended.
 pub struct Run {
@@ -90,7 +90,8 @@ pub struct Audited {
 
 /// The audit of a fixture case; every case is run once.
 pub fn audited(case: &str) -> Arc<Audited> {
-    static DONE: OnceLock<Mutex<BTreeMap<String, Arc<OnceLock<Arc<Audited>>>>>> = OnceLock::new();
+    type Cell = Arc<OnceLock<Arc<Audited>>>;
+    static DONE: OnceLock<Mutex<BTreeMap<String, Cell>>> = OnceLock::new();
     let cell = {
         let mut done = DONE.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(done.entry(case.to_owned()).or_default())
@@ -159,7 +160,10 @@ impl Copy {
     pub fn log(&self) -> PathBuf {
         let runs = self.path("wandb");
         let run = runs.join(&names(&runs)[0]);
-        let log = names(&run).into_iter().find(|name| name.ends_with(".wandb")).expect("a log");
+        let log = names(&run)
+            .into_iter()
+            .find(|name| Path::new(name).extension().is_some_and(|e| e == "wandb"))
+            .expect("a log");
         run.join(log)
     }
 
