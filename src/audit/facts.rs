@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::Session;
-use crate::checkpoint::{Component, Residual as Axis, TensorRecord};
+use crate::checkpoint::{Component, Residual as Axis, Shard};
 use crate::evidence::{Evidence, Reference};
+use crate::finding::chain::OffLine;
 use crate::finding::parent::{EqualTensor, NormFigure};
 use crate::finding::start::StartVector;
 use crate::plan::{TensorFigures, Unit};
@@ -14,12 +15,86 @@ fn own<'a>(session: &'a Session) -> impl Iterator<Item = (&'a Unit, &'a TensorFi
     session.plan.units.iter().zip(&session.measured.tensors).filter(|(unit, _)| unit.in_subject())
 }
 
-/// Share of the final checkpoint's elements under names that no template knows.
-pub fn unknown_share(session: &Session) -> f64 {
-    let tensors = || session.subject().tensors.iter();
-    let unknown: usize = tensors().filter(|t| !t.role.known).map(|t| t.elements()).sum();
-    let all: usize = tensors().map(TensorRecord::elements).sum();
-    if all > 0 { unknown as f64 / all as f64 } else { 0.0 }
+/// Share of the final checkpoint's bytes that no test can reach: under names that no template knows, in a number format
+/// that cannot be decoded, not finite in some checkpoint, all zero at the end, or of another shape in another checkpoint.
+pub fn unreached_share(session: &Session) -> f64 {
+    let last = session.plan.last();
+    let reached: u64 = own(session)
+        .filter(|(unit, figures)| {
+            let finite = (0..=last).all(|t| figures.gram.nonfinite(t) == 0);
+            let dead = unit.shape.len() > 1 && figures.gram.product(last, last) == 0.0;
+            unit.role.known && finite && !dead
+        })
+        .map(|(unit, _)| (unit.elements() * unit.members[last].dtype.width()) as u64)
+        .sum();
+    let data = |shard: &Shard| {
+        let mut length = [0; 8];
+        let header = shard.blob.read_at(0, &mut length).map_or(0, |()| u64::from_le_bytes(length).saturating_add(8));
+        shard.blob.len().saturating_sub(header)
+    };
+    let all: u64 = session.subject().shards.iter().map(data).sum();
+    if all > 0 { 1.0 - reached.min(all) as f64 / all as f64 } else { 0.0 }
+}
+
+/// Squared distances between all checkpoints over all matrices.
+fn distances(session: &Session) -> Vec<Vec<f64>> {
+    let n = session.steps.len();
+    let mut sums = vec![vec![0.0; n]; n];
+    for (_, figures) in own(session).filter(|(unit, _)| unit.view.is_some()) {
+        for a in 0..n {
+            for b in a + 1..n {
+                let distance = figures.gram.distance2(a, b);
+                if distance.is_finite() {
+                    sums[a][b] += distance;
+                    sums[b][a] += distance;
+                }
+            }
+        }
+    }
+    sums
+}
+
+/// Length of the path over its length with two neighbouring inner checkpoints exchanged.
+pub fn exchanges(session: &Session) -> Vec<(i64, i64, f64)> {
+    let distances = distances(session);
+    let n = session.steps.len();
+    let length = |order: &[usize]| order.windows(2).map(|pair| distances[pair[0]][pair[1]].sqrt()).sum::<f64>();
+    let order: Vec<usize> = (0..n).collect();
+    let given = length(&order);
+    let exchanged = |t: usize| {
+        let mut other = order.clone();
+        other.swap(t, t + 1);
+        let ratio = given / length(&other);
+        ratio.is_finite().then(|| (session.steps[t], session.steps[t + 1], ratio))
+    };
+    (1..n.saturating_sub(2)).filter_map(exchanged).collect()
+}
+
+/// Neighbouring inner checkpoints without what lies on the line from the first to the last, and the cosine that a random
+/// walk tied at both ends has there: sqrt(s (1 - t) / (t (1 - s))) for the shares s < t of the steps that are done.
+pub fn residuals(session: &Session) -> Vec<OffLine> {
+    let distances = distances(session);
+    let last = session.plan.last();
+    let chord2 = distances[0][last];
+    if last < 3 || chord2 <= 0.0 {
+        return Vec::new();
+    }
+    // <W_a - W_0, W_b - W_0> from the three distances.
+    let product = |a: usize, b: usize| f64::midpoint(distances[0][a], distances[0][b]) - distances[a][b] / 2.0;
+    let residual = |a: usize, b: usize| product(a, b) - product(a, last) * product(b, last) / chord2;
+    let (first, span) = (session.steps[0], (session.steps[last] - session.steps[0]) as f64);
+    let share = |t: usize| (session.steps[t] - first) as f64 / span;
+    (1..last - 1)
+        .filter_map(|t| {
+            let (s, u) = (share(t), share(t + 1));
+            let cosine = residual(t, t + 1) / (residual(t, t) * residual(t + 1, t + 1)).sqrt();
+            cosine.is_finite().then(|| OffLine {
+                steps: (session.steps[t], session.steps[t + 1]),
+                cosine,
+                expected: (s * (1.0 - u) / (u * (1.0 - s))).sqrt(),
+            })
+        })
+        .collect()
 }
 
 /// All components of the subject that hold weights, by name.
@@ -78,10 +153,10 @@ pub fn equal_tensors(session: &Session) -> Vec<EqualTensor> {
                 let slot = unit.members.iter().position(|m| m.model == model)?;
                 (figures.gram.distance2(t, slot) == 0.0).then_some(())
             };
-            let controls = (parents..session.plan.references).any(|c| matches(session.plan.series + c).is_some());
-            if controls {
-                continue;
-            }
+            let controls: Vec<String> = (parents..session.plan.references)
+                .filter(|c| matches(session.plan.series + c).is_some())
+                .map(|c| session.case.controls[c - parents].name.clone())
+                .collect();
             for (p, parent) in session.case.parents.iter().enumerate() {
                 if matches(session.plan.series + p).is_some() {
                     equal.push(EqualTensor {
@@ -92,6 +167,7 @@ pub fn equal_tensors(session: &Session) -> Vec<EqualTensor> {
                         step,
                         elements: figures.gram.elements(),
                         untouched: figures.gram.distance2(0, t) == 0.0,
+                        controls: controls.clone(),
                     });
                 }
             }

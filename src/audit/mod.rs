@@ -112,6 +112,9 @@ fn judge(session: &Session) -> Audit {
     );
     let blends = facts::blends(session);
     let equal = facts::equal_steps(session);
+    let exchanges = facts::exchanges(session);
+    let residuals = facts::residuals(session);
+    let earlier = record::earlier(&session.record);
     let (bound, unbounded) = record::bound(&session.record);
     let chain = chain::judge(
         &chain::ChainFacts {
@@ -122,6 +125,8 @@ fn judge(session: &Session) -> Audit {
             unbounded,
             blends: &blends,
             equal: &equal,
+            exchanges: &exchanges,
+            residuals: &residuals,
             left_out: &session.left_out,
         },
         policy,
@@ -142,8 +147,9 @@ fn judge(session: &Session) -> Audit {
             equal: &equal_tensors,
             norms: &norms,
             steps: (session.steps[0], session.steps[session.plan.last()]),
+            earlier: &earlier,
             clean_start: &clean,
-            unknown_share: facts::unknown_share(session),
+            unreached_share: facts::unreached_share(session),
         },
         policy,
     );

@@ -47,11 +47,6 @@ pub(crate) fn read(case: &Case, config: Option<&serde_json::Value>) -> Result<Re
     let releases: Vec<Release> = reading.releases.iter().filter_map(|(_, r)| r.clone()).collect();
     let last = config.and_then(settings::from_json);
     reading.record = Record::new(runs, repository, &releases, last.as_ref());
-    for (parent, release) in &reading.releases {
-        if release.is_none() {
-            reading.missing.push(format!("the release date of {parent}"));
-        }
-    }
     Ok(reading)
 }
 
@@ -174,6 +169,14 @@ fn sizes(subject: &Checkpoint) -> Sizes {
         vocabulary: embedding.and_then(|t| t.shape.first()).map(|v| *v as u64),
         ..Sizes::default()
     }
+}
+
+/// Parents that were public before the first run began, by that run's own clock: a date that the audited party gives
+/// against its own interest.
+pub(crate) fn earlier(reading: &Reading) -> Vec<String> {
+    let Some(start) = reading.record.runs.iter().filter_map(|run| run.started_at).min() else { return Vec::new() };
+    let before = |(_, release): &&(String, Option<Release>)| release.as_ref().is_some_and(|r| r.at.latest < start);
+    reading.releases.iter().filter(before).map(|(parent, _)| parent.clone()).collect()
 }
 
 /// Learning rates between two checkpoints, from the first run that logged all of them.

@@ -370,15 +370,20 @@ fn chain(session: &Session, components: &[ComponentRow]) -> Vec<ChainRow> {
             }
         }
         let rates = record::rates(&session.record, from, to);
+        let formats = session.plan.units.iter().filter(|unit| unit.in_subject());
+        let formats = formats.flat_map(|unit| &unit.members[t..=t + 1]);
+        let bits = formats.filter_map(|member| member.dtype.fraction_bits()).fold(52, i32::min);
         for (component, (displacement, turn)) in moves {
             let memory = components
                 .iter()
                 .find(|r| r.step == to && r.component == component && r.reference == Reference::Previous);
             let rms = displacement.rms();
             let budget = rates.as_ref().and_then(|rates| {
-                // Decoupled decay moves a weight by at most its own size times the decay; the rest is the optimiser's.
-                let decay = rates.decay * displacement.rms_before()?;
-                Some((rms? - decay).max(0.0) / rates.sum)
+                // Decoupled decay moves a weight by at most its own size times the decay, and rounding to the number
+                // format by 2^-bits of it over sqrt(6), root mean square of two roundings; the rest is the optimiser's.
+                let size = displacement.rms_before()?;
+                let rounding = size * 2f64.powi(-bits) / 6f64.sqrt();
+                Some((rms? - rates.decay * size - rounding).max(0.0) / rates.sum)
             });
             rows.push(ChainRow {
                 from_step: from,

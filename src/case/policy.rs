@@ -23,10 +23,17 @@ pub struct Policy {
     /// A component counts as independent only if this effect would have been graded moderate.
     pub detectable_effect: f64,
     /// A parent is cleared only if at most this share of the elements has names that no template knows.
-    pub unknown_share: f64,
+    pub unreached_share: f64,
     /// Given the start, less than this of the correlation with the parent is left in two models of one seed that were
     /// trained apart.
     pub shared_seed_partial: f64,
+    /// A path that is this many times shorter with two neighbouring checkpoints exchanged is out of order.
+    pub order_excess: f64,
+    /// Neighbours whose distances from the straight line have a cosine below this, where a walk would have
+    /// `noise_expected` or more, were not walked to.
+    pub noise_cosine: f64,
+    /// See `noise_cosine`.
+    pub noise_expected: f64,
     /// A budget above this many times what the optimiser can do is out of the question.
     pub budget_excess: f64,
     /// A checkpoint nearer to the line through its neighbours than this many roundings of its number format is a blend.
@@ -57,8 +64,11 @@ impl Default for Policy {
             strong_effect: 0.03,
             moderate_log10_p: -4.0,
             detectable_effect: 0.1,
-            unknown_share: 0.01,
+            unreached_share: 0.01,
             shared_seed_partial: 0.3,
+            order_excess: 1.2,
+            noise_cosine: 0.05,
+            noise_expected: 0.3,
             budget_excess: 1.5,
             blend_roundings: 2.0,
             first_loss_low: 0.9,
@@ -96,7 +106,7 @@ impl Policy {
             ("conclusive_effect", self.conclusive_effect),
             ("strong_effect", self.strong_effect),
             ("detectable_effect", self.detectable_effect),
-            ("unknown_share", self.unknown_share),
+            ("unreached_share", self.unreached_share),
             ("shared_seed_partial", self.shared_seed_partial),
             ("budget_excess", self.budget_excess),
             ("blend_roundings", self.blend_roundings),

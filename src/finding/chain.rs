@@ -24,8 +24,23 @@ pub struct ChainFacts<'a> {
     pub blends: &'a [(i64, f64, f64)],
     /// Pairs of steps with equal weights.
     pub equal: &'a [(i64, i64)],
+    /// Length of the path over its length with two inner neighbours exchanged: their steps and the ratio.
+    pub exchanges: &'a [(i64, i64, f64)],
+    /// Inner neighbours off the straight line from first to last.
+    pub residuals: &'a [OffLine],
     /// Checkpoints of another architecture: step and why they were left out.
     pub left_out: &'a [(i64, String)],
+}
+
+/// Two neighbouring inner checkpoints, without what lies on the straight line from the first to the last.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OffLine {
+    /// Their steps.
+    pub steps: (i64, i64),
+    /// Cosine of what is left of them.
+    pub cosine: f64,
+    /// The cosine that a random walk tied at both ends would have there.
+    pub expected: f64,
 }
 
 /// Judges the chain.
@@ -65,8 +80,72 @@ pub fn judge(facts: &ChainFacts<'_>, policy: &Policy) -> Judgement {
         finding.evidence = Some("evidence/trajectory.parquet".into());
         judgement.push(finding);
     }
+    order(&mut judgement, facts, policy);
+    noise(&mut judgement, facts, policy);
     judgement.settle(if remembered { Condition::Holds } else { Condition::Untested });
     judgement
+}
+
+/// Whether the path gets shorter when two neighbouring inner checkpoints are exchanged.
+fn order(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) {
+    let Some(&(a, b, ratio)) = facts.exchanges.iter().max_by(|x, y| x.2.total_cmp(&y.2)) else { return };
+    let (grade, direction, message) = if ratio > policy.order_excess {
+        let message = format!(
+            "The path is {ratio:.2} times shorter with steps {a} and {b} exchanged: these checkpoints do not lie in the order of their steps."
+        );
+        (Grade::Strong, Direction::Against, message)
+    } else if ratio > 1.0 {
+        let message = format!(
+            "The path is {ratio:.2} times shorter with steps {a} and {b} exchanged; honest runs were measured up to 0.88."
+        );
+        (Grade::Moderate, Direction::Against, message)
+    } else {
+        let message = format!(
+            "The checkpoints lie along the path in the order of their steps: exchanging any two inner neighbours makes it longer, least steps {a} and {b} ({:.2} times).",
+            1.0 / ratio
+        );
+        (Grade::Weak, Direction::For, message)
+    };
+    let mut finding = Finding::new(Code::ChainOrder, grade, direction, message);
+    finding.subject.steps = vec![a, b];
+    finding.statistic = Some(ratio);
+    finding.effect = Some(ratio - 1.0);
+    finding.n = Some(facts.exchanges.len() as u64);
+    finding.null = "the path of a training in the order of its steps is the shortest; honest runs reach 0.88".into();
+    finding.evidence = Some("evidence/trajectory.parquet".into());
+    judgement.push(finding);
+}
+
+/// A walk that is away from the straight line stays away for a while; noise laid upon a blend does not.
+fn noise(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) {
+    let telling: Vec<_> = facts.residuals.iter().filter(|r| r.expected >= policy.noise_expected).collect();
+    let Some(least) = telling.iter().min_by(|a, b| a.cosine.total_cmp(&b.cosine)) else { return };
+    let apart = telling.iter().filter(|r| r.cosine < policy.noise_cosine).count();
+    let (grade, direction, message) = if telling.len() >= 2 && apart == telling.len() {
+        let message = format!(
+            "Away from the straight line between first and last checkpoint, none of {apart} pairs of neighbours has anything in common (largest expected {:.2}, smallest cosine {:.3} at steps {} and {}): like a blend with fresh noise, not like a walk.",
+            telling.iter().map(|r| r.expected).fold(0.0, f64::max),
+            least.cosine,
+            least.steps.0,
+            least.steps.1
+        );
+        (Grade::Strong, Direction::Against, message)
+    } else {
+        let message = format!(
+            "Away from the straight line between first and last checkpoint, neighbours have a cosine of {:.2} or more (steps {} and {}), as a walk has; a blend with fresh noise has 0.",
+            least.cosine, least.steps.0, least.steps.1
+        );
+        let direction = if apart == 0 { Direction::For } else { Direction::Neutral };
+        (Grade::Weak, direction, message)
+    };
+    let mut finding = Finding::new(Code::ChainNoise, grade, direction, message);
+    finding.subject.steps = vec![least.steps.0, least.steps.1];
+    finding.statistic = Some(least.cosine);
+    finding.effect = Some(least.cosine);
+    finding.n = Some(telling.len() as u64);
+    finding.null = "independent noise on a straight line: cosine 0; honest runs were measured from 0.16 up".into();
+    finding.evidence = Some("evidence/chain.parquet".into());
+    judgement.push(finding);
 }
 
 fn whole<'a>(facts: &'a ChainFacts<'_>, reference: &Reference) -> Vec<&'a ComponentRow> {
@@ -113,9 +192,35 @@ fn memory(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) ->
         finding.evidence = Some("evidence/components.parquet".into());
         judgement.push(finding);
     }
+    let from_start = whole(facts, &Reference::Init);
+    if let Some(last) = from_start.last()
+        && remembered
+        && last.log10_p.is_some_and(|p| p > policy.moderate_log10_p)
+    {
+        remembered = false;
+        let mut finding = Finding::new(
+            Code::ChainMemory,
+            Grade::Moderate,
+            Direction::Against,
+            format!(
+                "The last checkpoint, step {}, keeps nothing of the first that could be seen: z = {:.1}, correlation {:.3}. Training does not erase its start unless weight decay does; so nothing joins the two.",
+                last.step,
+                last.z.unwrap_or(0.0),
+                last.effect.unwrap_or(0.0)
+            ),
+        );
+        finding.subject.steps = vec![facts.steps[0], last.step];
+        finding.statistic = last.z;
+        finding.log10_p = last.log10_p;
+        finding.effect = last.effect;
+        finding.n = Some(last.rows * last.columns);
+        null.clone_into(&mut finding.null);
+        finding.evidence = Some("evidence/components.parquet".into());
+        judgement.push(finding);
+        judgement.missing.push("checkpoints that show how the last one came from the first".into());
+    }
     if remembered {
         let weakest = neighbours.iter().min_by(|a, b| a.z.unwrap_or(0.0).total_cmp(&b.z.unwrap_or(0.0)));
-        let from_start = whole(facts, &Reference::Init);
         let last = from_start.last();
         if let Some(weakest) = weakest {
             let mut finding = Finding::new(
@@ -161,6 +266,14 @@ fn budget(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) {
     };
     let intervals = spent.iter().filter(|(r, _)| r.component == ALL).count();
     let range = format!("between steps {} and {}", worst.from_step, worst.to_step);
+    let own_rate = |bound: f64| {
+        let above = spent.iter().filter(|(r, b)| r.component != ALL && *b > bound * policy.budget_excess);
+        above.max_by(|a, b| a.1.total_cmp(&b.1)).copied()
+    };
+    let null = |bound: f64, optimiser: &str| {
+        format!("{optimiser}: root mean square displacement at most {bound:.2} times the sum of the learning rates")
+    };
+    let mut shown = (worst, budget);
     let (grade, direction, message, null) = match &facts.bound {
         Some((bound, optimiser)) if budget > bound * policy.budget_excess => (
             Grade::Conclusive,
@@ -168,16 +281,14 @@ fn budget(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) {
             format!(
                 "The whole model moved {budget:.2} times the sum of the logged learning rates {range}; {optimiser} cannot exceed {bound:.2}. These two checkpoints are not joined by the logged training."
             ),
-            format!(
-                "{optimiser}: root mean square displacement at most {bound:.2} times the sum of the learning rates"
-            ),
+            null(*bound, optimiser),
         ),
         Some((bound, optimiser)) => {
-            let component = spent
-                .iter()
-                .filter(|(r, b)| r.component != ALL && *b > bound * policy.budget_excess)
-                .max_by(|a, b| a.1.total_cmp(&b.1));
-            if let Some((row, excess)) = component {
+            if let Some((row, excess)) = own_rate(*bound) {
+                shown = (row, excess);
+                judgement
+                    .missing
+                    .push(format!("the learning rate of component {}, if it has one of its own", row.component));
                 (
                     Grade::Moderate,
                     Direction::Against,
@@ -185,9 +296,7 @@ fn budget(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) {
                         "Component {} moved {excess:.2} times the sum of the logged learning rates between steps {} and {}; {optimiser} cannot exceed {bound:.2} unless this component has a learning rate of its own.",
                         row.component, row.from_step, row.to_step
                     ),
-                    format!(
-                        "{optimiser}: root mean square displacement at most {bound:.2} times the sum of the learning rates"
-                    ),
+                    null(*bound, optimiser),
                 )
             } else {
                 (
@@ -196,9 +305,7 @@ fn budget(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) {
                     format!(
                         "In all {intervals} intervals the model moved at most {budget:.2} times the sum of the logged learning rates ({range}); {optimiser} can reach {bound:.2}."
                     ),
-                    format!(
-                        "{optimiser}: root mean square displacement at most {bound:.2} times the sum of the learning rates"
-                    ),
+                    null(*bound, optimiser),
                 )
             }
         }
@@ -212,7 +319,11 @@ fn budget(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) {
             "none: the step of this optimiser depends on the size of the gradient".to_owned(),
         ),
     };
+    let (worst, budget) = shown;
     let mut finding = Finding::new(Code::ChainBudget, grade, direction, message);
+    if worst.component != ALL {
+        finding.subject.component = Some(worst.component.clone());
+    }
     finding.subject.steps = vec![worst.from_step, worst.to_step];
     finding.statistic = Some(budget);
     finding.effect = facts.bound.as_ref().map(|(bound, _)| budget / bound);

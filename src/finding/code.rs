@@ -22,6 +22,12 @@ macro_rules! codes {
                 match self { $(Self::$variant => $name,)* }
             }
 
+            /// The condition it belongs to. Two findings of one condition are seldom two pieces of evidence.
+            #[must_use]
+            pub fn condition(self) -> &'static str {
+                self.name().split_once('/').map_or("", |(condition, _)| condition)
+            }
+
             /// One line that says what was looked at.
             #[must_use]
             pub fn title(self) -> &'static str {
@@ -41,12 +47,15 @@ codes! {
     ChainMemory "chain/memory" "Every checkpoint remembers the start and the one before",
     ChainBudget "chain/budget" "The distance between checkpoints is within what the learning rates allow",
     ChainOffChord "chain/off-chord" "Checkpoints lie off the straight line between their neighbours",
+    ChainOrder "chain/order" "The checkpoints lie along the path in the order of their steps",
+    ChainNoise "chain/noise" "Neighbouring checkpoints leave the straight line together, as a walk does",
     ChainDuplicate "chain/duplicate-step" "Two steps hold the same weights",
     ChainArchitecture "chain/architecture-change" "A checkpoint of another architecture is in the series",
     ParentSimilarity "parent/aligned-similarity" "Weights are aligned with the parent's beyond the exact null",
     ParentLayerMap "parent/layer-map" "Layers of the subject answer to layers of the parent",
     ParentBitEqual "parent/bit-equal" "Tensors are equal to the parent's bit for bit",
     ParentSharedSeed "parent/shared-seed" "Subject and parent were drawn from one random seed",
+    ParentLineage "parent/one-lineage" "Subject and parent share a random start and more: the direction is open",
     ParentSilent "parent/no-similarity" "No component is nearer to the parent than independent models are",
     ParentUncalibrated "parent/uncalibrated" "A control fires, so the test does not count on this case",
     ParentNotComparable "parent/not-comparable" "The parent has no tensor that can be compared",

@@ -40,10 +40,12 @@ pub struct ParentFacts<'a> {
     pub norms: &'a [NormFigure],
     /// Steps of the first and the last checkpoint.
     pub steps: (i64, i64),
+    /// Parents that were public before the run began, by the run's own clock.
+    pub earlier: &'a [String],
     /// Whether the first checkpoint is step 0 and a clean draw, component by component.
     pub clean_start: &'a BTreeSet<String>,
-    /// Share of the final checkpoint's elements under names that no template knows: they take no part in any test.
-    pub unknown_share: f64,
+    /// Share of the final checkpoint's bytes that no test can reach.
+    pub unreached_share: f64,
 }
 
 /// A tensor of a checkpoint that equals a parent's, value by value.
@@ -58,6 +60,8 @@ pub struct EqualTensor {
     pub elements: u64,
     /// Whether it never changed since the first checkpoint.
     pub untouched: bool,
+    /// Controls that have it too.
+    pub controls: Vec<String>,
 }
 
 /// Raw cosine of norm weights beside the centred figure.
@@ -113,7 +117,11 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
     }
     let parent_tests = tested(facts.figures, |r| matches!(r, Reference::Parent(_)));
     let control_tests = tested(facts.figures, |r| matches!(r, Reference::Control(_)));
-    let uncalibrated = calibrate(&mut judgement, facts, &control_tests, policy);
+    let aside = calibrate(&mut judgement, facts, &control_tests, policy);
+    let usable = |t: &&Tested| matches!(&t.row.reference, Reference::Control(c) if !aside.contains(c));
+    let control_tests: Vec<&Tested> = control_tests.iter().filter(usable).collect();
+    // Controls were given and all of them fire: then nothing says that the tests are silent between strangers.
+    let uncalibrated = !aside.is_empty() && control_tests.is_empty();
     let seeds = shared_seed::find(&mut judgement, facts, &parent_tests, policy);
     let mut silent = Vec::new();
     for &parent in &facts.parents {
@@ -125,31 +133,30 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
         }
         let seeded = seeds.contains(parent);
         let before = judgement.findings.len();
-        similarities(&mut judgement, facts, parent, &own, &uncalibrated, seeded, policy);
-        layers::findings(&mut judgement, facts, parent, &uncalibrated, seeded, policy);
-        equal_tensors(&mut judgement, facts, parent, seeded);
-        let fired = judgement.findings[before..].iter().any(|f| f.direction == Direction::Against);
-        if !fired && !seeded {
+        similarities(&mut judgement, facts, parent, &own, uncalibrated, seeded, policy);
+        layers::findings(&mut judgement, facts, parent, uncalibrated, &aside, seeded, policy);
+        equal_tensors(&mut judgement, facts, parent, &aside, seeded);
+        if judgement.findings.len() == before {
             silent.extend(own);
         }
     }
     let enough = silence(&mut judgement, facts, &silent, policy);
     norms(&mut judgement, facts);
-    let calibrated = calibrated(&mut judgement, facts, &control_tests);
+    let calibrated = calibrated(&mut judgement, facts, &control_tests, uncalibrated);
     let tested_all = facts
         .parents
         .iter()
         .all(|p| parent_tests.iter().any(|t| t.row.reference == Reference::Parent((*p).to_owned())));
-    // The accused names the tensors: weights that no test can reach are not cleared by the rest.
-    let known = facts.unknown_share <= policy.unknown_share;
-    if !known {
+    // The accused makes the files: weights that no test can reach are not cleared by the rest.
+    let reached = facts.unreached_share <= policy.unreached_share;
+    if !reached {
         judgement.missing.push(format!(
-            "a name template for {:.0} % of the subject's elements, whose names are not known (policy: {:.0} %)",
-            facts.unknown_share * 100.0,
-            policy.unknown_share * 100.0
+            "{:.0} % of the subject's weights in a form that can be tested: finite, in a known number format, under known names, and of one shape in all checkpoints (policy: all but {:.0} %)",
+            facts.unreached_share * 100.0,
+            policy.unreached_share * 100.0
         ));
     }
-    let silent_all = known && tested_all && enough && calibrated && uncalibrated.is_empty();
+    let silent_all = reached && tested_all && enough && calibrated;
     judgement.settle(if silent_all { Condition::Holds } else { Condition::Untested });
     let results = components(facts, policy, &parent_tests, &judgement.findings);
     (judgement, results)
@@ -165,24 +172,27 @@ fn tested(rows: &[ComponentRow], of: impl Fn(&Reference) -> bool) -> Vec<Tested<
         .collect()
 }
 
-/// Components in which a control fires: there the test does not count on this case.
+/// Sets aside the controls that fire: they are no strangers to the subject or to a parent. Returns their names.
 fn calibrate(
     judgement: &mut Judgement,
     facts: &ParentFacts<'_>,
     controls: &[Tested<'_>],
     policy: &Policy,
 ) -> BTreeSet<String> {
-    let mut uncalibrated = BTreeSet::new();
-    let mut fire = |component: &str, who: String, z: f64, log10_p: f64, effect: f64, rows: u64| {
-        if !uncalibrated.insert(component.to_owned()) {
+    let mut aside = BTreeSet::new();
+    let mut fire = |control: &str, component: &str, who: String, z: f64, log10_p: f64, effect: f64, rows: u64| {
+        if !aside.insert(control.to_owned()) {
             return;
         }
+        judgement
+            .missing
+            .push(format!("an unrelated model in place of the control {control}, which is no stranger here"));
         let mut finding = Finding::new(
             Code::ParentUncalibrated,
             Grade::Context,
             Direction::Neutral,
             format!(
-                "{who}: in {} z = {z:.1} and effect {effect:.3}, although they should be strangers. The aligned test of this component does not count on this case.",
+                "{who} in {}: z = {z:.1}, correlation {effect:.3}. A control must be a stranger, so this one is set aside.",
                 named(component)
             ),
         );
@@ -196,20 +206,25 @@ fn calibrate(
         judgement.push(finding);
     };
     for test in controls {
-        if test.grade(policy).is_some() && test.effect >= policy.strong_effect {
-            let who = format!("The subject at step {} is similar to {}", test.row.step, test.row.reference);
-            fire(&test.row.component, who, test.z, test.log10_p, test.effect, test.row.rows);
+        if let Reference::Control(control) = &test.row.reference
+            && test.grade(policy).is_some()
+            && test.effect >= policy.strong_effect
+        {
+            let who = format!("Control {control} is similar to the subject at step {}", test.row.step);
+            fire(control, &test.row.component, who, test.z, test.log10_p, test.effect, test.row.rows);
         }
     }
     let strangers: Vec<&CalibrationRow> =
         facts.calibration.iter().filter(|row| row.against.starts_with("control:")).collect();
     let adjusted = holm(&strangers.iter().map(|row| row.log10_p).collect::<Vec<_>>());
     for (row, log10_p) in strangers.into_iter().zip(adjusted) {
-        if let (Some(z), Some(effect), Some(log10_p)) = (row.z, row.effect, log10_p)
+        if let (Some(control), Some(z), Some(effect), Some(log10_p)) =
+            (row.against.strip_prefix("control:"), row.z, row.effect, log10_p)
             && log10_p <= policy.moderate_log10_p
             && effect >= policy.strong_effect
         {
-            fire(&row.component, format!("{} is similar to {}", row.model, row.against), z, log10_p, effect, row.rows);
+            let who = format!("Control {control} is similar to {}", row.model);
+            fire(control, &row.component, who, z, log10_p, effect, row.rows);
         }
     }
     let mut numb = BTreeSet::new();
@@ -221,17 +236,24 @@ fn calibrate(
             ));
         }
     }
-    uncalibrated
+    aside
 }
 
 /// Whether there is a control whose figures stand beside the parents'.
-fn calibrated(judgement: &mut Judgement, facts: &ParentFacts<'_>, controls: &[Tested<'_>]) -> bool {
+fn calibrated(
+    judgement: &mut Judgement,
+    facts: &ParentFacts<'_>,
+    controls: &[&Tested<'_>],
+    uncalibrated: bool,
+) -> bool {
     let positive = facts
         .parents
         .iter()
         .all(|p| facts.calibration.iter().any(|row| row.against == "perturbed" && row.model == format!("parent:{p}")));
     if facts.controls.is_empty() {
         judgement.missing.push("a control: an unrelated model of the same hidden size".into());
+        false
+    } else if uncalibrated {
         false
     } else if controls.is_empty() {
         judgement.missing.push(format!(
@@ -268,7 +290,7 @@ fn similarities(
     facts: &ParentFacts<'_>,
     parent: &str,
     own: &[&Tested<'_>],
-    uncalibrated: &BTreeSet<String>,
+    uncalibrated: bool,
     seeded: bool,
     policy: &Policy,
 ) {
@@ -276,7 +298,9 @@ fn similarities(
     for component in components {
         let tests: Vec<_> = own.iter().filter(|t| t.row.component == component).collect();
         let fired: Vec<_> = tests.iter().filter(|t| t.grade(policy).is_some()).collect();
-        let Some(nearest) = fired.iter().max_by(|a, b| a.z.total_cmp(&b.z)) else { continue };
+        let Some(nearest) = fired.iter().max_by(|a, b| nearness(a, policy).total_cmp(&nearness(b, policy))) else {
+            continue;
+        };
         let mut grade = fired.iter().filter_map(|t| t.grade(policy)).max().unwrap_or(Grade::Moderate);
         let last = tests.iter().find(|t| t.row.step == facts.steps.1);
         let mut message = format!(
@@ -298,10 +322,10 @@ fn similarities(
         let mut direction = Direction::Against;
         if seeded {
             (grade, direction) = (Grade::Context, Direction::Neutral);
-            message.push_str(" Explained by the shared random seed.");
-        } else if uncalibrated.contains(component) {
+            message.push_str(" Explained by the common random start.");
+        } else if uncalibrated {
             (grade, direction) = (Grade::Context, Direction::Neutral);
-            message.push_str(" Not counted: a control fires in this component.");
+            message.push_str(" Not counted: every control fires.");
         } else if facts.controls.is_empty() && grade == Grade::Conclusive {
             grade = Grade::Strong;
             message.push_str(" Graded strong, not conclusive: there is no control.");
@@ -323,29 +347,46 @@ fn similarities(
     }
 }
 
+/// Orders tests by how near they are: the grade first, then the correlation.
+fn nearness(test: &Tested<'_>, policy: &Policy) -> f64 {
+    test.effect + test.grade(policy).map_or(0.0, |grade| 10.0 * f64::from(grade as u8))
+}
+
 fn capital(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect())
 }
 
 /// Tensors equal to the parent's: conclusive, unless one seed left them untouched in both.
-fn equal_tensors(judgement: &mut Judgement, facts: &ParentFacts<'_>, parent: &str, seeded: bool) {
-    let own: Vec<&EqualTensor> =
-        facts.equal.iter().filter(|e| e.parent == parent && !(seeded && e.untouched)).collect();
+fn equal_tensors(
+    judgement: &mut Judgement,
+    facts: &ParentFacts<'_>,
+    parent: &str,
+    aside: &BTreeSet<String>,
+    seeded: bool,
+) {
+    let counts = |e: &&EqualTensor| {
+        e.parent == parent && !(seeded && e.untouched) && e.controls.iter().all(|control| aside.contains(control))
+    };
+    let own: Vec<&EqualTensor> = facts.equal.iter().filter(counts).collect();
+    // A parent that is the subject's own later checkpoint is equal to it as well. Only a parent that was public before
+    // the run began cannot be.
+    let open = seeded && !facts.earlier.iter().any(|earlier| earlier == parent);
     let names: BTreeSet<&str> = own.iter().map(|e| e.tensor.as_str()).collect();
     let Some(example) = own.iter().max_by_key(|e| e.elements) else { return };
     let steps: BTreeSet<i64> = own.iter().map(|e| e.step).collect();
     let mut finding = Finding::new(
         Code::ParentBitEqual,
-        Grade::Conclusive,
+        if open { Grade::Moderate } else { Grade::Conclusive },
         Direction::Against,
         format!(
-            "{} of the subject's weight matrices equal those of {parent} value by value, {} of them at step {} ({}, {} elements). No control has them.",
+            "{} of the subject's weight matrices equal those of {parent} value by value, {} of them at step {} ({}, {} elements). No control has them.{}",
             names.len(),
             own.iter().filter(|e| e.step == example.step).count(),
             example.step,
             example.tensor,
-            example.elements
+            example.elements,
+            if open { " The start is the subject's own, so the parent may be a copy of the subject." } else { "" }
         ),
     );
     finding.subject = Subject {
@@ -468,7 +509,7 @@ fn components(
                 .iter()
                 .filter(|t| t.row.component == *name)
                 .filter(|t| derived.is_none_or(|f| f.subject.parent.as_deref() == parent_of(&t.row.reference)))
-                .max_by(|a, b| a.z.total_cmp(&b.z));
+                .max_by(|a, b| nearness(a, policy).total_cmp(&nearness(b, policy)));
             let near = nearest.and_then(|t| parent_of(&t.row.reference));
             let seeded =
                 findings.iter().any(|f| f.code == Code::ParentSharedSeed && f.subject.parent.as_deref() == near);

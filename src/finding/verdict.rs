@@ -113,7 +113,7 @@ impl Judgement {
 }
 
 /// Gives ids in the given order and decides: one conclusive finding against refutes, or two strong ones of different
-/// kinds; start, chain and parent holding and time not failing confirms; everything else is inconclusive.
+/// conditions; start, chain and parent holding and time not failing confirms; everything else is inconclusive.
 #[must_use]
 pub fn decide(
     findings: &mut [Finding],
@@ -129,7 +129,7 @@ pub fn decide(
     };
     let conclusive = counted(Grade::Conclusive);
     let strong = counted(Grade::Strong);
-    let kinds: std::collections::BTreeSet<_> = strong.iter().map(|f| f.code).collect();
+    let kinds: std::collections::BTreeSet<_> = strong.iter().map(|f| f.code.condition()).collect();
     let holds = |condition| condition == Condition::Holds;
     let (outcome, deciding) = if !conclusive.is_empty() {
         (Outcome::Refuted, conclusive)

@@ -248,6 +248,11 @@ fn pairs<L: Lanes, const I: usize, const J: usize>(
     }
 }
 
+/// A square that rounding made negative is 0; `f64::max` would make one of NaN as well.
+fn not_negative(square: f64) -> f64 {
+    if square < 0.0 { 0.0 } else { square }
+}
+
 /// The figures of two models over one tensor.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pair {
@@ -333,11 +338,11 @@ impl Gram {
         let (a, b) = (a.min(b), a.max(b));
         let GramShape { series, references } = self.shape;
         if b < series {
-            self.displacement_product((a, b), (a, b)).max(0.0)
+            not_negative(self.displacement_product((a, b), (a, b)))
         } else if a < series {
             self.distances[a * references + b - series]
         } else {
-            (self.entry(a, a) + self.entry(b, b) - 2.0 * self.entry(a, b)).max(0.0)
+            not_negative(self.entry(a, a) + self.entry(b, b) - 2.0 * self.entry(a, b))
         }
     }
 
@@ -476,5 +481,6 @@ mod tests {
         assert_eq!([gram.nonfinite(0), gram.nonfinite(1)], [2, 0]);
         assert_eq!(gram.pair(0, 1).cosine(), None);
         assert_eq!(gram.pair(0, 1).l2(), None);
+        assert!(gram.distance2(0, 0) == 0.0 || gram.distance2(0, 0).is_nan());
     }
 }

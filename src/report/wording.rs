@@ -130,7 +130,7 @@ pub(super) fn conditions(report: &Report) -> [Stated<'_>; 4] {
             "parent",
             "Parent",
             states.parent,
-            "No part is nearer to a named parent than independent models are.",
+            "No part, aligned as it stands, is nearer to a named parent than independent models are.",
             "A part is nearer to a named parent than independent models are.",
             "Not settled. It needs the weights of a parent, and controls that come out silent.",
         ),

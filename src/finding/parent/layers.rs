@@ -37,7 +37,8 @@ pub(super) fn findings(
     judgement: &mut Judgement,
     facts: &ParentFacts<'_>,
     parent: &str,
-    uncalibrated: &BTreeSet<String>,
+    uncalibrated: bool,
+    aside: &BTreeSet<String>,
     seeded: bool,
     policy: &Policy,
 ) {
@@ -66,11 +67,12 @@ pub(super) fn findings(
             .push_str(&format!(" Layers {} of {parent} answer more than once: stacked deeper.", repeated.join(", ")));
     }
     let mut direction = Direction::Against;
-    let control_fires = facts.controls.iter().any(|control| best(facts, control, ALL).values().any(fires));
+    let good = |control: &&&str| !aside.contains(**control);
+    let control_fires = facts.controls.iter().filter(good).any(|control| best(facts, control, ALL).values().any(fires));
     if seeded {
         (grade, direction) = (Grade::Context, Direction::Neutral);
-        message.push_str(" Explained by the shared random seed.");
-    } else if control_fires || uncalibrated.contains(ALL) {
+        message.push_str(" Explained by the common random start.");
+    } else if control_fires || uncalibrated {
         (grade, direction) = (Grade::Context, Direction::Neutral);
         message.push_str(" Not counted: a control fires.");
     } else if facts.controls.is_empty() && grade == Grade::Conclusive {

@@ -1,4 +1,4 @@
-//! Two models drawn from one random seed are not derived from each other (METHODS 4).
+//! Two models that grew from one random draw (METHODS 4).
 
 use std::collections::BTreeSet;
 
@@ -7,46 +7,58 @@ use crate::case::Policy;
 use crate::evidence::{PartialRow, Reference};
 use crate::finding::{Code, Direction, Finding, Grade, Judgement};
 
-/// Parents whose similarity is that of a common start: the first checkpoint is a clean draw in every component that is
-/// similar, the similarity is there from the first step and does not rise, and what is left of it given the start is
-/// small over the whole model.
+/// Parents that contain the subject's own random start. The first checkpoint is a clean draw in every component that is
+/// similar, and yet similar to the parent: so the parent grew from this draw as well. Then alignment cannot say who took
+/// from whom. If little is left of it given the start, one seed was used twice, which is not derivation. If more is left,
+/// the lineage is one and its direction open: the parent may descend from the subject, or one recipe was run twice.
 ///
-/// Measured on the fixture of two runs from one draw, with one tokenizer and like data: 0.13 is left over the whole model
-/// (attention 0.15, experts 0.10), but 0.58 in the embedding and 0.80 in the head, which both learn the frequency of
-/// tokens and, from one start, along the same directions. METHODS gives 0.004 to 0.014 for attention between runs on other
-/// data and 0.64 to 0.95 for a model pulled to its parent. So components are not asked one by one.
+/// Measured over the whole model, given the start: 0.10 to 0.29 for two runs from one draw on other data, another order or
+/// with another setting (METHODS gives 0.004 to 0.014 for attention); 0.48 for one recipe run twice with another learning
+/// rate; 0.51 and 0.82 for a parent that descends from the subject; 0.64 to 0.95 for a model pulled to its parent. The
+/// similarity may also rise along the chain in honest pairs (0.56 to 0.68), so that is not asked.
 pub(super) fn find(
     judgement: &mut Judgement,
     facts: &ParentFacts<'_>,
     tests: &[Tested<'_>],
     policy: &Policy,
 ) -> BTreeSet<String> {
-    let mut seeds = BTreeSet::new();
+    let mut common = BTreeSet::new();
     for &parent in &facts.parents {
         let reference = Reference::Parent(parent.to_owned());
         let own: Vec<&Tested> = tests.iter().filter(|t| t.row.reference == reference).collect();
         let whole = |step: i64| own.iter().find(|t| t.row.component == ALL && t.row.step == step);
         let (Some(first), Some(last)) = (whole(facts.steps.0), whole(facts.steps.1)) else { continue };
-        let similar: BTreeSet<&str> =
-            own.iter().filter(|t| t.grade(policy).is_some()).map(|t| t.row.component.as_str()).collect();
-        let clean = similar.iter().all(|c| *c == ALL || facts.clean_start.contains(*c));
+        let at_the_start =
+            own.iter().filter(|t| t.row.step == facts.steps.0 && t.row.component != ALL && t.grade(policy).is_some());
+        let clean = at_the_start.clone().all(|t| facts.clean_start.contains(&t.row.component));
+        let from_the_start = first.grade(policy).is_some_and(|g| g >= Grade::Strong);
         let given_the_start = |p: &&PartialRow| p.parent == parent && p.step == facts.steps.1 && p.component == ALL;
         let left = facts.partial.iter().find(given_the_start).and_then(|p| p.effect);
-        let Some(left) = left else { continue };
-        let from_the_start = first.grade(policy).is_some_and(|g| g >= Grade::Strong);
-        let falls = last.effect <= first.effect + policy.strong_effect;
-        if !(from_the_start && clean && falls && left < policy.shared_seed_partial) {
-            continue;
-        }
-        let mut finding = Finding::new(
-            Code::ParentSharedSeed,
-            Grade::Context,
-            Direction::Neutral,
-            format!(
-                "The subject and {parent} were drawn from one random seed and trained apart, which is not derivation: the start is a clean draw, yet its correlation with {parent} is {:.3} (z = {:.1}); it does not rise along the chain ({:.3} at step {}), and given the start only {left:.3} is left of it.",
-                first.effect, first.z, last.effect, facts.steps.1
-            ),
-        );
+        let (true, true, Some(left)) = (clean && !facts.clean_start.is_empty(), from_the_start, left) else { continue };
+        let mut finding = if left < policy.shared_seed_partial {
+            Finding::new(
+                Code::ParentSharedSeed,
+                Grade::Context,
+                Direction::Neutral,
+                format!(
+                    "The subject and {parent} were drawn from one random seed and trained apart, which is not derivation: the start is a clean draw, yet its correlation with {parent} is {:.3} (z = {:.1}, {:.3} at step {}), and given the start only {left:.3} is left of it.",
+                    first.effect, first.z, last.effect, facts.steps.1
+                ),
+            )
+        } else {
+            judgement.missing.push(format!(
+                "dates of platform or anchored grade that say whether {parent} or the subject was there first"
+            ));
+            Finding::new(
+                Code::ParentLineage,
+                Grade::Moderate,
+                Direction::Against,
+                format!(
+                    "The subject and {parent} are of one lineage, whose direction the weights do not show: {parent} contains the subject's own random start (correlation {:.3}, z = {:.1}), and given the start {left:.3} of the similarity is left (policy: below {} for two trainings apart). {parent} may descend from the subject, one recipe may have been run twice, or the subject was pulled to {parent}.",
+                    first.effect, first.z, policy.shared_seed_partial
+                ),
+            )
+        };
         finding.subject.parent = Some(parent.to_owned());
         finding.subject.steps = vec![facts.steps.0, facts.steps.1];
         finding.statistic = Some(first.z);
@@ -56,7 +68,7 @@ pub(super) fn find(
         finding.null = "a model pulled to the parent during training keeps a partial correlation of 0.6 or more".into();
         finding.evidence = Some("evidence/partial.parquet".into());
         judgement.push(finding);
-        seeds.insert(parent.to_owned());
+        common.insert(parent.to_owned());
     }
-    seeds
+    common
 }

@@ -94,7 +94,12 @@ pub fn steps(to: &mut Judgement, facts: &TimeFacts<'_>, policy: &Policy) {
     let n = facts.steps.len();
     let logged = format!("the logs cover steps {first} to {last}, at most {widest} apart");
     let (direction, message) = if outside.is_empty() {
-        (Direction::For, format!("All {n} checkpoints lie within the logged steps: {logged}."))
+        (
+            Direction::For,
+            format!(
+                "No checkpoint lies beyond the logged steps by more than the log's widest gap: {logged}; {n} checkpoints."
+            ),
+        )
     } else {
         let named: Vec<String> = outside.iter().take(5).map(ToString::to_string).collect();
         let more = if outside.len() > 5 { " and more" } else { "" };
