@@ -45,7 +45,7 @@ pub(super) fn draw(map: &Map<'_>) -> String {
         if side >= 25.0 {
             svg.text("figure", (corner.0 + side / 2.0, corner.1 + side / 2.0 + 3.5), &brief(*z));
         }
-        if size >= BEYOND {
+        if z.is_some_and(|z| z >= BEYOND) {
             outlines.push(corner);
         }
     }
@@ -99,7 +99,7 @@ pub(super) fn strongest(map: &Map<'_>) -> Option<((u32, u32), f64)> {
 
 /// Cells that are outlined.
 pub(super) fn beyond(map: &Map<'_>) -> usize {
-    map.cells.values().flatten().filter(|z| z.abs() >= BEYOND).count()
+    map.cells.values().flatten().filter(|z| **z >= BEYOND).count()
 }
 
 /// The drawing in words.
