@@ -11,7 +11,6 @@ use crate::evidence::{
     CalibrationRow, ChainRow, ComponentRow, Evidence, LayerMapRow, PartialRow, Reference, RunRow, StartRow, TensorRow,
     TimelineRow, TrajectoryRow,
 };
-use crate::kernel::singular_values;
 use crate::plan::{ALL, Residual, ResidualFigure, TensorFigures, Unit, layer_map};
 use crate::stats::{Aligned, Displacement, Law, Sizes, Turn, aligned, draw, law, rule, vector};
 
@@ -299,11 +298,7 @@ fn start(session: &Session) -> Vec<StartRow> {
         .into_par_iter()
         .filter(|(unit, _)| unit.role.known && !unit.role.constant)
         .filter_map(|(unit, figures)| {
-            let sample = figures.start.as_ref()?;
-            let largest = |values: &[f32], rows: usize| {
-                singular_values(values, rows, sample.columns).and_then(|s| s.first().copied())
-            };
-            let draw = draw(&sample.values, sample.columns, largest)?;
+            let draw = draw(figures.start.as_ref()?);
             let view = unit.view?;
             let sizes = Sizes {
                 hidden: view.hidden(),

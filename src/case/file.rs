@@ -107,7 +107,12 @@ impl Case {
     pub fn read(path: &Path) -> Result<Self> {
         let shown = path.display().to_string();
         let about = std::fs::metadata(path).map_err(|e| Error::io(&shown, e))?;
-        if !about.is_file() && !about.is_dir() {
+        if about.is_dir() {
+            return Err(Error::usage(format!(
+                "{shown} is a directory; give the case file in it, such as {shown}/case.toml"
+            )));
+        }
+        if !about.is_file() {
             // Reading a FIFO would wait for somebody to write to it.
             return Err(Error::usage(format!("{shown} is not a regular file")));
         }

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::{Material, Member, Plan, Reporter, Unit};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Context, Result};
-use crate::kernel::{BLOCK, Gram, GramShape, GramTile, Rows, Sums, centre, decode, normalise};
+use crate::kernel::{BLOCK, Gram, GramShape, GramTile, Moments, Rows, Sums, centre, decode, normalise};
 
 /// Elements of a tile: a multiple of [`BLOCK`]; large enough that a map is populated by one call for each tile.
 const TILE: usize = 256 * BLOCK;
@@ -23,19 +23,8 @@ pub struct TensorFigures {
     pub kept: Vec<Vec<f32>>,
     /// Whether a member's kept rows are finite and not zero.
     pub usable: Vec<bool>,
-    /// Sampled rows of the first checkpoint as they are, for the tests of the start.
-    pub start: Option<StartSample>,
-}
-
-/// A sample of a tensor of the first checkpoint.
-#[derive(Clone, Debug)]
-pub struct StartSample {
-    /// Row-major values.
-    pub values: Vec<f32>,
-    /// Number of rows (of the view).
-    pub rows: usize,
-    /// Number of columns (the residual axis).
-    pub columns: usize,
+    /// Sums over the sampled rows of the first checkpoint, for the tests of the start.
+    pub start: Option<Moments>,
 }
 
 /// The result of a plan.
@@ -179,11 +168,7 @@ fn summarise(unit: &Unit, plan: &Plan, gram: Gram, mut samples: Vec<Vec<f32>>) -
         };
     };
     let hidden = view.hidden();
-    let start = unit.in_subject().then(|| StartSample {
-        values: samples[0].clone(),
-        rows: unit.sampled.len(),
-        columns: hidden,
-    });
+    let start = if unit.in_subject() { Moments::of(&samples[0], hidden) } else { None };
     let mut kept = Vec::with_capacity(samples.len());
     let mut usable = Vec::with_capacity(samples.len());
     for sample in &mut samples {

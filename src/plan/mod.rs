@@ -15,7 +15,7 @@ use crate::kernel::{Dtype, View};
 pub use build::{Material, Series};
 pub use digest::{FileDigest, digests, manifest};
 pub use layers::{LayerCell, LayerMap, layer_map};
-pub use measure::{Measured, StartSample, TensorFigures, measure};
+pub use measure::{Measured, TensorFigures, measure};
 pub use reporter::{Quiet, Reporter};
 pub use residual::{ALL, Residual, ResidualFigure};
 

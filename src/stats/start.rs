@@ -3,6 +3,7 @@
 use statrs::function::gamma::gamma_ur;
 
 use super::random_matrix::{EdgeTest, edge_test};
+use crate::kernel::Moments;
 
 /// What a sample of a tensor looks like as a draw.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,47 +24,30 @@ pub struct Draw {
     pub row_norm_log10_p: Option<f64>,
 }
 
-/// Looks at `values`, `rows` x `columns`; `singular` gives the largest singular value of the rows it is handed. `None`
-/// if everything is zero or anything is not finite.
-pub fn draw(values: &[f32], columns: usize, singular: impl FnOnce(&[f32], usize) -> Option<f64>) -> Option<Draw> {
-    let values: Vec<f32> =
-        values.chunks_exact(columns).filter(|row| row.iter().any(|&v| v != 0.0)).flatten().copied().collect();
-    let n = values.len();
-    if n == 0 || values.iter().any(|v| !v.is_finite()) {
-        return None;
-    }
-    let moment = |power: i32| values.iter().map(|&v| f64::from(v).powi(power)).sum::<f64>() / n as f64;
-    let square = moment(2);
-    let std = square.sqrt();
-    let kurtosis = moment(4) / (square * square);
-    let rows = n / columns;
-    let largest = singular(&values, rows);
-    Some(Draw {
-        elements: n,
-        mean: moment(1),
-        std,
+/// Tests the sums of a matrix.
+#[must_use]
+pub fn draw(moments: &Moments) -> Draw {
+    let &Moments { rows, columns, mean, square, fourth, max_abs, largest, .. } = moments;
+    let kurtosis = fourth / (square * square);
+    Draw {
+        elements: moments.elements(),
+        mean,
+        std: square.sqrt(),
         excess_kurtosis: kurtosis - 3.0,
-        max_abs: values.iter().fold(0.0, |max, &v| f64::from(v).abs().max(max)),
-        edge: largest.and_then(|largest| edge_test(largest, std, rows, columns)),
-        row_norm_log10_p: row_norms(&values, columns, square, kurtosis),
-    })
+        max_abs,
+        edge: largest.and_then(|largest| edge_test(largest, square.sqrt(), rows, columns)),
+        row_norm_log10_p: row_norms(moments, kurtosis),
+    }
 }
 
 /// Squared norms of independent rows have mean c s^2 and variance c (kurtosis - 1) s^4 for c columns; the sum of their
 /// squared standard scores is about chi-square with as many degrees of freedom as rows, less one.
-fn row_norms(values: &[f32], columns: usize, square: f64, kurtosis: f64) -> Option<f64> {
-    let rows = values.len() / columns;
-    let variance = columns as f64 * (kurtosis - 1.0) * square * square;
-    if rows < 8 || variance <= 0.0 {
+fn row_norms(moments: &Moments, kurtosis: f64) -> Option<f64> {
+    let variance = moments.columns as f64 * (kurtosis - 1.0) * moments.square * moments.square;
+    if moments.rows < 8 || variance <= 0.0 {
         return None;
     }
-    let mean = columns as f64 * square;
-    let statistic: f64 = values
-        .chunks_exact(columns)
-        .map(|row| row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() - mean)
-        .map(|d| d * d / variance)
-        .sum();
-    let (shape, x) = ((rows - 1) as f64 / 2.0, statistic / 2.0);
+    let (shape, x) = ((moments.rows - 1) as f64 / 2.0, moments.row_spread / variance / 2.0);
     // Beyond what an incomplete gamma function resolves, the leading term of its tail is enough for a grade.
     let tail = gamma_ur(shape, x);
     Some(if tail > 1e-250 {
@@ -163,7 +147,6 @@ pub fn rule(std: f64, elements: usize, sizes: Sizes) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::singular_values;
 
     fn uniform(n: usize) -> Vec<f32> {
         let mut state = 99_u64;
@@ -175,14 +158,14 @@ mod tests {
             .collect()
     }
 
-    fn largest(values: &[f32], rows: usize) -> Option<f64> {
-        singular_values(values, rows, values.len() / rows).map(|s| s[0])
+    fn look(values: &[f32]) -> Draw {
+        draw(&Moments::of(values, 64).expect("a draw"))
     }
 
     #[test]
     fn a_uniform_draw_is_recognised_and_clean() {
         let values = uniform(128 * 64);
-        let draw = draw(&values, 64, largest).expect("a draw");
+        let draw = look(&values);
         assert_eq!(law(draw.excess_kurtosis, draw.elements), Some(Law::Uniform));
         assert!((draw.std - 0.2 / 12f64.sqrt()).abs() < 1e-3);
         assert!(draw.edge.expect("an edge").log10_p > -3.0);
@@ -200,22 +183,22 @@ mod tests {
                 *v *= 3.0;
             }
         }
-        assert!(draw(&values, 64, largest).and_then(|d| d.row_norm_log10_p).expect("rows") < -30.0);
+        assert!(look(&values).row_norm_log10_p.expect("rows") < -30.0);
         let mut values = uniform(128 * 64);
         for row in values.chunks_exact_mut(64) {
             for v in row {
                 *v += 0.05;
             }
         }
-        assert!(draw(&values, 64, largest).and_then(|d| d.edge).expect("an edge").log10_p < -30.0);
+        assert!(look(&values).edge.expect("an edge").log10_p < -30.0);
     }
 
     #[test]
     fn padding_rows_do_not_count_and_zeros_are_no_draw() {
         let mut values = uniform(32 * 64);
-        let full = draw(&values, 64, largest).expect("a draw");
+        let full = look(&values);
         values.extend([0.0; 64]);
-        assert_eq!(draw(&values, 64, largest), Some(full));
-        assert_eq!(draw(&[0.0; 64], 64, largest), None);
+        assert_eq!(look(&values), full);
+        assert_eq!(Moments::of(&[0.0; 64], 64), None);
     }
 }
