@@ -201,17 +201,18 @@ mod x86 {
         ]
     }
 
-    /// The big-endian words of each quarter of a block.
+    /// The big-endian words of each quarter of a block. No loop: one goes through memory, at half the speed.
     #[target_feature(enable = "sha,sse4.1,ssse3")]
     fn schedule(block: &[u8; BLOCK]) -> [__m128i; 4] {
+        let ([a, b, c, d], []) = block.as_chunks::<16>() else { unreachable!("a block is four quarters") };
+        [quarter(a), quarter(b), quarter(c), quarter(d)]
+    }
+
+    #[target_feature(enable = "sha,sse4.1,ssse3")]
+    fn quarter(bytes: &[u8; 16]) -> __m128i {
         let swap = _mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203);
-        let mut quarters = [_mm_setzero_si128(); 4];
-        for (quarter, bytes) in quarters.iter_mut().zip(block.as_chunks::<16>().0) {
-            let [a, b, c, d, e, f, g, h, rest @ ..] = *bytes;
-            let (low, high) = (i64::from_le_bytes([a, b, c, d, e, f, g, h]), i64::from_le_bytes(rest));
-            *quarter = _mm_shuffle_epi8(_mm_set_epi64x(high, low), swap);
-        }
-        quarters
+        let ([low, high], []) = bytes.as_chunks::<8>() else { unreachable!("a quarter is two halves") };
+        _mm_shuffle_epi8(_mm_set_epi64x(i64::from_le_bytes(*high), i64::from_le_bytes(*low)), swap)
     }
 
     /// `steps` blocks of each of `N` streams, round by round in turn. The instructions want the state as the words
