@@ -41,17 +41,16 @@ fn distances(session: &Session) -> Vec<Vec<f64>> {
     let n = session.steps.len();
     let mut sums = vec![vec![0.0; n]; n];
     for (_, figures) in own(session).filter(|(unit, _)| unit.view.is_some()) {
-        for a in 0..n {
-            for b in a + 1..n {
+        for (a, row) in sums.iter_mut().enumerate() {
+            for (b, sum) in row.iter_mut().enumerate().skip(a + 1) {
                 let distance = figures.gram.distance2(a, b);
                 if distance.is_finite() {
-                    sums[a][b] += distance;
-                    sums[b][a] += distance;
+                    *sum += distance;
                 }
             }
         }
     }
-    sums
+    (0..n).map(|a| (0..n).map(|b| sums[a.min(b)][a.max(b)]).collect()).collect()
 }
 
 /// Length of the path over its length with two neighbouring inner checkpoints exchanged.

@@ -81,9 +81,8 @@ mod chain {
             for step in &STEPS[1..6] {
                 mix(&copy.weights(*step), &mut ends, |_, _, ends| {
                     let noise = share * rms(ends[0].iter().zip(&ends[1]).map(|(a, b)| b - a));
-                    let mut new = blend(&ends[0], &ends[1], *step as f32 / 600.0);
-                    new.iter_mut().for_each(|x| *x += noise * numbers.noise());
-                    new
+                    let line = blend(&ends[0], &ends[1], *step as f32 / 600.0);
+                    line.into_iter().map(|x| x + noise * numbers.noise()).collect()
                 });
             }
             let report = copy.judged();
