@@ -72,6 +72,26 @@ mod chain {
         }
     }
 
+    /// Far exchanges, which leave every pair of neighbours where a shorter path would have it.
+    #[test]
+    fn checkpoints_far_apart_and_whole_series_are_not_exchanged_unseen() {
+        for case in ["dense-sgd", "scratch-moe"] {
+            for pairs in [&[(60, 300)][..], &[(20, 450), (60, 300)]] {
+                let copy = Copy::of(case);
+                for (a, b) in pairs {
+                    let [a, b] = [copy.weights(*a), copy.weights(*b)];
+                    let bytes = fs::read(&a).expect("weights");
+                    fs::copy(&b, &a).expect("copied");
+                    fs::write(&b, bytes).expect("written");
+                }
+                let report = copy.judged();
+                assert_ne!(report.verdict.outcome, Outcome::Confirmed, "{case} {pairs:?}: {}", shown(&report));
+                let found = against(&report, "chain/order", Grade::Moderate);
+                assert_eq!(found.len(), 1, "{case} {pairs:?}: {}", shown(&report));
+            }
+        }
+    }
+
     #[test]
     fn a_blend_of_first_and_last_with_fresh_noise_is_no_walk() {
         for share in [0.02, 0.05, 0.2] {
