@@ -1,5 +1,7 @@
 //! The audits of the fixture cases: their verdicts, their figures and their form.
 
+#[path = "audit/forged.rs"]
+mod forged;
 #[allow(dead_code, reason = "every test binary uses another part of it")]
 mod support;
 

@@ -123,7 +123,7 @@ mod case_file {
             ("name = \"dense-sgd\"", "nmae = \"dense-sgd\"", vec!["line 2", "nmae"]),
             ("[repository]", "[repositroy]", vec!["repositroy", "line"]),
             ("../../models/parent-llama", "../../models/nobody", vec!["no such file", "models/nobody", "line"]),
-            ("../../models/control-llama", "hf://org/model", vec!["hf://", "line"]),
+            ("../../models/control-llama", "s3://org/model", vec!["s3://", "line"]),
             (pattern, "checkpoints = \"checkpoints/stop-{step}\"", vec!["line 9", "matches nothing", "stop-"]),
             (pattern, "checkpoints = \"nowhere/step-{step}\"", vec!["line 9", "nowhere"]),
             (pattern, "checkpoints = \"checkpoints/step-{step}-{step}\"", vec!["line 9", "twice"]),
@@ -144,6 +144,9 @@ mod case_file {
             ("[repository]", "[policy]\nstrong_log10_p = nan\n\n[repository]", vec!["strong_log10_p"]),
             ("[repository]", "[policy]\nconclusive_effect = nan\n\n[repository]", vec!["conclusive_effect"]),
             ("[repository]", "[policy]\ndetectable_effect = inf\n\n[repository]", vec!["detectable_effect"]),
+            ("[repository]", "[policy]\norder_excess = nan\n\n[repository]", vec!["order_excess"]),
+            ("[repository]", "[policy]\nnoise_cosine = nan\n\n[repository]", vec!["noise_cosine"]),
+            ("[repository]", "[policy]\nnoise_expected = inf\n\n[repository]", vec!["noise_expected"]),
             ("[repository]", "[policy]\nstrong = 1\n\n[repository]", vec!["strong", "line"]),
             ("name = \"control-mixtral\"", "name = \"control-llama\"", vec!["name", "line"]),
         ] {
@@ -153,6 +156,21 @@ mod case_file {
             assert_eq!(run.status, 2, "{old:?} -> {new:?}");
             refused(&run, &parts);
             assert!(run.stderr.contains("case.toml"), "{}", run.stderr);
+        }
+    }
+
+    #[test]
+    fn an_address_is_refused_offline() {
+        for (address, parts) in [
+            ("hf://org/model", ["hf://org/model", "--offline"]),
+            ("https://user:password@example.org/model", ["https://", "--offline"]),
+        ] {
+            let copy = Copy::of(OWN);
+            copy.replace("../../models/control-llama", address);
+            let run = run(program().args(["--offline", "audit"]).arg(copy.path("case.toml")));
+            refused(&run, &["control-llama"]);
+            refused(&run, &parts);
+            assert!(!run.stderr.contains("password"), "{}", run.stderr);
         }
     }
 
@@ -350,8 +368,11 @@ mod weights {
         for step in [0, 20, 60, 150, 300, 450, 600] {
             edit(&copy.weights(step), |file| file.set(TENSOR, "dtype", json!("F6_E2M3")));
         }
-        let report = copy.finished(0);
+        // More than the policy's share of the weights: nobody is cleared of what may be in it.
+        let report = copy.finished(3);
         assert!(report.skips(TENSOR, "F6_E2M3"), "{:?}", report.coverage);
+        assert!(report.misses("in a form that can be tested"), "{:?}", report.verdict.missing);
+        assert_eq!(report.verdict.conditions.parent, Condition::Untested);
     }
 
     /// Splits a checkpoint into two files and an index, which `change` may falsify.
@@ -407,8 +428,9 @@ mod weights {
 
         let copy = Copy::of(OWN);
         shard(&copy.path("checkpoints/step-450"), |map| _ = map.remove(TENSOR));
-        let report = copy.finished(0);
+        let report = copy.finished(3);
         assert!(report.skips(TENSOR, ""), "{:?}", report.coverage);
+        assert!(report.misses("of one shape in all checkpoints"), "{:?}", report.verdict.missing);
 
         let copy = Copy::of(OWN);
         shard(&copy.path("checkpoints/step-450"), |_| {});
@@ -525,7 +547,8 @@ mod weights {
     fn a_zero_matrix_is_found() {
         let copy = Copy::of(OWN);
         edit(&copy.weights(600), |file| file.fill(TENSOR, 0.0));
-        let report = copy.finished(0);
+        let report = copy.finished(3);
+        assert!(report.misses("in a form that can be tested"), "{:?}", report.verdict.missing);
         assert!(report.of("input/zero-tensor")[0].message.contains(TENSOR));
         unusable(&report, TENSOR, "step 600", "all zero");
         let copy = Copy::of(OWN);
@@ -723,7 +746,7 @@ mod lacking {
     fn a_release_date_that_is_left_out_is_missing() {
         let copy = Copy::of(OWN);
         copy.replace("released = \"2026-10-02T08:00:00Z\"\n", "");
-        assert!(copy.finished(0).misses("the release date of parent-llama"));
+        assert!(copy.finished(0).misses("the date on which parent-llama became public"));
     }
 
     #[test]

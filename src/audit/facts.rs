@@ -41,33 +41,45 @@ fn distances(session: &Session) -> Vec<Vec<f64>> {
     let n = session.steps.len();
     let mut sums = vec![vec![0.0; n]; n];
     for (_, figures) in own(session).filter(|(unit, _)| unit.view.is_some()) {
-        for a in 0..n {
-            for b in a + 1..n {
+        for (a, row) in sums.iter_mut().enumerate() {
+            for (b, sum) in row.iter_mut().enumerate().skip(a + 1) {
                 let distance = figures.gram.distance2(a, b);
                 if distance.is_finite() {
-                    sums[a][b] += distance;
-                    sums[b][a] += distance;
+                    *sum += distance;
                 }
             }
         }
     }
-    sums
+    (0..n).map(|a| (0..n).map(|b| sums[a.min(b)][a.max(b)]).collect()).collect()
 }
 
-/// Length of the path over its length with two neighbouring inner checkpoints exchanged.
+/// Length of the path over its length with two inner checkpoints exchanged, for every two, and the part between them
+/// turned round where that is shorter still.
 pub fn exchanges(session: &Session) -> Vec<(i64, i64, f64)> {
     let distances = distances(session);
-    let n = session.steps.len();
-    let length = |order: &[usize]| order.windows(2).map(|pair| distances[pair[0]][pair[1]].sqrt()).sum::<f64>();
-    let order: Vec<usize> = (0..n).collect();
-    let given = length(&order);
-    let exchanged = |t: usize| {
-        let mut other = order.clone();
-        other.swap(t, t + 1);
-        let ratio = given / length(&other);
-        ratio.is_finite().then(|| (session.steps[t], session.steps[t + 1], ratio))
+    let last = session.plan.last();
+    // Steps of the path from a checkpoint to the next, in the given order but for what is put at places `a` to `b`.
+    let part = |a: usize, b: usize, at: &dyn Fn(usize) -> usize| {
+        let place = |t: usize| if (a..=b).contains(&t) { at(t) } else { t };
+        (a - 1..=b).map(|t| distances[place(t)][place(t + 1)].sqrt()).sum::<f64>()
     };
-    (1..n.saturating_sub(2)).filter_map(exchanged).collect()
+    let whole: f64 = (0..last).map(|t| distances[t][t + 1].sqrt()).sum();
+    let shorter = |a: usize, b: usize| {
+        let given = part(a, b, &|t| t);
+        let exchanged = part(a, b, &|t| {
+            if t == a {
+                b
+            } else if t == b {
+                a
+            } else {
+                t
+            }
+        });
+        let turned = part(a, b, &|t| a + b - t);
+        let ratio = whole / (whole - given + exchanged.min(turned));
+        ratio.is_finite().then(|| (session.steps[a], session.steps[b], ratio))
+    };
+    (1..last).flat_map(|a| (a + 1..last).map(move |b| (a, b))).filter_map(|(a, b)| shorter(a, b)).collect()
 }
 
 /// Neighbouring inner checkpoints without what lies on the line from the first to the last, and the cosine that a random

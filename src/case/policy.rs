@@ -22,7 +22,7 @@ pub struct Policy {
     pub moderate_log10_p: f64,
     /// A component counts as independent only if this effect would have been graded moderate.
     pub detectable_effect: f64,
-    /// A parent is cleared only if at most this share of the elements has names that no template knows.
+    /// A parent is cleared only if no test can reach at most this share of the final checkpoint's bytes.
     pub unreached_share: f64,
     /// Given the start, less than this of the correlation with the parent is left in two models of one seed that were
     /// trained apart.
@@ -108,6 +108,9 @@ impl Policy {
             ("detectable_effect", self.detectable_effect),
             ("unreached_share", self.unreached_share),
             ("shared_seed_partial", self.shared_seed_partial),
+            ("order_excess", self.order_excess),
+            ("noise_cosine", self.noise_cosine),
+            ("noise_expected", self.noise_expected),
             ("budget_excess", self.budget_excess),
             ("blend_roundings", self.blend_roundings),
             ("first_loss_low", self.first_loss_low),

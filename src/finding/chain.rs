@@ -24,7 +24,8 @@ pub struct ChainFacts<'a> {
     pub blends: &'a [(i64, f64, f64)],
     /// Pairs of steps with equal weights.
     pub equal: &'a [(i64, i64)],
-    /// Length of the path over its length with two inner neighbours exchanged: their steps and the ratio.
+    /// Length of the path over its length with two inner checkpoints exchanged, or the part from one to the other turned
+    /// round: their steps and the ratio.
     pub exchanges: &'a [(i64, i64, f64)],
     /// Inner neighbours off the straight line from first to last.
     pub residuals: &'a [OffLine],
@@ -86,7 +87,7 @@ pub fn judge(facts: &ChainFacts<'_>, policy: &Policy) -> Judgement {
     judgement
 }
 
-/// Whether the path gets shorter when two neighbouring inner checkpoints are exchanged.
+/// Whether the path gets shorter when inner checkpoints are exchanged.
 fn order(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) {
     let Some(&(a, b, ratio)) = facts.exchanges.iter().max_by(|x, y| x.2.total_cmp(&y.2)) else { return };
     let (grade, direction, message) = if ratio > policy.order_excess {
@@ -101,7 +102,7 @@ fn order(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) {
         (Grade::Moderate, Direction::Against, message)
     } else {
         let message = format!(
-            "The checkpoints lie along the path in the order of their steps: exchanging any two inner neighbours makes it longer, least steps {a} and {b} ({:.2} times).",
+            "The checkpoints lie along the path in the order of their steps: exchanging any two inner checkpoints makes it longer, least steps {a} and {b} ({:.2} times).",
             1.0 / ratio
         );
         (Grade::Weak, Direction::For, message)

@@ -151,7 +151,7 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
     let reached = facts.unreached_share <= policy.unreached_share;
     if !reached {
         judgement.missing.push(format!(
-            "{:.0} % of the subject's weights in a form that can be tested: finite, in a known number format, under known names, and of one shape in all checkpoints (policy: all but {:.0} %)",
+            "{:.1} % of the subject's weights in a form that can be tested: finite, in a known number format, under known names, and of one shape in all checkpoints (policy: all but {:.0} %)",
             facts.unreached_share * 100.0,
             policy.unreached_share * 100.0
         ));

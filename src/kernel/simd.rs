@@ -115,11 +115,10 @@ impl Lanes for Plain {
 }
 
 #[cfg(target_arch = "x86_64")]
-#[allow(unsafe_code)]
 pub use x86::{V3, V4};
 
 #[cfg(target_arch = "x86_64")]
-#[allow(unsafe_code, clippy::inline_always)]
+#[allow(unsafe_code, clippy::inline_always, clippy::wildcard_imports)]
 mod x86 {
     //! Every block is safe for the same reason: a `V3` or `V4` exists only where its instructions do (see [`Lanes`]),
     //! and pointers come from references to arrays of exactly the lanes that are loaded or stored.

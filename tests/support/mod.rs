@@ -213,6 +213,13 @@ impl Copy {
         report::read(&self.output().join("report.json"))
     }
 
+    /// Audits the copy to whatever end.
+    pub fn judged(&self) -> Report {
+        let run = self.audit();
+        assert_ne!(run.status, 2, "{}", run.stderr);
+        report::read(&self.output().join("report.json"))
+    }
+
     /// Audits the copy, which must be impossible: status 2, nothing on stdout, one line on stderr with all of `parts`.
     pub fn refused(&self, parts: &[&str]) {
         refused(&self.audit(), parts);
@@ -255,5 +262,11 @@ impl Numbers {
         // The 64-bit linear congruential generator of Knuth's MMIX; its high bits are good enough to break files.
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).expect("31 bits") % end
+    }
+
+    /// The next number of mean 0 and variance 1.
+    pub fn noise(&mut self) -> f32 {
+        const PARTS: usize = 1 << 24;
+        (self.below(PARTS) as f32 / PARTS as f32 - 0.5) * 12f32.sqrt()
     }
 }

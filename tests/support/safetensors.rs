@@ -64,6 +64,31 @@ impl File {
         self.tensor(name).chunks_exact_mut(2).for_each(|element| element.copy_from_slice(&high));
     }
 
+    /// The elements of a tensor of bf16 or f32.
+    pub fn numbers(&mut self, name: &str) -> Vec<f32> {
+        match self.header[name]["dtype"].as_str() {
+            Some("BF16") => self.tensor(name).chunks_exact(2).map(|b| f32::from_le_bytes([0, 0, b[0], b[1]])).collect(),
+            Some("F32") => {
+                self.tensor(name).chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().expect("4 bytes"))).collect()
+            }
+            dtype => panic!("{name} is {dtype:?}"),
+        }
+    }
+
+    /// Sets the elements of a tensor of bf16 or f32, rounded to even.
+    pub fn put(&mut self, name: &str, numbers: &[f32]) {
+        let round = |number: f32| {
+            let bits = number.to_bits();
+            (bits + 0x7fff + (bits >> 16 & 1)).to_le_bytes()
+        };
+        let bytes: Vec<u8> = if self.header[name]["dtype"] == "BF16" {
+            numbers.iter().flat_map(|number| [round(*number)[2], round(*number)[3]]).collect()
+        } else {
+            numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
+        };
+        self.tensor(name).copy_from_slice(&bytes);
+    }
+
     /// Sets one key of a tensor's entry in the header.
     pub fn set(&mut self, name: &str, key: &str, value: Value) {
         self.header[name][key] = value;
