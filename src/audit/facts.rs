@@ -37,20 +37,34 @@ pub fn unreached_share(session: &Session) -> f64 {
 }
 
 /// Squared distances between all checkpoints over all matrices.
+///
+/// The products of increments are summed over the tensors first, so that the cost a tensor grows with the square of the
+/// number of checkpoints and no faster. A tensor with a value that is not finite is left out.
 fn distances(session: &Session) -> Vec<Vec<f64>> {
     let n = session.steps.len();
-    let mut sums = vec![vec![0.0; n]; n];
+    let mut products = vec![vec![0.0; n]; n];
     for (_, figures) in own(session).filter(|(unit, _)| unit.view.is_some()) {
-        for (a, row) in sums.iter_mut().enumerate() {
-            for (b, sum) in row.iter_mut().enumerate().skip(a + 1) {
-                let distance = figures.gram.distance2(a, b);
-                if distance.is_finite() {
-                    *sum += distance;
-                }
+        if (0..n).any(|t| figures.gram.nonfinite(t) > 0) {
+            continue;
+        }
+        for (i, row) in products.iter_mut().enumerate().skip(1) {
+            for (j, sum) in row.iter_mut().enumerate().skip(i) {
+                *sum += figures.gram.displacement_product((i - 1, i), (j - 1, j));
             }
         }
     }
-    (0..n).map(|a| (0..n).map(|b| sums[a.min(b)][a.max(b)]).collect()).collect()
+    let mut distances = vec![vec![0.0; n]; n];
+    for from in 0..n {
+        let mut square = 0.0;
+        for to in from + 1..n {
+            // |W_to - W_from|^2 grows by the new increment with itself and twice with those before it.
+            let cross: f64 = (from + 1..to).map(|i| products[i][to]).sum();
+            square += 2.0 * cross + products[to][to];
+            distances[from][to] = f64::max(square, 0.0);
+            distances[to][from] = distances[from][to];
+        }
+    }
+    distances
 }
 
 /// Length of the path over its length with two inner checkpoints exchanged, for every two, and the part between them
