@@ -54,17 +54,16 @@ fn distances(session: &Session) -> Vec<Vec<f64>> {
         }
     }
     let mut distances = vec![vec![0.0; n]; n];
-    for from in 0..n {
+    for (from, row) in distances.iter_mut().enumerate() {
         let mut square = 0.0;
         for to in from + 1..n {
             // |W_to - W_from|^2 grows by the new increment with itself and twice with those before it.
             let cross: f64 = (from + 1..to).map(|i| products[i][to]).sum();
             square += 2.0 * cross + products[to][to];
-            distances[from][to] = f64::max(square, 0.0);
-            distances[to][from] = distances[from][to];
+            row[to] = f64::max(square, 0.0);
         }
     }
-    distances
+    (0..n).map(|a| (0..n).map(|b| distances[a.min(b)][a.max(b)]).collect()).collect()
 }
 
 /// Length of the path over its length with two inner checkpoints exchanged, for every two, and the part between them
