@@ -7,6 +7,7 @@
 """
 
 import argparse
+import hashlib
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ import statistics
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -144,6 +146,28 @@ def plain_read(files):
     return time.perf_counter() - before, total
 
 
+def read_into_memory(files):
+    """One thread, each file into memory of its own, as a program that uses the weights must."""
+    before = time.perf_counter()
+    for path in files:
+        with open(path, "rb", buffering=0) as file:
+            file.readall()
+    return time.perf_counter() - before
+
+
+def digest(files):
+    """SHA-256 of every file by Python's hashlib (OpenSSL), a thread for each processor: a part of every audit."""
+    before = time.perf_counter()
+
+    def one(path):
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(one, files))
+    return time.perf_counter() - before
+
+
 def audit(command, out):
     """Seconds on the clock, seconds of processor, peak memory in bytes."""
     shutil.rmtree(out, ignore_errors=True)
@@ -165,9 +189,11 @@ def run(arguments):
     base = [arguments.binary, "audit", str(root / "case.toml"), "-o", str(out), "-q"]
     ways = {"audit": base, "audit --threads 1": [*base, "--threads", "1"]}
     _, total = plain_read(files)
-    plain, audits = [], {name: [] for name in ways}
+    plain, others, audits = [], {"read into memory": [], "SHA-256 only": []}, {name: [] for name in ways}
     for _ in range(arguments.rounds):
         plain.append(plain_read(files)[0])
+        others["read into memory"].append(read_into_memory(files))
+        others["SHA-256 only"].append(digest(files))
         for name, command in ways.items():
             audits[name].append(audit(command, out))
     shutil.rmtree(out, ignore_errors=True)
@@ -180,6 +206,8 @@ def run(arguments):
     print(f"{total:,} bytes in {len(files)} files, {arguments.rounds} rounds, {os.cpu_count()} processors")
     print(f"{'':20} {'median s':>8} {'min s':>8} {'GB/s':>8} {'ratio':>6} {'of min':>6} {'cpu s':>8} {'peak MiB':>9}")
     line("plain read", plain)
+    for name, seconds in others.items():
+        line(name, seconds)
     for name, measured in audits.items():
         seconds, processor, peak = zip(*measured)
         line(name, seconds, f" {statistics.median(processor):8.2f} {max(peak) / (1 << 20):9.0f}")
