@@ -8,8 +8,8 @@ use super::Session;
 use super::record;
 use crate::checkpoint::{Checkpoint, Residual as Axis};
 use crate::evidence::{
-    CalibrationRow, ChainRow, ComponentRow, Evidence, LayerMapRow, PartialRow, Reference, RunRow, StartRow, TensorRow,
-    TimelineRow, TrajectoryRow,
+    CalibrationRow, ChainRow, ComponentRow, Evidence, LayerMapRow, PairRow, PartialRow, Reference, RunRow, StartRow,
+    TensorRow, TimelineRow, TrajectoryRow,
 };
 use crate::plan::{ALL, Residual, ResidualFigure, TensorFigures, Unit, layer_map};
 use crate::stats::{Aligned, Displacement, Law, Sizes, Turn, aligned, draw, law, rule, vector};
@@ -19,6 +19,7 @@ pub fn evidence(session: &Session) -> Evidence {
     let components = residual.as_ref().map_or(Vec::new(), |r| components(session, r));
     Evidence {
         trajectory: trajectory(session),
+        pairs: pairs(session),
         layer_map: layer_maps(session),
         tensors: tensors(session),
         runs: runs(session),
@@ -94,6 +95,39 @@ fn row(
         z: test.map(|t| t.z),
         log10_p: test.map(|t| t.log10_p),
     }
+}
+
+/// The final checkpoint against every parent and control, with the field's metrics that follow from the Gram matrix. Mean
+/// absolute difference and the difference of the 99th percentiles need a second read and are left empty.
+fn pairs(session: &Session) -> Vec<PairRow> {
+    let last = session.plan.last();
+    let mut rows = Vec::new();
+    for (model, reference) in references(session) {
+        for (unit, figures) in session.plan.units.iter().zip(&session.measured.tensors) {
+            let slot = unit.members.iter().position(|m| m.model == model);
+            let (Some(slot), true) = (slot, unit.in_subject()) else { continue };
+            let pair = figures.gram.pair(last, slot);
+            let pearson = pair.pearson();
+            let [own, other] = [0, 1].map(|k| pair.variation(k));
+            rows.push(PairRow {
+                tensor: unit.tensor.clone(),
+                component: unit.role.judged_as().to_owned(),
+                family: unit.role.family.clone(),
+                layer: unit.role.layer,
+                expert: unit.role.expert,
+                reference: reference.clone(),
+                elements: pair.elements,
+                cosine: pair.cosine(),
+                pearson,
+                mean_abs_diff: None,
+                relative_l2: Some((pair.distance2 / pair.squares[0]).sqrt()).filter(|v| v.is_finite()),
+                p99_diff: None,
+                cv_diff: own.zip(other).map(|(a, b)| (a - b).abs()),
+                z: tensor_test(unit, figures, last, slot, pearson).map(|t| t.z),
+            });
+        }
+    }
+    rows
 }
 
 /// The column test of one tensor, or the vector's; none where no axis is exchangeable.

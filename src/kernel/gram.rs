@@ -378,6 +378,18 @@ impl Pair {
         ratio(self.product - self.sums[0] * self.sums[1] / n, variances)
     }
 
+    /// Coefficient of variation of the first (0) or the second (1): population standard deviation over |mean|. `None` where
+    /// the mean is 0 or anything is not finite.
+    ///
+    /// # Panics
+    /// If `which` is neither 0 nor 1.
+    #[must_use]
+    pub fn variation(&self, which: usize) -> Option<f64> {
+        let n = self.elements as f64;
+        let mean = self.sums[which] / n;
+        finite(not_negative(self.squares[which] / n - mean * mean).sqrt() / mean.abs())
+    }
+
     /// |a - b|.
     #[must_use]
     pub fn l2(&self) -> Option<f64> {
@@ -461,6 +473,17 @@ mod tests {
         tile.add(&mut values, BLOCK);
         let l2 = tile.finish().pair(0, 1).l2().expect("finite");
         assert!((l2 / exact - 1.0).abs() < 1e-12, "{l2}");
+    }
+
+    #[test]
+    fn variation_is_that_of_numpy() {
+        // numpy: x = [1, 2, 4]; x.std() / abs(x.mean()) = 0.5345224838248488
+        let mut values = vec![0.0; BLOCK];
+        values[..3].copy_from_slice(&[1.0, 2.0, 4.0]);
+        let mut tile = GramTile::new(GramShape { series: 1, references: 0 });
+        tile.add(&mut values, 3);
+        let variation = tile.finish().pair(0, 0).variation(0).expect("a mean");
+        assert!((variation - 0.534_522_483_824_848_8).abs() < 1e-15);
     }
 
     #[test]
