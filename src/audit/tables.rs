@@ -29,7 +29,6 @@ pub fn evidence(session: &Session) -> Evidence {
         calibration: residual.as_ref().map_or(Vec::new(), |r| calibration(session, r)),
         partial: residual.as_ref().map_or(Vec::new(), |r| partial(session, r)),
         components,
-        ..Evidence::default()
     }
 }
 
