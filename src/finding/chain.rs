@@ -3,10 +3,8 @@
 use super::{Code, Condition, Direction, Finding, Grade, Judgement};
 use crate::case::Policy;
 use crate::evidence::{ChainRow, ComponentRow, Reference};
+use crate::plan::ALL;
 use crate::stats::holm;
-
-/// Name of the whole model among the components.
-const ALL: &str = "all";
 
 /// What was measured of the series.
 pub struct ChainFacts<'a> {

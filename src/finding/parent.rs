@@ -8,10 +8,8 @@ use std::collections::BTreeSet;
 use super::{Code, ComponentOutcome, ComponentResult, Condition, Direction, Finding, Grade, Judgement, Subject};
 use crate::case::Policy;
 use crate::evidence::{CalibrationRow, ComponentRow, LayerMapRow, PartialRow, Reference};
+use crate::plan::ALL;
 use crate::stats::{Aligned, holm};
-
-/// Name of the whole model among the components.
-const ALL: &str = "all";
 
 /// The null that the aligned tests are held against.
 const NULL: &str = "relabelling of the residual axis: exact mean 0 and variance 1 for any two independent models";
