@@ -40,7 +40,7 @@ pub fn unreached_share(session: &Session) -> f64 {
 ///
 /// The products of increments are summed over the tensors first, so that the cost a tensor grows with the square of the
 /// number of checkpoints and no faster. A tensor with a value that is not finite is left out.
-fn distances(session: &Session) -> Vec<Vec<f64>> {
+pub fn distances(session: &Session) -> Vec<Vec<f64>> {
     let n = session.steps.len();
     let mut products = vec![vec![0.0; n]; n];
     for (_, figures) in own(session).filter(|(unit, _)| unit.view.is_some()) {
@@ -68,8 +68,7 @@ fn distances(session: &Session) -> Vec<Vec<f64>> {
 
 /// Length of the path over its length with two inner checkpoints exchanged, for every two, and the part between them
 /// turned round where that is shorter still.
-pub fn exchanges(session: &Session) -> Vec<(i64, i64, f64)> {
-    let distances = distances(session);
+pub fn exchanges(session: &Session, distances: &[Vec<f64>]) -> Vec<(i64, i64, f64)> {
     let last = session.plan.last();
     // Steps of the path from a checkpoint to the next, in the given order but for what is put at places `a` to `b`.
     let part = |a: usize, b: usize, at: &dyn Fn(usize) -> usize| {
@@ -97,8 +96,7 @@ pub fn exchanges(session: &Session) -> Vec<(i64, i64, f64)> {
 
 /// Neighbouring inner checkpoints without what lies on the line from the first to the last, and the cosine that a random
 /// walk tied at both ends has there: sqrt(s (1 - t) / (t (1 - s))) for the shares s < t of the steps that are done.
-pub fn residuals(session: &Session) -> Vec<OffLine> {
-    let distances = distances(session);
+pub fn residuals(session: &Session, distances: &[Vec<f64>]) -> Vec<OffLine> {
     let last = session.plan.last();
     let chord2 = distances[0][last];
     if last < 3 || chord2 <= 0.0 {

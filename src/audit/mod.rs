@@ -112,8 +112,9 @@ fn judge(session: &Session) -> Audit {
     );
     let blends = facts::blends(session);
     let equal = facts::equal_steps(session);
-    let exchanges = facts::exchanges(session);
-    let residuals = facts::residuals(session);
+    let distances = facts::distances(session);
+    let exchanges = facts::exchanges(session, &distances);
+    let residuals = facts::residuals(session, &distances);
     let earlier = record::earlier(&session.record);
     let (bound, unbounded) = record::bound(&session.record);
     let chain = chain::judge(
