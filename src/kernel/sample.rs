@@ -167,12 +167,6 @@ impl Rows {
         self.values.len() / self.hidden
     }
 
-    /// The rows themselves.
-    #[must_use]
-    pub fn values(&self) -> &[f32] {
-        &self.values
-    }
-
     /// The sums of every part against the same part of `other`.
     #[must_use]
     pub fn by_part(&self, other: &Self) -> Vec<Sums> {
