@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod case;
 pub mod checkpoint;
+pub mod disguise;
 pub mod error;
 pub mod evidence;
 pub mod finding;

@@ -14,6 +14,7 @@ const ROWS: &[&[&str]] = &[
     &["plan"],
     &["evidence"],
     &["stats"],
+    &["disguise"],
     &["finding"],
     &["report"],
     &["audit"],

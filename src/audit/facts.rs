@@ -1,6 +1,6 @@
 //! What the judges ask that no table holds.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Session;
 use crate::checkpoint::{Component, Residual as Axis, Shard};
@@ -262,4 +262,10 @@ pub fn norms(session: &Session, evidence: &Evidence) -> Vec<NormFigure> {
             })
         })
         .collect()
+}
+
+/// By parent, how it is written in the subject's coordinates.
+pub fn disguises(session: &Session) -> BTreeMap<String, Vec<String>> {
+    let parents = session.case.parents.iter().zip(&session.found);
+    parents.filter_map(|(p, found)| Some((p.name.clone(), found.relabelling.as_ref()?.words.clone()))).collect()
 }

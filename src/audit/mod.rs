@@ -6,10 +6,13 @@ mod inputs;
 mod record;
 mod tables;
 
+use std::sync::Arc;
+
 use rayon::join;
 
 use crate::case::{Case, Subject};
 use crate::checkpoint::Checkpoint;
+use crate::disguise::{Found, express, search};
 use crate::error::{Context, Error, Result};
 use crate::evidence::Evidence;
 use crate::finding::{Conditions, Judgement, chain, decide, parent, start};
@@ -37,6 +40,8 @@ pub(crate) struct Session<'a> {
     plan: Plan,
     measured: Measured,
     digests: Vec<Vec<FileDigest>>,
+    /// The search for a disguise, by reference.
+    found: Vec<Found>,
     record: record::Reading,
 }
 
@@ -64,14 +69,30 @@ pub fn audit(case: &Case, access: impl Into<Access>, reporter: &dyn Reporter) ->
     let left_out: Vec<(i64, String)> = series.left_out.iter().map(|(i, why)| (all_steps[*i], why.clone())).collect();
     let steps =
         (0..all_steps.len()).filter(|i| series.left_out.iter().all(|(l, _)| l != i)).map(|i| all_steps[i]).collect();
-    let material = Material { series, references };
+    let mut material = Material { series, references, relabelled: Vec::new() };
+    let found = unmask(&mut material, case.parents.len())?;
     let plan = Plan::new(&material);
-    let models: Vec<&Checkpoint> = material.series.checkpoints.iter().chain(&material.references).collect();
+    let models = material.given();
     reporter.begin("measuring", models.iter().map(|m| m.bytes()).sum());
     let (measured, digests) = join(|| measure(&plan, &material, reporter), || digests(&models));
     reporter.end();
-    let session = Session { case, steps, left_out, measured: measured?, digests: digests?, plan, material, record };
+    let session =
+        Session { case, steps, left_out, measured: measured?, digests: digests?, found, plan, material, record };
     Ok(judge(&session))
+}
+
+/// Looks for a disguise of every reference, and writes the parents that have one in the subject's coordinates.
+fn unmask(material: &mut Material, parents: usize) -> Result<Vec<Found>> {
+    let Some(subject) = material.series.checkpoints.last() else { return Ok(Vec::new()) };
+    let mut all = Vec::new();
+    for (index, reference) in material.references.iter().enumerate() {
+        let found = search(subject, reference, None)?;
+        if let Some(relabelling) = found.relabelling.as_ref().filter(|r| index < parents && !r.words.is_empty()) {
+            material.relabelled.push((index, express(subject, &Arc::clone(reference), relabelling, None)?));
+        }
+        all.push(found);
+    }
+    Ok(all)
 }
 
 fn open(case: &Case, access: Access) -> Result<(Vec<Checkpoint>, Vec<Checkpoint>)> {
@@ -143,6 +164,8 @@ fn judge(session: &Session) -> Audit {
             figures: &evidence.components,
             calibration: &evidence.calibration,
             partial: &evidence.partial,
+            disguise: &evidence.disguise,
+            disguises: facts::disguises(session),
             layer_map: &evidence.layer_map,
             families: &families,
             equal: &equal_tensors,

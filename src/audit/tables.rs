@@ -8,9 +8,10 @@ use super::Session;
 use super::record;
 use crate::checkpoint::{Checkpoint, Residual as Axis};
 use crate::evidence::{
-    CalibrationRow, ChainRow, ComponentRow, Evidence, LayerMapRow, PairRow, PartialRow, Reference, RunRow, StartRow,
+    CalibrationRow, ChainRow, ComponentRow, DisguiseRow, Evidence, LayerMapRow, PairRow, PartialRow, Reference, RunRow, StartRow,
     TensorRow, TimelineRow, TrajectoryRow,
 };
+use crate::disguise::{Found, Observation};
 use crate::plan::{ALL, Residual, ResidualFigure, TensorFigures, Unit, layer_map};
 use crate::stats::{Aligned, Displacement, Law, Sizes, Turn, aligned, draw, law, rule, vector};
 
@@ -29,14 +30,40 @@ pub fn evidence(session: &Session) -> Evidence {
         calibration: residual.as_ref().map_or(Vec::new(), |r| calibration(session, r)),
         partial: residual.as_ref().map_or(Vec::new(), |r| partial(session, r)),
         components,
+        disguise: disguise(session),
     }
+}
+
+fn disguise(session: &Session) -> Vec<DisguiseRow> {
+    let rows = |((_, reference), found): ((usize, Reference), &Found)| -> Vec<DisguiseRow> {
+        let row = |o: &Observation| DisguiseRow {
+            reference: reference.clone(),
+            question: o.question.name().to_owned(),
+            frame: o.frame.to_owned(),
+            between: o.between.clone(),
+            component: o.component.clone(),
+            layer_subject: o.layer_subject,
+            layer_parent: o.layer_other,
+            agreed: o.agreed,
+            expected: o.expected,
+            of: o.of,
+            z: o.z,
+            log10_p: Some(o.log10_p),
+            effect: Some(o.effect),
+            in_place: o.in_place,
+        };
+        found.observations.iter().map(row).collect()
+    };
+    references(session).into_iter().zip(&session.found).flat_map(rows).collect()
 }
 
 /// What every model after the series is.
 fn references(session: &Session) -> Vec<(usize, Reference)> {
     let parents = session.case.parents.iter().map(|p| Reference::Parent(p.name.clone()));
     let controls = session.case.controls.iter().map(|c| Reference::Control(c.name.clone()));
-    parents.chain(controls).enumerate().map(|(i, r)| (session.plan.series + i, r)).collect()
+    let relabelled = session.material.relabelled.iter();
+    let relabelled = relabelled.map(|(parent, _)| Reference::Relabelled(session.case.parents[*parent].name.clone()));
+    parents.chain(controls).chain(relabelled).enumerate().map(|(i, r)| (session.plan.series + i, r)).collect()
 }
 
 /// What checkpoint `t` is compared with: model and name. The first has no start and nothing before it.
@@ -242,7 +269,10 @@ fn layer_maps(session: &Session) -> Vec<LayerMapRow> {
     let Some(hidden) = session.plan.hidden else { return Vec::new() };
     let mut rows = Vec::new();
     for (model, reference) in references(session) {
-        let (Reference::Parent(name) | Reference::Control(name)) = reference else { continue };
+        let name = match reference {
+            Reference::Parent(name) | Reference::Control(name) => name,
+            other => other.to_string(),
+        };
         for map in layer_map(&session.plan, &session.measured, session.plan.last(), model) {
             rows.extend(map.cells.iter().map(|cell| {
                 let test = aligned(cell.sums, cell.tensors as f64, hidden);

@@ -18,6 +18,10 @@ pub struct Policy {
     pub strong_log10_p: f64,
     /// ... and at least this effect.
     pub strong_effect: f64,
+    /// Share of neurons, experts or heads, matched twice alike, that is conclusive.
+    pub matched_conclusive: f64,
+    /// Share of them that is strong; fewer may be features that any two models of one language learn.
+    pub matched_strong: f64,
     /// A moderate finding has at most this log10 p.
     pub moderate_log10_p: f64,
     /// A component counts as independent only if this effect would have been graded moderate.
@@ -62,6 +66,8 @@ impl Default for Policy {
             conclusive_effect: 0.1,
             strong_log10_p: -10.0,
             strong_effect: 0.03,
+            matched_conclusive: 0.5,
+            matched_strong: 0.1,
             moderate_log10_p: -4.0,
             detectable_effect: 0.1,
             unreached_share: 0.01,
@@ -105,6 +111,8 @@ impl Policy {
         for (name, value) in [
             ("conclusive_effect", self.conclusive_effect),
             ("strong_effect", self.strong_effect),
+            ("matched_conclusive", self.matched_conclusive),
+            ("matched_strong", self.matched_strong),
             ("detectable_effect", self.detectable_effect),
             ("unreached_share", self.unreached_share),
             ("shared_seed_partial", self.shared_seed_partial),
@@ -124,6 +132,9 @@ impl Policy {
         }
         if self.conclusive_effect < self.strong_effect {
             return Err(Error::usage("conclusive_effect must not be below strong_effect"));
+        }
+        if self.matched_conclusive < self.matched_strong {
+            return Err(Error::usage("matched_conclusive must not be below matched_strong"));
         }
         Ok(())
     }

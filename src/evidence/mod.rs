@@ -14,7 +14,7 @@ use crate::error::Result;
 use table::tables;
 
 pub use rows::{
-    CalibrationRow, ChainRow, ComponentRow, LayerMapRow, PairRow, PartialRow, Reference, RunRow, StartRow, TensorRow,
+    CalibrationRow, ChainRow, ComponentRow, DisguiseRow, LayerMapRow, PairRow, PartialRow, Reference, RunRow, StartRow, TensorRow,
     TimelineRow, TrajectoryRow,
 };
 
@@ -54,4 +54,9 @@ tables! {
     calibration: CalibrationRow { model, against, component, effect, z, log10_p, rows }
     /// Similarity to a parent given the start.
     partial: PartialRow { step, component, parent, effect, z, log10_p, rows }
+    /// The search for a disguise.
+    disguise: DisguiseRow {
+        reference, question, frame, between, component, layer_subject, layer_parent, agreed, expected, of, z, log10_p,
+        effect, in_place
+    }
 }

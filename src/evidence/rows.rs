@@ -13,6 +13,8 @@ pub enum Reference {
     Parent(String),
     /// A control, by its name in the case file.
     Control(String),
+    /// A candidate parent as it is written in the subject's coordinates, where a disguise was found.
+    Relabelled(String),
 }
 
 impl std::fmt::Display for Reference {
@@ -22,6 +24,7 @@ impl std::fmt::Display for Reference {
             Self::Previous => f.write_str("previous"),
             Self::Parent(name) => write!(f, "parent:{name}"),
             Self::Control(name) => write!(f, "control:{name}"),
+            Self::Relabelled(name) => write!(f, "relabelled:{name}"),
         }
     }
 }
@@ -35,6 +38,7 @@ impl std::str::FromStr for Reference {
             None if text == "previous" => Ok(Self::Previous),
             Some(("parent", name)) => Ok(Self::Parent(name.to_owned())),
             Some(("control", name)) => Ok(Self::Control(name.to_owned())),
+            Some(("relabelled", name)) => Ok(Self::Relabelled(name.to_owned())),
             _ => Err(Error::input(format!("`{}` is not a reference", text.escape_debug()))),
         }
     }
@@ -236,4 +240,35 @@ pub struct PartialRow {
     pub z: Option<f64>,
     pub log10_p: Option<f64>,
     pub rows: u64,
+}
+
+/// One row of `evidence/disguise.parquet`: one question that the search for a disguise asked of the final checkpoint and
+/// one parent or control (METHODS 2.1 and 3).
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct DisguiseRow {
+    pub reference: Reference,
+    /// `second-moments`, `order`, `rotation`, `neurons`, `experts` or `heads`.
+    pub question: String,
+    /// How the residual axis of the other model was read: `as it stands`, `permuted` or `rotated`.
+    pub frame: String,
+    /// Which fits or matrices were held against each other.
+    pub between: String,
+    pub component: String,
+    /// Layers, where the row is of two layers; otherwise the row is over all of them.
+    pub layer_subject: Option<u32>,
+    pub layer_parent: Option<u32>,
+    /// Dimensions, neurons, experts or heads on which two fits agree; of a rotation tr(Q1^T Q2).
+    pub agreed: Option<f64>,
+    /// What independent models show.
+    pub expected: Option<f64>,
+    /// Dimensions or units in all; of second moments pairs of dimensions.
+    pub of: u64,
+    pub z: Option<f64>,
+    /// Before multiplicity.
+    pub log10_p: Option<f64>,
+    /// Share agreed, or correlation of the second moments.
+    pub effect: Option<f64>,
+    /// Of those agreed, the share that are where they were.
+    pub in_place: Option<f64>,
 }

@@ -1,13 +1,14 @@
 //! Condition P: no checkpoint, in no component, is nearer to a parent than independent models are (METHODS 2, 2.1, 2.2).
 
+mod disguise;
 mod layers;
 mod shared_seed;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Code, ComponentOutcome, ComponentResult, Condition, Direction, Finding, Grade, Judgement, Subject};
 use crate::case::Policy;
-use crate::evidence::{CalibrationRow, ComponentRow, LayerMapRow, PartialRow, Reference};
+use crate::evidence::{CalibrationRow, ComponentRow, DisguiseRow, LayerMapRow, PartialRow, Reference};
 use crate::plan::ALL;
 use crate::stats::{Aligned, holm};
 
@@ -28,6 +29,10 @@ pub struct ParentFacts<'a> {
     pub calibration: &'a [CalibrationRow],
     /// Similarity to the parents given the start.
     pub partial: &'a [PartialRow],
+    /// The search for a disguise.
+    pub disguise: &'a [DisguiseRow],
+    /// By parent, how it is written in the subject's coordinates, in words, where a disguise was found.
+    pub disguises: BTreeMap<String, Vec<String>>,
     /// Layers of the final checkpoint against layers of every parent and control.
     pub layer_map: &'a [LayerMapRow],
     /// Component of every family in the layer maps.
@@ -121,16 +126,21 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
     // Controls were given and all of them fire: then nothing says that the tests are silent between strangers.
     let uncalibrated = !aside.is_empty() && control_tests.is_empty();
     let seeds = shared_seed::find(&mut judgement, facts, &parent_tests, policy);
+    let relabelled_tests = tested(facts.figures, |r| matches!(r, Reference::Relabelled(_)));
     let mut silent = Vec::new();
     for &parent in &facts.parents {
         let own: Vec<&Tested> =
             parent_tests.iter().filter(|t| t.row.reference == Reference::Parent(parent.to_owned())).collect();
-        if own.is_empty() {
-            not_comparable(&mut judgement, parent);
-            continue;
-        }
         let seeded = seeds.contains(parent);
         let before = judgement.findings.len();
+        let found = disguise::findings(&mut judgement, facts, parent, &aside, uncalibrated, seeded, policy);
+        disguise::re_expressed(&mut judgement, facts, parent, &relabelled_tests, found, policy);
+        if own.is_empty() {
+            if found.is_none() {
+                not_comparable(&mut judgement, parent);
+            }
+            continue;
+        }
         similarities(&mut judgement, facts, parent, &own, uncalibrated, seeded, policy);
         layers::findings(&mut judgement, facts, parent, uncalibrated, &aside, seeded, policy);
         equal_tensors(&mut judgement, facts, parent, &aside, seeded);
@@ -156,7 +166,8 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
     }
     let silent_all = reached && tested_all && enough && calibrated;
     judgement.settle(if silent_all { Condition::Holds } else { Condition::Untested });
-    let results = components(facts, policy, &parent_tests, &judgement.findings);
+    let all: Vec<Tested> = parent_tests.into_iter().chain(relabelled_tests).collect();
+    let results = components(facts, policy, &all, &judgement.findings);
     (judgement, results)
 }
 
@@ -544,7 +555,7 @@ fn components(
 
 fn parent_of(reference: &Reference) -> Option<&str> {
     match reference {
-        Reference::Parent(name) => Some(name),
+        Reference::Parent(name) | Reference::Relabelled(name) => Some(name),
         _ => None,
     }
 }

@@ -31,6 +31,22 @@ pub struct Material {
     pub series: Series,
     /// Parents, then controls.
     pub references: Vec<Checkpoint>,
+    /// Parents written in the subject's coordinates, each with its place among the references.
+    pub relabelled: Vec<(usize, Checkpoint)>,
+}
+
+impl Material {
+    /// Every model, in the order of the plan: the series, the references, the relabelled.
+    #[must_use]
+    pub fn models(&self) -> Vec<&Checkpoint> {
+        self.given().into_iter().chain(self.relabelled.iter().map(|(_, checkpoint)| checkpoint)).collect()
+    }
+
+    /// The models that the case names: the series and the references.
+    #[must_use]
+    pub fn given(&self) -> Vec<&Checkpoint> {
+        self.series.checkpoints.iter().chain(&self.references).collect()
+    }
 }
 
 /// The checkpoints of the series that are of one architecture.
@@ -84,8 +100,9 @@ impl Plan {
             subject.skipped.iter().map(|s| (s.tensor.clone(), s.why.clone())).collect();
         let mut members = series_members(series, &mut skipped);
         let mut extra = Vec::new();
-        for (index, reference) in material.references.iter().enumerate() {
-            let model = series.len() + index;
+        for (index, reference) in material.models().into_iter().enumerate().skip(series.len()) {
+            let given = index < series.len() + material.references.len();
+            let model = index;
             let correspondence = Correspondence::between(subject, reference);
             let mut paired = BTreeSet::new();
             for &(own, other) in &correspondence.pairs {
@@ -94,7 +111,7 @@ impl Plan {
                     list.push(member(model, &reference.tensors[other]));
                 }
             }
-            for mismatch in correspondence.mismatches.iter().filter(|m| m.side == Side::First) {
+            for mismatch in correspondence.mismatches.iter().filter(|m| given && m.side == Side::First) {
                 skipped.push((mismatch.tensor.clone(), format!("{}: {}", reference.uri, mismatch.reason)));
             }
             // Layers of the reference that the subject does not have by that number still belong in the layer map.
@@ -111,14 +128,15 @@ impl Plan {
             .filter_map(|tensor| members.remove(tensor.name.as_str()).map(|members| unit(tensor, members, hidden)))
             .collect();
         units.extend(extra.into_iter().map(|(model, tensor)| unit(tensor, vec![member(model, tensor)], hidden)));
-        let models = series.len() + material.references.len();
+        let models = material.models().len();
         keep(&mut units, models, hidden);
         for unit in &mut units {
             unit.id = id(unit, material);
         }
         skipped.sort();
         skipped.dedup();
-        Self { series: series.len(), references: material.references.len(), hidden, units, skipped }
+        let references = material.references.len();
+        Self { series: series.len(), references, relabelled: material.relabelled.len(), hidden, units, skipped }
     }
 }
 
@@ -225,7 +243,7 @@ fn small_model(hidden: usize, models: usize) -> usize {
 fn id(unit: &Unit, material: &Material) -> String {
     let mut hash = Sha256::new();
     hash.update(format!("{KERNEL_VERSION}\n{:?}\n{:?}\n{:?}\n{:?}\n", unit.shape, unit.view, unit.sampled, unit.kept));
-    let models: Vec<&Checkpoint> = material.series.checkpoints.iter().chain(&material.references).collect();
+    let models = material.models();
     for m in &unit.members {
         let checkpoint = models[m.model];
         let shard = &checkpoint.shards[m.shard];

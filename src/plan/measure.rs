@@ -41,11 +41,14 @@ pub struct Measured {
 /// # Errors
 /// If a file cannot be read; the message names the model and the tensor.
 pub fn measure(plan: &Plan, material: &Material, reporter: &dyn Reporter) -> Result<Measured> {
-    let models: Vec<&Checkpoint> = material.series.checkpoints.iter().chain(&material.references).collect();
+    let models = material.models();
     let tensors: Vec<TensorFigures> =
         plan.units.par_iter().map(|unit| measure_unit(unit, plan, &models, reporter)).collect::<Result<_>>()?;
-    let bytes_read =
-        plan.units.iter().flat_map(|u| u.members.iter().map(|m| (u.elements() * m.dtype.width()) as u64)).sum();
+    let given = |m: &&Member| m.model < plan.series + plan.references;
+    let read = |u: &Unit| {
+        u.members.iter().filter(given).map(|m| (u.elements() * m.dtype.width()) as u64).sum::<u64>()
+    };
+    let bytes_read = plan.units.iter().map(read).sum();
     Ok(Measured { tensors, bytes_read })
 }
 

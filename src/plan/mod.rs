@@ -31,6 +31,8 @@ pub struct Plan {
     pub references: usize,
     /// Length of the subject's residual axis.
     pub hidden: Option<usize>,
+    /// Parents written in the subject's coordinates, the models after those.
+    pub relabelled: usize,
     /// The tensors, by the subject's names first, then those that only references have.
     pub units: Vec<Unit>,
     /// What will not be measured, and why.
@@ -90,7 +92,7 @@ impl Plan {
     /// Number of models.
     #[must_use]
     pub fn models(&self) -> usize {
-        self.series + self.references
+        self.series + self.references + self.relabelled
     }
 
     /// Index of the final checkpoint.

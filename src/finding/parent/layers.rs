@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{ALL, ParentFacts, grade};
 use crate::case::Policy;
-use crate::evidence::LayerMapRow;
+use crate::evidence::{LayerMapRow, Reference};
 use crate::finding::{Code, Direction, Finding, Grade, Judgement, Subject};
 use crate::stats::log10_upper_tail;
 
@@ -98,8 +98,11 @@ pub(super) fn findings(
 /// The subject's layers that are derived in one component: those with a cell beyond the null in one of its families.
 pub(super) fn of_component(facts: &ParentFacts<'_>, parent: &str, component: &str, policy: &Policy) -> Vec<u32> {
     let families = facts.families.iter().filter(|(_, c)| c == component).map(|(family, _)| family.as_str());
+    // The parent as it stands, and as it is written in the subject's coordinates.
+    let models = [parent.to_owned(), Reference::Relabelled(parent.to_owned()).to_string()];
     let layers: BTreeSet<u32> = families
-        .flat_map(|family| best(facts, parent, family).into_iter())
+        .flat_map(|family| models.iter().map(move |model| (family, model)))
+        .flat_map(|(family, model)| best(facts, model, family).into_iter())
         .filter(|(_, b)| grade(b.log10_p, b.effect, policy).is_some() && b.effect >= policy.strong_effect)
         .map(|(layer, _)| layer)
         .collect();

@@ -1,0 +1,73 @@
+//! Second moments over the residual axis: W^T W, blind to the order, scale and sign of the rows.
+
+use super::weights::{Matrix, narrow};
+use crate::kernel::transpose;
+
+use super::frame::product;
+
+/// Dimensions of the residual axis that are looked at: a subset of exchangeable dimensions is as exchangeable.
+pub const DIMENSIONS: usize = 512;
+
+/// Sum of W^T W of unit rows, over the first [`DIMENSIONS`] spread dimensions.
+#[derive(Clone, Debug)]
+pub struct Moments {
+    /// Dimensions.
+    pub size: usize,
+    /// size x size.
+    pub values: Vec<f64>,
+    /// Rows that took part.
+    pub rows: usize,
+}
+
+impl Moments {
+    /// Nothing yet, for a residual axis of that length.
+    pub fn empty(hidden: usize) -> Self {
+        let size = hidden.min(DIMENSIONS);
+        Self { size, values: vec![0.0; size * size], rows: 0 }
+    }
+
+    /// Of one matrix.
+    pub fn of(matrix: &Matrix) -> Self {
+        let mut own = Self::empty(matrix.cols);
+        own.add(matrix);
+        own
+    }
+
+    /// Adds a matrix.
+    pub fn add(&mut self, matrix: &Matrix) {
+        let hidden = matrix.cols;
+        let unit = matrix.clone().normalised();
+        let dimensions: Vec<usize> = (0..self.size).map(|i| (2 * i + 1) * hidden / (2 * self.size)).collect();
+        let picked: Vec<f32> =
+            unit.values.chunks_exact(hidden).flat_map(|row| dimensions.iter().map(|&d| row[d])).collect();
+        let columns = transpose(&picked, unit.rows(), self.size);
+        for (sum, v) in self.values.iter_mut().zip(product(&columns, &columns, unit.rows().max(1))) {
+            *sum += f64::from(v);
+        }
+        self.rows += unit.rows();
+    }
+
+    /// Adds another.
+    pub fn and(&mut self, other: &Self) {
+        self.values.iter_mut().zip(&other.values).for_each(|(a, b)| *a += b);
+        self.rows += other.rows;
+    }
+
+    /// The off-diagonal entries of the correlation matrix, less their mean, scaled to length 1; empty where a dimension
+    /// is zero.
+    pub fn profile(&self) -> Vec<f32> {
+        let n = self.size;
+        let diagonal: Vec<f64> = (0..n).map(|i| self.values[i * n + i]).collect();
+        if n < 3 || diagonal.iter().any(|d| *d <= 0.0) {
+            return Vec::new();
+        }
+        let mut entries: Vec<f64> = (0..n)
+            .flat_map(|i| (0..i).map(move |j| (i, j)))
+            .map(|(i, j)| self.values[i * n + j] / (diagonal[i] * diagonal[j]).sqrt())
+            .collect();
+        let mean = entries.iter().sum::<f64>() / entries.len() as f64;
+        entries.iter_mut().for_each(|v| *v -= mean);
+        let norm = entries.iter().map(|v| v * v).sum::<f64>().sqrt();
+        if norm > 0.0 { entries.into_iter().map(|v| narrow(v / norm)).collect() } else { Vec::new() }
+    }
+}

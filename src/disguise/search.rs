@@ -1,0 +1,641 @@
+//! The search: questions asked of two models, and what the answers say of how one is written in the other.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+
+use super::frame::{Agreement, CrossGram, Frame, common, fixed, same_order, same_rotation};
+use super::moments::Moments;
+use super::units::{Matching, Mlp, experts, expressed, heads, neurons, overlaps, together};
+use super::weights::{Function, Slot, TokenRows, Weights};
+use crate::checkpoint::Checkpoint;
+use crate::error::Result;
+use crate::kernel::Symmetric;
+use crate::stats::{Mantel, log10_upper_tail, mantel};
+
+/// Where a fit or a matching counts as found: its p-value, and the share of the dimensions or units on which two fits
+/// agree. The grade of a finding is the policy's business; this only decides what is looked at further.
+const FOUND_LOG10_P: f64 = -6.0;
+/// See [`FOUND_LOG10_P`].
+const FOUND_SHARE: f64 = 0.1;
+
+/// A cell of a layer map that stands out of all cells of a map.
+const FOUND_CELL: f64 = 6.0;
+
+/// What was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Question {
+    /// Do the two agree on W^T W over the residual axis?
+    SecondMoments,
+    /// Is the residual axis the other's in another order?
+    Order,
+    /// Is it the other's in another basis?
+    Rotation,
+    /// Are the neurons the other's?
+    Neurons,
+    /// Are the experts?
+    Experts,
+    /// Are the heads?
+    Heads,
+}
+
+impl Question {
+    /// Its name in a table.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SecondMoments => "second-moments",
+            Self::Order => "order",
+            Self::Rotation => "rotation",
+            Self::Neurons => "neurons",
+            Self::Experts => "experts",
+            Self::Heads => "heads",
+        }
+    }
+}
+
+/// One answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observation {
+    /// What was asked.
+    pub question: Question,
+    /// How the residual axis of the other model was read: [`Frame::name`].
+    pub frame: &'static str,
+    /// Which fits or matrices were held against each other.
+    pub between: String,
+    /// Component, or `all`.
+    pub component: String,
+    /// Layer of the subject, where it is of one layer.
+    pub layer_subject: Option<u32>,
+    /// Layer of the other model.
+    pub layer_other: Option<u32>,
+    /// Dimensions, neurons, experts or heads on which two fits agree; for a rotation tr(Q1^T Q2).
+    pub agreed: Option<f64>,
+    /// What independent models show.
+    pub expected: Option<f64>,
+    /// Dimensions or units in all; for second moments pairs of dimensions.
+    pub of: u64,
+    /// The standard score, where the null is normal.
+    pub z: Option<f64>,
+    /// log10 of the chance of as much.
+    pub log10_p: f64,
+    /// Share agreed, or correlation of the second moments.
+    pub effect: f64,
+    /// Of those agreed, the share that are where they were: 1 where nothing was relabelled.
+    pub in_place: Option<f64>,
+}
+
+/// How the other model is written in the subject's coordinates.
+#[derive(Clone, Debug)]
+pub struct Relabelling {
+    /// The residual axis.
+    pub frame: Frame,
+    /// For layers of the subject, the other model's layer.
+    pub layers: BTreeMap<u32, u32>,
+    /// For MLPs of the subject, the other model's MLP in the layer above, and its neuron for each of the subject's.
+    pub mlps: BTreeMap<(u32, Slot), (Slot, Vec<Option<usize>>)>,
+    /// For layers of the subject, the other model's query heads and key-value heads.
+    pub heads: BTreeMap<u32, [Vec<Option<usize>>; 2]>,
+    /// The disguise in words, empty where the other model is written as the subject is.
+    pub words: Vec<String>,
+}
+
+/// What a search found.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// All answers.
+    pub observations: Vec<Observation>,
+    /// How to write the other model in the subject's coordinates, where a question was answered beyond its null.
+    pub relabelling: Option<Relabelling>,
+}
+
+/// Asks every question of two models.
+///
+/// # Errors
+/// If weights cannot be read.
+pub fn search(own: &Checkpoint, other: &Checkpoint, tokens: Option<&TokenRows>) -> Result<Found> {
+    let (Some(own), Some(other)) = (Weights::new(own)?, Weights::new(other)?) else { return Ok(Found::default()) };
+    Search { own, other, tokens, observations: Vec::new() }.run()
+}
+
+struct Search<'a> {
+    own: Weights<'a>,
+    other: Weights<'a>,
+    tokens: Option<&'a TokenRows>,
+    observations: Vec<Observation>,
+}
+
+/// One way to read the other model's residual axis, and whether layers prove it.
+struct Candidate {
+    frame: Frame,
+    proven: bool,
+}
+
+/// What matching in one frame gave.
+struct InFrame {
+    candidate: Candidate,
+    layers: BTreeMap<u32, u32>,
+    mlps: BTreeMap<(u32, Slot), (Slot, Matching)>,
+    heads: BTreeMap<u32, [Vec<Option<usize>>; 2]>,
+    experts_moved: bool,
+    heads_moved: bool,
+    neurons: Option<Agreement>,
+}
+
+type Fits = Vec<(&'static str, CrossGram)>;
+
+impl Search<'_> {
+    fn run(mut self) -> Result<Found> {
+        let same = self.own.hidden == self.other.hidden;
+        let moments = if same { Some(self.moments()?) } else { None };
+        let by_place = self.by_place();
+        let layers = moments.as_ref().map_or_else(|| by_place.clone(), |cells| stands_out(cells, &by_place));
+        let moved = layers.iter().any(|(a, b)| by_place.get(a) != Some(b));
+        let fits = self.fits(&layers)?;
+        let mut candidates = self.candidates(&fits);
+        if same {
+            candidates.insert(0, Candidate { frame: Frame::AsItStands, proven: true });
+        }
+        let mut best: Option<InFrame> = None;
+        for candidate in candidates {
+            let tried = self.matched(candidate, layers.clone())?;
+            let found = |t: &InFrame| t.neurons.is_some_and(|n| n.log10_p <= FOUND_LOG10_P && n.effect() >= FOUND_SHARE);
+            let share = |t: &InFrame| t.neurons.map_or(0.0, |n| n.effect());
+            let shown = found(&tried) || tried.candidate.proven && tried.candidate.frame != Frame::AsItStands;
+            // A simpler frame is left only for one that explains clearly more.
+            let better = best.as_ref().is_none_or(|b| !found(b) && shown || share(&tried) > 1.5 * share(b));
+            if better && (shown || tried.candidate.frame == Frame::AsItStands) {
+                best = Some(tried);
+            }
+        }
+        let relabelling = best.and_then(|b| self.relabelling(b, moved, moments.is_some()));
+        Ok(Found { observations: self.observations, relabelling })
+    }
+
+    /// Layers of the same number; where the other model has none of it, none.
+    fn by_place(&self) -> BTreeMap<u32, u32> {
+        let other = self.other.layers();
+        self.own.sample().into_iter().filter(|l| other.contains(l)).map(|l| (l, l)).collect()
+    }
+
+    /// Second moments by component, and of every layer against every layer: the z of each cell.
+    fn moments(&mut self) -> Result<BTreeMap<(u32, u32), f64>> {
+        let (own, other) = (layer_moments(&self.own)?, layer_moments(&self.other)?);
+        let mut components: BTreeMap<&str, (Moments, Moments)> = BTreeMap::new();
+        let empty = || (Moments::empty(self.own.hidden), Moments::empty(self.own.hidden));
+        for (side, layers) in [(0, &own), (1, &other)] {
+            for (component, moments) in layers.values().flatten() {
+                for name in [*component, "all"] {
+                    let pair = components.entry(name).or_insert_with(empty);
+                    if side == 0 { pair.0.and(moments) } else { pair.1.and(moments) }
+                }
+            }
+        }
+        for (component, (a, b)) in components {
+            if a.rows == 0 || b.rows == 0 {
+                continue;
+            }
+            if let Some(test) = compared(&a, &b) {
+                self.observations.push(Observation {
+                    question: Question::SecondMoments,
+                    frame: Frame::AsItStands.name(),
+                    between: "sums over the layers".into(),
+                    component: component.to_owned(),
+                    layer_subject: None,
+                    layer_other: None,
+                    agreed: None,
+                    expected: None,
+                    of: (a.size * (a.size - 1) / 2) as u64,
+                    z: Some(test.z),
+                    log10_p: log10_upper_tail(test.z),
+                    effect: test.effect,
+                    in_place: None,
+                });
+            }
+        }
+        let whole = |layers: BTreeMap<u32, BTreeMap<&'static str, Moments>>| -> Vec<(u32, Moments)> {
+            let sum = |parts: BTreeMap<&str, Moments>| {
+                let mut all = Moments::empty(self.own.hidden);
+                parts.values().for_each(|m| all.and(m));
+                all
+            };
+            layers.into_iter().map(|(l, parts)| (l, sum(parts))).collect()
+        };
+        let (own, other) = (whole(own), whole(other));
+        let pairs: Vec<_> = own.iter().flat_map(|a| other.iter().map(move |b| (a, b))).collect();
+        let cells: Vec<((u32, u32), Mantel, usize)> = pairs
+            .into_par_iter()
+            .filter_map(|((i, a), (j, b))| Some(((*i, *j), compared(a, b)?, a.size)))
+            .collect();
+        for ((i, j), test, size) in &cells {
+            self.observations.push(Observation {
+                question: Question::SecondMoments,
+                frame: Frame::AsItStands.name(),
+                between: "layer against layer".into(),
+                component: "all".into(),
+                layer_subject: Some(*i),
+                layer_other: Some(*j),
+                agreed: None,
+                expected: None,
+                of: (size * (size - 1) / 2) as u64,
+                z: Some(test.z),
+                log10_p: log10_upper_tail(test.z),
+                effect: test.effect,
+                in_place: None,
+            });
+        }
+        Ok(cells.into_iter().map(|(cell, test, _)| (cell, test.z)).collect())
+    }
+
+    /// The cross-Grams of every group of rows that belong together if nothing but the residual axis was changed.
+    fn fits(&self, layers: &BTreeMap<u32, u32>) -> Result<Fits> {
+        let empty = || CrossGram::empty(self.own.hidden, self.other.hidden);
+        let mut fits: Fits = ["attention, even", "attention, odd", "mlp, even", "mlp, odd", "tokens"]
+            .into_iter()
+            .map(|name| (name, empty()))
+            .collect();
+        for (position, (&l, &m)) in layers.iter().enumerate() {
+            for function in self.own.functions(l).intersection(&self.other.functions(m)) {
+                if self.own.size(l, *function) != self.other.size(m, *function) {
+                    continue;
+                }
+                let (Some(a), Some(b)) = (self.own.matrix(l, *function)?, self.other.matrix(m, *function)?) else {
+                    continue;
+                };
+                let group = if function.component() == "attention" { 0 } else { 2 };
+                fits[group + position % 2].1.add(&a, &b);
+            }
+        }
+        for (a, b) in self.own.tokens(&self.other, self.tokens)? {
+            fits[4].1.add(&a, &b);
+        }
+        Ok(fits)
+    }
+
+    /// Holds the fits of the groups against each other, and returns the frames that are worth a look.
+    fn candidates(&mut self, fits: &Fits) -> Vec<Candidate> {
+        let (own, other) = (self.own.hidden, self.other.hidden);
+        let groups = {
+            let [a0, a1, m0, m1, tokens] = [0, 1, 2, 3, 4].map(|i| fits[i].1.clone());
+            let (attention, mlp) = (a0.and(&a1), m0.and(&m1));
+            vec![
+                ("attention of even layers", a0),
+                ("attention of odd layers", a1),
+                ("MLPs of even layers", m0),
+                ("MLPs of odd layers", m1),
+                ("attention", attention),
+                ("MLPs", mlp),
+                ("tokens", tokens),
+            ]
+        };
+        let pairs = [(0, 1), (2, 3), (4, 5), (4, 6), (5, 6)];
+        let full = |i: usize| groups[i].1.rows > 0;
+        let orders: Vec<Option<Vec<Option<usize>>>> =
+            (0..groups.len()).into_par_iter().map(|i| full(i).then(|| groups[i].1.order())).collect();
+        let mut best: Option<(Agreement, Vec<Option<usize>>)> = None;
+        for (i, j) in pairs {
+            let (Some(a), Some(b)) = (&orders[i], &orders[j]) else { continue };
+            let agreement = same_order(a, b, other);
+            let both = common(a, b);
+            self.fit(Question::Order, (groups[i].0, groups[j].0), agreement, Some(fixed(&both)).filter(|_| own == other));
+            if shown(agreement) && best.as_ref().is_none_or(|(old, _)| agreement.log10_p < old.log10_p) {
+                best = Some((agreement, both));
+            }
+        }
+        let mut candidates = Vec::new();
+        if let Some((_, order)) = best {
+            // In place: the residual axis stands as it is, and nothing has to be looked for.
+            if own != other || fixed(&order) < 0.5 {
+                candidates.push(Candidate { frame: Frame::Permuted(order), proven: true });
+            }
+            return candidates;
+        }
+        let rotations: Vec<Option<Vec<f64>>> =
+            (0..groups.len()).into_par_iter().map(|i| full(i).then(|| groups[i].1.rotation()).flatten()).collect();
+        let mut best: Option<(Agreement, usize, usize)> = None;
+        for (i, j) in pairs {
+            let (Some(a), Some(b)) = (&rotations[i], &rotations[j]) else { continue };
+            let agreement = same_rotation(a, b, own, other);
+            self.fit(Question::Rotation, (groups[i].0, groups[j].0), agreement, None);
+            if shown(agreement) && best.is_none_or(|(old, ..)| agreement.log10_p < old.log10_p) {
+                best = Some((agreement, i, j));
+            }
+        }
+        if let Some((_, i, j)) = best
+            && let Some(q) = groups[i].1.and(&groups[j].1).rotation()
+        {
+            candidates.push(Candidate { frame: rotated(&q, own, other), proven: true });
+            return candidates;
+        }
+        if let Some(order) = &orders[6] {
+            if own != other || fixed(order) < 0.5 {
+                candidates.push(Candidate { frame: Frame::Permuted(order.clone()), proven: false });
+            }
+            if let Some(q) = &rotations[6] {
+                candidates.push(Candidate { frame: rotated(q, own, other), proven: false });
+            }
+        }
+        candidates
+    }
+
+    fn fit(&mut self, question: Question, (a, b): (&str, &str), agreement: Agreement, in_place: Option<f64>) {
+        self.observations.push(Observation {
+            question,
+            frame: if question == Question::Order { "permuted" } else { "rotated" },
+            between: format!("{a} against {b}"),
+            component: "all".into(),
+            layer_subject: None,
+            layer_other: None,
+            agreed: Some(agreement.agreed),
+            expected: Some(agreement.expected),
+            of: agreement.of as u64,
+            z: (question == Question::Rotation).then_some(agreement.agreed),
+            log10_p: agreement.log10_p,
+            effect: agreement.effect(),
+            in_place,
+        });
+    }
+
+    /// Matches experts, neurons and heads in one frame.
+    fn matched(&mut self, candidate: Candidate, layers: BTreeMap<u32, u32>) -> Result<InFrame> {
+        let mut result = InFrame {
+            candidate,
+            layers: layers.clone(),
+            mlps: BTreeMap::new(),
+            heads: BTreeMap::new(),
+            experts_moved: false,
+            heads_moved: false,
+            neurons: None,
+        };
+        let (mut by_expert, mut by_head) = (Vec::new(), Vec::new());
+        let mut by_component: BTreeMap<&str, Vec<(u32, u32, Slot, Slot, Agreement, f64)>> = BTreeMap::new();
+        for (&l, &m) in &layers {
+            let own = mlps(&self.own, l)?;
+            let other: Vec<(Slot, Mlp)> = mlps(&self.other, m)?
+                .into_iter()
+                .map(|(slot, mlp)| (slot, mlp.expressed(&result.candidate.frame, self.own.hidden)))
+                .collect();
+            let partners = partners(&own, &other, &mut by_expert, &mut result.experts_moved);
+            let matched: Vec<Option<Matching>> =
+                partners.par_iter().map(|(a, b)| neurons(&own[*a].1, &other[*b].1)).collect();
+            for ((a, b), matching) in partners.into_iter().zip(matched) {
+                let Some(matching) = matching else { continue };
+                let (slot, theirs) = (own[a].0, other[b].0);
+                let component = Function::Up(slot).component();
+                let in_place = fixed(&matching.order);
+                by_component.entry(component).or_default().push((l, m, slot, theirs, matching.agreement, in_place));
+                result.mlps.insert((l, slot), (theirs, in_rows(matching, &own[a].1, &other[b].1)));
+            }
+            self.heads(l, m, &mut result, &mut by_head)?;
+        }
+        let frame = result.candidate.frame.name();
+        for (component, all) in &by_component {
+            let Some(sum) = together(all.iter().map(|one| one.4)) else { continue };
+            let weight: f64 = all.iter().map(|one| one.4.agreed).sum();
+            let in_place = all.iter().map(|one| one.4.agreed * one.5).sum::<f64>() / weight.max(1.0);
+            self.agreement(Question::Neurons, frame, "gate against up or down", component, None, sum, Some(in_place));
+            for (l, m, _, _, agreement, in_place) in all {
+                let layer = Some((*l, *m));
+                let between = "gate against up or down";
+                self.agreement(Question::Neurons, frame, between, component, layer, *agreement, Some(*in_place));
+            }
+        }
+        result.neurons = together(by_component.values().flatten().map(|one| one.4));
+        if let Some(sum) = together(by_expert.iter().copied()) {
+            self.agreement(Question::Experts, frame, "gate or up against down", "experts", None, sum, None);
+        }
+        if let Some(sum) = together(by_head.iter().copied()) {
+            self.agreement(Question::Heads, frame, "queries against outputs, keys against values", "attention", None, sum, None);
+        }
+        Ok(result)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn agreement(
+        &mut self,
+        question: Question,
+        frame: &'static str,
+        between: &str,
+        component: &str,
+        layers: Option<(u32, u32)>,
+        agreement: Agreement,
+        in_place: Option<f64>,
+    ) {
+        self.observations.push(Observation {
+            question,
+            frame,
+            between: between.to_owned(),
+            component: component.to_owned(),
+            layer_subject: layers.map(|l| l.0),
+            layer_other: layers.map(|l| l.1),
+            agreed: Some(agreement.agreed),
+            expected: Some(agreement.expected),
+            of: agreement.of as u64,
+            z: None,
+            log10_p: agreement.log10_p,
+            effect: agreement.effect(),
+            in_place,
+        });
+    }
+
+    fn heads(&self, l: u32, m: u32, result: &mut InFrame, all: &mut Vec<Agreement>) -> Result<()> {
+        let (Some(own), Some(other)) = (self.own.heads, self.other.heads) else { return Ok(()) };
+        if own.dim != other.dim {
+            return Ok(());
+        }
+        let overlap = |function: Function| -> Result<Option<(Vec<f32>, usize, usize)>> {
+            let (Some(a), Some(b)) = (self.own.matrix(l, function)?, self.other.matrix(m, function)?) else {
+                return Ok(None);
+            };
+            // Heads that are not all looked at cannot be numbered.
+            if a.rows() < a.total || b.rows() < b.total {
+                return Ok(None);
+            }
+            let b = expressed(&b, &result.candidate.frame, self.own.hidden);
+            Ok(overlaps(&a, &b, own.dim).map(|s| (s, a.rows() / own.dim, b.rows() / own.dim)))
+        };
+        let mut orders = Vec::new();
+        for (first, second) in [(Function::Query, Function::Output), (Function::Key, Function::Value)] {
+            let (Some((x, n, p)), Some((y, n2, p2))) = (overlap(first)?, overlap(second)?) else { return Ok(()) };
+            if (n, p) != (n2, p2) || n < 2 || p < 2 {
+                return Ok(());
+            }
+            let matching = heads(&x, &y, n, p);
+            all.push(matching.agreement);
+            result.heads_moved |= matching.order.iter().enumerate().any(|(i, j)| *j != Some(i));
+            orders.push(matching.order);
+        }
+        if let [queries, keys] = &orders[..] {
+            result.heads.insert(l, [queries.clone(), keys.clone()]);
+        }
+        Ok(())
+    }
+
+    /// What the best frame says of how the other model is written; `None` where nothing was found in it.
+    fn relabelling(&self, best: InFrame, layers_moved: bool, same: bool) -> Option<Relabelling> {
+        let neurons = best.neurons.filter(|n| n.log10_p <= FOUND_LOG10_P && n.effect() >= FOUND_SHARE);
+        let proven = best.candidate.proven && best.candidate.frame != Frame::AsItStands;
+        let moments = self.observations.iter().any(|o| {
+            o.question == Question::SecondMoments
+                && o.component == "all"
+                && o.layer_subject.is_none()
+                && o.log10_p <= FOUND_LOG10_P
+                && o.effect >= FOUND_SHARE
+        });
+        if neurons.is_none() && !proven && !moments {
+            return None;
+        }
+        let mut words = Vec::new();
+        match best.candidate.frame {
+            Frame::AsItStands => {}
+            Frame::Permuted(_) if same => words.push("residual axis permuted".to_owned()),
+            Frame::Permuted(_) => words.push("residual axis of another width, dimensions matched".to_owned()),
+            Frame::Rotated(_) => words.push("residual axis rotated".to_owned()),
+        }
+        let (mut moved, mut pruned, mut up_cycled) = (0.0, false, false);
+        let mut total = 0.0;
+        for ((_, slot), (theirs, matching)) in &best.mlps {
+            let agreed = matching.order.iter().flatten().count() as f64;
+            total += agreed;
+            moved += agreed * (1.0 - fixed(&matching.order));
+            let shown = matching.agreement.log10_p <= FOUND_LOG10_P;
+            up_cycled |= shown && matches!((slot, theirs), (Slot::Expert(_) | Slot::Shared, Slot::Dense));
+            pruned |= shown && self.narrower(slot, theirs, &best.layers);
+        }
+        if neurons.is_some() {
+            if moved > 0.5 * total {
+                words.push("neurons permuted".to_owned());
+            }
+            if best.experts_moved {
+                words.push("experts permuted".to_owned());
+            }
+            if pruned {
+                words.push("width pruned".to_owned());
+            }
+            if up_cycled {
+                words.push("dense MLP up-cycled to experts".to_owned());
+            }
+        }
+        if best.heads_moved {
+            words.push("heads permuted".to_owned());
+        }
+        if layers_moved {
+            words.push("layers moved".to_owned());
+        }
+        let mlps = best.mlps.into_iter().map(|(key, (slot, matching))| (key, (slot, matching.order))).collect();
+        Some(Relabelling { frame: best.candidate.frame, layers: best.layers, mlps, heads: best.heads, words })
+    }
+
+    fn narrower(&self, slot: &Slot, theirs: &Slot, layers: &BTreeMap<u32, u32>) -> bool {
+        layers.iter().any(|(l, m)| {
+            let sizes = (self.own.size(*l, Function::Up(*slot)), self.other.size(*m, Function::Up(*theirs)));
+            matches!(sizes, (Some(a), Some(b)) if a < b)
+        })
+    }
+}
+
+fn shown(agreement: Agreement) -> bool {
+    agreement.log10_p <= FOUND_LOG10_P && agreement.effect() >= FOUND_SHARE
+}
+
+fn rotated(q: &[f64], own: usize, other: usize) -> Frame {
+    // The fit maps own x other; rows of the other model are multiplied by its transpose.
+    let narrow: Vec<f32> = q.iter().map(|v| super::weights::narrow(*v)).collect();
+    Frame::Rotated(crate::kernel::transpose(&narrow, own, other))
+}
+
+/// The matching of the rows looked at as one of the rows of the whole matrices.
+fn in_rows(matching: Matching, own: &Mlp, other: &Mlp) -> Matching {
+    let of = |mlp: &Mlp| mlp.matrices.iter().flatten().next().cloned();
+    let (Some(a), Some(b)) = (of(own), of(other)) else { return matching };
+    let mut order = vec![None; a.total];
+    for (i, j) in matching.order.iter().enumerate() {
+        order[a.picked[i]] = j.map(|j| b.picked[j]);
+    }
+    Matching { order, ..matching }
+}
+
+/// For every layer of the subject, the layer of the other model that stands out; else the one of its number.
+fn stands_out(cells: &BTreeMap<(u32, u32), f64>, by_place: &BTreeMap<u32, u32>) -> BTreeMap<u32, u32> {
+    let mut best: BTreeMap<u32, (f64, u32)> = BTreeMap::new();
+    for (&(l, m), &z) in cells {
+        if z >= FOUND_CELL && best.get(&l).is_none_or(|(old, _)| z > *old) {
+            best.insert(l, (z, m));
+        }
+    }
+    let mut layers = by_place.clone();
+    layers.extend(best.into_iter().map(|(l, (_, m))| (l, m)));
+    layers
+}
+
+fn layer_moments(weights: &Weights<'_>) -> Result<BTreeMap<u32, BTreeMap<&'static str, Moments>>> {
+    let mut layers = BTreeMap::new();
+    for layer in weights.sample() {
+        let mut components: BTreeMap<&'static str, Moments> = BTreeMap::new();
+        for function in weights.functions(layer) {
+            if let Some(matrix) = weights.matrix(layer, function)? {
+                let empty = || Moments::empty(weights.hidden);
+                components.entry(function.component()).or_insert_with(empty).add(&matrix);
+            }
+        }
+        layers.insert(layer, components);
+    }
+    Ok(layers)
+}
+
+fn compared(a: &Moments, b: &Moments) -> Option<Mantel> {
+    let correlations = |m: &Moments| Symmetric::correlations(&m.values, m.size);
+    mantel(&correlations(a)?, &correlations(b)?)
+}
+
+/// The MLPs of a layer.
+fn mlps(weights: &Weights<'_>, layer: u32) -> Result<Vec<(Slot, Mlp)>> {
+    let mut slots: BTreeMap<Slot, Mlp> = BTreeMap::new();
+    for function in weights.functions(layer) {
+        let (Some(slot), Some(matrix)) = (function.slot(), weights.matrix(layer, function)?) else { continue };
+        let place = match function {
+            Function::Gate(_) => 0,
+            Function::Up(_) => 1,
+            _ => 2,
+        };
+        slots.entry(slot).or_default().matrices[place] = Some(matrix);
+    }
+    Ok(slots.into_iter().collect())
+}
+
+/// Which MLP of the subject is held against which of the other model.
+fn partners(
+    own: &[(Slot, Mlp)],
+    other: &[(Slot, Mlp)],
+    agreements: &mut Vec<Agreement>,
+    moved: &mut bool,
+) -> Vec<(usize, usize)> {
+    let expert = |slot: Slot| matches!(slot, Slot::Expert(_));
+    let indices = |list: &[(Slot, Mlp)], wanted: &dyn Fn(Slot) -> bool| -> Vec<usize> {
+        (0..list.len()).filter(|i| wanted(list[*i].0)).collect()
+    };
+    let mut pairs = Vec::new();
+    for slot in [Slot::Dense, Slot::Shared] {
+        let ours = indices(own, &|s| s == slot);
+        let same = indices(other, &|s| s == slot);
+        let theirs = if same.is_empty() { indices(other, &|s| s == Slot::Dense) } else { same };
+        pairs.extend(ours.iter().flat_map(|a| theirs.iter().map(move |b| (*a, *b))));
+    }
+    let (ours, theirs) = (indices(own, &expert), indices(other, &expert));
+    if theirs.is_empty() {
+        let dense = indices(other, &|s| s == Slot::Dense);
+        pairs.extend(ours.iter().flat_map(|a| dense.iter().map(move |b| (*a, *b))));
+        return pairs;
+    }
+    let list = |all: &[(Slot, Mlp)], which: &[usize]| -> Vec<Mlp> { which.iter().map(|i| all[*i].1.clone()).collect() };
+    if let Some(matching) = experts(&list(own, &ours), &list(other, &theirs)) {
+        agreements.push(matching.agreement);
+        for (i, j) in matching.order.iter().enumerate() {
+            let Some(j) = j else { continue };
+            *moved |= own[ours[i]].0 != other[theirs[*j]].0;
+            pairs.push((ours[i], theirs[*j]));
+        }
+    } else {
+        pairs.extend(ours.into_iter().zip(theirs));
+    }
+    pairs
+}
