@@ -20,7 +20,7 @@ pub fn list(session: &Session) -> Vec<Input> {
         .collect();
     let roles = case.parents.iter().map(|p| (InputRole::Parent, &p.name));
     let roles = roles.chain(case.controls.iter().map(|c| (InputRole::Control, &c.name)));
-    models.extend(roles.zip(&session.material.references).map(|((role, name), c)| (role, name.clone(), c)));
+    models.extend(roles.zip(&session.material.references).map(|((role, name), c)| (role, name.clone(), c.as_ref())));
     let mut inputs: Vec<Input> = models
         .into_iter()
         .zip(&session.digests)

@@ -70,7 +70,7 @@ pub fn audit(case: &Case, access: impl Into<Access>, reporter: &dyn Reporter) ->
     let steps =
         (0..all_steps.len()).filter(|i| series.left_out.iter().all(|(l, _)| l != i)).map(|i| all_steps[i]).collect();
     let mut material = Material { series, references, relabelled: Vec::new() };
-    let found = unmask(&mut material, case.parents.len())?;
+    let found = unmask(&mut material, case)?;
     let plan = Plan::new(&material);
     let models = material.given();
     reporter.begin("measuring", models.iter().map(|m| m.bytes()).sum());
@@ -82,12 +82,12 @@ pub fn audit(case: &Case, access: impl Into<Access>, reporter: &dyn Reporter) ->
 }
 
 /// Looks for a disguise of every reference, and writes the parents that have one in the subject's coordinates.
-fn unmask(material: &mut Material, parents: usize) -> Result<Vec<Found>> {
+fn unmask(material: &mut Material, case: &Case) -> Result<Vec<Found>> {
     let Some(subject) = material.series.checkpoints.last() else { return Ok(Vec::new()) };
     let mut all = Vec::new();
     for (index, reference) in material.references.iter().enumerate() {
-        let found = search(subject, reference, None)?;
-        if let Some(relabelling) = found.relabelling.as_ref().filter(|r| index < parents && !r.words.is_empty()) {
+        let found = search(subject, reference, None, &case.policy)?;
+        if let Some(relabelling) = found.relabelling.as_ref().filter(|r| index < case.parents.len() && !r.words.is_empty()) {
             material.relabelled.push((index, express(subject, &Arc::clone(reference), relabelling, None)?));
         }
         all.push(found);
@@ -95,7 +95,7 @@ fn unmask(material: &mut Material, parents: usize) -> Result<Vec<Found>> {
     Ok(all)
 }
 
-fn open(case: &Case, access: Access) -> Result<(Vec<Checkpoint>, Vec<Checkpoint>)> {
+fn open(case: &Case, access: Access) -> Result<(Vec<Checkpoint>, Vec<Arc<Checkpoint>>)> {
     let Subject { checkpoints, .. } = &case.subject;
     let one = |location: &crate::case::Location, role: String| {
         if location.scheme().is_some() {
@@ -113,7 +113,7 @@ fn open(case: &Case, access: Access) -> Result<(Vec<Checkpoint>, Vec<Checkpoint>
         .collect::<Result<_>>()?;
     let parents = case.parents.iter().map(|p| one(&p.location, format!("parent {}", p.name)));
     let controls = case.controls.iter().map(|c| one(&c.location, format!("control {}", c.name)));
-    let references = parents.chain(controls).collect::<Result<_>>()?;
+    let references = parents.chain(controls).map(|one| one.map(Arc::new)).collect::<Result<_>>()?;
     Ok((series, references))
 }
 

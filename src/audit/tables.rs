@@ -293,7 +293,7 @@ fn layer_maps(session: &Session) -> Vec<LayerMapRow> {
 fn tensors(session: &Session) -> Vec<TensorRow> {
     let mut models: Vec<(String, &Checkpoint)> = vec![("subject".into(), session.subject())];
     let references = references(session).into_iter().zip(&session.material.references);
-    models.extend(references.map(|((_, reference), checkpoint)| (reference.to_string(), checkpoint)));
+    models.extend(references.map(|((_, reference), checkpoint)| (reference.to_string(), checkpoint.as_ref())));
     let mut rows = Vec::new();
     for (model, checkpoint) in models {
         rows.extend(checkpoint.tensors.iter().map(|tensor| {

@@ -22,6 +22,9 @@ pub struct Policy {
     pub matched_conclusive: f64,
     /// Share of them that is strong; fewer may be features that any two models of one language learn.
     pub matched_strong: f64,
+    /// The same where only token rows say how the residual axis is read: models of one tokenizer that learned one language
+    /// have more in common along the axis that their tokens propose.
+    pub matched_by_tokens: f64,
     /// A moderate finding has at most this log10 p.
     pub moderate_log10_p: f64,
     /// A component counts as independent only if this effect would have been graded moderate.
@@ -68,6 +71,7 @@ impl Default for Policy {
             strong_effect: 0.03,
             matched_conclusive: 0.5,
             matched_strong: 0.1,
+            matched_by_tokens: 0.4,
             moderate_log10_p: -4.0,
             detectable_effect: 0.1,
             unreached_share: 0.01,
@@ -113,6 +117,7 @@ impl Policy {
             ("strong_effect", self.strong_effect),
             ("matched_conclusive", self.matched_conclusive),
             ("matched_strong", self.matched_strong),
+            ("matched_by_tokens", self.matched_by_tokens),
             ("detectable_effect", self.detectable_effect),
             ("unreached_share", self.unreached_share),
             ("shared_seed_partial", self.shared_seed_partial),

@@ -5,6 +5,7 @@ mod catalogue;
 mod correspondence;
 mod header;
 mod index;
+mod part;
 mod residual;
 mod summary;
 #[cfg(test)]
@@ -16,6 +17,7 @@ pub use crate::kernel::Dtype;
 pub use architecture::{Architectures, Recognition, builtin};
 pub use catalogue::{Checkpoint, Shard, Skipped};
 pub use correspondence::{Correspondence, Mismatch, Side};
+pub use part::{Fill, Heads, Part};
 pub use header::{Header, HeaderTensor};
 pub use summary::{ByteCheck, DtypeRow, FamilyRow, Summary, check_bytes};
 

@@ -3,8 +3,9 @@
 use rayon::prelude::*;
 
 use super::weights::{Matrix, narrow};
-use crate::kernel::{assign, centre, cross, polar, transpose};
-use crate::stats::{log10_poisson_upper, log10_upper_tail};
+use super::scaffold::{log10_poisson_upper, polar};
+use crate::kernel::{assign, centre, cross, transpose};
+use crate::stats::log10_upper_tail;
 
 /// Longest residual axis for which a rotation is looked for: the singular vectors of a d x d matrix cost some 20 d^3
 /// operations.

@@ -20,6 +20,7 @@
 
 mod express;
 mod frame;
+mod scaffold;
 mod moments;
 mod search;
 mod units;
@@ -27,5 +28,5 @@ mod weights;
 
 pub use express::express;
 pub use frame::Frame;
-pub use search::{Found, Observation, Question, Relabelling, search};
+pub use search::{BY_TOKENS, Found, Observation, Question, Relabelling, search};
 pub use weights::TokenRows;

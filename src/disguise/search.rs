@@ -8,19 +8,21 @@ use super::frame::{Agreement, CrossGram, Frame, common, fixed, same_order, same_
 use super::moments::Moments;
 use super::units::{Matching, Mlp, experts, expressed, heads, neurons, overlaps, together};
 use super::weights::{Function, Slot, TokenRows, Weights};
+use crate::case::Policy;
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
-use crate::kernel::Symmetric;
-use crate::stats::{Mantel, log10_upper_tail, mantel};
+use super::scaffold::{Mantel, correlation};
+use crate::stats::log10_upper_tail;
 
-/// Where a fit or a matching counts as found: its p-value, and the share of the dimensions or units on which two fits
-/// agree. The grade of a finding is the policy's business; this only decides what is looked at further.
-const FOUND_LOG10_P: f64 = -6.0;
-/// See [`FOUND_LOG10_P`].
-const FOUND_SHARE: f64 = 0.1;
-
-/// A cell of a layer map that stands out of all cells of a map.
+/// A cell of a layer map away from the layer's own number counts from this z ...
 const FOUND_CELL: f64 = 6.0;
+/// ... this correlation, since layers that read the same residual features are alike a little ...
+const FOUND_CELL_EFFECT: f64 = 0.25;
+/// ... and if it is so many times the cell of the layer's own number.
+const CELL_EXCESS: f64 = 1.5;
+
+/// Heads and experts are few; an order of theirs counts from this.
+const FEW_LOG10_P: f64 = -3.0;
 
 /// What was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -108,19 +110,20 @@ pub struct Found {
     pub relabelling: Option<Relabelling>,
 }
 
-/// Asks every question of two models.
+/// Asks every question of two models. What the policy would call moderate decides what is looked at further.
 ///
 /// # Errors
 /// If weights cannot be read.
-pub fn search(own: &Checkpoint, other: &Checkpoint, tokens: Option<&TokenRows>) -> Result<Found> {
+pub fn search(own: &Checkpoint, other: &Checkpoint, tokens: Option<&TokenRows>, policy: &Policy) -> Result<Found> {
     let (Some(own), Some(other)) = (Weights::new(own)?, Weights::new(other)?) else { return Ok(Found::default()) };
-    Search { own, other, tokens, observations: Vec::new() }.run()
+    Search { own, other, tokens, policy, observations: Vec::new() }.run()
 }
 
 struct Search<'a> {
     own: Weights<'a>,
     other: Weights<'a>,
     tokens: Option<&'a TokenRows>,
+    policy: &'a Policy,
     observations: Vec<Observation>,
 }
 
@@ -130,12 +133,26 @@ struct Candidate {
     proven: bool,
 }
 
+impl Candidate {
+    fn name(&self) -> &'static str {
+        match (&self.frame, self.proven) {
+            (Frame::Permuted(_), false) => BY_TOKENS[0],
+            (Frame::Rotated(_), false) => BY_TOKENS[1],
+            (frame, _) => frame.name(),
+        }
+    }
+}
+
+/// Frames that token rows propose and nothing proves yet.
+pub const BY_TOKENS: [&str; 2] = ["permuted as the tokens are", "rotated as the tokens are"];
+
 /// What matching in one frame gave.
 struct InFrame {
     candidate: Candidate,
     layers: BTreeMap<u32, u32>,
     mlps: BTreeMap<(u32, Slot), (Slot, Matching)>,
     heads: BTreeMap<u32, [Vec<Option<usize>>; 2]>,
+    /// Whether experts, and heads, stand in another order beyond doubt.
     experts_moved: bool,
     heads_moved: bool,
     neurons: Option<Agreement>,
@@ -158,7 +175,7 @@ impl Search<'_> {
         let mut best: Option<InFrame> = None;
         for candidate in candidates {
             let tried = self.matched(candidate, layers.clone())?;
-            let found = |t: &InFrame| t.neurons.is_some_and(|n| n.log10_p <= FOUND_LOG10_P && n.effect() >= FOUND_SHARE);
+            let found = |t: &InFrame| self.neurons_found(t).is_some();
             let share = |t: &InFrame| t.neurons.map_or(0.0, |n| n.effect());
             let shown = found(&tried) || tried.candidate.proven && tried.candidate.frame != Frame::AsItStands;
             // A simpler frame is left only for one that explains clearly more.
@@ -167,8 +184,47 @@ impl Search<'_> {
                 best = Some(tried);
             }
         }
+        if let Some(rough) = best.take_if(|b| b.candidate.frame != Frame::AsItStands) {
+            best = Some(self.refined(rough)?);
+        }
         let relabelling = best.and_then(|b| self.relabelling(b, moved, moments.is_some()));
         Ok(Found { observations: self.observations, relabelling })
+    }
+
+    /// Fits the frame again to all rows that are matched in it, and matches once more. Nothing of this is a test.
+    fn refined(&mut self, rough: InFrame) -> Result<InFrame> {
+        let mut fit = CrossGram::empty(self.own.hidden, self.other.hidden);
+        for (a, b) in self.own.tokens(&self.other, self.tokens)? {
+            fit.add(&a, &b);
+        }
+        for ((l, slot), (theirs, matching)) in &rough.mlps {
+            let Some(m) = rough.layers.get(l) else { continue };
+            for of in [Function::Gate, Function::Up, Function::Down] {
+                let (Some(a), Some(b)) = (self.own.matrix(*l, of(*slot))?, self.other.matrix(*m, of(*theirs))?) else {
+                    continue;
+                };
+                let place = |j: &usize| b.picked.binary_search(j).ok();
+                let pairs = a.picked.iter().enumerate().filter_map(|(i, row)| {
+                    Some((i, matching.order.get(*row)?.as_ref().and_then(place)?))
+                });
+                let (rows, others): (Vec<usize>, Vec<usize>) = pairs.unzip();
+                // Scores are absolute, so a flipped pair of rows has to be flipped back by the sign in the rough frame.
+                let (a, b) = (a.chosen(&rows), b.chosen(&others));
+                let seen = expressed(&b, &rough.candidate.frame, self.own.hidden);
+                fit.add(&a, &b.signed_like(&a, &seen));
+            }
+        }
+        let frame = match rough.candidate.frame {
+            Frame::Permuted(_) => Frame::Permuted(fit.order()),
+            _ => match fit.rotation() {
+                Some(q) => rotated(&q, self.own.hidden, self.other.hidden),
+                None => return Ok(rough),
+            },
+        };
+        let kept = std::mem::take(&mut self.observations);
+        let refined = self.matched(Candidate { frame, proven: rough.candidate.proven }, rough.layers);
+        self.observations = kept;
+        refined
     }
 
     /// Layers of the same number; where the other model has none of it, none.
@@ -177,8 +233,8 @@ impl Search<'_> {
         self.own.sample().into_iter().filter(|l| other.contains(l)).map(|l| (l, l)).collect()
     }
 
-    /// Second moments by component, and of every layer against every layer: the z of each cell.
-    fn moments(&mut self) -> Result<BTreeMap<(u32, u32), f64>> {
+    /// Second moments by component, and of every layer against every layer: z and effect of each cell.
+    fn moments(&mut self) -> Result<BTreeMap<(u32, u32), (f64, f64)>> {
         let (own, other) = (layer_moments(&self.own)?, layer_moments(&self.other)?);
         let mut components: BTreeMap<&str, (Moments, Moments)> = BTreeMap::new();
         let empty = || (Moments::empty(self.own.hidden), Moments::empty(self.own.hidden));
@@ -243,7 +299,7 @@ impl Search<'_> {
                 in_place: None,
             });
         }
-        Ok(cells.into_iter().map(|(cell, test, _)| (cell, test.z)).collect())
+        Ok(cells.into_iter().map(|(cell, test, _)| (cell, (test.z, test.effect))).collect())
     }
 
     /// The cross-Grams of every group of rows that belong together if nothing but the residual axis was changed.
@@ -297,7 +353,7 @@ impl Search<'_> {
             let agreement = same_order(a, b, other);
             let both = common(a, b);
             self.fit(Question::Order, (groups[i].0, groups[j].0), agreement, Some(fixed(&both)).filter(|_| own == other));
-            if shown(agreement) && best.as_ref().is_none_or(|(old, _)| agreement.log10_p < old.log10_p) {
+            if self.shown(agreement) && best.as_ref().is_none_or(|(old, _)| agreement.log10_p < old.log10_p) {
                 best = Some((agreement, both));
             }
         }
@@ -316,7 +372,7 @@ impl Search<'_> {
             let (Some(a), Some(b)) = (&rotations[i], &rotations[j]) else { continue };
             let agreement = same_rotation(a, b, own, other);
             self.fit(Question::Rotation, (groups[i].0, groups[j].0), agreement, None);
-            if shown(agreement) && best.is_none_or(|(old, ..)| agreement.log10_p < old.log10_p) {
+            if self.shown(agreement) && best.is_none_or(|(old, ..)| agreement.log10_p < old.log10_p) {
                 best = Some((agreement, i, j));
             }
         }
@@ -366,7 +422,8 @@ impl Search<'_> {
             heads_moved: false,
             neurons: None,
         };
-        let (mut by_expert, mut by_head) = (Vec::new(), Vec::new());
+        // Each with the share of those agreed that stand where they stood.
+        let (mut by_expert, mut by_head): (Vec<(Agreement, f64)>, Vec<(Agreement, f64)>) = (Vec::new(), Vec::new());
         let mut by_component: BTreeMap<&str, Vec<(u32, u32, Slot, Slot, Agreement, f64)>> = BTreeMap::new();
         for (&l, &m) in &layers {
             let own = mlps(&self.own, l)?;
@@ -374,7 +431,7 @@ impl Search<'_> {
                 .into_iter()
                 .map(|(slot, mlp)| (slot, mlp.expressed(&result.candidate.frame, self.own.hidden)))
                 .collect();
-            let partners = partners(&own, &other, &mut by_expert, &mut result.experts_moved);
+            let partners = partners(&own, &other, &mut by_expert);
             let matched: Vec<Option<Matching>> =
                 partners.par_iter().map(|(a, b)| neurons(&own[*a].1, &other[*b].1)).collect();
             for ((a, b), matching) in partners.into_iter().zip(matched) {
@@ -387,7 +444,7 @@ impl Search<'_> {
             }
             self.heads(l, m, &mut result, &mut by_head)?;
         }
-        let frame = result.candidate.frame.name();
+        let frame = result.candidate.name();
         for (component, all) in &by_component {
             let Some(sum) = together(all.iter().map(|one| one.4)) else { continue };
             let weight: f64 = all.iter().map(|one| one.4.agreed).sum();
@@ -400,11 +457,23 @@ impl Search<'_> {
             }
         }
         result.neurons = together(by_component.values().flatten().map(|one| one.4));
-        if let Some(sum) = together(by_expert.iter().copied()) {
-            self.agreement(Question::Experts, frame, "gate or up against down", "experts", None, sum, None);
+        let in_place = |all: &[(Agreement, f64)]| {
+            let agreed: f64 = all.iter().map(|(a, _)| a.agreed).sum();
+            all.iter().map(|(a, share)| a.agreed * share).sum::<f64>() / agreed.max(1.0)
+        };
+        if let Some(sum) = together(by_expert.iter().map(|(a, _)| *a)) {
+            let share = in_place(&by_expert);
+            result.experts_moved = sum.log10_p <= FEW_LOG10_P && share < 0.5;
+            self.agreement(Question::Experts, frame, "gate or up against down", "experts", None, sum, Some(share));
         }
-        if let Some(sum) = together(by_head.iter().copied()) {
-            self.agreement(Question::Heads, frame, "queries against outputs, keys against values", "attention", None, sum, None);
+        if let Some(sum) = together(by_head.iter().map(|(a, _)| *a)) {
+            let share = in_place(&by_head);
+            result.heads_moved = sum.log10_p <= FEW_LOG10_P && share < 0.5;
+            let between = "queries against outputs, keys against values";
+            self.agreement(Question::Heads, frame, between, "attention", None, sum, Some(share));
+        }
+        if !result.heads_moved {
+            result.heads.clear();
         }
         Ok(result)
     }
@@ -437,7 +506,7 @@ impl Search<'_> {
         });
     }
 
-    fn heads(&self, l: u32, m: u32, result: &mut InFrame, all: &mut Vec<Agreement>) -> Result<()> {
+    fn heads(&self, l: u32, m: u32, result: &mut InFrame, all: &mut Vec<(Agreement, f64)>) -> Result<()> {
         let (Some(own), Some(other)) = (self.own.heads, self.other.heads) else { return Ok(()) };
         if own.dim != other.dim {
             return Ok(());
@@ -459,9 +528,8 @@ impl Search<'_> {
             if (n, p) != (n2, p2) || n < 2 || p < 2 {
                 return Ok(());
             }
-            let matching = heads(&x, &y, n, p);
-            all.push(matching.agreement);
-            result.heads_moved |= matching.order.iter().enumerate().any(|(i, j)| *j != Some(i));
+            let (matching, agreed) = heads(&x, &y, n, p);
+            all.push((matching.agreement, fixed(&agreed)));
             orders.push(matching.order);
         }
         if let [queries, keys] = &orders[..] {
@@ -472,14 +540,14 @@ impl Search<'_> {
 
     /// What the best frame says of how the other model is written; `None` where nothing was found in it.
     fn relabelling(&self, best: InFrame, layers_moved: bool, same: bool) -> Option<Relabelling> {
-        let neurons = best.neurons.filter(|n| n.log10_p <= FOUND_LOG10_P && n.effect() >= FOUND_SHARE);
+        let neurons = self.neurons_found(&best);
         let proven = best.candidate.proven && best.candidate.frame != Frame::AsItStands;
         let moments = self.observations.iter().any(|o| {
             o.question == Question::SecondMoments
                 && o.component == "all"
                 && o.layer_subject.is_none()
-                && o.log10_p <= FOUND_LOG10_P
-                && o.effect >= FOUND_SHARE
+                && o.log10_p <= self.policy.strong_log10_p
+                && o.effect >= self.policy.conclusive_effect
         });
         if neurons.is_none() && !proven && !moments {
             return None;
@@ -497,7 +565,7 @@ impl Search<'_> {
             let agreed = matching.order.iter().flatten().count() as f64;
             total += agreed;
             moved += agreed * (1.0 - fixed(&matching.order));
-            let shown = matching.agreement.log10_p <= FOUND_LOG10_P;
+            let shown = matching.agreement.log10_p <= self.policy.moderate_log10_p;
             up_cycled |= shown && matches!((slot, theirs), (Slot::Expert(_) | Slot::Shared, Slot::Dense));
             pruned |= shown && self.narrower(slot, theirs, &best.layers);
         }
@@ -525,16 +593,23 @@ impl Search<'_> {
         Some(Relabelling { frame: best.candidate.frame, layers: best.layers, mlps, heads: best.heads, words })
     }
 
+    fn shown(&self, agreement: Agreement) -> bool {
+        agreement.log10_p <= self.policy.moderate_log10_p && agreement.effect() >= self.policy.strong_effect
+    }
+
+    /// The neurons that were matched, if they are more than independent models show in that frame.
+    fn neurons_found(&self, tried: &InFrame) -> Option<Agreement> {
+        let policy = self.policy;
+        let share = if tried.candidate.proven { policy.matched_strong } else { policy.matched_by_tokens };
+        tried.neurons.filter(|n| n.log10_p <= policy.moderate_log10_p && n.effect() >= share)
+    }
+
     fn narrower(&self, slot: &Slot, theirs: &Slot, layers: &BTreeMap<u32, u32>) -> bool {
         layers.iter().any(|(l, m)| {
             let sizes = (self.own.size(*l, Function::Up(*slot)), self.other.size(*m, Function::Up(*theirs)));
             matches!(sizes, (Some(a), Some(b)) if a < b)
         })
     }
-}
-
-fn shown(agreement: Agreement) -> bool {
-    agreement.log10_p <= FOUND_LOG10_P && agreement.effect() >= FOUND_SHARE
 }
 
 fn rotated(q: &[f64], own: usize, other: usize) -> Frame {
@@ -555,10 +630,12 @@ fn in_rows(matching: Matching, own: &Mlp, other: &Mlp) -> Matching {
 }
 
 /// For every layer of the subject, the layer of the other model that stands out; else the one of its number.
-fn stands_out(cells: &BTreeMap<(u32, u32), f64>, by_place: &BTreeMap<u32, u32>) -> BTreeMap<u32, u32> {
+fn stands_out(cells: &BTreeMap<(u32, u32), (f64, f64)>, by_place: &BTreeMap<u32, u32>) -> BTreeMap<u32, u32> {
     let mut best: BTreeMap<u32, (f64, u32)> = BTreeMap::new();
-    for (&(l, m), &z) in cells {
-        if z >= FOUND_CELL && best.get(&l).is_none_or(|(old, _)| z > *old) {
+    for (&(l, m), &(z, effect)) in cells {
+        let own = by_place.get(&l).and_then(|m| cells.get(&(l, *m))).map_or(0.0, |cell| cell.0);
+        let stands_out = z >= FOUND_CELL && effect >= FOUND_CELL_EFFECT && z > CELL_EXCESS * own;
+        if stands_out && best.get(&l).is_none_or(|(old, _)| z > *old) {
             best.insert(l, (z, m));
         }
     }
@@ -583,8 +660,7 @@ fn layer_moments(weights: &Weights<'_>) -> Result<BTreeMap<u32, BTreeMap<&'stati
 }
 
 fn compared(a: &Moments, b: &Moments) -> Option<Mantel> {
-    let correlations = |m: &Moments| Symmetric::correlations(&m.values, m.size);
-    mantel(&correlations(a)?, &correlations(b)?)
+    correlation(&a.profile(), &b.profile())
 }
 
 /// The MLPs of a layer.
@@ -606,8 +682,7 @@ fn mlps(weights: &Weights<'_>, layer: u32) -> Result<Vec<(Slot, Mlp)>> {
 fn partners(
     own: &[(Slot, Mlp)],
     other: &[(Slot, Mlp)],
-    agreements: &mut Vec<Agreement>,
-    moved: &mut bool,
+    agreements: &mut Vec<(Agreement, f64)>,
 ) -> Vec<(usize, usize)> {
     let expert = |slot: Slot| matches!(slot, Slot::Expert(_));
     let indices = |list: &[(Slot, Mlp)], wanted: &dyn Fn(Slot) -> bool| -> Vec<usize> {
@@ -628,12 +703,11 @@ fn partners(
     }
     let list = |all: &[(Slot, Mlp)], which: &[usize]| -> Vec<Mlp> { which.iter().map(|i| all[*i].1.clone()).collect() };
     if let Some(matching) = experts(&list(own, &ours), &list(other, &theirs)) {
-        agreements.push(matching.agreement);
-        for (i, j) in matching.order.iter().enumerate() {
-            let Some(j) = j else { continue };
-            *moved |= own[ours[i]].0 != other[theirs[*j]].0;
-            pairs.push((ours[i], theirs[*j]));
-        }
+        let pairs_of = |(i, j): (usize, &Option<usize>)| Some((ours[i], theirs[(*j)?]));
+        let matched: Vec<(usize, usize)> = matching.order.iter().enumerate().filter_map(pairs_of).collect();
+        let stay = matched.iter().filter(|(a, b)| own[*a].0 == other[*b].0).count();
+        agreements.push((matching.agreement, stay as f64 / matched.len().max(1) as f64));
+        pairs.extend(matched);
     } else {
         pairs.extend(ours.into_iter().zip(theirs));
     }

@@ -3,8 +3,8 @@
 use super::frame::{Agreement, Frame, common, product, same_order};
 use super::moments::Moments;
 use super::weights::Matrix;
-use crate::kernel::{assign, row_basis};
-use crate::stats::log10_poisson_upper;
+use super::scaffold::{log10_poisson_upper, row_basis};
+use crate::kernel::assign;
 
 /// The matrices of one MLP.
 #[derive(Clone, Debug, Default)]
@@ -132,12 +132,13 @@ pub fn overlaps(own: &Matrix, other: &Matrix, dim: usize) -> Option<Vec<f32>> {
     Some(out)
 }
 
-/// Matches heads by two overlaps: queries against outputs, or keys against values.
-pub fn heads(first: &[f32], second: &[f32], own: usize, other: usize) -> Matching {
+/// Matches heads by two overlaps: queries against outputs, or keys against values. Also those on which both agree.
+pub fn heads(first: &[f32], second: &[f32], own: usize, other: usize) -> (Matching, Vec<Option<usize>>) {
     let orders = [first, second].map(|s| assign(s, own, other));
     let agreement = same_order(&orders[0], &orders[1], other);
     let total: Vec<f32> = first.iter().zip(second).map(|(a, b)| a + b).collect();
-    Matching { order: assign(&total, own, other), agreement }
+    let agreed = common(&orders[0], &orders[1]);
+    (Matching { order: assign(&total, own, other), agreement }, agreed)
 }
 
 /// Agreements of many matchings together: their sum is Poisson too.

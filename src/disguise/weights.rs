@@ -49,6 +49,28 @@ impl Matrix {
         &self.values[i * self.cols..(i + 1) * self.cols]
     }
 
+    /// These of its rows.
+    pub fn chosen(&self, rows: &[usize]) -> Self {
+        Self {
+            cols: self.cols,
+            picked: rows.iter().map(|i| self.picked[*i]).collect(),
+            total: self.total,
+            values: rows.iter().flat_map(|i| self.row(*i)).copied().collect(),
+        }
+    }
+
+    /// With the sign of each row such that `seen`, the same rows in another frame, points the way of `like`.
+    pub fn signed_like(mut self, like: &Self, seen: &Self) -> Self {
+        let cols = self.cols.max(1);
+        for (i, row) in self.values.chunks_exact_mut(cols).enumerate() {
+            let product: f64 = like.row(i).iter().zip(seen.row(i)).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+            if product < 0.0 {
+                row.iter_mut().for_each(|v| *v = -*v);
+            }
+        }
+        self
+    }
+
     /// Scales every row to length 1; a zero row stays zero. Rescaled pairs of rows hide nothing after that.
     pub fn normalised(mut self) -> Self {
         for row in self.values.chunks_exact_mut(self.cols.max(1)) {

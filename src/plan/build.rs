@@ -1,6 +1,7 @@
 //! From catalogues to a plan.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
@@ -30,7 +31,7 @@ pub struct Material {
     /// Checkpoints of the series by ascending step.
     pub series: Series,
     /// Parents, then controls.
-    pub references: Vec<Checkpoint>,
+    pub references: Vec<Arc<Checkpoint>>,
     /// Parents written in the subject's coordinates, each with its place among the references.
     pub relabelled: Vec<(usize, Checkpoint)>,
 }
@@ -45,7 +46,7 @@ impl Material {
     /// The models that the case names: the series and the references.
     #[must_use]
     pub fn given(&self) -> Vec<&Checkpoint> {
-        self.series.checkpoints.iter().chain(&self.references).collect()
+        self.series.checkpoints.iter().chain(self.references.iter().map(AsRef::as_ref)).collect()
     }
 }
 

@@ -83,8 +83,8 @@ pub(super) fn look(lines: &[&Reference], reference: &Reference) -> (String, usiz
     };
     match reference {
         Reference::Init | Reference::Previous => ("own".to_owned(), 0),
-        Reference::Parent(_) => {
-            let at = nth(|other| matches!(other, Reference::Parent(_)));
+        Reference::Parent(_) | Reference::Relabelled(_) => {
+            let at = nth(|other| matches!(other, Reference::Parent(_) | Reference::Relabelled(_)));
             (format!("parent{}", at % 4), 1 + (at + at / 4) % 4)
         }
         Reference::Control(_) => ("control".to_owned(), 4),

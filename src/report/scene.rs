@@ -114,6 +114,7 @@ pub(super) fn label(reference: &Reference) -> String {
         Reference::Previous => "the checkpoint before".to_owned(),
         Reference::Parent(name) => format!("parent {name}"),
         Reference::Control(name) => format!("control {name}"),
+        Reference::Relabelled(name) => format!("parent {name}, relabelled"),
     }
 }
 

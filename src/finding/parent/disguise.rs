@@ -7,6 +7,9 @@ use crate::case::Policy;
 use crate::evidence::{DisguiseRow, Reference};
 use crate::finding::{Code, Direction, Finding, Grade, Judgement, Subject};
 
+/// How the evidence ends the name of a frame that only token rows propose.
+const BY_TOKENS: &str = "as the tokens are";
+
 /// One family of tests: what its rows are called in the evidence, its code and its null.
 struct Test {
     question: &'static str,
@@ -73,18 +76,23 @@ fn graded(row: &DisguiseRow, test: &Test, tests: usize, policy: &Policy) -> Opti
         (Some(agreed), Some(expected)) => (agreed - expected) / (row.of.max(1) as f64),
         _ => row.effect?,
     };
+    let least = if row.frame.ends_with(BY_TOKENS) { policy.matched_by_tokens } else { policy.matched_strong };
     let grade = if test.matched {
-        if log10_p <= policy.conclusive_log10_p && effect >= policy.matched_conclusive {
+        if effect < least {
+            None
+        } else if log10_p <= policy.conclusive_log10_p && effect >= policy.matched_conclusive {
             Some(Grade::Conclusive)
-        } else if log10_p <= policy.strong_log10_p && effect >= policy.matched_strong {
+        } else if log10_p <= policy.strong_log10_p {
             Some(Grade::Strong)
-        } else if log10_p <= policy.moderate_log10_p && effect >= policy.matched_strong {
+        } else if log10_p <= policy.moderate_log10_p {
             Some(Grade::Moderate)
         } else {
             None
         }
     } else {
-        grade(log10_p, effect, policy).filter(|_| effect >= policy.strong_effect)
+        let grade = grade(log10_p, effect, policy).filter(|_| effect >= policy.strong_effect);
+        // Layers that read copied features are alike too, so that they name no component on their own.
+        if test.question == "second-moments" { grade.map(|g| g.min(Grade::Moderate)) } else { grade }
     };
     grade.map(|grade| (grade, log10_p, effect))
 }
@@ -172,8 +180,8 @@ fn said(test: &Test, row: &DisguiseRow, parent: &str, component: &str, effect: f
     let agreed = row.agreed.unwrap_or(0.0);
     let expected = row.expected.unwrap_or(0.0);
     let frame = match row.frame.as_str() {
-        "permuted" => ", read along the permuted residual axis",
-        "rotated" => ", read along the rotated residual axis",
+        frame if frame.starts_with("permuted") => ", read along the permuted residual axis",
+        frame if frame.starts_with("rotated") => ", read along the rotated residual axis",
         _ => "",
     };
     match test.code {
@@ -191,7 +199,7 @@ fn said(test: &Test, row: &DisguiseRow, parent: &str, component: &str, effect: f
             row.z.unwrap_or(0.0)
         ),
         _ => format!(
-            "{agreed} of {} {} of {} are those of {parent}{frame}: two matchings that know nothing of each other ({}) agree on them ({expected:.1} expected of independent models); {:.0} % are where they were.",
+            "{agreed} of {} {} of {} are those of {parent}{frame}: two matchings that know nothing of each other ({}) agree on them ({expected:.1} expected of independent models); {:.0} % of these are where they were.",
             row.of,
             test.question,
             named(component),
