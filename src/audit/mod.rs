@@ -9,7 +9,7 @@ mod tables;
 use rayon::join;
 
 use crate::case::{Case, Subject};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, packaged_alike};
 use crate::error::{Context, Error, Result};
 use crate::evidence::Evidence;
 use crate::finding::{Conditions, Judgement, chain, decide, parent, start};
@@ -93,7 +93,7 @@ fn open(case: &Case, access: Access) -> Result<(Vec<Checkpoint>, Vec<Checkpoint>
     let parents = case.parents.iter().map(|p| one(&p.location, format!("parent {}", p.name)));
     let controls = case.controls.iter().map(|c| one(&c.location, format!("control {}", c.name)));
     let references = parents.chain(controls).collect::<Result<_>>()?;
-    Ok((series, references))
+    Ok(packaged_alike(series, references))
 }
 
 fn judge(session: &Session) -> Audit {

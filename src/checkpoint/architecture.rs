@@ -17,7 +17,12 @@
 //! residual = "rows"                       # rows | columns | vector | none: which axis is the hidden dimension
 //! bias = "vector"                         # optional: `.bias` instead of `.weight` exists as well, with this residual axis
 //! constant = false                        # optional: a structural constant (rotary frequencies, masks)
+//! split = "blocks"                        # optional: the tensor holds several matrices, side by side along the axis
+//! parts = ["gate_proj", "up_proj"]        # that is not the residual one; their families, in the order of storage
 //! ```
+//!
+//! `split` is one of [`Arrangement`]. Parts called `q_proj`, `k_proj` and `v_proj` have the sizes that the attention heads
+//! give them; all others have equal shares.
 //!
 //! `{layer}` and `{expert}` stand for one whole part of the name (between dots) that is a number. Tensors of a tower
 //! (`towers.toml`) are matched with the tower's prefix taken off, by whichever architecture knows most of their names.
@@ -26,7 +31,9 @@ mod parse;
 mod recognise;
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
+
+use serde::Deserialize;
 
 use super::{Component, Residual};
 use crate::error::Result;
@@ -84,6 +91,30 @@ struct Template {
     family: String,
     residual: Residual,
     constant: bool,
+    split: Option<Arc<Split>>,
+}
+
+/// The matrices that one tensor holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Split {
+    /// How they are stored.
+    pub arrangement: Arrangement,
+    /// Their families, in the order of storage; empty where all have the family of the tensor.
+    pub families: Vec<String>,
+}
+
+/// How several matrices are stored in one tensor, along the axis that is not the residual one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Arrangement {
+    /// One after the other.
+    Blocks,
+    /// For every key-value head its query heads, its key, its value (GPT-NeoX, BLOOM, Falcon, `InternLM2`).
+    Groups,
+    /// A row of each in turn (GPT-OSS).
+    Alternating,
+    /// The same matrix of every expert, one after the other (DBRX).
+    Experts,
 }
 
 /// What a number in a name counts.
