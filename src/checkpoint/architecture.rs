@@ -24,7 +24,8 @@
 //! `split` is one of [`Arrangement`]. Parts called `q_proj`, `k_proj` and `v_proj` have the sizes that the attention heads
 //! give them; all others have equal shares.
 //!
-//! `{layer}` and `{expert}` stand for one whole part of the name (between dots) that is a number. Tensors of a tower
+//! `{layer}` and `{expert}` stand for one whole part of the name (between dots) that is a number, `{index}` for one that
+//! says nothing. Tensors of a tower
 //! (`towers.toml`) are matched with the tower's prefix taken off, by whichever architecture knows most of their names.
 
 mod parse;
@@ -42,23 +43,56 @@ pub use recognise::Recognition;
 
 /// The architectures that come with the tool: name and file.
 const SOURCES: &[(&str, &str)] = &[
+    ("albert", include_str!("architectures/albert.toml")),
+    ("baichuan", include_str!("architectures/baichuan.toml")),
+    ("bart", include_str!("architectures/bart.toml")),
     ("bert", include_str!("architectures/bert.toml")),
+    ("bloom", include_str!("architectures/bloom.toml")),
+    ("chatglm", include_str!("architectures/chatglm.toml")),
     ("clip_vision", include_str!("architectures/clip_vision.toml")),
+    ("codegen", include_str!("architectures/codegen.toml")),
+    ("dbrx", include_str!("architectures/dbrx.toml")),
+    ("deberta", include_str!("architectures/deberta.toml")),
     ("deepseek_v3", include_str!("architectures/deepseek_v3.toml")),
+    ("dinov2", include_str!("architectures/dinov2.toml")),
+    ("distilbert", include_str!("architectures/distilbert.toml")),
+    ("electra", include_str!("architectures/electra.toml")),
+    ("exaone", include_str!("architectures/exaone.toml")),
+    ("falcon", include_str!("architectures/falcon.toml")),
     ("gemma2", include_str!("architectures/gemma2.toml")),
     ("glm4_moe", include_str!("architectures/glm4_moe.toml")),
     ("gpt2", include_str!("architectures/gpt2.toml")),
+    ("gpt_bigcode", include_str!("architectures/gpt_bigcode.toml")),
+    ("gpt_neo", include_str!("architectures/gpt_neo.toml")),
     ("gpt_neox", include_str!("architectures/gpt_neox.toml")),
+    ("gpt_oss", include_str!("architectures/gpt_oss.toml")),
+    ("gptj", include_str!("architectures/gptj.toml")),
+    ("granitemoe", include_str!("architectures/granitemoe.toml")),
+    ("internlm2", include_str!("architectures/internlm2.toml")),
     ("llama", include_str!("architectures/llama.toml")),
+    ("llama4", include_str!("architectures/llama4.toml")),
     ("mixtral", include_str!("architectures/mixtral.toml")),
+    ("modernbert", include_str!("architectures/modernbert.toml")),
+    ("mpnet", include_str!("architectures/mpnet.toml")),
+    ("mpt", include_str!("architectures/mpt.toml")),
+    ("olmo2", include_str!("architectures/olmo2.toml")),
+    ("opt", include_str!("architectures/opt.toml")),
+    ("persimmon", include_str!("architectures/persimmon.toml")),
+    ("phi", include_str!("architectures/phi.toml")),
     ("phi3", include_str!("architectures/phi3.toml")),
     ("phimoe", include_str!("architectures/phimoe.toml")),
+    ("qwen", include_str!("architectures/qwen.toml")),
     ("qwen2", include_str!("architectures/qwen2.toml")),
     ("qwen2_moe", include_str!("architectures/qwen2_moe.toml")),
     ("qwen2_vl_vision", include_str!("architectures/qwen2_vl_vision.toml")),
     ("qwen3", include_str!("architectures/qwen3.toml")),
     ("qwen3_moe", include_str!("architectures/qwen3_moe.toml")),
     ("solar_open", include_str!("architectures/solar_open.toml")),
+    ("stablelm", include_str!("architectures/stablelm.toml")),
+    ("starcoder2", include_str!("architectures/starcoder2.toml")),
+    ("t5", include_str!("architectures/t5.toml")),
+    ("vit", include_str!("architectures/vit.toml")),
+    ("whisper", include_str!("architectures/whisper.toml")),
 ];
 
 /// Prefixes of towers.
@@ -122,6 +156,7 @@ pub enum Arrangement {
 enum Hole {
     Layer,
     Expert,
+    Index,
 }
 
 /// The architectures that come with the tool.

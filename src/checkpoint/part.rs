@@ -101,4 +101,6 @@ impl Place {
 }
 
 #[cfg(test)]
+mod names;
+#[cfg(test)]
 mod tests;

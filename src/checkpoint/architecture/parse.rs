@@ -183,6 +183,7 @@ fn key_and_holes(name: &str) -> Result<(String, Vec<Hole>), String> {
         match part {
             "{layer}" => holes.push(Hole::Layer),
             "{expert}" => holes.push(Hole::Expert),
+            "{index}" => holes.push(Hole::Index),
             _ if part.is_empty() || part.contains(['{', '}']) || part.bytes().all(|byte| byte.is_ascii_digit()) => {
                 return Err(format!("{name} has a part {part:?} that cannot be"));
             }
@@ -193,7 +194,8 @@ fn key_and_holes(name: &str) -> Result<(String, Vec<Hole>), String> {
         }
         parts.push("{}");
     }
-    if holes.iter().filter(|hole| **hole == Hole::Layer).count() > 1 || holes.len() > 2 {
+    let twice = |hole: &Hole| holes.iter().filter(|other| *other == hole).count() > 1;
+    if holes.iter().any(twice) {
         return Err(format!("{name} has a hole twice"));
     }
     Ok((parts.join("."), holes))

@@ -108,6 +108,7 @@ impl Architecture {
             match hole {
                 Hole::Layer => layer = Some(*number),
                 Hole::Expert => expert = Some(*number),
+                Hole::Index => {}
             }
         }
         Some(Role {

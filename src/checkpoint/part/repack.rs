@@ -42,6 +42,10 @@ impl Checkpoint {
         let mut used: HashSet<usize> = HashSet::new();
         for wanted in wanted(&own, &theirs) {
             let Wanted { tensor, parts, original, partner } = wanted;
+            // Scales, which go with their weights.
+            if parts.is_empty() {
+                continue;
+            }
             if let Some(partner) = partner.filter(|partner| stored_alike(&own, *partner, &parts)) {
                 let TensorRecord { dtype, shape, shard, offset, bytes, .. } = self.tensors[partner].clone();
                 result.tensors.push(TensorRecord { dtype, shape, shard, offset, bytes, ..tensor });
@@ -50,7 +54,6 @@ impl Checkpoint {
             }
             let found: Result<Vec<&Part>, String> = parts.iter().map(|part| own.counterpart(part, &tensor)).collect();
             match found {
-                Ok(_) if parts.is_empty() => {}
                 Ok(found) => {
                     used.extend(found.iter().map(|part| part.tensor));
                     let fills: Vec<(&Part, Fill)> =

@@ -400,3 +400,92 @@ fn zero_sizes_and_foreign_parts_are_no_panics() {
     assert!(!repacked.tensors.is_empty());
     assert!(other.in_packaging_of(&empty).0.find("nothing").is_none());
 }
+
+#[derive(serde::Deserialize)]
+struct Eight {
+    name: String,
+    shape: Vec<usize>,
+    scale_shape: Vec<usize>,
+    suffix: String,
+    block: Option<[usize; 2]>,
+    bytes: Vec<u8>,
+    scale: Vec<f32>,
+    expected: Vec<f32>,
+}
+
+fn eight(case: &Eight, scale_shape: &[usize]) -> Arc<Checkpoint> {
+    let weight = "model.layers.0.mlp.up_proj.weight";
+    let bytes = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
+    let d = case.shape[1];
+    let tensors = [
+        (weight.to_owned(), Dtype::F8E4M3, case.shape.clone(), case.bytes.clone()),
+        (format!("{weight}{}", case.suffix), Dtype::F32, scale_shape.to_vec(), bytes(&case.scale)),
+        ("model.embed_tokens.weight".to_owned(), Dtype::F32, vec![9, d], bytes(&values(1, 9 * d))),
+    ];
+    stored(&json!({ "quantization_config": { "weight_block_size": case.block } }), &tensors)
+}
+
+/// `tests/data/fp8.json` holds what PyTorch's conversion and numpy's multiplication give.
+#[test]
+fn eight_bit_weights_are_multiplied_by_their_scales() {
+    let cases: Vec<Eight> = serde_json::from_str(include_str!("../../../tests/data/fp8.json")).unwrap();
+    assert_eq!(cases.len(), 5);
+    for case in cases {
+        let model = eight(&case, &case.scale_shape);
+        let parts = model.parts();
+        assert_eq!(parts.len(), 2, "{}", case.name);
+        let up = parts.iter().find(|part| part.role.family == "up_proj").unwrap();
+        assert_eq!(model.matrix(up).unwrap(), case.expected, "{}", case.name);
+        let cols = case.shape[1];
+        assert_eq!(model.rows_of(up, &[3]).unwrap(), case.expected[3 * cols..4 * cols], "{}", case.name);
+
+        // Its own packaging, and that of a copy in single precision, are the plain numbers.
+        let weight = "model.layers.0.mlp.up_proj.weight";
+        let plain = self::model(
+            &json!({}),
+            &[
+                named(weight, &case.shape, case.expected.clone()),
+                named("model.embed_tokens.weight", &[9, cols], values(1, 9 * cols)),
+            ],
+        );
+        for like in [&model, &plain] {
+            let (repacked, without) = model.in_packaging_of(like);
+            assert!(without.is_empty(), "{without:?}");
+            assert!(
+                repacked.read(repacked.find(weight).unwrap()).unwrap()
+                    == plain.read(plain.find(weight).unwrap()).unwrap()
+            );
+            assert_eq!(repacked.tensors.len(), 2, "the scales are used up");
+        }
+    }
+}
+
+#[test]
+fn scales_of_a_wrong_shape_are_refused() {
+    let cases: Vec<Eight> = serde_json::from_str(include_str!("../../../tests/data/fp8.json")).unwrap();
+    let case = &cases[0];
+    for shape in [vec![6], vec![1, 6], vec![6, 1], vec![2, 3, 1], vec![6, 1, 1]] {
+        let model = eight(case, &shape);
+        let up = model.parts().into_iter().find(|part| part.role.family == "up_proj").unwrap();
+        if shape == [1, 6] {
+            assert!(model.matrix(&up).is_ok(), "one scale a column");
+            continue;
+        }
+        let error = model.matrix(&up).unwrap_err();
+        assert!(error.is_input() && error.to_string().contains("do not fit"), "{shape:?}: {error}");
+        let (_, without) = model.in_packaging_of(&model);
+        assert!(without[0].why.contains("do not fit"), "{without:?}");
+    }
+    let empty = Eight {
+        scale: Vec::new(),
+        bytes: case.bytes.clone(),
+        name: String::new(),
+        shape: case.shape.clone(),
+        scale_shape: vec![0, 2],
+        suffix: "_scale".into(),
+        block: None,
+        expected: Vec::new(),
+    };
+    let model = eight(&empty, &[0, 2]);
+    assert!(model.matrix(&model.parts()[1]).is_err());
+}
