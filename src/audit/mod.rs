@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rayon::join;
 
 use crate::case::{Case, Subject};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, packaged_alike};
 use crate::disguise::{Found, express, search};
 use crate::error::{Context, Error, Result};
 use crate::evidence::Evidence;
@@ -113,8 +113,9 @@ fn open(case: &Case, access: Access) -> Result<(Vec<Checkpoint>, Vec<Arc<Checkpo
         .collect::<Result<_>>()?;
     let parents = case.parents.iter().map(|p| one(&p.location, format!("parent {}", p.name)));
     let controls = case.controls.iter().map(|c| one(&c.location, format!("control {}", c.name)));
-    let references = parents.chain(controls).map(|one| one.map(Arc::new)).collect::<Result<_>>()?;
-    Ok((series, references))
+    let references = parents.chain(controls).collect::<Result<_>>()?;
+    let (series, references) = packaged_alike(series, references);
+    Ok((series, references.into_iter().map(Arc::new).collect()))
 }
 
 fn judge(session: &Session) -> Audit {

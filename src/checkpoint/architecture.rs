@@ -17,16 +17,24 @@
 //! residual = "rows"                       # rows | columns | vector | none: which axis is the hidden dimension
 //! bias = "vector"                         # optional: `.bias` instead of `.weight` exists as well, with this residual axis
 //! constant = false                        # optional: a structural constant (rotary frequencies, masks)
+//! split = "blocks"                        # optional: the tensor holds several matrices, side by side along the axis
+//! parts = ["gate_proj", "up_proj"]        # that is not the residual one; their families, in the order of storage
 //! ```
 //!
-//! `{layer}` and `{expert}` stand for one whole part of the name (between dots) that is a number. Tensors of a tower
+//! `split` is one of [`Arrangement`]. Parts called `q_proj`, `k_proj` and `v_proj` have the sizes that the attention heads
+//! give them; all others have equal shares.
+//!
+//! `{layer}` and `{expert}` stand for one whole part of the name (between dots) that is a number, `{index}` for one that
+//! says nothing. Tensors of a tower
 //! (`towers.toml`) are matched with the tower's prefix taken off, by whichever architecture knows most of their names.
 
 mod parse;
 mod recognise;
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
+
+use serde::Deserialize;
 
 use super::{Component, Residual};
 use crate::error::Result;
@@ -35,23 +43,56 @@ pub use recognise::Recognition;
 
 /// The architectures that come with the tool: name and file.
 const SOURCES: &[(&str, &str)] = &[
+    ("albert", include_str!("architectures/albert.toml")),
+    ("baichuan", include_str!("architectures/baichuan.toml")),
+    ("bart", include_str!("architectures/bart.toml")),
     ("bert", include_str!("architectures/bert.toml")),
+    ("bloom", include_str!("architectures/bloom.toml")),
+    ("chatglm", include_str!("architectures/chatglm.toml")),
     ("clip_vision", include_str!("architectures/clip_vision.toml")),
+    ("codegen", include_str!("architectures/codegen.toml")),
+    ("dbrx", include_str!("architectures/dbrx.toml")),
+    ("deberta", include_str!("architectures/deberta.toml")),
     ("deepseek_v3", include_str!("architectures/deepseek_v3.toml")),
+    ("dinov2", include_str!("architectures/dinov2.toml")),
+    ("distilbert", include_str!("architectures/distilbert.toml")),
+    ("electra", include_str!("architectures/electra.toml")),
+    ("exaone", include_str!("architectures/exaone.toml")),
+    ("falcon", include_str!("architectures/falcon.toml")),
     ("gemma2", include_str!("architectures/gemma2.toml")),
     ("glm4_moe", include_str!("architectures/glm4_moe.toml")),
     ("gpt2", include_str!("architectures/gpt2.toml")),
+    ("gpt_bigcode", include_str!("architectures/gpt_bigcode.toml")),
+    ("gpt_neo", include_str!("architectures/gpt_neo.toml")),
     ("gpt_neox", include_str!("architectures/gpt_neox.toml")),
+    ("gpt_oss", include_str!("architectures/gpt_oss.toml")),
+    ("gptj", include_str!("architectures/gptj.toml")),
+    ("granitemoe", include_str!("architectures/granitemoe.toml")),
+    ("internlm2", include_str!("architectures/internlm2.toml")),
     ("llama", include_str!("architectures/llama.toml")),
+    ("llama4", include_str!("architectures/llama4.toml")),
     ("mixtral", include_str!("architectures/mixtral.toml")),
+    ("modernbert", include_str!("architectures/modernbert.toml")),
+    ("mpnet", include_str!("architectures/mpnet.toml")),
+    ("mpt", include_str!("architectures/mpt.toml")),
+    ("olmo2", include_str!("architectures/olmo2.toml")),
+    ("opt", include_str!("architectures/opt.toml")),
+    ("persimmon", include_str!("architectures/persimmon.toml")),
+    ("phi", include_str!("architectures/phi.toml")),
     ("phi3", include_str!("architectures/phi3.toml")),
     ("phimoe", include_str!("architectures/phimoe.toml")),
+    ("qwen", include_str!("architectures/qwen.toml")),
     ("qwen2", include_str!("architectures/qwen2.toml")),
     ("qwen2_moe", include_str!("architectures/qwen2_moe.toml")),
     ("qwen2_vl_vision", include_str!("architectures/qwen2_vl_vision.toml")),
     ("qwen3", include_str!("architectures/qwen3.toml")),
     ("qwen3_moe", include_str!("architectures/qwen3_moe.toml")),
     ("solar_open", include_str!("architectures/solar_open.toml")),
+    ("stablelm", include_str!("architectures/stablelm.toml")),
+    ("starcoder2", include_str!("architectures/starcoder2.toml")),
+    ("t5", include_str!("architectures/t5.toml")),
+    ("vit", include_str!("architectures/vit.toml")),
+    ("whisper", include_str!("architectures/whisper.toml")),
 ];
 
 /// Prefixes of towers.
@@ -84,6 +125,30 @@ struct Template {
     family: String,
     residual: Residual,
     constant: bool,
+    split: Option<Arc<Split>>,
+}
+
+/// The matrices that one tensor holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Split {
+    /// How they are stored.
+    pub arrangement: Arrangement,
+    /// Their families, in the order of storage; empty where all have the family of the tensor.
+    pub families: Vec<String>,
+}
+
+/// How several matrices are stored in one tensor, along the axis that is not the residual one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Arrangement {
+    /// One after the other.
+    Blocks,
+    /// For every key-value head its query heads, its key, its value (GPT-NeoX, BLOOM, Falcon, `InternLM2`).
+    Groups,
+    /// A row of each in turn (GPT-OSS).
+    Alternating,
+    /// The same matrix of every expert, one after the other (DBRX).
+    Experts,
 }
 
 /// What a number in a name counts.
@@ -91,6 +156,7 @@ struct Template {
 enum Hole {
     Layer,
     Expert,
+    Index,
 }
 
 /// The architectures that come with the tool.

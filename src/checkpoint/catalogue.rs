@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::header::quoted;
 use super::index::{self, Layout};
-use super::residual::{hidden_sizes, settle_residual_axes};
+use super::residual::{hidden_sizes, set_prediction_layers_apart, settle_residual_axes};
 use super::{Header, HeaderTensor, Role, TensorRecord, builtin};
 use crate::error::{Context, Error, Result};
 use crate::source::{Access, Blob, LocalDir, Reading, Store, locate};
@@ -148,8 +148,8 @@ impl Checkpoint {
         self.architecture = recognition.architecture;
         self.tensors = found
             .into_values()
-            .zip(recognition.roles)
-            .map(|((shard, tensor), role)| TensorRecord {
+            .zip(recognition.roles.into_iter().zip(recognition.splits))
+            .map(|((shard, tensor), (role, split))| TensorRecord {
                 name: tensor.name,
                 dtype: tensor.dtype,
                 shape: tensor.shape,
@@ -157,9 +157,11 @@ impl Checkpoint {
                 offset: tensor.offset,
                 bytes: tensor.bytes,
                 role,
+                split,
             })
             .collect();
         settle_residual_axes(&mut self.tensors);
+        set_prediction_layers_apart(&mut self.tensors);
     }
 
     /// Bytes of all tensors.
@@ -183,7 +185,11 @@ impl Checkpoint {
         let shard = self.shards.get(tensor.shard);
         let shard = shard.ok_or_else(|| Error::usage(format!("{} has no such shard", self.uri)))?;
         let length = usize::try_from(tensor.bytes).map_err(|cause| Error::io(&self.uri, cause))?;
-        shard.blob.bytes(tensor.offset, length)
+        let bytes = shard.blob.bytes(tensor.offset, length)?;
+        if let Cow::Owned(_) = bytes {
+            shard.blob.release(tensor.offset, length);
+        }
+        Ok(bytes)
     }
 
     /// Length of the residual stream of the language model: what most tensors say, else config.json.
@@ -205,7 +211,7 @@ impl Checkpoint {
     /// Number of different layers of the language model.
     #[must_use]
     pub fn layers(&self) -> usize {
-        let main = self.tensors.iter().filter(|tensor| tensor.role.tower.is_empty());
+        let main = self.tensors.iter().filter(|tensor| tensor.role.tower.is_empty() && !tensor.role.is_prediction());
         let mut layers: Vec<u32> = main.filter_map(|tensor| tensor.role.layer).collect();
         layers.sort_unstable();
         layers.dedup();
@@ -228,7 +234,7 @@ impl Checkpoint {
     }
 
     /// A whole number of config.json, or of the part about the language model in it.
-    fn setting(&self, keys: &[&str]) -> Option<usize> {
+    pub(super) fn setting(&self, keys: &[&str]) -> Option<usize> {
         let config = self.config.as_ref()?;
         let places = [Some(config), config.get("text_config")];
         let mut values = places.into_iter().flatten().flat_map(|place| keys.iter().filter_map(|key| place.get(key)));
@@ -249,8 +255,13 @@ impl fmt::Debug for Shard {
 }
 
 impl Role {
+    /// Whether it belongs to a layer for multi-token prediction.
+    pub(super) fn is_prediction(&self) -> bool {
+        self.known && self.family.starts_with("mtp.")
+    }
+
     /// Whether this is that family of the language model itself.
-    fn is_main(&self, family: &str) -> bool {
+    pub(super) fn is_main(&self, family: &str) -> bool {
         self.known && self.tower.is_empty() && self.family == family
     }
 }

@@ -11,14 +11,17 @@ mod summary;
 #[cfg(test)]
 pub(crate) mod testing;
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 pub use crate::kernel::Dtype;
-pub use architecture::{Architectures, Recognition, builtin};
+pub use architecture::{Architectures, Arrangement, Recognition, Split, builtin};
 pub use catalogue::{Checkpoint, Shard, Skipped};
 pub use correspondence::{Correspondence, Mismatch, Side};
 pub use part::{Fill, Heads, Part};
 pub use header::{Header, HeaderTensor};
+pub use part::{Fill, Heads, Part, packaged_alike};
 pub use summary::{ByteCheck, DtypeRow, FamilyRow, Summary, check_bytes};
 
 /// The part of a model that is judged as a whole.
@@ -89,6 +92,9 @@ pub struct TensorRecord {
     pub bytes: u64,
     /// What it is for.
     pub role: Role,
+    /// The matrices it holds, if they are several.
+    #[serde(skip)]
+    pub split: Option<Arc<Split>>,
 }
 
 impl TensorRecord {

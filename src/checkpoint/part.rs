@@ -1,63 +1,106 @@
-//! scaffold
+//! A model taken apart into matrices of one function each, whatever tensors they are stored in, and put together again
+//! in the packaging of another model.
+//!
+//! Every part has the function's own units (tokens, neurons, head dimensions, experts, ranks) as rows and the residual
+//! axis as columns. So `down_proj` and `o_proj` are the transpose of what PyTorch's `Linear` stores.
+
+mod assemble;
+mod heads;
+mod layout;
+mod read;
+mod repack;
+mod scale;
+
 use std::sync::Arc;
-use super::{Checkpoint, Residual, Role, Shard, TensorRecord, Dtype};
-use crate::error::Result;
-use crate::kernel::decode;
-use crate::source::MemoryFile;
-/// p
-#[derive(Clone, Debug)]
-#[allow(missing_docs)]
-pub struct Part { pub tensor: usize, pub role: Role, pub rows: usize, pub cols: usize, pub residual: bool }
-/// h
-#[derive(Clone, Copy, Debug)]
-#[allow(missing_docs)]
-pub struct Heads { pub query: usize, pub key_value: usize, pub dim: usize }
-/// f
+
+use super::{Role, TensorRecord};
+use crate::error::{Error, Result};
+
+pub use heads::Heads;
+pub use repack::packaged_alike;
+
+/// Makes the values of a part: `rows x cols`, row by row; the same ones every time.
 pub type Fill = Arc<dyn Fn() -> Result<Vec<f32>> + Send + Sync>;
-#[allow(missing_docs, clippy::missing_errors_doc)]
-impl Checkpoint {
-    pub fn parts(&self) -> Vec<Part> {
-        self.tensors.iter().enumerate().filter_map(|(i, t)| {
-            let (rows, cols, residual) = match (t.role.residual, &t.shape[..]) {
-                (Residual::Columns, [r, c]) => (*r, *c, true),
-                (Residual::Rows, [r, c]) => (*c, *r, true),
-                (Residual::Vector, [n]) => (1, *n, true),
-                (_, [n]) => (*n, 1, false),
-                (_, [r, c]) => (*r, *c, false),
-                _ => return None,
-            };
-            Some(Part { tensor: i, role: t.role.clone(), rows, cols, residual })
-        }).collect()
+
+/// One matrix of one function, whatever tensor it is stored in and however.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Part {
+    /// Index into the checkpoint's tensors.
+    pub tensor: usize,
+    /// What it is for. The family is the matrix's own (`q_proj`, never `qkv_proj`), and so is the expert.
+    pub role: Role,
+    /// Units of the function: tokens, neurons, head dimensions, experts.
+    pub rows: usize,
+    /// Length of the residual axis, or of the other stored axis where there is none.
+    pub cols: usize,
+    /// Whether the columns are the residual axis.
+    pub residual: bool,
+    place: Place,
+}
+
+/// Where the elements of a part are in its tensor, counted in elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    /// The first element.
+    base: usize,
+    /// Rows that are `row_step` apart; then the next group begins, `group_step` after the one before.
+    group: usize,
+    group_step: usize,
+    row_step: usize,
+    col_step: usize,
+}
+
+/// What two parts must share to be the same in two models.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Key {
+    Known { tower: String, family: String, layer: Option<u32>, expert: Option<u32> },
+    Unknown(String),
+}
+
+impl Part {
+    /// Number of elements.
+    #[must_use]
+    pub fn elements(&self) -> usize {
+        self.rows * self.cols
     }
-    pub fn matrix(&self, part: &Part) -> Result<Vec<f32>> {
-        let t = &self.tensors[part.tensor];
-        let bytes = self.read(t)?;
-        let mut v = vec![0.0; t.elements()];
-        decode(t.dtype, &bytes, &mut v);
-        let v: Vec<f32> = v.into_iter().map(|v| v as f32).collect();
-        Ok(if t.role.residual == Residual::Rows { crate::kernel::transpose(&v, t.shape[0], t.shape[1]) } else { v })
-    }
-    pub fn rows_of(&self, part: &Part, rows: &[usize]) -> Result<Vec<f32>> {
-        let m = self.matrix(part)?;
-        Ok(rows.iter().flat_map(|r| m[r * part.cols..(r + 1) * part.cols].to_vec()).collect())
-    }
-    pub fn heads(&self) -> Option<Heads> {
-        let c = self.config.as_ref()?;
-        let g = |k: &str| c.get(k).and_then(serde_json::Value::as_u64).map(|v| v as usize);
-        let query = g("num_attention_heads")?;
-        Some(Heads { query, key_value: g("num_key_value_heads").unwrap_or(query), dim: g("head_dim").or_else(|| Some(g("hidden_size")? / query))? })
-    }
-    pub fn assembled(uri: String, like: &Checkpoint, mut fill: impl FnMut(&Part) -> Option<Fill>) -> Checkpoint {
-        let mut out = Checkpoint { uri, tensors: vec![], shards: vec![], config: like.config.clone(), architecture: like.architecture.clone(), skipped: vec![], unread: vec![] };
-        for p in like.parts() {
-            let t = &like.tensors[p.tensor];
-            let Some(f) = fill(&p) else { continue };
-            let v = f().unwrap();
-            let v = if t.role.residual == Residual::Rows { crate::kernel::transpose(&v, p.rows, p.cols) } else { v };
-            let bytes: Vec<u8> = v.iter().flat_map(|v| v.to_le_bytes()).collect();
-            out.tensors.push(TensorRecord { name: t.name.clone(), dtype: Dtype::F32, shape: t.shape.clone(), shard: out.shards.len(), offset: 0, bytes: bytes.len() as u64, role: t.role.clone() });
-            out.shards.push(Shard { name: t.name.clone(), blob: Arc::new(MemoryFile::new("made", bytes)) });
+
+    fn key(&self, tensor: &TensorRecord) -> Key {
+        let Role { tower, family, layer, expert, known, .. } = &self.role;
+        if !known {
+            return Key::Unknown(tensor.name.clone());
         }
-        out
+        Key::Known { tower: tower.clone(), family: family.clone(), layer: *layer, expert: *expert }
+    }
+
+    /// The elements of the tensor from the first of the part's to behind its last.
+    ///
+    /// # Errors
+    /// If that is not inside the tensor: the part is another model's.
+    fn span(&self, tensor: &TensorRecord) -> Result<std::ops::Range<usize>> {
+        let Place { base, group, group_step, row_step, col_step } = self.place;
+        if self.rows == 0 || self.cols == 0 {
+            return Ok(base..base);
+        }
+        let last = |count: usize, step: usize| (count - 1).checked_mul(step);
+        let end = || {
+            let groups = last(self.rows.div_ceil(group.max(1)), group_step)?;
+            let rows = last(group.min(self.rows).max(1), row_step)?;
+            base.checked_add(groups)?.checked_add(rows)?.checked_add(last(self.cols, col_step)?)?.checked_add(1)
+        };
+        let end = end().filter(|end| *end <= tensor.elements());
+        end.map(|end| base..end).ok_or_else(|| Error::usage(format!("{} has no such part", tensor.name)))
     }
 }
+
+impl Place {
+    /// The place of the first column of a row.
+    fn row(&self, row: usize) -> usize {
+        let group = self.group.max(1);
+        self.base + row / group * self.group_step + row % group * self.row_step
+    }
+}
+
+#[cfg(test)]
+mod names;
+#[cfg(test)]
+mod tests;

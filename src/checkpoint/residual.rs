@@ -1,8 +1,8 @@
 //! Which axis of a tensor is the residual stream: what the name says, held against the shape.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Residual, TensorRecord};
+use super::{Component, Residual, TensorRecord};
 
 impl TensorRecord {
     /// Length of the residual axis, if the tensor has one.
@@ -11,7 +11,7 @@ impl TensorRecord {
         match (self.role.residual, &self.shape[..]) {
             (Residual::Rows, [.., rows, _]) => Some(*rows),
             (Residual::Columns, [.., _, columns]) => Some(*columns),
-            (Residual::Vector, [length]) => Some(*length),
+            (Residual::Vector, [.., length]) => Some(*length),
             _ => None,
         }
     }
@@ -47,6 +47,25 @@ pub(super) fn settle_residual_axes(tensors: &mut [TensorRecord]) {
         };
         if tensor.residual_length() != size {
             tensor.role.residual = Residual::None;
+        }
+    }
+}
+
+/// Gives the layers for multi-token prediction families and a component of their own. They are numbered on from the last
+/// layer and look like one, and nothing of them stands in the stream that the other layers form.
+pub(super) fn set_prediction_layers_apart(tensors: &mut [TensorRecord]) {
+    let layers: BTreeSet<(String, Option<u32>)> = tensors
+        .iter()
+        .filter(|tensor| tensor.role.is_prediction() && tensor.role.layer.is_some())
+        .map(|tensor| (tensor.role.tower.clone(), tensor.role.layer))
+        .collect();
+    for tensor in tensors.iter_mut().filter(|tensor| tensor.role.known && !layers.is_empty()) {
+        let role = &mut tensor.role;
+        if layers.contains(&(role.tower.clone(), role.layer)) {
+            role.component = Component::Other;
+            if !role.family.starts_with("mtp.") {
+                role.family.insert_str(0, "mtp.");
+            }
         }
     }
 }

@@ -113,7 +113,10 @@ impl Plan {
                 }
             }
             for mismatch in correspondence.mismatches.iter().filter(|m| given && m.side == Side::First) {
-                skipped.push((mismatch.tensor.clone(), format!("{}: {}", reference.uri, mismatch.reason)));
+                // A reference in the subject's packaging says itself what it could not be put into.
+                let known = reference.skipped.iter().find(|skipped| skipped.tensor == mismatch.tensor);
+                let why = known.map_or(&mismatch.reason, |skipped| &skipped.why);
+                skipped.push((mismatch.tensor.clone(), format!("{}: {why}", reference.uri)));
             }
             // Layers of the reference that the subject does not have by that number still belong in the layer map.
             let alike: BTreeSet<_> = subject.tensors.iter().map(layer_key).collect();

@@ -29,14 +29,19 @@ pub struct FileDigest {
 /// # Errors
 /// If a file cannot be read.
 pub fn digests(models: &[&Checkpoint]) -> Result<Vec<Vec<FileDigest>>> {
-    let blobs: Vec<&dyn Blob> = models.iter().flat_map(|model| &model.shards).map(|shard| &*shard.blob).collect();
+    // What is computed from other files has no digest of its own.
+    let files = |model: &&Checkpoint| -> Vec<Shard> {
+        model.shards.iter().filter(|shard| !shard.blob.is_made()).cloned().collect()
+    };
+    let shards: Vec<Vec<Shard>> = models.iter().map(files).collect();
+    let blobs: Vec<&dyn Blob> = shards.iter().flatten().map(|shard| &*shard.blob).collect();
     let mut hashes = hash_all(&blobs)?.into_iter();
     let mut digest = |shard: &Shard| FileDigest {
         name: shard.name.clone(),
         bytes: shard.blob.len(),
         sha256: hex(&hashes.next().unwrap_or_default()),
     };
-    Ok(models.iter().map(|model| model.shards.iter().map(&mut digest).collect()).collect())
+    Ok(shards.iter().map(|shards| shards.iter().map(&mut digest).collect()).collect())
 }
 
 /// Hashes files, several at a time in each thread, which is faster than one after the other (see [`Sha256`]). They are

@@ -60,6 +60,13 @@ fn measure_unit(unit: &Unit, plan: &Plan, models: &[&Checkpoint], reporter: &dyn
     let samples: Vec<Vec<AtomicU32>> =
         unit.members.iter().map(|_| (0..size).map(|_| AtomicU32::new(0)).collect()).collect();
     let elements = unit.elements();
+    for member in &unit.members {
+        let blob = &models[member.model].shards[member.shard].blob;
+        if blob.is_made() && elements > 0 {
+            // Computed here, before the tiles are shared out, so that the threads do not all do it at once.
+            blob.read_at(member.offset, &mut [0]).context(|| models[member.model].uri.clone())?;
+        }
+    }
     let tiles: Vec<Gram> = (0..elements.div_ceil(TILE))
         .into_par_iter()
         .map_init(

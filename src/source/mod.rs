@@ -6,6 +6,7 @@ mod http;
 mod hub;
 mod local;
 mod locator;
+mod made;
 mod memory;
 mod network;
 #[cfg(test)]
@@ -22,6 +23,7 @@ pub use http::HttpFile;
 pub use hub::{Hub, HubModel};
 pub use local::{LocalFile, Reading};
 pub use locator::{Access, is_address, locate};
+pub use made::{MadeFile, Make};
 pub use memory::{MemoryFile, MemoryStore};
 pub use network::{Limits, Network};
 pub use web::HttpDir;
@@ -59,6 +61,11 @@ pub trait Blob: Send + Sync {
         let _ = (offset, length);
     }
 
+    /// Whether the bytes are computed from other files, so that there is no file to take a digest of.
+    fn is_made(&self) -> bool {
+        false
+    }
+
     /// A range, borrowed where it is in memory and copied into a new buffer otherwise.
     ///
     /// # Errors
@@ -92,6 +99,10 @@ impl<B: Blob + ?Sized> Blob for Arc<B> {
 
     fn release(&self, offset: u64, length: usize) {
         (**self).release(offset, length);
+    }
+
+    fn is_made(&self) -> bool {
+        (**self).is_made()
     }
 }
 

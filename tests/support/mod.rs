@@ -1,6 +1,7 @@
 //! What the integration tests share: running the program as users do, copies of fixture cases to break, and safetensors
 //! files to edit.
 
+pub mod repack;
 pub mod report;
 pub mod safetensors;
 

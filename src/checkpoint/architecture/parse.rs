@@ -1,10 +1,11 @@
 //! From the text of the data files to templates.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::{Architecture, Architectures, Hole, Template};
+use super::{Architecture, Architectures, Arrangement, Hole, Split, Template};
 use crate::checkpoint::{Component, Residual};
 use crate::error::{Error, Result};
 
@@ -32,6 +33,9 @@ struct WrittenTensor {
     bias: Option<WrittenResidual>,
     #[serde(default)]
     constant: bool,
+    split: Option<Arrangement>,
+    #[serde(default)]
+    parts: Vec<String>,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -113,7 +117,7 @@ fn add(architecture: &mut Architecture, file: &Written) -> Result<(), String> {
     let mut own = BTreeMap::new();
     for tensor in &file.tensor {
         for name in std::iter::once(&tensor.name).chain(&tensor.aliases) {
-            for (name, template) in expand(name, tensor) {
+            for (name, template) in expand(name, tensor)? {
                 let (key, holes) = key_and_holes(&name)?;
                 if own.insert(key, Template { holes, ..template }).is_some() {
                     return Err(format!("the name {name} is there twice"));
@@ -127,23 +131,49 @@ fn add(architecture: &mut Architecture, file: &Written) -> Result<(), String> {
     Ok(())
 }
 
-/// The tensor itself, its bias, and the scale that stands beside an 8-bit weight.
-fn expand(name: &str, tensor: &WrittenTensor) -> Vec<(String, Template)> {
+/// The tensor itself, its bias, and the scales that stand beside an 8-bit weight.
+fn expand(name: &str, tensor: &WrittenTensor) -> Result<Vec<(String, Template)>, String> {
+    let split = split(tensor)?;
     let template = |suffix: &str, residual: WrittenResidual| Template {
         holes: Vec::new(),
         component: tensor.component.into(),
         family: format!("{}{suffix}", tensor.family),
         residual: residual.into(),
         constant: tensor.constant,
+        split: split.as_ref().filter(|_| suffix != ".scale" && suffix != ".input_scale").map(|split| {
+            let families = split.families.iter().map(|family| format!("{family}{suffix}")).collect();
+            Arc::new(Split { families, ..*split })
+        }),
     };
     let mut all = vec![(name.to_owned(), template("", tensor.residual))];
+    for scale in ["_scale_inv", "_scale"] {
+        all.push((format!("{name}{scale}"), template(".scale", WrittenResidual::None)));
+    }
     if let Some(stem) = name.strip_suffix(".weight") {
-        all.push((format!("{stem}.weight_scale_inv"), template(".scale", WrittenResidual::None)));
+        let input = Template { constant: true, ..template(".input_scale", WrittenResidual::None) };
+        all.push((format!("{stem}.input_scale"), input));
         if let Some(bias) = tensor.bias {
             all.push((format!("{stem}.bias"), template(".bias", bias)));
         }
     }
-    all
+    Ok(all)
+}
+
+/// What a tensor is split into, if the two keys that say so make sense together.
+fn split(tensor: &WrittenTensor) -> Result<Option<Split>, String> {
+    let families = tensor.parts.clone();
+    let wrong = |what: &str| Err(format!("{}: {what}", tensor.name));
+    match (tensor.split, families.len()) {
+        (None, 0) => Ok(None),
+        (None, _) => wrong("it has `parts` and no `split`"),
+        (Some(Arrangement::Experts), 0) => Ok(Some(Split { arrangement: Arrangement::Experts, families })),
+        (Some(Arrangement::Experts), _) => wrong("experts all have the tensor's own family, so there are no `parts`"),
+        (Some(_), 0 | 1) => wrong("a split needs two `parts` or more"),
+        (Some(Arrangement::Groups), _) if families != ["q_proj", "k_proj", "v_proj"] => {
+            wrong("groups are of q_proj, k_proj and v_proj")
+        }
+        (Some(arrangement), _) => Ok(Some(Split { arrangement, families })),
+    }
 }
 
 fn key_and_holes(name: &str) -> Result<(String, Vec<Hole>), String> {
@@ -153,6 +183,7 @@ fn key_and_holes(name: &str) -> Result<(String, Vec<Hole>), String> {
         match part {
             "{layer}" => holes.push(Hole::Layer),
             "{expert}" => holes.push(Hole::Expert),
+            "{index}" => holes.push(Hole::Index),
             _ if part.is_empty() || part.contains(['{', '}']) || part.bytes().all(|byte| byte.is_ascii_digit()) => {
                 return Err(format!("{name} has a part {part:?} that cannot be"));
             }
@@ -163,7 +194,8 @@ fn key_and_holes(name: &str) -> Result<(String, Vec<Hole>), String> {
         }
         parts.push("{}");
     }
-    if holes.iter().filter(|hole| **hole == Hole::Layer).count() > 1 || holes.len() > 2 {
+    let twice = |hole: &Hole| holes.iter().filter(|other| *other == hole).count() > 1;
+    if holes.iter().any(twice) {
         return Err(format!("{name} has a hole twice"));
     }
     Ok((parts.join("."), holes))

@@ -1,8 +1,9 @@
 //! From the names in a file to what the tensors are for.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::{Architecture, Architectures, Hole};
+use super::{Architecture, Architectures, Hole, Split};
 use crate::checkpoint::{Component, Residual, Role};
 
 /// The names of a model, understood.
@@ -12,6 +13,8 @@ pub struct Recognition {
     pub architecture: Option<String>,
     /// One role for each name, in their order.
     pub roles: Vec<Role>,
+    /// For each name, the matrices that its tensor holds, if they are several.
+    pub splits: Vec<Option<Arc<Split>>>,
 }
 
 /// A name taken apart.
@@ -36,6 +39,7 @@ impl Architectures {
             parts.push(take_apart(rest));
         }
         let mut roles: Vec<Option<Role>> = vec![None; names.len()];
+        let mut splits = vec![None; names.len()];
         let mut chosen = None;
         for (tower, members) in towers {
             let (best, known) = self.best(members.iter().map(|i| parts[*i].key.as_str()), model_type);
@@ -44,10 +48,11 @@ impl Architectures {
             }
             for i in members {
                 let role = best.and_then(|best| best.role(&parts[i], tower));
+                splits[i] = best.and_then(|best| best.template(&parts[i].key)?.split.clone());
                 roles[i] = Some(role.unwrap_or_else(|| unknown(&parts[i], tower)));
             }
         }
-        Recognition { architecture: chosen, roles: roles.into_iter().flatten().collect() }
+        Recognition { architecture: chosen, roles: roles.into_iter().flatten().collect(), splits }
     }
 
     /// The tower a name belongs to (empty for none) and the rest of the name.
@@ -103,6 +108,7 @@ impl Architecture {
             match hole {
                 Hole::Layer => layer = Some(*number),
                 Hole::Expert => expert = Some(*number),
+                Hole::Index => {}
             }
         }
         Some(Role {

@@ -70,7 +70,8 @@ fn each_architecture_is_chosen_by_its_own_names() {
     own("glm4_moe", &["L.mlp.gate.e_score_correction_bias", "L.self_attn.k_norm.weight"]);
     own("deepseek_v3", &["L.self_attn.kv_a_proj_with_mqa.weight", "L.mlp.experts.3.up_proj.weight_scale_inv"]);
     own("deepseek_v3", &["L.self_attn.kv_b_proj.weight", "L.eh_proj.weight", "L.shared_head.head.weight"]);
-    own("phi3", &["L.self_attn.qkv_proj.weight", "L.mlp.gate_up_proj.weight"]);
+    own("llama", &["L.self_attn.qkv_proj.weight", "L.mlp.gate_up_proj.weight"]);
+    own("phi3", &["L.self_attn.qkv_proj.weight", "L.post_mlp_layernorm.weight"]);
     own("gemma2", &["L.pre_feedforward_layernorm.weight"]);
     own("gpt2", &["h.3.attn.c_attn.bias", "transformer.wte.weight"]);
     own("gpt_neox", &["gpt_neox.layers.3.attention.query_key_value.weight", "embed_out.weight"]);
