@@ -31,11 +31,24 @@ struct Truth {
     why: String,
     conditions: Conditions,
     derived: BTreeSet<String>,
+    /// The layers of each derived component; none for those outside layers.
+    layers: BTreeMap<String, Vec<u32>>,
+    /// What stands between parent and subject beside training.
+    disguise: Option<String>,
     layer_map: Option<Vec<u32>>,
     first_loss: f64,
     last_loss: f64,
     parent_release: String,
     parent: String,
+    /// Parents in the case file that the subject has nothing of.
+    #[serde(default)]
+    strangers: Vec<String>,
+}
+
+impl Truth {
+    fn parents(&self) -> Vec<&str> {
+        std::iter::once(&self.parent).chain(&self.strangers).map(String::as_str).collect()
+    }
 }
 
 fn truth(case: &str) -> Truth {
@@ -87,8 +100,8 @@ fn verdicts_and_conditions_are_the_truth() {
         if audit.run.status != status {
             complaints.push(format!("exit status {}, not {status}", audit.run.status));
         }
-        if verdict.against != [truth.parent.as_str()] {
-            complaints.push(format!("tested against {:?}, not {}", verdict.against, truth.parent));
+        if verdict.against != truth.parents() {
+            complaints.push(format!("tested against {:?}, not {:?}", verdict.against, truth.parents()));
         }
     });
 }
@@ -108,6 +121,9 @@ fn the_derived_components_are_the_true_ones() {
         for component in audit.report.components.iter().filter(|c| c.outcome == ComponentOutcome::Derived) {
             if component.parent.as_deref() != Some(truth.parent.as_str()) {
                 complaints.push(format!("{} derived from {:?}", component.name, component.parent));
+            }
+            if truth.layers.get(&component.name) != Some(&component.layers) {
+                complaints.push(format!("layers {:?} of {}: {:?}", component.layers, component.name, truth.layers));
             }
         }
         if truth.verdict == Outcome::Confirmed && of(ComponentOutcome::Independent).len() < 2 {
@@ -408,7 +424,7 @@ fn report_json_is_the_contract() {
         complaints.extend(report.findings.iter().filter(|f| !known.contains(f.code.as_str())).map(|f| f.code.clone()));
         let roles = |role| report.inputs.iter().filter(|input| input.role == role).count();
         let all = [Role::Checkpoint, Role::Parent, Role::Control, Role::Run, Role::Repository].map(roles);
-        if all != [7, 1, 2, 1, 1] {
+        if all != [7, truth(case).parents().len(), 2, 1, 1] {
             complaints.push(format!("inputs {all:?}"));
         }
         let odd = report.inputs.iter().filter(|i| i.bytes == 0 || i.sha256.trim_start_matches("sha256:").len() != 64);

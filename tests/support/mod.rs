@@ -1,9 +1,12 @@
-//! What the integration tests share: running the program as users do, copies of fixture cases to break, and safetensors
-//! files to edit.
+//! What the integration tests share: running the program as users do, copies of fixture cases to break, safetensors files
+//! to edit, and models to disguise.
 
 pub mod repack;
+pub mod disguise;
+pub mod forward;
 pub mod report;
 pub mod safetensors;
+pub mod weights;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -29,9 +32,13 @@ pub fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
 }
 
+/// Cases whose rules are not there yet: no test of all cases tries them.
+const AWAITED: [&str; 6] =
+    ["borrowed-embedding", "borrowed-vision", "borrowed-vision-trained", "pruned", "pruned-depth", "upcycled"];
+
 /// Names of the fixture cases, sorted.
 pub fn cases() -> Vec<String> {
-    names(&fixtures().join("cases"))
+    names(&fixtures().join("cases")).into_iter().filter(|name| !AWAITED.contains(&name.as_str())).collect()
 }
 
 /// Names of the entries of a folder, sorted.
