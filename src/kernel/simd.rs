@@ -65,6 +65,10 @@ pub trait Lanes: Copy {
     fn fma_s(self, a: Self::S, b: Self::S, c: Self::S) -> Self::S;
     /// Eight f32, exactly.
     fn widen(self, from: &[f32; 8]) -> Self::D;
+    /// Where a > b, x; elsewhere y.
+    fn pick_d(self, a: Self::D, b: Self::D, x: Self::D, y: Self::D) -> Self::D;
+    /// Where a > b, x; elsewhere y.
+    fn pick_s(self, a: Self::S, b: Self::S, x: Self::S, y: Self::S) -> Self::S;
 }
 
 /// Plain arrays.
@@ -105,6 +109,14 @@ impl Lanes for Plain {
     #[inline(always)]
     fn widen(self, from: &[f32; 8]) -> [f64; 8] {
         from.map(f64::from)
+    }
+    #[inline(always)]
+    fn pick_d(self, a: [f64; 8], b: [f64; 8], x: [f64; 8], y: [f64; 8]) -> [f64; 8] {
+        std::array::from_fn(|i| if a[i] > b[i] { x[i] } else { y[i] })
+    }
+    #[inline(always)]
+    fn pick_s(self, a: [f32; 16], b: [f32; 16], x: [f32; 16], y: [f32; 16]) -> [f32; 16] {
+        std::array::from_fn(|i| if a[i] > b[i] { x[i] } else { y[i] })
     }
     plain! {
         add_d(a, b) -> [f64; 8] = |a: f64, b: f64| a + b;
@@ -202,6 +214,26 @@ mod x86 {
                 (_mm256_cvtps_pd(_mm256_castps256_ps128(eight)), _mm256_cvtps_pd(_mm256_extractf128_ps(eight, 1)))
             }
         }
+        #[inline(always)]
+        fn pick_d(self, a: Self::D, b: Self::D, x: Self::D, y: Self::D) -> Self::D {
+            // SAFETY: see the module.
+            unsafe {
+                (
+                    _mm256_blendv_pd(y.0, x.0, _mm256_cmp_pd(a.0, b.0, _CMP_GT_OQ)),
+                    _mm256_blendv_pd(y.1, x.1, _mm256_cmp_pd(a.1, b.1, _CMP_GT_OQ)),
+                )
+            }
+        }
+        #[inline(always)]
+        fn pick_s(self, a: Self::S, b: Self::S, x: Self::S, y: Self::S) -> Self::S {
+            // SAFETY: see the module.
+            unsafe {
+                (
+                    _mm256_blendv_ps(y.0, x.0, _mm256_cmp_ps(a.0, b.0, _CMP_GT_OQ)),
+                    _mm256_blendv_ps(y.1, x.1, _mm256_cmp_ps(a.1, b.1, _CMP_GT_OQ)),
+                )
+            }
+        }
         pairs! {
             add_d(a, b) -> Self::D = _mm256_add_pd;
             sub_d(a, b) -> Self::D = _mm256_sub_pd;
@@ -249,6 +281,16 @@ mod x86 {
         fn widen(self, from: &[f32; 8]) -> Self::D {
             // SAFETY: see the module.
             unsafe { _mm512_cvtps_pd(_mm256_loadu_ps(from.as_ptr())) }
+        }
+        #[inline(always)]
+        fn pick_d(self, a: Self::D, b: Self::D, x: Self::D, y: Self::D) -> Self::D {
+            // SAFETY: see the module.
+            unsafe { _mm512_mask_blend_pd(_mm512_cmp_pd_mask(a, b, _CMP_GT_OQ), y, x) }
+        }
+        #[inline(always)]
+        fn pick_s(self, a: Self::S, b: Self::S, x: Self::S, y: Self::S) -> Self::S {
+            // SAFETY: see the module.
+            unsafe { _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_GT_OQ), y, x) }
         }
         single! {
             add_d(a: Self::D, b: Self::D) -> Self::D = _mm512_add_pd;
