@@ -571,7 +571,7 @@ mod tests {
         let n = 300;
         let mut scores = instance(n, n, 5, None);
         for row in 0..n {
-            scores[row * n + (row * 7 + 3) % n] += 220.0;
+            scores[row * n + (row * 7 + 3) % n] += 240.0;
         }
         let wanted =
             |row: usize| (0..n).max_by(|&a, &b| scores[row * n + a].total_cmp(&scores[row * n + b])).expect("columns");
