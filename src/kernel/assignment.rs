@@ -51,12 +51,14 @@ fn assign_with(level: Level, scores: &[f32], rows: usize, cols: usize) -> Vec<Op
         return columns;
     }
     let Some((prepared, low, high)) = prepare(scores, rows) else { return columns };
-    let mut search = Search::new(level, &prepared, rows, cols, auction(level, &prepared, rows, cols, high - low));
-    let t = std::time::Instant::now();
-    search.reduce();
-    let t2 = std::time::Instant::now();
+    let mut search = Search::new(level, &prepared, rows, cols, vec![0.0; cols]);
+    // Where columns abound, most rows get what they want at no price.
+    let free = if rows < cols { search.reduce() } else { rows };
+    if free * 8 > rows {
+        search = Search::new(level, &prepared, rows, cols, auction(level, &prepared, rows, cols, high - low));
+        search.reduce();
+    }
     search.augment();
-    if std::env::var_os("KB").is_some() { eprintln!("reduce {:?} augment {:?}", t2-t, t2.elapsed()); }
     for (row, column) in columns.iter_mut().enumerate() {
         let found = search.column_of[row];
         if found != NONE && scores[row * cols + found].is_finite() {
@@ -86,7 +88,8 @@ fn prepare(scores: &[f32], rows: usize) -> Option<(Cow<'_, [f32]>, f32, f32)> {
     }
     let scale = if high < HUGE && low > -HUGE { 1.0 } else { 2f32.powi(-40) };
     let (low, high) = (low * scale, high * scale);
-    let forbidden = (low - (high - low).max(low.abs().max(high.abs())) * (2 * rows + 1) as f32).max(-HUGE);
+    let size = (high - low).max(low.abs()).max(high.abs()).max(1e-30);
+    let forbidden = (low - size * (2 * rows + 1) as f32).max(-HUGE);
     let copy = scores.iter().map(|&score| if score.is_finite() { score * scale } else { forbidden }).collect();
     Some((Cow::Owned(copy), low, high))
 }
@@ -96,17 +99,21 @@ fn auction(level: Level, scores: &[f32], rows: usize, cols: usize, range: f32) -
     // Prices are held negative, so that a bid is one sum; columns that only fill the last vector cost everything.
     let mut prices = vec![0.0_f32; cols];
     prices.resize(cols.next_multiple_of(16), f32::NEG_INFINITY);
+    let zeros = if rows < cols { vec![0.0; cols] } else { Vec::new() };
     let mut epsilon = range / 8.0;
     while range > 0.0 && epsilon > 0.0 {
         let last = epsilon <= range * FINEST;
         let mut row_of = vec![NONE; cols];
-        let mut waiting: Vec<usize> = (0..rows).rev().collect();
-        let mut left = rows.saturating_mul(BIDS);
+        let mut waiting: Vec<usize> = (0..cols).rev().collect();
+        let mut left = cols.saturating_mul(BIDS);
         while let Some(row) = waiting.pop() {
             let mut bid = Bid::default();
-            bid_s(level, &scores[row * cols..][..cols], &prices, &mut bid);
+            let own = if row < rows { &scores[row * cols..][..cols] } else { &zeros };
+            bid_s(level, own, &prices, &mut bid);
             let Some(owner) = row_of.get_mut(bid.column) else { break };
-            let rise = if bid.second.is_finite() { (bid.best - bid.second) as f32 } else { 0.0 };
+            // A forbidden second choice is no reason for a price that has no digits left.
+            #[allow(clippy::cast_possible_truncation)]
+            let rise = (bid.best - bid.second).min(f64::from(2.0 * range)) as f32;
             prices[bid.column] -= rise + epsilon;
             if *owner != NONE {
                 waiting.push(*owner);
@@ -117,14 +124,13 @@ fn auction(level: Level, scores: &[f32], rows: usize, cols: usize, range: f32) -
                 break;
             }
         }
-        if std::env::var_os("KB").is_some() {
-            eprintln!("eps {epsilon:e} bids {}", rows * BIDS - left);
-        }
         if last {
+            // Whatever the rows of zeros hold is worth the same to them.
+            let cheapest = prices.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            for (price, _) in prices.iter_mut().zip(&row_of).filter(|(_, owner)| **owner >= rows) {
+                *price = cheapest;
+            }
             break;
-        }
-        for (price, _) in prices.iter_mut().zip(&row_of).filter(|(_, owner)| **owner == NONE) {
-            *price = 0.0;
         }
         epsilon = (epsilon / SHRINK).max(range * FINEST);
     }
@@ -173,6 +179,7 @@ fn bid_s_body<L: Lanes>(lanes: L, scores: &[f32], prices: &[f32], bid: &mut Bid)
 }
 
 impl Bid {
+    #[allow(clippy::float_cmp)]
     fn take(&mut self, gain: f64, column: usize) {
         if gain > self.best || (gain == self.best && column < self.column) {
             (self.second, self.second_column) = (self.best, self.column);
@@ -221,22 +228,6 @@ fn bid_d_body<L: Lanes>(lanes: L, scores: &[f32], prices: &[f64], bid: &mut Bid)
     }
 }
 
-simd! { fn offer(scores: &[f32], gain: f64, least: &mut [f64]) = offer_body }
-
-/// The prices at which a row would gain as much from each column as `gain`, where they are above `least`.
-#[inline(always)]
-#[allow(clippy::inline_always)]
-fn offer_body<L: Lanes>(lanes: L, scores: &[f32], gain: f64, least: &mut [f64]) {
-    let (whole, rest) = scores.as_chunks::<8>();
-    let mut tail = [f32::NEG_INFINITY; 8];
-    tail[..rest.len()].copy_from_slice(rest);
-    let gain = lanes.load_d(&[gain; 8]);
-    for (score, least) in whole.iter().chain(std::iter::once(&tail)).zip(least.as_chunks_mut::<8>().0) {
-        let (price, old) = (lanes.sub_d(lanes.widen(score), gain), lanes.load_d(least));
-        lanes.store_d(lanes.pick_d(price, old, price, old), least);
-    }
-}
-
 /// A partial assignment in which every assigned row has the column it gains most from at the prices.
 struct Search<'a> {
     level: Level,
@@ -280,7 +271,8 @@ impl<'a> Search<'a> {
     }
 
     /// Augmenting row reduction: each row takes its best column and raises the price until its second best is as good.
-    fn reduce(&mut self) {
+    /// Gives the number of rows left without a column.
+    fn reduce(&mut self) -> usize {
         let mut left = self.rows.saturating_mul(4);
         for first in 0..self.rows {
             let mut row = first;
@@ -307,9 +299,6 @@ impl<'a> Search<'a> {
                 row = owner;
             }
         }
-        if self.rows < self.cols {
-            self.lower();
-        }
         // The rows of zeros gain most from the cheapest columns.
         let cheapest = self.prices.iter().copied().fold(f64::INFINITY, f64::min);
         let mut row = self.rows;
@@ -319,40 +308,19 @@ impl<'a> Search<'a> {
                 row += 1;
             }
         }
-    }
-
-    /// Lowers the prices of free columns until some row would gain as much from them as from its best.
-    fn lower(&mut self) {
-        let cheapest = self.prices.iter().copied().fold(f64::INFINITY, f64::min);
-        let mut least = vec![cheapest; self.prices.len()];
-        for row in 0..self.rows {
-            let mut bid = Bid::default();
-            bid_d(self.level, self.row(row), &self.prices, &mut bid);
-            offer(self.level, self.row(row), bid.best, &mut least);
-        }
-        for column in 0..self.cols {
-            if self.row_of[column] == NONE {
-                self.prices[column] = self.prices[column].min(least[column]);
-            }
-        }
+        self.column_of[..self.rows].iter().filter(|&&column| column == NONE).count()
     }
 
     fn augment(&mut self) {
-        let mut scans = 0;
-        let mut frees = 0;
         for row in 0..self.cols {
             if self.column_of[row] == NONE {
-                frees += 1;
-                scans += self.search(row);
+                self.search(row);
             }
-        }
-        if std::env::var_os("KB").is_some() {
-            eprintln!("free {frees} scans {scans}");
         }
     }
 
     /// Grows a tree of shortest paths from a free row until it meets a free column, and turns the path to it around.
-    fn search(&mut self, start: usize) -> usize {
+    fn search(&mut self, start: usize) {
         self.distance[..].fill(f64::INFINITY);
         // Column, its distance, its price.
         let mut tree: Vec<(usize, f64, f64)> = Vec::new();
@@ -382,6 +350,9 @@ impl<'a> Search<'a> {
             if near.free <= near.any {
                 break (near.free_column, near.free);
             }
+            if !near.any.is_finite() {
+                break (NONE, 0.0);
+            }
             let column = near.any_column;
             tree.push((column, near.any, self.prices[column]));
             row = self.row_of[column];
@@ -390,7 +361,10 @@ impl<'a> Search<'a> {
             self.distance[column] = f64::INFINITY;
         };
         for &(column, at, price) in &tree {
-            self.prices[column] = price + (length - at).max(0.0);
+            self.prices[column] = price + if length.is_finite() { (length - at).max(0.0) } else { 0.0 };
+        }
+        if end == NONE || !length.is_finite() {
+            return;
         }
         let mut column = end;
         loop {
@@ -402,7 +376,6 @@ impl<'a> Search<'a> {
             }
             column = next;
         }
-        tree.len() + 1
     }
 }
 
@@ -475,8 +448,7 @@ fn relax_body<L: Lanes>(
     let (mut any_at, mut free_at, mut now) = (splat(0.0), splat(0.0), splat(0.0));
     let columns = prices.as_chunks::<8>().0.iter().zip(taken.as_chunks::<8>().0);
     let paths = distance.as_chunks_mut::<8>().0.iter_mut().zip(before.as_chunks_mut::<8>().0);
-    for ((score, (price, taken)), (length, last)) in
-        whole.iter().chain(std::iter::once(&tail)).zip(columns).zip(paths)
+    for ((score, (price, taken)), (length, last)) in whole.iter().chain(std::iter::once(&tail)).zip(columns).zip(paths)
     {
         let through = lanes.add_d(lanes.sub_d(base, lanes.widen(score)), lanes.load_d(price));
         let old = lanes.load_d(length);
@@ -503,5 +475,140 @@ fn relax_body<L: Lanes>(
         if out[2][lane] < near.free || (out[2][lane] == near.free && free_column < near.free_column) {
             (near.free, near.free_column) = (out[2][lane], free_column);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Multiples of 1/8 between -125 and 125, or of one half between 0 and `ties`: sums of them are exact.
+    fn instance(rows: usize, cols: usize, seed: u64, ties: Option<u64>) -> Vec<f32> {
+        let mut state = seed;
+        (0..rows * cols)
+            .map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let draw = state >> 33;
+                ties.map_or_else(|| ((draw % 2001) as f32 - 1000.0) / 8.0, |n| (draw % n) as f32 / 2.0)
+            })
+            .collect()
+    }
+
+    fn total(scores: &[f32], cols: usize, columns: &[Option<usize>]) -> f64 {
+        let mut seen = std::collections::BTreeSet::new();
+        let pairs = columns.iter().enumerate().filter_map(|(row, column)| column.map(|c| (row, c)));
+        pairs
+            .map(|(row, column)| {
+                assert!(seen.insert(column), "column {column} twice");
+                f64::from(scores[row * cols + column])
+            })
+            .sum()
+    }
+
+    #[test]
+    fn totals_equal_those_of_scipy() {
+        // scipy.optimize.linear_sum_assignment(a, maximize=True) on the same instances.
+        for (rows, cols, seed, ties, expected) in [
+            (1, 1, 1, None, -52.0),
+            (17, 17, 2, None, 1769.75),
+            (64, 64, 3, None, 7631.75),
+            (200, 200, 4, None, 24582.875),
+            (30, 50, 5, None, 3541.875),
+            (50, 30, 6, None, 3533.0),
+            (5, 300, 7, None, 618.625),
+            (100, 103, 8, None, 12161.875),
+            (60, 60, 9, Some(2), 30.0),
+            (60, 60, 10, Some(5), 120.0),
+            (40, 90, 11, Some(3), 40.0),
+            (90, 40, 12, Some(1), 0.0),
+            (33, 33, 13, Some(1), 0.0),
+            (128, 128, 14, Some(40), 2488.5),
+        ] {
+            let scores = instance(rows, cols, seed, ties);
+            for level in [Level::Portable, Level::Avx2, Level::Avx512] {
+                let columns = assign_with(level, &scores, rows, cols);
+                assert_eq!(columns, assign(&scores, rows, cols), "the same columns for every instruction set");
+                assert_eq!(columns.iter().flatten().count(), rows.min(cols));
+                assert!((total(&scores, cols, &columns) - expected).abs() < 1e-9, "{rows} x {cols} {seed} {ties:?}");
+            }
+            let across = crate::kernel::transpose(&scores, rows, cols);
+            let turned = total(&across, rows, &assign(&across, cols, rows));
+            assert!((turned - expected).abs() < 1e-9, "transposed {rows} x {cols}");
+        }
+    }
+
+    fn best(scores: &[f32], cols: usize, row: usize, taken: &mut Vec<bool>) -> f64 {
+        if row * cols == scores.len() {
+            return 0.0;
+        }
+        let mut most = f64::NEG_INFINITY;
+        for column in 0..cols {
+            if !taken[column] {
+                taken[column] = true;
+                most = most.max(f64::from(scores[row * cols + column]) + best(scores, cols, row + 1, taken));
+                taken[column] = false;
+            }
+        }
+        most
+    }
+
+    #[test]
+    fn totals_equal_the_best_of_all_assignments() {
+        for n in 1..=7 {
+            for (seed, cols) in [(1, n), (2, n), (3, n + 1), (4, 7)] {
+                for ties in [None, Some(3)] {
+                    let scores = instance(n, cols, seed, ties);
+                    let expected = best(&scores, cols, 0, &mut vec![false; cols]);
+                    let got = total(&scores, cols, &assign(&scores, n, cols));
+                    assert!((got - expected).abs() < 1e-9, "{n} x {cols}: {got} against {expected}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_noisy_permutation_is_recovered() {
+        let n = 300;
+        let mut scores = instance(n, n, 5, None);
+        for row in 0..n {
+            scores[row * n + (row * 7 + 3) % n] += 240.0;
+        }
+        let wanted =
+            |row: usize| (0..n).max_by(|&a, &b| scores[row * n + a].total_cmp(&scores[row * n + b])).expect("columns");
+        assert!(
+            (0..n).any(|row| wanted(row) != (row * 7 + 3) % n),
+            "the best column of a row is not always the right one"
+        );
+        let columns = assign(&scores, n, n);
+        assert!(columns.iter().enumerate().all(|(row, column)| *column == Some((row * 7 + 3) % n)));
+    }
+
+    /// Every row prefers the same columns; the best assignment pairs them in order of size.
+    #[test]
+    fn scores_of_rank_one_are_paired_by_size() {
+        let n = 257;
+        let (u, v) = (instance(n, 1, 8, None), instance(n, 1, 9, None));
+        let scores: Vec<f32> = u.iter().flat_map(|x| v.iter().map(move |y| x * y)).collect();
+        let (mut x, mut y) = (u, v);
+        x.sort_by(f32::total_cmp);
+        y.sort_by(f32::total_cmp);
+        let expected: f64 = x.iter().zip(&y).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum();
+        let got = total(&scores, n, &assign(&scores, n, n));
+        assert!((got - expected).abs() < 1e-6, "{got} against {expected}");
+    }
+
+    #[test]
+    fn forbidden_scores_are_left_and_large_ones_survive() {
+        let (nan, inf) = (f32::NAN, f32::INFINITY);
+        assert_eq!(assign(&[nan, 1.0, 5.0, 9.0], 2, 2), [Some(1), Some(0)], "9 + nothing is not taken");
+        assert_eq!(assign(&[inf, nan, -inf, 3.0], 2, 2), [None, Some(1)]);
+        assert_eq!(assign(&[0.0, nan, nan, 0.0], 2, 2), [Some(0), Some(1)]);
+        assert_eq!(assign(&[nan; 6], 2, 3), [None, None]);
+        assert_eq!(assign(&[3e38, -3e38, -3e38, 3e38], 2, 2), [Some(0), Some(1)]);
+        assert_eq!(assign(&[1e-45, 0.0, 0.0, 1e-45], 2, 2), [Some(0), Some(1)]);
+        assert_eq!(assign(&[], 0, 5), []);
+        assert_eq!(assign(&[], 2, 0), [None, None]);
+        assert_eq!(assign(&[1.0, 2.0, 3.0], 3, 1), [None, None, Some(0)]);
+        assert_eq!(assign(&[1.0, 2.0, 3.0], 1, 3), [Some(2)]);
     }
 }
