@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Session;
 use crate::checkpoint::{Component, Residual as Axis, Shard};
 use crate::evidence::{Evidence, Reference};
+use crate::disguise::Found;
 use crate::finding::chain::OffLine;
 use crate::finding::parent::{EqualTensor, NormFigure};
 use crate::finding::start::StartVector;
@@ -268,4 +269,11 @@ pub fn norms(session: &Session, evidence: &Evidence) -> Vec<NormFigure> {
 pub fn disguises(session: &Session) -> BTreeMap<String, Vec<String>> {
     let parents = session.case.parents.iter().zip(&session.found);
     parents.filter_map(|(p, found)| Some((p.name.clone(), found.relabelling.as_ref()?.words.clone()))).collect()
+}
+
+/// By parent, how its residual axis is read.
+pub fn frames(session: &Session) -> BTreeMap<String, String> {
+    let parents = session.case.parents.iter().zip(&session.found);
+    let frame = |found: &Found| Some(found.relabelling.as_ref()?.frame.name().to_owned());
+    parents.filter_map(|(p, found)| Some((p.name.clone(), frame(found)?))).collect()
 }

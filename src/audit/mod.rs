@@ -167,6 +167,7 @@ fn judge(session: &Session) -> Audit {
             partial: &evidence.partial,
             disguise: &evidence.disguise,
             disguises: facts::disguises(session),
+            frames: facts::frames(session),
             layer_map: &evidence.layer_map,
             families: &families,
             equal: &equal_tensors,

@@ -19,7 +19,6 @@ pub use crate::kernel::Dtype;
 pub use architecture::{Architectures, Arrangement, Recognition, Split, builtin};
 pub use catalogue::{Checkpoint, Shard, Skipped};
 pub use correspondence::{Correspondence, Mismatch, Side};
-pub use part::{Fill, Heads, Part};
 pub use header::{Header, HeaderTensor};
 pub use part::{Fill, Heads, Part, packaged_alike};
 pub use summary::{ByteCheck, DtypeRow, FamilyRow, Summary, check_bytes};

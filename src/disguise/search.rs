@@ -21,6 +21,9 @@ const FOUND_CELL_EFFECT: f64 = 0.25;
 /// ... and if it is so many times the cell of the layer's own number.
 const CELL_EXCESS: f64 = 1.5;
 
+/// Two halves must agree on so much more as rotations than as relabellings to be called rotated.
+const TURNED: f64 = 0.1;
+
 /// Heads and experts are few; an order of theirs counts from this.
 const FEW_LOG10_P: f64 = -3.0;
 
@@ -357,14 +360,11 @@ impl Search<'_> {
                 best = Some((agreement, both));
             }
         }
-        let mut candidates = Vec::new();
-        if let Some((_, order)) = best {
-            // In place: the residual axis stands as it is, and nothing has to be looked for.
-            if own != other || fixed(&order) < 0.5 {
-                candidates.push(Candidate { frame: Frame::Permuted(order), proven: true });
-            }
-            return candidates;
+        // In place: the residual axis stands as it is, and nothing has to be looked for.
+        if own == other && best.as_ref().is_some_and(|(_, order)| fixed(order) >= 0.5) {
+            return Vec::new();
         }
+        let permuted = best;
         let rotations: Vec<Option<Vec<f64>>> =
             (0..groups.len()).into_par_iter().map(|i| full(i).then(|| groups[i].1.rotation()).flatten()).collect();
         let mut best: Option<(Agreement, usize, usize)> = None;
@@ -376,12 +376,19 @@ impl Search<'_> {
                 best = Some((agreement, i, j));
             }
         }
-        if let Some((_, i, j)) = best
+        let effect = |found: Option<Agreement>| found.map_or(0.0, |a| a.effect());
+        // Two fits of one rotation are alike as relabellings too, but never as far as they are alike as rotations.
+        let turned = effect(best.map(|b| b.0)) > effect(permuted.as_ref().map(|p| p.0)) + TURNED;
+        if turned
+            && let Some((_, i, j)) = best
             && let Some(q) = groups[i].1.and(&groups[j].1).rotation()
         {
-            candidates.push(Candidate { frame: rotated(&q, own, other), proven: true });
-            return candidates;
+            return vec![Candidate { frame: rotated(&q, own, other), proven: true }];
         }
+        if let Some((_, order)) = permuted {
+            return vec![Candidate { frame: Frame::Permuted(order), proven: true }];
+        }
+        let mut candidates = Vec::new();
         if let Some(order) = &orders[6] {
             if own != other || fixed(order) < 0.5 {
                 candidates.push(Candidate { frame: Frame::Permuted(order.clone()), proven: false });

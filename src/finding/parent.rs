@@ -33,6 +33,8 @@ pub struct ParentFacts<'a> {
     pub disguise: &'a [DisguiseRow],
     /// By parent, how it is written in the subject's coordinates, in words, where a disguise was found.
     pub disguises: BTreeMap<String, Vec<String>>,
+    /// By parent, how its residual axis is read where a disguise was found: `permuted` or `rotated`.
+    pub frames: BTreeMap<String, String>,
     /// Layers of the final checkpoint against layers of every parent and control.
     pub layer_map: &'a [LayerMapRow],
     /// Component of every family in the layer maps.

@@ -120,7 +120,13 @@ pub(super) fn findings(
     let reference = Reference::Parent(parent.to_owned());
     let words = facts.disguises.get(parent).map_or(&[][..], Vec::as_slice);
     let mut highest = None;
-    for test in TESTS {
+    // A rotated axis fits a relabelling too, only not as well, and a relabelled one fits a rotation as well.
+    let frame_found = match facts.frames.get(parent).map(String::as_str) {
+        Some("rotated") => Some(Code::ParentPermuted),
+        Some("permuted") => Some(Code::ParentRotated),
+        _ => None,
+    };
+    for test in TESTS.iter().filter(|test| frame_found != Some(test.code)) {
         let own: Vec<&DisguiseRow> = rows(facts, &reference, test).collect();
         let controls = firing(facts, aside, test, policy);
         let mut best: BTreeMap<&str, (&DisguiseRow, Grade, f64, f64)> = BTreeMap::new();
