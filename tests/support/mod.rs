@@ -1,10 +1,25 @@
 //! What the integration tests share: running the program as users do, copies of fixture cases to break, safetensors files
 //! to edit, and models to disguise.
 
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "computed in f64, stored in f32; sizes are small"
+)]
 pub mod disguise;
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "computed in f64, stored in f32; sizes are small"
+)]
 pub mod forward;
 pub mod report;
 pub mod safetensors;
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "computed in f64, stored in f32; sizes are small"
+)]
 pub mod weights;
 
 use std::collections::BTreeMap;
@@ -161,6 +176,42 @@ impl Copy {
     /// The weights of a model beside the case.
     pub fn model(&self, name: &str) -> PathBuf {
         self.root.path().join("models").join(name).join("model.safetensors")
+    }
+
+    /// Changes a parent or control beside the case.
+    pub fn disguise(&self, name: &str, disguise: impl FnOnce(&mut weights::Model)) {
+        let folder = self.root.path().join("models").join(name);
+        let mut model = weights::Model::read(&folder);
+        disguise(&mut model);
+        model.write(&folder);
+    }
+
+    /// Changes every checkpoint in the same way.
+    pub fn disguise_series(&self, disguise: impl Fn(&mut weights::Model)) {
+        for name in names(&self.path("checkpoints")) {
+            let folder = self.path("checkpoints").join(name);
+            let mut model = weights::Model::read(&folder);
+            disguise(&mut model);
+            model.write(&folder);
+        }
+    }
+
+    /// Names one model in place of the series, and takes the record out of the case file.
+    pub fn only(&self, model: &weights::Model) {
+        model.write(&self.path("final"));
+        self.replace("checkpoints = \"checkpoints/step-{step}\"", "model = \"final\"");
+        for table in ["[[run]]", "[repository]", "[subject.init]"] {
+            if self.text().contains(table) {
+                self.without(table);
+            }
+        }
+    }
+
+    /// Names one more parent or control.
+    pub fn add(&self, kind: &str, name: &str, model: &weights::Model) {
+        model.write(&self.root.path().join("models").join(name));
+        let text = format!("{}\n[[{kind}]]\nname = \"{name}\"\nmodel = \"../../models/{name}\"\n", self.text());
+        fs::write(self.path("case.toml"), text).expect("written");
     }
 
     /// The run log.

@@ -1,0 +1,118 @@
+//! The whole parent in disguise: the model that continued it is found out with every component, a stranger is left alone.
+
+use crate::support::Copy;
+use crate::support::disguise::*;
+use crate::support::report::Outcome;
+use crate::support::weights::{Format, Model};
+use crate::{DENSE, EXPERTS, Kind, heard, shown, silent, tried};
+
+/// Two tests for each kind, so that each can fail alone: `kind::kin` and `kind::strangers`.
+macro_rules! kinds {
+    ($($name:ident: $pairs:expr, $codes:expr, $words:expr, $disguise:expr;)*) => { $(
+        mod $name {
+            use super::*;
+
+            const KIND: Kind = Kind { name: stringify!($name), disguise: $disguise, codes: &$codes, words: &$words };
+
+            #[test]
+            fn kin() {
+                for pair in $pairs {
+                    tried(pair, &KIND);
+                }
+            }
+
+            #[test]
+            fn strangers() {
+                for pair in $pairs {
+                    silent(pair, &KIND);
+                }
+            }
+        }
+    )* };
+}
+
+/// As `kinds`, for what is not seen yet.
+macro_rules! awaited {
+    ($($name:ident: $pairs:expr, $codes:expr, $words:expr, $disguise:expr;)*) => { $(
+        mod $name {
+            use super::*;
+
+            const KIND: Kind = Kind { name: stringify!($name), disguise: $disguise, codes: &$codes, words: &$words };
+
+            #[test]
+            fn strangers() {
+                for pair in $pairs {
+                    silent(pair, &KIND);
+                }
+            }
+        }
+    )* };
+}
+
+kinds! {
+    plain: [DENSE, EXPERTS], ["parent/aligned-similarity"], [], |_| ();
+    noise: [DENSE, EXPERTS], ["parent/aligned-similarity"], [], |m| add_noise(m, 50, 0.5);
+    norms_folded: [DENSE, EXPERTS], ["parent/aligned-similarity"], [], fold_norms;
+    queries_rescaled: [DENSE, EXPERTS], [], [], |m| rescale_queries(m, 56);
+    values_rescaled: [DENSE, EXPERTS], [], [], |m| rescale_values(m, 57, false);
+    values_mixed: [DENSE, EXPERTS], [], [], |m| rescale_values(m, 58, true);
+    neurons_rescaled: [DENSE, EXPERTS], [], [], |m| rescale_neurons(m, 59);
+    layers_shuffled: [DENSE], ["parent/layer-map"], ["[3,0,2,4,1]"], |m| relayer(m, &[1, 4, 2, 0, 3]);
+    recast_f16: [DENSE, EXPERTS], [], [], |m| recast(m, Format::F16);
+    recast_f8: [DENSE, EXPERTS], [], [], |m| recast(m, Format::F8);
+    quantised: [DENSE, EXPERTS], [], [], |m| quantise(m, 16);
+    fused: [DENSE, EXPERTS], [], [], fuse;
+    experts_stacked: [EXPERTS], [], [], |m| stack_experts(m, false);
+    experts_stacked_turned: [EXPERTS], [], [], |m| stack_experts(m, true);
+    keys_repeated: [DENSE], [], [], ungroup;
+}
+
+// Not seen yet: only strangers are tried.
+awaited! {
+    residual_permuted: [DENSE, EXPERTS], ["parent/permuted"], ["permuted"], |m| permute_residual(m, 51);
+    residual_rotated: [DENSE, EXPERTS], ["parent/rotated"], ["rotated"], |m| rotate_residual(m, 52);
+    neurons: [DENSE, EXPERTS], ["parent/neurons"], ["neurons"], |m| permute_neurons(m, 53);
+    experts: [EXPERTS], ["parent/experts"], ["experts"], |m| permute_experts(m, 54);
+    heads: [DENSE, EXPERTS], ["parent/heads"], ["heads"], |m| permute_heads(m, 55);
+    permuted_with_everything: [DENSE, EXPERTS], ["parent/permuted", "parent/neurons"], ["permuted", "neurons", "heads"], |m| {
+        permute_residual(m, 60);
+        permute_neurons(m, 61);
+        permute_experts(m, 62);
+        permute_heads(m, 63);
+    };
+    rotated_with_everything: [DENSE, EXPERTS], ["parent/rotated", "parent/neurons"], ["rotated", "neurons", "heads"], |m| {
+        permute_neurons(m, 64);
+        permute_heads(m, 65);
+        rotate_residual(m, 66);
+    };
+    permuted_and_rescaled: [DENSE, EXPERTS], ["parent/permuted"], ["permuted"], |m| {
+        rescale_queries(m, 67);
+        rescale_values(m, 68, false);
+        rescale_neurons(m, 69);
+        permute_residual(m, 70);
+    };
+    vocabulary_permuted: [DENSE, EXPERTS], [], [], |m| permute_vocabulary(m, 71);
+    vocabulary_extended: [DENSE, EXPERTS], [], [], |m| extend_vocabulary(m, 72, 32);
+    neurons_pruned: [DENSE, EXPERTS], ["parent/neurons"], [], |m| prune_neurons(m, 73, 0.5);
+    heads_pruned: [DENSE, EXPERTS], [], [], |m| prune_heads(m, 74, 1);
+    experts_pruned: [EXPERTS], [], [], |m| prune_experts(m, 75, 2);
+}
+
+/// A disguise of the whole series of a stranger is no reason to call it derived, and it stays confirmed.
+#[test]
+fn a_disguised_series_of_a_stranger_is_confirmed() {
+    for (case, disguise) in [
+        ("dense-sgd", (|m| permute_residual(m, 82)) as fn(&mut Model)),
+        ("scratch-same-arch", |m| {
+            permute_neurons(m, 83);
+            permute_heads(m, 84);
+            permute_experts(m, 85);
+        }),
+    ] {
+        let copy = Copy::of(case);
+        copy.disguise_series(disguise);
+        let report = copy.judged();
+        assert!(heard(&report).is_empty(), "{case}: {:?}\n{}", heard(&report), shown(&report));
+        assert_eq!(report.verdict.outcome, Outcome::Confirmed, "{case}: {}", shown(&report));
+    }
+}
