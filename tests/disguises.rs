@@ -51,6 +51,11 @@ fn last(case: &str) -> Model {
     Model::read(&fixtures().join("cases").join(case).join("checkpoints/step-600"))
 }
 
+/// A parent or control.
+fn model(name: &str) -> Model {
+    Model::read(&fixtures().join("models").join(name))
+}
+
 /// The audit of one model in place of a case's series, with the parent changed.
 fn judged(case: &str, parent: &str, subject: &Model, disguise: impl FnOnce(&mut Model)) -> Report {
     let copy = Copy::of(case);

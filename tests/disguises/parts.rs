@@ -2,8 +2,9 @@
 
 use crate::support::Copy;
 use crate::support::disguise::*;
+use crate::support::report::{Direction, Grade};
 use crate::support::weights::Model;
-use crate::{DENSE, EXPERTS, derived, heard, judged, last, shown, unseen};
+use crate::{DENSE, EXPERTS, derived, heard, judged, last, model, shown, unseen};
 
 /// A case with two parents.
 fn two_parents(case: &str, subject: &Model, second: &Model) -> crate::Report {
@@ -11,6 +12,24 @@ fn two_parents(case: &str, subject: &Model, second: &Model) -> crate::Report {
     copy.only(subject);
     copy.add("parent", "second", second);
     copy.judged()
+}
+
+#[test]
+fn a_merge_of_two_parents_is_named_with_its_weights() {
+    for pair in [DENSE, EXPERTS] {
+        for share in [0.4, 0.25] {
+            let second = last(pair.stranger);
+            let mut subject = model(pair.parent);
+            merge(&mut subject, &second, share);
+            let report = two_parents(pair.kin, &subject, &second);
+            let wrong = unseen(&report, pair.derived, &["parent/merge"], &["merge"]);
+            assert!(wrong.is_empty(), "{share}: {wrong:#?}\n{}", shown(&report));
+            let message = &report.of("parent/merge")[0].message;
+            for part in [pair.parent, "second", &format!("{:.2}", 1.0 - share), &format!("{share:.2}")] {
+                assert!(message.contains(part), "{part}: {message}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -64,7 +83,39 @@ fn a_layer_that_is_none_of_the_parents_is_left_out_of_the_map() {
 }
 
 #[test]
-fn a_pruned_stranger_is_left_alone() {
+fn one_copied_layer_is_named() {
+    for (pair, parts) in [
+        (DENSE, &[("attention", &[3u32][..]), ("mlp", &[3])][..]),
+        (EXPERTS, &[("attention", &[3]), ("experts", &[3]), ("router", &[3])]),
+    ] {
+        for (from, to) in [(3, 3), (1, 3)] {
+            let mut subject = last(pair.stranger);
+            copy_layer(&mut subject, &model(pair.parent), from, to);
+            let report = judged(pair.stranger, pair.parent, &subject, |_| ());
+            let wrong = unseen(&report, parts, &[], &[]);
+            assert!(wrong.is_empty(), "{from} to {to}: {wrong:#?}\n{}", shown(&report));
+        }
+    }
+}
+
+/// Rows of the parent in one tensor, bit for bit.
+#[test]
+fn one_copied_block_of_rows_is_named() {
+    for (pair, name) in [(DENSE, "model.layers.2.mlp.up_proj.weight"), (EXPERTS, "model.embed_tokens.weight")] {
+        let mut subject = last(pair.stranger);
+        // In one format, or nothing is equal bit for bit.
+        let format = subject.tensor(name).format;
+        copy_rows(&mut subject, &model(pair.parent), name, 8..28);
+        let report = judged(pair.stranger, pair.parent, &subject, |m| recast(m, format));
+        let found = report.of("parent/bit-equal");
+        let rows = |f: &&&crate::Finding| f.subject.tensor.as_deref() == Some(name) && f.grade >= Grade::Strong;
+        assert!(found.iter().find(rows).is_some_and(|f| f.direction == Direction::Against), "{}", shown(&report));
+    }
+}
+
+/// The subject was cut down: what is left is the parent's, with every component.
+#[test]
+fn a_pruned_subject_is_derived() {
     for pair in [DENSE, EXPERTS] {
         for (name, prune) in [
             ("neurons", (|m| prune_neurons(m, 90, 0.5)) as fn(&mut Model)),
@@ -76,6 +127,11 @@ fn a_pruned_stranger_is_left_alone() {
                 prune_experts(m, 95, 3);
             }),
         ] {
+            let mut subject = last(pair.kin);
+            prune(&mut subject);
+            let report = judged(pair.kin, pair.parent, &subject, |_| ());
+            let wrong = unseen(&report, pair.derived, &[], &[]);
+            assert!(wrong.is_empty(), "{name}: {wrong:#?}\n{}", shown(&report));
             let mut subject = last(pair.stranger);
             prune(&mut subject);
             let report = judged(pair.stranger, pair.parent, &subject, |_| ());

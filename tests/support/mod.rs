@@ -46,13 +46,9 @@ pub fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
 }
 
-/// Cases whose rules are not there yet: no test of all cases tries them.
-const AWAITED: [&str; 6] =
-    ["borrowed-embedding", "borrowed-vision", "borrowed-vision-trained", "pruned", "pruned-depth", "upcycled"];
-
 /// Names of the fixture cases, sorted.
 pub fn cases() -> Vec<String> {
-    names(&fixtures().join("cases")).into_iter().filter(|name| !AWAITED.contains(&name.as_str())).collect()
+    names(&fixtures().join("cases"))
 }
 
 /// Names of the entries of a folder, sorted.
