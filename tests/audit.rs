@@ -133,6 +133,23 @@ fn the_derived_components_are_the_true_ones() {
 }
 
 #[test]
+fn the_disguise_of_a_derived_model_is_named() {
+    assert!(cases().iter().filter(|case| truth(case).disguise.is_some()).count() >= 6);
+    every_case(|case, complaints| {
+        let (truth, audit) = (truth(case), audited(case));
+        let findings = audit.report.findings.iter();
+        let against = findings.filter(|f| f.code.starts_with("parent/") && f.direction == Direction::Against);
+        let messages: String = against.map(|f| f.message.as_str()).collect();
+        // Weights cannot show a disguise of another kind, such as distillation.
+        if let Some(word) = truth.disguise.filter(|_| truth.verdict == Outcome::Refuted)
+            && !messages.contains(&word)
+        {
+            complaints.push(format!("no finding of the parent says {word:?}"));
+        }
+    });
+}
+
+#[test]
 fn the_layer_map_of_the_stacked_model_is_the_true_one() {
     let stacked: Vec<String> = cases().into_iter().filter(|case| truth(case).layer_map.is_some()).collect();
     assert!(!stacked.is_empty());

@@ -486,7 +486,9 @@ fn renumber(tokenizer: &mut Value, new: impl Fn(usize) -> usize) {
 /// Token ids in another order, in the tokenizer too.
 pub fn permute_vocabulary(model: &mut Model, seed: u64) {
     let order = Numbers(seed).order(model.size("vocab_size"));
-    [EMBEDDING, HEAD].iter().for_each(|name| model.tensor(name).take_rows(&order));
+    for name in [EMBEDDING, HEAD] {
+        model.tensor(name).take_rows(&order);
+    }
     let mut new = vec![0; order.len()];
     order.iter().enumerate().for_each(|(at, from)| new[*from] = at);
     renumber(model.tokenizer.as_mut().expect("a tokenizer"), |id| new[id]);

@@ -1,11 +1,26 @@
 //! What the integration tests share: running the program as users do, copies of fixture cases to break, safetensors files
 //! to edit, and models to disguise.
 
-pub mod repack;
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "computed in f64, stored in f32; sizes are small"
+)]
 pub mod disguise;
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "computed in f64, stored in f32; sizes are small"
+)]
 pub mod forward;
+pub mod repack;
 pub mod report;
 pub mod safetensors;
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "computed in f64, stored in f32; sizes are small"
+)]
 pub mod weights;
 
 use std::collections::BTreeMap;
@@ -32,13 +47,9 @@ pub fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
 }
 
-/// Cases whose rules are not there yet: no test of all cases tries them.
-const AWAITED: [&str; 6] =
-    ["borrowed-embedding", "borrowed-vision", "borrowed-vision-trained", "pruned", "pruned-depth", "upcycled"];
-
 /// Names of the fixture cases, sorted.
 pub fn cases() -> Vec<String> {
-    names(&fixtures().join("cases")).into_iter().filter(|name| !AWAITED.contains(&name.as_str())).collect()
+    names(&fixtures().join("cases"))
 }
 
 /// Names of the entries of a folder, sorted.
@@ -162,6 +173,42 @@ impl Copy {
     /// The weights of a model beside the case.
     pub fn model(&self, name: &str) -> PathBuf {
         self.root.path().join("models").join(name).join("model.safetensors")
+    }
+
+    /// Changes a parent or control beside the case.
+    pub fn disguise(&self, name: &str, disguise: impl FnOnce(&mut weights::Model)) {
+        let folder = self.root.path().join("models").join(name);
+        let mut model = weights::Model::read(&folder);
+        disguise(&mut model);
+        model.write(&folder);
+    }
+
+    /// Changes every checkpoint in the same way.
+    pub fn disguise_series(&self, disguise: impl Fn(&mut weights::Model)) {
+        for name in names(&self.path("checkpoints")) {
+            let folder = self.path("checkpoints").join(name);
+            let mut model = weights::Model::read(&folder);
+            disguise(&mut model);
+            model.write(&folder);
+        }
+    }
+
+    /// Names one model in place of the series, and takes the record out of the case file.
+    pub fn only(&self, model: &weights::Model) {
+        model.write(&self.path("final"));
+        self.replace("checkpoints = \"checkpoints/step-{step}\"", "model = \"final\"");
+        for table in ["[[run]]", "[repository]", "[subject.init]"] {
+            if self.text().contains(table) {
+                self.without(table);
+            }
+        }
+    }
+
+    /// Names one more parent or control.
+    pub fn add(&self, kind: &str, name: &str, model: &weights::Model) {
+        model.write(&self.root.path().join("models").join(name));
+        let text = format!("{}\n[[{kind}]]\nname = \"{name}\"\nmodel = \"../../models/{name}\"\n", self.text());
+        fs::write(self.path("case.toml"), text).expect("written");
     }
 
     /// The run log.
