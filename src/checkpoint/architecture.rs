@@ -46,6 +46,7 @@ const SOURCES: &[(&str, &str)] = &[
     ("mixtral", include_str!("architectures/mixtral.toml")),
     ("phi3", include_str!("architectures/phi3.toml")),
     ("phimoe", include_str!("architectures/phimoe.toml")),
+    ("projector", include_str!("architectures/projector.toml")),
     ("qwen2", include_str!("architectures/qwen2.toml")),
     ("qwen2_moe", include_str!("architectures/qwen2_moe.toml")),
     ("qwen2_vl_vision", include_str!("architectures/qwen2_vl_vision.toml")),

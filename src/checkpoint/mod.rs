@@ -9,6 +9,7 @@ mod residual;
 mod summary;
 #[cfg(test)]
 pub(crate) mod testing;
+mod tower;
 
 use serde::Serialize;
 
@@ -18,6 +19,7 @@ pub use catalogue::{Checkpoint, Shard, Skipped};
 pub use correspondence::{Correspondence, Mismatch, Side};
 pub use header::{Header, HeaderTensor};
 pub use summary::{ByteCheck, DtypeRow, FamilyRow, Summary, check_bytes};
+pub use tower::Meeting;
 
 /// The part of a model that is judged as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]

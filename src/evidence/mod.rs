@@ -14,7 +14,7 @@ use crate::error::Result;
 use table::tables;
 
 pub use rows::{
-    CalibrationRow, ChainRow, ComponentRow, LayerMapRow, PairRow, PartialRow, Reference, RunRow, StartRow, TensorRow,
+    CalibrationRow, ChainRow, ComponentRow, ITSELF, ITSELF_FIRST, LayerMapRow, PairRow, PartialRow, Reference, RunRow, StartRow, TensorRow,
     TimelineRow, TrajectoryRow,
 };
 

@@ -53,6 +53,7 @@ codes! {
     ChainArchitecture "chain/architecture-change" "A checkpoint of another architecture is in the series",
     ParentSimilarity "parent/aligned-similarity" "Weights are aligned with the parent's beyond the exact null",
     ParentLayerMap "parent/layer-map" "Layers of the subject answer to layers of the parent",
+    ParentSelfMap "parent/self-map" "Layers of the subject answer to other layers of the subject",
     ParentBitEqual "parent/bit-equal" "Tensors are equal to the parent's bit for bit",
     ParentSharedSeed "parent/shared-seed" "Subject and parent were drawn from one random seed",
     ParentLineage "parent/one-lineage" "Subject and parent share a random start and more: the direction is open",
