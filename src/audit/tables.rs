@@ -8,8 +8,8 @@ use super::Session;
 use super::record;
 use crate::checkpoint::{Checkpoint, Residual as Axis};
 use crate::evidence::{
-    CalibrationRow, ChainRow, ComponentRow, Evidence, ITSELF, ITSELF_FIRST, LayerMapRow, PairRow, PartialRow, Reference, RunRow, StartRow,
-    TensorRow, TimelineRow, TrajectoryRow,
+    CalibrationRow, ChainRow, ComponentRow, Evidence, ITSELF, ITSELF_FIRST, LayerMapRow, PairRow, PartialRow,
+    Reference, RunRow, StartRow, TensorRow, TimelineRow, TrajectoryRow,
 };
 use crate::plan::{ALL, Residual, ResidualFigure, TensorFigures, Unit, layer_map};
 use crate::stats::{Aligned, Displacement, Law, Sizes, Turn, aligned, draw, law, rule, vector};

@@ -130,10 +130,7 @@ fn turned(a: Residual, b: Residual) -> bool {
 
 /// Tensor indices by what they are, each list in the order of names; a tower counts under each of the names that
 /// `called` gives it.
-fn by_key<'a>(
-    tensors: &'a [TensorRecord],
-    called: impl Fn(&'a str) -> Vec<&'a str>,
-) -> BTreeMap<Key<'a>, Vec<usize>> {
+fn by_key<'a>(tensors: &'a [TensorRecord], called: impl Fn(&'a str) -> Vec<&'a str>) -> BTreeMap<Key<'a>, Vec<usize>> {
     let mut names: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let mut map: BTreeMap<Key<'_>, Vec<usize>> = BTreeMap::new();
     for (i, tensor) in tensors.iter().enumerate() {

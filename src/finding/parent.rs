@@ -140,9 +140,8 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
         let before = judgement.findings.len();
         // A common start is the language model's; a tower shares it only if it did so from the first.
         let seeded = |part: &str| {
-            let from_first = |t: &&Tested| {
-                t.row.step == facts.steps.0 && t.row.component == part && t.grade(policy).is_some()
-            };
+            let from_first =
+                |t: &&Tested| t.row.step == facts.steps.0 && t.row.component == part && t.grade(policy).is_some();
             seeds.contains(parent) && (part == ALL || own.iter().copied().any(|t| from_first(&t)))
         };
         similarities(&mut judgement, facts, parent, &own, &controls, &seeded, policy);
@@ -386,13 +385,7 @@ fn capital(text: &str) -> String {
 }
 
 /// Tensors equal to the parent's: conclusive, unless one seed left them untouched in both.
-fn equal_tensors(
-    judgement: &mut Judgement,
-    facts: &ParentFacts<'_>,
-    parent: &str,
-    controls: &Controls,
-    seeded: bool,
-) {
+fn equal_tensors(judgement: &mut Judgement, facts: &ParentFacts<'_>, parent: &str, controls: &Controls, seeded: bool) {
     let counts = |e: &&EqualTensor| {
         let part = part_of(facts, &e.component);
         e.parent == parent
@@ -438,14 +431,13 @@ fn equal_tensors(
 /// The findings that support the claim, one for each parent and part; `false` if too little could be seen to say
 /// anything.
 fn silence(judgement: &mut Judgement, facts: &ParentFacts<'_>, silent: &[&Tested<'_>], policy: &Policy) -> bool {
-    let parents: BTreeSet<(&str, &str)> = silent
-        .iter()
-        .filter_map(|t| Some((parent_of(&t.row.reference)?, part_of(facts, &t.row.component))))
-        .collect();
+    let parents: BTreeSet<(&str, &str)> =
+        silent.iter().filter_map(|t| Some((parent_of(&t.row.reference)?, part_of(facts, &t.row.component)))).collect();
     let towers: BTreeSet<&str> = facts.parts.iter().map(|part| part.name.as_str()).collect();
     let mut enough = true;
     for (parent, part) in parents {
-        let here = |t: &&&Tested| parent_of(&t.row.reference) == Some(parent) && part_of(facts, &t.row.component) == part;
+        let here =
+            |t: &&&Tested| parent_of(&t.row.reference) == Some(parent) && part_of(facts, &t.row.component) == part;
         let own: Vec<_> = silent.iter().filter(here).collect();
         let Some(whole) = own.iter().filter(|t| t.row.component == part).max_by(|a, b| a.z.total_cmp(&b.z)) else {
             continue;

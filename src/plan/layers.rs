@@ -42,8 +42,7 @@ type Slot<'a> = (&'a str, Option<u32>, &'a [usize]);
 pub fn layer_map(plan: &Plan, measured: &Measured, subject: usize, other: usize) -> Vec<LayerMap> {
     let mut maps = Vec::new();
     for (tower, &hidden) in &plan.axes {
-        let named =
-            |family: &str| if tower.is_empty() { family.to_owned() } else { format!("{tower}.{family}") };
+        let named = |family: &str| if tower.is_empty() { family.to_owned() } else { format!("{tower}.{family}") };
         let own = layers(plan, measured, tower, subject);
         let theirs = layers(plan, measured, tower, other);
         let own_slots: BTreeSet<Slot> = own.values().flat_map(BTreeMap::keys).copied().collect();

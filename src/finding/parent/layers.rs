@@ -102,12 +102,14 @@ fn arrangement(facts: &ParentFacts<'_>, parent: &str, map: &BTreeMap<u32, Best>,
     if 2 * fired.len() > map.len() {
         let inserted: Vec<u32> = map.iter().filter(|(_, b)| !fires(b, policy)).map(|(layer, _)| *layer).collect();
         if !inserted.is_empty() {
-            text.push_str(&format!(" Layers {} of the subject answer to none: inserted or trained anew.", list(inserted)));
+            text.push_str(&format!(
+                " Layers {} of the subject answer to none: inserted or trained anew.",
+                list(inserted)
+            ));
         }
         let family = &fired[0].row.family;
         let theirs = facts.layer_map.iter().filter(|c| c.parent == parent && c.family == *family);
-        let dropped: BTreeSet<u32> =
-            theirs.map(|c| c.layer_parent).filter(|layer| !uses.contains_key(layer)).collect();
+        let dropped: BTreeSet<u32> = theirs.map(|c| c.layer_parent).filter(|layer| !uses.contains_key(layer)).collect();
         if !dropped.is_empty() {
             text.push_str(&format!(" Layers {} of {parent} answer to none: dropped.", list(dropped)));
         }
