@@ -28,11 +28,14 @@ enum Sense {
     Unknown,
 }
 
+/// Function, layer, expert and shape of a tensor.
+type Slot<'a> = (&'a str, Option<u32>, Option<u32>, &'a [usize]);
+
 /// One tower: its sense and what it holds.
 struct Tower<'a> {
     name: &'a str,
     sense: Sense,
-    holds: BTreeSet<(&'a str, Option<u32>, Option<u32>, &'a [usize])>,
+    holds: BTreeSet<Slot<'a>>,
     /// Whether it can be a source at all: it holds matrices of known function, or most of the model.
     substance: bool,
 }

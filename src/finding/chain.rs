@@ -244,37 +244,47 @@ fn memory(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy, co
         judgement.missing.push("checkpoints that show how the last one came from the first".into());
     }
     if remembered && !tower {
-        let weakest = neighbours.iter().min_by(|a, b| a.z.unwrap_or(0.0).total_cmp(&b.z.unwrap_or(0.0)));
-        let last = from_start.last();
-        if let Some(weakest) = weakest {
-            let mut finding = Finding::new(
-                Code::ChainMemory,
-                Grade::Strong,
-                Direction::For,
-                format!(
-                    "Every checkpoint remembers the one before: smallest z = {:.1} (step {}, correlation {:.3}){}.",
-                    weakest.z.unwrap_or(0.0),
-                    weakest.step,
-                    weakest.effect.unwrap_or(0.0),
-                    last.map_or(String::new(), |l| format!(
-                        "; the last, step {}, remembers the first with z = {:.1} and correlation {:.3}",
-                        l.step,
-                        l.z.unwrap_or(0.0),
-                        l.effect.unwrap_or(0.0)
-                    )),
-                ),
-            );
-            finding.subject.steps = facts.steps.to_vec();
-            finding.statistic = weakest.z;
-            finding.log10_p = weakest.log10_p;
-            finding.effect = weakest.effect;
-            finding.n = Some(neighbours.len() as u64);
-            null.clone_into(&mut finding.null);
-            finding.evidence = Some("evidence/components.parquet".into());
-            judgement.push(finding);
-        }
+        kept(judgement, facts, &neighbours, from_start.last().copied(), null);
     }
     remembered
+}
+
+/// The finding of a whole model that remembers.
+fn kept(
+    judgement: &mut Judgement,
+    facts: &ChainFacts<'_>,
+    neighbours: &[&ComponentRow],
+    last: Option<&ComponentRow>,
+    null: &str,
+) {
+    let weakest = neighbours.iter().min_by(|a, b| a.z.unwrap_or(0.0).total_cmp(&b.z.unwrap_or(0.0)));
+    if let Some(weakest) = weakest {
+        let mut finding = Finding::new(
+            Code::ChainMemory,
+            Grade::Strong,
+            Direction::For,
+            format!(
+                "Every checkpoint remembers the one before: smallest z = {:.1} (step {}, correlation {:.3}){}.",
+                weakest.z.unwrap_or(0.0),
+                weakest.step,
+                weakest.effect.unwrap_or(0.0),
+                last.map_or(String::new(), |l| format!(
+                    "; the last, step {}, remembers the first with z = {:.1} and correlation {:.3}",
+                    l.step,
+                    l.z.unwrap_or(0.0),
+                    l.effect.unwrap_or(0.0)
+                )),
+            ),
+        );
+        finding.subject.steps = facts.steps.to_vec();
+        finding.statistic = weakest.z;
+        finding.log10_p = weakest.log10_p;
+        finding.effect = weakest.effect;
+        finding.n = Some(neighbours.len() as u64);
+        null.clone_into(&mut finding.null);
+        finding.evidence = Some("evidence/components.parquet".into());
+        judgement.push(finding);
+    }
 }
 
 /// What the optimiser can do with the logged learning rates.

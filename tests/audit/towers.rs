@@ -323,6 +323,40 @@ fn a_tower_exchanged_on_the_way_is_a_broken_chain() {
     assert!(broken.iter().any(|f| f.subject.component.as_deref() == Some("vision_tower")), "{}", shown(&report));
 }
 
+/// Turned round, repeated, with a new one, one left out, and deeper than the parent's.
+#[test]
+fn the_layers_of_a_tower_are_found_wherever_they_went() {
+    let source = tower(OWN, 4, true);
+    let mut own: Weights = tower(OWN, 60, false).into_iter().filter(|(name, _)| !name.contains(".layers.")).collect();
+    let fresh = tower(OWN, 61, false);
+    for (layer, from) in [Some(3), Some(1), None, Some(0), Some(1)].into_iter().enumerate() {
+        let (weights, old) = from.map_or((&fresh, 0), |from| (&source, from));
+        let old = format!(".layers.{old}.");
+        let moved = weights.iter().filter(|(name, _)| name.contains(&old));
+        own.extend(moved.map(|(name, tensor)| (name.replace(&old, &format!(".layers.{layer}.")), tensor.clone())));
+    }
+    let report = Case::new(&both(text(1, false), own), |_| false)
+        .with("parent", "vlm", &both(text(3, true), source))
+        .with("control", "stranger", &stranger())
+        .judged();
+    let found = report.of("parent/layer-map");
+    assert_eq!(found.len(), 1, "{}", shown(&report));
+    for words in [
+        "layer map [3,1,-,0,1]",
+        "Layers 1 of vlm answer more than once",
+        "fall into 3 pieces",
+        "Layers 2 of the subject answer to none",
+        "Layers 2 of vlm answer to none: dropped",
+        "Best way that never goes back: [",
+    ] {
+        assert!(found[0].message.contains(words), "{words}: {}", found[0].message);
+    }
+    let tower = report.components.iter().find(|c| c.name == "vision_tower").expect("the tower");
+    assert_eq!(tower.layers, [0, 1, 3, 4], "{}", shown(&report));
+    let twins = report.of("parent/self-map");
+    assert!(twins.len() == 1 && twins[0].message.contains("1 and 4"), "{}", shown(&report));
+}
+
 #[test]
 fn layers_copied_within_the_subject_are_shown_and_accuse_nobody() {
     let mut start = both(text(1, false), tower(OWN, 2, false));

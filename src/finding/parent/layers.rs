@@ -38,6 +38,11 @@ fn fires(best: &Best, policy: &Policy) -> bool {
     grade(best.log10_p, best.effect, policy).is_some() && best.effect >= policy.strong_effect
 }
 
+/// What a message about a tower begins with.
+fn component_prefix(part: &Part) -> String {
+    if part.name == ALL { String::new() } else { format!("Component {}: ", part.name) }
+}
+
 /// Numbers as a list: `2`, `2, 3`.
 fn list(layers: impl IntoIterator<Item = u32>) -> String {
     layers.into_iter().map(|layer| layer.to_string()).collect::<Vec<_>>().join(", ")
@@ -133,7 +138,7 @@ pub(super) fn findings(
     let mut grade = fired.iter().filter_map(|b| grade(b.log10_p, b.effect, policy)).max().unwrap_or(Grade::Moderate);
     let shown: Vec<String> =
         map.values().map(|b| if fires(b, policy) { b.row.layer_parent.to_string() } else { "-".into() }).collect();
-    let tower = if part.name == ALL { String::new() } else { format!("Component {}: ", part.name) };
+    let tower = component_prefix(part);
     let mut message = format!(
         "{tower}{} of {} layers of the final checkpoint answer to a layer of {parent}{}: layer map [{}], largest z = {:.1} (correlation {:.3}).",
         fired.len(),
@@ -181,8 +186,10 @@ pub(super) fn findings(
     judgement.push(finding);
 }
 
-/// Layers that the subject has twice. Layers of one model are not independent as two models are, so only a large effect
-/// is worth a word; and a model stacked from its own layers is no offence against a parent.
+/// Layers that the subject has twice. Layers of one model are not independent as two models are (**measured** over seven
+/// fixtures: standard deviation 0.8 to 2.3, largest z 5.7 and correlation 0.08 where nothing was copied; 41 and 0.68 where
+/// it was), so only what would be conclusive between models is worth a word. A model stacked from its own layers is no
+/// offence against a parent.
 pub(super) fn itself(judgement: &mut Judgement, facts: &ParentFacts<'_>, part: &Part, policy: &Policy) {
     let alike = |b: &Best| grade(b.log10_p, b.effect, policy) == Some(Grade::Conclusive);
     let map = best(facts, ITSELF, &part.map);
@@ -194,13 +201,13 @@ pub(super) fn itself(judgement: &mut Judgement, facts: &ParentFacts<'_>, part: &
     let Some(top) = map.values().filter(|b| alike(b)).max_by(|a, b| a.z.total_cmp(&b.z)) else { return };
     let before = best(facts, ITSELF_FIRST, &part.map).values().filter(|b| alike(b)).map(|b| b.z).reduce(f64::max);
     let shown: Vec<String> = pairs.iter().map(|(a, b)| format!("{a} and {b}")).collect();
+    let tower = component_prefix(part);
     let mut finding = Finding::new(
         Code::ParentSelfMap,
         Grade::Context,
         Direction::Neutral,
         format!(
-            "Layers of {} of the final checkpoint are copies of one another, trained apart or not: {}; largest z = {:.1} (correlation {:.3}). {} The model was stacked from fewer layers, its own or another's.",
-            part.title(),
+            "{tower}Layers of the final checkpoint answer to other layers of it: {}; largest z = {:.1} (correlation {:.3}). {} They were stacked from fewer layers, the subject's own or another's.",
             shown.join("; "),
             top.z,
             top.effect,
@@ -220,7 +227,9 @@ pub(super) fn itself(judgement: &mut Judgement, facts: &ParentFacts<'_>, part: &
     finding.log10_p = Some(top.log10_p);
     finding.effect = Some(top.effect);
     finding.n = Some(pairs.len() as u64);
-    finding.null = "relabelling of the residual axis between two layers, Bonferroni over all cells".into();
+    finding.null =
+        "standard normal, Bonferroni over all cells; layers trained together have a standard deviation up to 2.3"
+            .into();
     finding.evidence = Some("evidence/layer_map.parquet".into());
     judgement.push(finding);
 }

@@ -22,11 +22,6 @@ pub struct Part {
 }
 
 impl Part {
-    /// In words.
-    pub(super) fn title(&self) -> String {
-        if self.name == ALL { "the language model".to_owned() } else { self.name.clone() }
-    }
-
     /// What a parent has that could be its source.
     fn source(&self, parent: &str) -> Option<&str> {
         let of = |(reference, _): &&(Reference, Option<String>)| *reference == Reference::Parent(parent.to_owned());
