@@ -154,8 +154,8 @@ fn outcome(report: &Report, component: &str) -> ComponentOutcome {
 }
 
 fn shown(report: &Report) -> String {
-    let findings: String =
-        report.findings.iter().map(|f| format!("{} {:?} {}\n", f.code, f.grade, f.message)).collect();
+    let line = |f: &report::Finding| format!("{} {:?} {}", f.code, f.grade, f.message);
+    let findings = report.findings.iter().map(line).collect::<Vec<_>>().join("\n");
     format!("{:#?}\n{:#?}\n{findings}", report.verdict, report.components)
 }
 
