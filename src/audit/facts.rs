@@ -7,9 +7,9 @@ use crate::checkpoint::{Component, Residual as Axis, Shard};
 use crate::evidence::{Evidence, Reference};
 use crate::disguise::Found;
 use crate::finding::chain::OffLine;
-use crate::finding::parent::{EqualTensor, NormFigure};
+use crate::finding::parent::{EqualTensor, NormFigure, Part};
 use crate::finding::start::StartVector;
-use crate::plan::{TensorFigures, Unit};
+use crate::plan::{ALL, TensorFigures, Unit};
 use crate::stats::Turn;
 
 fn own<'a>(session: &'a Session) -> impl Iterator<Item = (&'a Unit, &'a TensorFigures)> {
@@ -132,9 +132,34 @@ pub fn components(session: &Session) -> Vec<String> {
 pub fn families(session: &Session) -> Vec<(String, String)> {
     let pairs: BTreeSet<(String, String)> = own(session)
         .filter(|(u, _)| u.role.layer.is_some())
-        .map(|(u, _)| (u.role.family.clone(), u.role.judged_as().to_owned()))
+        .map(|(u, _)| (session.plan.family(&u.role), u.role.judged_as().to_owned()))
         .collect();
     pairs.into_iter().collect()
+}
+
+/// The language model, which stands for the whole, and the towers.
+pub fn parts(session: &Session) -> Vec<Part> {
+    let plan = &session.plan;
+    let parents = session.case.parents.iter().map(|p| Reference::Parent(p.name.clone()));
+    let controls = session.case.controls.iter().map(|c| Reference::Control(c.name.clone()));
+    let references: Vec<Reference> = parents.chain(controls).collect();
+    let all: u64 = session.subject().bytes();
+    let part = |tower: &str| {
+        let tensors = session.subject().tensors.iter().filter(|t| t.role.tower == tower);
+        let met = plan.meetings.iter().zip(&references).filter_map(|(meetings, reference)| {
+            let meeting = meetings.iter().find(|m| m.tower == tower)?;
+            Some((reference.clone(), meeting.other.clone()))
+        });
+        Part {
+            name: if tower == plan.lead() { ALL.to_owned() } else { tower.to_owned() },
+            map: if tower.is_empty() { ALL.to_owned() } else { format!("{tower}.{ALL}") },
+            share: tensors.map(|t| t.bytes).sum::<u64>() as f64 / all.max(1) as f64,
+            matrices: own(session).filter(|(u, _)| u.role.tower == tower && telling(u)).count(),
+            met: met.collect(),
+        }
+    };
+    let towers = plan.towers().map(|(tower, _)| tower);
+    std::iter::once(plan.lead()).chain(towers).map(part).collect()
 }
 
 /// Vectors of the first checkpoint.

@@ -45,6 +45,7 @@ pub fn coverage(session: &Session) -> (Judgement, Coverage) {
     skipped.extend(
         session.left_out.iter().map(|(step, why)| Skipped { tensor: format!("(step {step})"), why: why.clone() }),
     );
+    skipped.extend(towers(session));
     broken_weights(session, &mut judgement, &mut skipped);
     let unknown: Vec<&str> =
         session.subject().tensors.iter().filter(|t| !t.role.known).map(|t| t.name.as_str()).collect();
@@ -79,6 +80,28 @@ pub fn coverage(session: &Session) -> (Judgement, Coverage) {
         bytes_read: session.measured.bytes_read,
     };
     (judgement, coverage)
+}
+
+/// What the towers of the subject were compared with, where that is not the tower of the same name.
+fn towers(session: &Session) -> Vec<Skipped> {
+    let mut lines = Vec::new();
+    for (meetings, reference) in session.plan.meetings.iter().zip(&session.material.references) {
+        for meeting in meetings {
+            let why = match &meeting.other {
+                None => format!("{}: has nothing of the function and shape of this part", reference.uri),
+                Some(other) if *other == meeting.tower => continue,
+                Some(other) => format!(
+                    "{}: compared with {}, {} tensors of one function and shape",
+                    reference.uri,
+                    if other.is_empty() { "its main model".to_owned() } else { format!("its {other}") },
+                    meeting.tensors
+                ),
+            };
+            let part = if meeting.tower.is_empty() { "language model" } else { &meeting.tower };
+            lines.push(Skipped { tensor: format!("({part})"), why });
+        }
+    }
+    lines
 }
 
 /// Weights that are not finite, and matrices that are all zero after the start.

@@ -142,6 +142,7 @@ fn judge(session: &Session) -> Audit {
     let chain = chain::judge(
         &chain::ChainFacts {
             steps: &session.steps,
+            towers: session.plan.towers().map(|(tower, _)| tower).collect(),
             figures: &evidence.components,
             path: &evidence.chain,
             bound,
@@ -155,6 +156,7 @@ fn judge(session: &Session) -> Audit {
         policy,
     );
     let families = facts::families(session);
+    let parts = facts::parts(session);
     let equal_tensors = facts::equal_tensors(session);
     let norms = facts::norms(session, &evidence);
     let (parent, components) = parent::judge(
@@ -162,6 +164,7 @@ fn judge(session: &Session) -> Audit {
             parents: case.parents.iter().map(|p| p.name.as_str()).collect(),
             controls: case.controls.iter().map(|c| c.name.as_str()).collect(),
             components: facts::components(session),
+            parts: &parts,
             figures: &evidence.components,
             calibration: &evidence.calibration,
             partial: &evidence.partial,

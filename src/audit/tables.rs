@@ -8,8 +8,8 @@ use super::Session;
 use super::record;
 use crate::checkpoint::{Checkpoint, Residual as Axis};
 use crate::evidence::{
-    CalibrationRow, ChainRow, ComponentRow, DisguiseRow, Evidence, LayerMapRow, PairRow, PartialRow, Reference, RunRow, StartRow,
-    TensorRow, TimelineRow, TrajectoryRow,
+    CalibrationRow, ChainRow, ComponentRow, DisguiseRow, Evidence, ITSELF, ITSELF_FIRST, LayerMapRow, PairRow, PartialRow,
+    Reference, RunRow, StartRow, TensorRow, TimelineRow, TrajectoryRow,
 };
 use crate::disguise::{Found, Observation};
 use crate::plan::{ALL, Residual, ResidualFigure, TensorFigures, Unit, layer_map};
@@ -169,8 +169,8 @@ fn tensor_test(unit: &Unit, figures: &TensorFigures, a: usize, b: usize, pearson
     }
 }
 
-fn test(figure: &ResidualFigure, hidden: usize) -> Option<Aligned> {
-    aligned(figure.sums, figure.tensors as f64, hidden)
+fn test(figure: &ResidualFigure) -> Option<Aligned> {
+    aligned(figure.sums, figure.tensors as f64, figure.hidden)
 }
 
 fn components(session: &Session, residual: &Residual) -> Vec<ComponentRow> {
@@ -182,12 +182,11 @@ fn components(session: &Session, residual: &Residual) -> Vec<ComponentRow> {
             compared(session, t).into_iter().map(move |(model, reference)| (t, step, model, reference))
         })
         .collect();
-    let hidden = residual.hidden();
     let mut rows: Vec<ComponentRow> = pairs
         .into_par_iter()
         .flat_map_iter(|(t, step, model, reference)| {
             residual.figures(t, model).into_iter().filter(|f| f.tensors > 0).map(move |figure| {
-                let test = test(&figure, hidden);
+                let test = test(&figure);
                 ComponentRow {
                     step,
                     component: figure.component,
@@ -196,7 +195,7 @@ fn components(session: &Session, residual: &Residual) -> Vec<ComponentRow> {
                     z: test.map(|t| t.z),
                     log10_p: test.map(|t| t.log10_p),
                     rows: figure.rows as u64,
-                    columns: hidden as u64,
+                    columns: figure.hidden as u64,
                 }
             })
         })
@@ -207,13 +206,12 @@ fn components(session: &Session, residual: &Residual) -> Vec<ComponentRow> {
 
 /// Parents against controls, and against copies of themselves with as much noise as weight.
 fn calibration(session: &Session, residual: &Residual) -> Vec<CalibrationRow> {
-    let hidden = residual.hidden();
     let of = |model: &Reference, against: String, figures: Vec<ResidualFigure>| {
         figures
             .into_iter()
             .filter(|f| f.tensors > 0)
             .map(|figure| {
-                let test = test(&figure, hidden);
+                let test = test(&figure);
                 CalibrationRow {
                     model: model.to_string(),
                     against: against.clone(),
@@ -242,7 +240,6 @@ fn partial(session: &Session, residual: &Residual) -> Vec<PartialRow> {
     if last == 0 {
         return Vec::new();
     }
-    let hidden = residual.hidden();
     let parents = references(session).into_iter().filter_map(|(model, reference)| match reference {
         Reference::Parent(name) => Some((model, name)),
         _ => None,
@@ -250,7 +247,7 @@ fn partial(session: &Session, residual: &Residual) -> Vec<PartialRow> {
     parents
         .flat_map(|(model, parent)| {
             residual.partial_figures(last, model, 0).into_iter().filter(|f| f.tensors > 0).map(move |figure| {
-                let test = test(&figure, hidden);
+                let test = test(&figure);
                 PartialRow {
                     step: session.steps[last],
                     component: figure.component,
@@ -265,17 +262,29 @@ fn partial(session: &Session, residual: &Residual) -> Vec<PartialRow> {
         .collect()
 }
 
+/// The layers of the final checkpoint against those of every parent and control, and against one another; those of the
+/// first checkpoint against one another.
 fn layer_maps(session: &Session) -> Vec<LayerMapRow> {
-    let Some(hidden) = session.plan.hidden else { return Vec::new() };
-    let mut rows = Vec::new();
+    let (first, last) = (0, session.plan.last());
+    let mut wanted: Vec<(String, usize, usize)> = Vec::new();
     for (model, reference) in references(session) {
         let name = match reference {
             Reference::Parent(name) | Reference::Control(name) => name,
             other => other.to_string(),
         };
-        for map in layer_map(&session.plan, &session.measured, session.plan.last(), model) {
+        wanted.push((name, last, model));
+    }
+    // Names come from the case file: a parent called so keeps its rows to itself.
+    for (name, model) in [(ITSELF, last), (ITSELF_FIRST, first)] {
+        if wanted.iter().all(|(taken, ..)| taken != name) && (model == last || session.is_series()) {
+            wanted.push((name.to_owned(), model, model));
+        }
+    }
+    let mut rows = Vec::new();
+    for (name, own, other) in wanted {
+        for map in layer_map(&session.plan, &session.measured, own, other) {
             rows.extend(map.cells.iter().map(|cell| {
-                let test = aligned(cell.sums, cell.tensors as f64, hidden);
+                let test = aligned(cell.sums, cell.tensors as f64, map.hidden);
                 LayerMapRow {
                     parent: name.clone(),
                     family: map.family.clone(),
@@ -372,7 +381,8 @@ fn start(session: &Session) -> Vec<StartRow> {
             let row = StartRow {
                 tensor: unit.tensor.clone(),
                 component: unit.role.judged_as().to_owned(),
-                family: unit.role.family.clone(),
+                // Towers follow schemes of their own.
+                family: session.plan.family(&unit.role),
                 layer: unit.role.layer,
                 expert: unit.role.expert,
                 elements: draw.elements as u64,

@@ -8,6 +8,7 @@
 //! model_types = ["llama", "mistral"]      # `model_type` of config.json; breaks ties between equally good matches
 //! extends = "other"                       # optional: its templates are tried after the ones of this file
 //! prefixes = ["model."]                   # a name matches with or without one of these in front
+//! only_in = []                            # optional: the towers whose names it knows, if it knows no others
 //!
 //! [[tensor]]
 //! name = "layers.{layer}.mlp.down_proj.weight"
@@ -81,6 +82,7 @@ const SOURCES: &[(&str, &str)] = &[
     ("phi", include_str!("architectures/phi.toml")),
     ("phi3", include_str!("architectures/phi3.toml")),
     ("phimoe", include_str!("architectures/phimoe.toml")),
+    ("projector", include_str!("architectures/projector.toml")),
     ("qwen", include_str!("architectures/qwen.toml")),
     ("qwen2", include_str!("architectures/qwen2.toml")),
     ("qwen2_moe", include_str!("architectures/qwen2_moe.toml")),
@@ -113,6 +115,8 @@ struct Architecture {
     model_types: Vec<String>,
     /// Longest first, the empty one last.
     prefixes: Vec<String>,
+    /// Towers that it is for; empty for all and for the main model.
+    only_in: Vec<String>,
     /// By the name with `{}` for every number.
     templates: HashMap<String, Template>,
 }

@@ -198,6 +198,12 @@ impl Checkpoint {
         hidden_sizes(&self.tensors).get("").copied().or_else(|| self.setting(&["hidden_size", "n_embd", "d_model"]))
     }
 
+    /// Length of the residual stream of every tower, by its name prefix; the language model's is empty.
+    #[must_use]
+    pub fn axes(&self) -> BTreeMap<&str, usize> {
+        hidden_sizes(&self.tensors)
+    }
+
     /// Number of tokens: rows of the embedding or the head, else config.json.
     #[must_use]
     pub fn vocab_size(&self) -> Option<usize> {

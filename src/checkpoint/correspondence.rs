@@ -1,9 +1,10 @@
 //! Which tensors of two models have the same function and the same shape.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use super::tower::{Meeting, meet};
 use super::{Checkpoint, Residual, TensorRecord};
 
 /// The tensors of two models, side by side.
@@ -14,6 +15,8 @@ pub struct Correspondence {
     pub pairs: Vec<(usize, usize)>,
     /// Tensors without a partner, those of the first model first, each by name.
     pub mismatches: Vec<Mismatch>,
+    /// What each tower of the first model, and its language model, answers to in the second.
+    pub towers: Vec<Meeting>,
     /// Hidden sizes of the two models, where they are known.
     pub hidden_sizes: (Option<usize>, Option<usize>),
 }
@@ -47,16 +50,22 @@ enum Key<'a> {
 
 impl Correspondence {
     /// Matches by function where the names are known, whatever the architectures call it, and by name where they are not.
-    /// Of several tensors with one function, those of one name come together first, then in the order of names.
+    /// Of several tensors with one function, those of one name come together first, then in the order of names. A tower
+    /// meets the tower that fits it best, whatever its name.
     pub fn between(first: &Checkpoint, second: &Checkpoint) -> Self {
         let mut result = Self {
             pairs: Vec::new(),
             mismatches: Vec::new(),
+            towers: meet(&first.tensors, &second.tensors),
             hidden_sizes: (first.hidden_size(), second.hidden_size()),
         };
-        let mut partners = by_key(&second.tensors);
+        let met = result.towers.clone();
+        let mut partners = by_key(&second.tensors, |tower| {
+            let names = met.iter().filter(|m| m.other.as_deref() == Some(tower)).map(|m| m.tower.as_str());
+            names.collect()
+        });
         let mut unmatched = Vec::new();
-        for (key, mut own) in by_key(&first.tensors) {
+        for (key, mut own) in by_key(&first.tensors, |tower| vec![tower]) {
             let mut others = partners.remove(&key).unwrap_or_default();
             let (a, b) = (&first.tensors, &second.tensors);
             own.retain(|i| {
@@ -72,6 +81,14 @@ impl Correspondence {
             unmatched.extend(others.into_iter().map(|j| (Side::Second, &b[j])));
         }
         unmatched.extend(partners.into_values().flatten().map(|j| (Side::Second, &second.tensors[j])));
+        // A tower that several towers meet is in no list more than once, one that none meets is in it all the same.
+        let used: BTreeSet<usize> = result.pairs.iter().map(|(_, j)| *j).collect();
+        let paired = |j: &usize| used.contains(j);
+        let lost = (0..second.tensors.len()).filter(|j| {
+            let role = &second.tensors[*j].role;
+            role.known && !paired(j) && met.iter().all(|m| m.other.as_deref() != Some(role.tower.as_str()))
+        });
+        unmatched.extend(lost.map(|j| (Side::Second, &second.tensors[j])));
         for (side, tensor) in unmatched {
             result.mismatches.push(Mismatch {
                 side,
@@ -81,6 +98,7 @@ impl Correspondence {
         }
         result.pairs.sort_unstable();
         result.mismatches.sort_by(|a, b| (a.side == Side::Second, &a.tensor).cmp(&(b.side == Side::Second, &b.tensor)));
+        result.mismatches.dedup();
         result
     }
 
@@ -110,23 +128,27 @@ fn turned(a: Residual, b: Residual) -> bool {
     matches!((a, b), (Residual::Rows, Residual::Columns) | (Residual::Columns, Residual::Rows))
 }
 
-/// Tensor indices by what they are, each list in the order of names.
-fn by_key(tensors: &[TensorRecord]) -> BTreeMap<Key<'_>, Vec<usize>> {
+/// Tensor indices by what they are, each list in the order of names; a tower counts under each of the names that
+/// `called` gives it.
+fn by_key<'a>(tensors: &'a [TensorRecord], called: impl Fn(&'a str) -> Vec<&'a str>) -> BTreeMap<Key<'a>, Vec<usize>> {
+    let mut names: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let mut map: BTreeMap<Key<'_>, Vec<usize>> = BTreeMap::new();
     for (i, tensor) in tensors.iter().enumerate() {
         let role = &tensor.role;
-        let key = if role.known {
-            Key::Known {
-                tower: &role.tower,
+        if !role.known {
+            map.entry(Key::Unknown { name: &tensor.name }).or_default().push(i);
+            continue;
+        }
+        for tower in names.entry(&role.tower).or_insert_with(|| called(&role.tower)) {
+            let key = Key::Known {
+                tower,
                 component: role.component,
                 family: &role.family,
                 layer: role.layer,
                 expert: role.expert,
-            }
-        } else {
-            Key::Unknown { name: &tensor.name }
-        };
-        map.entry(key).or_default().push(i);
+            };
+            map.entry(key).or_default().push(i);
+        }
     }
     map
 }

@@ -10,6 +10,7 @@ mod residual;
 mod summary;
 #[cfg(test)]
 pub(crate) mod testing;
+mod tower;
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ pub use correspondence::{Correspondence, Mismatch, Side};
 pub use header::{Header, HeaderTensor};
 pub use part::{Fill, Heads, Part, packaged_alike};
 pub use summary::{ByteCheck, DtypeRow, FamilyRow, Summary, check_bytes};
+pub use tower::Meeting;
 
 /// The part of a model that is judged as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]

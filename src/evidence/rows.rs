@@ -83,11 +83,18 @@ pub struct ComponentRow {
     pub columns: u64,
 }
 
-/// One cell of `evidence/layer_map.parquet`. Family `all` is the sum over the families.
+/// `parent` of the layer map of the final checkpoint against itself.
+pub const ITSELF: &str = "subject";
+
+/// `parent` of the layer map of the first checkpoint against itself.
+pub const ITSELF_FIRST: &str = "subject:first";
+
+/// One cell of `evidence/layer_map.parquet`. Family `all` is the sum over the families; families of a tower have its
+/// prefix, `vision_tower.q_proj` and `vision_tower.all`.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub struct LayerMapRow {
-    /// `parent:NAME` or `control:NAME`.
+    /// Name of a parent or control, [`ITSELF`] or [`ITSELF_FIRST`].
     pub parent: String,
     pub family: String,
     pub layer_subject: u32,

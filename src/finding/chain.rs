@@ -4,12 +4,14 @@ use super::{Code, Condition, Direction, Finding, Grade, Judgement};
 use crate::case::Policy;
 use crate::evidence::{ChainRow, ComponentRow, Reference};
 use crate::plan::ALL;
-use crate::stats::holm;
+use crate::stats::{Aligned, holm};
 
 /// What was measured of the series.
 pub struct ChainFacts<'a> {
     /// Steps of the checkpoints, ascending.
     pub steps: &'a [i64],
+    /// Names of the towers, which have a memory of their own.
+    pub towers: Vec<&'a str>,
     /// Every checkpoint against the first and the one before.
     pub figures: &'a [ComponentRow],
     /// Every neighbouring pair.
@@ -61,7 +63,10 @@ pub fn judge(facts: &ChainFacts<'_>, policy: &Policy) -> Judgement {
         judgement.missing.push("two or more checkpoints of the training".into());
         return judgement;
     }
-    let remembered = memory(&mut judgement, facts, policy);
+    let mut remembered = memory(&mut judgement, facts, policy, ALL);
+    for tower in &facts.towers {
+        remembered &= memory(&mut judgement, facts, policy, tower);
+    }
     budget(&mut judgement, facts, policy);
     off_chord(&mut judgement, facts, policy);
     for (a, b) in facts.equal {
@@ -147,14 +152,33 @@ fn noise(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) {
     judgement.push(finding);
 }
 
-fn whole<'a>(facts: &'a ChainFacts<'_>, reference: &Reference) -> Vec<&'a ComponentRow> {
-    facts.figures.iter().filter(|r| r.component == ALL && r.reference == *reference).collect()
+fn figures<'a>(facts: &'a ChainFacts<'_>, reference: &Reference, component: &str) -> Vec<&'a ComponentRow> {
+    facts.figures.iter().filter(|r| r.component == component && r.reference == *reference).collect()
 }
 
-/// Training does not erase what it starts from: neighbours are similar beyond any doubt, or they are not neighbours.
-fn memory(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) -> bool {
+/// Whether this many columns and rows can show that a tower is forgotten: the standard deviation of the null, times what
+/// a strong finding needs, is at most half a correlation.
+fn visible(row: &ComponentRow, policy: &Policy) -> bool {
+    let (Some(z), Some(effect), Some(log10_p)) = (row.z, row.effect, row.log10_p) else { return false };
+    Aligned { z, log10_p, effect }.detectable(policy.strong_log10_p) <= 0.5
+}
+
+/// Training does not erase what it starts from: neighbours are similar beyond any doubt, or they are not neighbours. Asked
+/// of the whole model and of every tower.
+fn memory(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy, component: &str) -> bool {
     let null = "relabelling of the residual axis: what checkpoints of two different runs show";
-    let neighbours = whole(facts, &Reference::Previous);
+    let mut neighbours = figures(facts, &Reference::Previous, component);
+    let mut from_start = figures(facts, &Reference::Init, component);
+    let tower = component != ALL;
+    if tower {
+        neighbours.retain(|row| visible(row, policy));
+        from_start.retain(|row| visible(row, policy));
+        if neighbours.is_empty() {
+            return true;
+        }
+    }
+    let place = if tower { format!("Component {component}: ") } else { String::new() };
+    let own = tower.then(|| component.to_owned());
     if neighbours.is_empty() || neighbours.iter().any(|r| r.z.is_none()) {
         judgement
             .missing
@@ -176,13 +200,14 @@ fn memory(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) ->
             if broken { Grade::Conclusive } else { Grade::Moderate },
             Direction::Against,
             format!(
-                "The checkpoint of step {} {} of step {before}: z = {z:.1}, correlation {effect:.3}{}.",
+                "{place}The checkpoint of step {} {} of step {before}: z = {z:.1}, correlation {effect:.3}{}.",
                 row.step,
                 if broken { "keeps nothing of the weights" } else { "keeps little of the weights" },
                 if broken { ", what two different runs show. It does not descend from it" } else { "" },
             ),
         );
         finding.subject.steps = vec![before, row.step];
+        finding.subject.component.clone_from(&own);
         finding.statistic = Some(z);
         finding.log10_p = Some(log10_p);
         finding.effect = Some(effect);
@@ -191,7 +216,6 @@ fn memory(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) ->
         finding.evidence = Some("evidence/components.parquet".into());
         judgement.push(finding);
     }
-    let from_start = whole(facts, &Reference::Init);
     if let Some(last) = from_start.last()
         && remembered
         && last.log10_p.is_some_and(|p| p > policy.moderate_log10_p)
@@ -202,13 +226,14 @@ fn memory(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) ->
             Grade::Moderate,
             Direction::Against,
             format!(
-                "The last checkpoint, step {}, keeps nothing of the first that could be seen: z = {:.1}, correlation {:.3}. Training does not erase its start unless weight decay does; so nothing joins the two.",
+                "{place}The last checkpoint, step {}, keeps nothing of the first that could be seen: z = {:.1}, correlation {:.3}. Training does not erase its start unless weight decay does; so nothing joins the two.",
                 last.step,
                 last.z.unwrap_or(0.0),
                 last.effect.unwrap_or(0.0)
             ),
         );
         finding.subject.steps = vec![facts.steps[0], last.step];
+        finding.subject.component.clone_from(&own);
         finding.statistic = last.z;
         finding.log10_p = last.log10_p;
         finding.effect = last.effect;
@@ -218,38 +243,48 @@ fn memory(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) ->
         judgement.push(finding);
         judgement.missing.push("checkpoints that show how the last one came from the first".into());
     }
-    if remembered {
-        let weakest = neighbours.iter().min_by(|a, b| a.z.unwrap_or(0.0).total_cmp(&b.z.unwrap_or(0.0)));
-        let last = from_start.last();
-        if let Some(weakest) = weakest {
-            let mut finding = Finding::new(
-                Code::ChainMemory,
-                Grade::Strong,
-                Direction::For,
-                format!(
-                    "Every checkpoint remembers the one before: smallest z = {:.1} (step {}, correlation {:.3}){}.",
-                    weakest.z.unwrap_or(0.0),
-                    weakest.step,
-                    weakest.effect.unwrap_or(0.0),
-                    last.map_or(String::new(), |l| format!(
-                        "; the last, step {}, remembers the first with z = {:.1} and correlation {:.3}",
-                        l.step,
-                        l.z.unwrap_or(0.0),
-                        l.effect.unwrap_or(0.0)
-                    )),
-                ),
-            );
-            finding.subject.steps = facts.steps.to_vec();
-            finding.statistic = weakest.z;
-            finding.log10_p = weakest.log10_p;
-            finding.effect = weakest.effect;
-            finding.n = Some(neighbours.len() as u64);
-            null.clone_into(&mut finding.null);
-            finding.evidence = Some("evidence/components.parquet".into());
-            judgement.push(finding);
-        }
+    if remembered && !tower {
+        kept(judgement, facts, &neighbours, from_start.last().copied(), null);
     }
     remembered
+}
+
+/// The finding of a whole model that remembers.
+fn kept(
+    judgement: &mut Judgement,
+    facts: &ChainFacts<'_>,
+    neighbours: &[&ComponentRow],
+    last: Option<&ComponentRow>,
+    null: &str,
+) {
+    let weakest = neighbours.iter().min_by(|a, b| a.z.unwrap_or(0.0).total_cmp(&b.z.unwrap_or(0.0)));
+    if let Some(weakest) = weakest {
+        let mut finding = Finding::new(
+            Code::ChainMemory,
+            Grade::Strong,
+            Direction::For,
+            format!(
+                "Every checkpoint remembers the one before: smallest z = {:.1} (step {}, correlation {:.3}){}.",
+                weakest.z.unwrap_or(0.0),
+                weakest.step,
+                weakest.effect.unwrap_or(0.0),
+                last.map_or(String::new(), |l| format!(
+                    "; the last, step {}, remembers the first with z = {:.1} and correlation {:.3}",
+                    l.step,
+                    l.z.unwrap_or(0.0),
+                    l.effect.unwrap_or(0.0)
+                )),
+            ),
+        );
+        finding.subject.steps = facts.steps.to_vec();
+        finding.statistic = weakest.z;
+        finding.log10_p = weakest.log10_p;
+        finding.effect = weakest.effect;
+        finding.n = Some(neighbours.len() as u64);
+        null.clone_into(&mut finding.null);
+        finding.evidence = Some("evidence/components.parquet".into());
+        judgement.push(finding);
+    }
 }
 
 /// What the optimiser can do with the logged learning rates.

@@ -60,6 +60,7 @@ codes! {
     ParentHeads "parent/heads" "Attention heads are the parent's, matched twice apart",
     ParentSecondMoments "parent/second-moments" "Second moments over the residual axis are the parent's, whatever the rows' order",
     ParentReexpressed "parent/re-expressed" "Weights are aligned with the parent written in the subject's coordinates",
+    ParentSelfMap "parent/self-map" "Layers of the subject answer to other layers of the subject",
     ParentBitEqual "parent/bit-equal" "Tensors are equal to the parent's bit for bit",
     ParentSharedSeed "parent/shared-seed" "Subject and parent were drawn from one random seed",
     ParentLineage "parent/one-lineage" "Subject and parent share a random start and more: the direction is open",

@@ -2,6 +2,7 @@
 
 mod disguise;
 mod layers;
+mod parts;
 mod shared_seed;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +12,9 @@ use crate::case::Policy;
 use crate::evidence::{CalibrationRow, ComponentRow, DisguiseRow, LayerMapRow, PartialRow, Reference};
 use crate::plan::ALL;
 use crate::stats::{Aligned, holm};
+use parts::{Controls, alias, demanded, frozen, part_of, unreached};
+
+pub use parts::Part;
 
 /// The null that the aligned tests are held against.
 const NULL: &str = "relabelling of the residual axis: exact mean 0 and variance 1 for any two independent models";
@@ -23,6 +27,8 @@ pub struct ParentFacts<'a> {
     pub controls: Vec<&'a str>,
     /// All components of the subject, also those that nothing was compared in.
     pub components: Vec<String>,
+    /// The language model and the towers, each with a residual axis of its own.
+    pub parts: &'a [Part],
     /// Every checkpoint against every reference.
     pub figures: &'a [ComponentRow],
     /// Parents against controls and against disturbed copies of themselves.
@@ -118,45 +124,55 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
     let mut judgement = Judgement::untested();
     if facts.parents.is_empty() {
         judgement.missing.push("the weights of a candidate parent".into());
-        return (judgement, components(facts, policy, &[], &[]));
+        let controls = Controls::new(facts, &[], BTreeSet::new());
+        return (judgement, components(facts, policy, &[], &[], &controls));
     }
     let parent_tests = tested(facts.figures, |r| matches!(r, Reference::Parent(_)));
     let control_tests = tested(facts.figures, |r| matches!(r, Reference::Control(_)));
     let aside = calibrate(&mut judgement, facts, &control_tests, policy);
-    let usable = |t: &&Tested| matches!(&t.row.reference, Reference::Control(c) if !aside.contains(c));
-    let control_tests: Vec<&Tested> = control_tests.iter().filter(usable).collect();
-    // Controls were given and all of them fire: then nothing says that the tests are silent between strangers.
-    let uncalibrated = !aside.is_empty() && control_tests.is_empty();
+    let controls = Controls::new(facts, &control_tests, aside);
     let seeds = shared_seed::find(&mut judgement, facts, &parent_tests, policy);
     let relabelled_tests = tested(facts.figures, |r| matches!(r, Reference::Relabelled(_)));
     let mut silent = Vec::new();
+    let mut wanted = BTreeSet::new();
+    let mut tested_all = true;
     for &parent in &facts.parents {
         let own: Vec<&Tested> =
             parent_tests.iter().filter(|t| t.row.reference == Reference::Parent(parent.to_owned())).collect();
-        let seeded = seeds.contains(parent);
+        let parts = demanded(facts, parent, &own);
+        let lacks = |part: &String| !own.iter().any(|t| part_of(facts, &t.row.component) == part);
+        if parts.iter().any(lacks) && !relabelled_tests.iter().any(|t| parent_of(&t.row.reference) == Some(parent)) {
+            not_comparable(&mut judgement, facts, parent, own.is_empty());
+            tested_all = false;
+        }
+        wanted.extend(parts);
         let before = judgement.findings.len();
-        let found = disguise::findings(&mut judgement, facts, parent, &aside, uncalibrated, seeded, policy);
+        let found = disguise::findings(&mut judgement, facts, parent, &controls, seeds.contains(parent), policy);
         disguise::re_expressed(&mut judgement, facts, parent, &relabelled_tests, found, policy);
-        if own.is_empty() {
-            if found.is_none() {
-                not_comparable(&mut judgement, parent);
-            }
-            continue;
+        // A common start is the language model's; a tower shares it only if it did so from the first.
+        let seeded = |part: &str| {
+            let from_first =
+                |t: &&Tested| t.row.step == facts.steps.0 && t.row.component == part && t.grade(policy).is_some();
+            seeds.contains(parent) && (part == ALL || own.iter().copied().any(|t| from_first(&t)))
+        };
+        similarities(&mut judgement, facts, parent, &own, &controls, &seeded, policy);
+        for part in facts.parts {
+            layers::findings(&mut judgement, facts, part, parent, &controls, seeded(&part.name), policy);
         }
-        similarities(&mut judgement, facts, parent, &own, uncalibrated, seeded, policy);
-        layers::findings(&mut judgement, facts, parent, uncalibrated, &aside, seeded, policy);
-        equal_tensors(&mut judgement, facts, parent, &aside, seeded);
-        if judgement.findings.len() == before {
-            silent.extend(own);
-        }
+        equal_tensors(&mut judgement, facts, parent, &controls, seeds.contains(parent));
+        let spoken: BTreeSet<String> = judgement.findings[before..]
+            .iter()
+            .map(|f| f.subject.component.as_deref().map_or(ALL, |c| part_of(facts, c)).to_owned())
+            .collect();
+        silent.extend(own.into_iter().filter(|t| !spoken.contains(part_of(facts, &t.row.component))));
     }
+    for part in facts.parts {
+        layers::itself(&mut judgement, facts, part, policy);
+    }
+    unreached(&mut judgement, facts, &parent_tests, &controls);
     let enough = silence(&mut judgement, facts, &silent, policy);
     norms(&mut judgement, facts);
-    let calibrated = calibrated(&mut judgement, facts, &control_tests, uncalibrated);
-    let tested_all = facts
-        .parents
-        .iter()
-        .all(|p| parent_tests.iter().any(|t| t.row.reference == Reference::Parent((*p).to_owned())));
+    let calibrated = calibrated(&mut judgement, facts, &controls, &wanted);
     // The accused makes the files: weights that no test can reach are not cleared by the rest.
     let reached = facts.unreached_share <= policy.unreached_share;
     if !reached {
@@ -169,7 +185,7 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
     let silent_all = reached && tested_all && enough && calibrated;
     judgement.settle(if silent_all { Condition::Holds } else { Condition::Untested });
     let all: Vec<Tested> = parent_tests.into_iter().chain(relabelled_tests).collect();
-    let results = components(facts, policy, &all, &judgement.findings);
+    let results = components(facts, policy, &all, &judgement.findings, &controls);
     (judgement, results)
 }
 
@@ -183,28 +199,31 @@ fn tested(rows: &[ComponentRow], of: impl Fn(&Reference) -> bool) -> Vec<Tested<
         .collect()
 }
 
-/// Sets aside the controls that fire: they are no strangers to the subject or to a parent. Returns their names.
+/// Sets aside the controls that fire in a part: they are no strangers to the subject or to a parent. Returns control and
+/// part.
 fn calibrate(
     judgement: &mut Judgement,
     facts: &ParentFacts<'_>,
     controls: &[Tested<'_>],
     policy: &Policy,
-) -> BTreeSet<String> {
+) -> BTreeSet<(String, String)> {
     let mut aside = BTreeSet::new();
     let mut fire = |control: &str, component: &str, who: String, z: f64, log10_p: f64, effect: f64, rows: u64| {
-        if !aside.insert(control.to_owned()) {
+        let part = part_of(facts, component);
+        if !aside.insert((control.to_owned(), part.to_owned())) {
             return;
         }
+        let place = if part == ALL { "here".to_owned() } else { format!("in {part}") };
         judgement
             .missing
-            .push(format!("an unrelated model in place of the control {control}, which is no stranger here"));
+            .push(format!("an unrelated model in place of the control {control}, which is no stranger {place}"));
         let mut finding = Finding::new(
             Code::ParentUncalibrated,
             Grade::Context,
             Direction::Neutral,
             format!(
                 "{who} in {}: z = {z:.1}, correlation {effect:.3}. A control must be a stranger, so this one is set aside.",
-                named(component)
+                named(facts, component)
             ),
         );
         finding.subject.component = Some(component.to_owned());
@@ -250,12 +269,12 @@ fn calibrate(
     aside
 }
 
-/// Whether there is a control whose figures stand beside the parents'.
+/// Whether every part whose silence clears a parent has a control whose figures stand beside the parents'.
 fn calibrated(
     judgement: &mut Judgement,
     facts: &ParentFacts<'_>,
-    controls: &[&Tested<'_>],
-    uncalibrated: bool,
+    controls: &Controls,
+    wanted: &BTreeSet<String>,
 ) -> bool {
     let positive = facts
         .parents
@@ -263,36 +282,40 @@ fn calibrated(
         .all(|p| facts.calibration.iter().any(|row| row.against == "perturbed" && row.model == format!("parent:{p}")));
     if facts.controls.is_empty() {
         judgement.missing.push("a control: an unrelated model of the same hidden size".into());
-        false
-    } else if uncalibrated {
-        false
-    } else if controls.is_empty() {
+        return false;
+    }
+    if wanted.contains(ALL) && !controls.usable(ALL) && !controls.uncalibrated(ALL) {
         judgement.missing.push(format!(
             "a control that can be compared: none of {} shares a tensor's function and shape with the subject",
             facts.controls.join(", ")
         ));
-        false
-    } else {
-        positive
     }
+    positive && wanted.iter().all(|part| controls.usable(part))
 }
 
-fn not_comparable(judgement: &mut Judgement, parent: &str) {
+fn not_comparable(judgement: &mut Judgement, facts: &ParentFacts<'_>, parent: &str, entirely: bool) {
+    let what = if entirely { "No matrix" } else { "No matrix of the language model" };
     let mut finding = Finding::new(
         Code::ParentNotComparable,
         Grade::Context,
         Direction::Neutral,
         format!(
-            "No matrix of {parent} has the function, the shape and the hidden size of one of the subject's: nothing was tested."
+            "{what} of {parent} has the function, the shape and the hidden size of one of the subject's: {}.",
+            if entirely { "nothing was tested" } else { "there nothing was tested" }
         ),
     );
     finding.subject.parent = Some(parent.to_owned());
     judgement.push(finding);
-    judgement.missing.push(format!("a test for models of other sizes: no tensor of {parent} could be compared"));
+    let what = if facts.parts.len() > 1 && !entirely { "tensor of the language model" } else { "tensor" };
+    judgement.missing.push(format!("a test for models of other sizes: no {what} of {parent} could be compared"));
 }
 
-fn named(component: &str) -> String {
-    if component == ALL { "the whole model".to_owned() } else { format!("component {component}") }
+fn named(facts: &ParentFacts<'_>, component: &str) -> String {
+    match component {
+        ALL if facts.parts.len() > 1 => "the language model".to_owned(),
+        ALL => "the whole model".to_owned(),
+        other => format!("component {other}"),
+    }
 }
 
 /// One finding for each component that is nearer to the parent than the null allows, at the step where it is nearest.
@@ -301,8 +324,8 @@ fn similarities(
     facts: &ParentFacts<'_>,
     parent: &str,
     own: &[&Tested<'_>],
-    uncalibrated: bool,
-    seeded: bool,
+    controls: &Controls,
+    seeded: &dyn Fn(&str) -> bool,
     policy: &Policy,
 ) {
     let components: BTreeSet<&str> = own.iter().map(|t| t.row.component.as_str()).collect();
@@ -315,8 +338,9 @@ fn similarities(
         let mut grade = fired.iter().filter_map(|t| t.grade(policy)).max().unwrap_or(Grade::Moderate);
         let last = tests.iter().find(|t| t.row.step == facts.steps.1);
         let mut message = format!(
-            "{} is aligned with {parent} beyond the null at {} of {} checkpoints: nearest at step {} with z = {:.1} and correlation {:.3}",
-            capital(&named(component)),
+            "{} is aligned with {parent}{} beyond the null at {} of {} checkpoints: nearest at step {} with z = {:.1} and correlation {:.3}",
+            capital(&named(facts, component)),
+            alias(facts, component, parent),
             fired.len(),
             tests.len(),
             nearest.row.step,
@@ -330,16 +354,20 @@ fn similarities(
             ));
         }
         message.push('.');
+        message.push_str(&frozen(facts, component, parent));
         let mut direction = Direction::Against;
-        if seeded {
+        let part = part_of(facts, component);
+        if seeded(part) {
             (grade, direction) = (Grade::Context, Direction::Neutral);
             message.push_str(" Explained by the common random start.");
-        } else if uncalibrated {
+        } else if controls.uncalibrated(part) {
             (grade, direction) = (Grade::Context, Direction::Neutral);
             message.push_str(" Not counted: every control fires.");
-        } else if facts.controls.is_empty() && grade == Grade::Conclusive {
+        } else if grade == Grade::Conclusive
+            && let Some(lacking) = controls.lacking(facts, part)
+        {
             grade = Grade::Strong;
-            message.push_str(" Graded strong, not conclusive: there is no control.");
+            message.push_str(&format!(" Graded strong, not conclusive: {lacking}."));
         }
         let mut finding = Finding::new(Code::ParentSimilarity, grade, direction, message);
         finding.subject = Subject {
@@ -369,15 +397,12 @@ fn capital(text: &str) -> String {
 }
 
 /// Tensors equal to the parent's: conclusive, unless one seed left them untouched in both.
-fn equal_tensors(
-    judgement: &mut Judgement,
-    facts: &ParentFacts<'_>,
-    parent: &str,
-    aside: &BTreeSet<String>,
-    seeded: bool,
-) {
+fn equal_tensors(judgement: &mut Judgement, facts: &ParentFacts<'_>, parent: &str, controls: &Controls, seeded: bool) {
     let counts = |e: &&EqualTensor| {
-        e.parent == parent && !(seeded && e.untouched) && e.controls.iter().all(|control| aside.contains(control))
+        let part = part_of(facts, &e.component);
+        e.parent == parent
+            && !(seeded && e.untouched)
+            && e.controls.iter().all(|control| controls.is_aside(control, part))
     };
     let own: Vec<&EqualTensor> = facts.equal.iter().filter(counts).collect();
     // A parent that is the subject's own later checkpoint is equal to it as well. Only a parent that was public before
@@ -415,24 +440,31 @@ fn equal_tensors(
     judgement.push(finding);
 }
 
-/// The finding that supports the claim; `false` if too little could be seen to say anything.
+/// The findings that support the claim, one for each parent and part; `false` if too little could be seen to say
+/// anything.
 fn silence(judgement: &mut Judgement, facts: &ParentFacts<'_>, silent: &[&Tested<'_>], policy: &Policy) -> bool {
-    let parents: BTreeSet<&Reference> = silent.iter().map(|t| &t.row.reference).collect();
+    let parents: BTreeSet<(&str, &str)> =
+        silent.iter().filter_map(|t| Some((parent_of(&t.row.reference)?, part_of(facts, &t.row.component)))).collect();
+    let towers: BTreeSet<&str> = facts.parts.iter().map(|part| part.name.as_str()).collect();
     let mut enough = true;
-    for reference in parents {
-        let Reference::Parent(parent) = reference else { continue };
-        let own: Vec<_> = silent.iter().filter(|t| &t.row.reference == reference).collect();
-        let Some(whole) = own.iter().filter(|t| t.row.component == ALL).max_by(|a, b| a.z.total_cmp(&b.z)) else {
+    for (parent, part) in parents {
+        let here =
+            |t: &&&Tested| parent_of(&t.row.reference) == Some(parent) && part_of(facts, &t.row.component) == part;
+        let own: Vec<_> = silent.iter().filter(here).collect();
+        let Some(whole) = own.iter().filter(|t| t.row.component == part).max_by(|a, b| a.z.total_cmp(&b.z)) else {
             continue;
         };
         let detectable = whole.detectable(policy);
         let tested: BTreeSet<&str> = own.iter().map(|t| t.row.component.as_str()).filter(|c| *c != ALL).collect();
-        let untested: Vec<&str> =
-            facts.components.iter().map(String::as_str).filter(|c| !tested.contains(c) && *c != "norms").collect();
+        let components = facts.components.iter().map(String::as_str).filter(|c| part == ALL && !towers.contains(c));
+        let untested: Vec<&str> = components.filter(|c| !tested.contains(c) && *c != "norms").collect();
         if detectable > policy.detectable_effect {
-            enough = false;
+            // A tower too small to be seen clears nobody, unless it is so small that nothing depends on it.
+            let share = facts.parts.iter().find(|p| p.name == part).map_or(1.0, |p| p.share);
+            enough &= part != ALL && share <= policy.unreached_share;
+            let place = if part == ALL { String::new() } else { format!(" in {part}") };
             judgement.missing.push(format!(
-                "more comparable tensors: against {parent} only a correlation of {detectable:.2} or more would have been seen (policy: {})",
+                "more comparable tensors{place}: against {parent} only a correlation of {detectable:.2} or more would have been seen (policy: {})",
                 policy.detectable_effect
             ));
         }
@@ -447,15 +479,18 @@ fn silence(judgement: &mut Judgement, facts: &ParentFacts<'_>, silent: &[&Tested
             if detectable > policy.detectable_effect { Grade::Weak } else { Grade::Strong },
             Direction::For,
             format!(
-                "Over {} checkpoints the whole model is no nearer to {parent} than independent models are: largest z = {:.1} (correlation {:.4}, log10 p {:.1} after multiplicity). A correlation of {detectable:.3} would have been seen. Tested: {}.",
-                own.iter().filter(|t| t.row.component == ALL).count(),
+                "Over {} checkpoints {} is no nearer to {parent}{} than independent models are: largest z = {:.1} (correlation {:.4}, log10 p {:.1} after multiplicity). A correlation of {detectable:.3} would have been seen. Tested: {}.",
+                own.iter().filter(|t| t.row.component == part).count(),
+                named(facts, part),
+                alias(facts, part, parent),
                 whole.z,
                 whole.effect,
                 whole.log10_p,
                 tested.into_iter().collect::<Vec<_>>().join(", ")
             ),
         );
-        finding.subject.parent = Some(parent.clone());
+        finding.subject.parent = Some(parent.to_owned());
+        finding.subject.component = (part != ALL).then(|| part.to_owned());
         finding.statistic = Some(whole.z);
         finding.log10_p = Some(whole.log10_p);
         finding.effect = Some(whole.effect);
@@ -503,6 +538,7 @@ fn components(
     policy: &Policy,
     tests: &[Tested<'_>],
     findings: &[Finding],
+    controls: &Controls,
 ) -> Vec<ComponentResult> {
     facts
         .components
@@ -526,6 +562,10 @@ fn components(
                 findings.iter().any(|f| f.code == Code::ParentSharedSeed && f.subject.parent.as_deref() == near);
             let outcome = match (derived, nearest) {
                 (Some(_), _) => ComponentOutcome::Derived,
+                // Nothing stands beside the figures of a tower that no control reaches.
+                (None, Some(_)) if part_of(facts, name) != ALL && !controls.usable(name) => {
+                    ComponentOutcome::Undetermined
+                }
                 (None, Some(test))
                     if seeded
                         || (test.grade(policy).is_none() && test.detectable(policy) <= policy.detectable_effect) =>

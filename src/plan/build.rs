@@ -96,14 +96,14 @@ impl Plan {
     pub fn new(material: &Material) -> Self {
         let series = &material.series.checkpoints;
         let subject = series.last().expect("a series has a checkpoint");
-        let hidden = subject.hidden_size();
+        let axes: BTreeMap<String, usize> = subject.axes().into_iter().map(|(t, n)| (t.to_owned(), n)).collect();
         let mut skipped: Vec<(String, String)> =
             subject.skipped.iter().map(|s| (s.tensor.clone(), s.why.clone())).collect();
         let mut members = series_members(series, &mut skipped);
         let mut extra = Vec::new();
-        for (index, reference) in material.models().into_iter().enumerate().skip(series.len()) {
-            let given = index < series.len() + material.references.len();
-            let model = index;
+        let mut meetings = Vec::new();
+        for (model, reference) in material.models().into_iter().enumerate().skip(series.len()) {
+            let given = model < series.len() + material.references.len();
             let correspondence = Correspondence::between(subject, reference);
             let mut paired = BTreeSet::new();
             for &(own, other) in &correspondence.pairs {
@@ -119,28 +119,44 @@ impl Plan {
                 skipped.push((mismatch.tensor.clone(), format!("{}: {why}", reference.uri)));
             }
             // Layers of the reference that the subject does not have by that number still belong in the layer map.
-            let alike: BTreeSet<_> = subject.tensors.iter().map(layer_key).collect();
+            let alike: BTreeSet<_> = subject.tensors.iter().map(|t| layer_key(&t.role.tower, t)).collect();
             for (i, tensor) in reference.tensors.iter().enumerate() {
-                if !paired.contains(&i) && tensor.role.layer.is_some() && alike.contains(&layer_key(tensor)) {
-                    extra.push((model, tensor));
+                if paired.contains(&i) || tensor.role.layer.is_none() {
+                    continue;
                 }
+                let met = correspondence.towers.iter().filter(|m| m.other.as_ref() == Some(&tensor.role.tower));
+                extra.extend(
+                    met.filter(|m| alike.contains(&layer_key(&m.tower, tensor)))
+                        .map(|m| (model, m.tower.clone(), tensor)),
+                );
             }
+            meetings.push(correspondence.towers);
         }
         let mut units: Vec<Unit> = subject
             .tensors
             .iter()
-            .filter_map(|tensor| members.remove(tensor.name.as_str()).map(|members| unit(tensor, members, hidden)))
+            .filter_map(|tensor| members.remove(tensor.name.as_str()).map(|members| unit(tensor, members, &axes)))
             .collect();
-        units.extend(extra.into_iter().map(|(model, tensor)| unit(tensor, vec![member(model, tensor)], hidden)));
+        units.extend(extra.into_iter().map(|(model, tower, tensor)| {
+            // In the subject's words, so that the layers of both are found under one name.
+            let mut own = tensor.clone();
+            own.role.tower = tower;
+            unit(&own, vec![member(model, tensor)], &axes)
+        }));
         let models = material.models().len();
-        keep(&mut units, models, hidden);
+        let towers = axes.len().saturating_sub(1).max(1);
+        for (place, (tower, hidden)) in axes.iter().enumerate() {
+            keep(&mut units, models, tower, *hidden, if place == 0 { KEPT_BYTES } else { KEPT_BYTES / (2 * towers) });
+        }
         for unit in &mut units {
             unit.id = id(unit, material);
         }
         skipped.sort();
         skipped.dedup();
         let references = material.references.len();
-        Self { series: series.len(), references, relabelled: material.relabelled.len(), hidden, units, skipped }
+        let relabelled = material.relabelled.len();
+        let hidden = axes.values().next().copied().or_else(|| subject.hidden_size());
+        Self { series: series.len(), references, relabelled, hidden, axes, meetings, units, skipped }
     }
 }
 
@@ -173,15 +189,14 @@ fn series_members<'a>(series: &'a [Checkpoint], skipped: &mut Vec<(String, Strin
     members
 }
 
-fn layer_key(tensor: &TensorRecord) -> (&str, &str, Option<u32>, &[usize]) {
-    (&tensor.role.tower, &tensor.role.family, tensor.role.expert, &tensor.shape)
+fn layer_key<'a>(tower: &'a str, tensor: &'a TensorRecord) -> (&'a str, &'a str, Option<u32>, &'a [usize]) {
+    (tower, &tensor.role.family, tensor.role.expert, &tensor.shape)
 }
 
-fn unit(tensor: &TensorRecord, members: Vec<Member>, hidden: Option<usize>) -> Unit {
+fn unit(tensor: &TensorRecord, members: Vec<Member>, axes: &BTreeMap<String, usize>) -> Unit {
     let view = if tensor.role.constant { None } else { view(tensor) };
-    // A tower has a residual axis of its own length; only the language model's is shared by the model-wide tests.
-    let view =
-        view.filter(|v| tensor.role.tower.is_empty() && Some(v.hidden()) == hidden || !tensor.role.tower.is_empty());
+    // Every tower has a residual axis of its own.
+    let view = view.filter(|v| axes.get(&tensor.role.tower) == Some(&v.hidden()));
     let sampled = view.map_or(Vec::new(), |v| v.spread(LEAST_ROWS.max(SAMPLE_ELEMENTS / v.hidden())));
     Unit {
         id: String::new(),
@@ -209,24 +224,24 @@ fn view(tensor: &TensorRecord) -> Option<View> {
     (view.hidden() > 2 && view.count() > 0).then_some(view)
 }
 
-/// Chooses the rows that are kept for the model-wide tests: an equal share for every component, divided evenly over its
-/// tensors, as many as memory and time allow. The choice depends on role and shape only, so that tensors of two layers
-/// keep the same rows.
-fn keep(units: &mut [Unit], models: usize, hidden: Option<usize>) {
-    let Some(hidden) = hidden else { return };
+/// Chooses the rows of one tower that are kept for its tests as a whole: an equal share for every component, divided
+/// evenly over its tensors, as many as memory and time allow. The choice depends on role and shape only, so that tensors
+/// of two layers keep the same rows.
+fn keep(units: &mut [Unit], models: usize, tower: &str, hidden: usize, bytes: usize) {
+    let mut units: Vec<&mut Unit> = units.iter_mut().filter(|u| u.role.tower == tower && votes(u)).collect();
     let elements: f64 = units.iter().map(|u| (u.elements() * u.members.len()) as f64).sum();
     let affordable = (KEPT_OPERATIONS * elements / (hidden * models) as f64).sqrt();
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    let rows = (affordable as usize).max(LEAST_KEPT).min(KEPT_BYTES / (4 * hidden * models)).max(64);
+    let rows = (affordable as usize).max(LEAST_KEPT).min(bytes / (4 * hidden * models)).max(64);
     let mut sizes: BTreeMap<String, (usize, usize)> = BTreeMap::new();
     for unit in units.iter().filter(|u| u.in_subject() && !u.sampled.is_empty()) {
         let size = sizes.entry(unit.role.judged_as().to_owned()).or_default();
         size.0 += 1;
         size.1 += unit.sampled.len();
     }
-    let small = sizes.values().map(|s| s.1).sum::<usize>() <= rows.max(small_model(hidden, models));
+    let small = sizes.values().map(|s| s.1).sum::<usize>() <= rows.max(small_model(hidden, models, bytes));
     let share = rows / sizes.len().max(1);
-    for unit in units.iter_mut().filter(|u| u.view.is_some_and(|v| v.hidden() == hidden)) {
+    for unit in units.iter_mut().filter(|u| u.view.is_some()) {
         let Some(&(tensors, _)) = sizes.get(unit.role.judged_as()) else { continue };
         let each = if small { unit.sampled.len() } else { (share / tensors).max(4).min(unit.sampled.len()) };
         // Where there are more tensors than rows (hundreds of experts), only some of the experts are kept.
@@ -239,8 +254,13 @@ fn keep(units: &mut [Unit], models: usize, hidden: Option<usize>) {
 }
 
 /// Rows that cost little because the residual axis is short: then A^T B is made directly, hidden^2 a row and pair.
-fn small_model(hidden: usize, models: usize) -> usize {
-    if hidden <= 256 { KEPT_BYTES / (4 * hidden * models) } else { 0 }
+fn small_model(hidden: usize, models: usize, bytes: usize) -> usize {
+    if hidden <= 256 { bytes / (4 * hidden * models) } else { 0 }
+}
+
+/// Whether the tests of a whole tower may count a tensor: the positions of an encoder may be a formula that many have.
+fn votes(unit: &Unit) -> bool {
+    unit.role.tower.is_empty() || !unit.role.family.contains("position")
 }
 
 /// SHA-256 over what decides the figures of a unit.

@@ -20,11 +20,14 @@ pub struct LayerCell {
     pub tensors: usize,
 }
 
-/// The map of one family, or of all families together ([`ALL`]).
+/// The map of one family, or of all families of a tower together.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LayerMap {
-    /// Canonical family, or [`ALL`].
+    /// Canonical family, or [`ALL`]; with the tower's prefix for those of a tower: `vision_tower.q_proj`,
+    /// `vision_tower.all`.
     pub family: String,
+    /// Length of the residual axis.
+    pub hidden: usize,
     /// All pairs of layers that have something to compare.
     pub cells: Vec<LayerCell>,
 }
@@ -32,32 +35,48 @@ pub struct LayerMap {
 /// A slot of a layer: one tensor by function, expert and shape.
 type Slot<'a> = (&'a str, Option<u32>, &'a [usize]);
 
-/// Maps the layers of model `subject` to those of model `other`, over the kept rows of the language model's layers.
+/// Maps the layers of model `subject` to those of model `other`, over the kept rows, tower by tower.
+///
+/// A model against itself has no diagonal: that a layer equals itself says nothing.
 #[must_use]
 pub fn layer_map(plan: &Plan, measured: &Measured, subject: usize, other: usize) -> Vec<LayerMap> {
-    let Some(hidden) = plan.hidden else { return Vec::new() };
-    let (own, theirs) = (layers(plan, measured, subject), layers(plan, measured, other));
-    let own_slots: BTreeSet<Slot> = own.values().flat_map(BTreeMap::keys).copied().collect();
-    let their_slots: BTreeSet<Slot> = theirs.values().flat_map(BTreeMap::keys).copied().collect();
-    let common: Vec<Slot> = own_slots.intersection(&their_slots).copied().collect();
-    let families: BTreeSet<&str> = common.iter().map(|slot| slot.0).collect();
-    let mut maps: Vec<LayerMap> = families
-        .iter()
-        .map(|family| {
+    let mut maps = Vec::new();
+    for (tower, &hidden) in &plan.axes {
+        let named = |family: &str| if tower.is_empty() { family.to_owned() } else { format!("{tower}.{family}") };
+        let own = layers(plan, measured, tower, subject);
+        let theirs = layers(plan, measured, tower, other);
+        let own_slots: BTreeSet<Slot> = own.values().flat_map(BTreeMap::keys).copied().collect();
+        let their_slots: BTreeSet<Slot> = theirs.values().flat_map(BTreeMap::keys).copied().collect();
+        let common: Vec<Slot> = own_slots.intersection(&their_slots).copied().collect();
+        if common.is_empty() && !tower.is_empty() {
+            continue;
+        }
+        let families: BTreeSet<&str> = common.iter().map(|slot| slot.0).collect();
+        let of = |family: &str, slots: &[Slot]| LayerMap {
+            family: named(family),
+            hidden,
+            cells: cells(&own, &theirs, slots, hidden, subject == other),
+        };
+        maps.extend(families.iter().map(|family| {
             let slots: Vec<Slot> = common.iter().copied().filter(|slot| slot.0 == *family).collect();
-            LayerMap { family: (*family).to_owned(), cells: cells(&own, &theirs, &slots, hidden) }
-        })
-        .collect();
-    maps.push(LayerMap { family: ALL.to_owned(), cells: cells(&own, &theirs, &common, hidden) });
+            of(family, &slots)
+        }));
+        maps.push(of(ALL, &common));
+    }
     maps
 }
 
-/// By layer, the kept rows of every slot of one model.
-fn layers<'a>(plan: &'a Plan, measured: &'a Measured, model: usize) -> BTreeMap<u32, BTreeMap<Slot<'a>, &'a [f32]>> {
+/// By layer, the kept rows of every slot of one tower of one model.
+fn layers<'a>(
+    plan: &'a Plan,
+    measured: &'a Measured,
+    tower: &str,
+    model: usize,
+) -> BTreeMap<u32, BTreeMap<Slot<'a>, &'a [f32]>> {
     let mut layers: BTreeMap<u32, BTreeMap<Slot, &[f32]>> = BTreeMap::new();
-    for (unit, figures) in plan.units.iter().zip(&measured.tensors) {
+    for (unit, figures) in plan.units.iter().zip(&measured.tensors).filter(|(unit, _)| unit.role.tower == tower) {
         let slot = unit.members.iter().position(|m| m.model == model);
-        if let (Some(layer), Some(slot), true) = (unit.role.layer, slot, unit.role.tower.is_empty())
+        if let (Some(layer), Some(slot)) = (unit.role.layer, slot)
             && figures.usable[slot]
         {
             let key = (unit.role.family.as_str(), unit.role.expert, unit.shape.as_slice());
@@ -72,6 +91,7 @@ fn cells(
     theirs: &BTreeMap<u32, BTreeMap<Slot, &[f32]>>,
     slots: &[Slot],
     hidden: usize,
+    itself: bool,
 ) -> Vec<LayerCell> {
     let lengths: BTreeMap<Slot, usize> =
         own.values().flat_map(|layer| layer.iter().map(|(slot, rows)| (*slot, rows.len()))).collect();
@@ -90,7 +110,8 @@ fn cells(
         layers.iter().filter(|(_, layer)| has(layer)).map(|(&index, layer)| (index, lay_out(layer))).collect()
     };
     let (a, b) = (prepare(own), prepare(theirs));
-    let pairs: Vec<_> = a.iter().flat_map(|x| b.iter().map(move |y| (x, y))).collect();
+    let pairs = a.iter().flat_map(|x| b.iter().map(move |y| (x, y)));
+    let pairs: Vec<_> = pairs.filter(|(x, y)| !itself || x.0 != y.0).collect();
     let cell = |((i, x), (j, y)): (&(u32, Rows), &(u32, Rows))| {
         let tensors = slots.iter().filter(|slot| own[i].contains_key(*slot) && theirs[j].contains_key(*slot)).count();
         (tensors > 0).then(|| LayerCell { subject: *i, other: *j, sums: x.total(y), tensors })

@@ -7,9 +7,11 @@ mod measure;
 mod reporter;
 mod residual;
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
-use crate::checkpoint::Role;
+use crate::checkpoint::{Meeting, Role};
 use crate::kernel::{Dtype, View};
 
 pub use build::{Material, Series};
@@ -33,6 +35,10 @@ pub struct Plan {
     pub hidden: Option<usize>,
     /// Parents written in the subject's coordinates, the models after those.
     pub relabelled: usize,
+    /// Length of the residual axis of every tower of the subject, by its name prefix; the language model's is empty.
+    pub axes: BTreeMap<String, usize>,
+    /// Of every parent and control, what each tower of the subject is compared with.
+    pub meetings: Vec<Vec<Meeting>>,
     /// The tensors, by the subject's names first, then those that only references have.
     pub units: Vec<Unit>,
     /// What will not be measured, and why.
@@ -93,6 +99,23 @@ impl Plan {
     #[must_use]
     pub fn models(&self) -> usize {
         self.series + self.references + self.relabelled
+    }
+
+    /// The tower that stands for the whole model ([`ALL`]): the language model, or the first tower of a model without.
+    #[must_use]
+    pub fn lead(&self) -> &str {
+        self.axes.keys().next().map_or("", String::as_str)
+    }
+
+    /// The towers that are judged beside the [`Plan::lead`], each with the length of its residual axis.
+    pub fn towers(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.axes.iter().skip(1).map(|(tower, hidden)| (tower.as_str(), *hidden))
+    }
+
+    /// How the families of a tensor's tower are told apart in a table that has no column for it: `vision_tower.q_proj`.
+    #[must_use]
+    pub fn family(&self, role: &Role) -> String {
+        if role.tower.is_empty() { role.family.clone() } else { format!("{}.{}", role.tower, role.family) }
     }
 
     /// Index of the final checkpoint.

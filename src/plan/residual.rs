@@ -13,6 +13,8 @@ pub const ALL: &str = "all";
 pub struct ResidualFigure {
     /// The component, or [`ALL`].
     pub component: String,
+    /// Length of the residual axis it was compared over.
+    pub hidden: usize,
     /// tr(M) and ||M||_F^2.
     pub sums: Sums,
     /// Tensors that took part: the trace that equal models would have.
@@ -21,50 +23,54 @@ pub struct ResidualFigure {
     pub rows: usize,
 }
 
-/// The kept rows of all models, laid out alike.
+/// The kept rows of all models, laid out alike: a part for the language model, which stands for the whole model, and one
+/// for each tower, which has a residual axis of its own.
 pub struct Residual<'a> {
     plan: &'a Plan,
     measured: &'a Measured,
+    parts: Vec<Part>,
+}
+
+/// The rows of one tower.
+struct Part {
+    hidden: usize,
+    /// Whether its sum over all components is that of the whole model.
+    lead: bool,
     /// Units by component, in the order of the layout.
     layout: Vec<(String, Vec<usize>)>,
     models: Vec<Rows>,
-    hidden: usize,
 }
 
 impl<'a> Residual<'a> {
     /// Lays out what was measured; `None` if the subject has no residual axis.
     #[must_use]
     pub fn new(plan: &'a Plan, measured: &'a Measured) -> Option<Self> {
-        let hidden = plan.hidden?;
-        let mut layout: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-        for (index, unit) in plan.units.iter().enumerate() {
-            if unit.in_subject() && !unit.kept.is_empty() {
-                layout.entry(unit.role.judged_as().to_owned()).or_default().push(index);
+        let mut residual = Self { plan, measured, parts: Vec::new() };
+        for (tower, &hidden) in &plan.axes {
+            let mut layout: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+            for (index, unit) in plan.units.iter().enumerate() {
+                if unit.in_subject() && unit.role.tower == *tower && !unit.kept.is_empty() {
+                    layout.entry(unit.role.judged_as().to_owned()).or_default().push(index);
+                }
             }
+            let mut part =
+                Part { hidden, lead: tower == plan.lead(), layout: layout.into_iter().collect(), models: Vec::new() };
+            if part.layout.is_empty() {
+                continue;
+            }
+            part.models = (0..plan.models())
+                .map(|model| residual.lay_out(&part, |unit| residual.kept(unit, model).map(<[f32]>::to_vec)))
+                .collect();
+            residual.parts.push(part);
         }
-        let layout: Vec<_> = layout.into_iter().collect();
-        if layout.is_empty() {
-            return None;
-        }
-        let mut residual = Self { plan, measured, layout, models: Vec::new(), hidden };
-        residual.models = (0..plan.models())
-            .map(|model| residual.lay_out(|unit| residual.kept(unit, model).map(<[f32]>::to_vec)))
-            .collect();
-        Some(residual)
+        (!residual.parts.is_empty()).then_some(residual)
     }
 
-    /// Length of the residual axis.
-    #[must_use]
-    pub fn hidden(&self) -> usize {
-        self.hidden
-    }
-
-    /// The sums of two models, by component and, last, over the whole model.
+    /// The sums of two models, by component and over the whole model.
     #[must_use]
     pub fn figures(&self, a: usize, b: usize) -> Vec<ResidualFigure> {
-        self.compare(&self.models[a], &self.models[b], |unit| {
-            self.kept(unit, a).is_some() && self.kept(unit, b).is_some()
-        })
+        let both = |unit| self.kept(unit, a).is_some() && self.kept(unit, b).is_some();
+        self.parts.iter().flat_map(|part| self.compare(part, &part.models[a], &part.models[b], both)).collect()
     }
 
     /// The sums of two models after what each shares with model `start` is projected out of every tensor: the partial
@@ -80,8 +86,12 @@ impl<'a> Residual<'a> {
             // What rounding leaves of a model that equals its start is no difference.
             (trace(&rest, &rest) > 1e-10 && normalise(&mut rest)).then_some(rest)
         };
-        let (x, y) = (self.lay_out(|unit| without(unit, a)), self.lay_out(|unit| without(unit, b)));
-        self.compare(&x, &y, |unit| without(unit, a).is_some() && without(unit, b).is_some())
+        let both = |unit| without(unit, a).is_some() && without(unit, b).is_some();
+        let partial = |part: &Part| {
+            let [x, y] = [a, b].map(|model| self.lay_out(part, |unit| without(unit, model)));
+            self.compare(part, &x, &y, both)
+        };
+        self.parts.iter().flat_map(partial).collect()
     }
 
     /// A model against a copy of itself with as much noise as weight: a test that does not see this sees nothing.
@@ -89,36 +99,44 @@ impl<'a> Residual<'a> {
     /// The noise is the model's own rows, turned by half of the residual axis: as large, and unrelated under the null.
     #[must_use]
     pub fn perturbed_figures(&self, model: usize) -> Vec<ResidualFigure> {
-        let disturbed = |unit: usize| -> Option<Vec<f32>> {
-            let own = self.kept(unit, model)?;
-            let mut rows: Vec<f32> = own
-                .chunks_exact(self.hidden)
-                .flat_map(|row| (0..self.hidden).map(|h| row[h] + row[(h + self.hidden / 2) % self.hidden]))
-                .collect();
-            normalise(&mut rows).then_some(rows)
+        let perturbed = |part: &Part| {
+            let hidden = part.hidden;
+            let disturbed = |unit: usize| -> Option<Vec<f32>> {
+                let own = self.kept(unit, model)?;
+                let mut rows: Vec<f32> = own
+                    .chunks_exact(hidden)
+                    .flat_map(|row| (0..hidden).map(|h| row[h] + row[(h + hidden / 2) % hidden]))
+                    .collect();
+                normalise(&mut rows).then_some(rows)
+            };
+            let copy = self.lay_out(part, disturbed);
+            self.compare(part, &part.models[model], &copy, |unit| self.kept(unit, model).is_some())
         };
-        let copy = self.lay_out(disturbed);
-        self.compare(&self.models[model], &copy, |unit| self.kept(unit, model).is_some())
+        self.parts.iter().flat_map(perturbed).collect()
     }
 
-    fn compare(&self, a: &Rows, b: &Rows, present: impl Fn(usize) -> bool) -> Vec<ResidualFigure> {
+    fn compare(&self, part: &Part, a: &Rows, b: &Rows, present: impl Fn(usize) -> bool) -> Vec<ResidualFigure> {
         let sums = a.by_part(b);
-        let mut figures: Vec<ResidualFigure> = self
+        let hidden = part.hidden;
+        let mut figures: Vec<ResidualFigure> = part
             .layout
             .iter()
             .zip(sums)
             .map(|((component, units), sums)| {
                 let both: Vec<usize> = units.iter().copied().filter(|&unit| present(unit)).collect();
                 let rows = both.iter().map(|&unit| self.plan.units[unit].kept.len()).sum();
-                ResidualFigure { component: component.clone(), sums, tensors: both.len(), rows }
+                ResidualFigure { component: component.clone(), hidden, sums, tensors: both.len(), rows }
             })
             .collect();
-        figures.push(ResidualFigure {
-            component: ALL.to_owned(),
-            sums: a.total(b),
-            tensors: figures.iter().map(|f| f.tensors).sum(),
-            rows: figures.iter().map(|f| f.rows).sum(),
-        });
+        if part.lead {
+            figures.push(ResidualFigure {
+                component: ALL.to_owned(),
+                hidden,
+                sums: a.total(b),
+                tensors: figures.iter().map(|f| f.tensors).sum(),
+                rows: figures.iter().map(|f| f.rows).sum(),
+            });
+        }
         figures
     }
 
@@ -129,20 +147,20 @@ impl<'a> Residual<'a> {
         figures.usable[slot].then(|| figures.kept[slot].as_slice())
     }
 
-    fn lay_out(&self, rows: impl Fn(usize) -> Option<Vec<f32>>) -> Rows {
+    fn lay_out(&self, part: &Part, rows: impl Fn(usize) -> Option<Vec<f32>>) -> Rows {
         let mut values = Vec::new();
         let mut parts = Vec::new();
-        for (_, units) in &self.layout {
-            let start = values.len() / self.hidden;
+        for (_, units) in &part.layout {
+            let start = values.len() / part.hidden;
             for &unit in units {
-                let length = self.plan.units[unit].kept.len() * self.hidden;
+                let length = self.plan.units[unit].kept.len() * part.hidden;
                 match rows(unit) {
                     Some(own) => values.extend(own),
                     None => values.resize(values.len() + length, 0.0),
                 }
             }
-            parts.push(start..values.len() / self.hidden);
+            parts.push(start..values.len() / part.hidden);
         }
-        Rows::new(values, self.hidden, parts)
+        Rows::new(values, part.hidden, parts)
     }
 }

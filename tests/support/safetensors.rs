@@ -21,6 +21,18 @@ impl File {
         Self { header: serde_json::from_slice(header).expect("a header"), data: data.to_vec() }
     }
 
+    /// A file of f32 tensors: name, shape and elements.
+    pub fn of(tensors: &[(String, Vec<usize>, Vec<f32>)]) -> Self {
+        let mut file = Self { header: Map::new(), data: Vec::new() };
+        for (name, shape, numbers) in tensors {
+            let begin = file.data.len();
+            file.data.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+            let entry = json!({ "dtype": "F32", "shape": shape, "data_offsets": [begin, file.data.len()] });
+            file.header.insert(name.clone(), entry);
+        }
+        file
+    }
+
     /// The file's bytes.
     pub fn bytes(&self) -> Vec<u8> {
         let header = serde_json::to_vec(&self.header).expect("JSON");

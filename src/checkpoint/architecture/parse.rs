@@ -18,6 +18,8 @@ struct Written {
     extends: Option<String>,
     #[serde(default)]
     prefixes: Vec<String>,
+    #[serde(default)]
+    only_in: Vec<String>,
     tensor: Vec<WrittenTensor>,
 }
 
@@ -83,6 +85,7 @@ pub(super) fn parse(sources: &[(&str, &str)], towers: &str) -> Result<Architectu
             name: (*name).to_owned(),
             model_types: file.model_types.clone(),
             prefixes: Vec::new(),
+            only_in: file.only_in.clone(),
             templates: HashMap::new(),
         };
         let mut next = Some(file);

@@ -42,7 +42,7 @@ impl Architectures {
         let mut splits = vec![None; names.len()];
         let mut chosen = None;
         for (tower, members) in towers {
-            let (best, known) = self.best(members.iter().map(|i| parts[*i].key.as_str()), model_type);
+            let (best, known) = self.best(tower, members.iter().map(|i| parts[*i].key.as_str()), model_type);
             if tower.is_empty() && 2 * known >= members.len() {
                 chosen = best.map(|best| best.name.clone());
             }
@@ -68,9 +68,10 @@ impl Architectures {
         ("", name)
     }
 
-    /// The architecture that knows most of these keys, and how many.
+    /// The architecture that knows most of these keys of a tower, and how many.
     fn best<'a>(
         &self,
+        tower: &str,
         keys: impl Iterator<Item = &'a str>,
         model_type: Option<&str>,
     ) -> (Option<&Architecture>, usize) {
@@ -84,7 +85,8 @@ impl Architectures {
         let asked = |architecture: &Architecture| {
             model_type.is_some_and(|model_type| architecture.model_types.iter().any(|name| name == model_type))
         };
-        let scored = self.list.iter().map(|architecture| (architecture, score(architecture)));
+        let fit = self.list.iter().filter(|a| a.only_in.is_empty() || a.only_in.iter().any(|name| name == tower));
+        let scored = fit.map(|architecture| (architecture, score(architecture)));
         let best = scored.filter(|(_, known)| *known > 0).max_by(|(a, known_a), (b, known_b)| {
             let order = known_a.cmp(known_b).then_with(|| asked(a).cmp(&asked(b)));
             // Fewer templates are the closer description; the name decides the rest, so that nothing is left to chance.

@@ -130,7 +130,8 @@ fn towers_are_told_apart_and_matched_by_their_own_architecture() {
     assert_eq!(towers, ["", "", "visual", "vision_tower", "multi_modal_projector"]);
     assert_eq!((roles[2].family.as_str(), roles[2].layer), ("qkv_proj", Some(3)));
     assert_eq!((roles[3].family.as_str(), roles[3].residual), ("o_proj.bias", Residual::Vector));
-    assert_eq!((roles[4].family.as_str(), roles[4].known), ("linear_1.weight", false));
+    assert_eq!((roles[4].family.as_str(), roles[4].residual), ("projector.in", Residual::Rows));
+    assert!(!self::roles(&["linear_1.weight"]).1[0].known, "a projector is known by its prefix");
     assert_eq!(roles[3].judged_as(), "vision_tower");
 }
 

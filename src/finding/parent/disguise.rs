@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::parts::Controls;
 use super::{ALL, ParentFacts, Tested, capital, grade, named, nearness};
 use crate::case::Policy;
 use crate::evidence::{DisguiseRow, Reference};
@@ -98,11 +99,11 @@ fn graded(row: &DisguiseRow, test: &Test, tests: usize, policy: &Policy) -> Opti
 }
 
 /// Controls that fire in a test at least moderately: then it does not count on this case.
-fn firing<'a>(facts: &'a ParentFacts<'_>, aside: &BTreeSet<String>, test: &Test, policy: &Policy) -> Vec<&'a str> {
+fn firing<'a>(facts: &'a ParentFacts<'_>, controls: &Controls, test: &Test, policy: &Policy) -> Vec<&'a str> {
     let fires = |control: &&&str| {
         let reference = Reference::Control((**control).to_owned());
         let own: Vec<&DisguiseRow> = rows(facts, &reference, test).collect();
-        !aside.contains(**control) && own.iter().any(|row| graded(row, test, own.len(), policy).is_some())
+        !controls.is_aside(control, ALL) && own.iter().any(|row| graded(row, test, own.len(), policy).is_some())
     };
     facts.controls.iter().filter(fires).copied().collect()
 }
@@ -112,8 +113,7 @@ pub(super) fn findings(
     judgement: &mut Judgement,
     facts: &ParentFacts<'_>,
     parent: &str,
-    aside: &BTreeSet<String>,
-    uncalibrated: bool,
+    controls: &Controls,
     seeded: bool,
     policy: &Policy,
 ) -> Option<Grade> {
@@ -128,7 +128,7 @@ pub(super) fn findings(
     };
     for test in TESTS.iter().filter(|test| frame_found != Some(test.code)) {
         let own: Vec<&DisguiseRow> = rows(facts, &reference, test).collect();
-        let controls = firing(facts, aside, test, policy);
+        let firing = firing(facts, controls, test, policy);
         let mut best: BTreeMap<&str, (&DisguiseRow, Grade, f64, f64)> = BTreeMap::new();
         for row in &own {
             // A residual axis that agrees in its place is the aligned test's affair.
@@ -147,9 +147,9 @@ pub(super) fn findings(
             if seeded {
                 (grade, direction) = (Grade::Context, Direction::Neutral);
                 message.push_str(" Explained by the common random start.");
-            } else if !controls.is_empty() || uncalibrated {
+            } else if !firing.is_empty() || controls.uncalibrated(ALL) {
                 (grade, direction) = (Grade::Context, Direction::Neutral);
-                message.push_str(&match &controls[..] {
+                message.push_str(&match &firing[..] {
                     [] => " Not counted: every control fires.".to_owned(),
                     some => format!(" Not counted: control {} fires in this test.", some.join(", ")),
                 });
