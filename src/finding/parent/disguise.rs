@@ -142,7 +142,7 @@ pub(super) fn findings(
             }
         }
         for (component, (row, mut grade, log10_p, effect)) in best {
-            let mut message = said(test, row, parent, component, effect);
+            let mut message = said(facts, test, row, parent, component, effect);
             let mut direction = Direction::Against;
             if seeded {
                 (grade, direction) = (Grade::Context, Direction::Neutral);
@@ -182,7 +182,7 @@ pub(super) fn findings(
     highest
 }
 
-fn said(test: &Test, row: &DisguiseRow, parent: &str, component: &str, effect: f64) -> String {
+fn said(facts: &ParentFacts<'_>, test: &Test, row: &DisguiseRow, parent: &str, component: &str, effect: f64) -> String {
     let agreed = row.agreed.unwrap_or(0.0);
     let expected = row.expected.unwrap_or(0.0);
     let frame = match row.frame.as_str() {
@@ -201,14 +201,14 @@ fn said(test: &Test, row: &DisguiseRow, parent: &str, component: &str, effect: f
         ),
         Code::ParentSecondMoments => format!(
             "The second moments of {} over the residual axis correlate with those of {parent} by {effect:.3} (z = {:.1}), whatever the order, scale and sign of neurons, heads and experts.",
-            named(component),
+            named(facts, component),
             row.z.unwrap_or(0.0)
         ),
         _ => format!(
             "{agreed} of {} {} of {} are those of {parent}{frame}: two matchings that know nothing of each other ({}) agree on them ({expected:.1} expected of independent models); {:.0} % of these are where they were.",
             row.of,
             test.question,
-            named(component),
+            named(facts, component),
             row.between,
             100.0 * row.in_place.unwrap_or(0.0)
         ),
@@ -240,7 +240,7 @@ pub(super) fn re_expressed(
             Direction::Against,
             format!(
                 "{} is aligned with {parent} written in the subject's coordinates ({words}): nearest at step {} with z = {:.1} and correlation {:.3}.",
-                capital(&named(component)),
+                capital(&named(facts, component)),
                 nearest.row.step,
                 nearest.z,
                 nearest.effect
