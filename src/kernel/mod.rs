@@ -12,6 +12,7 @@ mod sample;
 pub mod sha256;
 mod simd;
 mod spectrum;
+mod twins;
 
 pub use decode::decode;
 pub use dot::{cross, inner, trace};
@@ -21,3 +22,4 @@ pub use moments::Moments;
 pub use sample::{Rows, Sums, View, centre, normalise};
 pub use simd::{Level, level};
 pub use spectrum::{singular_values, transpose};
+pub use twins::{Comparison, EXTREMES, Extremes, ONE_DIRECTION, Quantile, Rounding, SharedRow, Twins, finest_needed, round};
