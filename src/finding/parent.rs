@@ -1,5 +1,6 @@
 //! Condition P: no checkpoint, in no component, is nearer to a parent than independent models are (METHODS 2, 2.1, 2.2).
 
+mod copies;
 mod layers;
 mod shared_seed;
 
@@ -10,6 +11,8 @@ use crate::case::Policy;
 use crate::evidence::{CalibrationRow, ComponentRow, LayerMapRow, PartialRow, Reference};
 use crate::plan::ALL;
 use crate::stats::{Aligned, holm};
+
+pub use copies::{CopyFigure, ranges};
 
 /// The null that the aligned tests are held against.
 const NULL: &str = "relabelling of the residual axis: exact mean 0 and variance 1 for any two independent models";
@@ -34,6 +37,8 @@ pub struct ParentFacts<'a> {
     pub families: &'a [(String, String)],
     /// Tensors equal to the parent's bit for bit.
     pub equal: &'a [EqualTensor],
+    /// First and final checkpoint against parents and controls, row by row.
+    pub copies: &'a [CopyFigure],
     /// Norm weights: parent, mean raw cosine, mean Pearson, tensors.
     pub norms: &'a [NormFigure],
     /// Steps of the first and the last checkpoint.
@@ -133,7 +138,9 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
         let before = judgement.findings.len();
         similarities(&mut judgement, facts, parent, &own, uncalibrated, seeded, policy);
         layers::findings(&mut judgement, facts, parent, uncalibrated, &aside, seeded, policy);
-        equal_tensors(&mut judgement, facts, parent, &aside, seeded);
+        copies::tensors(&mut judgement, facts, parent, &aside, seeded);
+        copies::rows(&mut judgement, facts, parent, &aside, seeded, policy);
+        copies::proportional(&mut judgement, facts, parent, &aside, seeded, policy);
         if judgement.findings.len() == before {
             silent.extend(own);
         }
@@ -353,53 +360,6 @@ fn nearness(test: &Tested<'_>, policy: &Policy) -> f64 {
 fn capital(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect())
-}
-
-/// Tensors equal to the parent's: conclusive, unless one seed left them untouched in both.
-fn equal_tensors(
-    judgement: &mut Judgement,
-    facts: &ParentFacts<'_>,
-    parent: &str,
-    aside: &BTreeSet<String>,
-    seeded: bool,
-) {
-    let counts = |e: &&EqualTensor| {
-        e.parent == parent && !(seeded && e.untouched) && e.controls.iter().all(|control| aside.contains(control))
-    };
-    let own: Vec<&EqualTensor> = facts.equal.iter().filter(counts).collect();
-    // A parent that is the subject's own later checkpoint is equal to it as well. Only a parent that was public before
-    // the run began cannot be.
-    let open = seeded && !facts.earlier.iter().any(|earlier| earlier == parent);
-    let names: BTreeSet<&str> = own.iter().map(|e| e.tensor.as_str()).collect();
-    let Some(example) = own.iter().max_by_key(|e| e.elements) else { return };
-    let steps: BTreeSet<i64> = own.iter().map(|e| e.step).collect();
-    let mut finding = Finding::new(
-        Code::ParentBitEqual,
-        if open { Grade::Moderate } else { Grade::Conclusive },
-        Direction::Against,
-        format!(
-            "{} of the subject's weight matrices equal those of {parent} value by value, {} of them at step {} ({}, {} elements). No control has them.{}",
-            names.len(),
-            own.iter().filter(|e| e.step == example.step).count(),
-            example.step,
-            example.tensor,
-            example.elements,
-            if open { " The start is the subject's own, so the parent may be a copy of the subject." } else { "" }
-        ),
-    );
-    finding.subject = Subject {
-        component: Some(example.component.clone()),
-        layer: example.layer,
-        tensor: Some(example.tensor.clone()),
-        parent: Some(parent.to_owned()),
-        steps: steps.into_iter().collect(),
-    };
-    finding.statistic = Some(names.len() as f64);
-    finding.effect = Some(1.0);
-    finding.n = Some(own.iter().map(|e| e.elements).sum());
-    finding.null = "independent training leaves no two matrices equal".into();
-    finding.evidence = Some("evidence/trajectory.parquet".into());
-    judgement.push(finding);
 }
 
 /// The finding that supports the claim; `false` if too little could be seen to say anything.

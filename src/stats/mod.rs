@@ -6,6 +6,7 @@ mod multiplicity;
 mod normal;
 mod path;
 mod random_matrix;
+mod separation;
 mod start;
 
 pub use aligned::{Aligned, aligned, vector};
@@ -14,4 +15,5 @@ pub use multiplicity::holm;
 pub use normal::log10_upper_tail;
 pub use path::{Bounded, Displacement, Turn, step_bound};
 pub use random_matrix::{EdgeTest, edge_test, log10_tracy_widom_upper_tail};
+pub use separation::{Spread, separation};
 pub use start::{Draw, Law, Sizes, draw, law, rule};
