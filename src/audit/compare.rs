@@ -7,12 +7,15 @@ use super::{Session, inputs, parents, read, tables};
 use crate::case::Case;
 use crate::checkpoint::{Checkpoint, Component, Residual as Axis};
 use crate::error::Result;
-use crate::evidence::Evidence;
-use crate::finding::{Code, ComponentOutcome, Conditions, Finding, Grade, decide};
+use crate::evidence::{Evidence, Reference};
+use crate::finding::{
+    Code, ComponentOutcome, ComponentResult, Condition, Conditions, Direction, Finding, Grade, decide,
+};
 use crate::kernel::{Rows, centre, decode, normalise};
 use crate::plan::{ALL, Reporter, Residual};
 use crate::report::compare::{
-    Answer, Baseline, Comparison, Family, Figures, LayerCell, LayerMap, MatrixCell, Model, Outcome, Question, SCHEMA, Sigma,
+    Answer, Baseline, Comparison, Family, Figures, LayerCell, LayerMap, MatrixCell, Model, Outcome, Question, SCHEMA,
+    Sigma,
 };
 use crate::report::{InputRole, Tool};
 use crate::source::Access;
@@ -35,11 +38,11 @@ pub fn compare(case: &Case, access: impl Into<Access>, reporter: &dyn Reporter) 
     let session = read(case, access.into(), reporter)?;
     let evidence = tables::evidence(&session);
     let (mut parent, components) = parents(&session, &evidence, &BTreeSet::new());
-    let (inputs, coverage) = inputs::coverage(&session);
+    let (inputs, mut coverage) = inputs::coverage(&session);
     parent.findings.extend(inputs.findings);
     let mut findings: Vec<Finding> = parent.findings;
     findings.sort_by_key(|f| (std::cmp::Reverse(f.grade), f.code));
-    let untested = crate::finding::Condition::Untested;
+    let untested = Condition::Untested;
     let conditions = Conditions { start: untested, chain: untested, parent: parent.condition, time: untested };
     // Ids, order and what is missing are the verdict's work; the verdict itself needs a series and is not given here.
     let verdict = decide(&mut findings, conditions, Vec::new(), parent.missing);
@@ -48,10 +51,15 @@ pub fn compare(case: &Case, access: impl Into<Access>, reporter: &dyn Reporter) 
     let norms: Vec<Norms> = models.iter().map(|model| norms(model)).collect::<Result<_>>()?;
     let work = Work { session: &session, residual: Residual::new(&session.plan, &session.measured), norms };
     let comparable = !evidence.pairs.is_empty();
-    let parent_pairs = evidence.pairs.iter().any(|row| matches!(row.reference, crate::evidence::Reference::Parent(_)));
-    let outcome = if !parent_pairs {
+    coverage.compared =
+        evidence.pairs.iter().filter(|row| matches!(row.reference, Reference::Parent(_))).count() as u64;
+    for finding in &mut findings {
+        // One model has no steps.
+        finding.subject.steps.clear();
+    }
+    let outcome = if coverage.compared == 0 {
         Outcome::NotComparable
-    } else if findings.iter().any(|f| f.direction == crate::finding::Direction::Against && f.grade == Grade::Conclusive) {
+    } else if findings.iter().any(|f| f.direction == Direction::Against && f.grade == Grade::Conclusive) {
         Outcome::Similar
     } else if findings.iter().any(|f| f.code == Code::ParentSilent && f.grade >= Grade::Strong) {
         Outcome::Silent
@@ -391,17 +399,18 @@ fn layer_maps(evidence: &Evidence, parent: &str) -> Vec<LayerMap> {
         let map = maps
             .entry((row.family != ALL, &row.family))
             .or_insert_with(|| LayerMap { family: row.family.clone(), cells: Vec::new() });
-        map.cells.push(LayerCell { subject: row.layer_subject, parent: row.layer_parent, z: row.z, pearson: row.pearson });
+        map.cells.push(LayerCell {
+            subject: row.layer_subject,
+            parent: row.layer_parent,
+            z: row.z,
+            pearson: row.pearson,
+        });
     }
     maps.into_values().collect()
 }
 
 /// The two questions that a comparison of norms leaves open.
-fn questions(
-    case: &Case,
-    components: &[crate::finding::ComponentResult],
-    matrix: &[MatrixCell],
-) -> Vec<Question> {
+fn questions(case: &Case, components: &[ComponentResult], matrix: &[MatrixCell]) -> Vec<Question> {
     let (subject, parent) = (&case.subject.name, &case.parents[0].name);
     let cell = |a: &str, b: &str| matrix.iter().find(|c| c.first == *a && c.second == *b);
     let rich: Vec<_> = components.iter().filter(|c| c.name != "norms" && c.z.is_some()).collect();
@@ -411,11 +420,11 @@ fn questions(
         .map(|c| format!("{} z {:.1}, correlation {:.3}", c.name, c.z.unwrap_or(0.0), c.effect.unwrap_or(0.0)))
         .collect();
     let norms = cell(subject, parent);
-    let answer = if rich.is_empty() {
-        Answer::CannotBeSaid
-    } else if derived > 0 {
+    let independent = rich.iter().any(|c| c.outcome == ComponentOutcome::Independent);
+    let beyond = |p: Option<f64>| p.is_some_and(|p| p <= case.policy.moderate_log10_p);
+    let answer = if derived > 0 {
         Answer::Yes
-    } else if rich.iter().all(|c| c.outcome == ComponentOutcome::Independent) {
+    } else if independent && !rich.iter().any(|c| beyond(c.log10_p)) {
         Answer::No
     } else {
         Answer::CannotBeSaid
@@ -444,8 +453,7 @@ fn questions(
     let (answer, why, z) = match (own, nearest) {
         (Some(own), Some((control, theirs))) => {
             let z = (own - theirs) / std::f64::consts::SQRT_2;
-            let answer =
-                if log10_upper_tail(z) <= case.policy.moderate_log10_p { Answer::Yes } else { Answer::No };
+            let answer = if log10_upper_tail(z) <= case.policy.moderate_log10_p { Answer::Yes } else { Answer::No };
             let why = format!(
                 "z over the whole model {own:.1} with {parent} and {theirs:.1} with {control}, the nearest of {} controls; difference over sqrt 2: {z:.1}",
                 controls.len()

@@ -17,7 +17,9 @@ use crate::checkpoint::Checkpoint;
 use crate::error::{Context, Error, Result};
 use crate::evidence::Evidence;
 use crate::finding::{ComponentResult, Conditions, Judgement, chain, decide, parent, start};
-use crate::plan::{FileDigest, Material, Measured, PairFigures, Plan, Reporter, Series, compare_pairs, digests, measure};
+use crate::plan::{
+    FileDigest, Material, Measured, PairFigures, Plan, Reporter, Series, compare_pairs, digests, measure,
+};
 use crate::report::{CaseSummary, Report, SCHEMA, Tool};
 use crate::source::Access;
 

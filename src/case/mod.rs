@@ -56,7 +56,8 @@ impl Case {
             name
         };
         let own = name(subject);
-        let mut reference = |written: &str| Reference { name: name(written), location: location(written), released: None };
+        let mut reference =
+            |written: &str| Reference { name: name(written), location: location(written), released: None };
         let parents = vec![reference(parent)];
         let controls = controls.iter().map(|control| reference(control)).collect();
         Self {
@@ -66,7 +67,12 @@ impl Case {
             path: PathBuf::new(),
             subject: Subject {
                 name: own,
-                checkpoints: vec![CheckpointEntry { step: None, location: location(subject), tokens: None, saved: None }],
+                checkpoints: vec![CheckpointEntry {
+                    step: None,
+                    location: location(subject),
+                    tokens: None,
+                    saved: None,
+                }],
                 init: None,
             },
             parents,

@@ -14,8 +14,8 @@ use crate::error::Result;
 use table::tables;
 
 pub use rows::{
-    CalibrationRow, ChainRow, ComponentRow, CopyRow, LayerMapRow, PairRow, PartialRow, Reference, RunRow, StartRow, TensorRow,
-    TimelineRow, TrajectoryRow,
+    CalibrationRow, ChainRow, ComponentRow, CopyRow, LayerMapRow, PairRow, PartialRow, Reference, RunRow, StartRow,
+    TensorRow, TimelineRow, TrajectoryRow,
 };
 
 tables! {

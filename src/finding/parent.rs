@@ -308,16 +308,19 @@ fn similarities(
         };
         let mut grade = fired.iter().filter_map(|t| t.grade(policy)).max().unwrap_or(Grade::Moderate);
         let last = tests.iter().find(|t| t.row.step == facts.steps.1);
+        let single = facts.steps.0 == facts.steps.1;
+        let course = if single {
+            String::new()
+        } else {
+            format!(" at {} of {} checkpoints: nearest at step {}", fired.len(), tests.len(), nearest.row.step)
+        };
         let mut message = format!(
-            "{} is aligned with {parent} beyond the null at {} of {} checkpoints: nearest at step {} with z = {:.1} and correlation {:.3}",
+            "{} is aligned with {parent} beyond the null{course} with z = {:.1} and correlation {:.3}",
             capital(&named(component)),
-            fired.len(),
-            tests.len(),
-            nearest.row.step,
             nearest.z,
             nearest.effect
         );
-        if let Some(last) = last {
+        if let Some(last) = last.filter(|_| !single) {
             message.push_str(&format!(
                 ", at the last step {} with z = {:.1} and {:.3}",
                 facts.steps.1, last.z, last.effect

@@ -22,4 +22,6 @@ pub use moments::Moments;
 pub use sample::{Rows, Sums, View, centre, normalise};
 pub use simd::{Level, level};
 pub use spectrum::{singular_values, transpose};
-pub use twins::{Comparison, EXTREMES, Extremes, ONE_DIRECTION, Quantile, Rounding, SharedRow, Twins, finest_needed, round};
+pub use twins::{
+    Comparison, EXTREMES, Extremes, ONE_DIRECTION, Quantile, Rounding, SharedRow, Twins, finest_needed, round,
+};

@@ -127,7 +127,14 @@ impl Quantile {
     #[must_use]
     pub fn fork(&self) -> Self {
         let held = self.held.is_some().then(Vec::new);
-        Self { wide: self.wide, targets: self.targets, known: self.known, fraction: self.fraction, counts: vec![Vec::new(); 2], held }
+        Self {
+            wide: self.wide,
+            targets: self.targets,
+            known: self.known,
+            fraction: self.fraction,
+            counts: vec![Vec::new(); 2],
+            held,
+        }
     }
 
     /// Counts values in this pass.
@@ -199,7 +206,8 @@ impl Quantile {
     /// The quantile, once no pass is needed.
     #[must_use]
     pub fn value(&self) -> f64 {
-        let [low, high] = self.targets.map(|(prefix, _)| unkey(if self.wide { prefix } else { prefix << 32 }, self.wide));
+        let [low, high] =
+            self.targets.map(|(prefix, _)| unkey(if self.wide { prefix } else { prefix << 32 }, self.wide));
         // As numpy does it, so that the value at fraction 1 is the upper one exactly.
         let step = high - low;
         if self.fraction < 0.5 { low + step * self.fraction } else { high - step * (1.0 - self.fraction) }
@@ -328,7 +336,8 @@ impl Twins {
             for (i, (p, q)) in x.iter().zip(y).enumerate() {
                 let nearest = how.equal(*p, *q, Rounding::Nearest);
                 equal[0] += u64::from(nearest);
-                equal[1] += u64::from(if how.common().is_some() { how.equal(*p, *q, Rounding::Truncated) } else { nearest });
+                equal[1] +=
+                    u64::from(if how.common().is_some() { how.equal(*p, *q, Rounding::Truncated) } else { nearest });
                 let moved = b[(at * length + i + shift) % b.len()];
                 self.shifted += u64::from(how.equal(*p, moved, Rounding::Nearest));
             }
@@ -421,7 +430,11 @@ mod tests {
         for value in numbers(20_000, 3).into_iter().flat_map(|v| [v, v * 1e-4, v * 3e-5, v * 1e-7, v * 1e-40]) {
             let narrow = value as f32;
             let value = f64::from(narrow);
-            assert_eq!(round(value, Dtype::Bf16, Rounding::Nearest), half::bf16::from_f32(narrow).to_f64(), "{value:e}");
+            assert_eq!(
+                round(value, Dtype::Bf16, Rounding::Nearest),
+                half::bf16::from_f32(narrow).to_f64(),
+                "{value:e}"
+            );
             assert_eq!(round(value, Dtype::F16, Rounding::Nearest), half::f16::from_f32(narrow).to_f64(), "{value:e}");
             let cut = f32::from_bits(narrow.to_bits() & 0xffff_0000);
             assert_eq!(round(value, Dtype::Bf16, Rounding::Truncated), f64::from(cut), "{value:e}");
@@ -471,7 +484,11 @@ mod tests {
                 quantile.merge(&other);
                 quantile.narrow();
             }
-            assert!((quantile.value() - expected).abs() <= 1e-15 * expected.abs(), "{n}: {} {expected}", quantile.value());
+            assert!(
+                (quantile.value() - expected).abs() <= 1e-15 * expected.abs(),
+                "{n}: {} {expected}",
+                quantile.value()
+            );
         }
     }
 

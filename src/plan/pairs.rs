@@ -146,16 +146,27 @@ impl Reader<'_> {
                             Ok::<_, crate::error::Error>(counted)
                         },
                     )
-                    .try_reduce(|| start.fork(), |mut counted, other| {
-                        counted.merge(&other);
-                        Ok(counted)
-                    })?;
+                    .try_reduce(
+                        || start.fork(),
+                        |mut counted, other| {
+                            counted.merge(&other);
+                            Ok(counted)
+                        },
+                    )?;
                 *quantile = counted;
                 quantile.narrow();
             }
         }
         let sums = twins.finish();
-        Ok(figures(index, pair, elements, &how, &twins, sums, finite.then(|| [quantiles[0].value(), quantiles[1].value()])))
+        Ok(figures(
+            index,
+            pair,
+            elements,
+            &how,
+            &twins,
+            sums,
+            finite.then(|| [quantiles[0].value(), quantiles[1].value()]),
+        ))
     }
 
     /// One range of elements of one of the two, decoded.

@@ -165,8 +165,8 @@ pub(super) fn tensors(
             if open { Grade::Moderate } else { Grade::Conclusive },
             Direction::Against,
             format!(
-                "{} weight matrices of {component}{} equal those of {parent} value by value, {} of them at step {} ({}, {} elements). No control has them.{course}{}",
-                names.len(),
+                "{} of {component}{} equal those of {parent} value by value, {} of them at step {} ({}, {} elements). No control has them.{course}{}",
+                matrices(names.len()),
                 of_layers(&layers),
                 at(example.step),
                 example.step,
@@ -200,7 +200,15 @@ fn of_layers(layers: &BTreeSet<u32>) -> String {
         }
         blocks
     });
-    if blocks.is_empty() { String::new() } else { format!(" in layers {}", ranges(&blocks)) }
+    match layers.len() {
+        0 => String::new(),
+        1 => format!(" in layer {}", ranges(&blocks)),
+        _ => format!(" in layers {}", ranges(&blocks)),
+    }
+}
+
+fn matrices(count: usize) -> String {
+    if count == 1 { "1 weight matrix".to_owned() } else { format!("{count} weight matrices") }
 }
 
 /// Blocks of equal rows, and whole tensors that are equal after one was brought to the other's number format.
@@ -236,12 +244,24 @@ pub(super) fn rows(
             .map(|(figure, blocks)| {
                 let shown = &blocks[..blocks.len().min(NAMED)];
                 let more = if blocks.len() > NAMED { ", ..." } else { "" };
-                format!("{} rows {}{more} of {}", figure.tensor, ranges(shown), figure.rows)
+                if count(blocks) == figure.rows {
+                    format!("{}, all {} rows", figure.tensor, figure.rows)
+                } else {
+                    format!("{} rows {}{more} of {}", figure.tensor, ranges(shown), figure.rows)
+                }
             })
             .collect();
         let tensors: BTreeSet<&str> = own.iter().map(|(f, _)| f.tensor.as_str()).collect();
         let layers: BTreeSet<u32> = own.iter().filter_map(|(f, _)| f.layer).collect();
         let steps: BTreeSet<i64> = own.iter().map(|(f, _)| f.step).collect();
+        let single = facts.steps.0 == facts.steps.1;
+        let has = |step: i64| own.iter().any(|(f, _)| f.step == step);
+        let course = match (has(facts.steps.0), has(facts.steps.1)) {
+            _ if single => "",
+            (true, false) => " They were copied, then trained: at the last step no row is equal.",
+            (true, true) => " They are frozen, or part of them is: equal rows at the first and at the last step.",
+            _ => " At the first step no row is equal.",
+        };
         let log10_p = own.iter().map(|(f, blocks)| f.equal_log10_p(count(blocks))).fold(0.0, f64::min);
         let all: u64 = own.iter().map(|(_, blocks)| count(blocks)).sum();
         let mut finding = Finding::new(
@@ -249,11 +269,11 @@ pub(super) fn rows(
             if log10_p <= policy.conclusive_log10_p { Grade::Conclusive } else { Grade::Strong },
             Direction::Against,
             format!(
-                "Rows of {} matrices of {component}{} equal those of {parent} value by value{}, at step {}: {}{}. No control has them.",
-                tensors.len(),
+                "Rows of {} of {component}{} equal those of {parent} value by value{}{}: {}{}. No control has them.{course}",
+                matrices(tensors.len()),
                 of_layers(&layers),
                 example.cast.as_ref().map_or(String::new(), |cast| format!(" ({cast})")),
-                example.step,
+                if single { String::new() } else { format!(", at step {}", example.step) },
                 named.join("; "),
                 if tensors.len() > named.len() { "; ..." } else { "" }
             ),
@@ -315,7 +335,10 @@ pub(super) fn proportional(
                 let (scaled, equal) = shared(f);
                 let mut parts = Vec::new();
                 if let (Some((_, ratio, sd)), true) = (f.proportional, scaled > 0) {
-                    parts.push(format!("{scaled} of {} rows of {} by the factor {ratio:.5} (sd {sd:.1e})", f.rows, f.tensor));
+                    parts.push(format!(
+                        "{scaled} of {} rows of {} by the factor {ratio:.5} (sd {sd:.1e})",
+                        f.rows, f.tensor
+                    ));
                 }
                 if equal > 0 {
                     parts.push(format!("{equal} of {} rows of {} by none", f.rows, f.tensor));
@@ -373,7 +396,9 @@ fn explain(
         return;
     }
     let similar = |f: &Finding| {
-        f.code == Code::ParentSimilarity && f.subject.parent.as_deref() == Some(parent) && f.direction == Direction::Against
+        f.code == Code::ParentSimilarity
+            && f.subject.parent.as_deref() == Some(parent)
+            && f.direction == Direction::Against
     };
     let others = judgement.findings.iter().filter(|f| similar(f)).filter_map(|f| f.subject.component.as_deref());
     let only = others.filter(|c| *c != ALL).all(|c| explained.contains(c));

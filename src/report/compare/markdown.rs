@@ -3,8 +3,8 @@
 use super::super::markdown::{heading, line, row, safe, table};
 use super::super::{number, wording};
 use super::{
-    BASELINES, Comparison, FAMILIES, MATRIX, MISLEADS, NO_CONTROL, NO_VERDICT, SIGMA, answer, cell, largest, letter, meaning,
-    outcome, pair, shown,
+    BASELINES, Comparison, FAMILIES, MATRIX, MISLEADS, NO_CONTROL, NO_VERDICT, SIGMA, answer, cell, largest, letter,
+    meaning, outcome, pair, shown,
 };
 
 /// The whole comparison as Markdown, one newline at the end. Words from outside cannot make markup.
@@ -73,7 +73,7 @@ fn tables(out: &mut String, comparison: &Comparison) {
     }
     if !comparison.families.is_empty() {
         titled(out, "Families", FAMILIES);
-        let header = ["family", "pair", "tensors", "raw cosine", "Pearson", "rel. L2", "z", "log10 p"];
+        let header = ["family", "pair", "n", "raw cos", "Pearson", "rel. L2", "z", "log10 p"];
         table(out, &header, &[2, 3, 4, 5, 6, 7]);
     }
     for family in &comparison.families {
@@ -95,7 +95,7 @@ fn tables(out: &mut String, comparison: &Comparison) {
     }
     if !comparison.baselines.is_empty() {
         titled(out, "Norms inside one model", BASELINES);
-        table(out, &["model", "norm", "pairs", "raw cosine", "least", "most"], &[2, 3, 4, 5]);
+        table(out, &["model", "norm", "pairs", "raw cos", "least", "most"], &[2, 3, 4, 5]);
     }
     for baseline in &comparison.baselines {
         let [mean, least, most] = [baseline.mean, baseline.least, baseline.most].map(|v| number::effect(Some(v)));
@@ -103,7 +103,7 @@ fn tables(out: &mut String, comparison: &Comparison) {
         row(out, &[&letter(comparison, &baseline.model), &safe(&baseline.norm), &pairs, &mean, &least, &most]);
     }
     titled(out, "Every model against every other", MATRIX);
-    let header = ["pair", "norms", "raw cosine", "Pearson", "norms z", "all z", "log10 p", "effect"];
+    let header = ["pair", "norms", "raw cos", "Pearson", "norms z", "all z", "log10 p", "effect"];
     table(out, &header, &[1, 2, 3, 4, 5, 6, 7]);
     for found in &comparison.matrix {
         row(
@@ -188,7 +188,13 @@ fn rest(out: &mut String, comparison: &Comparison) {
     heading(out, "Coverage");
     let coverage = &comparison.coverage;
     let (compared, tensors) = (number::count(coverage.compared), number::count(coverage.tensors));
-    line(out, &format!("{compared} of {tensors} tensors compared, {} not.", coverage.skipped.len()));
+    line(
+        out,
+        &format!(
+            "{compared} of {tensors} tensors of A have one of the same function and shape in B; {} cases where a model has none.",
+            coverage.skipped.len()
+        ),
+    );
     if !coverage.skipped.is_empty() {
         out.push('\n');
         table(out, &["not compared", "why"], &[]);

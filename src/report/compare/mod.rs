@@ -232,7 +232,8 @@ fn answer(answer: Answer) -> &'static str {
 }
 
 /// Why the comparison is not a verdict.
-const NO_VERDICT: &str = "A comparison of two models gives no verdict on a claim: start, chain and record need an audit.";
+const NO_VERDICT: &str =
+    "A comparison of two models gives no verdict on a claim: start, chain and record need an audit.";
 
 /// Under the tables without a control.
 const NO_CONTROL: &str = "No control was given (--control MODEL): nothing says what strangers of this architecture show, so \
@@ -249,11 +250,12 @@ const MATRIX: &str = "Every model against every other: norms by raw cosine and P
     (z), and the test over all matrices.";
 
 const SIGMA: &str = "(mean of matched layers - mean of the baseline) / root of the mean variance of the two groups. With \
-    layer 0 as the baseline this is how a public accusation came to 182 sigma.";
+    layer 0 of the second model as the baseline this is how a public accusation came to 182 sigma.";
 
-const MISLEADS: &str = "It misleads: it divides by the spread of a few figures that are not independent, takes layer 0, which \
-    differs from every other layer, for what strangers show, and comes out as large for a control as for a parent. Norm \
-    weights start at one and stay positive, so their raw cosine is near one between any two models.";
+const MISLEADS: &str = "It misleads: it divides by the spread of a few figures that are not independent, may take layer \
+    0, which differs from every other layer, for what strangers show, and grows without bound as the figures draw together. \
+    Norm weights start at one and stay positive, so their raw cosine is near one between any two models. A control's figure \
+    stands beside it, and the test of the norms in the table above.";
 
 /// The best parent layer of every subject layer, and the cells beyond the null.
 struct Shown {

@@ -96,7 +96,7 @@ fn families(page: &mut Page, comparison: &Comparison) {
     }
     page.heading("Families");
     page.paragraph(2, FAMILIES);
-    let mut table = page.table(&["family", "pair", "tensors", "raw cosine", "Pearson", "rel. L2", "z", "log10 p"]);
+    let mut table = page.table(&["family", "pair", "n", "raw cos", "Pearson", "rel. L2", "z", "log10 p"]);
     for family in &comparison.families {
         for (at, figures) in family.pairs.iter().enumerate() {
             table.add_row([
@@ -120,7 +120,7 @@ fn baselines(page: &mut Page, comparison: &Comparison) {
     }
     page.heading("Norms inside one model");
     page.paragraph(2, BASELINES);
-    let mut table = page.table(&["model", "norm", "pairs", "raw cosine", "least", "most"]);
+    let mut table = page.table(&["model", "norm", "pairs", "raw cos", "least", "most"]);
     for row in &comparison.baselines {
         table.add_row([
             letter(comparison, &row.model),
@@ -137,7 +137,7 @@ fn baselines(page: &mut Page, comparison: &Comparison) {
 fn matrix(page: &mut Page, comparison: &Comparison) {
     page.heading("Every model against every other");
     page.paragraph(2, MATRIX);
-    let mut table = page.table(&["pair", "norms", "raw cosine", "Pearson", "norms z", "all z", "log10 p", "effect"]);
+    let mut table = page.table(&["pair", "norms", "raw cos", "Pearson", "norms z", "all z", "log10 p", "effect"]);
     for row in &comparison.matrix {
         table.add_row([
             pair(comparison, &row.first, &row.second),
@@ -159,8 +159,7 @@ fn sigma(page: &mut Page, comparison: &Comparison) {
     }
     page.heading("The sigma of the raw cosine, and why it misleads");
     page.paragraph(2, SIGMA);
-    let mut table =
-        page.table(&["norm", "pair", "layers", "matched", "layer 0", "sigma", "other layers", "sigma"]);
+    let mut table = page.table(&["norm", "pair", "layers", "matched", "layer 0", "sigma", "other layers", "sigma"]);
     for row in &comparison.sigma {
         table.add_row([
             text::printable(&row.norm),
@@ -199,7 +198,14 @@ fn maps(page: &mut Page, comparison: &Comparison) {
                 let word = if fits {
                     format!("{:>width$}", cell(z))
                 } else {
-                    (if beyond { "#" } else if z.is_some() { "." } else { " " }).to_owned()
+                    (if beyond {
+                        "#"
+                    } else if z.is_some() {
+                        "."
+                    } else {
+                        " "
+                    })
+                    .to_owned()
                 };
                 line.push_str(&if beyond { page.paint(Style::new().bold(), &word) } else { word });
             }
@@ -243,7 +249,10 @@ fn rest(page: &mut Page, comparison: &Comparison) {
     page.heading("Coverage");
     let coverage = &comparison.coverage;
     let (compared, tensors) = (number::count(coverage.compared), number::count(coverage.tensors));
-    let line = format!("{compared} of {tensors} tensors compared, {} not.", coverage.skipped.len());
+    let line = format!(
+        "{compared} of {tensors} tensors of A have one of the same function and shape in B; {} cases where a model has none.",
+        coverage.skipped.len()
+    );
     page.paragraph(2, &line.replace('\u{a0}', " "));
     let listed = if page.look.verbose { coverage.skipped.len() } else { 5 };
     for skipped in coverage.skipped.iter().take(listed) {
