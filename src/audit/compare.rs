@@ -142,7 +142,9 @@ impl Work<'_> {
                 }
                 #[allow(clippy::cast_possible_truncation)]
                 let mut rows = [own, other].map(|v| v.iter().map(|v| *v as f32).collect::<Vec<f32>>());
-                rows.iter_mut().for_each(|row| centre(row, own.len()));
+                for row in &mut rows {
+                    centre(row, own.len());
+                }
                 let [mut p, mut q] = rows;
                 if normalise(&mut p) && normalise(&mut q) {
                     hidden = own.len();
@@ -355,7 +357,7 @@ fn norms(model: &Checkpoint) -> Result<Norms> {
         t.role.component == Component::Norms
             && t.role.residual == Axis::Vector
             && t.role.tower.is_empty()
-            && !t.role.family.ends_with(".bias")
+            && t.role.family.strip_suffix(".bias").is_none()
             && t.elements() <= LONGEST
     });
     let mut layers: Vec<u32> = own.clone().filter_map(|t| t.role.layer).collect();
@@ -387,7 +389,7 @@ fn pearson(a: &[f64], b: &[f64]) -> Option<f64> {
     let centred = |values: &[f64]| {
         let mean = values.iter().sum::<f64>() / values.len() as f64;
         // The mean of a constant may be off by a rounding, and noise has a correlation.
-        let constant = values.iter().all(|v| *v == values[0]);
+        let constant = values.iter().all(|v| v.to_bits() == values[0].to_bits());
         values.iter().map(|v| if constant { 0.0 } else { v - mean }).collect::<Vec<f64>>()
     };
     if a.is_empty() || b.is_empty() { None } else { cosine(&centred(a), &centred(b)) }

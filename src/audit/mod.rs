@@ -90,7 +90,7 @@ fn read<'a>(case: &'a Case, access: Access, reporter: &dyn Reporter) -> Result<S
     let pairs: Vec<(usize, usize)> =
         ends.iter().flat_map(|&t| (plan.series..plan.models()).map(move |model| (t, model))).collect();
     let twins = compare_pairs(&plan, &material, &pairs)?;
-    Ok(Session { case, steps, left_out, measured, twins, digests, plan, material, record })
+    Ok(Session { case, material, steps, left_out, plan, measured, twins, digests, record })
 }
 
 fn open(case: &Case, access: Access) -> Result<(Vec<Checkpoint>, Vec<Checkpoint>)> {

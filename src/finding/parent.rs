@@ -125,6 +125,9 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
     let control_tests: Vec<&Tested> = control_tests.iter().filter(usable).collect();
     // Controls were given and all of them fire: then nothing says that the tests are silent between strangers.
     let uncalibrated = !aside.is_empty() && control_tests.is_empty();
+    // Where no control is a stranger, rows that the controls have as well say nothing of the subject.
+    let none = BTreeSet::new();
+    let strangers = if uncalibrated { &none } else { &aside };
     let seeds = shared_seed::find(&mut judgement, facts, &parent_tests, policy);
     let mut silent = Vec::new();
     for &parent in &facts.parents {
@@ -139,8 +142,8 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
         similarities(&mut judgement, facts, parent, &own, uncalibrated, seeded, policy);
         layers::findings(&mut judgement, facts, parent, uncalibrated, &aside, seeded, policy);
         copies::tensors(&mut judgement, facts, parent, &aside, seeded);
-        copies::rows(&mut judgement, facts, parent, &aside, seeded, policy);
-        copies::proportional(&mut judgement, facts, parent, &aside, seeded, policy);
+        copies::rows(&mut judgement, facts, parent, strangers, seeded, policy);
+        copies::proportional(&mut judgement, facts, parent, strangers, seeded, policy);
         if judgement.findings.len() == before {
             silent.extend(own);
         }

@@ -2,6 +2,8 @@
 //!
 //! Every figure is a count, a set of the largest, or a sum kept by tile, so that tiles can be added in any order.
 
+#![allow(clippy::float_cmp)] // equal is what is asked here
+
 use super::Dtype;
 
 /// Largest values whose places are compared.
@@ -413,6 +415,7 @@ fn products(a: &[f64], b: &[f64], means: [f64; 2]) -> [f64; 3] {
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // small numbers
 mod tests {
     use super::*;
 

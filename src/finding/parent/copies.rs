@@ -43,6 +43,9 @@ pub struct CopyFigure {
     pub rest: Option<f64>,
 }
 
+/// A matrix with the equal rows that no control has.
+type Shared<'a> = (&'a CopyFigure, Vec<Range<u64>>);
+
 impl CopyFigure {
     /// log10 p of that many rows: each equal by chance in every element, and any rows could have been.
     fn equal_log10_p(&self, rows: u64) -> f64 {
@@ -165,7 +168,7 @@ pub(super) fn tensors(
             if open { Grade::Moderate } else { Grade::Conclusive },
             Direction::Against,
             format!(
-                "{} of {component}{} equal those of {parent} value by value, {} of them at step {} ({}, {} elements). No control has them.{course}{}",
+                "The same in {parent}, value by value: {} of {component}{}, {} of them at step {} ({}, {} elements). No control has them.{course}{}",
                 matrices(names.len()),
                 of_layers(&layers),
                 at(example.step),
@@ -223,7 +226,7 @@ pub(super) fn rows(
     let whole = |figure: &CopyFigure| {
         facts.equal.iter().any(|e| e.parent == parent && e.tensor == figure.tensor && e.step == figure.step)
     };
-    let mut components: BTreeMap<&str, Vec<(&CopyFigure, Vec<Range<u64>>)>> = BTreeMap::new();
+    let mut components: BTreeMap<&str, Vec<Shared<'_>>> = BTreeMap::new();
     for figure in facts.copies.iter().filter(|f| is_parent(&f.reference, parent) && !f.blocks.is_empty()) {
         if whole(figure) || seeded || figure.of_tokens() && figure.silent_otherwise(policy) {
             continue;
@@ -269,7 +272,7 @@ pub(super) fn rows(
             if log10_p <= policy.conclusive_log10_p { Grade::Conclusive } else { Grade::Strong },
             Direction::Against,
             format!(
-                "Rows of {} of {component}{} equal those of {parent} value by value{}{}: {}{}. No control has them.{course}",
+                "The same in {parent}, value by value: rows of {} of {component}{}{}{}: {}{}. No control has them.{course}",
                 matrices(tensors.len()),
                 of_layers(&layers),
                 example.cast.as_ref().map_or(String::new(), |cast| format!(" ({cast})")),
@@ -417,6 +420,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[allow(clippy::single_range_in_vec_init)] // one block is a list of blocks
     fn blocks_without_others() {
         let blocks = [0..10, 20..30, 40..41];
         assert_eq!(without(&blocks, &[]), blocks);
@@ -426,6 +430,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::float_cmp)] // nothing is exactly 0
     fn chance_is_counted_by_row() {
         let figure = CopyFigure {
             reference: Reference::Parent("p".into()),

@@ -157,8 +157,8 @@ fn maps(out: &mut String, comparison: &Comparison) {
     table(out, &header, &(1..header.len()).collect::<Vec<_>>());
     for subject in &all.subject {
         let cells = all.parent.iter().map(|parent| {
-            let z = all.cells.get(&(*subject, *parent)).copied();
-            let beyond = z.flatten().is_some_and(|z| z >= super::super::heatmap::BEYOND);
+            let z = all.cells.get(&(*subject, *parent)).copied().flatten();
+            let beyond = z.is_some_and(|z| z >= super::super::heatmap::BEYOND);
             if beyond { format!("**{}**", cell(z)) } else { cell(z) }
         });
         let cells: Vec<String> = std::iter::once(subject.to_string()).chain(cells).collect();

@@ -289,13 +289,12 @@ fn largest(shown: &Shown) -> String {
 }
 
 /// A cell in three places: the whole part of z.
-fn cell(z: Option<Option<f64>>) -> String {
+fn cell(z: Option<f64>) -> String {
     match z {
-        None => String::new(),
-        Some(None) => "–".to_owned(),
-        Some(Some(z)) if z.abs() < 0.5 => "0".to_owned(),
-        Some(Some(z)) if z >= 999.5 => "999".to_owned(),
-        Some(Some(z)) => format!("{z:.0}"),
+        None => "–".to_owned(),
+        Some(z) if z.abs() < 0.5 => "0".to_owned(),
+        Some(z) if z >= 999.5 => "999".to_owned(),
+        Some(z) => format!("{z:.0}"),
     }
 }
 

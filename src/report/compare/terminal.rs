@@ -187,14 +187,14 @@ fn maps(page: &mut Page, comparison: &Comparison) {
         page.paragraph(2, &format!("{}:", map.family));
         let width = if fits { COLUMNS } else { 1 };
         if fits {
-            let heads: String = map.parent.iter().map(|layer| format!("{layer:>width$}")).collect();
+            let heads = map.parent.iter().fold(String::new(), |line, layer| format!("{line}{layer:>width$}"));
             page.out.push_str(&format!("        {heads}\n"));
         }
         for subject in &map.subject {
             let mut line = format!("  {subject:>5} ");
             for parent in &map.parent {
-                let z = map.cells.get(&(*subject, *parent)).copied();
-                let beyond = z.flatten().is_some_and(|z| z >= super::super::heatmap::BEYOND);
+                let z = map.cells.get(&(*subject, *parent)).copied().flatten();
+                let beyond = z.is_some_and(|z| z >= super::super::heatmap::BEYOND);
                 let word = if fits {
                     format!("{:>width$}", cell(z))
                 } else {
