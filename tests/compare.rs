@@ -16,9 +16,9 @@ const SAME: &str = "cases/scratch-same-arch/checkpoints/step-600";
 fn compared(format: &str, models: &[&Path], controls: &[&str]) -> Run {
     let mut command = program();
     command.current_dir(fixtures()).args(["--format", format, "compare"]).args(models);
-    controls.iter().for_each(|control| {
+    for control in controls {
         command.args(["--control", control]);
-    });
+    }
     run(&mut command)
 }
 
@@ -273,7 +273,7 @@ fn rows_that_share_one_factor_are_no_derivation() {
         let message = found[0]["message"].as_str().expect("a message");
         let part =
             if factor < 1.0 { "200 of 640 rows" } else { "200 of 640 rows of model.embed_tokens.weight by none" };
-        assert!(message.contains(part) && (factor == 1.0 || message.contains("0.98580")), "{message}");
+        assert!(message.contains(part) && (factor > 0.99 || message.contains("0.98580")), "{message}");
         assert_eq!(found[0]["grade"], "moderate");
         assert!(found[0]["log10_p"].as_f64().is_some_and(|p| p < -1000.0));
         let outcomes = outcomes(&document);
