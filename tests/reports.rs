@@ -107,7 +107,7 @@ fn every_committed_report_has_its_case() {
 #[test]
 fn help_texts_are_as_committed() {
     let mut now = BTreeMap::new();
-    for command in ["", "audit", "inspect"] {
+    for command in ["", "audit", "compare", "inspect"] {
         let mut arguments: Vec<&str> = if command.is_empty() { Vec::new() } else { vec![command] };
         arguments.push("--help");
         let run = run(program().args(&arguments));
@@ -141,6 +141,26 @@ fn catalogues_of_two_models_are_as_committed() {
         }
     }
     check(&reports().join("inspect"), &now);
+}
+
+#[test]
+fn comparisons_are_as_committed() {
+    let mut now = BTreeMap::new();
+    for (name, subject) in [("continued", "continued"), ("scratch-moe", "scratch-moe")] {
+        let subject = format!("cases/{subject}/checkpoints/step-600");
+        for (format, ending) in [("human", "txt"), ("json", "json"), ("markdown", "md")] {
+            let run = run(program().current_dir(fixtures()).args(["--format", format, "compare", &subject]).args([
+                "models/parent-glm",
+                "--control",
+                "models/control-phi",
+                "--control",
+                "models/control-mixtral",
+            ]));
+            assert_eq!((run.status, run.stderr.as_str()), (i32::from(name == "continued"), ""));
+            now.insert(format!("{name}.{ending}"), run.stdout);
+        }
+    }
+    check(&reports().join("compare"), &now);
 }
 
 fn size(folder: &Path) -> u64 {

@@ -1,11 +1,14 @@
 //! The main job: a case in, evidence and a report out. Calls every room in the order of the data flow and keeps no
 //! thought of its own.
 
+mod compare;
+mod copies;
 mod facts;
 mod inputs;
 mod record;
 mod tables;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rayon::join;
@@ -15,10 +18,14 @@ use crate::checkpoint::{Checkpoint, packaged_alike};
 use crate::disguise::{Found, express, search};
 use crate::error::{Context, Error, Result};
 use crate::evidence::Evidence;
-use crate::finding::{Conditions, Judgement, chain, decide, parent, start};
-use crate::plan::{FileDigest, Material, Measured, Plan, Reporter, Series, digests, measure};
+use crate::finding::{ComponentResult, Conditions, Judgement, chain, decide, parent, start};
+use crate::plan::{
+    FileDigest, Material, Measured, PairFigures, Plan, Reporter, Series, compare_pairs, digests, measure,
+};
 use crate::report::{CaseSummary, Report, SCHEMA, Tool};
 use crate::source::Access;
+
+pub use compare::compare;
 
 /// A finished audit.
 #[derive(Debug)]
@@ -39,6 +46,8 @@ pub(crate) struct Session<'a> {
     left_out: Vec<(i64, String)>,
     plan: Plan,
     measured: Measured,
+    /// First and final checkpoint against every parent and control, element by element.
+    twins: Vec<PairFigures>,
     digests: Vec<Vec<FileDigest>>,
     /// The search for a disguise, by reference.
     found: Vec<Found>,
@@ -62,7 +71,12 @@ impl Session<'_> {
 /// If the audit cannot go on: a model that cannot be read, a date in no format. Everything else that is wrong with the
 /// material becomes a finding.
 pub fn audit(case: &Case, access: impl Into<Access>, reporter: &dyn Reporter) -> Result<Audit> {
-    let (checkpoints, references) = open(case, access.into())?;
+    Ok(judge(&read(case, access.into(), reporter)?))
+}
+
+/// Reads and measures everything that a case names.
+fn read<'a>(case: &'a Case, access: Access, reporter: &dyn Reporter) -> Result<Session<'a>> {
+    let (checkpoints, references) = open(case, access)?;
     let record = record::read(case, checkpoints.last().and_then(|last| last.config.as_ref()))?;
     let all_steps: Vec<i64> = case.subject.checkpoints.iter().map(|c| c.step.unwrap_or(0)).collect();
     let series = Series::new(checkpoints);
@@ -76,9 +90,13 @@ pub fn audit(case: &Case, access: impl Into<Access>, reporter: &dyn Reporter) ->
     reporter.begin("measuring", models.iter().map(|m| m.bytes()).sum());
     let (measured, digests) = join(|| measure(&plan, &material, reporter), || digests(&models));
     reporter.end();
-    let session =
-        Session { case, steps, left_out, measured: measured?, digests: digests?, found, plan, material, record };
-    Ok(judge(&session))
+    let (measured, digests) = (measured?, digests?);
+    let ends: &[usize] = if plan.last() > 0 { &[0, plan.last()] } else { &[0] };
+    let given = plan.series..plan.series + plan.references;
+    let pairs: Vec<(usize, usize)> =
+        ends.iter().flat_map(|&t| given.clone().map(move |model| (t, model))).collect();
+    let twins = compare_pairs(&plan, &material, &pairs)?;
+    Ok(Session { case, material, steps, left_out, plan, measured, twins, digests, found, record })
 }
 
 /// Looks for a disguise of every reference, and writes the parents that have one in the subject's coordinates.
@@ -137,7 +155,6 @@ fn judge(session: &Session) -> Audit {
     let distances = facts::distances(session);
     let exchanges = facts::exchanges(session, &distances);
     let residuals = facts::residuals(session, &distances);
-    let earlier = record::earlier(&session.record);
     let (bound, unbounded) = record::bound(&session.record);
     let chain = chain::judge(
         &chain::ChainFacts {
@@ -155,33 +172,7 @@ fn judge(session: &Session) -> Audit {
         },
         policy,
     );
-    let families = facts::families(session);
-    let parts = facts::parts(session);
-    let equal_tensors = facts::equal_tensors(session);
-    let norms = facts::norms(session, &evidence);
-    let (parent, components) = parent::judge(
-        &parent::ParentFacts {
-            parents: case.parents.iter().map(|p| p.name.as_str()).collect(),
-            controls: case.controls.iter().map(|c| c.name.as_str()).collect(),
-            components: facts::components(session),
-            parts: &parts,
-            figures: &evidence.components,
-            calibration: &evidence.calibration,
-            partial: &evidence.partial,
-            disguise: &evidence.disguise,
-            disguises: facts::disguises(session),
-            frames: facts::frames(session),
-            layer_map: &evidence.layer_map,
-            families: &families,
-            equal: &equal_tensors,
-            norms: &norms,
-            steps: (session.steps[0], session.steps[session.plan.last()]),
-            earlier: &earlier,
-            clean_start: &clean,
-            unreached_share: facts::unreached_share(session),
-        },
-        policy,
-    );
+    let (parent, components) = parents(session, &evidence, &clean);
     let time = record::judge(session, policy);
     let (input_findings, coverage) = inputs::coverage(session);
     let conditions =
@@ -211,4 +202,38 @@ fn judge(session: &Session) -> Audit {
         policy: serde_json::to_value(policy).unwrap_or_default(),
     };
     Audit { report, evidence }
+}
+
+/// Judges the parents.
+fn parents(session: &Session, evidence: &Evidence, clean: &BTreeSet<String>) -> (Judgement, Vec<ComponentResult>) {
+    let (case, policy) = (session.case, &session.case.policy);
+    let families = facts::families(session);
+    let parts = facts::parts(session);
+    let equal_tensors = facts::equal_tensors(session);
+    let copies = copies::figures(session);
+    let norms = facts::norms(session, evidence);
+    parent::judge(
+        &parent::ParentFacts {
+            parents: case.parents.iter().map(|p| p.name.as_str()).collect(),
+            controls: case.controls.iter().map(|c| c.name.as_str()).collect(),
+            components: facts::components(session),
+            parts: &parts,
+            figures: &evidence.components,
+            calibration: &evidence.calibration,
+            partial: &evidence.partial,
+            disguise: &evidence.disguise,
+            disguises: facts::disguises(session),
+            frames: facts::frames(session),
+            layer_map: &evidence.layer_map,
+            families: &families,
+            equal: &equal_tensors,
+            copies: &copies,
+            norms: &norms,
+            steps: (session.steps[0], session.steps[session.plan.last()]),
+            earlier: &record::earlier(&session.record),
+            clean_start: clean,
+            unreached_share: facts::unreached_share(session),
+        },
+        policy,
+    )
 }

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 
 use super::Session;
-use super::record;
+use super::{copies, record};
 use crate::checkpoint::{Checkpoint, Residual as Axis};
 use crate::evidence::{
     CalibrationRow, ChainRow, ComponentRow, DisguiseRow, Evidence, ITSELF, ITSELF_FIRST, LayerMapRow, PairRow, PartialRow,
     Reference, RunRow, StartRow, TensorRow, TimelineRow, TrajectoryRow,
 };
 use crate::disguise::{Found, Observation};
-use crate::plan::{ALL, Residual, ResidualFigure, TensorFigures, Unit, layer_map};
+use crate::plan::{ALL, PairFigures, Residual, ResidualFigure, TensorFigures, Unit, layer_map};
 use crate::stats::{Aligned, Displacement, Law, Sizes, Turn, aligned, draw, law, rule, vector};
 
 pub fn evidence(session: &Session) -> Evidence {
@@ -21,6 +21,7 @@ pub fn evidence(session: &Session) -> Evidence {
     Evidence {
         trajectory: trajectory(session),
         pairs: pairs(session),
+        copies: copies::rows(session),
         layer_map: layer_maps(session),
         tensors: tensors(session),
         runs: runs(session),
@@ -58,7 +59,7 @@ fn disguise(session: &Session) -> Vec<DisguiseRow> {
 }
 
 /// What every model after the series is.
-fn references(session: &Session) -> Vec<(usize, Reference)> {
+pub(super) fn references(session: &Session) -> Vec<(usize, Reference)> {
     let parents = session.case.parents.iter().map(|p| Reference::Parent(p.name.clone()));
     let controls = session.case.controls.iter().map(|c| Reference::Control(c.name.clone()));
     let relabelled = session.material.relabelled.iter();
@@ -123,13 +124,15 @@ fn row(
     }
 }
 
-/// The final checkpoint against every parent and control, with the field's metrics that follow from the Gram matrix. Mean
-/// absolute difference and the difference of the 99th percentiles need a second read and are left empty.
+/// The final checkpoint against every parent and control, with all field metrics. Mean absolute difference and the
+/// 99th percentiles are of the second read.
 fn pairs(session: &Session) -> Vec<PairRow> {
     let last = session.plan.last();
     let mut rows = Vec::new();
+    let twins: BTreeMap<(usize, usize), &PairFigures> =
+        session.twins.iter().filter(|f| f.models.0 == last).map(|f| ((f.unit, f.models.1), f)).collect();
     for (model, reference) in references(session) {
-        for (unit, figures) in session.plan.units.iter().zip(&session.measured.tensors) {
+        for (index, (unit, figures)) in session.plan.units.iter().zip(&session.measured.tensors).enumerate() {
             let slot = unit.members.iter().position(|m| m.model == model);
             let (Some(slot), true) = (slot, unit.in_subject()) else { continue };
             let pair = figures.gram.pair(last, slot);
@@ -145,9 +148,9 @@ fn pairs(session: &Session) -> Vec<PairRow> {
                 elements: pair.elements,
                 cosine: pair.cosine(),
                 pearson,
-                mean_abs_diff: None,
+                mean_abs_diff: twins.get(&(index, model)).and_then(|f| f.mean_abs_diff),
                 relative_l2: Some((pair.distance2 / pair.squares[0]).sqrt()).filter(|v| v.is_finite()),
-                p99_diff: None,
+                p99_diff: twins.get(&(index, model)).and_then(|f| f.p99).map(|[a, b]| (a - b).abs()),
                 cv_diff: own.zip(other).map(|(a, b)| (a - b).abs()),
                 z: tensor_test(unit, figures, last, slot, pearson).map(|t| t.z),
             });

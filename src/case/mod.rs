@@ -36,6 +36,54 @@ pub struct Case {
     pub policy: Policy,
 }
 
+impl Case {
+    /// Two models and controls without a case file: a single subject, one parent, no record, the default thresholds. A
+    /// model is called by the last part of its path or address; of equal names the later ones are numbered.
+    #[must_use]
+    pub fn of_models(subject: &str, parent: &str, controls: &[String]) -> Self {
+        let location = |written: &str| Location { written: written.to_owned(), path: PathBuf::from(written) };
+        let mut taken: Vec<String> = Vec::new();
+        let mut name = |written: &str| {
+            let last = written.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+            let plain = if last.is_empty() || last == "." || last == ".." { written } else { last };
+            let mut name = plain.to_owned();
+            let mut number = 2;
+            while taken.contains(&name) {
+                name = format!("{plain} ({number})");
+                number += 1;
+            }
+            taken.push(name.clone());
+            name
+        };
+        let own = name(subject);
+        let mut reference =
+            |written: &str| Reference { name: name(written), location: location(written), released: None };
+        let parents = vec![reference(parent)];
+        let controls = controls.iter().map(|control| reference(control)).collect();
+        Self {
+            name: own.clone(),
+            claim: "from-scratch".to_owned(),
+            digest: String::new(),
+            path: PathBuf::new(),
+            subject: Subject {
+                name: own,
+                checkpoints: vec![CheckpointEntry {
+                    step: None,
+                    location: location(subject),
+                    tokens: None,
+                    saved: None,
+                }],
+                init: None,
+            },
+            parents,
+            controls,
+            runs: Vec::new(),
+            repository: None,
+            policy: Policy::default(),
+        }
+    }
+}
+
 /// The model in question: a series of checkpoints, or one model.
 #[derive(Clone, Debug)]
 pub struct Subject {

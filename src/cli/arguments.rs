@@ -41,6 +41,19 @@ pub enum Command {
         /// Directory or file of safetensors, `hf://org/name[@revision]`, or `https://...`
         model: PathBuf,
     },
+    /// Compare two models, with controls: similarity tables, layer maps, tests
+    ///
+    /// Exit status: 0 done and nothing conclusive, 1 a conclusive finding, 3 nothing could be compared, 2 the tool could
+    /// not do its job.
+    Compare {
+        /// The model in question: as MODEL of `inspect`
+        subject: String,
+        /// The model it may come from
+        parent: String,
+        /// A model known to be unrelated to both, of the same hidden size; may be given several times
+        #[arg(long = "control", value_name = "MODEL")]
+        controls: Vec<String>,
+    },
     /// Audit a case: everything its case file offers, one verdict
     Audit {
         /// The case file

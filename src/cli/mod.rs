@@ -7,14 +7,14 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 
 use clap::Parser;
-use scratchproof::audit::audit;
+use scratchproof::audit::{audit, compare};
 use scratchproof::case::Case;
 use scratchproof::checkpoint::{Checkpoint, Summary, check_bytes};
 use scratchproof::error::{Error, Result};
 use scratchproof::finding::Outcome;
 use scratchproof::kernel;
 use scratchproof::plan::{Quiet, Reporter};
-use scratchproof::report::{folder, inspect, json, markdown, terminal};
+use scratchproof::report::{compare as comparison, folder, inspect, json, markdown, terminal};
 use scratchproof::source::{Access, Reading, is_address};
 
 use arguments::{Arguments, Color, Command, Format};
@@ -32,6 +32,7 @@ pub fn run() -> u8 {
     };
     let done = threads(arguments.threads).and_then(|()| match &arguments.command {
         Command::Inspect { model } => inspect_model(&arguments, model),
+        Command::Compare { subject, parent, controls } => compare_models(&arguments, subject, parent, controls),
         Command::Audit { case, output } => audit_case(&arguments, case, output.as_deref()),
     });
     done.unwrap_or_else(|error| {
@@ -112,6 +113,23 @@ fn audit_case(arguments: &Arguments, case: &Path, output: Option<&Path>) -> Resu
         Outcome::Confirmed => 0,
         Outcome::Refuted => 1,
         Outcome::Inconclusive => 3,
+    })
+}
+
+fn compare_models(arguments: &Arguments, subject: &str, parent: &str, controls: &[String]) -> Result<u8> {
+    let case = Case::of_models(subject, parent, controls);
+    let done = compare(&case, access(arguments), reporter(arguments).as_ref())?;
+    let look = terminal::Look { colour: arguments.color.wanted(), width: width(), verbose: arguments.verbose > 0 };
+    match arguments.format {
+        Format::Json => print(&comparison::to_json(&done))?,
+        Format::Markdown => print(&comparison::to_markdown(&done))?,
+        Format::Human if arguments.quiet => {}
+        Format::Human => print(&comparison::render(&done, look))?,
+    }
+    Ok(match done.outcome {
+        comparison::Outcome::Similar => 1,
+        comparison::Outcome::NotComparable => 3,
+        comparison::Outcome::Silent | comparison::Outcome::Undetermined => 0,
     })
 }
 

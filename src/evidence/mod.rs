@@ -14,8 +14,8 @@ use crate::error::Result;
 use table::tables;
 
 pub use rows::{
-    CalibrationRow, ChainRow, ComponentRow, DisguiseRow, ITSELF, ITSELF_FIRST, LayerMapRow, PairRow, PartialRow, Reference, RunRow,
-    StartRow, TensorRow, TimelineRow, TrajectoryRow,
+    CalibrationRow, ChainRow, ComponentRow, CopyRow, DisguiseRow, ITSELF, ITSELF_FIRST, LayerMapRow, PairRow, PartialRow, Reference,
+    RunRow, StartRow, TensorRow, TimelineRow, TrajectoryRow,
 };
 
 tables! {
@@ -40,6 +40,11 @@ tables! {
     pairs: PairRow {
         tensor, component, family, layer, expert, reference, elements, cosine, pearson, mean_abs_diff, relative_l2,
         p99_diff, cv_diff, z
+    }
+    /// The first and the final checkpoint against the parents and controls, element by element.
+    copies: CopyRow {
+        step, tensor, component, family, layer, expert, reference, elements, formats, rounding, equal, equal_shifted, rows,
+        equal_rows, blocks, extremes, extremes_shared, extremes_log10_p, proportional_rows, ratio, ratio_sd, rest
     }
     /// The earliest checkpoint against a random draw.
     start: StartRow {

@@ -171,6 +171,47 @@ pub struct PairRow {
     pub z: Option<f64>,
 }
 
+/// One row of `evidence/copies.parquet`: one tensor of the first or the final checkpoint against one parent or control,
+/// element by element (METHODS 1, copies).
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct CopyRow {
+    pub step: i64,
+    pub tensor: String,
+    pub component: String,
+    pub family: String,
+    pub layer: Option<u32>,
+    pub expert: Option<u32>,
+    pub reference: Reference,
+    pub elements: u64,
+    /// The coarsest formats that hold the two, as in `F32` or `F32 BF16`.
+    pub formats: String,
+    /// How the finer one was brought to the coarser one: `nearest`, `truncated`.
+    pub rounding: Option<String>,
+    /// Share of equal elements outside constant rows.
+    pub equal: Option<f64>,
+    /// The same with one tensor moved by a row: what strangers show in these formats.
+    pub equal_shifted: Option<f64>,
+    /// Rows as stored; 0 for vectors.
+    pub rows: u64,
+    /// Rows that are equal as wholes and not constant.
+    pub equal_rows: u64,
+    /// Blocks of such rows, as in `0-31, 40`; at most 32 of them.
+    pub blocks: String,
+    /// Places of the largest absolute values that were looked at, and how many both have.
+    pub extremes: u64,
+    pub extremes_shared: u64,
+    /// Hypergeometric.
+    pub extremes_log10_p: Option<f64>,
+    /// Rows of one direction with one common factor, which are not equal.
+    pub proportional_rows: u64,
+    /// Their factor, this tensor over the reference's.
+    pub ratio: Option<f64>,
+    pub ratio_sd: Option<f64>,
+    /// Correlation, rows centred, over all other rows.
+    pub rest: Option<f64>,
+}
+
 /// One row of `evidence/start.parquet`: one tensor of the earliest checkpoint against a random draw (METHODS 4).
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]

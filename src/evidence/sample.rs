@@ -1,6 +1,6 @@
 //! Tables like those of a real audit, for tests: 8 checkpoints, 7 components, 2 parents, 1 control, an 8 x 6 layer map.
 
-use super::{ChainRow, ComponentRow, Evidence, LayerMapRow, PairRow, Reference, RunRow};
+use super::{ChainRow, ComponentRow, CopyRow, Evidence, LayerMapRow, PairRow, Reference, RunRow};
 
 pub(crate) const STEPS: [i64; 8] = [0, 20, 60, 120, 200, 320, 460, 600];
 pub(crate) const COMPONENTS: [&str; 7] = ["embedding", "attention", "mlp", "experts", "router", "norms", "head"];
@@ -26,6 +26,30 @@ pub(crate) fn evidence(derived: bool) -> Evidence {
             value: Some(7.18 - (step as f64).sqrt() * 0.12),
         })
         .collect();
+    evidence.copies.push(CopyRow {
+        step: 600,
+        tensor: "model.embed_tokens.weight".into(),
+        component: "embedding".into(),
+        family: "embedding".into(),
+        layer: None,
+        expert: None,
+        reference: Reference::Parent("GLM-like".into()),
+        elements: 40_960,
+        formats: "BF16 F32".into(),
+        rounding: Some("nearest".into()),
+        equal: Some(0.002),
+        equal_shifted: Some(0.001),
+        rows: 640,
+        equal_rows: 3,
+        blocks: "2-3, 7".into(),
+        extremes: 32,
+        extremes_shared: 1,
+        extremes_log10_p: Some(-1.6),
+        proportional_rows: 22,
+        ratio: Some(0.9858),
+        ratio_sd: None,
+        rest: Some(0.01),
+    });
     evidence.pairs.push(PairRow {
         tensor: "model.norm.weight".into(),
         component: "norms".into(),

@@ -62,6 +62,7 @@ codes! {
     ParentReexpressed "parent/re-expressed" "Weights are aligned with the parent written in the subject's coordinates",
     ParentSelfMap "parent/self-map" "Layers of the subject answer to other layers of the subject",
     ParentBitEqual "parent/bit-equal" "Tensors are equal to the parent's bit for bit",
+    ParentDecayedRows "parent/decayed-rows" "Rows of the two models differ by one common factor: one start or one copied table",
     ParentSharedSeed "parent/shared-seed" "Subject and parent were drawn from one random seed",
     ParentLineage "parent/one-lineage" "Subject and parent share a random start and more: the direction is open",
     ParentSilent "parent/no-similarity" "No component is nearer to the parent than independent models are",

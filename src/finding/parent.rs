@@ -1,5 +1,6 @@
 //! Condition P: no checkpoint, in no component, is nearer to a parent than independent models are (METHODS 2, 2.1, 2.2).
 
+mod copies;
 mod disguise;
 mod layers;
 mod parts;
@@ -15,6 +16,8 @@ use crate::stats::{Aligned, holm};
 use parts::{Controls, alias, demanded, frozen, part_of, unreached};
 
 pub use parts::Part;
+
+pub use copies::{CopyFigure, ranges};
 
 /// The null that the aligned tests are held against.
 const NULL: &str = "relabelling of the residual axis: exact mean 0 and variance 1 for any two independent models";
@@ -47,6 +50,8 @@ pub struct ParentFacts<'a> {
     pub families: &'a [(String, String)],
     /// Tensors equal to the parent's bit for bit.
     pub equal: &'a [EqualTensor],
+    /// First and final checkpoint against parents and controls, row by row.
+    pub copies: &'a [CopyFigure],
     /// Norm weights: parent, mean raw cosine, mean Pearson, tensors.
     pub norms: &'a [NormFigure],
     /// Steps of the first and the last checkpoint.
@@ -159,7 +164,10 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
         for part in facts.parts {
             layers::findings(&mut judgement, facts, part, parent, &controls, seeded(&part.name), policy);
         }
-        equal_tensors(&mut judgement, facts, parent, &controls, seeds.contains(parent));
+        let seeded = seeds.contains(parent);
+        copies::tensors(&mut judgement, facts, parent, &controls, seeded);
+        copies::rows(&mut judgement, facts, parent, &controls, seeded, policy);
+        copies::proportional(&mut judgement, facts, parent, &controls, seeded, policy);
         let spoken: BTreeSet<String> = judgement.findings[before..]
             .iter()
             .map(|f| f.subject.component.as_deref().map_or(ALL, |c| part_of(facts, c)).to_owned())
@@ -337,17 +345,20 @@ fn similarities(
         };
         let mut grade = fired.iter().filter_map(|t| t.grade(policy)).max().unwrap_or(Grade::Moderate);
         let last = tests.iter().find(|t| t.row.step == facts.steps.1);
+        let single = facts.steps.0 == facts.steps.1;
+        let course = if single {
+            String::new()
+        } else {
+            format!(" at {} of {} checkpoints: nearest at step {}", fired.len(), tests.len(), nearest.row.step)
+        };
         let mut message = format!(
-            "{} is aligned with {parent}{} beyond the null at {} of {} checkpoints: nearest at step {} with z = {:.1} and correlation {:.3}",
+            "{} is aligned with {parent}{} beyond the null{course} with z = {:.1} and correlation {:.3}",
             capital(&named(facts, component)),
             alias(facts, component, parent),
-            fired.len(),
-            tests.len(),
-            nearest.row.step,
             nearest.z,
             nearest.effect
         );
-        if let Some(last) = last {
+        if let Some(last) = last.filter(|_| !single) {
             message.push_str(&format!(
                 ", at the last step {} with z = {:.1} and {:.3}",
                 facts.steps.1, last.z, last.effect
@@ -394,50 +405,6 @@ fn nearness(test: &Tested<'_>, policy: &Policy) -> f64 {
 fn capital(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect())
-}
-
-/// Tensors equal to the parent's: conclusive, unless one seed left them untouched in both.
-fn equal_tensors(judgement: &mut Judgement, facts: &ParentFacts<'_>, parent: &str, controls: &Controls, seeded: bool) {
-    let counts = |e: &&EqualTensor| {
-        let part = part_of(facts, &e.component);
-        e.parent == parent
-            && !(seeded && e.untouched)
-            && e.controls.iter().all(|control| controls.is_aside(control, part))
-    };
-    let own: Vec<&EqualTensor> = facts.equal.iter().filter(counts).collect();
-    // A parent that is the subject's own later checkpoint is equal to it as well. Only a parent that was public before
-    // the run began cannot be.
-    let open = seeded && !facts.earlier.iter().any(|earlier| earlier == parent);
-    let names: BTreeSet<&str> = own.iter().map(|e| e.tensor.as_str()).collect();
-    let Some(example) = own.iter().max_by_key(|e| e.elements) else { return };
-    let steps: BTreeSet<i64> = own.iter().map(|e| e.step).collect();
-    let mut finding = Finding::new(
-        Code::ParentBitEqual,
-        if open { Grade::Moderate } else { Grade::Conclusive },
-        Direction::Against,
-        format!(
-            "{} of the subject's weight matrices equal those of {parent} value by value, {} of them at step {} ({}, {} elements). No control has them.{}",
-            names.len(),
-            own.iter().filter(|e| e.step == example.step).count(),
-            example.step,
-            example.tensor,
-            example.elements,
-            if open { " The start is the subject's own, so the parent may be a copy of the subject." } else { "" }
-        ),
-    );
-    finding.subject = Subject {
-        component: Some(example.component.clone()),
-        layer: example.layer,
-        tensor: Some(example.tensor.clone()),
-        parent: Some(parent.to_owned()),
-        steps: steps.into_iter().collect(),
-    };
-    finding.statistic = Some(names.len() as f64);
-    finding.effect = Some(1.0);
-    finding.n = Some(own.iter().map(|e| e.elements).sum());
-    finding.null = "independent training leaves no two matrices equal".into();
-    finding.evidence = Some("evidence/trajectory.parquet".into());
-    judgement.push(finding);
 }
 
 /// The findings that support the claim, one for each parent and part; `false` if too little could be seen to say

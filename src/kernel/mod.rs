@@ -13,6 +13,7 @@ mod sample;
 pub mod sha256;
 mod simd;
 mod spectrum;
+mod twins;
 
 pub use assignment::assign;
 pub use decode::decode;
@@ -23,3 +24,6 @@ pub use moments::Moments;
 pub use sample::{Rows, Sums, View, centre, normalise};
 pub use simd::{Level, level};
 pub use spectrum::{singular_values, transpose};
+pub use twins::{
+    Comparison, EXTREMES, Extremes, ONE_DIRECTION, Quantile, Rounding, SharedRow, Twins, finest_needed, round,
+};

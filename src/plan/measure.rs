@@ -160,7 +160,7 @@ fn measure_tile(
 }
 
 /// Where a range of elements of a member is in its file.
-fn place(member: &Member, range: &std::ops::Range<usize>) -> (u64, usize) {
+pub(super) fn place(member: &Member, range: &std::ops::Range<usize>) -> (u64, usize) {
     let width = member.dtype.width();
     (member.offset + (range.start * width) as u64, range.len() * width)
 }

@@ -4,6 +4,7 @@ mod build;
 mod digest;
 mod layers;
 mod measure;
+mod pairs;
 mod reporter;
 mod residual;
 
@@ -18,6 +19,7 @@ pub use build::{Material, Series};
 pub use digest::{FileDigest, digests, manifest};
 pub use layers::{LayerCell, LayerMap, layer_map};
 pub use measure::{Measured, TensorFigures, measure};
+pub use pairs::{Decayed, PairFigures, compare_pairs};
 pub use reporter::{Quiet, Reporter};
 pub use residual::{ALL, Residual, ResidualFigure};
 

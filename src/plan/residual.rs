@@ -73,6 +73,33 @@ impl<'a> Residual<'a> {
         self.parts.iter().flat_map(|part| self.compare(part, &part.models[a], &part.models[b], both)).collect()
     }
 
+    /// The sums of two models family by family.
+    #[must_use]
+    pub fn families(&self, a: usize, b: usize) -> BTreeMap<String, ResidualFigure> {
+        let mut units: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for &unit in self.layout.iter().flat_map(|(_, units)| units) {
+            if self.kept(unit, a).is_some() && self.kept(unit, b).is_some() {
+                units.entry(&self.plan.units[unit].role.family).or_default().push(unit);
+            }
+        }
+        let rows = |units: &[usize], model: usize| {
+            let kept = units.iter().flat_map(|&unit| self.kept(unit, model).unwrap_or_default());
+            Rows::whole(kept.copied().collect(), self.hidden)
+        };
+        units
+            .into_iter()
+            .map(|(family, units)| {
+                let figure = ResidualFigure {
+                    component: self.plan.units[units[0]].role.judged_as().to_owned(),
+                    sums: rows(&units, a).total(&rows(&units, b)),
+                    tensors: units.len(),
+                    rows: units.iter().map(|&unit| self.plan.units[unit].kept.len()).sum(),
+                };
+                (family.to_owned(), figure)
+            })
+            .collect()
+    }
+
     /// The sums of two models after what each shares with model `start` is projected out of every tensor: the partial
     /// correlation given the start, which tells a common random seed from a copy (METHODS 4).
     #[must_use]

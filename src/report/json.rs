@@ -11,10 +11,15 @@ use super::{Report, number};
 /// finite as null, one newline at the end.
 #[must_use]
 pub fn to_json(report: &Report) -> String {
+    rounded(report)
+}
+
+/// Any part of a report in the same way.
+pub(super) fn rounded(value: &impl Serialize) -> String {
     let mut bytes = Vec::new();
     let mut serializer = Serializer::with_formatter(&mut bytes, Rounded(PrettyFormatter::new()));
     // Strings, numbers and lists into memory: there is nothing in a report that can fail.
-    let written = report.serialize(&mut serializer);
+    let written = value.serialize(&mut serializer);
     debug_assert!(written.is_ok());
     bytes.push(b'\n');
     String::from_utf8_lossy(&bytes).into_owned()

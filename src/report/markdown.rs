@@ -168,23 +168,23 @@ fn rest(out: &mut String, report: &Report) {
     );
 }
 
-fn heading(out: &mut String, name: &str) {
+pub(super) fn heading(out: &mut String, name: &str) {
     out.push('\n');
     line(out, &format!("## {name}"));
     out.push('\n');
 }
 
-fn table(out: &mut String, header: &[&str], right: &[usize]) {
+pub(super) fn table(out: &mut String, header: &[&str], right: &[usize]) {
     row(out, header);
     let rule: Vec<_> = (0..header.len()).map(|at| if right.contains(&at) { "---:" } else { "---" }).collect();
     row(out, &rule);
 }
 
-fn row(out: &mut String, cells: &[&str]) {
+pub(super) fn row(out: &mut String, cells: &[&str]) {
     line(out, &format!("| {} |", cells.join(" | ")));
 }
 
-fn line(out: &mut String, text: &str) {
+pub(super) fn line(out: &mut String, text: &str) {
     out.push_str(text);
     out.push('\n');
 }
@@ -195,7 +195,7 @@ fn bold(text: &str) -> String {
 
 /// The text with everything that Markdown or HTML would take for markup escaped, and no bare address that a forge would
 /// turn into a link or a mention.
-fn safe(text: &str) -> String {
+pub(super) fn safe(text: &str) -> String {
     let shown = text::printable(text);
     let mut escaped = String::with_capacity(shown.len());
     for (at, character) in shown.char_indices() {

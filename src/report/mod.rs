@@ -1,6 +1,7 @@
 //! The report value. Terminal, JSON, Markdown and HTML each only render it; nothing is computed here.
 
 mod chart;
+pub mod compare;
 pub mod folder;
 mod heatmap;
 pub mod html;

@@ -27,7 +27,7 @@ impl Default for Look {
 /// The whole report, verdict first, one newline at the end.
 #[must_use]
 pub fn render(report: &Report, evidence: &Evidence, look: Look) -> String {
-    let mut page = Page { look: Look { width: look.width.max(24), ..look }, out: String::new() };
+    let mut page = Page::new(look);
     page.verdict(report);
     page.conditions(report);
     page.components(report);
@@ -38,12 +38,16 @@ pub fn render(report: &Report, evidence: &Evidence, look: Look) -> String {
     page.out
 }
 
-struct Page {
-    look: Look,
-    out: String,
+pub(super) struct Page {
+    pub look: Look,
+    pub out: String,
 }
 
 impl Page {
+    pub(super) fn new(look: Look) -> Self {
+        Self { look: Look { width: look.width.max(24), ..look }, out: String::new() }
+    }
+
     fn verdict(&mut self, report: &Report) {
         let (word, style) = match report.verdict.outcome {
             Outcome::Confirmed => ("CONFIRMED:", AnsiColor::Green),
@@ -133,7 +137,7 @@ impl Page {
         }
     }
 
-    fn finding(&mut self, finding: &Finding) {
+    pub(super) fn finding(&mut self, finding: &Finding) {
         let style = match (finding.direction, finding.grade) {
             (Direction::Against, Grade::Conclusive | Grade::Strong) => AnsiColor::Red.on_default().bold(),
             (Direction::Against, _) => AnsiColor::Yellow.on_default(),
@@ -187,7 +191,7 @@ impl Page {
         }
     }
 
-    fn heading(&mut self, name: &str) {
+    pub(super) fn heading(&mut self, name: &str) {
         self.out.push('\n');
         let styled = self.paint(Style::new().bold(), name);
         self.out.push_str(&styled);
@@ -195,7 +199,7 @@ impl Page {
     }
 
     /// Lines of words behind a margin.
-    fn paragraph(&mut self, margin: usize, words: &str) {
+    pub(super) fn paragraph(&mut self, margin: usize, words: &str) {
         for line in text::fold(&text::printable(words), self.look.width.saturating_sub(margin)) {
             self.out.push_str(format!("{:margin$}{line}", "").trim_end());
             self.out.push('\n');
@@ -203,7 +207,7 @@ impl Page {
     }
 
     /// A label, and words beside it that keep their margin when they wrap.
-    fn hanging(&mut self, label: &str, style: Style, words: &str, margin: usize) {
+    pub(super) fn hanging(&mut self, label: &str, style: Style, words: &str, margin: usize) {
         let label = label.trim_end();
         let used = text::width(label);
         let gap = if used < margin { margin - used } else { 1 };
@@ -218,20 +222,20 @@ impl Page {
         }
     }
 
-    fn paint(&self, style: Style, words: &str) -> String {
+    pub(super) fn paint(&self, style: Style, words: &str) -> String {
         let body = words.trim_start();
         let margin = &words[..words.len() - body.len()];
         if self.look.colour { format!("{margin}{style}{body}{style:#}") } else { words.to_owned() }
     }
 
-    fn table(&self, header: &[&str]) -> Table {
+    pub(super) fn table(&self, header: &[&str]) -> Table {
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
         table.set_width(u16::try_from(self.look.width - 1).unwrap_or(u16::MAX)).set_header(header.iter().copied());
         table
     }
 
-    fn put(&mut self, mut table: Table, right: &[usize]) {
+    pub(super) fn put(&mut self, mut table: Table, right: &[usize]) {
         for &index in right {
             if let Some(column) = table.column_mut(index) {
                 column.set_cell_alignment(CellAlignment::Right);
