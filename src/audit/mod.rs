@@ -5,6 +5,7 @@ mod facts;
 mod inputs;
 mod record;
 mod tables;
+mod tokens;
 
 use rayon::join;
 
@@ -38,6 +39,7 @@ pub(crate) struct Session<'a> {
     measured: Measured,
     digests: Vec<Vec<FileDigest>>,
     record: record::Reading,
+    tokens: tokens::Tokens,
 }
 
 impl Session<'_> {
@@ -70,7 +72,9 @@ pub fn audit(case: &Case, access: impl Into<Access>, reporter: &dyn Reporter) ->
     reporter.begin("measuring", models.iter().map(|m| m.bytes()).sum());
     let (measured, digests) = join(|| measure(&plan, &material, reporter), || digests(&models));
     reporter.end();
-    let session = Session { case, steps, left_out, measured: measured?, digests: digests?, plan, material, record };
+    let (measured, digests) = (measured?, digests?);
+    let tokens = tokens::read(case, &material, &plan, &steps)?;
+    let session = Session { case, steps, left_out, measured, digests, plan, material, record, tokens };
     Ok(judge(&session))
 }
 
@@ -147,6 +151,8 @@ fn judge(session: &Session) -> Audit {
             families: &families,
             equal: &equal_tensors,
             norms: &norms,
+            tokenizers: &evidence.tokenizers,
+            cka: &evidence.cka,
             steps: (session.steps[0], session.steps[session.plan.last()]),
             earlier: &earlier,
             clean_start: &clean,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 
 use super::Session;
-use super::record;
+use super::{record, tokens};
 use crate::checkpoint::{Checkpoint, Residual as Axis};
 use crate::evidence::{
     CalibrationRow, ChainRow, ComponentRow, Evidence, LayerMapRow, PairRow, PartialRow, Reference, RunRow, StartRow,
@@ -17,6 +17,9 @@ use crate::stats::{Aligned, Displacement, Law, Sizes, Turn, aligned, draw, law, 
 pub fn evidence(session: &Session) -> Evidence {
     let residual = Residual::new(&session.plan, &session.measured);
     let components = residual.as_ref().map_or(Vec::new(), |r| components(session, r));
+    let components = tokens::stand_in(session, components);
+    let mut calibration = residual.as_ref().map_or(Vec::new(), |r| calibration(session, r));
+    calibration.extend(session.tokens.calibration.iter().cloned());
     Evidence {
         trajectory: trajectory(session),
         pairs: pairs(session),
@@ -26,9 +29,11 @@ pub fn evidence(session: &Session) -> Evidence {
         timeline: timeline(session),
         start: start(session),
         chain: chain(session, &components),
-        calibration: residual.as_ref().map_or(Vec::new(), |r| calibration(session, r)),
+        calibration,
         partial: residual.as_ref().map_or(Vec::new(), |r| partial(session, r)),
         components,
+        tokenizers: session.tokens.tokenizers.clone(),
+        cka: session.tokens.cka.clone(),
     }
 }
 

@@ -9,6 +9,7 @@ mod residual;
 mod summary;
 #[cfg(test)]
 pub(crate) mod testing;
+mod tokenizer;
 
 use serde::Serialize;
 
@@ -17,6 +18,7 @@ pub use architecture::{Architectures, Recognition, builtin};
 pub use catalogue::{Checkpoint, Shard, Skipped};
 pub use correspondence::{Correspondence, Mismatch, Side};
 pub use header::{Header, HeaderTensor};
+pub use tokenizer::{TokenComparison, Tokenizer, TokenizerFiles, TokenizerKind};
 pub use summary::{ByteCheck, DtypeRow, FamilyRow, Summary, check_bytes};
 
 /// The part of a model that is judged as a whole.

@@ -14,8 +14,8 @@ use crate::error::Result;
 use table::tables;
 
 pub use rows::{
-    CalibrationRow, ChainRow, ComponentRow, LayerMapRow, PairRow, PartialRow, Reference, RunRow, StartRow, TensorRow,
-    TimelineRow, TrajectoryRow,
+    CalibrationRow, ChainRow, CkaRow, ComponentRow, LayerMapRow, PairRow, PartialRow, Reference, RunRow, StartRow,
+    TensorRow, TimelineRow, TokenizerRow, TrajectoryRow,
 };
 
 tables! {
@@ -54,4 +54,13 @@ tables! {
     calibration: CalibrationRow { model, against, component, effect, z, log10_p, rows }
     /// Similarity to a parent given the start.
     partial: PartialRow { step, component, parent, effect, z, log10_p, rows }
+    /// The subject's tokenizer against those of the parents and controls.
+    tokenizers: TokenizerRow {
+        reference, kind, reference_kind, tokens, reference_tokens, shared, merges, reference_merges, shared_merges,
+        merge_spearman, same_id, shift, shift_share, first_256, prefix, rows_by, note
+    }
+    /// Attention after the residual axis is aligned through shared tokens.
+    cka: CkaRow {
+        reference, part, layer_subject, layer_reference, cka, null_mean, null_sd, z, log10_p, draws, tokens, columns
+    }
 }

@@ -2,12 +2,13 @@
 
 mod layers;
 mod shared_seed;
+mod tokens;
 
 use std::collections::BTreeSet;
 
 use super::{Code, ComponentOutcome, ComponentResult, Condition, Direction, Finding, Grade, Judgement, Subject};
 use crate::case::Policy;
-use crate::evidence::{CalibrationRow, ComponentRow, LayerMapRow, PartialRow, Reference};
+use crate::evidence::{CalibrationRow, CkaRow, ComponentRow, LayerMapRow, PartialRow, Reference, TokenizerRow};
 use crate::plan::ALL;
 use crate::stats::{Aligned, holm};
 
@@ -36,6 +37,10 @@ pub struct ParentFacts<'a> {
     pub equal: &'a [EqualTensor],
     /// Norm weights: parent, mean raw cosine, mean Pearson, tensors.
     pub norms: &'a [NormFigure],
+    /// The subject's tokenizer against the references'.
+    pub tokenizers: &'a [TokenizerRow],
+    /// Attention after alignment through shared tokens.
+    pub cka: &'a [CkaRow],
     /// Steps of the first and the last checkpoint.
     pub steps: (i64, i64),
     /// Parents that were public before the run began, by the run's own clock.
@@ -140,6 +145,7 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
     }
     let enough = silence(&mut judgement, facts, &silent, policy);
     norms(&mut judgement, facts);
+    tokens::findings(&mut judgement, facts, uncalibrated, |parent| seeds.contains(parent), policy);
     let calibrated = calibrated(&mut judgement, facts, &control_tests, uncalibrated);
     let tested_all = facts
         .parents
@@ -410,6 +416,8 @@ fn silence(judgement: &mut Judgement, facts: &ParentFacts<'_>, silent: &[&Tested
         let Reference::Parent(parent) = reference else { continue };
         let own: Vec<_> = silent.iter().filter(|t| &t.row.reference == reference).collect();
         let Some(whole) = own.iter().filter(|t| t.row.component == ALL).max_by(|a, b| a.z.total_cmp(&b.z)) else {
+            enough = false;
+            judgement.missing.push(format!("a test of more than single components against {parent}"));
             continue;
         };
         let detectable = whole.detectable(policy);

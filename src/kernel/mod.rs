@@ -3,6 +3,7 @@
 //! Every kernel is written once over fixed-width lanes with fused multiply-add and compiled for several instruction
 //! sets ([`simd`]); the arithmetic and its order do not change with the set, so neither do the bits.
 
+mod assign;
 mod decode;
 mod dot;
 mod dtype;
@@ -13,8 +14,9 @@ pub mod sha256;
 mod simd;
 mod spectrum;
 
+pub use assign::assign;
 pub use decode::decode;
-pub use dot::{cross, inner, trace};
+pub use dot::{cross, gram, inner, trace};
 pub use dtype::Dtype;
 pub use gram::{BLOCK, Gram, GramShape, GramTile, Pair};
 pub use moments::Moments;

@@ -131,6 +131,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::checkpoint::TokenizerFiles;
     use crate::source::MemoryFile;
 
     fn model(files: Vec<MemoryFile>) -> Checkpoint {
@@ -143,6 +144,7 @@ mod tests {
             architecture: None,
             skipped: Vec::new(),
             unread: Vec::new(),
+            vocabulary: TokenizerFiles::default(),
         }
     }
 

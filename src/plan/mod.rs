@@ -6,6 +6,7 @@ mod layers;
 mod measure;
 mod reporter;
 mod residual;
+mod tokens;
 
 use serde::Serialize;
 
@@ -18,6 +19,7 @@ pub use layers::{LayerCell, LayerMap, layer_map};
 pub use measure::{Measured, TensorFigures, measure};
 pub use reporter::{Quiet, Reporter};
 pub use residual::{ALL, Residual, ResidualFigure};
+pub use tokens::{RowPairs, attention_grams, row_sums, rows, token_matrix};
 
 /// Version of the kernels' arithmetic: part of every unit's id, so that figures of two versions are never mixed.
 pub const KERNEL_VERSION: u32 = 1;
