@@ -4,6 +4,8 @@
 mod forged;
 #[allow(dead_code, reason = "every test binary uses another part of it")]
 mod support;
+#[path = "audit/tokens.rs"]
+mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -64,7 +64,7 @@ pub fn audit(case: &Case, access: impl Into<Access>, reporter: &dyn Reporter) ->
     let all_steps: Vec<i64> = case.subject.checkpoints.iter().map(|c| c.step.unwrap_or(0)).collect();
     let series = Series::new(checkpoints);
     let left_out: Vec<(i64, String)> = series.left_out.iter().map(|(i, why)| (all_steps[*i], why.clone())).collect();
-    let steps =
+    let steps: Vec<i64> =
         (0..all_steps.len()).filter(|i| series.left_out.iter().all(|(l, _)| l != i)).map(|i| all_steps[i]).collect();
     let material = Material { series, references };
     let plan = Plan::new(&material);

@@ -18,8 +18,8 @@ pub use architecture::{Architectures, Recognition, builtin};
 pub use catalogue::{Checkpoint, Shard, Skipped};
 pub use correspondence::{Correspondence, Mismatch, Side};
 pub use header::{Header, HeaderTensor};
-pub use tokenizer::{TokenComparison, Tokenizer, TokenizerFiles, TokenizerKind};
 pub use summary::{ByteCheck, DtypeRow, FamilyRow, Summary, check_bytes};
+pub use tokenizer::{TokenComparison, Tokenizer, TokenizerFiles, TokenizerKind};
 
 /// The part of a model that is judged as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]

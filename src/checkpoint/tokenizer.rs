@@ -111,7 +111,11 @@ impl Tokenizer {
             (Some("vocab.json"), [vocab, merges]) => text::vocab_and_merges(vocab, merges),
             (Some("tokenizer.model"), [bytes]) => pieces::parse(bytes),
             (Some("vocab.txt"), [text]) => text::vocab(text),
-            _ => return Err(Error::input("there is no tokenizer.json, vocab.json with merges.txt, tokenizer.model or vocab.txt")),
+            _ => {
+                return Err(Error::input(
+                    "there is no tokenizer.json, vocab.json with merges.txt, tokenizer.model or vocab.txt",
+                ));
+            }
         };
         let file = files.first().cloned().unwrap_or_default();
         Self::canonical(raw.context(|| file.clone())?, &file)

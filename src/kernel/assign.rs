@@ -85,7 +85,9 @@ mod tests {
             used.dedup();
             assert_eq!((found.len(), used.len()), (rows, rows.min(cols)));
             let sum: f32 = found.iter().enumerate().filter_map(|(i, j)| Some(scores[i * cols + (*j)?])).sum();
-            assert!((sum - best(&scores, cols, 0, rows, &mut vec![false; cols], rows.saturating_sub(cols))).abs() < 1e-5);
+            assert!(
+                (sum - best(&scores, cols, 0, rows, &mut vec![false; cols], rows.saturating_sub(cols))).abs() < 1e-5
+            );
         }
     }
 

@@ -111,7 +111,11 @@ pub fn row_sums(mut a: Vec<f32>, mut b: Vec<f32>, hidden: usize) -> Option<Sums>
 ///
 /// # Errors
 /// If a file cannot be read.
-pub fn attention_grams(checkpoint: &Checkpoint, hidden: usize, chosen: &[(usize, f32)]) -> Result<(Vec<u32>, Vec<Vec<Vec<f64>>>)> {
+pub fn attention_grams(
+    checkpoint: &Checkpoint,
+    hidden: usize,
+    chosen: &[(usize, f32)],
+) -> Result<(Vec<u32>, Vec<Vec<Vec<f64>>>)> {
     let of = |family: &str, layer: u32| {
         let own = |t: &&TensorRecord| t.role.layer == Some(layer) && plain(t, family) && t.shape[1] == hidden;
         checkpoint.tensors.iter().find(own)

@@ -44,9 +44,7 @@ pub fn align(a: &[f32], b: &[f32], (da, db): (usize, usize), most: usize) -> Vec
     #[allow(clippy::cast_possible_truncation)]
     let scores: Vec<f32> = products.iter().map(|v| v.abs() as f32).collect();
     let found = assign(&scores, count, db).into_iter().enumerate();
-    found
-        .filter_map(|(i, j)| Some((chosen[i], j?, if products[i * db + j?] < 0.0 { -1.0 } else { 1.0 })))
-        .collect()
+    found.filter_map(|(i, j)| Some((chosen[i], j?, if products[i * db + j?] < 0.0 { -1.0 } else { 1.0 }))).collect()
 }
 
 /// How alike the attention of two models is, layer by layer.
@@ -109,9 +107,8 @@ fn centred(n: usize, value: impl Fn(usize, usize) -> f64) -> Option<Vec<f32>> {
 pub fn attention(a: &LayerGrams, b: &LayerGrams, n: usize, draws: usize, seed: u64) -> Option<Attention> {
     let first: Vec<Vec<Vec<f32>>> = a.iter().map(|layer| all_centred(layer, n)).collect::<Option<_>>()?;
     let compare = |order: &[(usize, f64)]| -> Option<Vec<(usize, usize, f64)>> {
-        let relabelled = |gram: &Vec<f64>| {
-            centred(n, |i, j| order[i].1 * order[j].1 * gram[order[i].0 * n + order[j].0])
-        };
+        let relabelled =
+            |gram: &Vec<f64>| centred(n, |i, j| order[i].1 * order[j].1 * gram[order[i].0 * n + order[j].0]);
         let second: Vec<Vec<Vec<f32>>> =
             b.iter().map(|layer| layer.iter().map(relabelled).collect::<Option<_>>()).collect::<Option<_>>()?;
         Some(match_layers(&first, &second))
@@ -162,8 +159,7 @@ fn shuffled(n: usize, seed: u64) -> Vec<(usize, f64)> {
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         z ^ (z >> 31)
     };
-    let mut order: Vec<(usize, f64)> =
-        (0..n).map(|i| (i, if draw().is_multiple_of(2) { 1.0 } else { -1.0 })).collect();
+    let mut order: Vec<(usize, f64)> = (0..n).map(|i| (i, if draw().is_multiple_of(2) { 1.0 } else { -1.0 })).collect();
     for i in (1..n).rev() {
         let j = usize::try_from(draw() % (i as u64 + 1)).unwrap_or(0);
         order.swap(i, j);

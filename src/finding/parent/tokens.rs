@@ -65,8 +65,10 @@ fn tokenizer(row: &TokenizerRow, parent: &str, all: &[TokenizerRow]) -> Option<F
     Some(finding)
 }
 
-/// CKA counts only where no control is beyond the null too, and then as strong evidence at most: its null is drawn, and
-/// the alignment that comes before it is not part of the draw.
+/// CKA is held against the controls first: the alignment that comes before the drawn null already matches what any two
+/// models share through their data. Measured on the fixtures' independent pairs: CKA 0.02 to 0.11 and z 2.4 to 10.7; after
+/// continued training 0.62 and 0.79 (z 66 and 75); two trainings from one start 0.34. So it counts where it exceeds the
+/// largest of the controls by a large effect, and then as moderate evidence.
 fn attention(
     judgement: &mut Judgement,
     facts: &ParentFacts<'_>,
@@ -75,11 +77,9 @@ fn attention(
     policy: &Policy,
 ) {
     let rows: Vec<&CkaRow> = facts.cka.iter().filter(|row| row.part == "attention").collect();
-    let is_control = |row: &CkaRow| matches!(row.reference, Reference::Control(_));
-    let controls: Vec<&&CkaRow> = rows.iter().filter(|row| is_control(row)).collect();
-    let loudest = controls.iter().filter_map(|row| row.z).fold(f64::NEG_INFINITY, f64::max);
-    let silent = !controls.is_empty()
-        && controls.iter().all(|row| row.log10_p.is_some_and(|p| p > policy.moderate_log10_p));
+    let of_controls = rows.iter().filter(|row| matches!(row.reference, Reference::Control(_)));
+    let of_controls = of_controls.filter_map(|row| Some((row.cka? - row.null_mean?, row.z?)));
+    let largest = of_controls.max_by(|a, b| a.0.total_cmp(&b.0));
     let parents: Vec<(&str, &CkaRow)> = rows
         .iter()
         .filter_map(|row| match &row.reference {
@@ -89,27 +89,28 @@ fn attention(
         .collect();
     let adjusted = holm(&parents.iter().map(|(_, row)| row.log10_p).collect::<Vec<_>>());
     for ((parent, row), log10_p) in parents.into_iter().zip(adjusted) {
-        let (Some(cka), Some(z), Some(log10_p), Some(null)) = (row.cka, row.z, log10_p, row.null_mean) else { continue };
-        let effect = cka - null;
-        let beyond = log10_p <= policy.moderate_log10_p && effect >= policy.strong_effect;
-        let counts = beyond && silent && !uncalibrated && !seeded(parent);
-        let grade = match counts {
-            true if log10_p <= policy.strong_log10_p => Grade::Strong,
-            true => Grade::Moderate,
-            false => Grade::Context,
+        let (Some(cka), Some(z), Some(log10_p), Some(null)) = (row.cka, row.z, log10_p, row.null_mean) else {
+            continue;
         };
+        let effect = cka - null;
+        let beyond = log10_p <= policy.moderate_log10_p
+            && largest.is_none_or(|(control, _)| effect - control >= policy.conclusive_effect);
+        let counts = beyond && largest.is_some() && !uncalibrated && !seeded(parent);
+        let grade = if counts { Grade::Moderate } else { Grade::Context };
         let mut message = format!(
             "Query and key projections, the residual axis aligned through {} shared tokens over {} dimensions: mean unbiased CKA with {parent} {cka:.4}, z = {z:.1} against {} random relabellings (normal fit).",
             row.tokens, row.columns, row.draws
         );
-        if !controls.is_empty() {
-            message.push_str(&format!(" Largest z of a control: {loudest:.1}."));
+        if let Some((control, z)) = largest {
+            message.push_str(&format!(
+                " Beyond the mean of the relabellings: {effect:.4}, the largest of the controls {control:.4} (z = {z:.1})."
+            ));
         }
         if beyond && !counts {
             message.push_str(if seeded(parent) {
                 " Explained by the common random start."
             } else {
-                " Not counted: no control is there that stays within the null."
+                " Not counted: there is no control to hold it against."
             });
         }
         let direction = if counts { Direction::Against } else { Direction::Neutral };
