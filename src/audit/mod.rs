@@ -74,7 +74,7 @@ pub fn audit(case: &Case, access: impl Into<Access>, reporter: &dyn Reporter) ->
     reporter.end();
     let (measured, digests) = (measured?, digests?);
     let tokens = tokens::read(case, &material, &plan, &steps)?;
-    let session = Session { case, steps, left_out, measured, digests, plan, material, record, tokens };
+    let session = Session { case, material, steps, left_out, plan, measured, digests, record, tokens };
     Ok(judge(&session))
 }
 

@@ -231,12 +231,13 @@ fn similarity(out: &mut Vec<CkaRow>, a: &Side, b: &Side, reference: &Reference) 
     let matched = align(&first, &second, sizes, DIMENSIONS);
     let own: Vec<(usize, f32)> = matched.iter().map(|&(i, _, _)| (i, 1.0)).collect();
     let other: Vec<(usize, f32)> = matched.iter().map(|&(_, j, sign)| (j, sign)).collect();
-    let (own_layers, own) = attention_grams(a.model, sizes.0, &own)?;
-    let (other_layers, other) = attention_grams(b.model, sizes.1, &other)?;
-    let cells = if own.len() == other.len() { own.len() } else { own.len() * other.len() };
+    let own = attention_grams(a.model, sizes.0, &own)?;
+    let other = attention_grams(b.model, sizes.1, &other)?;
+    let cells =
+        if own.layers.len() == other.layers.len() { own.layers.len() } else { own.layers.len() * other.layers.len() };
     let n = matched.len();
     let draws = (OPERATIONS / (2 * cells * n * n).max(1)).clamp(DRAWS.0, DRAWS.1);
-    let Some(test) = attention(&own, &other, n, draws, SEED) else { return Ok(()) };
+    let Some(test) = attention(&own.grams, &other.grams, n, draws, SEED) else { return Ok(()) };
     out.push(CkaRow {
         cka: Some(test.mean),
         null_mean: Some(test.null.0),
@@ -247,8 +248,8 @@ fn similarity(out: &mut Vec<CkaRow>, a: &Side, b: &Side, reference: &Reference) 
         ..row("attention", n)
     });
     out.extend(test.layers.iter().map(|&(i, j, cka)| CkaRow {
-        layer_subject: own_layers.get(i).copied(),
-        layer_reference: other_layers.get(j).copied(),
+        layer_subject: own.layers.get(i).copied(),
+        layer_reference: other.layers.get(j).copied(),
         cka: Some(cka),
         ..row("layer", n)
     }));

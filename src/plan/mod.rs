@@ -19,7 +19,7 @@ pub use layers::{LayerCell, LayerMap, layer_map};
 pub use measure::{Measured, TensorFigures, measure};
 pub use reporter::{Quiet, Reporter};
 pub use residual::{ALL, Residual, ResidualFigure};
-pub use tokens::{RowPairs, attention_grams, row_sums, rows, token_matrix};
+pub use tokens::{AttentionGrams, RowPairs, attention_grams, row_sums, rows, token_matrix};
 
 /// Version of the kernels' arithmetic: part of every unit's id, so that figures of two versions are never mixed.
 pub const KERNEL_VERSION: u32 = 1;

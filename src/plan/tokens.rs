@@ -106,16 +106,21 @@ pub fn row_sums(mut a: Vec<f32>, mut b: Vec<f32>, hidden: usize) -> Option<Sums>
     Some(Rows::whole(a, hidden).total(&Rows::whole(b, hidden)))
 }
 
+/// Gram matrices of the attention's inputs over chosen residual dimensions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AttentionGrams {
+    /// The layers' numbers.
+    pub layers: Vec<u32>,
+    /// By layer, of queries and keys.
+    pub grams: Vec<Vec<Vec<f64>>>,
+}
+
 /// W^T W of query and key projections, by layer, over the residual dimensions `chosen` with their signs; only layers that
 /// have both as plain matrices.
 ///
 /// # Errors
 /// If a file cannot be read.
-pub fn attention_grams(
-    checkpoint: &Checkpoint,
-    hidden: usize,
-    chosen: &[(usize, f32)],
-) -> Result<(Vec<u32>, Vec<Vec<Vec<f64>>>)> {
+pub fn attention_grams(checkpoint: &Checkpoint, hidden: usize, chosen: &[(usize, f32)]) -> Result<AttentionGrams> {
     let of = |family: &str, layer: u32| {
         let own = |t: &&TensorRecord| t.role.layer == Some(layer) && plain(t, family) && t.shape[1] == hidden;
         checkpoint.tensors.iter().find(own)
@@ -136,5 +141,5 @@ pub fn attention_grams(
         Ok(if count == 0 { Vec::new() } else { gram(&columns, count) })
     };
     let grams = layers.iter().map(|(_, pair)| pair.iter().map(|t| one(t)).collect()).collect::<Result<_>>()?;
-    Ok((layers.into_iter().map(|(layer, _)| layer).collect(), grams))
+    Ok(AttentionGrams { layers: layers.into_iter().map(|(layer, _)| layer).collect(), grams })
 }

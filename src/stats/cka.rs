@@ -2,7 +2,7 @@
 //!
 //! A matrix W (outputs x d) is seen through its Gram matrix K = W^T W over the residual dimensions, so that any rotation
 //! of queries and keys inside a head leaves it alone. The similarity of two such matrices is
-//! HSIC_u(K, L) / sqrt(HSIC_u(K, K) HSIC_u(L, L)) with the U-centred estimator of Song et al. (2012), which is 0 on
+//! `HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L))` with the U-centred estimator of Song et al. (2012), which is 0 on
 //! average for unrelated matrices, whatever their sizes.
 
 use rayon::prelude::*;
@@ -193,7 +193,7 @@ mod tests {
         };
         let (k, l) = (gram(&make(7, 3, 1, 11), 4), gram(&make(5, 2, 3, 13), 4));
         let (k, l) = (u_centred(&k, 6).unwrap(), u_centred(&l, 6).unwrap());
-        assert!((trace(&k, &l) - (0.552761471782)).abs() < 1e-6, "{}", trace(&k, &l));
+        assert!((trace(&k, &l) - (0.552_761_471_782)).abs() < 1e-6, "{}", trace(&k, &l));
         assert!((trace(&k, &k) - 1.0).abs() < 1e-6);
     }
 

@@ -14,7 +14,7 @@ mod tag {
     pub const BYTE: u8 = 3;
 }
 
-/// What SentencePiece writes for a space.
+/// What `SentencePiece` writes for a space.
 const METASPACE: &str = "\u{2581}";
 
 /// How the tokens of one vocabulary are written.

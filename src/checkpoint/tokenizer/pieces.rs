@@ -1,4 +1,4 @@
-//! `tokenizer.model` of SentencePiece: the pieces of its protobuf message, and which algorithm they are for.
+//! `tokenizer.model` of `SentencePiece`: the pieces of its protobuf message, and which algorithm they are for.
 //!
 //! Read piece by piece, so that a file of a hundred million empty pieces costs no memory. Tags after the published
 //! `sentencepiece_model.proto`.
