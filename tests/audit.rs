@@ -6,6 +6,8 @@ mod forged;
 mod packaging;
 #[allow(dead_code, reason = "every test binary uses another part of it")]
 mod support;
+#[path = "audit/tokens.rs"]
+mod tokens;
 #[path = "audit/towers.rs"]
 mod towers;
 

@@ -42,6 +42,8 @@ pub fn coverage(session: &Session) -> (Judgement, Coverage) {
     let mut skipped: Vec<Skipped> =
         session.plan.skipped.iter().map(|(tensor, why)| Skipped { tensor: tensor.clone(), why: why.clone() }).collect();
     skipped.extend(session.record.skipped.iter().cloned());
+    let tokens = session.tokens.skipped.iter();
+    skipped.extend(tokens.map(|(tensor, why)| Skipped { tensor: tensor.clone(), why: why.clone() }));
     skipped.extend(
         session.left_out.iter().map(|(step, why)| Skipped { tensor: format!("(step {step})"), why: why.clone() }),
     );

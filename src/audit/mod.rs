@@ -7,6 +7,7 @@ mod facts;
 mod inputs;
 mod record;
 mod tables;
+mod tokens;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -52,6 +53,7 @@ pub(crate) struct Session<'a> {
     /// The search for a disguise, by reference.
     found: Vec<Found>,
     record: record::Reading,
+    tokens: tokens::Tokens,
 }
 
 impl Session<'_> {
@@ -81,7 +83,7 @@ fn read<'a>(case: &'a Case, access: Access, reporter: &dyn Reporter) -> Result<S
     let all_steps: Vec<i64> = case.subject.checkpoints.iter().map(|c| c.step.unwrap_or(0)).collect();
     let series = Series::new(checkpoints);
     let left_out: Vec<(i64, String)> = series.left_out.iter().map(|(i, why)| (all_steps[*i], why.clone())).collect();
-    let steps =
+    let steps: Vec<i64> =
         (0..all_steps.len()).filter(|i| series.left_out.iter().all(|(l, _)| l != i)).map(|i| all_steps[i]).collect();
     let mut material = Material { series, references, relabelled: Vec::new() };
     let found = unmask(&mut material, case)?;
@@ -96,7 +98,8 @@ fn read<'a>(case: &'a Case, access: Access, reporter: &dyn Reporter) -> Result<S
     let pairs: Vec<(usize, usize)> =
         ends.iter().flat_map(|&t| given.clone().map(move |model| (t, model))).collect();
     let twins = compare_pairs(&plan, &material, &pairs)?;
-    Ok(Session { case, material, steps, left_out, plan, measured, twins, digests, found, record })
+    let tokens = tokens::read(case, &material, &plan, &steps)?;
+    Ok(Session { case, material, steps, left_out, plan, measured, twins, digests, found, record, tokens })
 }
 
 /// Looks for a disguise of every reference, and writes the parents that have one in the subject's coordinates.
@@ -221,6 +224,8 @@ fn parents(session: &Session, evidence: &Evidence, clean: &BTreeSet<String>) -> 
             figures: &evidence.components,
             calibration: &evidence.calibration,
             partial: &evidence.partial,
+            tokenizers: &evidence.tokenizers,
+            cka: &evidence.cka,
             disguise: &evidence.disguise,
             disguises: facts::disguises(session),
             frames: facts::frames(session),

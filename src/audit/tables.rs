@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 
 use super::Session;
-use super::{copies, record};
+use super::{copies, record, tokens};
 use crate::checkpoint::{Checkpoint, Residual as Axis};
 use crate::evidence::{
     CalibrationRow, ChainRow, ComponentRow, DisguiseRow, Evidence, ITSELF, ITSELF_FIRST, LayerMapRow, PairRow, PartialRow,
@@ -18,6 +18,9 @@ use crate::stats::{Aligned, Displacement, Law, Sizes, Turn, aligned, draw, law, 
 pub fn evidence(session: &Session) -> Evidence {
     let residual = Residual::new(&session.plan, &session.measured);
     let components = residual.as_ref().map_or(Vec::new(), |r| components(session, r));
+    let components = tokens::stand_in(session, components);
+    let mut calibration = residual.as_ref().map_or(Vec::new(), |r| calibration(session, r));
+    calibration.extend(session.tokens.calibration.iter().cloned());
     Evidence {
         trajectory: trajectory(session),
         pairs: pairs(session),
@@ -28,10 +31,12 @@ pub fn evidence(session: &Session) -> Evidence {
         timeline: timeline(session),
         start: start(session),
         chain: chain(session, &components),
-        calibration: residual.as_ref().map_or(Vec::new(), |r| calibration(session, r)),
+        calibration,
         partial: residual.as_ref().map_or(Vec::new(), |r| partial(session, r)),
         components,
         disguise: disguise(session),
+        tokenizers: session.tokens.tokenizers.clone(),
+        cka: session.tokens.cka.clone(),
     }
 }
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::header::quoted;
 use super::index::{self, Layout};
 use super::residual::{hidden_sizes, set_prediction_layers_apart, settle_residual_axes};
-use super::{Header, HeaderTensor, Role, TensorRecord, builtin};
+use super::{Header, HeaderTensor, Role, TensorRecord, Tokenizer, TokenizerFiles, builtin};
 use crate::error::{Context, Error, Result};
 use crate::source::{Access, Blob, LocalDir, Reading, Store, locate};
 
@@ -31,6 +31,8 @@ pub struct Checkpoint {
     pub skipped: Vec<Skipped>,
     /// Safetensors files of the folder that are not part of the model, sorted.
     pub unread: Vec<String>,
+    /// What its tokens are, read when it is asked for.
+    pub vocabulary: TokenizerFiles,
 }
 
 /// One file of a model.
@@ -89,6 +91,7 @@ impl Checkpoint {
             architecture: None,
             skipped: Vec::new(),
             unread: layout.unread.clone(),
+            vocabulary: TokenizerFiles::open(store, &names),
         };
         let found = checkpoint.read_shards(store, &layout)?;
         checkpoint.name(found);
@@ -162,6 +165,14 @@ impl Checkpoint {
             .collect();
         settle_residual_axes(&mut self.tensors);
         set_prediction_layers_apart(&mut self.tensors);
+    }
+
+    /// The tokenizer beside the weights, read and parsed once.
+    ///
+    /// # Errors
+    /// If there is none or it cannot be used. Then only the comparison by strings is not made.
+    pub fn tokenizer(&self) -> Result<&Tokenizer> {
+        self.vocabulary.tokenizer()
     }
 
     /// Bytes of all tensors.

@@ -7,7 +7,7 @@ use serde::de::{self, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::header::quoted;
 use crate::error::{Context, Error, Result};
-use crate::source::Store;
+use crate::source::{Blob, Store};
 
 /// The largest index that is read.
 const LARGEST: u64 = 100_000_000;
@@ -93,7 +93,11 @@ fn read_index(store: &dyn Store, name: &str, names: &[String]) -> Result<BTreeMa
 
 /// A whole small file.
 pub(super) fn read_small(store: &dyn Store, name: &str) -> Result<Vec<u8>> {
-    let blob = store.open(name)?;
+    whole(&*store.open(name)?)
+}
+
+/// All bytes of a small file.
+pub(super) fn whole(blob: &dyn Blob) -> Result<Vec<u8>> {
     let length = usize::try_from(blob.len()).ok().filter(|_| blob.len() <= LARGEST);
     let length = length.ok_or_else(|| Error::input(format!("{} bytes are too many for such a file", blob.len())))?;
     Ok(blob.bytes(0, length)?.into_owned())

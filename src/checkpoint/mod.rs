@@ -10,6 +10,7 @@ mod residual;
 mod summary;
 #[cfg(test)]
 pub(crate) mod testing;
+mod tokenizer;
 mod tower;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub use correspondence::{Correspondence, Mismatch, Side};
 pub use header::{Header, HeaderTensor};
 pub use part::{Fill, Heads, Part, packaged_alike};
 pub use summary::{ByteCheck, DtypeRow, FamilyRow, Summary, check_bytes};
+pub use tokenizer::{TokenComparison, Tokenizer, TokenizerFiles, TokenizerKind};
 pub use tower::Meeting;
 
 /// The part of a model that is judged as a whole.

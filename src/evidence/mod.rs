@@ -14,8 +14,8 @@ use crate::error::Result;
 use table::tables;
 
 pub use rows::{
-    CalibrationRow, ChainRow, ComponentRow, CopyRow, DisguiseRow, ITSELF, ITSELF_FIRST, LayerMapRow, PairRow, PartialRow, Reference,
-    RunRow, StartRow, TensorRow, TimelineRow, TrajectoryRow,
+    CalibrationRow, ChainRow, CkaRow, ComponentRow, CopyRow, DisguiseRow, ITSELF, ITSELF_FIRST, LayerMapRow, PairRow, PartialRow,
+    Reference, RunRow, StartRow, TensorRow, TimelineRow, TokenizerRow, TrajectoryRow,
 };
 
 tables! {
@@ -63,5 +63,14 @@ tables! {
     disguise: DisguiseRow {
         reference, question, frame, between, component, layer_subject, layer_parent, agreed, expected, of, z, log10_p,
         effect, in_place
+    }
+    /// The subject's tokenizer against those of the parents and controls.
+    tokenizers: TokenizerRow {
+        reference, kind, reference_kind, tokens, reference_tokens, shared, merges, reference_merges, shared_merges,
+        merge_spearman, same_id, shift, shift_share, first_256, prefix, rows_by, note
+    }
+    /// Attention after the residual axis is aligned through shared tokens.
+    cka: CkaRow {
+        reference, part, layer_subject, layer_reference, cka, null_mean, null_sd, z, log10_p, draws, tokens, columns
     }
 }

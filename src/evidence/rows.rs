@@ -320,3 +320,61 @@ pub struct DisguiseRow {
     /// Of those agreed, the share that are where they were.
     pub in_place: Option<f64>,
 }
+
+/// One row of `evidence/tokenizers.parquet`: the subject's tokenizer against a parent's or control's. A shared tokenizer
+/// is context: it does not say that weights were taken.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct TokenizerRow {
+    pub reference: Reference,
+    /// How it cuts words; missing where it could not be read.
+    pub kind: Option<String>,
+    pub reference_kind: Option<String>,
+    pub tokens: u64,
+    pub reference_tokens: u64,
+    /// Strings that both have.
+    pub shared: u64,
+    pub merges: u64,
+    pub reference_merges: u64,
+    pub shared_merges: u64,
+    /// Spearman's correlation of the order of the shared merges.
+    pub merge_spearman: Option<f64>,
+    /// Shared strings with one id.
+    pub same_id: u64,
+    /// The commonest difference of ids, the reference's less the subject's; 0 where nothing is shared.
+    pub shift: i64,
+    /// Share of the shared strings that have it.
+    pub shift_share: Option<f64>,
+    /// Of the ids below 256, how many stand for one string in both.
+    pub first_256: u64,
+    /// Ids from 0 that stand for one string in both.
+    pub prefix: u64,
+    /// How rows of the embeddings were paired: `strings` or `numbers`.
+    pub rows_by: String,
+    /// What could not be used, and why.
+    pub note: String,
+}
+
+/// One row of `evidence/cka.parquet`: unbiased linear CKA of the query and key projections of the final checkpoint and a
+/// reference, their residual axes aligned through the rows of shared tokens (METHODS 3).
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct CkaRow {
+    pub reference: Reference,
+    /// `attention` for the mean over the matched layers, `layer` for one pair of them, `tokens` for the token rows.
+    pub part: String,
+    pub layer_subject: Option<u32>,
+    pub layer_reference: Option<u32>,
+    pub cka: Option<f64>,
+    /// The same after the reference's residual axis was relabelled at random.
+    pub null_mean: Option<f64>,
+    pub null_sd: Option<f64>,
+    pub z: Option<f64>,
+    pub log10_p: Option<f64>,
+    /// Relabellings drawn.
+    pub draws: u64,
+    /// Token rows that aligned the axes.
+    pub tokens: u64,
+    /// Dimensions that were aligned.
+    pub columns: u64,
+}

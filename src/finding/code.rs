@@ -69,6 +69,8 @@ codes! {
     ParentUncalibrated "parent/uncalibrated" "A control fires, so the test does not count on this case",
     ParentNotComparable "parent/not-comparable" "The parent has no tensor that can be compared",
     ParentNormCosine "parent/norm-cosine" "Raw cosine of norm weights, beside the centred figure",
+    ParentTokenizer "parent/tokenizer" "The subject's tokenizer against the parent's",
+    ParentCka "parent/cka" "Attention after the residual axis is aligned through shared tokens",
     TimeFirstLoss "time/first-loss" "The first logged loss against ln(vocabulary)",
     TimeRunStart "time/run-start" "The start of the run against the release of the parent",
     TimeSteps "time/steps" "The steps of the checkpoints against the steps of the log",

@@ -5,12 +5,13 @@ mod disguise;
 mod layers;
 mod parts;
 mod shared_seed;
+mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Code, ComponentOutcome, ComponentResult, Condition, Direction, Finding, Grade, Judgement, Subject};
 use crate::case::Policy;
-use crate::evidence::{CalibrationRow, ComponentRow, DisguiseRow, LayerMapRow, PartialRow, Reference};
+use crate::evidence::{CalibrationRow, CkaRow, ComponentRow, DisguiseRow, LayerMapRow, PartialRow, Reference, TokenizerRow};
 use crate::plan::ALL;
 use crate::stats::{Aligned, holm};
 use parts::{Controls, alias, demanded, frozen, part_of, unreached};
@@ -54,6 +55,10 @@ pub struct ParentFacts<'a> {
     pub copies: &'a [CopyFigure],
     /// Norm weights: parent, mean raw cosine, mean Pearson, tensors.
     pub norms: &'a [NormFigure],
+    /// The subject's tokenizer against the references'.
+    pub tokenizers: &'a [TokenizerRow],
+    /// Attention after alignment through shared tokens.
+    pub cka: &'a [CkaRow],
     /// Steps of the first and the last checkpoint.
     pub steps: (i64, i64),
     /// Parents that were public before the run began, by the run's own clock.
@@ -180,6 +185,7 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
     unreached(&mut judgement, facts, &parent_tests, &controls);
     let enough = silence(&mut judgement, facts, &silent, policy);
     norms(&mut judgement, facts);
+    tokens::findings(&mut judgement, facts, controls.uncalibrated(ALL), |parent| seeds.contains(parent), policy);
     let calibrated = calibrated(&mut judgement, facts, &controls, &wanted);
     // The accused makes the files: weights that no test can reach are not cleared by the rest.
     let reached = facts.unreached_share <= policy.unreached_share;
@@ -419,6 +425,8 @@ fn silence(judgement: &mut Judgement, facts: &ParentFacts<'_>, silent: &[&Tested
             |t: &&&Tested| parent_of(&t.row.reference) == Some(parent) && part_of(facts, &t.row.component) == part;
         let own: Vec<_> = silent.iter().filter(here).collect();
         let Some(whole) = own.iter().filter(|t| t.row.component == part).max_by(|a, b| a.z.total_cmp(&b.z)) else {
+            enough = false;
+            judgement.missing.push(format!("a test of more than single components against {parent}"));
             continue;
         };
         let detectable = whole.detectable(policy);

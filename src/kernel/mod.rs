@@ -17,7 +17,7 @@ mod twins;
 
 pub use assignment::assign;
 pub use decode::decode;
-pub use dot::{cross, inner, trace};
+pub use dot::{cross, gram, inner, trace};
 pub use dtype::Dtype;
 pub use gram::{BLOCK, Gram, GramShape, GramTile, Pair};
 pub use moments::Moments;

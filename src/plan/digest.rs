@@ -136,6 +136,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::checkpoint::TokenizerFiles;
     use crate::source::MemoryFile;
 
     fn model(files: Vec<MemoryFile>) -> Checkpoint {
@@ -148,6 +149,7 @@ mod tests {
             architecture: None,
             skipped: Vec::new(),
             unread: Vec::new(),
+            vocabulary: TokenizerFiles::default(),
         }
     }
 

@@ -7,6 +7,7 @@ mod measure;
 mod pairs;
 mod reporter;
 mod residual;
+mod tokens;
 
 use std::collections::BTreeMap;
 
@@ -22,6 +23,7 @@ pub use measure::{Measured, TensorFigures, measure};
 pub use pairs::{Decayed, PairFigures, compare_pairs};
 pub use reporter::{Quiet, Reporter};
 pub use residual::{ALL, Residual, ResidualFigure};
+pub use tokens::{AttentionGrams, RowPairs, attention_grams, row_sums, rows, token_matrix};
 
 /// Version of the kernels' arithmetic: part of every unit's id, so that figures of two versions are never mixed.
 pub const KERNEL_VERSION: u32 = 1;

@@ -1,6 +1,7 @@
 //! One test a file: statistic, null, log10 p, effect, n, assumptions. Statistics never open a file.
 
 mod aligned;
+mod cka;
 mod hypergeometric;
 mod layer_path;
 mod multiplicity;
@@ -11,6 +12,7 @@ mod separation;
 mod start;
 
 pub use aligned::{Aligned, aligned, vector};
+pub use cka::{Attention, LayerGrams, align, attention, u_centred};
 pub use hypergeometric::log10_coincidences;
 pub use layer_path::{Path, largest_of, monotone_path, pieces};
 pub use multiplicity::holm;
