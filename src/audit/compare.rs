@@ -46,8 +46,7 @@ pub fn compare(case: &Case, access: impl Into<Access>, reporter: &dyn Reporter) 
     let conditions = Conditions { start: untested, chain: untested, parent: parent.condition, time: untested };
     // Ids, order and what is missing are the verdict's work; the verdict itself needs a series and is not given here.
     let verdict = decide(&mut findings, conditions, Vec::new(), parent.missing);
-    let models: Vec<&Checkpoint> =
-        session.material.series.checkpoints.iter().chain(&session.material.references).collect();
+    let models = session.material.given();
     let norms: Vec<Norms> = models.iter().map(|model| norms(model)).collect::<Result<_>>()?;
     let work = Work { session: &session, residual: Residual::new(&session.plan, &session.measured), norms };
     let comparable = !evidence.pairs.is_empty();
@@ -102,14 +101,15 @@ impl Work<'_> {
 
     /// Every two models: subject and parent, subject and controls, parent and controls, controls.
     fn pairs(&self) -> Vec<(usize, usize)> {
-        let models = self.session.plan.models();
+        let models = self.session.plan.series + self.session.plan.references;
         (0..models).flat_map(|a| (a + 1..models).map(move |b| (a, b))).collect()
     }
 
     fn models(&self) -> Vec<Model> {
         let list = inputs::list(self.session);
-        let checkpoints = self.session.material.series.checkpoints.iter().chain(&self.session.material.references);
+        let checkpoints = self.session.material.given();
         checkpoints
+            .into_iter()
             .zip(list)
             .enumerate()
             .map(|(index, (checkpoint, input))| Model {

@@ -67,7 +67,7 @@ pub(crate) fn read(case: &Case, material: &Material, plan: &Plan, steps: &[i64])
     }
     let names = case.parents.iter().map(|p| Reference::Parent(p.name.clone()));
     let names: Vec<Reference> = names.chain(case.controls.iter().map(|c| Reference::Control(c.name.clone()))).collect();
-    let sides: Vec<Side> = material.references.iter().map(Side::new).collect();
+    let sides: Vec<Side> = material.references.iter().map(|reference| Side::new(reference)).collect();
     let ends = if plan.last() == 0 { vec![0] } else { vec![0, plan.last()] };
     for (name, side) in names.iter().zip(&sides) {
         tokens.tokenizers.push(compare(&subject, side, name));

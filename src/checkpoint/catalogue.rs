@@ -32,7 +32,7 @@ pub struct Checkpoint {
     /// Safetensors files of the folder that are not part of the model, sorted.
     pub unread: Vec<String>,
     /// What its tokens are, read when it is asked for.
-    pub vocabulary: TokenizerFiles,
+    pub vocabulary: Arc<TokenizerFiles>,
 }
 
 /// One file of a model.
@@ -91,7 +91,7 @@ impl Checkpoint {
             architecture: None,
             skipped: Vec::new(),
             unread: layout.unread.clone(),
-            vocabulary: TokenizerFiles::open(store, &names),
+            vocabulary: Arc::new(TokenizerFiles::open(store, &names)),
         };
         let found = checkpoint.read_shards(store, &layout)?;
         checkpoint.name(found);

@@ -136,7 +136,6 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::checkpoint::TokenizerFiles;
     use crate::source::MemoryFile;
 
     fn model(files: Vec<MemoryFile>) -> Checkpoint {
@@ -149,7 +148,7 @@ mod tests {
             architecture: None,
             skipped: Vec::new(),
             unread: Vec::new(),
-            vocabulary: TokenizerFiles::default(),
+            vocabulary: Arc::default(),
         }
     }
 

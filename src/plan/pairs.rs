@@ -76,7 +76,7 @@ impl PairFigures {
 /// # Errors
 /// If a file cannot be read; the message names the model and the tensor.
 pub fn compare_pairs(plan: &Plan, material: &Material, pairs: &[(usize, usize)]) -> Result<Vec<PairFigures>> {
-    let models: Vec<&Checkpoint> = material.series.checkpoints.iter().chain(&material.references).collect();
+    let models = material.models();
     let work: Vec<(usize, (usize, usize), [&Member; 2])> = plan
         .units
         .iter()

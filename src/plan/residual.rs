@@ -77,20 +77,23 @@ impl<'a> Residual<'a> {
     #[must_use]
     pub fn families(&self, a: usize, b: usize) -> BTreeMap<String, ResidualFigure> {
         let mut units: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-        for &unit in self.layout.iter().flat_map(|(_, units)| units) {
+        let Some(part) = self.parts.iter().find(|part| part.lead) else { return BTreeMap::new() };
+        let hidden = part.hidden;
+        for &unit in part.layout.iter().flat_map(|(_, units)| units) {
             if self.kept(unit, a).is_some() && self.kept(unit, b).is_some() {
                 units.entry(&self.plan.units[unit].role.family).or_default().push(unit);
             }
         }
         let rows = |units: &[usize], model: usize| {
             let kept = units.iter().flat_map(|&unit| self.kept(unit, model).unwrap_or_default());
-            Rows::whole(kept.copied().collect(), self.hidden)
+            Rows::whole(kept.copied().collect(), hidden)
         };
         units
             .into_iter()
             .map(|(family, units)| {
                 let figure = ResidualFigure {
                     component: self.plan.units[units[0]].role.judged_as().to_owned(),
+                    hidden,
                     sums: rows(&units, a).total(&rows(&units, b)),
                     tensors: units.len(),
                     rows: units.iter().map(|&unit| self.plan.units[unit].kept.len()).sum(),

@@ -44,6 +44,7 @@ impl Checkpoint {
             architecture: like.architecture.clone(),
             skipped: Vec::new(),
             unread: Vec::new(),
+            vocabulary: like.vocabulary.clone(),
         }
     }
 
