@@ -1,15 +1,21 @@
 //! One test a file: statistic, null, log10 p, effect, n, assumptions. Statistics never open a file.
 
+mod agreement;
 mod aligned;
+mod mantel;
 mod multiplicity;
 mod normal;
 mod path;
 mod random_matrix;
 mod start;
+mod subspace;
 
+pub use agreement::log10_poisson_upper;
 pub use aligned::{Aligned, aligned, vector};
+pub use mantel::{Mantel, correlations, mantel, normal_scores};
 pub use multiplicity::holm;
 pub use normal::log10_upper_tail;
 pub use path::{Bounded, Displacement, Turn, step_bound};
 pub use random_matrix::{EdgeTest, edge_test, log10_tracy_widom_upper_tail};
 pub use start::{Draw, Law, Sizes, draw, law, rule};
+pub use subspace::{Subspace, subspace};
