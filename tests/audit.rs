@@ -2,6 +2,8 @@
 
 #[path = "audit/forged.rs"]
 mod forged;
+#[path = "audit/merged.rs"]
+mod merged;
 #[allow(dead_code, reason = "every test binary uses another part of it")]
 mod support;
 

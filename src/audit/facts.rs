@@ -159,7 +159,7 @@ pub fn start_vectors(session: &Session) -> Vec<StartVector> {
 
 /// Matrices whose entries can be evidence of descent when they are equal: known weights that are not constant. Position
 /// embeddings may be a formula.
-fn telling(unit: &Unit) -> bool {
+pub fn telling(unit: &Unit) -> bool {
     unit.role.known && unit.view.is_some() && !unit.role.family.contains("position")
 }
 

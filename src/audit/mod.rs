@@ -3,6 +3,7 @@
 
 mod facts;
 mod inputs;
+mod merge;
 mod record;
 mod tables;
 
@@ -143,6 +144,7 @@ fn judge(session: &Session) -> Audit {
             figures: &evidence.components,
             calibration: &evidence.calibration,
             partial: &evidence.partial,
+            merge: &evidence.merge,
             layer_map: &evidence.layer_map,
             families: &families,
             equal: &equal_tensors,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 
 use super::Session;
-use super::record;
+use super::{merge, record};
 use crate::checkpoint::{Checkpoint, Residual as Axis};
 use crate::evidence::{
     CalibrationRow, ChainRow, ComponentRow, Evidence, LayerMapRow, PairRow, PartialRow, Reference, RunRow, StartRow,
@@ -28,6 +28,7 @@ pub fn evidence(session: &Session) -> Evidence {
         chain: chain(session, &components),
         calibration: residual.as_ref().map_or(Vec::new(), |r| calibration(session, r)),
         partial: residual.as_ref().map_or(Vec::new(), |r| partial(session, r)),
+        merge: merge::rows(session, residual.as_ref()),
         components,
     }
 }
@@ -178,7 +179,7 @@ fn components(session: &Session, residual: &Residual) -> Vec<ComponentRow> {
     rows
 }
 
-/// Parents against controls, and against copies of themselves with as much noise as weight.
+/// Parents against controls, against each other, and against copies of themselves with as much noise as weight.
 fn calibration(session: &Session, residual: &Residual) -> Vec<CalibrationRow> {
     let hidden = residual.hidden();
     let of = |model: &Reference, against: String, figures: Vec<ResidualFigure>| {
@@ -202,7 +203,11 @@ fn calibration(session: &Session, residual: &Residual) -> Vec<CalibrationRow> {
     let references = references(session);
     let mut rows = Vec::new();
     for (p, parent) in references.iter().filter(|(_, r)| matches!(r, Reference::Parent(_))) {
-        for (c, control) in references.iter().filter(|(_, r)| matches!(r, Reference::Control(_))) {
+        // Whether parents are relatives of each other; a merge is judged by it.
+        let others = references
+            .iter()
+            .filter(|(o, r)| matches!(r, Reference::Control(_)) || o != p && matches!(r, Reference::Parent(_)));
+        for (c, control) in others {
             rows.extend(of(parent, control.to_string(), residual.figures(*p, *c)));
         }
         rows.extend(of(parent, "perturbed".into(), residual.perturbed_figures(*p)));
@@ -222,7 +227,7 @@ fn partial(session: &Session, residual: &Residual) -> Vec<PartialRow> {
     });
     parents
         .flat_map(|(model, parent)| {
-            residual.partial_figures(last, model, 0).into_iter().filter(|f| f.tensors > 0).map(move |figure| {
+            residual.partial_figures(last, model, &[0]).into_iter().filter(|f| f.tensors > 0).map(move |figure| {
                 let test = test(&figure, hidden);
                 PartialRow {
                     step: session.steps[last],

@@ -14,8 +14,8 @@ use crate::error::Result;
 use table::tables;
 
 pub use rows::{
-    CalibrationRow, ChainRow, ComponentRow, LayerMapRow, PairRow, PartialRow, Reference, RunRow, StartRow, TensorRow,
-    TimelineRow, TrajectoryRow,
+    CalibrationRow, ChainRow, ComponentRow, LayerMapRow, MergeRow, PairRow, PartialRow, Reference, RunRow, StartRow,
+    TensorRow, TimelineRow, TrajectoryRow,
 };
 
 tables! {
@@ -54,4 +54,8 @@ tables! {
     calibration: CalibrationRow { model, against, component, effect, z, log10_p, rows }
     /// Similarity to a parent given the start.
     partial: PartialRow { step, component, parent, effect, z, log10_p, rows }
+    /// The final checkpoint as a weighted sum of the parents.
+    merge: MergeRow {
+        component, layer, parent, weight, alone, gain, share, roundings, effect, z, log10_p, tensors, elements
+    }
 }

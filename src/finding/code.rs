@@ -54,6 +54,7 @@ codes! {
     ParentSimilarity "parent/aligned-similarity" "Weights are aligned with the parent's beyond the exact null",
     ParentLayerMap "parent/layer-map" "Layers of the subject answer to layers of the parent",
     ParentBitEqual "parent/bit-equal" "Tensors are equal to the parent's bit for bit",
+    ParentMerge "parent/merge" "The final checkpoint is a weighted sum of several parents",
     ParentSharedSeed "parent/shared-seed" "Subject and parent were drawn from one random seed",
     ParentLineage "parent/one-lineage" "Subject and parent share a random start and more: the direction is open",
     ParentSilent "parent/no-similarity" "No component is nearer to the parent than independent models are",

@@ -1,13 +1,14 @@
 //! Condition P: no checkpoint, in no component, is nearer to a parent than independent models are (METHODS 2, 2.1, 2.2).
 
 mod layers;
+mod merge;
 mod shared_seed;
 
 use std::collections::BTreeSet;
 
 use super::{Code, ComponentOutcome, ComponentResult, Condition, Direction, Finding, Grade, Judgement, Subject};
 use crate::case::Policy;
-use crate::evidence::{CalibrationRow, ComponentRow, LayerMapRow, PartialRow, Reference};
+use crate::evidence::{CalibrationRow, ComponentRow, LayerMapRow, MergeRow, PartialRow, Reference};
 use crate::plan::ALL;
 use crate::stats::{Aligned, holm};
 
@@ -28,6 +29,8 @@ pub struct ParentFacts<'a> {
     pub calibration: &'a [CalibrationRow],
     /// Similarity to the parents given the start.
     pub partial: &'a [PartialRow],
+    /// The final checkpoint as a weighted sum of the parents.
+    pub merge: &'a [MergeRow],
     /// Layers of the final checkpoint against layers of every parent and control.
     pub layer_map: &'a [LayerMapRow],
     /// Component of every family in the layer maps.
@@ -138,6 +141,7 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
             silent.extend(own);
         }
     }
+    merge::find(&mut judgement, facts, uncalibrated, &seeds, policy);
     let enough = silence(&mut judgement, facts, &silent, policy);
     norms(&mut judgement, facts);
     let calibrated = calibrated(&mut judgement, facts, &control_tests, uncalibrated);

@@ -3,6 +3,7 @@
 mod agreement;
 mod aligned;
 mod mantel;
+mod mixture;
 mod multiplicity;
 mod normal;
 mod path;
@@ -13,6 +14,7 @@ mod subspace;
 pub use agreement::log10_poisson_upper;
 pub use aligned::{Aligned, aligned, vector};
 pub use mantel::{Mantel, correlations, mantel, normal_scores};
+pub use mixture::{Mixture, mixture};
 pub use multiplicity::holm;
 pub use normal::log10_upper_tail;
 pub use path::{Bounded, Displacement, Turn, step_bound};
