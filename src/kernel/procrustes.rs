@@ -17,7 +17,7 @@ use super::{normalise, transpose};
 const DECOMPOSED: usize = 512;
 
 /// Rows of a product that one task computes.
-const BLOCK: usize = 128;
+const BLOCK: usize = 64;
 
 /// Steps after which the polar iteration is given up: a singular value below 1e-9 of the largest stays between 0 and 1.
 const STEPS: usize = 24;
@@ -110,6 +110,29 @@ fn product(a: &[f32], b: &[f32], k: usize) -> Vec<f32> {
     parts.concat()
 }
 
+/// A A^T, of which only the blocks on and above the diagonal are computed.
+fn square(a: &[f32], k: usize) -> Vec<f32> {
+    let n = a.len() / k;
+    let parts: Vec<Vec<f32>> = a
+        .par_chunks(BLOCK * k)
+        .enumerate()
+        .map(|(block, rows)| narrow(&cross(rows, &a[block * BLOCK * k..], k)))
+        .collect();
+    let mut out = vec![0.0; n * n];
+    for (block, part) in parts.into_iter().enumerate() {
+        let first = block * BLOCK;
+        for (i, row) in part.chunks_exact(n - first).enumerate() {
+            out[(first + i) * n + first..(first + i + 1) * n].copy_from_slice(row);
+        }
+    }
+    for i in 0..n {
+        for j in 0..i {
+            out[i * n + j] = out[j * n + i];
+        }
+    }
+    out
+}
+
 #[allow(clippy::cast_possible_truncation)]
 fn narrow(values: &[f64]) -> Vec<f32> {
     values.iter().map(|&value| value as f32).collect()
@@ -131,12 +154,12 @@ fn polar(matrix: &[f64], rows: usize, cols: usize) -> Option<Vec<f64>> {
         return None;
     }
     // The spectral norm is at most the root of the norm of G; twice that root narrows the gap again.
-    let g = product(&x, &x, k);
+    let g = square(&x, k);
     let norm = g.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt().sqrt() * 1.001;
     scale(&mut x, 1.0 / norm);
     for step in 0..STEPS {
         let [a, b, c] = POLAR[step.min(POLAR.len() - 1)];
-        let g = product(&x, &x, k);
+        let g = square(&x, k);
         let off: f64 = g
             .iter()
             .enumerate()
@@ -145,7 +168,7 @@ fn polar(matrix: &[f64], rows: usize, cols: usize) -> Option<Vec<f64>> {
         if off < n as f64 * 1e-13 {
             break;
         }
-        let mut p = product(&g, &g, n);
+        let mut p = square(&g, n);
         for (at, (value, &first)) in p.iter_mut().zip(&g).enumerate() {
             let one = if at % (n + 1) == 0 { a } else { 0.0 };
             #[allow(clippy::cast_possible_truncation)]

@@ -84,7 +84,7 @@ pub fn normal_scores(x: &mut [f64], d: usize) {
         (0..d).flat_map(|i| (i + 1..d).map(move |j| i * d + j)).filter_map(|at| Some((*x.get(at)?, at))).collect();
     order.sort_by(|a, b| a.0.total_cmp(&b.0));
     let n = order.len() as f64;
-    for group in order.chunk_by(|a, b| a.0 == b.0).scan(0, |before, group| {
+    for group in order.chunk_by(|a, b| a.0.total_cmp(&b.0).is_eq()).scan(0, |before, group| {
         let middle = *before as f64 + (group.len() + 1) as f64 / 2.0;
         *before += group.len();
         Some((middle, group))
@@ -157,7 +157,7 @@ mod tests {
         assert!((test.effect - 1.0).abs() < 1e-12 && test.z > 6.0, "{test:?}");
         let other = mantel(&x, &symmetric(d, 4), d).expect("varied");
         assert!(test.z > other.z);
-        assert_eq!(mantel(&vec![1.0; 25], &symmetric(5, 1), 5), None);
+        assert_eq!(mantel(&[1.0; 25], &symmetric(5, 1), 5), None);
         assert_eq!(mantel(&[f64::NAN; 25], &symmetric(5, 1), 5), None);
     }
 

@@ -35,7 +35,10 @@ fn audit([a, b]: &[PathBuf; 2], merge: impl Fn(&str, &[f32], &[f32]) -> Vec<f32>
     let case = root.path().join("case.toml");
     let control = fixtures().join("models/control-phi");
     let text = format!(
-        "schema = 1\nname = \"merge\"\n[claim]\nstatement = \"from-scratch\"\n[subject]\nname = \"merge\"\nmodel = \"model\"\n[[parent]]\nname = \"A\"\nmodel = {a:?}\n[[parent]]\nname = \"B\"\nmodel = {b:?}\n[[control]]\nname = \"C\"\nmodel = {control:?}\n"
+        "schema = 1\nname = \"merge\"\n[claim]\nstatement = \"from-scratch\"\n[subject]\nname = \"merge\"\nmodel = \"model\"\n[[parent]]\nname = \"A\"\nmodel = '{}'\n[[parent]]\nname = \"B\"\nmodel = '{}'\n[[control]]\nname = \"C\"\nmodel = '{}'\n",
+        a.display(),
+        b.display(),
+        control.display()
     );
     fs::write(&case, text).expect("written");
     let out = root.path().join("out");
