@@ -5,6 +5,7 @@ mod compare;
 mod copies;
 mod facts;
 mod inputs;
+mod merge;
 mod record;
 mod tables;
 mod tokens;
@@ -107,9 +108,10 @@ fn unmask(material: &mut Material, case: &Case) -> Result<Vec<Found>> {
     let Some(subject) = material.series.checkpoints.last() else { return Ok(Vec::new()) };
     let mut all = Vec::new();
     for (index, reference) in material.references.iter().enumerate() {
-        let found = search(subject, reference, None, &case.policy)?;
+        let tokens = tokens::token_rows(&material.series.checkpoints, reference);
+        let found = search(subject, reference, tokens.as_ref(), &case.policy)?;
         if let Some(relabelling) = found.relabelling.as_ref().filter(|r| index < case.parents.len() && !r.words.is_empty()) {
-            material.relabelled.push((index, express(subject, &Arc::clone(reference), relabelling, None)?));
+            material.relabelled.push((index, express(subject, &Arc::clone(reference), relabelling, tokens.as_ref())?));
         }
         all.push(found);
     }
@@ -226,6 +228,7 @@ fn parents(session: &Session, evidence: &Evidence, clean: &BTreeSet<String>) -> 
             partial: &evidence.partial,
             tokenizers: &evidence.tokenizers,
             cka: &evidence.cka,
+            merge: &evidence.merge,
             disguise: &evidence.disguise,
             disguises: facts::disguises(session),
             frames: facts::frames(session),

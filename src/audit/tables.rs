@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 
 use super::Session;
-use super::{copies, record, tokens};
+use super::{copies, merge, record, tokens};
 use crate::checkpoint::{Checkpoint, Residual as Axis};
 use crate::evidence::{
     CalibrationRow, ChainRow, ComponentRow, DisguiseRow, Evidence, ITSELF, ITSELF_FIRST, LayerMapRow, PairRow, PartialRow,
@@ -33,6 +33,7 @@ pub fn evidence(session: &Session) -> Evidence {
         chain: chain(session, &components),
         calibration,
         partial: residual.as_ref().map_or(Vec::new(), |r| partial(session, r)),
+        merge: merge::rows(session, residual.as_ref()),
         components,
         disguise: disguise(session),
         tokenizers: session.tokens.tokenizers.clone(),
@@ -212,7 +213,7 @@ fn components(session: &Session, residual: &Residual) -> Vec<ComponentRow> {
     rows
 }
 
-/// Parents against controls, and against copies of themselves with as much noise as weight.
+/// Parents against controls, against each other, and against copies of themselves with as much noise as weight.
 fn calibration(session: &Session, residual: &Residual) -> Vec<CalibrationRow> {
     let of = |model: &Reference, against: String, figures: Vec<ResidualFigure>| {
         figures
@@ -235,7 +236,11 @@ fn calibration(session: &Session, residual: &Residual) -> Vec<CalibrationRow> {
     let references = references(session);
     let mut rows = Vec::new();
     for (p, parent) in references.iter().filter(|(_, r)| matches!(r, Reference::Parent(_))) {
-        for (c, control) in references.iter().filter(|(_, r)| matches!(r, Reference::Control(_))) {
+        // Whether parents are relatives of each other; a merge is judged by it.
+        let others = references
+            .iter()
+            .filter(|(o, r)| matches!(r, Reference::Control(_)) || o != p && matches!(r, Reference::Parent(_)));
+        for (c, control) in others {
             rows.extend(of(parent, control.to_string(), residual.figures(*p, *c)));
         }
         rows.extend(of(parent, "perturbed".into(), residual.perturbed_figures(*p)));
@@ -254,7 +259,7 @@ fn partial(session: &Session, residual: &Residual) -> Vec<PartialRow> {
     });
     parents
         .flat_map(|(model, parent)| {
-            residual.partial_figures(last, model, 0).into_iter().filter(|f| f.tensors > 0).map(move |figure| {
+            residual.partial_figures(last, model, &[0]).into_iter().filter(|f| f.tensors > 0).map(move |figure| {
                 let test = test(&figure);
                 PartialRow {
                     step: session.steps[last],
@@ -288,16 +293,25 @@ fn layer_maps(session: &Session) -> Vec<LayerMapRow> {
             wanted.push((name.to_owned(), model, model));
         }
     }
+    let relabelled = session.material.relabelled.iter().enumerate();
+    let numbers: BTreeMap<usize, &BTreeMap<u32, u32>> = relabelled
+        .filter_map(|(at, (parent, _))| {
+            let model = session.plan.series + session.plan.references + at;
+            Some((model, &session.found[*parent].relabelling.as_ref()?.layers))
+        })
+        .collect();
     let mut rows = Vec::new();
     for (name, own, other) in wanted {
         for map in layer_map(&session.plan, &session.measured, own, other) {
+            // What is written in the subject's coordinates has its layers' numbers; the table has the parent's own.
+            let numbered = |layer: u32| numbers.get(&other).and_then(|n| n.get(&layer)).copied().unwrap_or(layer);
             rows.extend(map.cells.iter().map(|cell| {
                 let test = aligned(cell.sums, cell.tensors as f64, map.hidden);
                 LayerMapRow {
                     parent: name.clone(),
                     family: map.family.clone(),
                     layer_subject: cell.subject,
-                    layer_parent: cell.other,
+                    layer_parent: numbered(cell.other),
                     pearson: test.map(|t| t.effect),
                     z: test.map(|t| t.z),
                 }

@@ -3,6 +3,7 @@
 use super::Session;
 use crate::case::Case;
 use crate::checkpoint::{Checkpoint, Tokenizer};
+use crate::disguise::TokenRows;
 use crate::error::Result;
 use crate::evidence::{CalibrationRow, CkaRow, ComponentRow, Reference, TokenizerRow};
 use crate::kernel::gram;
@@ -109,6 +110,13 @@ pub(crate) fn read(case: &Case, material: &Material, plan: &Plan, steps: &[i64])
         }
     }
     Ok(tokens)
+}
+
+/// For every token row of the subject the reference's row of the same string; `None` where there are not two tokenizers.
+pub(crate) fn token_rows(series: &[Checkpoint], reference: &Checkpoint) -> Option<TokenRows> {
+    let own = series.iter().rev().find_map(|c| c.tokenizer().ok())?;
+    let other = reference.tokenizer().ok()?;
+    Some(own.row_map(other, series.last()?.vocab_size()?, reference.vocab_size()?))
 }
 
 /// The rows of a table without those that a test by token stands in for, and with that test's.

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::header::quoted;
 use super::index::{self, Layout};
 use super::residual::{hidden_sizes, set_prediction_layers_apart, settle_residual_axes};
-use super::{Header, HeaderTensor, Role, TensorRecord, Tokenizer, TokenizerFiles, builtin};
+use super::{Header, HeaderTensor, Meeting, Role, TensorRecord, Tokenizer, TokenizerFiles, builtin};
 use crate::error::{Context, Error, Result};
 use crate::source::{Access, Blob, LocalDir, Reading, Store, locate};
 
@@ -33,6 +33,8 @@ pub struct Checkpoint {
     pub unread: Vec<String>,
     /// What its tokens are, read when it is asked for.
     pub vocabulary: Arc<TokenizerFiles>,
+    /// Where it was put in another model's packaging: which of its own towers each of that model's towers met.
+    pub met: Vec<Meeting>,
 }
 
 /// One file of a model.
@@ -92,6 +94,7 @@ impl Checkpoint {
             skipped: Vec::new(),
             unread: layout.unread.clone(),
             vocabulary: Arc::new(TokenizerFiles::open(store, &names)),
+            met: Vec::new(),
         };
         let found = checkpoint.read_shards(store, &layout)?;
         checkpoint.name(found);

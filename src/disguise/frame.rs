@@ -3,9 +3,8 @@
 use rayon::prelude::*;
 
 use super::weights::{Matrix, narrow};
-use super::scaffold::{log10_poisson_upper, polar};
-use crate::kernel::{assign, centre, cross, transpose};
-use crate::stats::log10_upper_tail;
+use crate::kernel::{assign, centre, cross, nearest_orthogonal, transpose};
+use crate::stats::{log10_poisson_upper, log10_upper_tail};
 
 /// Longest residual axis for which a rotation is looked for: the singular vectors of a d x d matrix cost some 20 d^3
 /// operations.
@@ -118,7 +117,7 @@ impl CrossGram {
             return None;
         }
         let wide: Vec<f64> = self.plain.iter().map(|v| f64::from(*v)).collect();
-        polar(&wide, self.sizes.0, self.sizes.1)
+        nearest_orthogonal(&wide, self.sizes.0, self.sizes.1)
     }
 }
 

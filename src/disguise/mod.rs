@@ -20,7 +20,6 @@
 
 mod express;
 mod frame;
-mod scaffold;
 mod moments;
 mod search;
 mod units;

@@ -1,9 +1,9 @@
 //! Second moments over the residual axis: W^T W, blind to the order, scale and sign of the rows.
 
-use super::weights::{Matrix, narrow};
-use crate::kernel::transpose;
-
 use super::frame::product;
+use super::weights::{Matrix, narrow};
+use crate::kernel::{deflate, transpose};
+use crate::stats::correlations;
 
 /// Dimensions of the residual axis that are looked at: a subset of exchangeable dimensions is as exchangeable.
 pub const DIMENSIONS: usize = 512;
@@ -53,21 +53,29 @@ impl Moments {
         self.rows += other.rows;
     }
 
-    /// The off-diagonal entries of the correlation matrix, less their mean, scaled to length 1; empty where a dimension
-    /// is zero.
-    pub fn profile(&self) -> Vec<f32> {
+    /// The correlations of the dimensions, without their diagonal and without the leading direction, size x size: one
+    /// dimension that is larger than the others, or one direction that all rows share, would carry the test alone.
+    /// `None` where a dimension is zero or there are too few.
+    pub fn correlations(&self) -> Option<Vec<f64>> {
         let n = self.size;
-        let diagonal: Vec<f64> = (0..n).map(|i| self.values[i * n + i]).collect();
-        if n < 3 || diagonal.iter().any(|d| *d <= 0.0) {
-            return Vec::new();
+        if n < 4 || (0..n).any(|i| self.values[i * n + i] <= 0.0) {
+            return None;
         }
-        let mut entries: Vec<f64> = (0..n)
-            .flat_map(|i| (0..i).map(move |j| (i, j)))
-            .map(|(i, j)| self.values[i * n + j] / (diagonal[i] * diagonal[j]).sqrt())
-            .collect();
+        let mut values = self.values.clone();
+        correlations(&mut values, n);
+        values.iter_mut().step_by(n + 1).for_each(|v| *v = 0.0);
+        deflate(&mut values, n, n, 1);
+        Some(values)
+    }
+
+    /// The entries of [`Moments::correlations`] below the diagonal, less their mean, scaled to length 1.
+    pub fn profile(&self) -> Option<Vec<f32>> {
+        let n = self.size;
+        let all = self.correlations()?;
+        let mut entries: Vec<f64> = (0..n).flat_map(|i| all[i * n..i * n + i].iter().copied()).collect();
         let mean = entries.iter().sum::<f64>() / entries.len() as f64;
         entries.iter_mut().for_each(|v| *v -= mean);
         let norm = entries.iter().map(|v| v * v).sum::<f64>().sqrt();
-        if norm > 0.0 { entries.into_iter().map(|v| narrow(v / norm)).collect() } else { Vec::new() }
+        (norm > 0.0).then(|| entries.into_iter().map(|v| narrow(v / norm)).collect())
     }
 }

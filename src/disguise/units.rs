@@ -3,8 +3,8 @@
 use super::frame::{Agreement, Frame, common, product, same_order};
 use super::moments::Moments;
 use super::weights::Matrix;
-use super::scaffold::{log10_poisson_upper, row_basis};
-use crate::kernel::assign;
+use crate::kernel::{assign, row_basis};
+use crate::stats::log10_poisson_upper;
 
 /// The matrices of one MLP.
 #[derive(Clone, Debug, Default)]
@@ -78,8 +78,7 @@ pub fn alike(own: &[Mlp], other: &[Mlp], which: usize) -> Option<Vec<f32>> {
     let profiles = |list: &[Mlp]| -> Option<Vec<Vec<f32>>> {
         list.iter()
             .map(|mlp| {
-                let profile = Moments::of(mlp.matrices[which].as_ref()?).profile();
-                (!profile.is_empty()).then_some(profile)
+                Moments::of(mlp.matrices[which].as_ref()?).profile()
             })
             .collect()
     };
@@ -115,7 +114,7 @@ pub fn overlaps(own: &Matrix, other: &Matrix, dim: usize) -> Option<Vec<f32>> {
         }
         let mut all = vec![0.0; m.rows() * m.cols];
         for (rows, into) in m.values.chunks_exact(dim * m.cols).zip(all.chunks_exact_mut(dim * m.cols)) {
-            let basis = row_basis(rows, dim, m.cols);
+            let basis = row_basis(rows, dim, m.cols)?;
             into[..basis.len()].copy_from_slice(&basis);
         }
         Some((all, heads))

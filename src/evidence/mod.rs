@@ -14,8 +14,8 @@ use crate::error::Result;
 use table::tables;
 
 pub use rows::{
-    CalibrationRow, ChainRow, CkaRow, ComponentRow, CopyRow, DisguiseRow, ITSELF, ITSELF_FIRST, LayerMapRow, PairRow, PartialRow,
-    Reference, RunRow, StartRow, TensorRow, TimelineRow, TokenizerRow, TrajectoryRow,
+    CalibrationRow, ChainRow, CkaRow, ComponentRow, CopyRow, DisguiseRow, ITSELF, ITSELF_FIRST, LayerMapRow, MergeRow, PairRow,
+    PartialRow, Reference, RunRow, StartRow, TensorRow, TimelineRow, TokenizerRow, TrajectoryRow,
 };
 
 tables! {
@@ -72,5 +72,9 @@ tables! {
     /// Attention after the residual axis is aligned through shared tokens.
     cka: CkaRow {
         reference, part, layer_subject, layer_reference, cka, null_mean, null_sd, z, log10_p, draws, tokens, columns
+    }
+    /// The final checkpoint as a weighted sum of the parents.
+    merge: MergeRow {
+        component, layer, parent, weight, alone, gain, share, roundings, effect, z, log10_p, tensors, elements
     }
 }

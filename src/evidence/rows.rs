@@ -267,7 +267,7 @@ pub struct ChainRow {
 pub struct CalibrationRow {
     /// `parent:NAME`.
     pub model: String,
-    /// `control:NAME` or `perturbed`.
+    /// `control:NAME`, `parent:NAME` of another parent, or `perturbed`.
     pub against: String,
     pub component: String,
     pub effect: Option<f64>,
@@ -377,4 +377,31 @@ pub struct CkaRow {
     pub tokens: u64,
     /// Dimensions that were aligned.
     pub columns: u64,
+}
+
+/// One row of `evidence/merge.parquet`: the weight of one parent in the best weighted sum of all parents, over the centred
+/// matrices of the final checkpoint that two or more parents have.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct MergeRow {
+    /// A component, or `all`.
+    pub component: String,
+    /// One layer of the whole model; none for all layers.
+    pub layer: Option<u32>,
+    pub parent: String,
+    pub weight: f64,
+    /// Share of the centred squared norm that this parent explains alone.
+    pub alone: f64,
+    /// What it adds to the share that the others explain.
+    pub gain: f64,
+    /// Share that all parents explain.
+    pub share: f64,
+    /// What each tensor's own best sum leaves, in roundings of the subject's number format.
+    pub roundings: Option<f64>,
+    /// Correlation of the final checkpoint and this parent given the other parents, over the kept rows.
+    pub effect: Option<f64>,
+    pub z: Option<f64>,
+    pub log10_p: Option<f64>,
+    pub tensors: u64,
+    pub elements: u64,
 }

@@ -196,6 +196,16 @@ impl Cell for Option<f64> {
     }
 }
 
+impl Cell for f64 {
+    fn series(name: &str, values: &[&Self]) -> Result<Series> {
+        Ok(Series::new(name.into(), values.iter().map(|&&value| value).collect::<Vec<_>>()))
+    }
+
+    fn cells(column: &Column) -> Result<Vec<Self>> {
+        Option::<Self>::cells(column)?.into_iter().map(|value| value.ok_or_else(missing)).collect()
+    }
+}
+
 impl Cell for bool {
     fn series(name: &str, values: &[&Self]) -> Result<Series> {
         Ok(Series::new(name.into(), values.iter().map(|&&value| value).collect::<Vec<_>>()))

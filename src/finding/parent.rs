@@ -3,6 +3,7 @@
 mod copies;
 mod disguise;
 mod layers;
+mod merge;
 mod parts;
 mod shared_seed;
 mod tokens;
@@ -11,7 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Code, ComponentOutcome, ComponentResult, Condition, Direction, Finding, Grade, Judgement, Subject};
 use crate::case::Policy;
-use crate::evidence::{CalibrationRow, CkaRow, ComponentRow, DisguiseRow, LayerMapRow, PartialRow, Reference, TokenizerRow};
+use crate::evidence::{
+    CalibrationRow, CkaRow, ComponentRow, DisguiseRow, LayerMapRow, MergeRow, PartialRow, Reference, TokenizerRow,
+};
 use crate::plan::ALL;
 use crate::stats::{Aligned, holm};
 use parts::{Controls, alias, demanded, frozen, part_of, unreached};
@@ -45,6 +48,8 @@ pub struct ParentFacts<'a> {
     pub disguises: BTreeMap<String, Vec<String>>,
     /// By parent, how its residual axis is read where a disguise was found: `permuted` or `rotated`.
     pub frames: BTreeMap<String, String>,
+    /// The final checkpoint as a weighted sum of the parents.
+    pub merge: &'a [MergeRow],
     /// Layers of the final checkpoint against layers of every parent and control.
     pub layer_map: &'a [LayerMapRow],
     /// Component of every family in the layer maps.
@@ -167,7 +172,7 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
         };
         similarities(&mut judgement, facts, parent, &own, &controls, &seeded, policy);
         for part in facts.parts {
-            layers::findings(&mut judgement, facts, part, parent, &controls, seeded(&part.name), policy);
+            layers::findings(&mut judgement, facts, part, parent, &controls, seeded(&part.name), found, policy);
         }
         let seeded = seeds.contains(parent);
         copies::tensors(&mut judgement, facts, parent, &controls, seeded);
@@ -183,6 +188,7 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
         layers::itself(&mut judgement, facts, part, policy);
     }
     unreached(&mut judgement, facts, &parent_tests, &controls);
+    merge::find(&mut judgement, facts, controls.uncalibrated(ALL), &seeds, policy);
     let enough = silence(&mut judgement, facts, &silent, policy);
     norms(&mut judgement, facts);
     tokens::findings(&mut judgement, facts, controls.uncalibrated(ALL), |parent| seeds.contains(parent), policy);
@@ -200,6 +206,7 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
     judgement.settle(if silent_all { Condition::Holds } else { Condition::Untested });
     let all: Vec<Tested> = parent_tests.into_iter().chain(relabelled_tests).collect();
     let results = components(facts, policy, &all, &judgement.findings, &controls);
+    borrowed(&mut judgement, facts, &results);
     (judgement, results)
 }
 
@@ -507,6 +514,44 @@ fn norms(judgement: &mut Judgement, facts: &ParentFacts<'_>) {
     judgement.push(finding);
 }
 
+/// Where a part of the subject is a parent's and another part is not: which, in one sentence for each parent.
+fn borrowed(judgement: &mut Judgement, facts: &ParentFacts<'_>, results: &[ComponentResult]) {
+    let own: Vec<&str> =
+        results.iter().filter(|c| c.outcome == ComponentOutcome::Independent).map(|c| c.name.as_str()).collect();
+    let depth: BTreeSet<u32> = facts.layer_map.iter().map(|cell| cell.layer_subject).collect();
+    for &parent in &facts.parents {
+        let taken: Vec<&ComponentResult> = results
+            .iter()
+            .filter(|c| c.outcome == ComponentOutcome::Derived && c.parent.as_deref() == Some(parent))
+            .collect();
+        let partly = |c: &&ComponentResult| !c.layers.is_empty() && c.layers.len() < depth.len();
+        if taken.is_empty() || own.is_empty() && !taken.iter().any(|c| partly(&c)) {
+            continue;
+        }
+        let told: Vec<String> = taken
+            .iter()
+            .map(|c| match &c.layers[..] {
+                [] => c.name.clone(),
+                layers => {
+                    let layers: Vec<String> = layers.iter().map(u32::to_string).collect();
+                    format!("{} (layers {})", c.name, layers.join(", "))
+                }
+            })
+            .collect();
+        let rest =
+            if own.is_empty() { String::new() } else { format!(" Independent of it: {}.", own.join(", ")) };
+        let mut finding = Finding::new(
+            Code::ParentBorrowed,
+            Grade::Context,
+            Direction::Neutral,
+            format!("Parts of the subject are borrowed from {parent}: {}.{rest}", told.join(", ")),
+        );
+        finding.subject.parent = Some(parent.to_owned());
+        finding.null = "none: a summary of the components".into();
+        judgement.push(finding);
+    }
+}
+
 /// Every component of the subject against the parent it is nearest to.
 fn components(
     facts: &ParentFacts<'_>,
@@ -532,11 +577,18 @@ fn components(
                 .filter(|t| t.row.component == *name)
                 .filter(|t| derived.is_none_or(|f| f.subject.parent.as_deref() == parent_of(&t.row.reference)))
                 .max_by(|a, b| nearness(a, policy).total_cmp(&nearness(b, policy)));
+            let seeded = |parent: Option<&str>| {
+                findings.iter().any(|f| f.code == Code::ParentSharedSeed && f.subject.parent.as_deref() == parent)
+            };
+            // One layer of many is lost in the sum over them.
+            let by_layer = facts.parents.iter().copied().find(|parent| {
+                derived.is_none() && !seeded(Some(parent)) && layers::derived(facts, parent, name, controls, policy)
+            });
             let near = nearest.and_then(|t| parent_of(&t.row.reference));
-            let seeded =
-                findings.iter().any(|f| f.code == Code::ParentSharedSeed && f.subject.parent.as_deref() == near);
+            let seeded = seeded(near);
             let outcome = match (derived, nearest) {
                 (Some(_), _) => ComponentOutcome::Derived,
+                _ if by_layer.is_some() => ComponentOutcome::Derived,
                 // Nothing stands beside the figures of a tower that no control reaches.
                 (None, Some(_)) if part_of(facts, name) != ALL && !controls.usable(name) => {
                     ComponentOutcome::Undetermined
@@ -551,6 +603,7 @@ fn components(
             };
             let parent = derived
                 .and_then(|f| f.subject.parent.clone())
+                .or_else(|| by_layer.map(str::to_owned))
                 .or_else(|| nearest.and_then(|t| parent_of(&t.row.reference).map(str::to_owned)));
             let layers = if outcome == ComponentOutcome::Derived {
                 parent.as_deref().map_or(Vec::new(), |parent| layers::of_component(facts, parent, name, policy))

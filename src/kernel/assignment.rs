@@ -173,7 +173,7 @@ fn bid_s_body<L: Lanes>(lanes: L, scores: &[f32], prices: &[f32], bid: &mut Bid)
     lanes.store_s(at, &mut ats);
     *bid = Bid { column: 0, best: f64::NEG_INFINITY, second: f64::NEG_INFINITY, second_column: 0 };
     for lane in 0..16 {
-        bid.take(f64::from(bests[lane]), ats[lane] as usize * 16 + lane);
+        bid.take(f64::from(bests[lane]), column(f64::from(ats[lane]), 16, lane));
         bid.second = bid.second.max(f64::from(seconds[lane]));
     }
 }
@@ -218,12 +218,13 @@ fn bid_d_body<L: Lanes>(lanes: L, scores: &[f32], prices: &[f64], bid: &mut Bid)
         lanes.store_d(value, to);
     }
     *bid = Bid { column: 0, best: f64::NEG_INFINITY, second: f64::NEG_INFINITY, second_column: 0 };
-    for lane in 0..8 {
-        bid.take(out[0][lane], out[1][lane] as usize * 8 + lane);
+    let [bests, ats, seconds, second_ats] = out;
+    for (lane, (best, at)) in bests.into_iter().zip(ats).enumerate() {
+        bid.take(best, column(at, 8, lane));
     }
-    for lane in 0..8 {
-        if out[2][lane] > bid.second {
-            (bid.second, bid.second_column) = (out[2][lane], out[3][lane] as usize * 8 + lane);
+    for (lane, (second, at)) in seconds.into_iter().zip(second_ats).enumerate() {
+        if second > bid.second {
+            (bid.second, bid.second_column) = (second, column(at, 8, lane));
         }
     }
 }
@@ -368,7 +369,7 @@ impl<'a> Search<'a> {
         }
         let mut column = end;
         loop {
-            let row = self.before[column] as usize;
+            let row = whole(self.before[column]);
             let next = self.column_of[row];
             self.pair(row, column);
             if row == start {
@@ -466,16 +467,31 @@ fn relax_body<L: Lanes>(
     for (value, to) in [any, any_at, free, free_at].into_iter().zip(&mut out) {
         lanes.store_d(value, to);
     }
+    let [any, any_at, free, free_at] = out;
     *near = Near::default();
     for lane in 0..8 {
-        let (any_column, free_column) = (out[1][lane] as usize * 8 + lane, out[3][lane] as usize * 8 + lane);
-        if out[0][lane] < near.any || (out[0][lane] == near.any && any_column < near.any_column) {
-            (near.any, near.any_column) = (out[0][lane], any_column);
-        }
-        if out[2][lane] < near.free || (out[2][lane] == near.free && free_column < near.free_column) {
-            (near.free, near.free_column) = (out[2][lane], free_column);
-        }
+        nearer(any[lane], column(any_at[lane], 8, lane), &mut near.any, &mut near.any_column);
+        nearer(free[lane], column(free_at[lane], 8, lane), &mut near.free, &mut near.free_column);
     }
+}
+
+/// The shorter distance, and of equal ones the first column.
+#[allow(clippy::float_cmp)]
+fn nearer(distance: f64, column: usize, least: &mut f64, at: &mut usize) {
+    if distance < *least || (distance == *least && column < *at) {
+        (*least, *at) = (distance, column);
+    }
+}
+
+/// A lane of the vector that was the `at`-th.
+fn column(at: f64, lanes: usize, lane: usize) -> usize {
+    whole(at) * lanes + lane
+}
+
+/// A count that was kept in a float, exactly.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn whole(count: f64) -> usize {
+    count as usize
 }
 
 #[cfg(test)]

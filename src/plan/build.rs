@@ -130,7 +130,10 @@ impl Plan {
                         .map(|m| (model, m.tower.clone(), tensor)),
                 );
             }
-            meetings.push(correspondence.towers);
+            if given {
+                // In the subject's packaging its towers have the subject's names.
+                meetings.push(if reference.met.is_empty() { correspondence.towers } else { reference.met.clone() });
+            }
         }
         let mut units: Vec<Unit> = subject
             .tensors

@@ -149,6 +149,7 @@ mod tests {
             skipped: Vec::new(),
             unread: Vec::new(),
             vocabulary: Arc::default(),
+            met: Vec::new(),
         }
     }
 

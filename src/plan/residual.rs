@@ -103,16 +103,21 @@ impl<'a> Residual<'a> {
             .collect()
     }
 
-    /// The sums of two models after what each shares with model `start` is projected out of every tensor: the partial
-    /// correlation given the start, which tells a common random seed from a copy (METHODS 4).
+    /// The sums of two models after what each shares with the models `given` is projected out of every tensor: the partial
+    /// correlation given the start, which tells a common random seed from a copy (METHODS 4), or given other parents,
+    /// which tells what one adds to them. A tensor that none of `given` has takes no part.
     #[must_use]
-    pub fn partial_figures(&self, a: usize, b: usize, start: usize) -> Vec<ResidualFigure> {
+    pub fn partial_figures(&self, a: usize, b: usize, given: &[usize]) -> Vec<ResidualFigure> {
         let without = |unit: usize, model: usize| -> Option<Vec<f32>> {
-            let (own, origin) = (self.kept(unit, model)?, self.kept(unit, start)?);
-            let shared = trace(own, origin);
-            #[allow(clippy::cast_possible_truncation)]
-            let mut rest: Vec<f32> =
-                own.iter().zip(origin).map(|(x, s)| (f64::from(*x) - shared * f64::from(*s)) as f32).collect();
+            let mut basis: Vec<Vec<f32>> = Vec::new();
+            for origin in given.iter().filter_map(|&model| self.kept(unit, model)) {
+                let mut origin = project(origin, &basis);
+                if trace(&origin, &origin) > 1e-10 && normalise(&mut origin) {
+                    basis.push(origin);
+                }
+            }
+            let own = self.kept(unit, model).filter(|_| !basis.is_empty())?;
+            let mut rest = project(own, &basis);
             // What rounding leaves of a model that equals its start is no difference.
             (trace(&rest, &rest) > 1e-10 && normalise(&mut rest)).then_some(rest)
         };
@@ -193,4 +198,18 @@ impl<'a> Residual<'a> {
         }
         Rows::new(values, part.hidden, parts)
     }
+}
+
+/// What is left of `own` without the directions of `basis`.
+fn project(own: &[f32], basis: &[Vec<f32>]) -> Vec<f32> {
+    let mut rest = own.to_vec();
+    for direction in basis {
+        let shared = trace(&rest, direction);
+        for (x, s) in rest.iter_mut().zip(direction) {
+            #[allow(clippy::cast_possible_truncation)]
+            let left = (f64::from(*x) - shared * f64::from(*s)) as f32;
+            *x = left;
+        }
+    }
+    rest
 }

@@ -1,23 +1,31 @@
 //! One test a file: statistic, null, log10 p, effect, n, assumptions. Statistics never open a file.
 
+mod agreement;
 mod aligned;
 mod cka;
 mod hypergeometric;
 mod layer_path;
+mod mantel;
+mod mixture;
 mod multiplicity;
 mod normal;
 mod path;
 mod random_matrix;
 mod separation;
 mod start;
+mod subspace;
 
+pub use agreement::log10_poisson_upper;
 pub use aligned::{Aligned, aligned, vector};
 pub use cka::{Attention, LayerGrams, align, attention, u_centred};
 pub use hypergeometric::log10_coincidences;
 pub use layer_path::{Path, largest_of, monotone_path, pieces};
+pub use mantel::{Mantel, correlations, mantel, normal_scores};
+pub use mixture::{Mixture, mixture};
 pub use multiplicity::holm;
 pub use normal::log10_upper_tail;
 pub use path::{Bounded, Displacement, Turn, step_bound};
 pub use random_matrix::{EdgeTest, edge_test, log10_tracy_widom_upper_tail};
 pub use separation::{Spread, separation};
 pub use start::{Draw, Law, Sizes, draw, law, rule};
+pub use subspace::{Subspace, subspace};

@@ -45,6 +45,7 @@ impl Checkpoint {
             skipped: Vec::new(),
             unread: Vec::new(),
             vocabulary: like.vocabulary.clone(),
+            met: Vec::new(),
         }
     }
 

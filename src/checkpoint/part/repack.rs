@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::super::{Arrangement, Checkpoint, Correspondence, Skipped, TensorRecord};
+use super::super::tower::meet;
 use super::{Fill, Key, Part, scale};
 
 /// The parts of a model, by tensor and by what they are.
@@ -38,6 +39,7 @@ impl Checkpoint {
         let mut result = Self::empty(self.uri.clone(), self);
         result.shards.clone_from(&self.shards);
         result.unread.clone_from(&self.unread);
+        result.met = meet(&like.tensors, &self.tensors);
         let mut without = Vec::new();
         let mut used: HashSet<usize> = HashSet::new();
         for wanted in wanted(&own, &theirs) {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::parts::{Controls, Part, alias};
+use super::parts::{Controls, Part, alias, part_of};
 use super::{ALL, ParentFacts, grade};
 use crate::case::Policy;
 use crate::evidence::{ITSELF, ITSELF_FIRST, LayerMapRow, Reference};
@@ -130,12 +130,23 @@ pub(super) fn findings(
     parent: &str,
     controls: &Controls,
     seeded: bool,
+    disguised: Option<Grade>,
     policy: &Policy,
 ) {
-    let map = best(facts, parent, &part.map);
+    let mut map = best(facts, parent, &part.map);
+    let mut highest = Grade::Conclusive;
+    let mut model = parent.to_owned();
+    // Where the parent as it stands has no layer that answers, it may have some as it is written in the subject's
+    // coordinates; these weigh no more than what says how it is written.
+    if let (Some(found), false, true) = (disguised, map.values().any(|b| fires(b, policy)), part.name == ALL) {
+        highest = found;
+        model = Reference::Relabelled(parent.to_owned()).to_string();
+        map = best(facts, &model, &part.map);
+    }
     let fired: Vec<&Best> = map.values().filter(|b| fires(b, policy)).collect();
     let Some(top) = fired.iter().max_by(|a, b| a.z.total_cmp(&b.z)) else { return };
     let mut grade = fired.iter().filter_map(|b| grade(b.log10_p, b.effect, policy)).max().unwrap_or(Grade::Moderate);
+    grade = grade.min(highest);
     let shown: Vec<String> =
         map.values().map(|b| if fires(b, policy) { b.row.layer_parent.to_string() } else { "-".into() }).collect();
     let tower = component_prefix(part);
@@ -143,13 +154,13 @@ pub(super) fn findings(
         "{tower}{} of {} layers of the final checkpoint answer to a layer of {parent}{}: layer map [{}], largest z = {:.1} (correlation {:.3}).",
         fired.len(),
         map.len(),
-        alias(facts, &part.name, parent),
+        if model == parent { alias(facts, &part.name, parent) } else { ", relabelled".to_owned() },
         shown.join(","),
         top.z,
         top.effect
     );
     message.push_str(&arrangement(facts, parent, &map, policy));
-    message.push_str(&path(facts, parent, &part.map));
+    message.push_str(&path(facts, &model, &part.map));
     let mut direction = Direction::Against;
     let good = |control: &&&str| !controls.is_aside(control, &part.name);
     let control_fires = facts
@@ -232,6 +243,25 @@ pub(super) fn itself(judgement: &mut Judgement, facts: &ParentFacts<'_>, part: &
             .into();
     finding.evidence = Some("evidence/layer_map.parquet".into());
     judgement.push(finding);
+}
+
+/// Whether a layer of one component answers to a layer of the parent at least strongly while no control's does.
+pub(super) fn derived(
+    facts: &ParentFacts<'_>,
+    parent: &str,
+    component: &str,
+    controls: &Controls,
+    policy: &Policy,
+) -> bool {
+    let families: Vec<&str> =
+        facts.families.iter().filter(|(_, c)| c == component).map(|(family, _)| family.as_str()).collect();
+    let strong = |b: &Best| grade(b.log10_p, b.effect, policy) >= Some(Grade::Strong);
+    let part = part_of(facts, component);
+    let controls: Vec<&&str> = facts.controls.iter().filter(|control| !controls.is_aside(control, part)).collect();
+    families.iter().any(|family| {
+        best(facts, parent, family).values().any(strong)
+            && !controls.iter().any(|control| best(facts, control, family).values().any(|b| fires(b, policy)))
+    })
 }
 
 /// The subject's layers that are derived in one component: those with a cell beyond the null in one of its families.
