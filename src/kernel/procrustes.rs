@@ -65,7 +65,8 @@ fn decompose(matrix: &[f64], rows: usize, cols: usize) -> Option<Svd> {
 ///
 /// Up to a shorter side of 512 by decomposition in f64; beyond by a polar iteration of f32 products, of which the result is
 /// orthonormal to 1e-6 where singular values are above 1e-9 of the largest. Directions of rank zero are arbitrary in the
-/// first case and shorter than one in the second. `None` if anything is not finite or all is zero.
+/// first case and shorter than one in the second. Measured on two cores that had other work: 0.6 s for 512, 1 s for 1,024,
+/// 7.5 s for 2,048, 53 s for 4,096. `None` if anything is not finite or all is zero.
 ///
 /// # Panics
 /// If `matrix` is not rows x cols long.
