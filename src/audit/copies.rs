@@ -38,6 +38,7 @@ pub fn rows(session: &Session) -> Vec<CopyRow> {
             rounding: figures.rounding.map(|rounding| name(rounding).to_owned()),
             equal: figures.equal,
             equal_shifted: figures.shifted,
+            eight_bits: figures.eight_bits,
             rows: figures.rows,
             equal_rows: figures.equal_rows(),
             blocks: ranges(&figures.blocks),
@@ -79,6 +80,8 @@ pub fn figures(session: &Session) -> Vec<CopyFigure> {
                 format!("{} brought to one format, {how}", formats(figures).replace(' ', " and "))
             }),
             shifted: figures.shifted,
+            equal: figures.equal,
+            eight_bits: figures.eight_bits,
             proportional: figures.decayed.map(|d| (d.rows, d.ratio, d.sd)),
             rest: figures.rest,
         })

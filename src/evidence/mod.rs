@@ -43,7 +43,7 @@ tables! {
     }
     /// The first and the final checkpoint against the parents and controls, element by element.
     copies: CopyRow {
-        step, tensor, component, family, layer, expert, reference, elements, formats, rounding, equal, equal_shifted, rows,
+        step, tensor, component, family, layer, expert, reference, elements, formats, rounding, equal, equal_shifted, eight_bits, rows,
         equal_rows, blocks, extremes, extremes_shared, extremes_log10_p, proportional_rows, ratio, ratio_sd, rest
     }
     /// The earliest checkpoint against a random draw.

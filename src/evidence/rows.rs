@@ -192,6 +192,8 @@ pub struct CopyRow {
     pub equal: Option<f64>,
     /// The same with one tensor moved by a row: what strangers show in these formats.
     pub equal_shifted: Option<f64>,
+    /// Share of elements that differ by no more than a rounding to eight bits (f8 e4m3), on whatever scale.
+    pub eight_bits: Option<f64>,
     /// Rows as stored; 0 for vectors.
     pub rows: u64,
     /// Rows that are equal as wholes and not constant.

@@ -63,6 +63,7 @@ codes! {
     ParentBorrowed "parent/borrowed" "A part of the subject is a parent's, and another part is not",
     ParentSelfMap "parent/self-map" "Layers of the subject answer to other layers of the subject",
     ParentBitEqual "parent/bit-equal" "Tensors are equal to the parent's bit for bit",
+    ParentRecast "parent/re-cast" "Matrices are the parent's but for a rounding to fewer bits",
     ParentDecayedRows "parent/decayed-rows" "Rows of the two models differ by one common factor: one start or one copied table",
     ParentMerge "parent/merge" "The final checkpoint is a weighted sum of several parents",
     ParentSharedSeed "parent/shared-seed" "Subject and parent were drawn from one random seed",

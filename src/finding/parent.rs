@@ -177,6 +177,7 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
         let seeded = seeds.contains(parent);
         copies::tensors(&mut judgement, facts, parent, &controls, seeded);
         copies::rows(&mut judgement, facts, parent, &controls, seeded, policy);
+        copies::eight_bits(&mut judgement, facts, parent, &controls, seeded);
         copies::proportional(&mut judgement, facts, parent, &controls, seeded, policy);
         let spoken: BTreeSet<String> = judgement.findings[before..]
             .iter()

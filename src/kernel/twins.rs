@@ -299,6 +299,9 @@ impl Comparison {
     }
 }
 
+/// Half a unit of the last of three bits of mantissa (f8 e4m3), of the value; a hair more for what was rounded twice.
+const EIGHT_BITS: f64 = 1.01 / 16.0;
+
 /// What the tiles of two tensors gave.
 #[derive(Clone, Debug, Default)]
 pub struct Twins {
@@ -310,6 +313,8 @@ pub struct Twins {
     pub equal: [u64; 2],
     /// Equal ones with the second tensor moved by a row: what strangers in these formats show.
     pub shifted: u64,
+    /// Those that differ by no more than a rounding to three bits of mantissa, whatever scale it was made on.
+    pub eight_bits: u64,
     /// Elements that are not finite in one of the two.
     pub nonfinite: u64,
     /// Rows that are shared and not constant.
@@ -342,6 +347,7 @@ impl Twins {
                     u64::from(if how.common().is_some() { how.equal(*p, *q, Rounding::Truncated) } else { nearest });
                 let moved = b[(at * length + i + shift) % b.len()];
                 self.shifted += u64::from(how.equal(*p, moved, Rounding::Nearest));
+                self.eight_bits += u64::from((p - q).abs() <= EIGHT_BITS * p.abs().max(q.abs()));
             }
             self.compared += x.len() as u64;
             self.equal[0] += equal[0];
@@ -373,6 +379,7 @@ impl Twins {
         self.rows.extend(other.rows);
         self.compared += other.compared;
         self.shifted += other.shifted;
+        self.eight_bits += other.eight_bits;
         self.nonfinite += other.nonfinite;
         for at in 0..2 {
             self.equal[at] += other.equal[at];

@@ -49,6 +49,8 @@ pub struct PairFigures {
     pub equal: Option<f64>,
     /// The same with one tensor moved by a row: what strangers in these formats show.
     pub shifted: Option<f64>,
+    /// Share of elements that differ by no more than a rounding to eight bits.
+    pub eight_bits: Option<f64>,
     /// Rows as stored and elements of each; none for vectors.
     pub rows: u64,
     /// See `rows`.
@@ -214,6 +216,7 @@ fn figures(
         rounding,
         equal: share(twins.equal[used]),
         shifted: share(twins.shifted),
+        eight_bits: share(twins.eight_bits),
         rows: how.row.map_or(0, |row| (elements / row.max(1)) as u64),
         row: how.row.unwrap_or(0),
         blocks,

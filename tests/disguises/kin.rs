@@ -162,7 +162,7 @@ fn a_recast_copy_is_told_from_a_continued_one() {
             let report = crate::judged(pair.stranger, pair.parent, &subject, |_| ());
             let wrong = unseen(&report, pair.derived, &[], &[]);
             assert!(wrong.is_empty(), "{name}: {wrong:#?}\n{}", shown(&report));
-            let codes = ["parent/bit-equal", "parent/re-expressed"];
+            let codes = ["parent/bit-equal", "parent/re-cast"];
             assert!(codes.iter().any(|code| !report.of(code).is_empty()), "{name}: {}", shown(&report));
         }
     }

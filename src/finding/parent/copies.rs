@@ -16,6 +16,13 @@ const LEAST_ROWS: u64 = 2;
 /// Cosine of rows of one direction, as the kernel has it.
 const ONE_DIRECTION: f64 = 0.999;
 
+/// Share of elements within a rounding from which a matrix is a re-cast copy: the rest are too small for the format's normal
+/// range.
+const RE_CAST: f64 = 0.99;
+
+/// Elements of a matrix below which that share says little.
+const LEAST_ELEMENTS: u64 = 256;
+
 /// Tensors that a message names.
 const NAMED: usize = 4;
 
@@ -38,6 +45,10 @@ pub struct CopyFigure {
     pub cast: Option<String>,
     /// Share of equal elements between strangers in these formats.
     pub shifted: Option<f64>,
+    /// Share of equal elements.
+    pub equal: Option<f64>,
+    /// Share of elements that differ by no more than a rounding to eight bits.
+    pub eight_bits: Option<f64>,
     /// Rows of one direction that are not equal: how many, their factor, its standard deviation.
     pub proportional: Option<(u64, f64, f64)>,
     /// Correlation over all other rows.
@@ -299,6 +310,59 @@ pub(super) fn rows(
         finding.effect = Some(count(blocks) as f64 / example.rows.max(1) as f64);
         finding.n = Some(own.iter().map(|(f, _)| f.rows).sum());
         finding.null = "every element of a row equal by chance, as often as in a row of another place".into();
+        finding.evidence = Some("evidence/copies.parquet".into());
+        judgement.push(finding);
+    }
+}
+
+/// Whole matrices that differ from the parent's by no more than a rounding to eight bits, on whatever scale it was made:
+/// re-cast copies (f8 with block scales, eight-bit integers for most values), component by component. Training moves small
+/// weights by more than a sixteenth of themselves long before it moves large ones.
+pub(super) fn eight_bits(
+    judgement: &mut Judgement,
+    facts: &ParentFacts<'_>,
+    parent: &str,
+    controls: &Controls,
+    seeded: bool,
+) {
+    let close = |figure: &CopyFigure| figure.eight_bits.is_some_and(|share| share >= RE_CAST);
+    let whole = |figure: &CopyFigure| figure.equal.is_some_and(|share| share >= RE_CAST);
+    let mut components: BTreeMap<&str, Vec<&CopyFigure>> = BTreeMap::new();
+    for figure in facts.copies.iter().filter(|f| is_parent(&f.reference, parent) && close(f) && !whole(f)) {
+        if !seeded && figure.elements >= LEAST_ELEMENTS && !others(facts, figure, controls).any(close) {
+            components.entry(&figure.component).or_default().push(figure);
+        }
+    }
+    for (component, own) in components {
+        let Some(example) = own.iter().max_by_key(|f| (f.elements, f.step)) else { continue };
+        let tensors: BTreeSet<&str> = own.iter().map(|f| f.tensor.as_str()).collect();
+        let layers: BTreeSet<u32> = own.iter().filter_map(|f| f.layer).collect();
+        let steps: BTreeSet<i64> = own.iter().map(|f| f.step).collect();
+        let share = example.eight_bits.unwrap_or(0.0);
+        let mut finding = Finding::new(
+            Code::ParentRecast,
+            Grade::Conclusive,
+            Direction::Against,
+            format!(
+                "The same in {parent} but for a rounding to eight bits: {} of {component}{} ({}: {:.2} % of {} elements differ by at most a sixteenth of their size). No control does. A re-cast copy.",
+                matrices(tensors.len()),
+                of_layers(&layers),
+                example.tensor,
+                100.0 * share,
+                example.elements
+            ),
+        );
+        finding.subject = Subject {
+            component: Some(component.to_owned()),
+            layer: example.layer,
+            tensor: Some(example.tensor.clone()),
+            parent: Some(parent.to_owned()),
+            steps: steps.into_iter().collect(),
+        };
+        finding.statistic = Some(tensors.len() as f64);
+        finding.effect = Some(share);
+        finding.n = Some(own.iter().map(|f| f.elements).sum());
+        finding.null = "of two independent draws less than a tenth of the elements are so near to each other".into();
         finding.evidence = Some("evidence/copies.parquet".into());
         judgement.push(finding);
     }
