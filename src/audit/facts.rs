@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Session;
 use crate::checkpoint::{Component, Residual as Axis, Shard};
-use crate::evidence::{Evidence, Reference};
 use crate::disguise::Found;
+use crate::evidence::{Evidence, Reference};
 use crate::finding::chain::OffLine;
 use crate::finding::parent::{EqualTensor, NormFigure, Part};
 use crate::finding::start::StartVector;

@@ -96,8 +96,7 @@ fn read<'a>(case: &'a Case, access: Access, reporter: &dyn Reporter) -> Result<S
     let (measured, digests) = (measured?, digests?);
     let ends: &[usize] = if plan.last() > 0 { &[0, plan.last()] } else { &[0] };
     let given = plan.series..plan.series + plan.references;
-    let pairs: Vec<(usize, usize)> =
-        ends.iter().flat_map(|&t| given.clone().map(move |model| (t, model))).collect();
+    let pairs: Vec<(usize, usize)> = ends.iter().flat_map(|&t| given.clone().map(move |model| (t, model))).collect();
     let twins = compare_pairs(&plan, &material, &pairs)?;
     let tokens = tokens::read(case, &material, &plan, &steps)?;
     Ok(Session { case, material, steps, left_out, plan, measured, twins, digests, found, record, tokens })
@@ -110,7 +109,9 @@ fn unmask(material: &mut Material, case: &Case) -> Result<Vec<Found>> {
     for (index, reference) in material.references.iter().enumerate() {
         let tokens = tokens::token_rows(&material.series.checkpoints, reference);
         let found = search(subject, reference, tokens.as_ref(), &case.policy)?;
-        if let Some(relabelling) = found.relabelling.as_ref().filter(|r| index < case.parents.len() && !r.words.is_empty()) {
+        if let Some(relabelling) =
+            found.relabelling.as_ref().filter(|r| index < case.parents.len() && !r.words.is_empty())
+        {
             material.relabelled.push((index, express(subject, &Arc::clone(reference), relabelling, tokens.as_ref())?));
         }
         all.push(found);

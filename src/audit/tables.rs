@@ -7,11 +7,11 @@ use rayon::prelude::*;
 use super::Session;
 use super::{copies, merge, record, tokens};
 use crate::checkpoint::{Checkpoint, Residual as Axis};
-use crate::evidence::{
-    CalibrationRow, ChainRow, ComponentRow, DisguiseRow, Evidence, ITSELF, ITSELF_FIRST, LayerMapRow, PairRow, PartialRow,
-    Reference, RunRow, StartRow, TensorRow, TimelineRow, TrajectoryRow,
-};
 use crate::disguise::{Found, Observation};
+use crate::evidence::{
+    CalibrationRow, ChainRow, ComponentRow, DisguiseRow, Evidence, ITSELF, ITSELF_FIRST, LayerMapRow, PairRow,
+    PartialRow, Reference, RunRow, StartRow, TensorRow, TimelineRow, TrajectoryRow,
+};
 use crate::plan::{ALL, PairFigures, Residual, ResidualFigure, TensorFigures, Unit, layer_map};
 use crate::stats::{Aligned, Displacement, Law, Sizes, Turn, aligned, draw, law, rule, vector};
 

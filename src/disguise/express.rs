@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::found::Relabelling;
 use super::frame::Frame;
-use super::search::Relabelling;
 use super::weights::{Function, Slot, TokenRows, Weights};
 use crate::checkpoint::{Checkpoint, Component, Fill, Part};
 use crate::error::Result;
@@ -69,7 +69,9 @@ pub fn express(
         let fill: Fill = Arc::new(move || {
             let mut values = other.matrix(&source)?;
             if let Some(fold) = &fold {
-                values.chunks_exact_mut(source.cols).for_each(|row| row.iter_mut().zip(fold).for_each(|(v, f)| *v *= f));
+                values
+                    .chunks_exact_mut(source.cols)
+                    .for_each(|row| row.iter_mut().zip(fold).for_each(|(v, f)| *v *= f));
             }
             let values = gather(values, source.cols, wanted, &rows);
             if !residual {
@@ -158,7 +160,7 @@ fn source(
 
 /// An order of heads as one of their rows.
 fn by_block(order: &[Option<usize>], rows: usize) -> RowsOf {
-    if order.is_empty() || rows % order.len() != 0 {
+    if order.is_empty() || !rows.is_multiple_of(order.len()) {
         return RowsOf::InOrder;
     }
     let dim = rows / order.len();

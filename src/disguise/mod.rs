@@ -19,6 +19,7 @@
 //! ordinary measurement beside the parent as it stands.
 
 mod express;
+mod found;
 mod frame;
 mod moments;
 mod search;
@@ -26,6 +27,7 @@ mod units;
 mod weights;
 
 pub use express::express;
+pub use found::{Found, Observation, Question, Relabelling};
 pub use frame::Frame;
-pub use search::{BY_TOKENS, Found, Observation, Question, Relabelling, search};
+pub use search::{BY_TOKENS, search};
 pub use weights::TokenRows;

@@ -74,7 +74,9 @@ impl Moments {
         let all = self.correlations()?;
         let mut entries: Vec<f64> = (0..n).flat_map(|i| all[i * n..i * n + i].iter().copied()).collect();
         let mean = entries.iter().sum::<f64>() / entries.len() as f64;
-        entries.iter_mut().for_each(|v| *v -= mean);
+        for value in &mut entries {
+            *value -= mean;
+        }
         let norm = entries.iter().map(|v| v * v).sum::<f64>().sqrt();
         (norm > 0.0).then(|| entries.into_iter().map(|v| narrow(v / norm)).collect())
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
+use super::found::{Found, Observation, Question, Relabelling};
 use super::frame::{Agreement, CrossGram, Frame, common, fixed, same_order, same_rotation};
 use super::moments::Moments;
 use super::units::{Matching, Mlp, experts, expressed, heads, neurons, overlaps, together};
@@ -26,92 +27,6 @@ const TURNED: f64 = 0.1;
 const FEW_LOG10_P: f64 = -3.0;
 /// Share of them that are where they were, from which none is said to have moved.
 const STAYED: f64 = 0.8;
-
-/// What was asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Question {
-    /// Do the two agree on W^T W over the residual axis?
-    SecondMoments,
-    /// Is the residual axis the other's in another order?
-    Order,
-    /// Is it the other's in another basis?
-    Rotation,
-    /// Are the neurons the other's?
-    Neurons,
-    /// Are the experts?
-    Experts,
-    /// Are the heads?
-    Heads,
-}
-
-impl Question {
-    /// Its name in a table.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::SecondMoments => "second-moments",
-            Self::Order => "order",
-            Self::Rotation => "rotation",
-            Self::Neurons => "neurons",
-            Self::Experts => "experts",
-            Self::Heads => "heads",
-        }
-    }
-}
-
-/// One answer.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Observation {
-    /// What was asked.
-    pub question: Question,
-    /// How the residual axis of the other model was read: [`Frame::name`].
-    pub frame: &'static str,
-    /// Which fits or matrices were held against each other.
-    pub between: String,
-    /// Component, or `all`.
-    pub component: String,
-    /// Layer of the subject, where it is of one layer.
-    pub layer_subject: Option<u32>,
-    /// Layer of the other model.
-    pub layer_other: Option<u32>,
-    /// Dimensions, neurons, experts or heads on which two fits agree; for a rotation tr(Q1^T Q2).
-    pub agreed: Option<f64>,
-    /// What independent models show.
-    pub expected: Option<f64>,
-    /// Dimensions or units in all; for second moments pairs of dimensions.
-    pub of: u64,
-    /// The standard score, where the null is normal.
-    pub z: Option<f64>,
-    /// log10 of the chance of as much.
-    pub log10_p: f64,
-    /// Share agreed, or correlation of the second moments.
-    pub effect: f64,
-    /// Of those agreed, the share that are where they were: 1 where nothing was relabelled.
-    pub in_place: Option<f64>,
-}
-
-/// How the other model is written in the subject's coordinates.
-#[derive(Clone, Debug)]
-pub struct Relabelling {
-    /// The residual axis.
-    pub frame: Frame,
-    /// For layers of the subject, the other model's layer.
-    pub layers: BTreeMap<u32, u32>,
-    /// For MLPs of the subject, the other model's MLP in the layer above, and its neuron for each of the subject's.
-    pub mlps: BTreeMap<(u32, Slot), (Slot, Vec<Option<usize>>)>,
-    /// For layers of the subject, the other model's query heads and key-value heads.
-    pub heads: BTreeMap<u32, [Vec<Option<usize>>; 2]>,
-    /// The disguise in words, empty where the other model is written as the subject is.
-    pub words: Vec<String>,
-}
-
-/// What a search found.
-#[derive(Clone, Debug, Default)]
-pub struct Found {
-    /// All answers.
-    pub observations: Vec<Observation>,
-    /// How to write the other model in the subject's coordinates, where a question was answered beyond its null.
-    pub relabelling: Option<Relabelling>,
-}
 
 /// Asks every question of two models. What the policy would call moderate decides what is looked at further.
 ///
@@ -161,6 +76,16 @@ struct InFrame {
     neurons: Option<Agreement>,
 }
 
+/// Units that were matched, and the share of those agreed that are where they were.
+type Placed = (Agreement, f64);
+
+/// The neurons of one MLP of two layers.
+struct Neurons {
+    l: u32,
+    m: u32,
+    placed: Placed,
+}
+
 type Fits = Vec<(&'static str, CrossGram)>;
 
 impl Search<'_> {
@@ -177,7 +102,7 @@ impl Search<'_> {
         }
         let mut best: Option<InFrame> = None;
         for candidate in candidates {
-            let tried = self.matched(candidate, layers.clone())?;
+            let tried = self.matched(candidate, &layers)?;
             let found = |t: &InFrame| self.neurons_found(t).is_some();
             let share = |t: &InFrame| t.neurons.map_or(0.0, |n| n.effect());
             let shown = found(&tried) || tried.candidate.proven && tried.candidate.frame != Frame::AsItStands;
@@ -207,9 +132,11 @@ impl Search<'_> {
                     continue;
                 };
                 let place = |j: &usize| b.picked.binary_search(j).ok();
-                let pairs = a.picked.iter().enumerate().filter_map(|(i, row)| {
-                    Some((i, matching.order.get(*row)?.as_ref().and_then(place)?))
-                });
+                let pairs = a
+                    .picked
+                    .iter()
+                    .enumerate()
+                    .filter_map(|(i, row)| Some((i, matching.order.get(*row)?.as_ref().and_then(place)?)));
                 let (rows, others): (Vec<usize>, Vec<usize>) = pairs.unzip();
                 // Scores are absolute, so a flipped pair of rows has to be flipped back by the sign in the rough frame.
                 let (a, b) = (a.chosen(&rows), b.chosen(&others));
@@ -225,7 +152,7 @@ impl Search<'_> {
             },
         };
         let kept = std::mem::take(&mut self.observations);
-        let refined = self.matched(Candidate { frame, proven: rough.candidate.proven }, rough.layers);
+        let refined = self.matched(Candidate { frame, proven: rough.candidate.proven }, &rough.layers);
         self.observations = kept;
         refined
     }
@@ -253,7 +180,7 @@ impl Search<'_> {
             if a.rows == 0 || b.rows == 0 {
                 continue;
             }
-            if let Some(test) = compared(&a.correlations(), &b.correlations(), a.size) {
+            if let Some(test) = compared(a.correlations().as_ref(), b.correlations().as_ref(), a.size) {
                 self.observations.push(Observation {
                     question: Question::SecondMoments,
                     frame: Frame::AsItStands.name(),
@@ -274,7 +201,9 @@ impl Search<'_> {
         let whole = |layers: BTreeMap<u32, BTreeMap<&'static str, Moments>>| -> Vec<(u32, Moments)> {
             let sum = |parts: BTreeMap<&str, Moments>| {
                 let mut all = Moments::empty(self.own.hidden);
-                parts.values().for_each(|m| all.and(m));
+                for moments in parts.values() {
+                    all.and(moments);
+                }
                 all
             };
             layers.into_iter().map(|(l, parts)| (l, sum(parts))).collect()
@@ -287,7 +216,7 @@ impl Search<'_> {
         let pairs: Vec<_> = own.iter().flat_map(|a| other.iter().map(move |b| (a, b))).collect();
         let cells: Vec<((u32, u32), Mantel)> = pairs
             .into_par_iter()
-            .filter_map(|((i, a), (j, b))| Some(((*i, *j), compared(a, b, size)?)))
+            .filter_map(|((i, a), (j, b))| Some(((*i, *j), compared(a.as_ref(), b.as_ref(), size)?)))
             .collect();
         for ((i, j), test) in &cells {
             self.observations.push(Observation {
@@ -359,7 +288,12 @@ impl Search<'_> {
             let (Some(a), Some(b)) = (&orders[i], &orders[j]) else { continue };
             let agreement = same_order(a, b, other);
             let both = common(a, b);
-            self.fit(Question::Order, (groups[i].0, groups[j].0), agreement, Some(fixed(&both)).filter(|_| own == other));
+            self.fit(
+                Question::Order,
+                (groups[i].0, groups[j].0),
+                agreement,
+                Some(fixed(&both)).filter(|_| own == other),
+            );
             if self.shown(agreement) && best.as_ref().is_none_or(|(old, _)| agreement.log10_p < old.log10_p) {
                 best = Some((agreement, both));
             }
@@ -423,7 +357,7 @@ impl Search<'_> {
     }
 
     /// Matches experts, neurons and heads in one frame.
-    fn matched(&mut self, candidate: Candidate, layers: BTreeMap<u32, u32>) -> Result<InFrame> {
+    fn matched(&mut self, candidate: Candidate, layers: &BTreeMap<u32, u32>) -> Result<InFrame> {
         let mut result = InFrame {
             candidate,
             layers: layers.clone(),
@@ -434,9 +368,9 @@ impl Search<'_> {
             neurons: None,
         };
         // Each with the share of those agreed that stand where they stood.
-        let (mut by_expert, mut by_head): (Vec<(Agreement, f64)>, Vec<(Agreement, f64)>) = (Vec::new(), Vec::new());
-        let mut by_component: BTreeMap<&str, Vec<(u32, u32, Slot, Slot, Agreement, f64)>> = BTreeMap::new();
-        for (&l, &m) in &layers {
+        let (mut by_expert, mut by_head): (Vec<Placed>, Vec<Placed>) = (Vec::new(), Vec::new());
+        let mut by_component: BTreeMap<&str, Vec<Neurons>> = BTreeMap::new();
+        for (&l, &m) in layers {
             let own = mlps(&self.own, l)?;
             let other: Vec<(Slot, Mlp)> = mlps(&self.other, m)?
                 .into_iter()
@@ -450,38 +384,36 @@ impl Search<'_> {
                 let (slot, theirs) = (own[a].0, other[b].0);
                 let component = Function::Up(slot).component();
                 let in_place = fixed(&matching.order);
-                by_component.entry(component).or_default().push((l, m, slot, theirs, matching.agreement, in_place));
+                by_component.entry(component).or_default().push(Neurons {
+                    l,
+                    m,
+                    placed: (matching.agreement, in_place),
+                });
                 result.mlps.insert((l, slot), (theirs, in_rows(matching, &own[a].1, &other[b].1)));
             }
             self.heads(l, m, &mut result, &mut by_head)?;
         }
         let frame = result.candidate.name();
         for (component, all) in &by_component {
-            let Some(sum) = together(all.iter().map(|one| one.4)) else { continue };
-            let weight: f64 = all.iter().map(|one| one.4.agreed).sum();
-            let in_place = all.iter().map(|one| one.4.agreed * one.5).sum::<f64>() / weight.max(1.0);
-            self.agreement(Question::Neurons, frame, "gate against up or down", component, None, sum, Some(in_place));
-            for (l, m, _, _, agreement, in_place) in all {
-                let layer = Some((*l, *m));
-                let between = "gate against up or down";
-                self.agreement(Question::Neurons, frame, between, component, layer, *agreement, Some(*in_place));
+            let Some(sum) = together(all.iter().map(|one| one.placed.0)) else { continue };
+            let share = in_place(&all.iter().map(|one| one.placed).collect::<Vec<_>>());
+            let between = "gate against up or down";
+            self.agreement(Question::Neurons, (frame, between, component), None, sum, share);
+            for Neurons { l, m, placed: (agreement, share) } in all {
+                self.agreement(Question::Neurons, (frame, between, component), Some((*l, *m)), *agreement, *share);
             }
         }
-        result.neurons = together(by_component.values().flatten().map(|one| one.4));
-        let in_place = |all: &[(Agreement, f64)]| {
-            let agreed: f64 = all.iter().map(|(a, _)| a.agreed).sum();
-            all.iter().map(|(a, share)| a.agreed * share).sum::<f64>() / agreed.max(1.0)
-        };
+        result.neurons = together(by_component.values().flatten().map(|one| one.placed.0));
         if let Some(sum) = together(by_expert.iter().map(|(a, _)| *a)) {
             let share = in_place(&by_expert);
             result.experts_moved = sum.log10_p <= FEW_LOG10_P && share < STAYED;
-            self.agreement(Question::Experts, frame, "gate or up against down", "experts", None, sum, Some(share));
+            self.agreement(Question::Experts, (frame, "gate or up against down", "experts"), None, sum, share);
         }
         if let Some(sum) = together(by_head.iter().map(|(a, _)| *a)) {
             let share = in_place(&by_head);
             result.heads_moved = sum.log10_p <= FEW_LOG10_P && share < STAYED;
             let between = "queries against outputs, keys against values";
-            self.agreement(Question::Heads, frame, between, "attention", None, sum, Some(share));
+            self.agreement(Question::Heads, (frame, between, "attention"), None, sum, share);
         }
         if !result.heads_moved {
             result.heads.clear();
@@ -489,16 +421,13 @@ impl Search<'_> {
         Ok(result)
     }
 
-    #[allow(clippy::too_many_arguments)]
     fn agreement(
         &mut self,
         question: Question,
-        frame: &'static str,
-        between: &str,
-        component: &str,
+        (frame, between, component): (&'static str, &str, &str),
         layers: Option<(u32, u32)>,
         agreement: Agreement,
-        in_place: Option<f64>,
+        in_place: f64,
     ) {
         self.observations.push(Observation {
             question,
@@ -513,11 +442,11 @@ impl Search<'_> {
             z: None,
             log10_p: agreement.log10_p,
             effect: agreement.effect(),
-            in_place,
+            in_place: Some(in_place),
         });
     }
 
-    fn heads(&self, l: u32, m: u32, result: &mut InFrame, all: &mut Vec<(Agreement, f64)>) -> Result<()> {
+    fn heads(&self, l: u32, m: u32, result: &mut InFrame, all: &mut Vec<Placed>) -> Result<()> {
         let (Some(own), Some(other)) = (self.own.heads, self.other.heads) else { return Ok(()) };
         if own.dim != other.dim {
             return Ok(());
@@ -580,7 +509,7 @@ impl Search<'_> {
             moved += agreed * (1.0 - fixed(&matching.order));
             let shown = matching.agreement.log10_p <= self.policy.moderate_log10_p;
             up_cycled |= shown && matches!((slot, theirs), (Slot::Expert(_) | Slot::Shared, Slot::Dense));
-            pruned |= shown && self.narrower(slot, theirs, &best.layers);
+            pruned |= shown && self.narrower(*slot, *theirs, &best.layers);
         }
         if neurons.is_some() {
             if moved > 0.5 * total {
@@ -617,12 +546,18 @@ impl Search<'_> {
         tried.neurons.filter(|n| n.log10_p <= policy.moderate_log10_p && n.effect() >= share)
     }
 
-    fn narrower(&self, slot: &Slot, theirs: &Slot, layers: &BTreeMap<u32, u32>) -> bool {
+    fn narrower(&self, slot: Slot, theirs: Slot, layers: &BTreeMap<u32, u32>) -> bool {
         layers.iter().any(|(l, m)| {
-            let sizes = (self.own.size(*l, Function::Up(*slot)), self.other.size(*m, Function::Up(*theirs)));
+            let sizes = (self.own.size(*l, Function::Up(slot)), self.other.size(*m, Function::Up(theirs)));
             matches!(sizes, (Some(a), Some(b)) if a < b)
         })
     }
+}
+
+/// Of those agreed, the share that are where they were.
+fn in_place(all: &[Placed]) -> f64 {
+    let agreed: f64 = all.iter().map(|(a, _)| a.agreed).sum();
+    all.iter().map(|(a, share)| a.agreed * share).sum::<f64>() / agreed.max(1.0)
 }
 
 fn rotated(q: &[f64], own: usize, other: usize) -> Frame {
@@ -672,8 +607,8 @@ fn layer_moments(weights: &Weights<'_>) -> Result<BTreeMap<u32, BTreeMap<&'stati
     Ok(layers)
 }
 
-fn compared(a: &Option<Vec<f64>>, b: &Option<Vec<f64>>, size: usize) -> Option<Mantel> {
-    mantel(a.as_ref()?, b.as_ref()?, size)
+fn compared(a: Option<&Vec<f64>>, b: Option<&Vec<f64>>, size: usize) -> Option<Mantel> {
+    mantel(a?, b?, size)
 }
 
 /// The MLPs of a layer.
@@ -692,11 +627,7 @@ fn mlps(weights: &Weights<'_>, layer: u32) -> Result<Vec<(Slot, Mlp)>> {
 }
 
 /// Which MLP of the subject is held against which of the other model.
-fn partners(
-    own: &[(Slot, Mlp)],
-    other: &[(Slot, Mlp)],
-    agreements: &mut Vec<(Agreement, f64)>,
-) -> Vec<(usize, usize)> {
+fn partners(own: &[(Slot, Mlp)], other: &[(Slot, Mlp)], agreements: &mut Vec<Placed>) -> Vec<(usize, usize)> {
     let expert = |slot: Slot| matches!(slot, Slot::Expert(_));
     let indices = |list: &[(Slot, Mlp)], wanted: &dyn Fn(Slot) -> bool| -> Vec<usize> {
         (0..list.len()).filter(|i| wanted(list[*i].0)).collect()

@@ -76,11 +76,7 @@ fn absolute_cosines(a: &Matrix, b: &Matrix) -> Vec<f32> {
 /// How alike the MLPs of two lists are by the second moments of one of their matrices, own x other.
 pub fn alike(own: &[Mlp], other: &[Mlp], which: usize) -> Option<Vec<f32>> {
     let profiles = |list: &[Mlp]| -> Option<Vec<Vec<f32>>> {
-        list.iter()
-            .map(|mlp| {
-                Moments::of(mlp.matrices[which].as_ref()?).profile()
-            })
-            .collect()
+        list.iter().map(|mlp| Moments::of(mlp.matrices[which].as_ref()?).profile()).collect()
     };
     let (a, b) = (profiles(own)?, profiles(other)?);
     let length = a.first()?.len();
@@ -109,7 +105,7 @@ pub fn experts(own: &[Mlp], other: &[Mlp]) -> Option<Matching> {
 pub fn overlaps(own: &Matrix, other: &Matrix, dim: usize) -> Option<Vec<f32>> {
     let bases = |m: &Matrix| -> Option<(Vec<f32>, usize)> {
         let heads = m.rows() / dim;
-        if heads == 0 || m.rows() % dim != 0 {
+        if heads == 0 || !m.rows().is_multiple_of(dim) {
             return None;
         }
         let mut all = vec![0.0; m.rows() * m.cols];

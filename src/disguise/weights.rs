@@ -65,7 +65,9 @@ impl Matrix {
         for (i, row) in self.values.chunks_exact_mut(cols).enumerate() {
             let product: f64 = like.row(i).iter().zip(seen.row(i)).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
             if product < 0.0 {
-                row.iter_mut().for_each(|v| *v = -*v);
+                for value in row {
+                    *value = -*value;
+                }
             }
         }
         self
@@ -76,7 +78,9 @@ impl Matrix {
         for row in self.values.chunks_exact_mut(self.cols.max(1)) {
             let norm = row.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
             if norm > 0.0 {
-                row.iter_mut().for_each(|v| *v = narrow(f64::from(*v) / norm));
+                for value in row {
+                    *value = narrow(f64::from(*value) / norm);
+                }
             }
         }
         self
@@ -207,7 +211,7 @@ impl<'a> Weights<'a> {
             if !role.tower.is_empty() || !part.residual || part.cols != hidden {
                 continue;
             }
-            if role.component == Component::Norms && part.rows == 1 && !role.family.ends_with(".bias") {
+            if role.component == Component::Norms && part.rows == 1 && role.family.strip_suffix(".bias").is_none() {
                 let weights = own.norm(&part)?;
                 own.norms.insert((role.family.clone(), role.layer), weights);
             } else if let (Some(function), Some(layer)) = (Function::of(&part), role.layer) {
@@ -226,7 +230,9 @@ impl<'a> Weights<'a> {
         let mut weights = self.checkpoint.matrix(part).context(|| self.checkpoint.uri.clone())?;
         let architecture = self.checkpoint.architecture.as_deref().unwrap_or_default();
         if architecture.starts_with("gemma") {
-            weights.iter_mut().for_each(|w| *w += 1.0);
+            for weight in &mut weights {
+                *weight += 1.0;
+            }
         }
         Ok(weights)
     }
@@ -269,12 +275,11 @@ impl<'a> Weights<'a> {
     pub fn matrix(&self, layer: u32, function: Function) -> Result<Option<Matrix>> {
         let Some(part) = self.layers.get(&layer).and_then(|l| l.get(&function)) else { return Ok(None) };
         let whole = self.heads.as_ref().map_or(1, |h| h.dim);
-        let block = if function.component() == Component::Attention.name() && part.rows % whole == 0 { whole } else { 1 };
+        let block =
+            if function.component() == Component::Attention.name() && part.rows % whole == 0 { whole } else { 1 };
         let blocks = part.rows / block;
-        let picked: Vec<usize> = spread(blocks, (ROWS / block).max(1))
-            .into_iter()
-            .flat_map(|b| b * block..(b + 1) * block)
-            .collect();
+        let picked: Vec<usize> =
+            spread(blocks, (ROWS / block).max(1)).into_iter().flat_map(|b| b * block..(b + 1) * block).collect();
         self.read(part, picked, self.before(layer, function))
     }
 

@@ -14,8 +14,8 @@ use crate::error::Result;
 use table::tables;
 
 pub use rows::{
-    CalibrationRow, ChainRow, CkaRow, ComponentRow, CopyRow, DisguiseRow, ITSELF, ITSELF_FIRST, LayerMapRow, MergeRow, PairRow,
-    PartialRow, Reference, RunRow, StartRow, TensorRow, TimelineRow, TokenizerRow, TrajectoryRow,
+    CalibrationRow, ChainRow, CkaRow, ComponentRow, CopyRow, DisguiseRow, ITSELF, ITSELF_FIRST, LayerMapRow, MergeRow,
+    PairRow, PartialRow, Reference, RunRow, StartRow, TensorRow, TimelineRow, TokenizerRow, TrajectoryRow,
 };
 
 tables! {

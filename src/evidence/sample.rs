@@ -39,6 +39,7 @@ pub(crate) fn evidence(derived: bool) -> Evidence {
         rounding: Some("nearest".into()),
         equal: Some(0.002),
         equal_shifted: Some(0.001),
+        eight_bits: Some(0.06),
         rows: 640,
         equal_rows: 3,
         blocks: "2-3, 7".into(),

@@ -172,7 +172,7 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
         };
         similarities(&mut judgement, facts, parent, &own, &controls, &seeded, policy);
         for part in facts.parts {
-            layers::findings(&mut judgement, facts, part, parent, &controls, seeded(&part.name), found, policy);
+            layers::findings(&mut judgement, facts, part, parent, &controls, (seeded(&part.name), found), policy);
         }
         let seeded = seeds.contains(parent);
         copies::tensors(&mut judgement, facts, parent, &controls, seeded);
@@ -525,8 +525,8 @@ fn borrowed(judgement: &mut Judgement, facts: &ParentFacts<'_>, results: &[Compo
             .iter()
             .filter(|c| c.outcome == ComponentOutcome::Derived && c.parent.as_deref() == Some(parent))
             .collect();
-        let partly = |c: &&ComponentResult| !c.layers.is_empty() && c.layers.len() < depth.len();
-        if taken.is_empty() || own.is_empty() && !taken.iter().any(|c| partly(&c)) {
+        let partly = |c: &ComponentResult| !c.layers.is_empty() && c.layers.len() < depth.len();
+        if taken.is_empty() || own.is_empty() && !taken.iter().copied().any(partly) {
             continue;
         }
         let told: Vec<String> = taken
@@ -539,12 +539,11 @@ fn borrowed(judgement: &mut Judgement, facts: &ParentFacts<'_>, results: &[Compo
                 }
             })
             .collect();
-        let rest =
-            if own.is_empty() { String::new() } else { format!(" Independent of it: {}.", own.join(", ")) };
+        let rest = if own.is_empty() { String::new() } else { format!(" Independent of it: {}.", own.join(", ")) };
         let mut finding = Finding::new(
             Code::ParentBorrowed,
             Grade::Context,
-            Direction::Neutral,
+            Direction::Against,
             format!("Parts of the subject are borrowed from {parent}: {}.{rest}", told.join(", ")),
         );
         finding.subject.parent = Some(parent.to_owned());

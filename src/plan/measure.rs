@@ -45,9 +45,7 @@ pub fn measure(plan: &Plan, material: &Material, reporter: &dyn Reporter) -> Res
     let tensors: Vec<TensorFigures> =
         plan.units.par_iter().map(|unit| measure_unit(unit, plan, &models, reporter)).collect::<Result<_>>()?;
     let given = |m: &&Member| m.model < plan.series + plan.references;
-    let read = |u: &Unit| {
-        u.members.iter().filter(given).map(|m| (u.elements() * m.dtype.width()) as u64).sum::<u64>()
-    };
+    let read = |u: &Unit| u.members.iter().filter(given).map(|m| (u.elements() * m.dtype.width()) as u64).sum::<u64>();
     let bytes_read = plan.units.iter().map(read).sum();
     Ok(Measured { tensors, bytes_read })
 }

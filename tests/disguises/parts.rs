@@ -101,7 +101,9 @@ fn one_copied_layer_is_named() {
 /// Rows of the parent in one tensor, bit for bit.
 #[test]
 fn one_copied_block_of_rows_is_named() {
-    for (pair, name) in [(DENSE, "model.layers.2.mlp.up_proj.weight"), (EXPERTS, "model.layers.2.self_attn.q_proj.weight")] {
+    for (pair, name) in
+        [(DENSE, "model.layers.2.mlp.up_proj.weight"), (EXPERTS, "model.layers.2.self_attn.q_proj.weight")]
+    {
         let mut subject = last(pair.stranger);
         // In one format, or nothing is equal bit for bit.
         let format = subject.tensor(name).format;

@@ -202,7 +202,7 @@ fn is_stacked(tensor: &TensorRecord) -> bool {
     let role = &tensor.role;
     let flat = tensor.split.as_ref().is_some_and(|split| split.arrangement == Arrangement::Experts);
     let family = role.family.trim_start_matches("mtp.");
-    let bias = family.ends_with(".bias");
+    let bias = family.strip_suffix(".bias").is_some();
     role.known
         && role.expert.is_none()
         && !flat

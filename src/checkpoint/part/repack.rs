@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::super::{Arrangement, Checkpoint, Correspondence, Skipped, TensorRecord};
 use super::super::tower::meet;
+use super::super::{Arrangement, Checkpoint, Correspondence, Skipped, TensorRecord};
 use super::{Fill, Key, Part, scale};
 
 /// The parts of a model, by tensor and by what they are.
@@ -164,7 +164,9 @@ fn wanted<'a>(own: &Catalogue<'a>, theirs: &Catalogue<'a>) -> Vec<Wanted<'a>> {
             tensor.name = name;
             tensor.role.layer = Some(*layer);
             let mut parts = theirs.parts[theirs.of_tensor[*index].clone()].to_vec();
-            parts.iter_mut().for_each(|part| part.role.layer = Some(*layer));
+            for part in &mut parts {
+                part.role.layer = Some(*layer);
+            }
             debug_assert_eq!(of, tower);
             let partner = parts.first().and_then(|part| own.find(part, &tensor)).map(|part| part.tensor);
             let partner = partner.filter(|partner| own.checkpoint.tensors[*partner].shape == tensor.shape);

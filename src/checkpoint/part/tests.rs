@@ -136,7 +136,7 @@ impl Layer {
 }
 
 /// The values of every part by function, without those that only one packaging has.
-fn taken_apart(model: &Checkpoint) -> std::collections::BTreeMap<(String, Option<u32>, Option<u32>), Vec<f32>> {
+fn taken_apart(model: &Checkpoint) -> Apart {
     let parts = model.parts();
     parts
         .iter()
@@ -147,12 +147,15 @@ fn taken_apart(model: &Checkpoint) -> std::collections::BTreeMap<(String, Option
         .collect()
 }
 
+/// Values by family, layer and expert.
+type Apart = std::collections::BTreeMap<(String, Option<u32>, Option<u32>), Vec<f32>>;
+
 /// Holds that `other` has nothing that `plain` has not, bit by bit, and can be put in its packaging and back.
 #[track_caller]
 fn same(plain: &Arc<Checkpoint>, other: &Arc<Checkpoint>, shared: &[&str]) {
     let (a, b) = (taken_apart(plain), taken_apart(other));
     for family in shared {
-        let of = |parts: &std::collections::BTreeMap<(String, Option<u32>, Option<u32>), Vec<f32>>| {
+        let of = |parts: &Apart| {
             parts.iter().filter(|(key, _)| key.0 == *family).map(|(k, v)| (k.clone(), v.clone())).collect::<Vec<_>>()
         };
         assert!(!of(&a).is_empty(), "{family} is not in the plain model: {:?}", a.keys());

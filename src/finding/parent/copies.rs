@@ -514,6 +514,8 @@ mod tests {
             blocks: Vec::new(),
             cast: None,
             shifted: Some(0.1),
+            equal: Some(0.1),
+            eight_bits: Some(0.1),
             proportional: None,
             rest: Some(0.01),
         };

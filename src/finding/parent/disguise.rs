@@ -60,7 +60,11 @@ const TESTS: &[Test] = &[
 ];
 
 /// The rows of one test against one model that speak of the whole model or of a component, not of a layer.
-fn rows<'a>(facts: &'a ParentFacts<'_>, reference: &'a Reference, test: &'a Test) -> impl Iterator<Item = &'a DisguiseRow> {
+fn rows<'a>(
+    facts: &'a ParentFacts<'_>,
+    reference: &'a Reference,
+    test: &'a Test,
+) -> impl Iterator<Item = &'a DisguiseRow> {
     facts.disguise.iter().filter(move |row| {
         row.reference == *reference
             && row.question == test.question
@@ -256,7 +260,8 @@ pub(super) fn re_expressed(
         finding.log10_p = Some(nearest.log10_p);
         finding.effect = Some(nearest.effect);
         finding.n = Some(nearest.row.rows * nearest.row.columns);
-        finding.null = "relabelling of the residual axis, given how the parent is written, which was found apart".into();
+        finding.null =
+            "relabelling of the residual axis, given how the parent is written, which was found apart".into();
         finding.evidence = Some("evidence/components.parquet".into());
         judgement.push(finding);
     }

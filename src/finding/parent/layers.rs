@@ -129,8 +129,7 @@ pub(super) fn findings(
     part: &Part,
     parent: &str,
     controls: &Controls,
-    seeded: bool,
-    disguised: Option<Grade>,
+    (seeded, disguised): (bool, Option<Grade>),
     policy: &Policy,
 ) {
     let mut map = best(facts, parent, &part.map);
