@@ -4,6 +4,9 @@ use serde_json::Value;
 
 use super::super::{Arrangement, Checkpoint, Residual, TensorRecord};
 
+/// Dimensions of all heads together, at most: beyond it config.json is not serious.
+const WIDEST: usize = 1 << 32;
+
 /// The attention heads of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heads {
@@ -68,11 +71,12 @@ pub(super) fn of(checkpoint: &Checkpoint, tower: &str) -> Option<Heads> {
         key.is_multiple_of(dim).then(|| key / dim)?
     } else if let Some(fused) = positive(widths.fused) {
         let rest = (fused.is_multiple_of(dim)).then(|| fused / dim)?.checked_sub(query)?;
-        rest.is_multiple_of(2).then(|| rest / 2)?
+        rest.is_multiple_of(2).then_some(rest / 2)?
     } else {
         config.key_value().unwrap_or(query)
     };
-    (key_value > 0 && query.is_multiple_of(key_value)).then_some(Heads { query, key_value, dim, value })
+    let possible = query.checked_mul(dim.max(value)).is_some_and(|width| width <= WIDEST);
+    (possible && key_value > 0 && query.is_multiple_of(key_value)).then_some(Heads { query, key_value, dim, value })
 }
 
 impl Widths {

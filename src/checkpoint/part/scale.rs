@@ -91,7 +91,9 @@ impl Scales {
             let scale = self.values[first + row % rows / height * across + col / width];
             let run = (width - col % width).min(cols - col).min(rest.len());
             let (now, later) = rest.split_at_mut(run);
-            now.iter_mut().for_each(|value| *value *= scale);
+            for value in now {
+                *value *= scale;
+            }
             rest = later;
             at += run;
         }

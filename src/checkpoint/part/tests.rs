@@ -135,8 +135,11 @@ impl Layer {
     }
 }
 
+/// Values by family, layer and expert.
+type Values = std::collections::BTreeMap<(String, Option<u32>, Option<u32>), Vec<f32>>;
+
 /// The values of every part by function, without those that only one packaging has.
-fn taken_apart(model: &Checkpoint) -> std::collections::BTreeMap<(String, Option<u32>, Option<u32>), Vec<f32>> {
+fn taken_apart(model: &Checkpoint) -> Values {
     let parts = model.parts();
     parts
         .iter()
@@ -152,7 +155,7 @@ fn taken_apart(model: &Checkpoint) -> std::collections::BTreeMap<(String, Option
 fn same(plain: &Arc<Checkpoint>, other: &Arc<Checkpoint>, shared: &[&str]) {
     let (a, b) = (taken_apart(plain), taken_apart(other));
     for family in shared {
-        let of = |parts: &std::collections::BTreeMap<(String, Option<u32>, Option<u32>), Vec<f32>>| {
+        let of = |parts: &Values| {
             parts.iter().filter(|(key, _)| key.0 == *family).map(|(k, v)| (k.clone(), v.clone())).collect::<Vec<_>>()
         };
         assert!(!of(&a).is_empty(), "{family} is not in the plain model: {:?}", a.keys());
@@ -267,6 +270,7 @@ fn fused_matrices_stay_whole_where_the_heads_are_not_known() {
         json!({ "num_attention_heads": 5 }),
         json!({ "num_attention_heads": 0 }),
         json!({ "num_attention_heads": u64::MAX }),
+        json!({ "num_attention_heads": u64::MAX, "head_dim": u64::MAX, "num_key_value_heads": 1 }),
     ] {
         let other = model(&config, &tensors);
         assert_eq!(other.heads(), None);
@@ -348,7 +352,7 @@ fn what_has_no_counterpart_is_listed_with_the_reason() {
     let why = |name: &str| without.iter().find(|skipped| skipped.tensor.ends_with(name)).unwrap().why.as_str();
     assert_eq!(why("k_proj.weight"), "k_proj of 12 x 12 against 6 x 12");
     assert_eq!(why("gate_proj.weight"), "gate_proj of 7 x 12 against 9 x 12");
-    assert_eq!(why("q_proj.bias"), "the other model has no q_proj.bias of layer 0");
+    assert_eq!(why("q_proj.bias"), "the other model has no such tensor");
     assert!(repacked.find("model.layers.0.self_attn.q_proj.weight").is_some());
     assert!(without.iter().all(|skipped| repacked.skipped.contains(skipped)));
 }
@@ -629,4 +633,21 @@ fn layers_for_multi_token_prediction_stand_apart() {
     assert_eq!(of("mtp.o_proj").role.judged_as(), "other");
     assert_eq!((of("mtp.eh_proj").rows, of("mtp.eh_proj").cols, of("mtp.eh_proj").residual), (2 * D, D, true));
     assert_eq!((of("kv_b_proj").rows, of("kv_b_proj").cols, of("kv_b_proj").residual), (8, 4, false));
+}
+
+#[test]
+fn a_billion_experts_are_not_believed() {
+    for (shape, count) in [(vec![1 << 40, 0, D], 1), (vec![1 << 21, 1, 1], 1), (vec![3, 1, 1], 3)] {
+        let elements = shape.iter().product::<usize>();
+        let tensors = [
+            ("model.layers.0.mlp.experts.down_proj".to_owned(), Dtype::U8, shape, vec![1; elements]),
+            ("model.layers.0.mlp.gate.weight".to_owned(), Dtype::U8, vec![2, D], vec![1; 2 * D]),
+        ];
+        let model = stored(&json!({ "model_type": "qwen3_moe" }), &tensors);
+        let parts = model.parts();
+        assert_eq!(parts.iter().filter(|part| part.role.family == "experts.down_proj").count(), count);
+        for part in &parts {
+            assert_eq!(model.matrix(part).unwrap().len(), part.elements());
+        }
+    }
 }
