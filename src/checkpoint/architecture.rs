@@ -6,6 +6,7 @@
 //!
 //! ```toml
 //! model_types = ["llama", "mistral"]      # `model_type` of config.json; breaks ties between equally good matches
+//! common = false                          # optional: assumed where neither names nor `model_type` decide
 //! extends = "other"                       # optional: its templates are tried after the ones of this file
 //! prefixes = ["model."]                   # a name matches with or without one of these in front
 //! only_in = []                            # optional: the towers whose names it knows, if it knows no others
@@ -113,6 +114,8 @@ pub struct Architectures {
 struct Architecture {
     name: String,
     model_types: Vec<String>,
+    /// Assumed where neither names nor `model_type` decide.
+    common: bool,
     /// Longest first, the empty one last.
     prefixes: Vec<String>,
     /// Towers that it is for; empty for all and for the main model.

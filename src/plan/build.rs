@@ -114,8 +114,8 @@ impl Plan {
             }
             for mismatch in correspondence.mismatches.iter().filter(|m| given && m.side == Side::First) {
                 // A reference in the subject's packaging says itself what it could not be put into.
-                let known = reference.skipped.iter().find(|skipped| skipped.tensor == mismatch.tensor);
-                let why = known.map_or(&mismatch.reason, |skipped| &skipped.why);
+                let at = reference.skipped.binary_search_by(|skipped| skipped.tensor.cmp(&mismatch.tensor));
+                let why = at.map_or(&mismatch.reason, |at| &reference.skipped[at].why);
                 skipped.push((mismatch.tensor.clone(), format!("{}: {why}", reference.uri)));
             }
             // Layers of the reference that the subject does not have by that number still belong in the layer map.

@@ -33,3 +33,17 @@ fn a_parent_with_fused_and_stacked_weights_is_found_as_the_plain_one_is() {
         assert_ne!(input(&repacked), input(&plain.report), "{case}: the digests are of the files");
     }
 }
+
+#[test]
+fn a_series_may_change_its_packaging_on_the_way() {
+    let plain = audited("continued");
+    let copy = Copy::of("continued");
+    for step in [20, 150] {
+        edit(&copy.weights(step), |file: &mut File| *file = fused(file));
+    }
+    let repacked = copy.finished(plain.run.status);
+    assert_eq!(repacked.verdict.conditions, plain.report.verdict.conditions);
+    assert_eq!(components(&repacked), components(&plain.report));
+    assert_eq!(repacked.coverage.compared, plain.report.coverage.compared);
+    assert!(!repacked.coverage.skipped.iter().any(|skipped| skipped.tensor.starts_with("(step")));
+}

@@ -17,6 +17,8 @@ struct Written {
     model_types: Vec<String>,
     extends: Option<String>,
     #[serde(default)]
+    common: bool,
+    #[serde(default)]
     prefixes: Vec<String>,
     #[serde(default)]
     only_in: Vec<String>,
@@ -84,6 +86,7 @@ pub(super) fn parse(sources: &[(&str, &str)], towers: &str) -> Result<Architectu
         let mut architecture = Architecture {
             name: (*name).to_owned(),
             model_types: file.model_types.clone(),
+            common: file.common,
             prefixes: Vec::new(),
             only_in: file.only_in.clone(),
             templates: HashMap::new(),

@@ -29,7 +29,7 @@ struct Parts<'a> {
 
 impl Architectures {
     /// Says what each name is for. The architecture that knows most names is taken; among equals the one that
-    /// `model_type` of config.json asks for, then the one with the fewest templates.
+    /// `model_type` of config.json asks for, then the common one, then the one with the fewest templates.
     pub fn recognise(&self, names: &[&str], model_type: Option<&str>) -> Recognition {
         let mut towers: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         let mut parts = Vec::with_capacity(names.len());
@@ -88,7 +88,8 @@ impl Architectures {
         let fit = self.list.iter().filter(|a| a.only_in.is_empty() || a.only_in.iter().any(|name| name == tower));
         let scored = fit.map(|architecture| (architecture, score(architecture)));
         let best = scored.filter(|(_, known)| *known > 0).max_by(|(a, known_a), (b, known_b)| {
-            let order = known_a.cmp(known_b).then_with(|| asked(a).cmp(&asked(b)));
+            let order =
+                known_a.cmp(known_b).then_with(|| asked(a).cmp(&asked(b))).then_with(|| a.common.cmp(&b.common));
             // Fewer templates are the closer description; the name decides the rest, so that nothing is left to chance.
             order.then_with(|| b.templates.len().cmp(&a.templates.len())).then_with(|| b.name.cmp(&a.name))
         });

@@ -44,6 +44,11 @@ fn files_with_mistakes_are_refused() {
     refused(&tensor.replace("a.weight", "a.0.weight"), "cannot be");
     refused(&tensor.replace("a.weight", "{layer}.{layer}.weight"), "twice");
     refused(&format!("{tensor}{tensor}"), "twice");
+    refused(&format!("{tensor}parts = [\"a\", \"b\"]"), "no `split`");
+    refused(&format!("{tensor}split = \"blocks\""), "two `parts`");
+    refused(&format!("{tensor}split = \"groups\"\nparts = [\"a\", \"b\"]"), "groups are of q_proj");
+    refused(&format!("{tensor}split = \"experts\"\nparts = [\"a\", \"b\"]"), "no `parts`");
+    refused(&format!("{tensor}split = \"halves\"\nparts = [\"a\", \"b\"]"), "halves");
     refused(&format!("extends = \"x\"\n{tensor}"), "extends itself");
     refused(&format!("extends = \"y\"\n{tensor}"), "unknown");
 }

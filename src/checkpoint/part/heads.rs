@@ -4,6 +4,9 @@ use serde_json::Value;
 
 use super::super::{Arrangement, Checkpoint, Residual, TensorRecord};
 
+/// Dimensions of all heads together, at most: beyond it config.json is not serious.
+const WIDEST: usize = 1 << 32;
+
 /// The attention heads of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heads {
@@ -46,7 +49,7 @@ pub(super) fn of(checkpoint: &Checkpoint, tower: &str) -> Option<Heads> {
     let asked =
         positive(config.number(&["num_attention_heads", "n_head", "n_heads", "num_heads", "encoder_attention_heads"]));
     let (query, dim) = match (asked, all) {
-        (Some(query), Some(all)) => (query, all.is_multiple_of(query).then_some(all / query)?),
+        (Some(query), Some(all)) => (query, all.is_multiple_of(query).then(|| all / query)?),
         (Some(query), None) => (
             query,
             positive(config.dim()).or_else(|| {
@@ -65,14 +68,15 @@ pub(super) fn of(checkpoint: &Checkpoint, tower: &str) -> Option<Heads> {
     let key_value = if widths.latent {
         query
     } else if let Some(key) = positive(widths.key) {
-        key.is_multiple_of(dim).then_some(key / dim)?
+        key.is_multiple_of(dim).then(|| key / dim)?
     } else if let Some(fused) = positive(widths.fused) {
         let rest = (fused.is_multiple_of(dim)).then(|| fused / dim)?.checked_sub(query)?;
         rest.is_multiple_of(2).then_some(rest / 2)?
     } else {
         config.key_value().unwrap_or(query)
     };
-    (key_value > 0 && query.is_multiple_of(key_value)).then_some(Heads { query, key_value, dim, value })
+    let possible = query.checked_mul(dim.max(value)).is_some_and(|width| width <= WIDEST);
+    (possible && key_value > 0 && query.is_multiple_of(key_value)).then_some(Heads { query, key_value, dim, value })
 }
 
 impl Widths {

@@ -6,6 +6,12 @@ use super::super::{Arrangement, Checkpoint, Residual, Role, Split, TensorRecord}
 use super::heads::{self, Heads};
 use super::{Part, Place, scale};
 
+/// Parts of one model: a hundred times what the largest has.
+const MOST: usize = 1 << 22;
+
+/// Parts of one matrix of a stack.
+const MOST_PIECES: usize = 4;
+
 /// What the sizes of the parts of one model follow from.
 pub(super) struct Layout<'a> {
     checkpoint: &'a Checkpoint,
@@ -37,7 +43,12 @@ impl Checkpoint {
     #[must_use]
     pub fn parts(&self) -> Vec<Part> {
         let layout = Layout::of(self);
-        (0..self.tensors.len()).flat_map(|tensor| layout.parts(tensor)).collect()
+        let mut parts = Vec::new();
+        for tensor in 0..self.tensors.len() {
+            // A file of a gigabyte can claim to hold a thousand million experts.
+            parts.extend(layout.parts(tensor, MOST.saturating_sub(parts.len())));
+        }
+        parts
     }
 }
 
@@ -64,14 +75,16 @@ impl<'a> Layout<'a> {
     }
 
     /// The parts of one tensor, by place.
-    pub(super) fn parts(&self, index: usize) -> Vec<Part> {
+    ///
+    /// A tensor that would hold more than `most` is taken as one.
+    fn parts(&self, index: usize, most: usize) -> Vec<Part> {
         let tensor = &self.checkpoint.tensors[index];
         if scale::is_scale(self.checkpoint, tensor) {
             return Vec::new();
         }
-        let stack = Stack::of(tensor);
-        let numbered = tensor.role.expert.is_none() && is_stacked(tensor);
-        let split = tensor.split.as_deref().and_then(|split| self.split(tensor, split, &stack));
+        let numbered = is_stacked(tensor) && tensor.shape[0] <= most / MOST_PIECES;
+        let stack = Stack::of(tensor, numbered);
+        let split = tensor.split.as_deref().and_then(|split| self.split(tensor, split, &stack, numbered, most));
         let mut parts = Vec::new();
         for matrix in 0..stack.count {
             let base = matrix * stack.size;
@@ -108,10 +121,17 @@ impl<'a> Layout<'a> {
     }
 
     /// The pieces of a fused matrix; none if its sizes are not known or contradict each other.
-    fn split(&self, tensor: &TensorRecord, split: &Split, stack: &Stack) -> Option<Vec<Piece>> {
+    fn split(
+        &self,
+        tensor: &TensorRecord,
+        split: &Split,
+        stack: &Stack,
+        numbered: bool,
+        most: usize,
+    ) -> Option<Vec<Piece>> {
         let units = stack.units;
         // A matrix without residual axis is one whose shape is not what its name says.
-        let fits = stack.residual || tensor.shape.len() == 1 || is_stacked(tensor) && tensor.shape.len() == 2;
+        let fits = stack.residual || tensor.shape.len() == 1 || numbered && tensor.shape.len() == 2;
         if !fits || units == 0 || stack.cols == 0 || stack.group != units {
             return None;
         }
@@ -164,7 +184,7 @@ impl<'a> Layout<'a> {
                 Some(families.enumerate().map(piece).collect())
             }
             Arrangement::Experts => {
-                let experts = *self.experts.get(&place)?;
+                let experts = self.experts.get(&place).copied().filter(|experts| *experts <= most)?;
                 let rows = units.checked_div(experts).filter(|rows| rows * experts == units)?;
                 let piece = |expert: usize| Piece {
                     family: tensor.role.family.clone(),
@@ -202,18 +222,19 @@ fn is_stacked(tensor: &TensorRecord) -> bool {
     let role = &tensor.role;
     let flat = tensor.split.as_ref().is_some_and(|split| split.arrangement == Arrangement::Experts);
     let family = role.family.trim_start_matches("mtp.");
-    let bias = family.strip_suffix(".bias").is_some();
+    let axes = if family.rsplit_once('.').is_some_and(|(_, last)| last == "bias") { 2 } else { 3 };
     role.known
         && role.expert.is_none()
         && !flat
         && family.starts_with("experts.")
-        && tensor.shape.len() == if bias { 2 } else { 3 }
+        && tensor.shape.len() == axes
+        && tensor.elements() > 0
 }
 
 impl Stack {
-    fn of(tensor: &TensorRecord) -> Self {
+    fn of(tensor: &TensorRecord, stacked: bool) -> Self {
         let (count, shape) = match &tensor.shape[..] {
-            [count, shape @ ..] if is_stacked(tensor) => (*count, shape),
+            [count, shape @ ..] if stacked => (*count, shape),
             shape => (1, shape),
         };
         let size: usize = shape.iter().product();

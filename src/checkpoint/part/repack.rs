@@ -7,6 +7,9 @@ use super::super::tower::meet;
 use super::super::{Arrangement, Checkpoint, Correspondence, Skipped, TensorRecord};
 use super::{Fill, Key, Part, scale};
 
+/// Layers that only one of two models has, at most: more is a file of strange names.
+const DEEPEST: usize = 1 << 12;
+
 /// The parts of a model, by tensor and by what they are.
 struct Catalogue<'a> {
     checkpoint: &'a Checkpoint,
@@ -14,6 +17,8 @@ struct Catalogue<'a> {
     /// Where the parts of each tensor are in `parts`.
     of_tensor: Vec<std::ops::Range<usize>>,
     by_key: HashMap<Key, usize>,
+    /// Tensors that hold several matrices, by tower and layer.
+    fused: HashMap<(&'a str, Option<u32>), Vec<&'a TensorRecord>>,
 }
 
 /// What is to be in the result: a tensor of the other model, and what it holds.
@@ -156,7 +161,7 @@ fn wanted<'a>(own: &Catalogue<'a>, theirs: &Catalogue<'a>) -> Vec<Wanted<'a>> {
     }
     let mut patterns: Vec<_> = patterns.into_iter().collect();
     patterns.sort();
-    for (tower, layer) in layers(own.checkpoint).difference(&known) {
+    for (tower, layer) in layers(own.checkpoint).difference(&known).take(DEEPEST) {
         for ((of, _), index) in patterns.iter().filter(|((of, _), _)| of == tower) {
             let mut tensor = like.tensors[*index].clone();
             let name = tensor.role.layer.and_then(|from| in_layer(&tensor.name, from, &layer.to_string()));
@@ -205,7 +210,11 @@ impl<'a> Catalogue<'a> {
         for (index, part) in parts.iter().enumerate() {
             by_key.entry(part.key(&checkpoint.tensors[part.tensor])).or_insert(index);
         }
-        Self { checkpoint, parts, of_tensor, by_key }
+        let mut fused: HashMap<_, Vec<_>> = HashMap::new();
+        for tensor in checkpoint.tensors.iter().filter(|tensor| tensor.split.is_some()) {
+            fused.entry((tensor.role.tower.as_str(), tensor.role.layer)).or_default().push(tensor);
+        }
+        Self { checkpoint, parts, of_tensor, by_key, fused }
     }
 
     /// The part of the same function as one of another model's.
@@ -215,9 +224,15 @@ impl<'a> Catalogue<'a> {
 
     /// The part to take the values of another model's part from, or why there is none.
     fn counterpart(&self, part: &Part, tensor: &TensorRecord) -> Result<&Part, String> {
-        let Some(found) = self.find(part, tensor).or_else(|| self.tied(part)) else { return Err(self.missing(part)) };
+        let Some(found) = self.find(part, tensor).or_else(|| self.tied(part)) else {
+            return Err(self.missing(part, tensor));
+        };
         let family = &part.role.family;
         if (part.rows, part.cols) != (found.rows, found.cols) {
+            let source = &self.checkpoint.tensors[found.tensor];
+            if part.elements() == tensor.elements() && found.elements() == source.elements() {
+                return Err(format!("shape {:?} against {:?}", tensor.shape, source.shape));
+            }
             let (rows, cols) = (found.rows, found.cols);
             return Err(format!("{family} of {} x {} against {rows} x {cols}", part.rows, part.cols));
         }
@@ -237,16 +252,16 @@ impl<'a> Catalogue<'a> {
         main(&part, "head").then(|| self.parts.iter().find(|part| main(part, "embedding")))?
     }
 
-    fn missing(&self, part: &Part) -> String {
+    fn missing(&self, part: &Part, tensor: &TensorRecord) -> String {
         let role = &part.role;
-        let holds = |tensor: &&TensorRecord| {
-            let split = tensor.split.as_ref().is_some_and(|split| {
+        let holds = |tensor: &&&TensorRecord| {
+            tensor.split.as_ref().is_some_and(|split| {
                 split.families.contains(&role.family)
                     || split.arrangement == Arrangement::Experts && tensor.role.family == role.family
-            });
-            split && tensor.role.tower == role.tower && tensor.role.layer == role.layer
+            })
         };
-        if let Some(fused) = self.checkpoint.tensors.iter().find(holds) {
+        let here = self.fused.get(&(role.tower.as_str(), role.layer));
+        if let Some(fused) = here.and_then(|here| here.iter().find(holds)) {
             return format!(
                 "it is part of {}, and how that is divided follows neither from config.json nor from the shapes",
                 fused.name
@@ -254,7 +269,7 @@ impl<'a> Catalogue<'a> {
         }
         let expert = role.expert.map_or(String::new(), |expert| format!(", expert {expert}"));
         let layer = role.layer.map_or(String::new(), |layer| format!(" of layer {layer}"));
-        if role.known {
+        if role.known && part.elements() < tensor.elements() {
             format!("the other model has no {}{layer}{expert}", role.family)
         } else {
             "the other model has no such tensor".to_owned()

@@ -135,8 +135,11 @@ impl Layer {
     }
 }
 
+/// Values by family, layer and expert.
+type Values = std::collections::BTreeMap<(String, Option<u32>, Option<u32>), Vec<f32>>;
+
 /// The values of every part by function, without those that only one packaging has.
-fn taken_apart(model: &Checkpoint) -> Apart {
+fn taken_apart(model: &Checkpoint) -> Values {
     let parts = model.parts();
     parts
         .iter()
@@ -147,15 +150,12 @@ fn taken_apart(model: &Checkpoint) -> Apart {
         .collect()
 }
 
-/// Values by family, layer and expert.
-type Apart = std::collections::BTreeMap<(String, Option<u32>, Option<u32>), Vec<f32>>;
-
 /// Holds that `other` has nothing that `plain` has not, bit by bit, and can be put in its packaging and back.
 #[track_caller]
 fn same(plain: &Arc<Checkpoint>, other: &Arc<Checkpoint>, shared: &[&str]) {
     let (a, b) = (taken_apart(plain), taken_apart(other));
     for family in shared {
-        let of = |parts: &Apart| {
+        let of = |parts: &Values| {
             parts.iter().filter(|(key, _)| key.0 == *family).map(|(k, v)| (k.clone(), v.clone())).collect::<Vec<_>>()
         };
         assert!(!of(&a).is_empty(), "{family} is not in the plain model: {:?}", a.keys());
@@ -270,6 +270,7 @@ fn fused_matrices_stay_whole_where_the_heads_are_not_known() {
         json!({ "num_attention_heads": 5 }),
         json!({ "num_attention_heads": 0 }),
         json!({ "num_attention_heads": u64::MAX }),
+        json!({ "num_attention_heads": u64::MAX, "head_dim": u64::MAX, "num_key_value_heads": 1 }),
     ] {
         let other = model(&config, &tensors);
         assert_eq!(other.heads(), None);
@@ -351,7 +352,7 @@ fn what_has_no_counterpart_is_listed_with_the_reason() {
     let why = |name: &str| without.iter().find(|skipped| skipped.tensor.ends_with(name)).unwrap().why.as_str();
     assert_eq!(why("k_proj.weight"), "k_proj of 12 x 12 against 6 x 12");
     assert_eq!(why("gate_proj.weight"), "gate_proj of 7 x 12 against 9 x 12");
-    assert_eq!(why("q_proj.bias"), "the other model has no q_proj.bias of layer 0");
+    assert_eq!(why("q_proj.bias"), "the other model has no such tensor");
     assert!(repacked.find("model.layers.0.self_attn.q_proj.weight").is_some());
     assert!(without.iter().all(|skipped| repacked.skipped.contains(skipped)));
 }
@@ -491,4 +492,162 @@ fn scales_of_a_wrong_shape_are_refused() {
     };
     let model = eight(&empty, &[0, 2]);
     assert!(model.matrix(&model.parts()[1]).is_err());
+}
+
+#[test]
+fn every_other_packaging_holds_the_same_matrices() {
+    let layer = Layer { heads: 4, groups: 2, dim: 3, neurons: 7 };
+    let plain = model(&layer.config(), &layer.llama());
+    let m = |family| layer.matrix(family);
+    let turned = |family, rows| transposed(&m(family), rows, D);
+
+    // Falcon 40B: groups of two queries, a key and a value.
+    let h = |name: &str| format!("transformer.h.0.{name}");
+    let falcon = [
+        named("transformer.word_embeddings.weight", &[30, D], m("embedding")),
+        named(&h("self_attention.query_key_value.weight"), &[24, D], layer.grouped(["q", "k", "v"], D)),
+        named(&h("self_attention.dense.weight"), &[D, 12], turned("o", 12)),
+        named(&h("mlp.dense_h_to_4h.weight"), &[7, D], m("up")),
+        named(&h("mlp.dense_4h_to_h.weight"), &[D, 7], turned("down", 7)),
+    ];
+    let config = json!({ "model_type": "falcon", "num_attention_heads": 4, "num_kv_heads": 2, "new_decoder_architecture": true });
+    same(&plain, &model(&config, &falcon), &[&ATTENTION[..], &["up_proj", "down_proj"]].concat());
+
+    // InternLM2: the same groups, other names; w1 is gate, w2 is down, w3 is up.
+    let l = |name: &str| format!("model.layers.0.{name}");
+    let internlm = [
+        named("model.tok_embeddings.weight", &[30, D], m("embedding")),
+        named(&l("attention.wqkv.weight"), &[24, D], layer.grouped(["q", "k", "v"], D)),
+        named(&l("attention.wo.weight"), &[D, 12], turned("o", 12)),
+        named(&l("feed_forward.w1.weight"), &[7, D], m("gate")),
+        named(&l("feed_forward.w2.weight"), &[D, 7], turned("down", 7)),
+        named(&l("feed_forward.w3.weight"), &[7, D], m("up")),
+    ];
+    let config = json!({ "num_attention_heads": 4, "num_key_value_heads": 2 });
+    let families = [&ATTENTION[..], &["gate_proj", "up_proj", "down_proj"]].concat();
+    same(&plain, &model(&config, &internlm), &families);
+
+    // ChatGLM: one after the other, gate and up in one.
+    let e = |name: &str| format!("transformer.encoder.layers.0.{name}");
+    let chatglm = [
+        named("transformer.embedding.word_embeddings.weight", &[30, D], m("embedding")),
+        named(&e("self_attention.query_key_value.weight"), &[24, D], [m("q"), m("k"), m("v")].concat()),
+        named(&e("self_attention.query_key_value.bias"), &[24], [m("qb"), m("kb"), m("vb")].concat()),
+        named(&e("self_attention.dense.weight"), &[D, 12], turned("o", 12)),
+        named(&e("mlp.dense_h_to_4h.weight"), &[14, D], [m("gate"), m("up")].concat()),
+        named(&e("mlp.dense_4h_to_h.weight"), &[D, 7], turned("down", 7)),
+    ];
+    same(&plain, &model(&json!({}), &chatglm), &[&families[..], &["q_proj.bias", "v_proj.bias"]].concat());
+    same(&model(&config, &internlm), &model(&json!({}), &chatglm), &families);
+}
+
+#[test]
+fn one_key_value_head_for_all_queries() {
+    let layer = Layer { heads: 4, groups: 1, dim: 3, neurons: 7 };
+    let plain = model(&layer.config(), &layer.llama());
+    let fused = vec![
+        named("transformer.h.0.self_attention.query_key_value.weight", &[18, D], layer.grouped(["q", "k", "v"], D)),
+        named("transformer.h.0.mlp.dense_h_to_4h.weight", &[7, D], layer.matrix("up")),
+    ];
+    let tensors =
+        layer.with(fused, ["transformer.word_embeddings.weight", "transformer.h.0.self_attention.dense.weight"]);
+    // Old files say how many key-value heads there would be without multi-query attention.
+    let config =
+        json!({ "num_attention_heads": 4, "num_kv_heads": 4, "multi_query": true, "new_decoder_architecture": false });
+    same(&plain, &model(&config, &tensors), &ATTENTION);
+}
+
+/// DBRX keeps the experts of a layer below each other, GPT-OSS gate and up by turns.
+#[test]
+fn experts_below_each_other_and_by_turns() {
+    let (experts, neurons) = (2, 5);
+    let each = |kind: usize| -> Vec<Vec<f32>> {
+        (0..experts).map(|expert| values(100 * kind + expert, neurons * D)).collect()
+    };
+    let (gate, up, down) = (each(1), each(2), each(3));
+    let router = values(9, experts * D);
+    let embedding = values(11, 30 * D);
+    let mut single = vec![
+        named("model.layers.0.mlp.gate.weight", &[experts, D], router.clone()),
+        named("model.embed_tokens.weight", &[30, D], embedding.clone()),
+    ];
+    for expert in 0..experts {
+        let name = |w: &str| format!("model.layers.0.mlp.experts.{expert}.{w}.weight");
+        single.push(named(&name("gate_proj"), &[neurons, D], gate[expert].clone()));
+        single.push(named(&name("up_proj"), &[neurons, D], up[expert].clone()));
+        single.push(named(&name("down_proj"), &[D, neurons], transposed(&down[expert], neurons, D)));
+    }
+    let single = model(&json!({ "model_type": "qwen3_moe" }), &single);
+    let families = ["experts.gate_proj", "experts.up_proj", "experts.down_proj", "router"];
+
+    let f = |name: &str| format!("transformer.blocks.0.ffn.{name}");
+    let dbrx = [
+        named("transformer.wte.weight", &[30, D], embedding.clone()),
+        named(&f("router.layer.weight"), &[experts, D], router.clone()),
+        named(&f("experts.mlp.w1"), &[10, D], gate.concat()),
+        named(&f("experts.mlp.v1"), &[10, D], up.concat()),
+        named(&f("experts.mlp.w2"), &[10, D], down.concat()),
+    ];
+    same(&single, &model(&json!({}), &dbrx), &families);
+
+    let turns = |e: usize| -> Vec<f32> {
+        (0..neurons).flat_map(|n| [rows(&gate[e], D, n..n + 1), rows(&up[e], D, n..n + 1)].concat()).collect()
+    };
+    let gate_up: Vec<f32> = (0..experts).flat_map(|e| transposed(&turns(e), 10, D)).collect();
+    let l = |name: &str| format!("model.layers.0.mlp.{name}");
+    let oss = [
+        named("model.embed_tokens.weight", &[30, D], embedding),
+        named(&l("router.weight"), &[experts, D], router),
+        named(&l("experts.gate_up_proj"), &[experts, D, 10], gate_up),
+        named(&l("experts.gate_up_proj_bias"), &[experts, 10], values(12, 20)),
+        named(&l("experts.down_proj"), &[experts, neurons, D], down.concat()),
+        named(&l("experts.down_proj_bias"), &[experts, D], values(13, experts * D)),
+    ];
+    let oss = model(&json!({ "model_type": "gpt_oss" }), &oss);
+    same(&single, &oss, &families);
+    let bias = oss.parts().into_iter().find(|p| p.role.family == "experts.up_proj.bias" && p.role.expert == Some(1));
+    let bias = bias.unwrap();
+    let all = values(12, 20);
+    assert_eq!((bias.rows, bias.cols, bias.residual), (neurons, 1, false));
+    assert_eq!(oss.matrix(&bias).unwrap(), [all[11], all[13], all[15], all[17], all[19]]);
+    let bias = oss.parts().into_iter().find(|p| p.role.family == "experts.down_proj.bias").unwrap();
+    assert_eq!((bias.rows, bias.cols, bias.residual), (1, D, true));
+}
+
+#[test]
+fn layers_for_multi_token_prediction_stand_apart() {
+    let mut tensors = Vec::new();
+    for layer in 0..2 {
+        let l = |name: &str| format!("model.layers.{layer}.{name}");
+        tensors.push(named(&l("self_attn.kv_a_proj_with_mqa.weight"), &[6, D], values(layer, 6 * D)));
+        tensors.push(named(&l("self_attn.kv_b_proj.weight"), &[8, 4], values(layer, 32)));
+        tensors.push(named(&l("self_attn.o_proj.weight"), &[D, 8], values(layer, 8 * D)));
+    }
+    tensors.push(named("model.layers.1.eh_proj.weight", &[D, 2 * D], values(3, 2 * D * D)));
+    tensors.push(named("model.embed_tokens.weight", &[30, D], values(3, 30 * D)));
+    let model = model(&json!({}), &tensors);
+    assert_eq!(model.layers(), 1);
+    let parts = model.parts();
+    let of = |family: &str| parts.iter().find(|part| part.role.family == family).unwrap();
+    assert_eq!((of("o_proj").role.layer, of("mtp.o_proj").role.layer), (Some(0), Some(1)));
+    assert_eq!(of("mtp.o_proj").role.judged_as(), "other");
+    assert_eq!((of("mtp.eh_proj").rows, of("mtp.eh_proj").cols, of("mtp.eh_proj").residual), (2 * D, D, true));
+    assert_eq!((of("kv_b_proj").rows, of("kv_b_proj").cols, of("kv_b_proj").residual), (8, 4, false));
+}
+
+#[test]
+fn a_billion_experts_are_not_believed() {
+    for (shape, count) in [(vec![1 << 40, 0, D], 1), (vec![1 << 21, 1, 1], 1), (vec![3, 1, 1], 3)] {
+        let elements = shape.iter().product::<usize>();
+        let tensors = [
+            ("model.layers.0.mlp.experts.down_proj".to_owned(), Dtype::U8, shape, vec![1; elements]),
+            ("model.layers.0.mlp.gate.weight".to_owned(), Dtype::U8, vec![2, D], vec![1; 2 * D]),
+        ];
+        let model = stored(&json!({ "model_type": "qwen3_moe" }), &tensors);
+        let parts = model.parts();
+        assert_eq!(parts.iter().filter(|part| part.role.family == "experts.down_proj").count(), count);
+        for part in &parts {
+            assert_eq!(model.matrix(part).unwrap().len(), part.elements());
+        }
+    }
 }
