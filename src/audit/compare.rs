@@ -56,10 +56,11 @@ pub fn compare(case: &Case, access: impl Into<Access>, reporter: &dyn Reporter) 
         // One model has no steps.
         finding.subject.steps.clear();
     }
-    let outcome = if coverage.compared == 0 {
-        Outcome::NotComparable
-    } else if findings.iter().any(|f| f.direction == Direction::Against && f.grade == Grade::Conclusive) {
+    // A parent of another width shares no shape with the subject and can be its source all the same.
+    let outcome = if findings.iter().any(|f| f.direction == Direction::Against && f.grade == Grade::Conclusive) {
         Outcome::Similar
+    } else if coverage.compared == 0 {
+        Outcome::NotComparable
     } else if findings.iter().any(|f| f.code == Code::ParentSilent && f.grade >= Grade::Strong) {
         Outcome::Silent
     } else {

@@ -8,6 +8,9 @@ use super::weights::Slot;
 /// For every unit of the subject, the other model's.
 pub type Order = Vec<Option<usize>>;
 
+/// Share of dimensions, heads or experts that are where they were, from which none is said to have moved.
+pub const IN_PLACE: f64 = 0.9;
+
 /// What was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Question {

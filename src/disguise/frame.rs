@@ -15,7 +15,8 @@ pub const LONGEST_ROTATION: usize = 1536;
 pub enum Frame {
     /// Dimension i is dimension i.
     AsItStands,
-    /// For every dimension of the subject, the dimension of the other model; `None` where two halves disagree.
+    /// For every dimension of the subject, the dimension of the other model, or that and the length of its axis where the
+    /// sign is the other one; `None` where two halves disagree.
     Permuted(Vec<Option<usize>>),
     /// A matrix, other x own, whose columns are the subject's directions in the other model's coordinates.
     Rotated(Vec<f32>),
@@ -37,7 +38,10 @@ impl Frame {
             Self::AsItStands => values.to_vec(),
             Self::Permuted(order) => values
                 .par_chunks_exact(other)
-                .flat_map_iter(|row| order.iter().map(|i| i.map_or(0.0, |i| row[i])))
+                .flat_map_iter(|row| {
+                    let value = move |i: usize| if i < other { row[i] } else { -row[i - other] };
+                    order.iter().map(move |i| i.map_or(0.0, value))
+                })
                 .collect(),
             Self::Rotated(q) => product(values, &transpose(q, other, own), other),
         }
@@ -106,9 +110,16 @@ impl CrossGram {
         }
     }
 
-    /// The best relabelling: for every own dimension one of the other model's.
+    /// The best relabelling: for every own dimension one of the other model's, as in [`Frame::Permuted`]. A norm that only
+    /// scales does not see the sign of a dimension, so a disguise may flip it.
     pub fn order(&self) -> Vec<Option<usize>> {
-        assign(&self.centred, self.sizes.0, self.sizes.1)
+        let (own, other) = self.sizes;
+        let sizes: Vec<f32> = self.centred.iter().map(|v| v.abs()).collect();
+        let signed = |(i, j): (usize, Option<usize>)| {
+            let j = j?;
+            Some(if self.centred[i * other + j] < 0.0 { j + other } else { j })
+        };
+        assign(&sizes, own, other).into_iter().enumerate().map(signed).collect()
     }
 
     /// The nearest rotation, own x other; `None` where none is looked for.
@@ -141,7 +152,16 @@ impl Agreement {
     }
 }
 
-/// Dimensions on which two relabellings agree: Poisson under the null, its mean the shorter axis over the
+/// Dimensions on which two relabellings agree, sign and all: half of what [`same_order`] expects.
+pub fn same_signed_order(a: &[Option<usize>], b: &[Option<usize>], other: usize) -> Agreement {
+    let plain = same_order(a, b, other);
+    let expected = plain.expected / 2.0;
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
+    let log10_p = log10_poisson_upper(plain.agreed as u64, expected);
+    Agreement { expected, log10_p, ..plain }
+}
+
+/// Units on which two matchings agree: Poisson under the null, its mean the shorter axis over the
 /// longer.
 pub fn same_order(a: &[Option<usize>], b: &[Option<usize>], other: usize) -> Agreement {
     let agreed = a.iter().zip(b).filter(|(x, y)| x.is_some() && x == y).count();

@@ -27,7 +27,7 @@ mod units;
 mod weights;
 
 pub use express::express;
-pub use found::{Found, Observation, Question, Relabelling};
+pub use found::{Found, IN_PLACE, Observation, Question, Relabelling};
 pub use frame::Frame;
 pub use search::{BY_TOKENS, search};
 pub use weights::TokenRows;

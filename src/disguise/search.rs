@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use super::found::{Found, Observation, Question, Relabelling};
-use super::frame::{Agreement, CrossGram, Frame, common, fixed, same_order, same_rotation};
+use super::found::{Found, IN_PLACE, Observation, Question, Relabelling};
+use super::frame::{Agreement, CrossGram, Frame, common, fixed, same_rotation, same_signed_order};
 use super::moments::Moments;
 use super::units::{Matching, Mlp, experts, expressed, heads, neurons, overlaps, together};
 use super::weights::{Function, Slot, TokenRows, Weights};
@@ -25,8 +25,6 @@ const TURNED: f64 = 0.1;
 
 /// Heads and experts are few; an order of theirs counts from this.
 const FEW_LOG10_P: f64 = -3.0;
-/// Share of them that are where they were, from which none is said to have moved.
-const STAYED: f64 = 0.8;
 
 /// Asks every question of two models. What the policy would call moderate decides what is looked at further.
 ///
@@ -286,7 +284,7 @@ impl Search<'_> {
         let mut best: Option<(Agreement, Vec<Option<usize>>)> = None;
         for (i, j) in pairs {
             let (Some(a), Some(b)) = (&orders[i], &orders[j]) else { continue };
-            let agreement = same_order(a, b, other);
+            let agreement = same_signed_order(a, b, other);
             let both = common(a, b);
             self.fit(
                 Question::Order,
@@ -299,7 +297,7 @@ impl Search<'_> {
             }
         }
         // In place: the residual axis stands as it is, and nothing has to be looked for.
-        if own == other && best.as_ref().is_some_and(|(_, order)| fixed(order) >= 0.5) {
+        if own == other && best.as_ref().is_some_and(|(_, order)| fixed(order) >= IN_PLACE) {
             return Vec::new();
         }
         let permuted = best;
@@ -328,7 +326,7 @@ impl Search<'_> {
         }
         let mut candidates = Vec::new();
         if let Some(order) = &orders[6] {
-            if own != other || fixed(order) < 0.5 {
+            if own != other || fixed(order) < IN_PLACE {
                 candidates.push(Candidate { frame: Frame::Permuted(order.clone()), proven: false });
             }
             if let Some(q) = &rotations[6] {
@@ -406,12 +404,12 @@ impl Search<'_> {
         result.neurons = together(by_component.values().flatten().map(|one| one.placed.0));
         if let Some(sum) = together(by_expert.iter().map(|(a, _)| *a)) {
             let share = in_place(&by_expert);
-            result.experts_moved = sum.log10_p <= FEW_LOG10_P && share < STAYED;
+            result.experts_moved = sum.log10_p <= FEW_LOG10_P && share < IN_PLACE;
             self.agreement(Question::Experts, (frame, "gate or up against down", "experts"), None, sum, share);
         }
         if let Some(sum) = together(by_head.iter().map(|(a, _)| *a)) {
             let share = in_place(&by_head);
-            result.heads_moved = sum.log10_p <= FEW_LOG10_P && share < STAYED;
+            result.heads_moved = sum.log10_p <= FEW_LOG10_P && share < IN_PLACE;
             let between = "queries against outputs, keys against values";
             self.agreement(Question::Heads, (frame, between, "attention"), None, sum, share);
         }
@@ -495,9 +493,23 @@ impl Search<'_> {
             return None;
         }
         let mut words = Vec::new();
-        match best.candidate.frame {
+        match &best.candidate.frame {
             Frame::AsItStands => {}
-            Frame::Permuted(_) if same => words.push("residual axis permuted".to_owned()),
+            Frame::Permuted(order) if same => {
+                let other = self.other.hidden;
+                let known = order.iter().enumerate().filter_map(|(i, j)| Some((i, (*j)?)));
+                let (mut moved, mut flipped) = (false, false);
+                for (i, j) in known {
+                    moved |= j % other != i;
+                    flipped |= j >= other;
+                }
+                if moved {
+                    words.push("residual axis permuted".to_owned());
+                }
+                if flipped {
+                    words.push("signs of the residual axis flipped".to_owned());
+                }
+            }
             Frame::Permuted(_) => words.push("residual axis of another width, dimensions matched".to_owned()),
             Frame::Rotated(_) => words.push("residual axis rotated".to_owned()),
         }

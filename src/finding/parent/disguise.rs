@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::parts::Controls;
 use super::{ALL, ParentFacts, Tested, capital, grade, named, nearness};
 use crate::case::Policy;
+use crate::disguise::IN_PLACE;
 use crate::evidence::{DisguiseRow, Reference};
 use crate::finding::{Code, Direction, Finding, Grade, Judgement, Subject};
 
@@ -136,7 +137,7 @@ pub(super) fn findings(
         let mut best: BTreeMap<&str, (&DisguiseRow, Grade, f64, f64)> = BTreeMap::new();
         for row in &own {
             // A residual axis that agrees in its place is the aligned test's affair.
-            if row.question == "order" && row.in_place.is_some_and(|share| share >= 0.5) {
+            if row.question == "order" && row.in_place.is_some_and(|share| share >= IN_PLACE) {
                 continue;
             }
             let Some((grade, log10_p, effect)) = graded(row, test, own.len(), policy) else { continue };
