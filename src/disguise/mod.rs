@@ -27,5 +27,5 @@ mod weights;
 
 pub use express::express;
 pub use frame::Frame;
-pub use search::{BY_TOKENS, Found, Observation, Question, Relabelling, search};
+pub use search::{BY_TOKENS, Found, Observation, Question, Relabelling, limits, search};
 pub use weights::TokenRows;

@@ -1,16 +1,19 @@
 //! The search: questions asked of two models, and what the answers say of how one is written in the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
 
-use super::frame::{Agreement, CrossGram, Frame, common, fixed, same_order, same_rotation};
+use super::frame::{
+    Agreement, CrossGram, Frame, LONGEST_ROTATION, MANY, WORTH, common, fixed, product, same_order, same_rotation,
+};
 use super::moments::Moments;
 use super::units::{Matching, Mlp, experts, expressed, heads, neurons, overlaps, together};
-use super::weights::{Function, Slot, TokenRows, Weights};
+use super::weights::{EXPERTS, Function, Matrix, Slot, TokenRows, Weights, spread};
 use crate::case::Policy;
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
+use crate::kernel::assign;
 use crate::stats::{Mantel, log10_upper_tail, mantel};
 
 /// A cell of a layer map away from the layer's own number counts if its z is so much above the z of the own number ...
@@ -21,6 +24,13 @@ const CELL_GAP: f64 = 0.1;
 
 /// Two halves must agree on so much more as rotations than as relabellings to be called rotated.
 const TURNED: f64 = 0.1;
+
+/// Rows of a matrix and tokens that the first fits of a long residual axis look at: enough for exact copies by a factor of
+/// twenty; where they show anything the fits are made again with all.
+const COARSE: (usize, usize) = (512, 2048);
+
+/// The products of two unrelated fits are standard normal; above this rotations are fitted.
+const ALIKE: f64 = 3.0;
 
 /// Heads and experts are few; an order of theirs counts from this.
 const FEW_LOG10_P: f64 = -3.0;
@@ -130,6 +140,31 @@ struct Search<'a> {
     observations: Vec<Observation>,
 }
 
+/// What a search of these two leaves out, and why.
+///
+/// # Errors
+/// If weights cannot be read.
+pub fn limits(own: &Checkpoint, other: &Checkpoint) -> Result<Vec<String>> {
+    let (Some(own), Some(other)) = (Weights::new(own)?, Weights::new(other)?) else { return Ok(Vec::new()) };
+    let mut left = Vec::new();
+    let longest = own.hidden.max(other.hidden);
+    if longest > LONGEST_ROTATION {
+        left.push(format!(
+            "no rotation of the residual axis was looked for: it has {longest} dimensions, and above {LONGEST_ROTATION} none is fitted; relabellings were"
+        ));
+    }
+    let experts = |w: &Weights<'_>| w.layers().into_iter().map(|l| w.experts(l).len()).max().unwrap_or(0);
+    let most = experts(&own).max(experts(&other));
+    if most > EXPERTS {
+        left.push(format!("in search of a disguise {EXPERTS} of up to {most} experts of a layer were looked at one by one"));
+    }
+    let (looked, all) = (own.sample().len(), own.layers().len());
+    if looked < all {
+        left.push(format!("in search of a disguise {looked} of {all} layers were looked at"));
+    }
+    Ok(left)
+}
+
 /// One way to read the other model's residual axis, and whether layers prove it.
 struct Candidate {
     frame: Frame,
@@ -170,8 +205,15 @@ impl Search<'_> {
         let by_place = self.by_place();
         let layers = moments.as_ref().map_or_else(|| by_place.clone(), |cells| stands_out(cells, &by_place));
         let moved = layers.iter().any(|(a, b)| by_place.get(a) != Some(b));
-        let fits = self.fits(&layers)?;
-        let mut candidates = self.candidates(&fits);
+        let long = self.own.hidden.max(self.other.hidden) >= MANY;
+        let before = self.observations.len();
+        let fits = self.fits(&layers, if long { COARSE } else { (usize::MAX, usize::MAX) })?;
+        let mut candidates = self.candidates(fits);
+        if long && candidates.iter().any(|c| c.proven) {
+            self.observations.truncate(before);
+            let fits = self.fits(&layers, (usize::MAX, usize::MAX))?;
+            candidates = self.candidates(fits);
+        }
         if same {
             candidates.insert(0, Candidate { frame: Frame::AsItStands, proven: true });
         }
@@ -197,7 +239,7 @@ impl Search<'_> {
     /// Fits the frame again to all rows that are matched in it, and matches once more. Nothing of this is a test.
     fn refined(&mut self, rough: InFrame) -> Result<InFrame> {
         let mut fit = CrossGram::empty(self.own.hidden, self.other.hidden);
-        for (a, b) in self.own.tokens(&self.other, self.tokens)? {
+        for (a, b) in self.own.tokens(&self.other, self.tokens, usize::MAX)? {
             fit.add(&a, &b);
         }
         for ((l, slot), (theirs, matching)) in &rough.mlps {
@@ -238,7 +280,14 @@ impl Search<'_> {
 
     /// Second moments by component, and of every layer against every layer: z and effect of each cell.
     fn moments(&mut self) -> Result<BTreeMap<(u32, u32), (f64, f64)>> {
-        let (own, other) = (layer_moments(&self.own)?, layer_moments(&self.other)?);
+        let mut chosen: [BTreeMap<u32, BTreeSet<u32>>; 2] = Default::default();
+        for (&l, &m) in &self.by_place() {
+            if let Some([ours, theirs]) = self.chosen(l, m, &Frame::AsItStands)? {
+                chosen[0].insert(l, ours);
+                chosen[1].insert(m, theirs);
+            }
+        }
+        let (own, other) = (layer_moments(&self.own, &chosen[0])?, layer_moments(&self.other, &chosen[1])?);
         let mut components: BTreeMap<&str, (Moments, Moments)> = BTreeMap::new();
         let empty = || (Moments::empty(self.own.hidden), Moments::empty(self.own.hidden));
         for (side, layers) in [(0, &own), (1, &other)] {
@@ -310,7 +359,7 @@ impl Search<'_> {
     }
 
     /// The cross-Grams of every group of rows that belong together if nothing but the residual axis was changed.
-    fn fits(&self, layers: &BTreeMap<u32, u32>) -> Result<Fits> {
+    fn fits(&self, layers: &BTreeMap<u32, u32>, (rows, tokens): (usize, usize)) -> Result<Fits> {
         let empty = || CrossGram::empty(self.own.hidden, self.other.hidden);
         let mut fits: Fits = ["attention, even", "attention, odd", "mlp, even", "mlp, odd", "tokens"]
             .into_iter()
@@ -318,27 +367,33 @@ impl Search<'_> {
             .collect();
         for (position, (&l, &m)) in layers.iter().enumerate() {
             for function in self.own.functions(l).intersection(&self.other.functions(m)) {
-                if self.own.size(l, *function) != self.other.size(m, *function) {
+                // Experts by number; those of one that moved belong to another, and the first are as good as all.
+                let later = matches!(function.slot(), Some(Slot::Expert(e)) if e as usize >= EXPERTS);
+                if later || self.own.size(l, *function) != self.other.size(m, *function) {
                     continue;
                 }
-                let (Some(a), Some(b)) = (self.own.matrix(l, *function)?, self.other.matrix(m, *function)?) else {
+                let (Some(a), Some(b)) =
+                    (self.own.matrix_of(l, *function, rows)?, self.other.matrix_of(m, *function, rows)?)
+                else {
                     continue;
                 };
                 let group = if function.component() == "attention" { 0 } else { 2 };
                 fits[group + position % 2].1.add(&a, &b);
             }
         }
-        for (a, b) in self.own.tokens(&self.other, self.tokens)? {
+        for (a, b) in self.own.tokens(&self.other, self.tokens, tokens)? {
             fits[4].1.add(&a, &b);
         }
         Ok(fits)
     }
 
     /// Holds the fits of the groups against each other, and returns the frames that are worth a look.
-    fn candidates(&mut self, fits: &Fits) -> Vec<Candidate> {
+    fn candidates(&mut self, fits: Fits) -> Vec<Candidate> {
         let (own, other) = (self.own.hidden, self.other.hidden);
         let groups = {
-            let [a0, a1, m0, m1, tokens] = [0, 1, 2, 3, 4].map(|i| fits[i].1.clone());
+            let mut fits = fits.into_iter().map(|(_, fit)| fit);
+            let mut next = || fits.next().unwrap_or_else(|| CrossGram::empty(own, other));
+            let [a0, a1, m0, m1, tokens] = [(); 5].map(|()| next());
             let (attention, mlp) = (a0.and(&a1), m0.and(&m1));
             vec![
                 ("attention of even layers", a0),
@@ -352,8 +407,22 @@ impl Search<'_> {
         };
         let pairs = [(0, 1), (2, 3), (4, 5), (4, 6), (5, 6)];
         let full = |i: usize| groups[i].1.rows > 0;
-        let orders: Vec<Option<Vec<Option<usize>>>> =
-            (0..groups.len()).into_par_iter().map(|i| full(i).then(|| groups[i].1.order())).collect();
+        let many = own.min(other) >= MANY;
+        let worth = |i: usize, j: usize, bests: &[Option<Vec<Option<usize>>>]| match (&bests[i], &bests[j]) {
+            (Some(a), Some(b)) => same_order(a, b, other).agreed >= WORTH,
+            _ => false,
+        };
+        let each = |make: &(dyn Fn(usize) -> Option<Vec<Option<usize>>> + Sync)| -> Vec<_> {
+            (0..groups.len()).into_par_iter().map(make).collect()
+        };
+        let orders = if many {
+            let bests = each(&|i| full(i).then(|| groups[i].1.best()));
+            let wanted = |i: usize| pairs.iter().any(|&(a, b)| (a == i || b == i) && worth(a, b, &bests));
+            // The tokens' own order is a frame to be tried whatever the layers say.
+            each(&|i| if full(i) && (i == 6 || wanted(i)) { Some(groups[i].1.order()) } else { bests[i].clone() })
+        } else {
+            each(&|i| full(i).then(|| groups[i].1.order()))
+        };
         let mut best: Option<(Agreement, Vec<Option<usize>>)> = None;
         for (i, j) in pairs {
             let (Some(a), Some(b)) = (&orders[i], &orders[j]) else { continue };
@@ -369,11 +438,25 @@ impl Search<'_> {
             return Vec::new();
         }
         let permuted = best;
-        let rotations: Vec<Option<Vec<f64>>> =
-            (0..groups.len()).into_par_iter().map(|i| full(i).then(|| groups[i].1.rotation()).flatten()).collect();
+        let mut alike: BTreeMap<(usize, usize), Agreement> = BTreeMap::new();
+        if many {
+            alike = pairs.iter().filter_map(|&(i, j)| Some(((i, j), groups[i].1.alike(&groups[j].1)?))).collect();
+        }
+        let fitted = |i: usize| {
+            !many || i == 6 || alike.iter().any(|((a, b), found)| (*a == i || *b == i) && found.agreed >= ALIKE)
+        };
+        let rotations: Vec<Option<Vec<f64>>> = (0..groups.len())
+            .into_par_iter()
+            .map(|i| if full(i) && fitted(i) { groups[i].1.rotation() } else { None })
+            .collect();
         let mut best: Option<(Agreement, usize, usize)> = None;
         for (i, j) in pairs {
-            let (Some(a), Some(b)) = (&rotations[i], &rotations[j]) else { continue };
+            let (Some(a), Some(b)) = (&rotations[i], &rotations[j]) else {
+                if let Some(found) = alike.get(&(i, j)) {
+                    self.fit(Question::Rotation, (groups[i].0, groups[j].0), *found, None);
+                }
+                continue;
+            };
             let agreement = same_rotation(a, b, own, other);
             self.fit(Question::Rotation, (groups[i].0, groups[j].0), agreement, None);
             if self.shown(agreement) && best.is_none_or(|(old, ..)| agreement.log10_p < old.log10_p) {
@@ -437,8 +520,9 @@ impl Search<'_> {
         let (mut by_expert, mut by_head): (Vec<(Agreement, f64)>, Vec<(Agreement, f64)>) = (Vec::new(), Vec::new());
         let mut by_component: BTreeMap<&str, Vec<(u32, u32, Slot, Slot, Agreement, f64)>> = BTreeMap::new();
         for (&l, &m) in &layers {
-            let own = mlps(&self.own, l)?;
-            let other: Vec<(Slot, Mlp)> = mlps(&self.other, m)?
+            let chosen = self.chosen(l, m, &result.candidate.frame)?;
+            let own = mlps(&self.own, l, chosen.as_ref().map(|c| &c[0]))?;
+            let other: Vec<(Slot, Mlp)> = mlps(&self.other, m, chosen.as_ref().map(|c| &c[1]))?
                 .into_iter()
                 .map(|(slot, mlp)| (slot, mlp.expressed(&result.candidate.frame, self.own.hidden)))
                 .collect();
@@ -551,6 +635,33 @@ impl Search<'_> {
         Ok(())
     }
 
+    /// Where a layer has many experts: some of the subject's, and those of the other model that their rows of the router
+    /// say they are; by number where there is no router. `None` where all are looked at.
+    fn chosen(&self, l: u32, m: u32, frame: &Frame) -> Result<Option<[BTreeSet<u32>; 2]>> {
+        let (own, other) = (self.own.experts(l), self.other.experts(m));
+        if own.len().max(other.len()) <= EXPERTS {
+            return Ok(None);
+        }
+        let some = |all: &BTreeSet<u32>| -> BTreeSet<u32> {
+            let all: Vec<u32> = all.iter().copied().collect();
+            spread(all.len(), EXPERTS).into_iter().map(|i| all[i]).collect()
+        };
+        let ours = some(&own);
+        let routers = (self.own.matrix(l, Function::Router)?, self.other.matrix(m, Function::Router)?);
+        let whole = |r: &Matrix, experts: &BTreeSet<u32>| r.rows() == r.total && r.rows() == experts.len();
+        let theirs = match routers {
+            (Some(a), Some(b)) if whole(&a, &own) && whole(&b, &other) => {
+                let (a, b) = (a.normalised(), expressed(&b, frame, self.own.hidden).normalised());
+                let order = assign(&product(&a.values, &b.values, a.cols), a.rows(), b.rows());
+                let partner = |e: &u32| order.get(*e as usize).copied().flatten().and_then(|j| u32::try_from(j).ok());
+                ours.iter().filter_map(partner).filter(|e| other.contains(e)).collect()
+            }
+            _ if ours.iter().all(|e| other.contains(e)) => ours.clone(),
+            _ => some(&other),
+        };
+        Ok(Some([ours, theirs]))
+    }
+
     /// What the best frame says of how the other model is written; `None` where nothing was found in it.
     fn relabelling(&self, best: InFrame, layers_moved: bool, same: bool) -> Option<Relabelling> {
         let neurons = self.neurons_found(&best);
@@ -657,19 +768,25 @@ fn stands_out(cells: &BTreeMap<(u32, u32), (f64, f64)>, by_place: &BTreeMap<u32,
     layers
 }
 
-fn layer_moments(weights: &Weights<'_>) -> Result<BTreeMap<u32, BTreeMap<&'static str, Moments>>> {
-    let mut layers = BTreeMap::new();
-    for layer in weights.sample() {
+fn layer_moments(
+    weights: &Weights<'_>,
+    chosen: &BTreeMap<u32, BTreeSet<u32>>,
+) -> Result<BTreeMap<u32, BTreeMap<&'static str, Moments>>> {
+    let one = |layer: u32| -> Result<(u32, BTreeMap<&'static str, Moments>)> {
+        let among = |e: u32| chosen.get(&layer).map_or((e as usize) < EXPERTS, |c| c.contains(&e));
         let mut components: BTreeMap<&'static str, Moments> = BTreeMap::new();
         for function in weights.functions(layer) {
+            if matches!(function.slot(), Some(Slot::Expert(e)) if !among(e)) {
+                continue;
+            }
             if let Some(matrix) = weights.matrix(layer, function)? {
                 let empty = || Moments::empty(weights.hidden);
                 components.entry(function.component()).or_insert_with(empty).add(&matrix);
             }
         }
-        layers.insert(layer, components);
-    }
-    Ok(layers)
+        Ok((layer, components))
+    };
+    weights.sample().into_par_iter().map(one).collect()
 }
 
 fn compared(a: &Option<Vec<f64>>, b: &Option<Vec<f64>>, size: usize) -> Option<Mantel> {
@@ -677,10 +794,14 @@ fn compared(a: &Option<Vec<f64>>, b: &Option<Vec<f64>>, size: usize) -> Option<M
 }
 
 /// The MLPs of a layer.
-fn mlps(weights: &Weights<'_>, layer: u32) -> Result<Vec<(Slot, Mlp)>> {
+fn mlps(weights: &Weights<'_>, layer: u32, chosen: Option<&BTreeSet<u32>>) -> Result<Vec<(Slot, Mlp)>> {
     let mut slots: BTreeMap<Slot, Mlp> = BTreeMap::new();
     for function in weights.functions(layer) {
-        let (Some(slot), Some(matrix)) = (function.slot(), weights.matrix(layer, function)?) else { continue };
+        let Some(slot) = function.slot() else { continue };
+        if matches!((slot, chosen), (Slot::Expert(e), Some(chosen)) if !chosen.contains(&e)) {
+            continue;
+        }
+        let Some(matrix) = weights.matrix(layer, function)? else { continue };
         let place = match function {
             Function::Gate(_) => 0,
             Function::Up(_) => 1,
