@@ -20,6 +20,7 @@
 
 mod express;
 mod frame;
+mod layer;
 mod moments;
 mod search;
 mod units;
@@ -27,5 +28,6 @@ mod weights;
 
 pub use express::express;
 pub use frame::Frame;
-pub use search::{BY_TOKENS, Found, Observation, Question, Relabelling, limits, search};
+pub use layer::limits;
+pub use search::{BY_TOKENS, Found, Observation, Question, Relabelling, search};
 pub use weights::TokenRows;
