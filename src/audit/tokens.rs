@@ -3,7 +3,7 @@
 use super::Session;
 use crate::case::Case;
 use crate::checkpoint::{Checkpoint, Tokenizer};
-use crate::disguise::TokenRows;
+use crate::disguise::{TokenRows, limits};
 use crate::error::Result;
 use crate::evidence::{CalibrationRow, CkaRow, ComponentRow, Reference, TokenizerRow};
 use crate::kernel::gram;
@@ -92,6 +92,7 @@ pub(crate) fn read(case: &Case, material: &Material, plan: &Plan, steps: &[i64])
             }
         }
         similarity(&mut tokens.cka, &subject, side, name)?;
+        tokens.skipped.extend(limits(last, side.model)?.into_iter().map(|why| ("(disguise)".into(), format!("{name}: {why}"))));
     }
     for (parent, p) in names.iter().zip(&sides).filter(|(n, _)| matches!(n, Reference::Parent(_))) {
         for (control, c) in names.iter().zip(&sides).filter(|(n, _)| matches!(n, Reference::Control(_))) {

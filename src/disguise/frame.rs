@@ -10,6 +10,13 @@ use crate::stats::{log10_poisson_upper, log10_upper_tail};
 /// operations.
 pub const LONGEST_ROTATION: usize = 1536;
 
+/// From so many dimensions or units on, assignments and rotations are made only where the cheap answer leaves room for one.
+pub const MANY: usize = 1024;
+
+/// Two lists of mutual bests of unrelated models agree on one at most in expectation (**computed**: a quarter); with this
+/// many the assignments are made. Every finding needs a share of all that is far above it.
+pub const WORTH: f64 = 3.0;
+
 /// How the residual axis of the other model is written in the subject's coordinates.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Frame {
@@ -113,13 +120,42 @@ impl CrossGram {
     /// The best relabelling: for every own dimension one of the other model's, as in [`Frame::Permuted`]. A norm that only
     /// scales does not see the sign of a dimension, so a disguise may flip it.
     pub fn order(&self) -> Vec<Option<usize>> {
-        let (own, other) = self.sizes;
-        let sizes: Vec<f32> = self.centred.iter().map(|v| v.abs()).collect();
+        self.signed(assign(&self.sizes_of_entries(), self.sizes.0, self.sizes.1))
+    }
+
+    fn sizes_of_entries(&self) -> Vec<f32> {
+        self.centred.iter().map(|v| v.abs()).collect()
+    }
+
+    fn signed(&self, order: Vec<Option<usize>>) -> Vec<Option<usize>> {
+        let other = self.sizes.1;
         let signed = |(i, j): (usize, Option<usize>)| {
             let j = j?;
             Some(if self.centred[i * other + j] < 0.0 { j + other } else { j })
         };
-        assign(&sizes, own, other).into_iter().enumerate().map(signed).collect()
+        order.into_iter().enumerate().map(signed).collect()
+    }
+
+    /// Dimensions that are each other's best: no relabelling, but two fits of one relabelling agree on them, at a
+    /// hundredth of the cost.
+    pub fn best(&self) -> Vec<Option<usize>> {
+        self.signed(mutual(&self.sizes_of_entries(), self.sizes.0, self.sizes.1))
+    }
+
+    /// The cosine of two fits, and how far that is beyond what unrelated ones show: of one rotation they are alike before
+    /// it is known. `None` where no rotation is looked for.
+    pub fn alike(&self, other: &Self) -> Option<Agreement> {
+        if self.plain.is_empty() || self.rows == 0 || other.rows == 0 {
+            return None;
+        }
+        let product = |x: &[f32], y: &[f32]| -> f64 {
+            x.iter().zip(y).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+        };
+        let lengths = (product(&self.plain, &self.plain) * product(&other.plain, &other.plain)).sqrt();
+        let cosine = if lengths > 0.0 { product(&self.plain, &other.plain) / lengths } else { 0.0 };
+        let of = self.sizes.0.min(self.sizes.1);
+        let z = cosine * ((self.sizes.0 * self.sizes.1) as f64).sqrt();
+        Some(Agreement { agreed: z, expected: 0.0, of, log10_p: log10_upper_tail(z) })
     }
 
     /// The nearest rotation, own x other; `None` where none is looked for.
@@ -173,6 +209,25 @@ pub fn same_order(a: &[Option<usize>], b: &[Option<usize>], other: usize) -> Agr
 pub fn same_rotation(a: &[f64], b: &[f64], own: usize, other: usize) -> Agreement {
     let trace: f64 = a.iter().zip(b).map(|(x, y)| x * y).sum();
     Agreement { agreed: trace, expected: 0.0, of: own.min(other), log10_p: log10_upper_tail(trace) }
+}
+
+/// Rows and columns of a score matrix that are each other's best; of equal scores the first.
+pub fn mutual(scores: &[f32], rows: usize, cols: usize) -> Vec<Option<usize>> {
+    let mut of_column = vec![(f32::NEG_INFINITY, usize::MAX); cols];
+    let mut of_row = vec![None; rows];
+    for (i, row) in scores.chunks_exact(cols.max(1)).enumerate() {
+        let mut best = f32::NEG_INFINITY;
+        for (j, (score, column)) in row.iter().zip(&mut of_column).enumerate() {
+            if *score > best {
+                best = *score;
+                of_row[i] = Some(j);
+            }
+            if *score > column.0 {
+                *column = (*score, i);
+            }
+        }
+    }
+    of_row.into_iter().enumerate().map(|(i, j)| j.filter(|j| of_column[*j].1 == i)).collect()
 }
 
 /// Those on which both agree.

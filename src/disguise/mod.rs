@@ -21,6 +21,7 @@
 mod express;
 mod found;
 mod frame;
+mod layer;
 mod moments;
 mod search;
 mod units;
@@ -29,5 +30,6 @@ mod weights;
 pub use express::express;
 pub use found::{Found, IN_PLACE, Observation, Question, Relabelling};
 pub use frame::Frame;
+pub use layer::limits;
 pub use search::{BY_TOKENS, search};
 pub use weights::TokenRows;

@@ -65,7 +65,9 @@ impl Moments {
         correlations(&mut values, n);
         values.iter_mut().step_by(n + 1).for_each(|v| *v = 0.0);
         deflate(&mut values, n, n, 1);
-        Some(values)
+        // Of matrices of rank one nothing is left but rounding.
+        let left: f64 = values.iter().map(|v| v * v).sum();
+        (left > 1e-9 * (n * n) as f64).then_some(values)
     }
 
     /// The entries of [`Moments::correlations`] below the diagonal, less their mean, scaled to length 1.

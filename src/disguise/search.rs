@@ -1,27 +1,32 @@
 //! The search: questions asked of two models, and what the answers say of how one is written in the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
 
 use super::found::{Found, IN_PLACE, Observation, Question, Relabelling};
-use super::frame::{Agreement, CrossGram, Frame, common, fixed, same_rotation, same_signed_order};
+use super::frame::{Agreement, CrossGram, Frame, MANY, WORTH, common, fixed, same_order, same_rotation, same_signed_order};
+use super::layer::{chosen, in_rows, layer_moments, mlps, partners, stands_out};
 use super::moments::Moments;
-use super::units::{Matching, Mlp, experts, expressed, heads, neurons, overlaps, together};
-use super::weights::{Function, Slot, TokenRows, Weights};
+use super::units::{Matching, Mlp, expressed, heads, neurons, overlaps, together};
+use super::weights::{EXPERTS, Function, Slot, TokenRows, Weights};
 use crate::case::Policy;
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
 use crate::stats::{Mantel, log10_upper_tail, mantel};
 
-/// A cell of a layer map away from the layer's own number counts if its z is so much above the z of the own number ...
-const CELL_EXCESS: f64 = 4.0;
-/// ... and its correlation too: layers of one lineage, and layers that read the same residual features, are all alike to
-/// some degree (**measured** 0.31 to 0.55 between layers behind one borrowed embedding, with gaps of up to 0.07).
-const CELL_GAP: f64 = 0.1;
-
 /// Two halves must agree on so much more as rotations than as relabellings to be called rotated.
 const TURNED: f64 = 0.1;
+
+/// Rows of a matrix and tokens that the first fits of a long residual axis look at: enough for exact copies by a factor of
+/// twenty; where they show anything the fits are made again with all.
+const COARSE: (usize, usize) = (512, 2048);
+
+/// The products of two unrelated fits are standard normal; above this rotations are fitted.
+const ALIKE: f64 = 3.0;
+
+/// The group of token rows among those that are fitted.
+const TOKENS: usize = 6;
 
 /// Heads and experts are few; an order of theirs counts from this.
 const FEW_LOG10_P: f64 = -3.0;
@@ -93,19 +98,33 @@ impl Search<'_> {
         let by_place = self.by_place();
         let layers = moments.as_ref().map_or_else(|| by_place.clone(), |cells| stands_out(cells, &by_place));
         let moved = layers.iter().any(|(a, b)| by_place.get(a) != Some(b));
-        let fits = self.fits(&layers)?;
-        let mut candidates = self.candidates(&fits);
+        let long = self.own.hidden.max(self.other.hidden) >= MANY;
+        let before = self.observations.len();
+        let fits = self.fits(&layers, if long { COARSE } else { (usize::MAX, usize::MAX) })?;
+        let mut candidates = self.candidates(fits);
+        if long && candidates.iter().any(|c| c.proven) {
+            self.observations.truncate(before);
+            let fits = self.fits(&layers, (usize::MAX, usize::MAX))?;
+            candidates = self.candidates(fits);
+        }
         if same {
             candidates.insert(0, Candidate { frame: Frame::AsItStands, proven: true });
         }
         let mut best: Option<InFrame> = None;
         for candidate in candidates {
-            let tried = self.matched(candidate, &layers)?;
+            // Layers may stand elsewhere, which shows only in the right frame.
+            let in_frame = if same && candidate.frame != Frame::AsItStands {
+                stands_out(&self.cells(&candidate.frame)?, &by_place)
+            } else {
+                layers.clone()
+            };
+            let tried = self.matched(candidate, &in_frame)?;
             let found = |t: &InFrame| self.neurons_found(t).is_some();
             let share = |t: &InFrame| t.neurons.map_or(0.0, |n| n.effect());
-            let shown = found(&tried) || tried.candidate.proven && tried.candidate.frame != Frame::AsItStands;
-            // A simpler frame is left only for one that explains clearly more.
-            let better = best.as_ref().is_none_or(|b| !found(b) && shown || share(&tried) > 1.5 * share(b));
+            let proven = tried.candidate.proven && tried.candidate.frame != Frame::AsItStands;
+            let shown = found(&tried) || proven;
+            // A simpler frame is left only for one that layers prove, or that explains clearly more.
+            let better = best.as_ref().is_none_or(|b| proven || !found(b) && shown || share(&tried) > 1.5 * share(b));
             if better && (shown || tried.candidate.frame == Frame::AsItStands) {
                 best = Some(tried);
             }
@@ -113,17 +132,69 @@ impl Search<'_> {
         if let Some(rough) = best.take_if(|b| b.candidate.frame != Frame::AsItStands) {
             best = Some(self.refined(rough)?);
         }
+        let moved = best.as_ref().map_or(moved, |b| b.layers.iter().any(|(a, l)| by_place.get(a) != Some(l)));
         let relabelling = best.and_then(|b| self.relabelling(b, moved, moments.is_some()));
         Ok(Found { observations: self.observations, relabelling })
     }
 
-    /// Fits the frame again to all rows that are matched in it, and matches once more. Nothing of this is a test.
+    /// A frame that only tokens proposed, fitted again to the neurons that are matched in it: to those of one half of the
+    /// layers, to match the neurons of the other half, which is a test; then to all of them, which is none. A frame that
+    /// layers prove stays as it is: it must not learn from rows that may be a stranger's.
     fn refined(&mut self, rough: InFrame) -> Result<InFrame> {
-        let mut fit = CrossGram::empty(self.own.hidden, self.other.hidden);
-        for (a, b) in self.own.tokens(&self.other, self.tokens)? {
-            fit.add(&a, &b);
+        if rough.candidate.proven || self.neurons_found(&rough).is_none() {
+            return Ok(rough);
         }
-        for ((l, slot), (theirs, matching)) in &rough.mlps {
+        let mut halves = Vec::new();
+        for half in 0..2 {
+            let of_half = |layer: &u32| rough.layers.keys().position(|l| l == layer).is_some_and(|at| at % 2 == half);
+            halves.push(self.matched_rows(&rough, of_half)?);
+        }
+        let short = self.own.hidden.min(self.other.hidden);
+        let both = halves[0].and(&halves[1]);
+        if halves.iter().all(|fit| fit.rows >= short) {
+            let mut all: Vec<Agreement> = Vec::new();
+            for (half, fit) in halves.iter().enumerate() {
+                let Some(frame) = self.like(&rough.candidate.frame, fit) else { continue };
+                // Matched are the layers that the fit has not seen.
+                let others = rough.layers.iter().enumerate().filter(|(at, _)| at % 2 != half);
+                let others: BTreeMap<u32, u32> = others.map(|(_, (l, m))| (*l, *m)).collect();
+                let kept = std::mem::take(&mut self.observations);
+                let tried = self.matched(Candidate { frame, proven: true }, &others);
+                self.observations = kept;
+                all.extend(tried?.neurons);
+            }
+            if let Some(sum) = together(all.into_iter()) {
+                let frame = if matches!(rough.candidate.frame, Frame::Permuted(_)) { "permuted" } else { "rotated" };
+                let between = "gate against up or down, in frames fitted to the other half of the layers";
+                self.agreement(Question::Neurons, (frame, between, "all"), None, sum, 0.0);
+            }
+        }
+        let mut fit = both;
+        if fit.rows < 2 * short {
+            for (a, b) in self.own.tokens(&self.other, self.tokens, usize::MAX)? {
+                fit.add(&a, &b);
+            }
+        }
+        let Some(frame) = self.like(&rough.candidate.frame, &fit) else { return Ok(rough) };
+        let kept = std::mem::take(&mut self.observations);
+        let refined = self.matched(Candidate { frame, proven: rough.candidate.proven }, &rough.layers);
+        self.observations = kept;
+        refined
+    }
+
+    /// A frame of the same kind, fitted to these rows.
+    fn like(&self, frame: &Frame, fit: &CrossGram) -> Option<Frame> {
+        match frame {
+            Frame::AsItStands => None,
+            Frame::Permuted(_) => Some(Frame::Permuted(fit.order())),
+            Frame::Rotated(_) => fit.rotation().map(|q| rotated(&q, self.own.hidden, self.other.hidden)),
+        }
+    }
+
+    /// The cross-Gram of the neurons that are matched in some layers.
+    fn matched_rows(&self, rough: &InFrame, wanted: impl Fn(&u32) -> bool) -> Result<CrossGram> {
+        let mut fit = CrossGram::empty(self.own.hidden, self.other.hidden);
+        for ((l, slot), (theirs, matching)) in rough.mlps.iter().filter(|((l, _), _)| wanted(l)) {
             let Some(m) = rough.layers.get(l) else { continue };
             for of in [Function::Gate, Function::Up, Function::Down] {
                 let (Some(a), Some(b)) = (self.own.matrix(*l, of(*slot))?, self.other.matrix(*m, of(*theirs))?) else {
@@ -142,17 +213,37 @@ impl Search<'_> {
                 fit.add(&a, &b.signed_like(&a, &seen));
             }
         }
-        let frame = match rough.candidate.frame {
-            Frame::Permuted(_) => Frame::Permuted(fit.order()),
-            _ => match fit.rotation() {
-                Some(q) => rotated(&q, self.own.hidden, self.other.hidden),
-                None => return Ok(rough),
-            },
+        Ok(fit)
+    }
+
+    /// Second moments of every layer against every layer of the other model in a frame: z and effect of each cell.
+    fn cells(&self, frame: &Frame) -> Result<BTreeMap<(u32, u32), (f64, f64)>> {
+        let size = Moments::empty(self.own.hidden).size;
+        let prepared = |weights: &Weights<'_>, frame: &Frame| -> Result<Vec<(u32, Option<Vec<f64>>)>> {
+            let one = |layer: u32| -> Result<(u32, Option<Vec<f64>>)> {
+                let mut all = Moments::empty(self.own.hidden);
+                for function in weights.functions(layer) {
+                    if matches!(function.slot(), Some(Slot::Expert(e)) if e as usize >= EXPERTS) {
+                        continue;
+                    }
+                    if let Some(matrix) = weights.matrix(layer, function)? {
+                        all.add(&expressed(&matrix, frame, self.own.hidden));
+                    }
+                }
+                Ok((layer, all.correlations()))
+            };
+            weights.sample().into_par_iter().map(one).collect()
         };
-        let kept = std::mem::take(&mut self.observations);
-        let refined = self.matched(Candidate { frame, proven: rough.candidate.proven }, &rough.layers);
-        self.observations = kept;
-        refined
+        let (own, other) = (prepared(&self.own, &Frame::AsItStands)?, prepared(&self.other, frame)?);
+        let mut cells = BTreeMap::new();
+        for (l, a) in &own {
+            for (m, b) in &other {
+                if let Some(test) = compared(a.as_ref(), b.as_ref(), size) {
+                    cells.insert((*l, *m), (test.z, test.effect));
+                }
+            }
+        }
+        Ok(cells)
     }
 
     /// Layers of the same number; where the other model has none of it, none.
@@ -163,7 +254,14 @@ impl Search<'_> {
 
     /// Second moments by component, and of every layer against every layer: z and effect of each cell.
     fn moments(&mut self) -> Result<BTreeMap<(u32, u32), (f64, f64)>> {
-        let (own, other) = (layer_moments(&self.own)?, layer_moments(&self.other)?);
+        let mut experts: [BTreeMap<u32, BTreeSet<u32>>; 2] = Default::default();
+        for (&l, &m) in &self.by_place() {
+            if let Some([ours, theirs]) = chosen(&self.own, &self.other, (l, m), &Frame::AsItStands)? {
+                experts[0].insert(l, ours);
+                experts[1].insert(m, theirs);
+            }
+        }
+        let (own, other) = (layer_moments(&self.own, &experts[0])?, layer_moments(&self.other, &experts[1])?);
         let mut components: BTreeMap<&str, (Moments, Moments)> = BTreeMap::new();
         let empty = || (Moments::empty(self.own.hidden), Moments::empty(self.own.hidden));
         for (side, layers) in [(0, &own), (1, &other)] {
@@ -237,7 +335,7 @@ impl Search<'_> {
     }
 
     /// The cross-Grams of every group of rows that belong together if nothing but the residual axis was changed.
-    fn fits(&self, layers: &BTreeMap<u32, u32>) -> Result<Fits> {
+    fn fits(&self, layers: &BTreeMap<u32, u32>, (rows, tokens): (usize, usize)) -> Result<Fits> {
         let empty = || CrossGram::empty(self.own.hidden, self.other.hidden);
         let mut fits: Fits = ["attention, even", "attention, odd", "mlp, even", "mlp, odd", "tokens"]
             .into_iter()
@@ -245,27 +343,33 @@ impl Search<'_> {
             .collect();
         for (position, (&l, &m)) in layers.iter().enumerate() {
             for function in self.own.functions(l).intersection(&self.other.functions(m)) {
-                if self.own.size(l, *function) != self.other.size(m, *function) {
+                // Experts by number; those of one that moved belong to another, and the first are as good as all.
+                let later = matches!(function.slot(), Some(Slot::Expert(e)) if e as usize >= EXPERTS);
+                if later || self.own.size(l, *function) != self.other.size(m, *function) {
                     continue;
                 }
-                let (Some(a), Some(b)) = (self.own.matrix(l, *function)?, self.other.matrix(m, *function)?) else {
+                let (Some(a), Some(b)) =
+                    (self.own.matrix_of(l, *function, rows)?, self.other.matrix_of(m, *function, rows)?)
+                else {
                     continue;
                 };
                 let group = if function.component() == "attention" { 0 } else { 2 };
                 fits[group + position % 2].1.add(&a, &b);
             }
         }
-        for (a, b) in self.own.tokens(&self.other, self.tokens)? {
+        for (a, b) in self.own.tokens(&self.other, self.tokens, tokens)? {
             fits[4].1.add(&a, &b);
         }
         Ok(fits)
     }
 
     /// Holds the fits of the groups against each other, and returns the frames that are worth a look.
-    fn candidates(&mut self, fits: &Fits) -> Vec<Candidate> {
+    fn candidates(&mut self, fits: Fits) -> Vec<Candidate> {
         let (own, other) = (self.own.hidden, self.other.hidden);
         let groups = {
-            let [a0, a1, m0, m1, tokens] = [0, 1, 2, 3, 4].map(|i| fits[i].1.clone());
+            let mut fits = fits.into_iter().map(|(_, fit)| fit);
+            let mut next = || fits.next().unwrap_or_else(|| CrossGram::empty(own, other));
+            let [a0, a1, m0, m1, tokens] = [(); 5].map(|()| next());
             let (attention, mlp) = (a0.and(&a1), m0.and(&m1));
             vec![
                 ("attention of even layers", a0),
@@ -279,8 +383,22 @@ impl Search<'_> {
         };
         let pairs = [(0, 1), (2, 3), (4, 5), (4, 6), (5, 6)];
         let full = |i: usize| groups[i].1.rows > 0;
-        let orders: Vec<Option<Vec<Option<usize>>>> =
-            (0..groups.len()).into_par_iter().map(|i| full(i).then(|| groups[i].1.order())).collect();
+        let many = own.min(other) >= MANY;
+        let worth = |i: usize, j: usize, bests: &[Option<Vec<Option<usize>>>]| match (&bests[i], &bests[j]) {
+            (Some(a), Some(b)) => same_order(a, b, other).agreed >= WORTH,
+            _ => false,
+        };
+        let each = |make: &(dyn Fn(usize) -> Option<Vec<Option<usize>>> + Sync)| -> Vec<_> {
+            (0..groups.len()).into_par_iter().map(make).collect()
+        };
+        let orders = if many {
+            let bests = each(&|i| full(i).then(|| groups[i].1.best()));
+            let wanted = |i: usize| pairs.iter().any(|&(a, b)| (a == i || b == i) && worth(a, b, &bests));
+            // The tokens' own order is a frame to be tried whatever the layers say.
+            each(&|i| if full(i) && (i == 6 || wanted(i)) { Some(groups[i].1.order()) } else { bests[i].clone() })
+        } else {
+            each(&|i| full(i).then(|| groups[i].1.order()))
+        };
         let mut best: Option<(Agreement, Vec<Option<usize>>)> = None;
         for (i, j) in pairs {
             let (Some(a), Some(b)) = (&orders[i], &orders[j]) else { continue };
@@ -292,7 +410,7 @@ impl Search<'_> {
                 agreement,
                 Some(fixed(&both)).filter(|_| own == other),
             );
-            if self.shown(agreement) && best.as_ref().is_none_or(|(old, _)| agreement.log10_p < old.log10_p) {
+            if self.shown(agreement, j) && best.as_ref().is_none_or(|(old, _)| agreement.log10_p < old.log10_p) {
                 best = Some((agreement, both));
             }
         }
@@ -301,14 +419,28 @@ impl Search<'_> {
             return Vec::new();
         }
         let permuted = best;
-        let rotations: Vec<Option<Vec<f64>>> =
-            (0..groups.len()).into_par_iter().map(|i| full(i).then(|| groups[i].1.rotation()).flatten()).collect();
+        let mut alike: BTreeMap<(usize, usize), Agreement> = BTreeMap::new();
+        if many {
+            alike = pairs.iter().filter_map(|&(i, j)| Some(((i, j), groups[i].1.alike(&groups[j].1)?))).collect();
+        }
+        let fitted = |i: usize| {
+            !many || i == 6 || alike.iter().any(|((a, b), found)| (*a == i || *b == i) && found.agreed >= ALIKE)
+        };
+        let rotations: Vec<Option<Vec<f64>>> = (0..groups.len())
+            .into_par_iter()
+            .map(|i| if full(i) && fitted(i) { groups[i].1.rotation() } else { None })
+            .collect();
         let mut best: Option<(Agreement, usize, usize)> = None;
         for (i, j) in pairs {
-            let (Some(a), Some(b)) = (&rotations[i], &rotations[j]) else { continue };
+            let (Some(a), Some(b)) = (&rotations[i], &rotations[j]) else {
+                if let Some(found) = alike.get(&(i, j)) {
+                    self.fit(Question::Rotation, (groups[i].0, groups[j].0), *found, None);
+                }
+                continue;
+            };
             let agreement = same_rotation(a, b, own, other);
             self.fit(Question::Rotation, (groups[i].0, groups[j].0), agreement, None);
-            if self.shown(agreement) && best.is_none_or(|(old, ..)| agreement.log10_p < old.log10_p) {
+            if self.shown(agreement, j) && best.is_none_or(|(old, ..)| agreement.log10_p < old.log10_p) {
                 best = Some((agreement, i, j));
             }
         }
@@ -317,7 +449,8 @@ impl Search<'_> {
         let turned = effect(best.map(|b| b.0)) > effect(permuted.as_ref().map(|p| p.0)) + TURNED;
         if turned
             && let Some((_, i, j)) = best
-            && let Some(q) = groups[i].1.and(&groups[j].1).rotation()
+            // Tokens may agree and are not to be learnt from: they are held against the layers' frame later.
+            && let Some(q) = if j == TOKENS { groups[i].1.rotation() } else { groups[i].1.and(&groups[j].1).rotation() }
         {
             return vec![Candidate { frame: rotated(&q, own, other), proven: true }];
         }
@@ -369,8 +502,9 @@ impl Search<'_> {
         let (mut by_expert, mut by_head): (Vec<Placed>, Vec<Placed>) = (Vec::new(), Vec::new());
         let mut by_component: BTreeMap<&str, Vec<Neurons>> = BTreeMap::new();
         for (&l, &m) in layers {
-            let own = mlps(&self.own, l)?;
-            let other: Vec<(Slot, Mlp)> = mlps(&self.other, m)?
+            let some = chosen(&self.own, &self.other, (l, m), &result.candidate.frame)?;
+            let own = mlps(&self.own, l, some.as_ref().map(|c| &c[0]))?;
+            let other: Vec<(Slot, Mlp)> = mlps(&self.other, m, some.as_ref().map(|c| &c[1]))?
                 .into_iter()
                 .map(|(slot, mlp)| (slot, mlp.expressed(&result.candidate.frame, self.own.hidden)))
                 .collect();
@@ -547,8 +681,10 @@ impl Search<'_> {
         Some(Relabelling { frame: best.candidate.frame, layers: best.layers, mlps, heads: best.heads, words })
     }
 
-    fn shown(&self, agreement: Agreement) -> bool {
-        agreement.log10_p <= self.policy.moderate_log10_p && agreement.effect() >= self.policy.strong_effect
+    fn shown(&self, agreement: Agreement, against: usize) -> bool {
+        let policy = self.policy;
+        let share = if against == TOKENS { policy.matched_by_tokens } else { policy.matched_strong };
+        agreement.log10_p <= policy.moderate_log10_p && agreement.effect() >= share
     }
 
     /// The neurons that were matched, if they are more than independent models show in that frame.
@@ -578,94 +714,6 @@ fn rotated(q: &[f64], own: usize, other: usize) -> Frame {
     Frame::Rotated(crate::kernel::transpose(&narrow, own, other))
 }
 
-/// The matching of the rows looked at as one of the rows of the whole matrices.
-fn in_rows(matching: Matching, own: &Mlp, other: &Mlp) -> Matching {
-    let of = |mlp: &Mlp| mlp.matrices.iter().flatten().next().cloned();
-    let (Some(a), Some(b)) = (of(own), of(other)) else { return matching };
-    let mut order = vec![None; a.total];
-    for (i, j) in matching.order.iter().enumerate() {
-        order[a.picked[i]] = j.map(|j| b.picked[j]);
-    }
-    Matching { order, ..matching }
-}
-
-/// For every layer of the subject, the layer of the other model that stands out; else the one of its number.
-fn stands_out(cells: &BTreeMap<(u32, u32), (f64, f64)>, by_place: &BTreeMap<u32, u32>) -> BTreeMap<u32, u32> {
-    let mut best: BTreeMap<u32, (f64, u32)> = BTreeMap::new();
-    for (&(l, m), &(z, effect)) in cells {
-        let own = by_place.get(&l).and_then(|m| cells.get(&(l, *m))).copied().unwrap_or((0.0, 0.0));
-        let stands_out = z >= own.0.max(0.0) + CELL_EXCESS && effect >= own.1.max(0.0) + CELL_GAP;
-        if stands_out && best.get(&l).is_none_or(|(old, _)| z > *old) {
-            best.insert(l, (z, m));
-        }
-    }
-    let mut layers = by_place.clone();
-    layers.extend(best.into_iter().map(|(l, (_, m))| (l, m)));
-    layers
-}
-
-fn layer_moments(weights: &Weights<'_>) -> Result<BTreeMap<u32, BTreeMap<&'static str, Moments>>> {
-    let mut layers = BTreeMap::new();
-    for layer in weights.sample() {
-        let mut components: BTreeMap<&'static str, Moments> = BTreeMap::new();
-        for function in weights.functions(layer) {
-            if let Some(matrix) = weights.matrix(layer, function)? {
-                let empty = || Moments::empty(weights.hidden);
-                components.entry(function.component()).or_insert_with(empty).add(&matrix);
-            }
-        }
-        layers.insert(layer, components);
-    }
-    Ok(layers)
-}
-
 fn compared(a: Option<&Vec<f64>>, b: Option<&Vec<f64>>, size: usize) -> Option<Mantel> {
     mantel(a?, b?, size)
-}
-
-/// The MLPs of a layer.
-fn mlps(weights: &Weights<'_>, layer: u32) -> Result<Vec<(Slot, Mlp)>> {
-    let mut slots: BTreeMap<Slot, Mlp> = BTreeMap::new();
-    for function in weights.functions(layer) {
-        let (Some(slot), Some(matrix)) = (function.slot(), weights.matrix(layer, function)?) else { continue };
-        let place = match function {
-            Function::Gate(_) => 0,
-            Function::Up(_) => 1,
-            _ => 2,
-        };
-        slots.entry(slot).or_default().matrices[place] = Some(matrix);
-    }
-    Ok(slots.into_iter().collect())
-}
-
-/// Which MLP of the subject is held against which of the other model.
-fn partners(own: &[(Slot, Mlp)], other: &[(Slot, Mlp)], agreements: &mut Vec<Placed>) -> Vec<(usize, usize)> {
-    let expert = |slot: Slot| matches!(slot, Slot::Expert(_));
-    let indices = |list: &[(Slot, Mlp)], wanted: &dyn Fn(Slot) -> bool| -> Vec<usize> {
-        (0..list.len()).filter(|i| wanted(list[*i].0)).collect()
-    };
-    let mut pairs = Vec::new();
-    for slot in [Slot::Dense, Slot::Shared] {
-        let ours = indices(own, &|s| s == slot);
-        let same = indices(other, &|s| s == slot);
-        let theirs = if same.is_empty() { indices(other, &|s| s == Slot::Dense) } else { same };
-        pairs.extend(ours.iter().flat_map(|a| theirs.iter().map(move |b| (*a, *b))));
-    }
-    let (ours, theirs) = (indices(own, &expert), indices(other, &expert));
-    if theirs.is_empty() {
-        let dense = indices(other, &|s| s == Slot::Dense);
-        pairs.extend(ours.iter().flat_map(|a| dense.iter().map(move |b| (*a, *b))));
-        return pairs;
-    }
-    let list = |all: &[(Slot, Mlp)], which: &[usize]| -> Vec<Mlp> { which.iter().map(|i| all[*i].1.clone()).collect() };
-    if let Some(matching) = experts(&list(own, &ours), &list(other, &theirs)) {
-        let pairs_of = |(i, j): (usize, &Option<usize>)| Some((ours[i], theirs[(*j)?]));
-        let matched: Vec<(usize, usize)> = matching.order.iter().enumerate().filter_map(pairs_of).collect();
-        let stay = matched.iter().filter(|(a, b)| own[*a].0 == other[*b].0).count();
-        agreements.push((matching.agreement, stay as f64 / matched.len().max(1) as f64));
-        pairs.extend(matched);
-    } else {
-        pairs.extend(ours.into_iter().zip(theirs));
-    }
-    pairs
 }

@@ -1,6 +1,8 @@
 //! Neurons, experts and heads, matched twice by tensors that know nothing of each other (METHODS 3).
 
-use super::frame::{Agreement, Frame, common, product, same_order};
+use rayon::prelude::*;
+
+use super::frame::{Agreement, Frame, MANY, WORTH, common, mutual, product, same_order};
 use super::moments::Moments;
 use super::weights::Matrix;
 use crate::kernel::{assign, row_basis};
@@ -42,19 +44,35 @@ pub struct Matching {
 /// Matches neurons by the absolute cosine of their rows in each of the three matrices: a rescaled or flipped pair of
 /// rows is the same neuron. `None` if fewer than two matrices are in both.
 pub fn neurons(own: &Mlp, other: &Mlp) -> Option<Matching> {
-    let mut orders = Vec::new();
+    let mut scores: Vec<Vec<f32>> = Vec::new();
     let mut lengths = (0, 0);
     for (a, b) in own.matrices.iter().zip(&other.matrices) {
         let (Some(a), Some(b)) = (a, b) else { continue };
-        if orders.is_empty() {
+        if scores.is_empty() {
             lengths = (a.rows(), b.rows());
         }
         if (a.rows(), b.rows()) != lengths || a.rows() < 2 || b.rows() < 2 {
             continue;
         }
-        let scores = absolute_cosines(a, b);
-        orders.push(assign(&scores, a.rows(), b.rows()));
+        // The third only breaks ties, and only where the first two agree on something.
+        if scores.len() == 2 && lengths.0.min(lengths.1) >= MANY {
+            let [x, y] = [0, 1].map(|i: usize| mutual(&scores[i], lengths.0, lengths.1));
+            let agreement = same_order(&x, &y, lengths.1);
+            if agreement.agreed < WORTH {
+                return Some(Matching { order: common(&x, &y), agreement });
+            }
+        }
+        scores.push(absolute_cosines(a, b));
     }
+    let few = lengths.0.min(lengths.1) < MANY;
+    if let ([first, second], false) = (&scores[..], few) {
+        let [x, y] = [first, second].map(|s| mutual(s, lengths.0, lengths.1));
+        let agreement = same_order(&x, &y, lengths.1);
+        if agreement.agreed < WORTH {
+            return Some(Matching { order: common(&x, &y), agreement });
+        }
+    }
+    let orders: Vec<_> = scores.par_iter().map(|s| assign(s, lengths.0, lengths.1)).collect();
     let [first, second, ..] = &orders[..] else { return None };
     let agreement = same_order(first, second, lengths.1);
     let mut order = common(first, second);
@@ -109,10 +127,13 @@ pub fn overlaps(own: &Matrix, other: &Matrix, dim: usize) -> Option<Vec<f32>> {
             return None;
         }
         let mut all = vec![0.0; m.rows() * m.cols];
-        for (rows, into) in m.values.chunks_exact(dim * m.cols).zip(all.chunks_exact_mut(dim * m.cols)) {
+        let one = |(rows, into): (&[f32], &mut [f32])| {
             let basis = row_basis(rows, dim, m.cols)?;
             into[..basis.len()].copy_from_slice(&basis);
-        }
+            Some(())
+        };
+        let size = dim * m.cols;
+        m.values.par_chunks_exact(size).zip(all.par_chunks_exact_mut(size)).map(one).collect::<Option<()>>()?;
         Some((all, heads))
     };
     let ((a, n), (b, m)) = (bases(own)?, bases(other)?);

@@ -15,7 +15,10 @@ const TOKENS: usize = 8192;
 const ELEMENTS: usize = 64 << 20;
 
 /// Experts of a layer that are looked at one by one.
-const EXPERTS: usize = 16;
+pub const EXPERTS: usize = 16;
+
+/// Model types, by their beginning, that store a norm's multipliers less one.
+const LESS_ONE: &[&str] = &["gemma", "paligemma", "recurrent_gemma", "nemotron", "qwen3_next"];
 
 /// For every token row of the subject, the row of the other model that means the same token.
 pub type TokenRows = Vec<Option<u32>>;
@@ -228,8 +231,10 @@ impl<'a> Weights<'a> {
     /// The multipliers of a norm. Gemma stores them less one.
     fn norm(&self, part: &Part) -> Result<Vec<f32>> {
         let mut weights = self.checkpoint.matrix(part).context(|| self.checkpoint.uri.clone())?;
-        let architecture = self.checkpoint.architecture.as_deref().unwrap_or_default();
-        if architecture.starts_with("gemma") {
+        let config = self.checkpoint.config.as_ref();
+        let named = |config: &serde_json::Value| config.get("model_type")?.as_str().map(str::to_owned);
+        let family = config.and_then(named).or_else(|| self.checkpoint.architecture.clone()).unwrap_or_default();
+        if LESS_ONE.iter().any(|prefix| family.starts_with(prefix)) {
             for weight in &mut weights {
                 *weight += 1.0;
             }
@@ -258,6 +263,15 @@ impl<'a> Weights<'a> {
         (0..wanted).map(|i| layers[(2 * i + 1) * layers.len() / (2 * wanted)]).collect()
     }
 
+    /// The experts of a layer.
+    pub fn experts(&self, layer: u32) -> BTreeSet<u32> {
+        let expert = |f: &Function| match f.slot() {
+            Some(Slot::Expert(e)) => Some(e),
+            _ => None,
+        };
+        self.layers.get(&layer).map_or(BTreeSet::new(), |l| l.keys().filter_map(expert).collect())
+    }
+
     /// The functions of a layer.
     pub fn functions(&self, layer: u32) -> BTreeSet<Function> {
         self.layers.get(&layer).map_or(BTreeSet::new(), |l| l.keys().copied().collect())
@@ -273,13 +287,23 @@ impl<'a> Weights<'a> {
     /// # Errors
     /// If it cannot be read.
     pub fn matrix(&self, layer: u32, function: Function) -> Result<Option<Matrix>> {
+        self.matrix_of(layer, function, ROWS)
+    }
+
+    /// The same with no more than so many rows.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn matrix_of(&self, layer: u32, function: Function, most: usize) -> Result<Option<Matrix>> {
         let Some(part) = self.layers.get(&layer).and_then(|l| l.get(&function)) else { return Ok(None) };
         let whole = self.heads.as_ref().map_or(1, |h| h.dim);
         let block =
             if function.component() == Component::Attention.name() && part.rows % whole == 0 { whole } else { 1 };
         let blocks = part.rows / block;
-        let picked: Vec<usize> =
-            spread(blocks, (ROWS / block).max(1)).into_iter().flat_map(|b| b * block..(b + 1) * block).collect();
+        let picked: Vec<usize> = spread(blocks, (most.min(ROWS) / block).max(1))
+            .into_iter()
+            .flat_map(|b| b * block..(b + 1) * block)
+            .collect();
         self.read(part, picked, self.before(layer, function))
     }
 
@@ -287,7 +311,12 @@ impl<'a> Weights<'a> {
     ///
     /// # Errors
     /// If they cannot be read.
-    pub fn tokens(&self, other: &Weights<'_>, rows: Option<&TokenRows>) -> Result<Vec<(Matrix, Matrix)>> {
+    pub fn tokens(
+        &self,
+        other: &Weights<'_>,
+        rows: Option<&TokenRows>,
+        most: usize,
+    ) -> Result<Vec<(Matrix, Matrix)>> {
         let mut pairs = Vec::new();
         for (own, theirs, norm) in
             [(&self.embedding, &other.embedding, None), (&self.head, &other.head, Some("final_norm"))]
@@ -298,7 +327,7 @@ impl<'a> Weights<'a> {
                 None => (0..own.rows.min(theirs.rows)).map(|i| (i, i)).collect(),
             };
             known.retain(|(i, j)| *i < own.rows && *j < theirs.rows);
-            let mut chosen: Vec<(usize, usize)> = spread(known.len(), TOKENS).into_iter().map(|i| known[i]).collect();
+            let mut chosen: Vec<(usize, usize)> = spread(known.len(), most.min(TOKENS)).into_iter().map(|i| known[i]).collect();
             chosen.sort_unstable();
             let (a, b): (Vec<usize>, Vec<usize>) = chosen.into_iter().unzip();
             let fold = |model: &Weights<'_>| norm.and_then(|n| model.norms.get(&(n.to_owned(), None)).cloned());
@@ -341,7 +370,7 @@ impl<'a> Weights<'a> {
 }
 
 /// `wanted` of `count`, spread evenly.
-fn spread(count: usize, wanted: usize) -> Vec<usize> {
+pub fn spread(count: usize, wanted: usize) -> Vec<usize> {
     let wanted = wanted.min(count);
     (0..wanted).map(|i| (2 * i + 1) * count / (2 * wanted)).collect()
 }

@@ -586,6 +586,14 @@ fn components(
             });
             let near = nearest.and_then(|t| parent_of(&t.row.reference));
             let seeded = seeded(near);
+            // Whatever names the component and weighs something keeps it from being cleared.
+            let doubted = |name: &String| {
+                findings.iter().any(|f| {
+                    f.direction == Direction::Against
+                        && f.grade >= Grade::Moderate
+                        && f.subject.component.as_ref() == Some(name)
+                })
+            };
             let outcome = match (derived, nearest) {
                 (Some(_), _) => ComponentOutcome::Derived,
                 _ if by_layer.is_some() => ComponentOutcome::Derived,
@@ -593,6 +601,7 @@ fn components(
                 (None, Some(_)) if part_of(facts, name) != ALL && !controls.usable(name) => {
                     ComponentOutcome::Undetermined
                 }
+                (None, _) if !seeded && doubted(name) => ComponentOutcome::Undetermined,
                 (None, Some(test))
                     if seeded
                         || (test.grade(policy).is_none() && test.detectable(policy) <= policy.detectable_effect) =>

@@ -37,7 +37,7 @@ pub struct PairFigures {
     pub unit: usize,
     /// The two models.
     pub models: (usize, usize),
-    /// Mean of |a - b|; `None` if an element is not finite.
+    /// Mean of |a - b|; `None` if an element is not finite, and where the first model is not the final checkpoint.
     pub mean_abs_diff: Option<f64>,
     /// 99th percentiles of |a| and |b|, interpolated linearly between order statistics.
     pub p99: Option<[f64; 2]>,
@@ -91,7 +91,9 @@ pub fn compare_pairs(plan: &Plan, material: &Material, pairs: &[(usize, usize)])
         .collect();
     work.par_iter()
         .map(|&(index, pair, members)| {
-            let reader = Reader { unit: &plan.units[index], models: &models, members };
+            // The field's metrics are of the final checkpoint; the first is looked at for copies.
+            let ranked = pair.0 == plan.last();
+            let reader = Reader { unit: &plan.units[index], models: &models, members, ranked };
             reader.compare(index, pair).context(|| plan.units[index].tensor.clone())
         })
         .collect()
@@ -102,6 +104,8 @@ struct Reader<'a> {
     unit: &'a Unit,
     models: &'a [&'a Checkpoint],
     members: [&'a Member; 2],
+    /// Whether the order statistics are wanted.
+    ranked: bool,
 }
 
 impl Reader<'_> {
@@ -126,7 +130,9 @@ impl Reader<'_> {
                 let span = at * tile..((at + 1) * tile).min(elements);
                 let values = [self.read(0, &span)?, self.read(1, &span)?];
                 twins.add(at, span.start as u64, [&values[0], &values[1]], &how);
-                counted.iter_mut().zip(&values).for_each(|(quantile, values)| quantile.add(values));
+                if self.ranked {
+                    counted.iter_mut().zip(&values).for_each(|(quantile, values)| quantile.add(values));
+                }
                 Ok((twins, counted))
             })
             .try_reduce(blank, |(twins, mut counted), (others, more)| {
@@ -134,7 +140,7 @@ impl Reader<'_> {
                 Ok((twins.merge(others), counted))
             })?;
         quantiles = counted;
-        let finite = twins.nonfinite == 0;
+        let finite = self.ranked && twins.nonfinite == 0;
         for (which, quantile) in quantiles.iter_mut().enumerate().filter(|_| finite) {
             quantile.narrow();
             while quantile.is_open() {

@@ -16,6 +16,9 @@ const LEAST_ROWS: u64 = 2;
 /// Cosine of rows of one direction, as the kernel has it.
 const ONE_DIRECTION: f64 = 0.999;
 
+/// Share of the token rows that a training may never have reached.
+const UNMET: f64 = 0.25;
+
 /// Share of elements within a rounding from which a matrix is a re-cast copy: the rest are too small for the format's normal
 /// range.
 const RE_CAST: f64 = 0.99;
@@ -73,7 +76,7 @@ impl CopyFigure {
 
     /// Whether nothing is left of a similarity without the shared rows.
     fn silent_otherwise(&self, policy: &Policy) -> bool {
-        self.rest.is_some_and(|rest| rest < policy.strong_effect)
+        self.rest.is_some_and(|rest| rest < policy.conclusive_effect)
     }
 
     /// Rows of tokens can be left untouched in both models since one common start; rows of layers are all trained.
@@ -245,7 +248,9 @@ pub(super) fn rows(
     };
     let mut components: BTreeMap<&str, Vec<Shared<'_>>> = BTreeMap::new();
     for figure in facts.copies.iter().filter(|f| is_parent(&f.reference, parent) && !f.blocks.is_empty()) {
-        if whole(figure) || seeded || figure.of_tokens() && figure.silent_otherwise(policy) {
+        // Few tokens are never met; half of them cannot be.
+        let unmet = count(&figure.blocks) as f64 <= UNMET * figure.rows as f64;
+        if whole(figure) || seeded || figure.of_tokens() && unmet && figure.silent_otherwise(policy) {
             continue;
         }
         let blocks =

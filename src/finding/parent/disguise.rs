@@ -12,6 +12,9 @@ use crate::finding::{Code, Direction, Finding, Grade, Judgement, Subject};
 /// How the evidence ends the name of a frame that only token rows propose.
 const BY_TOKENS: &str = "as the tokens are";
 
+/// How the evidence ends the name of two fits of which one is that of the token rows.
+const TOKENS: &str = "against tokens";
+
 /// One family of tests: what its rows are called in the evidence, its code and its null.
 struct Test {
     question: &'static str,
@@ -96,7 +99,12 @@ fn graded(row: &DisguiseRow, test: &Test, tests: usize, policy: &Policy) -> Opti
             None
         }
     } else {
-        let grade = grade(log10_p, effect, policy).filter(|_| effect >= policy.strong_effect);
+        let least = match test.question {
+            "second-moments" => policy.strong_effect,
+            _ if row.between.ends_with(TOKENS) => policy.matched_by_tokens,
+            _ => policy.matched_strong,
+        };
+        let grade = grade(log10_p, effect, policy).filter(|_| effect >= least);
         // Layers that read copied features are alike too, so that they name no component on their own.
         if test.question == "second-moments" { grade.map(|g| g.min(Grade::Moderate)) } else { grade }
     };

@@ -256,11 +256,16 @@ pub(super) fn derived(
         facts.families.iter().filter(|(_, c)| c == component).map(|(family, _)| family.as_str()).collect();
     let strong = |b: &Best| grade(b.log10_p, b.effect, policy) >= Some(Grade::Strong);
     let part = part_of(facts, component);
+    if controls.uncalibrated(part) {
+        return false;
+    }
     let controls: Vec<&&str> = facts.controls.iter().filter(|control| !controls.is_aside(control, part)).collect();
-    families.iter().any(|family| {
-        best(facts, parent, family).values().any(strong)
-            && !controls.iter().any(|control| best(facts, control, family).values().any(|b| fires(b, policy)))
-    })
+    // What the map over all families would not be counted for does not count here.
+    let all = facts.parts.iter().find(|p| p.name == part).map_or(ALL, |p| p.map.as_str());
+    let loud = |family: &str| {
+        controls.iter().any(|control| best(facts, control, family).values().any(|b| fires(b, policy)))
+    };
+    !loud(all) && families.iter().any(|family| best(facts, parent, family).values().any(strong) && !loud(family))
 }
 
 /// The subject's layers that are derived in one component: those with a cell beyond the null in one of its families.
