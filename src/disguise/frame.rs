@@ -13,7 +13,7 @@ pub const LONGEST_ROTATION: usize = 1536;
 /// From so many dimensions or units on, assignments and rotations are made only where the cheap answer leaves room for one.
 pub const MANY: usize = 1024;
 
-/// Two lists of mutual bests of unrelated models agree on one at most in expectation (**computed**: a quarter); with this
+/// Two lists of mutual bests of unrelated models agree on one at most in expectation; with this
 /// many the assignments are made. Every finding needs a share of all that is far above it.
 pub const WORTH: f64 = 3.0;
 

@@ -18,8 +18,8 @@ use crate::stats::{Mantel, log10_upper_tail, mantel};
 /// Two halves must agree on so much more as rotations than as relabellings to be called rotated.
 const TURNED: f64 = 0.1;
 
-/// Rows of a matrix and tokens that the first fits of a long residual axis look at: enough for exact copies by a factor of
-/// twenty; where they show anything the fits are made again with all.
+/// Rows of a matrix and tokens that the first fits of a long residual axis look at, by estimate enough for exact copies (not measured);
+/// where they show anything the fits are made again with all.
 const COARSE: (usize, usize) = (512, 2048);
 
 /// The products of two unrelated fits are standard normal; above this rotations are fitted.
