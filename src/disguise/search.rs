@@ -9,7 +9,7 @@ use super::frame::{Agreement, CrossGram, Frame, MANY, WORTH, common, fixed, same
 use super::layer::{chosen, in_rows, layer_moments, mlps, partners, stands_out};
 use super::moments::Moments;
 use super::units::{Matching, Mlp, expressed, heads, neurons, overlaps, together};
-use super::weights::{EXPERTS, Function, Slot, TokenRows, Weights};
+use super::weights::{EXPERTS, Function, ROWS, Slot, TokenRows, Weights, spread};
 use crate::case::Policy;
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
@@ -21,6 +21,9 @@ const TURNED: f64 = 0.1;
 /// Rows of a matrix and tokens that the first fits of a long residual axis look at, by estimate enough for exact copies (not measured);
 /// where they show anything the fits are made again with all.
 const COARSE: (usize, usize) = (512, 2048);
+
+/// Products of numbers that the matching of neurons may cost in one frame before anything is found.
+const MATCHED: f64 = 2e10;
 
 /// The products of two unrelated fits are standard normal; above this rotations are fitted.
 const ALIKE: f64 = 3.0;
@@ -118,7 +121,7 @@ impl Search<'_> {
             } else {
                 layers.clone()
             };
-            let tried = self.matched(candidate, &in_frame)?;
+            let tried = self.tried(candidate, &in_frame)?;
             let found = |t: &InFrame| self.neurons_found(t).is_some();
             let share = |t: &InFrame| t.neurons.map_or(0.0, |n| n.effect());
             let proven = tried.candidate.proven && tried.candidate.frame != Frame::AsItStands;
@@ -135,6 +138,37 @@ impl Search<'_> {
         let moved = best.as_ref().map_or(moved, |b| b.layers.iter().any(|(a, l)| by_place.get(a) != Some(l)));
         let relabelling = best.and_then(|b| self.relabelling(b, moved, moments.is_some()));
         Ok(Found { observations: self.observations, relabelling })
+    }
+
+    /// Matches in one frame, in a few layers first where a layer is large; in all of them if something was found that is not
+    /// where it was.
+    fn tried(&mut self, candidate: Candidate, layers: &BTreeMap<u32, u32>) -> Result<InFrame> {
+        let cost = |(l, m): (&u32, &u32)| -> f64 {
+            let rows = |w: &Weights<'_>, layer: u32| -> f64 {
+                let ups = w.functions(layer).into_iter().filter(|f| matches!(f, Function::Up(_)));
+                ups.filter_map(|f| w.size(layer, f)).map(|rows| rows.min(ROWS) as f64).fold(0.0, f64::max)
+            };
+            rows(&self.own, *l) * rows(&self.other, *m) * self.own.hidden as f64
+        };
+        let total: f64 = layers.iter().map(cost).sum();
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small count")]
+        let affordable = (MATCHED * layers.len() as f64 / total.max(1.0)) as usize;
+        if affordable >= layers.len() {
+            return self.matched(candidate, layers);
+        }
+        let chosen = spread(layers.len(), affordable.max(2));
+        let some: BTreeMap<u32, u32> =
+            layers.iter().enumerate().filter(|(at, _)| chosen.contains(at)).map(|(_, (l, m))| (*l, *m)).collect();
+        let Candidate { frame, proven } = candidate;
+        let before = self.observations.len();
+        let tried = self.matched(Candidate { frame: frame.clone(), proven }, &some)?;
+        let stays = frame == Frame::AsItStands
+            && tried.mlps.values().all(|(_, matching)| fixed(&matching.order) >= IN_PLACE);
+        if stays || self.neurons_found(&tried).is_none() {
+            return Ok(tried);
+        }
+        self.observations.truncate(before);
+        self.matched(Candidate { frame, proven }, layers)
     }
 
     /// A frame that only tokens proposed, fitted again to the neurons that are matched in it: to those of one half of the

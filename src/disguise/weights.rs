@@ -6,7 +6,7 @@ use crate::checkpoint::{Checkpoint, Component, Heads, Part};
 use crate::error::{Context, Result};
 
 /// Rows of one matrix that are looked at; of a longer one as many, spread evenly.
-const ROWS: usize = 2048;
+pub const ROWS: usize = 2048;
 
 /// Rows of a token matrix that are looked at.
 const TOKENS: usize = 8192;

@@ -335,19 +335,29 @@ impl Twins {
         let mut sums = [distance(a, b), 0.0, 0.0, 0.0];
         let length = how.row.unwrap_or(a.len()).max(1);
         let shift = if length < a.len() { length } else { 1 };
+        let common = how.common();
         for (at, (x, y)) in a.chunks(length).zip(b.chunks(length)).enumerate() {
             if how.row.is_some() && (constant(x) || constant(y)) {
                 continue;
             }
+            // What stands a row further on, round the end of the tile.
+            let begin = (at * length + shift) % b.len();
+            let moved = b[begin..].iter().chain(&b[..begin]);
             let mut equal = [0_u64; 2];
-            for (i, (p, q)) in x.iter().zip(y).enumerate() {
-                let nearest = how.equal(*p, *q, Rounding::Nearest);
-                equal[0] += u64::from(nearest);
-                equal[1] +=
-                    u64::from(if how.common().is_some() { how.equal(*p, *q, Rounding::Truncated) } else { nearest });
-                let moved = b[(at * length + i + shift) % b.len()];
-                self.shifted += u64::from(how.equal(*p, moved, Rounding::Nearest));
-                self.eight_bits += u64::from((p - q).abs() <= EIGHT_BITS * p.abs().max(q.abs()));
+            if common.is_none() {
+                for ((p, q), moved) in x.iter().zip(y).zip(moved) {
+                    equal[0] += u64::from(p == q);
+                    self.shifted += u64::from(p == moved);
+                    self.eight_bits += u64::from((p - q).abs() <= EIGHT_BITS * p.abs().max(q.abs()));
+                }
+                equal[1] = equal[0];
+            } else {
+                for ((p, q), moved) in x.iter().zip(y).zip(moved) {
+                    equal[0] += u64::from(how.equal(*p, *q, Rounding::Nearest));
+                    equal[1] += u64::from(how.equal(*p, *q, Rounding::Truncated));
+                    self.shifted += u64::from(how.equal(*p, *moved, Rounding::Nearest));
+                    self.eight_bits += u64::from((p - q).abs() <= EIGHT_BITS * p.abs().max(q.abs()));
+                }
             }
             self.compared += x.len() as u64;
             self.equal[0] += equal[0];

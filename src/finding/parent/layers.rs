@@ -256,7 +256,8 @@ pub(super) fn derived(
         facts.families.iter().filter(|(_, c)| c == component).map(|(family, _)| family.as_str()).collect();
     let strong = |b: &Best| grade(b.log10_p, b.effect, policy) >= Some(Grade::Strong);
     let part = part_of(facts, component);
-    if controls.uncalibrated(part) {
+    // One cell of many says little where no stranger stands beside it.
+    if !controls.usable(part) {
         return false;
     }
     let controls: Vec<&&str> = facts.controls.iter().filter(|control| !controls.is_aside(control, part)).collect();
