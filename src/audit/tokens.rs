@@ -92,7 +92,9 @@ pub(crate) fn read(case: &Case, material: &Material, plan: &Plan, steps: &[i64])
             }
         }
         similarity(&mut tokens.cka, &subject, side, name)?;
-        tokens.skipped.extend(limits(last, side.model)?.into_iter().map(|why| ("(disguise)".into(), format!("{name}: {why}"))));
+        tokens
+            .skipped
+            .extend(limits(last, side.model)?.into_iter().map(|why| ("(disguise)".into(), format!("{name}: {why}"))));
     }
     for (parent, p) in names.iter().zip(&sides).filter(|(n, _)| matches!(n, Reference::Parent(_))) {
         for (control, c) in names.iter().zip(&sides).filter(|(n, _)| matches!(n, Reference::Control(_))) {

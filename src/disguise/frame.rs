@@ -148,9 +148,8 @@ impl CrossGram {
         if self.plain.is_empty() || self.rows == 0 || other.rows == 0 {
             return None;
         }
-        let product = |x: &[f32], y: &[f32]| -> f64 {
-            x.iter().zip(y).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
-        };
+        let product =
+            |x: &[f32], y: &[f32]| -> f64 { x.iter().zip(y).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum() };
         let lengths = (product(&self.plain, &self.plain) * product(&other.plain, &other.plain)).sqrt();
         let cosine = if lengths > 0.0 { product(&self.plain, &other.plain) / lengths } else { 0.0 };
         let of = self.sizes.0.min(self.sizes.1);

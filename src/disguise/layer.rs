@@ -34,7 +34,9 @@ pub fn limits(own: &Checkpoint, other: &Checkpoint) -> Result<Vec<String>> {
     let experts = |w: &Weights<'_>| w.layers().into_iter().map(|l| w.experts(l).len()).max().unwrap_or(0);
     let most = experts(&own).max(experts(&other));
     if most > EXPERTS {
-        left.push(format!("in search of a disguise {EXPERTS} of up to {most} experts of a layer were looked at one by one"));
+        left.push(format!(
+            "in search of a disguise {EXPERTS} of up to {most} experts of a layer were looked at one by one"
+        ));
     }
     let (looked, all) = (own.sample().len(), own.layers().len());
     if looked < all {

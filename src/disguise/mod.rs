@@ -23,6 +23,8 @@ mod found;
 mod frame;
 mod layer;
 mod moments;
+mod refine;
+mod relabel;
 mod search;
 mod units;
 mod weights;

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
 
-use super::found::{Found, IN_PLACE, Observation, Question, Relabelling};
-use super::frame::{Agreement, CrossGram, Frame, MANY, WORTH, common, fixed, same_order, same_rotation, same_signed_order};
+use super::found::{Found, IN_PLACE, Observation, Question};
+use super::frame::{
+    Agreement, CrossGram, Frame, MANY, WORTH, common, fixed, same_order, same_rotation, same_signed_order,
+};
 use super::layer::{chosen, in_rows, layer_moments, mlps, partners, stands_out};
 use super::moments::Moments;
 use super::units::{Matching, Mlp, expressed, heads, neurons, overlaps, together};
@@ -29,7 +31,7 @@ const MATCHED: f64 = 2e10;
 const ALIKE: f64 = 3.0;
 
 /// The group of token rows among those that are fitted.
-const TOKENS: usize = 6;
+pub(super) const TOKENS: usize = 6;
 
 /// Heads and experts are few; an order of theirs counts from this.
 const FEW_LOG10_P: f64 = -3.0;
@@ -43,18 +45,18 @@ pub fn search(own: &Checkpoint, other: &Checkpoint, tokens: Option<&TokenRows>, 
     Search { own, other, tokens, policy, observations: Vec::new() }.run()
 }
 
-struct Search<'a> {
-    own: Weights<'a>,
-    other: Weights<'a>,
-    tokens: Option<&'a TokenRows>,
-    policy: &'a Policy,
-    observations: Vec<Observation>,
+pub(super) struct Search<'a> {
+    pub own: Weights<'a>,
+    pub other: Weights<'a>,
+    pub tokens: Option<&'a TokenRows>,
+    pub policy: &'a Policy,
+    pub observations: Vec<Observation>,
 }
 
 /// One way to read the other model's residual axis, and whether layers prove it.
-struct Candidate {
-    frame: Frame,
-    proven: bool,
+pub(super) struct Candidate {
+    pub frame: Frame,
+    pub proven: bool,
 }
 
 impl Candidate {
@@ -71,15 +73,15 @@ impl Candidate {
 pub const BY_TOKENS: [&str; 2] = ["permuted as the tokens are", "rotated as the tokens are"];
 
 /// What matching in one frame gave.
-struct InFrame {
-    candidate: Candidate,
-    layers: BTreeMap<u32, u32>,
-    mlps: BTreeMap<(u32, Slot), (Slot, Matching)>,
-    heads: BTreeMap<u32, [Vec<Option<usize>>; 2]>,
+pub(super) struct InFrame {
+    pub candidate: Candidate,
+    pub layers: BTreeMap<u32, u32>,
+    pub mlps: BTreeMap<(u32, Slot), (Slot, Matching)>,
+    pub heads: BTreeMap<u32, [Vec<Option<usize>>; 2]>,
     /// Whether experts, and heads, stand in another order beyond doubt.
-    experts_moved: bool,
-    heads_moved: bool,
-    neurons: Option<Agreement>,
+    pub experts_moved: bool,
+    pub heads_moved: bool,
+    pub neurons: Option<Agreement>,
 }
 
 /// Units that were matched, and the share of those agreed that are where they were.
@@ -162,92 +164,13 @@ impl Search<'_> {
         let Candidate { frame, proven } = candidate;
         let before = self.observations.len();
         let tried = self.matched(Candidate { frame: frame.clone(), proven }, &some)?;
-        let stays = frame == Frame::AsItStands
-            && tried.mlps.values().all(|(_, matching)| fixed(&matching.order) >= IN_PLACE);
+        let stays =
+            frame == Frame::AsItStands && tried.mlps.values().all(|(_, matching)| fixed(&matching.order) >= IN_PLACE);
         if stays || self.neurons_found(&tried).is_none() {
             return Ok(tried);
         }
         self.observations.truncate(before);
         self.matched(Candidate { frame, proven }, layers)
-    }
-
-    /// A frame that only tokens proposed, fitted again to the neurons that are matched in it: to those of one half of the
-    /// layers, to match the neurons of the other half, which is a test; then to all of them, which is none. A frame that
-    /// layers prove stays as it is: it must not learn from rows that may be a stranger's.
-    fn refined(&mut self, rough: InFrame) -> Result<InFrame> {
-        if rough.candidate.proven || self.neurons_found(&rough).is_none() {
-            return Ok(rough);
-        }
-        let mut halves = Vec::new();
-        for half in 0..2 {
-            let of_half = |layer: &u32| rough.layers.keys().position(|l| l == layer).is_some_and(|at| at % 2 == half);
-            halves.push(self.matched_rows(&rough, of_half)?);
-        }
-        let short = self.own.hidden.min(self.other.hidden);
-        let both = halves[0].and(&halves[1]);
-        if halves.iter().all(|fit| fit.rows >= short) {
-            let mut all: Vec<Agreement> = Vec::new();
-            for (half, fit) in halves.iter().enumerate() {
-                let Some(frame) = self.like(&rough.candidate.frame, fit) else { continue };
-                // Matched are the layers that the fit has not seen.
-                let others = rough.layers.iter().enumerate().filter(|(at, _)| at % 2 != half);
-                let others: BTreeMap<u32, u32> = others.map(|(_, (l, m))| (*l, *m)).collect();
-                let kept = std::mem::take(&mut self.observations);
-                let tried = self.matched(Candidate { frame, proven: true }, &others);
-                self.observations = kept;
-                all.extend(tried?.neurons);
-            }
-            if let Some(sum) = together(all.into_iter()) {
-                let frame = if matches!(rough.candidate.frame, Frame::Permuted(_)) { "permuted" } else { "rotated" };
-                let between = "gate against up or down, in frames fitted to the other half of the layers";
-                self.agreement(Question::Neurons, (frame, between, "all"), None, sum, 0.0);
-            }
-        }
-        let mut fit = both;
-        if fit.rows < 2 * short {
-            for (a, b) in self.own.tokens(&self.other, self.tokens, usize::MAX)? {
-                fit.add(&a, &b);
-            }
-        }
-        let Some(frame) = self.like(&rough.candidate.frame, &fit) else { return Ok(rough) };
-        let kept = std::mem::take(&mut self.observations);
-        let refined = self.matched(Candidate { frame, proven: rough.candidate.proven }, &rough.layers);
-        self.observations = kept;
-        refined
-    }
-
-    /// A frame of the same kind, fitted to these rows.
-    fn like(&self, frame: &Frame, fit: &CrossGram) -> Option<Frame> {
-        match frame {
-            Frame::AsItStands => None,
-            Frame::Permuted(_) => Some(Frame::Permuted(fit.order())),
-            Frame::Rotated(_) => fit.rotation().map(|q| rotated(&q, self.own.hidden, self.other.hidden)),
-        }
-    }
-
-    /// The cross-Gram of the neurons that are matched in some layers.
-    fn matched_rows(&self, rough: &InFrame, wanted: impl Fn(&u32) -> bool) -> Result<CrossGram> {
-        let mut fit = CrossGram::empty(self.own.hidden, self.other.hidden);
-        for ((l, slot), (theirs, matching)) in rough.mlps.iter().filter(|((l, _), _)| wanted(l)) {
-            let Some(m) = rough.layers.get(l) else { continue };
-            for of in [Function::Gate, Function::Up, Function::Down] {
-                let (Some(a), Some(b)) = (self.own.matrix(*l, of(*slot))?, self.other.matrix(*m, of(*theirs))?) else {
-                    continue;
-                };
-                let place = |j: &usize| b.picked.binary_search(j).ok();
-                let pairs = a
-                    .picked
-                    .iter()
-                    .enumerate()
-                    .filter_map(|(i, row)| Some((i, matching.order.get(*row)?.as_ref().and_then(place)?)));
-                let (rows, others): (Vec<usize>, Vec<usize>) = pairs.unzip();
-                // Scores are absolute, so a flipped pair of rows has to be flipped back by the sign in the rough frame.
-                let (a, b) = (a.chosen(&rows), b.chosen(&others));
-                let seen = expressed(&b, &rough.candidate.frame, self.own.hidden);
-                fit.add(&a, &b.signed_like(&a, &seen));
-            }
-        }
-        Ok(fit)
     }
 
     /// Second moments of every layer against every layer of the other model in a frame: z and effect of each cell.
@@ -522,7 +445,7 @@ impl Search<'_> {
     }
 
     /// Matches experts, neurons and heads in one frame.
-    fn matched(&mut self, candidate: Candidate, layers: &BTreeMap<u32, u32>) -> Result<InFrame> {
+    pub(super) fn matched(&mut self, candidate: Candidate, layers: &BTreeMap<u32, u32>) -> Result<InFrame> {
         let mut result = InFrame {
             candidate,
             layers: layers.clone(),
@@ -587,7 +510,7 @@ impl Search<'_> {
         Ok(result)
     }
 
-    fn agreement(
+    pub(super) fn agreement(
         &mut self,
         question: Question,
         (frame, between, component): (&'static str, &str, &str),
@@ -645,95 +568,6 @@ impl Search<'_> {
         }
         Ok(())
     }
-
-    /// What the best frame says of how the other model is written; `None` where nothing was found in it.
-    fn relabelling(&self, best: InFrame, layers_moved: bool, same: bool) -> Option<Relabelling> {
-        let neurons = self.neurons_found(&best);
-        let proven = best.candidate.proven && best.candidate.frame != Frame::AsItStands;
-        let moments = self.observations.iter().any(|o| {
-            o.question == Question::SecondMoments
-                && o.component == "all"
-                && o.layer_subject.is_none()
-                && o.log10_p <= self.policy.strong_log10_p
-                && o.effect >= self.policy.conclusive_effect
-        });
-        if neurons.is_none() && !proven && !moments {
-            return None;
-        }
-        let mut words = Vec::new();
-        match &best.candidate.frame {
-            Frame::AsItStands => {}
-            Frame::Permuted(order) if same => {
-                let other = self.other.hidden;
-                let known = order.iter().enumerate().filter_map(|(i, j)| Some((i, (*j)?)));
-                let (mut moved, mut flipped) = (false, false);
-                for (i, j) in known {
-                    moved |= j % other != i;
-                    flipped |= j >= other;
-                }
-                if moved {
-                    words.push("residual axis permuted".to_owned());
-                }
-                if flipped {
-                    words.push("signs of the residual axis flipped".to_owned());
-                }
-            }
-            Frame::Permuted(_) => words.push("residual axis of another width, dimensions matched".to_owned()),
-            Frame::Rotated(_) => words.push("residual axis rotated".to_owned()),
-        }
-        let (mut moved, mut pruned, mut up_cycled) = (0.0, false, false);
-        let mut total = 0.0;
-        for ((_, slot), (theirs, matching)) in &best.mlps {
-            let agreed = matching.order.iter().flatten().count() as f64;
-            total += agreed;
-            moved += agreed * (1.0 - fixed(&matching.order));
-            let shown = matching.agreement.log10_p <= self.policy.moderate_log10_p;
-            up_cycled |= shown && matches!((slot, theirs), (Slot::Expert(_) | Slot::Shared, Slot::Dense));
-            pruned |= shown && self.narrower(*slot, *theirs, &best.layers);
-        }
-        if neurons.is_some() {
-            if moved > 0.5 * total {
-                words.push("neurons permuted".to_owned());
-            }
-            if best.experts_moved {
-                words.push("experts permuted".to_owned());
-            }
-            if pruned {
-                words.push("width pruned".to_owned());
-            }
-            if up_cycled {
-                words.push("dense MLP up-cycled to experts".to_owned());
-            }
-        }
-        if best.heads_moved {
-            words.push("heads permuted".to_owned());
-        }
-        if layers_moved {
-            words.push("layers moved".to_owned());
-        }
-        let mlps = best.mlps.into_iter().map(|(key, (slot, matching))| (key, (slot, matching.order))).collect();
-        Some(Relabelling { frame: best.candidate.frame, layers: best.layers, mlps, heads: best.heads, words })
-    }
-
-    fn shown(&self, agreement: Agreement, against: usize) -> bool {
-        let policy = self.policy;
-        let share = if against == TOKENS { policy.matched_by_tokens } else { policy.matched_strong };
-        agreement.log10_p <= policy.moderate_log10_p && agreement.effect() >= share
-    }
-
-    /// The neurons that were matched, if they are more than independent models show in that frame.
-    fn neurons_found(&self, tried: &InFrame) -> Option<Agreement> {
-        let policy = self.policy;
-        let share = if tried.candidate.proven { policy.matched_strong } else { policy.matched_by_tokens };
-        tried.neurons.filter(|n| n.log10_p <= policy.moderate_log10_p && n.effect() >= share)
-    }
-
-    fn narrower(&self, slot: Slot, theirs: Slot, layers: &BTreeMap<u32, u32>) -> bool {
-        layers.iter().any(|(l, m)| {
-            let sizes = (self.own.size(*l, Function::Up(slot)), self.other.size(*m, Function::Up(theirs)));
-            matches!(sizes, (Some(a), Some(b)) if a < b)
-        })
-    }
 }
 
 /// Of those agreed, the share that are where they were.
@@ -742,7 +576,7 @@ fn in_place(all: &[Placed]) -> f64 {
     all.iter().map(|(a, share)| a.agreed * share).sum::<f64>() / agreed.max(1.0)
 }
 
-fn rotated(q: &[f64], own: usize, other: usize) -> Frame {
+pub(super) fn rotated(q: &[f64], own: usize, other: usize) -> Frame {
     // The fit maps own x other; rows of the other model are multiplied by its transpose.
     let narrow: Vec<f32> = q.iter().map(|v| super::weights::narrow(*v)).collect();
     Frame::Rotated(crate::kernel::transpose(&narrow, own, other))

@@ -311,12 +311,7 @@ impl<'a> Weights<'a> {
     ///
     /// # Errors
     /// If they cannot be read.
-    pub fn tokens(
-        &self,
-        other: &Weights<'_>,
-        rows: Option<&TokenRows>,
-        most: usize,
-    ) -> Result<Vec<(Matrix, Matrix)>> {
+    pub fn tokens(&self, other: &Weights<'_>, rows: Option<&TokenRows>, most: usize) -> Result<Vec<(Matrix, Matrix)>> {
         let mut pairs = Vec::new();
         for (own, theirs, norm) in
             [(&self.embedding, &other.embedding, None), (&self.head, &other.head, Some("final_norm"))]
@@ -327,7 +322,8 @@ impl<'a> Weights<'a> {
                 None => (0..own.rows.min(theirs.rows)).map(|i| (i, i)).collect(),
             };
             known.retain(|(i, j)| *i < own.rows && *j < theirs.rows);
-            let mut chosen: Vec<(usize, usize)> = spread(known.len(), most.min(TOKENS)).into_iter().map(|i| known[i]).collect();
+            let mut chosen: Vec<(usize, usize)> =
+                spread(known.len(), most.min(TOKENS)).into_iter().map(|i| known[i]).collect();
             chosen.sort_unstable();
             let (a, b): (Vec<usize>, Vec<usize>) = chosen.into_iter().unzip();
             let fold = |model: &Weights<'_>| norm.and_then(|n| model.norms.get(&(n.to_owned(), None)).cloned());

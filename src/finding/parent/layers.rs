@@ -263,9 +263,8 @@ pub(super) fn derived(
     let controls: Vec<&&str> = facts.controls.iter().filter(|control| !controls.is_aside(control, part)).collect();
     // What the map over all families would not be counted for does not count here.
     let all = facts.parts.iter().find(|p| p.name == part).map_or(ALL, |p| p.map.as_str());
-    let loud = |family: &str| {
-        controls.iter().any(|control| best(facts, control, family).values().any(|b| fires(b, policy)))
-    };
+    let loud =
+        |family: &str| controls.iter().any(|control| best(facts, control, family).values().any(|b| fires(b, policy)));
     !loud(all) && families.iter().any(|family| best(facts, parent, family).values().any(strong) && !loud(family))
 }
 

@@ -1,0 +1,99 @@
+//! What the answers say of how the other model is written.
+
+use std::collections::BTreeMap;
+
+use super::found::{Question, Relabelling};
+use super::frame::{Agreement, Frame, fixed};
+use super::search::{InFrame, Search, TOKENS};
+use super::weights::{Function, Slot};
+
+impl Search<'_> {
+    /// What the best frame says of how the other model is written; `None` where nothing was found in it.
+    pub(super) fn relabelling(&self, best: InFrame, layers_moved: bool, same: bool) -> Option<Relabelling> {
+        let neurons = self.neurons_found(&best);
+        let proven = best.candidate.proven && best.candidate.frame != Frame::AsItStands;
+        let moments = self.observations.iter().any(|o| {
+            o.question == Question::SecondMoments
+                && o.component == "all"
+                && o.layer_subject.is_none()
+                && o.log10_p <= self.policy.strong_log10_p
+                && o.effect >= self.policy.conclusive_effect
+        });
+        if neurons.is_none() && !proven && !moments {
+            return None;
+        }
+        let mut words = Vec::new();
+        match &best.candidate.frame {
+            Frame::AsItStands => {}
+            Frame::Permuted(order) if same => {
+                let other = self.other.hidden;
+                let known = order.iter().enumerate().filter_map(|(i, j)| Some((i, (*j)?)));
+                let (mut moved, mut flipped) = (false, false);
+                for (i, j) in known {
+                    moved |= j % other != i;
+                    flipped |= j >= other;
+                }
+                if moved {
+                    words.push("residual axis permuted".to_owned());
+                }
+                if flipped {
+                    words.push("signs of the residual axis flipped".to_owned());
+                }
+            }
+            Frame::Permuted(_) => words.push("residual axis of another width, dimensions matched".to_owned()),
+            Frame::Rotated(_) => words.push("residual axis rotated".to_owned()),
+        }
+        let (mut moved, mut pruned, mut up_cycled) = (0.0, false, false);
+        let mut total = 0.0;
+        for ((_, slot), (theirs, matching)) in &best.mlps {
+            let agreed = matching.order.iter().flatten().count() as f64;
+            total += agreed;
+            moved += agreed * (1.0 - fixed(&matching.order));
+            let shown = matching.agreement.log10_p <= self.policy.moderate_log10_p;
+            up_cycled |= shown && matches!((slot, theirs), (Slot::Expert(_) | Slot::Shared, Slot::Dense));
+            pruned |= shown && self.narrower(*slot, *theirs, &best.layers);
+        }
+        if neurons.is_some() {
+            if moved > 0.5 * total {
+                words.push("neurons permuted".to_owned());
+            }
+            if best.experts_moved {
+                words.push("experts permuted".to_owned());
+            }
+            if pruned {
+                words.push("width pruned".to_owned());
+            }
+            if up_cycled {
+                words.push("dense MLP up-cycled to experts".to_owned());
+            }
+        }
+        if best.heads_moved {
+            words.push("heads permuted".to_owned());
+        }
+        if layers_moved {
+            words.push("layers moved".to_owned());
+        }
+        let mlps = best.mlps.into_iter().map(|(key, (slot, matching))| (key, (slot, matching.order))).collect();
+        Some(Relabelling { frame: best.candidate.frame, layers: best.layers, mlps, heads: best.heads, words })
+    }
+
+    pub(super) fn shown(&self, agreement: Agreement, against: usize) -> bool {
+        let policy = self.policy;
+        let share = if against == TOKENS { policy.matched_by_tokens } else { policy.matched_strong };
+        agreement.log10_p <= policy.moderate_log10_p && agreement.effect() >= share
+    }
+
+    /// The neurons that were matched, if they are more than independent models show in that frame.
+    pub(super) fn neurons_found(&self, tried: &InFrame) -> Option<Agreement> {
+        let policy = self.policy;
+        let share = if tried.candidate.proven { policy.matched_strong } else { policy.matched_by_tokens };
+        tried.neurons.filter(|n| n.log10_p <= policy.moderate_log10_p && n.effect() >= share)
+    }
+
+    fn narrower(&self, slot: Slot, theirs: Slot, layers: &BTreeMap<u32, u32>) -> bool {
+        layers.iter().any(|(l, m)| {
+            let sizes = (self.own.size(*l, Function::Up(slot)), self.other.size(*m, Function::Up(theirs)));
+            matches!(sizes, (Some(a), Some(b)) if a < b)
+        })
+    }
+}
