@@ -8,6 +8,16 @@ use super::search::{InFrame, Search, TOKENS};
 use super::weights::{Function, Slot};
 
 impl Search<'_> {
+    /// Whether the second moments of a component are beyond what strangers show.
+    pub(super) fn moments_found(&self) -> bool {
+        self.observations.iter().any(|o| {
+            o.question == Question::SecondMoments
+                && o.layer_subject.is_none()
+                && o.log10_p <= self.policy.moderate_log10_p
+                && o.effect >= self.policy.strong_effect
+        })
+    }
+
     /// What the best frame says of how the other model is written; `None` where nothing was found in it.
     pub(super) fn relabelling(&self, best: InFrame, layers_moved: bool, same: bool) -> Option<Relabelling> {
         let neurons = self.neurons_found(&best);

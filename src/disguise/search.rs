@@ -480,7 +480,6 @@ impl Search<'_> {
                 });
                 result.mlps.insert((l, slot), (theirs, in_rows(matching, &own[a].1, &other[b].1)));
             }
-            self.heads(l, m, &mut result, &mut by_head)?;
         }
         let frame = result.candidate.name();
         for (component, all) in &by_component {
@@ -497,6 +496,13 @@ impl Search<'_> {
             let share = in_place(&by_expert);
             result.experts_moved = sum.log10_p <= FEW_LOG10_P && share < IN_PLACE;
             self.agreement(Question::Experts, (frame, "gate or up against down", "experts"), None, sum, share);
+        }
+        // Bases of heads cost more than all the rest, so they are made only where something speaks for this frame.
+        let proven = result.candidate.proven && result.candidate.frame != Frame::AsItStands;
+        if proven || self.neurons_found(&result).is_some() || self.moments_found() {
+            for (&l, &m) in layers {
+                self.heads(l, m, &mut result, &mut by_head)?;
+            }
         }
         if let Some(sum) = together(by_head.iter().map(|(a, _)| *a)) {
             let share = in_place(&by_head);

@@ -16,6 +16,9 @@ use super::{normalise, transpose};
 /// Shorter sides up to this are decomposed; beyond, products alone are several times as fast.
 const DECOMPOSED: usize = 512;
 
+/// Shorter side up to which leading directions are taken out exactly.
+const DEFLATED: usize = 128;
+
 /// Rows of a product that one task computes.
 const BLOCK: usize = 64;
 
@@ -194,7 +197,7 @@ fn scale(values: &mut [f32], by: f64) {
 /// Takes the `k` directions with the largest singular values out of a row-major `rows` x `cols` matrix: what two unrelated
 /// models share through their data (token frequency, outlier dimensions) is of low rank.
 ///
-/// Up to a shorter side of 512 exactly; beyond by twelve rounds of subspace iteration with `k` + 8 vectors, which finds
+/// Up to a shorter side of 128 exactly; beyond by twelve rounds of subspace iteration with `k` + 8 vectors, which finds
 /// what stands out and cares little what does not. Nothing is done where something is not finite.
 ///
 /// # Panics
@@ -206,7 +209,7 @@ pub fn deflate(matrix: &mut [f64], rows: usize, cols: usize, k: usize) {
     if k == 0 || !matrix.iter().all(|value| value.is_finite()) {
         return;
     }
-    if side <= DECOMPOSED {
+    if side <= DEFLATED {
         if let Some(Svd { u, s, v }) = decompose(matrix, rows, cols) {
             subtract(matrix, &outer(&u, &v, rows, cols, |k| s[k], k));
         }
@@ -252,7 +255,8 @@ fn times_transposed(matrix: &[f64], vectors: &[f64], rows: usize, cols: usize) -
         let mut out = vec![0.0; cols];
         for (row, weight) in matrix.chunks_exact(cols).zip(v) {
             for (value, entry) in out.iter_mut().zip(row) {
-                *value = weight.mul_add(*entry, *value);
+                // Fused, it would be a call for each element where the processor is not known to have it.
+                *value += weight * entry;
             }
         }
         out
