@@ -17,7 +17,7 @@ const LEAST_ROWS: u64 = 2;
 const ONE_DIRECTION: f64 = 0.999;
 
 /// Share of the token rows that a training may never have reached.
-const UNMET: f64 = 0.25;
+const UNMET: f64 = 0.4;
 
 /// Share of elements within a rounding from which a matrix is a re-cast copy: the rest are too small for the format's normal
 /// range.
