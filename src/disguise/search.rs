@@ -15,7 +15,7 @@ use super::weights::{EXPERTS, Function, ROWS, Slot, TokenRows, Weights, spread};
 use crate::case::Policy;
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
-use crate::stats::{Mantel, log10_upper_tail, mantel};
+use crate::stats::{Mantel, mantel};
 
 /// Two halves must agree on so much more as rotations than as relabellings to be called rotated.
 const TURNED: f64 = 0.1;
@@ -102,7 +102,6 @@ impl Search<'_> {
         let moments = if same { Some(self.moments()?) } else { None };
         let by_place = self.by_place();
         let layers = moments.as_ref().map_or_else(|| by_place.clone(), |cells| stands_out(cells, &by_place));
-        let moved = layers.iter().any(|(a, b)| by_place.get(a) != Some(b));
         let long = self.own.hidden.max(self.other.hidden) >= MANY;
         let before = self.observations.len();
         let fits = self.fits(&layers, if long { COARSE } else { (usize::MAX, usize::MAX) })?;
@@ -137,8 +136,11 @@ impl Search<'_> {
         if let Some(rough) = best.take_if(|b| b.candidate.frame != Frame::AsItStands) {
             best = Some(self.refined(rough)?);
         }
-        let moved = best.as_ref().map_or(moved, |b| b.layers.iter().any(|(a, l)| by_place.get(a) != Some(l)));
-        let relabelling = best.and_then(|b| self.relabelling(b, moved, moments.is_some()));
+        let moved = |b: &InFrame| b.layers.iter().any(|(a, l)| by_place.get(a) != Some(l));
+        let relabelling = best.and_then(|b| {
+            let moved = moved(&b);
+            self.relabelling(b, moved, same)
+        });
         Ok(Found { observations: self.observations, relabelling })
     }
 
@@ -245,7 +247,7 @@ impl Search<'_> {
                     expected: None,
                     of: (a.size * (a.size - 1) / 2) as u64,
                     z: Some(test.z),
-                    log10_p: log10_upper_tail(test.z),
+                    log10_p: test.log10_p,
                     effect: test.effect,
                     in_place: None,
                 });
@@ -283,7 +285,7 @@ impl Search<'_> {
                 expected: None,
                 of: (size * (size - 1) / 2) as u64,
                 z: Some(test.z),
-                log10_p: log10_upper_tail(test.z),
+                log10_p: test.log10_p,
                 effect: test.effect,
                 in_place: None,
             });
@@ -338,7 +340,7 @@ impl Search<'_> {
                 ("tokens", tokens),
             ]
         };
-        let pairs = [(0, 1), (2, 3), (4, 5), (4, 6), (5, 6)];
+        let pairs = [(0, 1), (2, 3), (4, 5), (4, TOKENS), (5, TOKENS)];
         let full = |i: usize| groups[i].1.rows > 0;
         let many = own.min(other) >= MANY;
         let worth = |i: usize, j: usize, bests: &[Option<Vec<Option<usize>>>]| match (&bests[i], &bests[j]) {
@@ -352,7 +354,7 @@ impl Search<'_> {
             let bests = each(&|i| full(i).then(|| groups[i].1.best()));
             let wanted = |i: usize| pairs.iter().any(|&(a, b)| (a == i || b == i) && worth(a, b, &bests));
             // The tokens' own order is a frame to be tried whatever the layers say.
-            each(&|i| if full(i) && (i == 6 || wanted(i)) { Some(groups[i].1.order()) } else { bests[i].clone() })
+            each(&|i| if full(i) && (i == TOKENS || wanted(i)) { Some(groups[i].1.order()) } else { bests[i].clone() })
         } else {
             each(&|i| full(i).then(|| groups[i].1.order()))
         };
@@ -381,7 +383,7 @@ impl Search<'_> {
             alike = pairs.iter().filter_map(|&(i, j)| Some(((i, j), groups[i].1.alike(&groups[j].1)?))).collect();
         }
         let fitted = |i: usize| {
-            !many || i == 6 || alike.iter().any(|((a, b), found)| (*a == i || *b == i) && found.agreed >= ALIKE)
+            !many || i == TOKENS || alike.iter().any(|((a, b), found)| (*a == i || *b == i) && found.agreed >= ALIKE)
         };
         let rotations: Vec<Option<Vec<f64>>> = (0..groups.len())
             .into_par_iter()
@@ -415,11 +417,11 @@ impl Search<'_> {
             return vec![Candidate { frame: Frame::Permuted(order), proven: true }];
         }
         let mut candidates = Vec::new();
-        if let Some(order) = &orders[6] {
+        if let Some(order) = &orders[TOKENS] {
             if own != other || fixed(order) < IN_PLACE {
                 candidates.push(Candidate { frame: Frame::Permuted(order.clone()), proven: false });
             }
-            if let Some(q) = &rotations[6] {
+            if let Some(q) = &rotations[TOKENS] {
                 candidates.push(Candidate { frame: rotated(q, own, other), proven: false });
             }
         }

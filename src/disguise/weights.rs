@@ -260,7 +260,7 @@ impl<'a> Weights<'a> {
             return layers;
         }
         let wanted = (ELEMENTS / (total / layers.len()).max(1)).clamp(2, layers.len());
-        (0..wanted).map(|i| layers[(2 * i + 1) * layers.len() / (2 * wanted)]).collect()
+        spread(layers.len(), wanted).into_iter().map(|i| layers[i]).collect()
     }
 
     /// The experts of a layer.

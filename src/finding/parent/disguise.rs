@@ -5,12 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::parts::Controls;
 use super::{ALL, ParentFacts, Tested, capital, grade, named, nearness};
 use crate::case::Policy;
-use crate::disguise::IN_PLACE;
+use crate::disguise::{BY_TOKENS, IN_PLACE};
 use crate::evidence::{DisguiseRow, Reference};
 use crate::finding::{Code, Direction, Finding, Grade, Judgement, Subject};
-
-/// How the evidence ends the name of a frame that only token rows propose.
-const BY_TOKENS: &str = "as the tokens are";
 
 /// How the evidence ends the name of two fits of which one is that of the token rows.
 const TOKENS: &str = "against tokens";
@@ -85,7 +82,7 @@ fn graded(row: &DisguiseRow, test: &Test, tests: usize, policy: &Policy) -> Opti
         (Some(agreed), Some(expected)) => (agreed - expected) / (row.of.max(1) as f64),
         _ => row.effect?,
     };
-    let least = if row.frame.ends_with(BY_TOKENS) { policy.matched_by_tokens } else { policy.matched_strong };
+    let least = if BY_TOKENS.contains(&row.frame.as_str()) { policy.matched_by_tokens } else { policy.matched_strong };
     let grade = if test.matched {
         if effect < least {
             None
