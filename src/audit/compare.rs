@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::path::Trails;
 use super::{Session, inputs, parents, read, tables};
 use crate::case::Case;
 use crate::checkpoint::{Checkpoint, Component, Residual as Axis};
@@ -36,7 +37,7 @@ type Norms = BTreeMap<String, BTreeMap<u32, Vec<f64>>>;
 /// If a model cannot be read.
 pub fn compare(case: &Case, access: impl Into<Access>, reporter: &dyn Reporter) -> Result<Comparison> {
     let session = read(case, access.into(), reporter)?;
-    let evidence = tables::evidence(&session);
+    let evidence = tables::evidence(&session, &Trails::new(&session));
     let (mut parent, components) = parents(&session, &evidence, &BTreeSet::new());
     let (inputs, mut coverage) = inputs::coverage(&session);
     parent.findings.extend(inputs.findings);

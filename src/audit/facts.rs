@@ -6,13 +6,11 @@ use super::Session;
 use crate::checkpoint::{Component, Residual as Axis, Shard};
 use crate::disguise::Found;
 use crate::evidence::{Evidence, Reference};
-use crate::finding::chain::OffLine;
 use crate::finding::parent::{EqualTensor, NormFigure, Part};
 use crate::finding::start::StartVector;
 use crate::plan::{ALL, TensorFigures, Unit};
-use crate::stats::Turn;
 
-fn own<'a>(session: &'a Session) -> impl Iterator<Item = (&'a Unit, &'a TensorFigures)> {
+pub(super) fn own<'a>(session: &'a Session) -> impl Iterator<Item = (&'a Unit, &'a TensorFigures)> {
     session.plan.units.iter().zip(&session.measured.tensors).filter(|(unit, _)| unit.in_subject())
 }
 
@@ -35,90 +33,6 @@ pub fn unreached_share(session: &Session) -> f64 {
     };
     let all: u64 = session.subject().shards.iter().map(data).sum();
     if all > 0 { 1.0 - reached.min(all) as f64 / all as f64 } else { 0.0 }
-}
-
-/// Squared distances between all checkpoints over all matrices.
-///
-/// The products of increments are summed over the tensors first, so that the cost a tensor grows with the square of the
-/// number of checkpoints and no faster. A tensor with a value that is not finite is left out.
-pub fn distances(session: &Session) -> Vec<Vec<f64>> {
-    let n = session.steps.len();
-    let mut products = vec![vec![0.0; n]; n];
-    for (_, figures) in own(session).filter(|(unit, _)| unit.view.is_some()) {
-        if (0..n).any(|t| figures.gram.nonfinite(t) > 0) {
-            continue;
-        }
-        for (i, row) in products.iter_mut().enumerate().skip(1) {
-            for (j, sum) in row.iter_mut().enumerate().skip(i) {
-                *sum += figures.gram.displacement_product((i - 1, i), (j - 1, j));
-            }
-        }
-    }
-    let mut distances = vec![vec![0.0; n]; n];
-    for (from, row) in distances.iter_mut().enumerate() {
-        let mut square = 0.0;
-        for to in from + 1..n {
-            // |W_to - W_from|^2 grows by the new increment with itself and twice with those before it.
-            let cross: f64 = (from + 1..to).map(|i| products[i][to]).sum();
-            square += 2.0 * cross + products[to][to];
-            row[to] = f64::max(square, 0.0);
-        }
-    }
-    (0..n).map(|a| (0..n).map(|b| distances[a.min(b)][a.max(b)]).collect()).collect()
-}
-
-/// Length of the path over its length with two inner checkpoints exchanged, for every two, and the part between them
-/// turned round where that is shorter still.
-pub fn exchanges(session: &Session, distances: &[Vec<f64>]) -> Vec<(i64, i64, f64)> {
-    let last = session.plan.last();
-    // Steps of the path from a checkpoint to the next, in the given order but for what is put at places `a` to `b`.
-    let part = |a: usize, b: usize, at: &dyn Fn(usize) -> usize| {
-        let place = |t: usize| if (a..=b).contains(&t) { at(t) } else { t };
-        (a - 1..=b).map(|t| distances[place(t)][place(t + 1)].sqrt()).sum::<f64>()
-    };
-    let whole: f64 = (0..last).map(|t| distances[t][t + 1].sqrt()).sum();
-    let shorter = |a: usize, b: usize| {
-        let given = part(a, b, &|t| t);
-        let exchanged = part(a, b, &|t| {
-            if t == a {
-                b
-            } else if t == b {
-                a
-            } else {
-                t
-            }
-        });
-        let turned = part(a, b, &|t| a + b - t);
-        let ratio = whole / (whole - given + exchanged.min(turned));
-        ratio.is_finite().then(|| (session.steps[a], session.steps[b], ratio))
-    };
-    (1..last).flat_map(|a| (a + 1..last).map(move |b| (a, b))).filter_map(|(a, b)| shorter(a, b)).collect()
-}
-
-/// Neighbouring inner checkpoints without what lies on the line from the first to the last, and the cosine that a random
-/// walk tied at both ends has there: sqrt(s (1 - t) / (t (1 - s))) for the shares s < t of the steps that are done.
-pub fn residuals(session: &Session, distances: &[Vec<f64>]) -> Vec<OffLine> {
-    let last = session.plan.last();
-    let chord2 = distances[0][last];
-    if last < 3 || chord2 <= 0.0 {
-        return Vec::new();
-    }
-    // <W_a - W_0, W_b - W_0> from the three distances.
-    let product = |a: usize, b: usize| f64::midpoint(distances[0][a], distances[0][b]) - distances[a][b] / 2.0;
-    let residual = |a: usize, b: usize| product(a, b) - product(a, last) * product(b, last) / chord2;
-    let (first, span) = (session.steps[0], (session.steps[last] - session.steps[0]) as f64);
-    let share = |t: usize| (session.steps[t] - first) as f64 / span;
-    (1..last - 1)
-        .filter_map(|t| {
-            let (s, u) = (share(t), share(t + 1));
-            let cosine = residual(t, t + 1) / (residual(t, t) * residual(t + 1, t + 1)).sqrt();
-            cosine.is_finite().then(|| OffLine {
-                steps: (session.steps[t], session.steps[t + 1]),
-                cosine,
-                expected: (s * (1.0 - u) / (u * (1.0 - s))).sqrt(),
-            })
-        })
-        .collect()
 }
 
 /// All components of the subject that hold weights, by name.
@@ -223,45 +137,6 @@ pub fn equal_tensors(session: &Session) -> Vec<EqualTensor> {
         }
     }
     equal
-}
-
-/// Pairs of steps whose matrices are all equal.
-pub fn equal_steps(session: &Session) -> Vec<(i64, i64)> {
-    let matrices: Vec<_> = own(session).filter(|(unit, _)| unit.view.is_some()).collect();
-    let mut pairs = Vec::new();
-    for (b, &later) in session.steps.iter().enumerate() {
-        for (a, &earlier) in session.steps[..b].iter().enumerate() {
-            if !matrices.is_empty() && matrices.iter().all(|(_, f)| f.gram.distance2(a, b) == 0.0) {
-                pairs.push((earlier, later));
-            }
-        }
-    }
-    pairs
-}
-
-/// Inner checkpoints that are a blend of their neighbours: step, where on the way, roundings off the line.
-pub fn blends(session: &Session) -> Vec<(i64, f64, f64)> {
-    let mut blends = Vec::new();
-    for t in 1..session.steps.len().saturating_sub(1) {
-        let mut turn = Turn::default();
-        let mut bits = 52;
-        for (unit, figures) in own(session).filter(|(unit, _)| unit.view.is_some()) {
-            turn.add(&figures.gram, [t - 1, t, t + 1]);
-            let formats = unit.members[t - 1..=t + 1].iter().filter_map(|m| m.dtype.fraction_bits());
-            bits = formats.fold(bits, i32::min);
-        }
-        // The way itself must be long against the rounding, or a standstill would look like a blend.
-        if let (Some(off), Some(fraction), Some(roundings)) =
-            (turn.off_chord(), turn.fraction(), turn.over_rounding(bits))
-            && roundings < session.case.policy.blend_roundings
-            && roundings > 0.0
-            && off < 0.02
-            && (0.0..=1.0).contains(&fraction)
-        {
-            blends.push((session.steps[t], fraction, roundings));
-        }
-    }
-    blends
 }
 
 /// Raw cosine and Pearson of the final norm weights against every reference, averaged over the tensors.

@@ -6,6 +6,7 @@ mod copies;
 mod facts;
 mod inputs;
 mod merge;
+mod path;
 mod record;
 mod tables;
 mod tokens;
@@ -145,7 +146,8 @@ fn open(case: &Case, access: Access) -> Result<(Vec<Checkpoint>, Vec<Arc<Checkpo
 fn judge(session: &Session) -> Audit {
     let case = session.case;
     let policy = &case.policy;
-    let evidence = tables::evidence(session);
+    let trails = path::Trails::new(session);
+    let evidence = tables::evidence(session, &trails);
     let vectors = facts::start_vectors(session);
     let (start, clean) = start::judge(
         &start::StartFacts {
@@ -156,11 +158,11 @@ fn judge(session: &Session) -> Audit {
         },
         policy,
     );
-    let blends = facts::blends(session);
-    let equal = facts::equal_steps(session);
-    let distances = facts::distances(session);
-    let exchanges = facts::exchanges(session, &distances);
-    let residuals = facts::residuals(session, &distances);
+    let blends = path::blends(session, &trails);
+    let equal = path::equal_steps(session);
+    let distances = trails.matrices.distances();
+    let exchanges = path::exchanges(session, &distances);
+    let residuals = path::residuals(session, &distances);
     let (bound, unbounded) = record::bound(&session.record);
     let chain = chain::judge(
         &chain::ChainFacts {

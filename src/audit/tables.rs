@@ -5,17 +5,18 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 
 use super::Session;
-use super::{copies, merge, record, tokens};
+use super::path::{self, Trails};
+use super::{copies, merge, tokens};
 use crate::checkpoint::{Checkpoint, Residual as Axis};
 use crate::disguise::{Found, Observation};
 use crate::evidence::{
-    CalibrationRow, ChainRow, ComponentRow, DisguiseRow, Evidence, ITSELF, ITSELF_FIRST, LayerMapRow, PairRow,
-    PartialRow, Reference, RunRow, StartRow, TensorRow, TimelineRow, TrajectoryRow,
+    CalibrationRow, ComponentRow, DisguiseRow, Evidence, ITSELF, ITSELF_FIRST, LayerMapRow, PairRow, PartialRow,
+    Reference, RunRow, StartRow, TensorRow, TimelineRow, TrajectoryRow,
 };
-use crate::plan::{ALL, PairFigures, Residual, ResidualFigure, TensorFigures, Unit, layer_map};
-use crate::stats::{Aligned, Displacement, Law, Sizes, Turn, aligned, draw, law, rule, vector};
+use crate::plan::{PairFigures, Residual, ResidualFigure, TensorFigures, Unit, layer_map};
+use crate::stats::{Aligned, Law, Sizes, aligned, draw, law, rule, vector};
 
-pub fn evidence(session: &Session) -> Evidence {
+pub fn evidence(session: &Session, trails: &Trails) -> Evidence {
     let residual = Residual::new(&session.plan, &session.measured);
     let components = residual.as_ref().map_or(Vec::new(), |r| components(session, r));
     let components = tokens::stand_in(session, components);
@@ -30,7 +31,7 @@ pub fn evidence(session: &Session) -> Evidence {
         runs: runs(session),
         timeline: timeline(session),
         start: start(session),
-        chain: chain(session, &components),
+        chain: path::chain(session, trails, &components),
         calibration,
         partial: residual.as_ref().map_or(Vec::new(), |r| partial(session, r)),
         merge: merge::rows(session, residual.as_ref()),
@@ -438,56 +439,4 @@ fn start(session: &Session) -> Vec<StartRow> {
         row.rule = rule((squares / elements).sqrt(), n, *sizes).map(str::to_owned);
     }
     rows.into_iter().map(|(row, _)| row).collect()
-}
-
-/// Neighbouring checkpoints, by component and over the whole model; only tensors that can be weights of known function
-/// or of none, never structural constants.
-fn chain(session: &Session, components: &[ComponentRow]) -> Vec<ChainRow> {
-    let mut rows = Vec::new();
-    for (t, pair) in session.steps.windows(2).enumerate() {
-        let (from, to) = (pair[0], pair[1]);
-        let mut moves: BTreeMap<&str, (Displacement, Turn)> = BTreeMap::new();
-        for (unit, figures) in session.plan.units.iter().zip(&session.measured.tensors) {
-            if !unit.in_subject() || unit.role.constant {
-                continue;
-            }
-            for name in [unit.role.judged_as(), ALL] {
-                let (displacement, turn) = moves.entry(name).or_default();
-                displacement.add(&figures.gram, t, t + 1);
-                if t > 0 {
-                    turn.add(&figures.gram, [t - 1, t, t + 1]);
-                }
-            }
-        }
-        let rates = record::rates(&session.record, from, to);
-        let formats = session.plan.units.iter().filter(|unit| unit.in_subject());
-        let formats = formats.flat_map(|unit| &unit.members[t..=t + 1]);
-        let bits = formats.filter_map(|member| member.dtype.fraction_bits()).fold(52, i32::min);
-        for (component, (displacement, turn)) in moves {
-            let memory = components
-                .iter()
-                .find(|r| r.step == to && r.component == component && r.reference == Reference::Previous);
-            let rms = displacement.rms();
-            let budget = rates.as_ref().and_then(|rates| {
-                // Decoupled decay moves a weight by at most its own size times the decay, and rounding to the number
-                // format by 2^-bits of it over sqrt(6), root mean square of two roundings; the rest is the optimiser's.
-                let size = displacement.rms_before()?;
-                let rounding = size * 2f64.powi(-bits) / 6f64.sqrt();
-                Some((rms? - rates.decay * size - rounding).max(0.0) / rates.sum)
-            });
-            rows.push(ChainRow {
-                from_step: from,
-                to_step: to,
-                component: component.to_owned(),
-                rms,
-                lr_sum: rates.as_ref().map(|r| r.sum),
-                budget: budget.filter(|b| b.is_finite()),
-                off_chord: if t > 0 { turn.off_chord() } else { None },
-                lag1_cosine: if t > 0 { turn.lag1_cosine() } else { None },
-                memory_z: memory.and_then(|m| m.z),
-                memory_effect: memory.and_then(|m| m.effect),
-            });
-        }
-    }
-    rows
 }

@@ -304,7 +304,9 @@ impl Gram {
         self.nonfinite[model]
     }
 
-    fn entry(&self, i: usize, j: usize) -> f64 {
+    /// Product of two rows of X: row 0 is `W_0`, row t of the series `W_t - W_(t-1)`.
+    #[must_use]
+    pub fn entry(&self, i: usize, j: usize) -> f64 {
         self.products[i.min(j) * self.shape.rows() + i.max(j)]
     }
 

@@ -2,6 +2,7 @@
 
 mod agreement;
 mod aligned;
+mod budget;
 mod cka;
 mod hypergeometric;
 mod layer_path;
@@ -9,14 +10,15 @@ mod mantel;
 mod mixture;
 mod multiplicity;
 mod normal;
-mod path;
 mod random_matrix;
 mod separation;
 mod start;
 mod subspace;
+mod trail;
 
 pub use agreement::log10_poisson_upper;
 pub use aligned::{Aligned, aligned, vector};
+pub use budget::{Bounded, step_bound};
 pub use cka::{Attention, LayerGrams, align, attention, u_centred};
 pub use hypergeometric::log10_coincidences;
 pub use layer_path::{Path, largest_of, monotone_path, pieces};
@@ -24,8 +26,8 @@ pub use mantel::{Mantel, correlations, mantel, normal_scores};
 pub use mixture::{Mixture, mixture};
 pub use multiplicity::holm;
 pub use normal::log10_upper_tail;
-pub use path::{Bounded, Displacement, Turn, step_bound};
 pub use random_matrix::{EdgeTest, edge_test, log10_tracy_widom_upper_tail};
 pub use separation::{Spread, separation};
 pub use start::{Draw, Law, Sizes, draw, law, rule};
 pub use subspace::{Subspace, subspace};
+pub use trail::{Trail, Turn};
