@@ -83,17 +83,18 @@ impl Trail {
     #[must_use]
     pub fn distances(&self) -> Vec<Vec<f64>> {
         let n = self.points;
-        let mut distances = vec![vec![0.0; n]; n];
-        for from in 0..n {
+        let upper = |from: usize| {
             let mut square = 0.0;
-            for to in from + 1..n {
+            let mut row = vec![0.0; n];
+            for (to, cell) in row.iter_mut().enumerate().skip(from + 1) {
                 // |W_to - W_from|^2 grows by the new increment with itself and twice with those before it.
                 square += 2.0 * self.sum(to..to + 1, from + 1..to) + self.products[to * n + to];
-                distances[from][to] = f64::max(square, 0.0);
-                distances[to][from] = distances[from][to];
+                *cell = f64::max(square, 0.0);
             }
-        }
-        distances
+            row
+        };
+        let upper: Vec<Vec<f64>> = (0..n).map(upper).collect();
+        (0..n).map(|a| (0..n).map(|b| upper[a.min(b)][a.max(b)]).collect()).collect()
     }
 
     /// Root mean square of `W_t`.
