@@ -7,7 +7,6 @@ use crate::checkpoint::{Component, Residual as Axis, Shard};
 use crate::disguise::Found;
 use crate::evidence::{Evidence, Reference};
 use crate::finding::parent::{EqualTensor, NormFigure, Part};
-use crate::finding::start::StartVector;
 use crate::plan::{ALL, TensorFigures, Unit};
 
 pub(super) fn own<'a>(session: &'a Session) -> impl Iterator<Item = (&'a Unit, &'a TensorFigures)> {
@@ -74,27 +73,6 @@ pub fn parts(session: &Session) -> Vec<Part> {
     };
     let towers = plan.towers().map(|(tower, _)| tower);
     std::iter::once(plan.lead()).chain(towers).map(part).collect()
-}
-
-/// Vectors of the first checkpoint.
-pub fn start_vectors(session: &Session) -> Vec<StartVector> {
-    let vectors = own(session).filter(|(u, _)| u.role.known && !u.role.constant && u.shape.len() == 1);
-    let vectors = vectors.filter_map(|(unit, figures)| {
-        let n = figures.gram.elements() as f64;
-        let mean = figures.gram.sum(0) / n;
-        let variance = figures.gram.product(0, 0) / n - mean * mean;
-        // Rounding of the two sums is no spread.
-        let std = if variance > 1e-12 * mean * mean { variance.sqrt() } else { 0.0 };
-        (n > 0.0 && mean.is_finite() && std.is_finite()).then(|| StartVector {
-            tensor: unit.tensor.clone(),
-            component: unit.role.judged_as().to_owned(),
-            norm: unit.role.component == Component::Norms && unit.role.family.strip_suffix(".bias").is_none(),
-            elements: figures.gram.elements(),
-            mean,
-            std,
-        })
-    });
-    vectors.collect()
 }
 
 /// Matrices whose entries can be evidence of descent when they are equal: known weights that are not constant. Position

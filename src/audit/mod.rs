@@ -8,6 +8,7 @@ mod inputs;
 mod merge;
 mod path;
 mod record;
+mod start;
 mod tables;
 mod tokens;
 
@@ -21,7 +22,7 @@ use crate::checkpoint::{Checkpoint, packaged_alike};
 use crate::disguise::{Found, express, search};
 use crate::error::{Context, Error, Result};
 use crate::evidence::Evidence;
-use crate::finding::{ComponentResult, Conditions, Judgement, chain, decide, parent, start};
+use crate::finding::{ComponentResult, Conditions, Judgement, chain, decide, parent, start as beginning};
 use crate::plan::{
     FileDigest, Material, Measured, PairFigures, Plan, Reporter, Series, compare_pairs, digests, measure,
 };
@@ -148,12 +149,14 @@ fn judge(session: &Session) -> Audit {
     let policy = &case.policy;
     let trails = path::Trails::new(session);
     let evidence = tables::evidence(session, &trails);
-    let vectors = facts::start_vectors(session);
-    let (start, clean) = start::judge(
-        &start::StartFacts {
-            step: session.is_series().then(|| session.steps[0]),
+    let vectors = start::vectors(session);
+    let (start, clean) = beginning::judge(
+        &beginning::StartFacts {
+            steps: if session.is_series() { &session.steps } else { &[] },
             rows: &evidence.start,
             vectors: &vectors,
+            clock: start::clock(session),
+            drift: &start::drift(session),
             declared: case.subject.init.as_ref(),
         },
         policy,

@@ -192,6 +192,23 @@ pub(crate) fn rates(reading: &Reading, from: i64, to: i64) -> Option<Rates> {
     })
 }
 
+/// The learning rate summed over the steps from the first logged one, at every logged step; of the first run that logs it.
+pub(crate) fn summed_rates(reading: &Reading) -> Option<Vec<(i64, f64)>> {
+    let points = reading.record.runs.iter().map(crate::timeline::Run::learning_rate).find(|rates| rates.len() > 1)?;
+    let mut sum = 0.0;
+    let mut before = *points.first()?;
+    Some(
+        points
+            .into_iter()
+            .map(|(step, rate)| {
+                sum += (step as f64 - before.0 as f64) * f64::midpoint(rate, before.1);
+                before = (step, rate);
+                (step, sum)
+            })
+            .collect(),
+    )
+}
+
 /// What one unit of learning rate can move a weight by, with the optimiser's name; or why nothing is known.
 pub(crate) fn bound(reading: &Reading) -> (Option<(f64, String)>, Option<String>) {
     let Some(run) = reading.record.runs.first() else { return (None, Some("there is no run log".into())) };

@@ -6,15 +6,15 @@ use rayon::prelude::*;
 
 use super::Session;
 use super::path::{self, Trails};
-use super::{copies, merge, tokens};
+use super::{copies, merge, start, tokens};
 use crate::checkpoint::{Checkpoint, Residual as Axis};
 use crate::disguise::{Found, Observation};
 use crate::evidence::{
     CalibrationRow, ComponentRow, DisguiseRow, Evidence, ITSELF, ITSELF_FIRST, LayerMapRow, PairRow, PartialRow,
-    Reference, RunRow, StartRow, TensorRow, TimelineRow, TrajectoryRow,
+    Reference, RunRow, TensorRow, TimelineRow, TrajectoryRow,
 };
 use crate::plan::{PairFigures, Residual, ResidualFigure, TensorFigures, Unit, layer_map};
-use crate::stats::{Aligned, Law, Sizes, aligned, draw, law, rule, vector};
+use crate::stats::{Aligned, aligned, vector};
 
 pub fn evidence(session: &Session, trails: &Trails) -> Evidence {
     let residual = Residual::new(&session.plan, &session.measured);
@@ -30,7 +30,7 @@ pub fn evidence(session: &Session, trails: &Trails) -> Evidence {
         tensors: tensors(session),
         runs: runs(session),
         timeline: timeline(session),
-        start: start(session),
+        start: start::rows(session),
         chain: path::chain(session, trails, &components),
         calibration,
         partial: residual.as_ref().map_or(Vec::new(), |r| partial(session, r)),
@@ -381,62 +381,4 @@ fn timeline(session: &Session) -> Vec<TimelineRow> {
         grade: event.grade.name().to_owned(),
     });
     rows.collect()
-}
-
-/// The matrices of the first checkpoint as draws; law and rule by family, over all its tensors.
-fn start(session: &Session) -> Vec<StartRow> {
-    if !session.is_series() {
-        return Vec::new();
-    }
-    let units: Vec<_> = session.plan.units.iter().zip(&session.measured.tensors).collect();
-    let mut rows: Vec<(StartRow, Sizes)> = units
-        .into_par_iter()
-        .filter(|(unit, _)| unit.role.known && !unit.role.constant)
-        .filter_map(|(unit, figures)| {
-            let draw = draw(figures.start.as_ref()?);
-            let view = unit.view?;
-            let sizes = Sizes {
-                hidden: view.hidden(),
-                layers: session.subject().layers(),
-                fan_in: view.cols,
-                fan_out: view.rows,
-            };
-            let row = StartRow {
-                tensor: unit.tensor.clone(),
-                component: unit.role.judged_as().to_owned(),
-                // Towers follow schemes of their own.
-                family: session.plan.family(&unit.role),
-                layer: unit.role.layer,
-                expert: unit.role.expert,
-                elements: draw.elements as u64,
-                mean: Some(draw.mean),
-                std: Some(draw.std),
-                excess_kurtosis: Some(draw.excess_kurtosis),
-                max_abs: Some(draw.max_abs),
-                scheme: None,
-                rule: None,
-                edge_ratio: draw.edge.map(|e| e.ratio),
-                edge_score: draw.edge.map(|e| e.score),
-                edge_log10_p: draw.edge.map(|e| e.log10_p),
-                row_norm_log10_p: draw.row_norm_log10_p,
-            };
-            Some((row, sizes))
-        })
-        .collect();
-    let mut pooled: BTreeMap<String, (f64, f64, f64)> = BTreeMap::new();
-    for (row, _) in &rows {
-        let (elements, squares, kurtosis) = pooled.entry(row.family.clone()).or_default();
-        let n = row.elements as f64;
-        *elements += n;
-        *squares += n * row.std.unwrap_or(0.0).powi(2);
-        *kurtosis += n * row.excess_kurtosis.unwrap_or(0.0);
-    }
-    for (row, sizes) in &mut rows {
-        let (elements, squares, kurtosis) = pooled[&row.family];
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        let n = elements as usize;
-        row.scheme = law(kurtosis / elements, n).map(|l: Law| l.name().to_owned());
-        row.rule = rule((squares / elements).sqrt(), n, *sizes).map(str::to_owned);
-    }
-    rows.into_iter().map(|(row, _)| row).collect()
 }

@@ -49,7 +49,8 @@ tables! {
     /// The earliest checkpoint against a random draw.
     start: StartRow {
         tensor, component, family, layer, expert, elements, mean, std, excess_kurtosis, max_abs, scheme, rule,
-        edge_ratio, edge_score, edge_log10_p, row_norm_log10_p
+        fit_distance, fit_log10_p, matrices, edge_ratio, edge_score, edge_log10_p, cosines_z, cosines_log10_p,
+        row_norm_log10_p, column_norm_log10_p, twin, twin_pearson, twin_log10_p
     }
     /// Neighbouring checkpoints.
     chain: ChainRow {

@@ -228,17 +228,40 @@ pub struct StartRow {
     pub std: Option<f64>,
     pub excess_kurtosis: Option<f64>,
     pub max_abs: Option<f64>,
-    /// The distribution that fits: `normal`, `truncated-normal`, `uniform`, `constant`.
+    /// The distribution that fits: `normal`, `truncated-normal` (cut at 2 standard deviations), `truncated-normal-3`,
+    /// `uniform`, `orthogonal`, `scaled` (one of the former once rows and columns are brought to one scale); or what it is
+    /// instead of a draw: `zero`, `constant`, `identity`, `repeated`.
     pub scheme: Option<String>,
-    /// The rule that its scale follows.
+    /// The rule that its scale follows, found over all tensors of the family.
     pub rule: Option<String>,
+    /// Kolmogorov-Smirnov distance from that law, at the rule's scale or, if there is no rule, at the tensor's own.
+    pub fit_distance: Option<f64>,
+    /// log10 p of it, before multiplicity; milder than it is, because only levels between grid points are looked at.
+    pub fit_log10_p: Option<f64>,
+    /// Matrices of a stack (experts); 1 of a plain matrix.
+    pub matrices: u64,
     /// Largest singular value over the Marchenko-Pastur edge.
     pub edge_ratio: Option<f64>,
     /// The same on the Tracy-Widom scale.
     pub edge_score: Option<f64>,
-    /// log10 p of the edge test, before multiplicity.
+    /// log10 p of the edge test, before multiplicity between tensors: the larger of that of the matrix as it is and of the
+    /// matrix with rows and columns brought to one scale.
     pub edge_log10_p: Option<f64>,
+    /// Squared cosines between rows (or columns) against those of independent ones, standard score; rows and columns
+    /// brought to one scale first.
+    pub cosines_z: Option<f64>,
+    pub cosines_log10_p: Option<f64>,
+    /// Squared row norms against those of independent entries.
     pub row_norm_log10_p: Option<f64>,
+    /// The same of the columns.
+    pub column_norm_log10_p: Option<f64>,
+    /// The tensor of one shape that resembles it most, among those of its layer and of the next; of a stack also one of its
+    /// own matrices, as in `matrix 3 against 4`.
+    pub twin: Option<String>,
+    /// Correlation with it.
+    pub twin_pearson: Option<f64>,
+    /// log10 p of it, two-sided, after multiplicity over the tensors it was held against.
+    pub twin_log10_p: Option<f64>,
 }
 
 /// One row of `evidence/chain.parquet`: one component between two neighbouring checkpoints (METHODS 5).

@@ -165,10 +165,19 @@ fn full() -> Evidence {
         max_abs: Some(0.08),
         scheme: Some("normal".into()),
         rule: None,
+        fit_distance: Some(0.004),
+        fit_log10_p: Some(-0.2),
+        matrices: 4,
         edge_ratio: Some(0.99),
         edge_score: Some(-0.5),
         edge_log10_p: Some(-0.4),
+        cosines_z: Some(-0.5),
+        cosines_log10_p: Some(-0.1),
         row_norm_log10_p: Some(-0.3),
+        column_norm_log10_p: None,
+        twin: Some("matrix 0 against 1".into()),
+        twin_pearson: Some(0.01),
+        twin_log10_p: Some(0.0),
     });
     evidence
 }

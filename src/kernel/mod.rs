@@ -21,7 +21,7 @@ pub use decode::decode;
 pub use dot::{cross, gram, inner, trace};
 pub use dtype::Dtype;
 pub use gram::{BLOCK, Gram, GramShape, GramTile, Pair};
-pub use moments::Moments;
+pub use moments::{Alike, Block, Form, Moments, Rank};
 pub use procrustes::{deflate, nearest_orthogonal, overlap, row_basis};
 pub use sample::{Rows, Sums, View, centre, normalise};
 pub use simd::{Level, level};

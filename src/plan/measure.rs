@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::{Material, Member, Plan, Reporter, Unit};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Context, Result};
-use crate::kernel::{BLOCK, Gram, GramShape, GramTile, Moments, Rows, Sums, centre, decode, normalise};
+use crate::kernel::{BLOCK, Gram, GramShape, GramTile, Moments, Rows, Sums, View, centre, decode, normalise};
 
 /// Elements of a tile: a multiple of [`BLOCK`]; large enough that a map is populated by one call for each tile.
 const TILE: usize = 256 * BLOCK;
@@ -23,8 +23,50 @@ pub struct TensorFigures {
     pub kept: Vec<Vec<f32>>,
     /// Whether a member's kept rows are finite and not zero.
     pub usable: Vec<bool>,
-    /// Sums over the sampled rows of the first checkpoint, for the tests of the start.
+    /// Figures of sampled rows of the first checkpoint, for the tests of the start; of all its matrices.
     pub start: Option<Moments>,
+}
+
+/// Rows of a matrix of the first checkpoint that the tests of the start sample at least, and of each matrix of a stack.
+const START_ROWS: (usize, usize) = (256, 16);
+
+/// Values of a stack that they sample at most.
+const START_STACK: usize = 1 << 20;
+
+/// What the tests of the start sample of a tensor of the first checkpoint. Other than the column test's sample it also
+/// covers matrices without a residual axis, and has the same rows of every matrix of a stack.
+struct StartSample {
+    view: View,
+    rows: Vec<usize>,
+    values: Vec<AtomicU32>,
+}
+
+impl StartSample {
+    fn new(unit: &Unit) -> Option<Self> {
+        if !unit.in_subject() || unit.role.constant || !unit.role.known || unit.shape.len() < 2 {
+            return None;
+        }
+        let plain =
+            || View { outer: 1, rows: unit.shape[0], cols: unit.shape[1..].iter().product(), transposed: false };
+        let view = unit.view.unwrap_or_else(plain);
+        let (hidden, each) = (view.hidden(), view.count() / view.outer.max(1));
+        if hidden == 0 || each == 0 {
+            return None;
+        }
+        let rows = if view.outer > 1 {
+            let most = START_STACK / (hidden * view.outer);
+            view.spread(view.outer * each.min(most.max(START_ROWS.1)))
+        } else {
+            view.spread(unit.sampled.len().max(START_ROWS.0))
+        };
+        let values = (0..rows.len() * hidden).map(|_| AtomicU32::new(0)).collect();
+        Some(Self { view, rows, values })
+    }
+
+    fn moments(self) -> Option<Moments> {
+        let values: Vec<f32> = self.values.into_iter().map(|v| f32::from_bits(v.into_inner())).collect();
+        Moments::of(&values, self.view.hidden(), (self.rows.len() / self.view.outer).max(1))
+    }
 }
 
 /// The result of a plan.
@@ -57,6 +99,7 @@ fn measure_unit(unit: &Unit, plan: &Plan, models: &[&Checkpoint], reporter: &dyn
     let size = unit.sampled.len() * unit.view.map_or(0, |v| v.hidden());
     let samples: Vec<Vec<AtomicU32>> =
         unit.members.iter().map(|_| (0..size).map(|_| AtomicU32::new(0)).collect()).collect();
+    let start = StartSample::new(unit);
     let elements = unit.elements();
     for member in &unit.members {
         let blob = &models[member.model].shards[member.shard].blob;
@@ -71,7 +114,7 @@ fn measure_unit(unit: &Unit, plan: &Plan, models: &[&Checkpoint], reporter: &dyn
             || Scratch::new(unit.members.len()),
             |scratch, tile| {
                 let range = tile * TILE..((tile + 1) * TILE).min(elements);
-                measure_tile(unit, shape, models, range, &samples, scratch, reporter)
+                measure_tile(unit, shape, models, range, (&samples, start.as_ref()), scratch, reporter)
             },
         )
         .collect::<Result<_>>()
@@ -82,7 +125,7 @@ fn measure_unit(unit: &Unit, plan: &Plan, models: &[&Checkpoint], reporter: &dyn
     }
     let samples =
         samples.into_iter().map(|s| s.into_iter().map(|v| f32::from_bits(v.into_inner())).collect()).collect();
-    Ok(summarise(unit, plan, gram, samples))
+    Ok(summarise(unit, plan, gram, samples, start.and_then(StartSample::moments)))
 }
 
 /// Memory that a thread uses for one tile after the other.
@@ -104,7 +147,7 @@ fn measure_tile(
     shape: GramShape,
     models: &[&Checkpoint],
     range: std::ops::Range<usize>,
-    samples: &[Vec<AtomicU32>],
+    (samples, start): (&[Vec<AtomicU32>], Option<&StartSample>),
     scratch: &mut Scratch,
     reporter: &dyn Reporter,
 ) -> Result<Gram> {
@@ -131,13 +174,16 @@ fn measure_tile(
             decode(member.dtype, &bytes[slot][from..from + length * width], block);
         }
     };
-    for (start, length) in blocks() {
-        decode_block(values, start, length);
+    for (from, length) in blocks() {
+        decode_block(values, from, length);
         if let Some(view) = unit.view {
             for (slot, sample) in samples.iter().enumerate() {
                 let block = &values[slot * BLOCK..slot * BLOCK + length];
-                view.gather(&unit.sampled, start, block, |i, v| sample[i].store(v.to_bits(), Ordering::Relaxed));
+                view.gather(&unit.sampled, from, block, |i, v| sample[i].store(v.to_bits(), Ordering::Relaxed));
             }
+        }
+        if let Some(StartSample { view, rows, values: sample }) = start {
+            view.gather(rows, from, &values[..length], |i, v| sample[i].store(v.to_bits(), Ordering::Relaxed));
         }
         tile.add(values, length);
     }
@@ -164,7 +210,13 @@ pub(super) fn place(member: &Member, range: &std::ops::Range<usize>) -> (u64, us
 }
 
 /// From samples to the column tests' sums and the kept rows.
-fn summarise(unit: &Unit, plan: &Plan, gram: Gram, mut samples: Vec<Vec<f32>>) -> TensorFigures {
+fn summarise(
+    unit: &Unit,
+    plan: &Plan,
+    gram: Gram,
+    mut samples: Vec<Vec<f32>>,
+    start: Option<Moments>,
+) -> TensorFigures {
     let Some(view) = unit.view else {
         let members = unit.members.len();
         return TensorFigures {
@@ -172,11 +224,10 @@ fn summarise(unit: &Unit, plan: &Plan, gram: Gram, mut samples: Vec<Vec<f32>>) -
             columns: Vec::new(),
             kept: vec![Vec::new(); members],
             usable: vec![false; members],
-            start: None,
+            start,
         };
     };
     let hidden = view.hidden();
-    let start = if unit.in_subject() { Moments::of(&samples[0], hidden) } else { None };
     let mut kept = Vec::with_capacity(samples.len());
     let mut usable = Vec::with_capacity(samples.len());
     for sample in &mut samples {

@@ -28,6 +28,6 @@ pub use multiplicity::holm;
 pub use normal::log10_upper_tail;
 pub use random_matrix::{EdgeTest, edge_test, log10_tracy_widom_upper_tail};
 pub use separation::{Spread, separation};
-pub use start::{Draw, Law, Sizes, draw, law, rule};
+pub use start::{Draw, Fit, Law, Scale, Sizes, draw, fit, law, log10_kolmogorov, rule, scaled_law};
 pub use subspace::{Subspace, subspace};
 pub use trail::{Trail, Turn};

@@ -4,6 +4,9 @@ use std::f64::consts::{LN_10, PI};
 
 use statrs::function::gamma::gamma_ur;
 
+/// A matrix in which not even rank one would have this log10 p has no edge to be held against.
+const NO_POWER: f64 = -4.0;
+
 /// The largest singular value of a matrix against the edge of a matrix of independent entries.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct EdgeTest {
@@ -19,18 +22,25 @@ pub struct EdgeTest {
 ///
 /// Centring and scaling after Johnstone (2001): for (m, n), mu = (sqrt(m - 1) + sqrt(n))^2 and
 /// s = (sqrt(m - 1) + sqrt(n)) (1/sqrt(m - 1) + 1/sqrt(n))^(1/3); universal over entry distributions with light tails.
-/// `None` for matrices too thin to have an edge.
+/// Holds down to two rows or columns, where it is mild: over 20,000 draws of 2 x 64 the smallest probability was 0.05, of
+/// 3 x 64 0.006, of 4 x 64 0.0025. `None` for vectors, and for
+/// matrices so small that not even rank one would stand out (2 x 60, 4 x 12, 6 x 6).
 #[must_use]
 pub fn edge_test(largest: f64, sigma: f64, rows: usize, columns: usize) -> Option<EdgeTest> {
     let (short, long) = (rows.min(columns) as f64, rows.max(columns) as f64);
-    if short < 4.0 || sigma.partial_cmp(&0.0)? != std::cmp::Ordering::Greater || !largest.is_finite() {
+    if short < 2.0 || sigma.partial_cmp(&0.0)? != std::cmp::Ordering::Greater || !largest.is_finite() {
         return None;
     }
     let ratio = largest / (sigma * (short.sqrt() + long.sqrt()));
     let width = (long - 1.0).sqrt() + short.sqrt();
     let scale = width * (1.0 / (long - 1.0).sqrt() + 1.0 / short.sqrt()).cbrt();
-    let x = ((largest / sigma).powi(2) - width * width) / scale;
-    Some(EdgeTest { ratio, score: (ratio - 1.0) * long.powf(2.0 / 3.0), log10_p: log10_tracy_widom_upper_tail(x) })
+    let tail = |square: f64| log10_tracy_widom_upper_tail((square - width * width) / scale);
+    // The largest singular value of all: that of a matrix of rank one.
+    if tail(short * long) > NO_POWER {
+        return None;
+    }
+    let log10_p = tail((largest / sigma).powi(2));
+    Some(EdgeTest { ratio, score: (ratio - 1.0) * long.powf(2.0 / 3.0), log10_p })
 }
 
 /// log10 P(TW1 > x): a shifted gamma law in the body (Chiani 2014, k 46.446, theta 0.186054, shift 9.84801), the
@@ -64,6 +74,12 @@ mod tests {
         assert!(draw.log10_p > -1.0 && draw.score < 0.0);
         let trained = edge_test(0.02 * (8.0 + 16.0) * 1.6, 0.02, 64, 256).expect("wide enough");
         assert!(trained.log10_p < -30.0 && trained.score > 20.0);
-        assert_eq!(edge_test(1.0, 1.0, 2, 100), None);
+        assert_eq!(
+            (edge_test(1.0, 1.0, 1, 100), edge_test(1.0, 1.0, 6, 6), edge_test(1.0, 1.0, 12, 4)),
+            (None, None, None)
+        );
+        assert!(edge_test(1.0, 1.0, 2, 128).is_some() && edge_test(1.0, 1.0, 64, 3).is_some());
+        assert_eq!(edge_test(f64::NAN, 1.0, 8, 8), None);
+        assert_eq!(edge_test(1.0, 0.0, 8, 8), None);
     }
 }

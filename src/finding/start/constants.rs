@@ -1,0 +1,80 @@
+//! Vectors of an untrained model: norm weights are all one value, biases zero or drawn.
+
+use std::collections::BTreeSet;
+
+use super::{Code, Direction, Finding, Grade, Judgement, StartFacts};
+
+/// A vector of the first checkpoint.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct StartVector {
+    pub tensor: String,
+    pub component: String,
+    pub family: String,
+    /// A norm weight, as against a bias or another term.
+    pub norm: bool,
+    pub elements: u64,
+    pub mean: f64,
+    /// Standard deviation about the mean; 0 for a constant.
+    pub std: f64,
+    /// Squared distance from one, or zero where one is added to it, at every checkpoint.
+    pub away: Vec<f64>,
+    /// Squared distance between the first two checkpoints.
+    pub moved: f64,
+}
+
+impl StartVector {
+    /// Whether it is not one value.
+    pub(super) fn varies(&self) -> bool {
+        self.std > 1e-6 * self.mean.abs().max(1e-3)
+    }
+}
+
+pub fn judge(judgement: &mut Judgement, facts: &StartFacts<'_>, step: i64) {
+    let (norms, others): (Vec<_>, Vec<_>) = facts.vectors.iter().partition(|v| v.norm);
+    if norms.is_empty() {
+        return;
+    }
+    let moved: Vec<_> = norms.iter().filter(|v| v.varies()).collect();
+    let mut finding = if let Some(worst) = moved.iter().max_by(|a, b| a.std.total_cmp(&b.std)) {
+        let mut finding = Finding::new(
+            Code::StartConstants,
+            Grade::Moderate,
+            Direction::Against,
+            format!(
+                "{} of {} norm weight vectors are not constant at step {step}, most {} (standard deviation {:.4}): norm weights start as one value{}.",
+                moved.len(),
+                norms.len(),
+                worst.tensor,
+                worst.std,
+                rest(&others),
+            ),
+        );
+        finding.subject.tensor = Some(worst.tensor.clone());
+        finding
+    } else {
+        let values: BTreeSet<String> = norms.iter().map(|v| format!("{}", v.mean)).collect();
+        let values = values.into_iter().collect::<Vec<_>>().join(", ");
+        let message =
+            format!("All {} norm weight vectors of step {step} are constant ({values}){}.", norms.len(), rest(&others));
+        Finding::new(Code::StartConstants, Grade::Moderate, Direction::For, message)
+    };
+    finding.subject.component = Some("norms".into());
+    finding.subject.steps = vec![step];
+    finding.statistic = Some(moved.len() as f64);
+    finding.effect = Some(moved.len() as f64 / norms.len() as f64);
+    finding.n = Some(norms.len() as u64);
+    finding.null = "untrained norm weights are all one value".into();
+    judgement.push(finding);
+}
+
+/// Biases and other terms: zero, another constant (time constants, temperatures), or neither; a bias may be drawn.
+fn rest(others: &[&StartVector]) -> String {
+    if others.is_empty() {
+        return String::new();
+    }
+    let zero = others.iter().filter(|v| v.mean == 0.0 && v.std == 0.0).count();
+    let constant = others.iter().filter(|v| !v.varies()).count() - zero;
+    let constant = if constant == 0 { String::new() } else { format!(", {constant} another constant") };
+    format!("; {zero} of {} biases and other vectors are zero{constant}", others.len())
+}
