@@ -4,7 +4,7 @@ use super::Session;
 use crate::evidence::DecayRow;
 use crate::finding::chain::{ClockInterval, DecayFacts, TokenClock};
 use crate::kernel::{RowProducts, rounding};
-use crate::plan::UnmetRows;
+use crate::plan::{RowsSeen, Unit, UnmetRows};
 use crate::stats::{DecayLaw, Expected, Reading, momentum_exponents, read, scale, shrinkage};
 use crate::timeline::{Optimizer, Run, rate_sum, rates};
 
@@ -13,6 +13,9 @@ const MOST_UPDATES: usize = 1 << 22;
 
 /// Share of an interval's updates that may lie outside the logged ones, beside one.
 const UNLOGGED: f64 = 0.05;
+
+/// Share of the rows that keep their direction where no training shows.
+const TURNED: f64 = 0.95;
 
 /// Which row of a log holds the rate of an update, and how many updates a checkpoint's step counts: what is added to the
 /// steps at the ends of an interval, for an interval that begins at step 0 and for the others.
@@ -172,25 +175,23 @@ fn clock(session: &Session, unmet: &UnmetRows, log: Option<&Log>, decay: Option<
         pairs.iter().map(|&(from, to)| interval(session, unmet, from, to)).collect();
     let mut law = laws.first().copied().unwrap_or(DecayLaw::Rate);
     if let Some(log) = log.filter(|_| !unmet.rows.is_empty()) {
-        let mut best: Option<(usize, f64)> = None;
+        let mut best: Option<Misfit> = None;
         for &candidate in laws {
             // Without a logged decay the prediction is of one of 1, and only its shape counts.
             let of = |custom| predictions(log, candidate, decay.unwrap_or(1.0), &session.steps, custom, &pairs);
-            let all = CUSTOMS.iter().map(|custom| of(*custom));
-            let scored = all.map(|expected| (misfit(&intervals, &expected, tolerance, decay.is_none()), expected));
-            let Some(((wrong, apart), expected)) =
-                scored.min_by(|a, b| a.0.0.cmp(&b.0.0).then(a.0.1.total_cmp(&b.0.1)))
-            else {
-                continue;
-            };
+            let scored = CUSTOMS.iter().map(|custom| of(*custom)).map(|expected| {
+                let misfit = Misfit::new(&intervals, &expected, tolerance, decay.is_none());
+                (misfit, expected)
+            });
+            let Some((misfit, expected)) = scored.min_by(|a, b| a.0.order(&b.0)) else { continue };
             // Another law than the usual one must explain everything, and more than one interval of it.
-            let enough = best.is_none() || wrong == 0 && seen(&intervals, &expected, tolerance) >= 2;
-            if enough && best.is_none_or(|best| (wrong, apart) < best) {
-                best = Some((wrong, apart));
+            let enough = best.is_none() || misfit.wrong == 0 && misfit.telling >= 2;
+            if enough && best.as_ref().is_none_or(|best| misfit.order(best).is_lt()) {
                 law = candidate;
                 intervals.iter_mut().zip(expected).for_each(|(interval, expected)| interval.expected = expected);
+                best = Some(misfit);
             }
-            if wrong == 0 {
+            if best.as_ref().is_some_and(|best| best.wrong == 0) {
                 break;
             }
         }
@@ -203,6 +204,8 @@ fn clock(session: &Session, unmet: &UnmetRows, log: Option<&Log>, decay: Option<
         of: unmet.of,
         rows: unmet.rows.len() as u64,
         even,
+        tied: tied(session, unit),
+        told: sound(unmet),
         coarse: unmet.bits.iter().all(|bits| *bits <= 7),
         law,
         intervals,
@@ -210,32 +213,55 @@ fn clock(session: &Session, unmet: &UnmetRows, log: Option<&Log>, decay: Option<
     }
 }
 
-/// Intervals that differ from their predictions, and how far all of them are off.
-fn misfit(intervals: &[ClockInterval], expected: &[Option<Expected>], tolerance: f64, free: bool) -> (usize, f64) {
-    let figures: Vec<_> = intervals
-        .iter()
-        .zip(expected)
-        .filter(|(interval, _)| interval.counts())
-        .filter_map(|(interval, expected)| Some((interval.measured?, (*expected)?)))
-        .collect();
-    let factor = if free { scale(&figures, tolerance).map_or(1.0, |(factor, _)| factor) } else { 1.0 };
-    let mut sum = (0, 0.0);
-    for (measured, expected) in figures {
-        let expected = Expected { exponent: factor * expected.exponent, doubt: factor.abs() * expected.doubt };
-        sum.0 += usize::from(read(&measured, &expected, tolerance) == Reading::Differs);
-        let error = measured.error / measured.ratio + tolerance * expected.exponent.abs() + f64::MIN_POSITIVE;
-        sum.1 += ((measured.exponent() - expected.exponent) / error).powi(2);
-    }
-    sum
+/// Intervals in which the chosen rows kept their direction and others turned: where all keep it, nothing tells which rows
+/// were trained.
+fn sound(unmet: &UnmetRows) -> u64 {
+    let turns = |(seen, holds): &(&RowsSeen, &bool)| **holds && seen.kept as f64 <= TURNED * seen.usable as f64;
+    unmet.seen.iter().zip(&unmet.holds).filter(turns).count() as u64
 }
 
-/// Intervals that can tell.
-fn seen(intervals: &[ClockInterval], expected: &[Option<Expected>], tolerance: f64) -> usize {
-    let tells = |(interval, expected): &(&ClockInterval, &Option<Expected>)| {
-        let (Some(measured), Some(expected)) = (interval.measured, expected) else { return false };
-        interval.counts() && read(&measured, expected, tolerance) != Reading::Blind
-    };
-    intervals.iter().zip(expected).filter(tells).count()
+/// Whether a token embedding may also be the output layer, whose rows get a gradient from every token: its model has no head.
+fn tied(session: &Session, unit: &Unit) -> bool {
+    let head = |other: &&Unit| other.role.tower == unit.role.tower && other.role.family == "head";
+    !unit.role.family.contains("position") && session.plan.units.iter().find(head).is_none()
+}
+
+/// How predictions miss the measurements.
+struct Misfit {
+    /// Intervals without a prediction.
+    blank: usize,
+    /// Intervals that differ.
+    wrong: usize,
+    /// Intervals that can tell.
+    telling: usize,
+    /// Sum of squared deviations over their errors.
+    apart: f64,
+}
+
+impl Misfit {
+    /// `free` says that one factor over all is no misfit.
+    fn new(intervals: &[ClockInterval], expected: &[Option<Expected>], tolerance: f64, free: bool) -> Self {
+        let both = intervals.iter().zip(expected).filter(|(interval, _)| interval.counts());
+        let figures: Vec<_> =
+            both.filter_map(|(interval, expected)| Some((interval.measured?, (*expected)?))).collect();
+        let factor = if free { scale(&figures, tolerance).map_or(1.0, |(factor, _)| factor) } else { 1.0 };
+        let blank = expected.iter().filter(|expected| expected.is_none()).count();
+        let mut misfit = Self { blank, wrong: 0, telling: 0, apart: 0.0 };
+        for (measured, expected) in figures {
+            let expected = Expected { exponent: factor * expected.exponent, doubt: factor.abs() * expected.doubt };
+            let reading = read(&measured, &expected, tolerance);
+            misfit.wrong += usize::from(reading == Reading::Differs);
+            misfit.telling += usize::from(reading != Reading::Blind);
+            let error = measured.error / measured.ratio + tolerance * expected.exponent.abs() + f64::MIN_POSITIVE;
+            misfit.apart += ((measured.exponent() - expected.exponent) / error).powi(2);
+        }
+        misfit
+    }
+
+    fn order(&self, other: &Self) -> std::cmp::Ordering {
+        let whole = |misfit: &Self| (misfit.blank, misfit.wrong);
+        whole(self).cmp(&whole(other)).then(self.apart.total_cmp(&other.apart))
+    }
 }
 
 fn interval(session: &Session, unmet: &UnmetRows, from: usize, to: usize) -> ClockInterval {
@@ -244,7 +270,10 @@ fn interval(session: &Session, unmet: &UnmetRows, from: usize, to: usize) -> Clo
     let neighbours = to == from + 1;
     let holds = if neighbours { unmet.holds[from] } else { unmet.holds.iter().all(|holds| *holds) };
     let seen = unmet.seen.get(from).filter(|_| neighbours).copied().unwrap_or_default();
-    let measured = if holds { shrinkage(rows, [rounding(unmet.bits[from]), rounding(unmet.bits[to])]) } else { None };
+    // Every update of a weight held in f32 is rounded once more.
+    let updates = steps.1.saturating_sub(steps.0).clamp(0, 1 << 30) as f64;
+    let rounded = [rounding(unmet.bits[from]), rounding(unmet.bits[to]) + updates * rounding(23)];
+    let measured = if holds { shrinkage(rows, rounded) } else { None };
     let cosines = |rows: &[RowProducts]| -> Vec<f64> { rows.iter().filter_map(RowProducts::cosine).collect() };
     // What stands round the later checkpoint.
     let across = unmet.pair(from, to + 1).filter(|_| neighbours).and_then(|pair| middle(cosines(&pair.rows)));
@@ -252,8 +281,7 @@ fn interval(session: &Session, unmet: &UnmetRows, from: usize, to: usize) -> Clo
     let mean = all.iter().sum::<f64>() / all.len().max(1) as f64;
     ClockInterval {
         steps,
-        frozen: seen.usable > 0 && seen.equal == seen.usable && seen.usable > 2 * unmet.rows.len() as u64
-            || neighbours && seen.usable > 0 && seen.equal == seen.usable && unmet.of == unmet.rows.len() as u64,
+        frozen: seen.usable > 0 && seen.equal == seen.usable,
         holds,
         measured,
         expected: None,

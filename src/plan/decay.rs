@@ -92,12 +92,13 @@ impl UnmetRows {
     }
 }
 
-/// Whether the rows of a tensor are those of tokens or positions.
+/// Whether the rows of a tensor are those of tokens or positions that are looked up. Those of an output layer get a gradient
+/// from every token.
 fn of_tokens(unit: &Unit) -> bool {
     let family = unit.role.family.as_str();
     unit.in_subject()
         && unit.role.layer.is_none()
-        && (family.contains("embedding") || family == "head")
+        && family.contains("embedding")
         && unit.view.is_some_and(|view| !view.transposed)
         && unit.elements() > 0
 }

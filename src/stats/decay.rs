@@ -33,6 +33,9 @@ pub struct Shrinkage {
     pub equal: bool,
     /// Smallest cosine of a row.
     pub cosine: f64,
+    /// Median squared sine of a row over the one that the roundings leave: about 1, less where most elements are still
+    /// equal, more where rows were trained.
+    pub excess: f64,
 }
 
 impl Shrinkage {
@@ -43,11 +46,16 @@ impl Shrinkage {
     }
 }
 
+/// Squared sine that counts as rounding in any format: sums in another order, a fused update.
+const FLOOR: f64 = 1e-10;
+
 /// The common factor of rows whose two copies were rounded with these relative variances.
 #[must_use]
 pub fn shrinkage(rows: &[RowProducts], rounding: [f64; 2]) -> Option<Shrinkage> {
     let usable: Vec<&RowProducts> = rows.iter().filter(|row| row.usable()).collect();
     let factor = common_factor(usable.iter().filter_map(|row| row.ratio()).collect())?;
+    let mut off: Vec<f64> = usable.iter().filter_map(|row| row.off_line()).collect();
+    off.sort_by(f64::total_cmp);
     let n = factor.rows as f64;
     let elements = usable.first().map_or(1, |row| row.elements.max(1)) as f64;
     // The factor's own variance is the rounding's over the elements of all rows.
@@ -59,6 +67,7 @@ pub fn shrinkage(rows: &[RowProducts], rounding: [f64; 2]) -> Option<Shrinkage> 
         error: least.max(spread),
         equal: usable.iter().all(|row| row.equal),
         cosine: usable.iter().filter_map(|row| row.cosine()).fold(1.0, f64::min),
+        excess: off.get(off.len() / 2).copied().unwrap_or(0.0) / (rounding[0] + rounding[1] + FLOOR),
     })
 }
 
@@ -229,6 +238,7 @@ mod tests {
         for _ in 0..200 {
             let found = shrinkage(&rows(24, 64, 0.9, &mut state), BF16).unwrap();
             assert_eq!(found.rows, 24);
+            assert!((0.7..1.3).contains(&found.excess), "{}", found.excess);
             scores.push((found.ratio - 0.9) / found.error);
         }
         let n = scores.len() as f64;
@@ -286,7 +296,7 @@ mod tests {
     fn one_scale_is_told_from_many() {
         let figure = |measured: f64, predicted: f64| {
             let ratio = (-measured).exp();
-            let shrinkage = Shrinkage { rows: 24, ratio, error: 1e-5, equal: false, cosine: 1.0 };
+            let shrinkage = Shrinkage { rows: 24, ratio, error: 1e-5, equal: false, cosine: 1.0, excess: 1.0 };
             (shrinkage, Expected { exponent: predicted, doubt: 0.0 })
         };
         let (factor, one) = scale(&[figure(0.11, 0.1), figure(0.22, 0.2), figure(0.055, 0.05)], 0.002).unwrap();

@@ -8,6 +8,9 @@ use crate::stats::{DecayLaw, Expected, Reading, Shrinkage, read, scale};
 /// A row of which less than this cosine is left was not only rounded to a coarser format.
 const OFF: f64 = 0.99;
 
+/// Rows that only decay are off their line by about what rounding leaves; rows that were trained a little, by more.
+const CLEAN: f64 = 1.5;
+
 /// A growth of rows is told of from this exponent.
 const GROWTH: f64 = 1e-4;
 
@@ -48,6 +51,10 @@ pub struct TokenClock {
     pub rows: u64,
     /// Most rows of one interval of which every element moved towards zero by about one amount.
     pub even: u64,
+    /// Intervals in which these rows kept their direction and others turned.
+    pub told: u64,
+    /// Whether it may be the output layer too, where every row gets a gradient, however small.
+    pub tied: bool,
     /// Whether all checkpoints are on the grid of bf16 or a coarser one.
     pub coarse: bool,
     /// How decay follows the learning rate in the predictions.
@@ -77,6 +84,20 @@ pub struct ClockInterval {
     pub across: Option<f64>,
     /// Elements of a row.
     pub elements: u64,
+}
+
+impl TokenClock {
+    /// Whether the rows are off their line by no more than rounding, in most intervals, and trained rows are not.
+    fn sound(&self) -> bool {
+        let held: Vec<&ClockInterval> = self.intervals.iter().filter(|interval| interval.holds).collect();
+        let clean = held.iter().all(|interval| interval.measured.is_none_or(|measured| measured.excess <= CLEAN));
+        self.told > 0 && clean && 2 * held.len() > self.intervals.len()
+    }
+
+    /// Whether what such rows did in the other intervals can be held against the series.
+    fn steady(&self) -> bool {
+        self.told > 1 && self.sound()
+    }
 }
 
 impl ClockInterval {
@@ -110,8 +131,8 @@ pub(super) fn decay(judgement: &mut Judgement, facts: &DecayFacts, policy: &Poli
             push(judgement, clock, Grade::Context, Direction::Neutral, text, |_| {});
             continue;
         }
-        let broken = turned(judgement, clock, policy) | grown(judgement, clock, policy);
-        if !broken {
+        let broken = clock.steady() && turned(judgement, clock, policy) | grown(judgement, clock, policy);
+        if !broken && clock.sound() {
             tick(judgement, facts, clock, policy);
         }
     }
@@ -128,7 +149,18 @@ fn push(
     message: String,
     more: impl FnOnce(&mut Finding),
 ) {
-    let mut finding = Finding::new(Code::ChainDecayClock, grade, direction, message);
+    // Small gradients of rows that stand for no token can look like decay, as under SGD.
+    let (grade, direction) = match direction {
+        Direction::Against if clock.tied => (Grade::Context, Direction::Neutral),
+        Direction::For if clock.tied => (grade.min(Grade::Weak), direction),
+        _ => (grade, direction),
+    };
+    let note = if clock.tied && grade < Grade::Moderate && clock.rows > 0 {
+        " The model has no head, so these may be the rows of its output layer as well, which always get a gradient: this is not weighed."
+    } else {
+        ""
+    };
+    let mut finding = Finding::new(Code::ChainDecayClock, grade, direction, message + note);
     finding.subject.component = Some(clock.component.clone());
     finding.subject.tensor = Some(clock.tensor.clone());
     if let (Some(first), Some(last)) = (clock.intervals.first(), clock.intervals.last()) {
@@ -168,13 +200,13 @@ fn silent(judgement: &mut Judgement, facts: &DecayFacts) {
 /// Rows that turned between two checkpoints and kept their direction in the others.
 fn turned(judgement: &mut Judgement, clock: &TokenClock, policy: &Policy) -> bool {
     let intervals = &clock.intervals;
-    let held = intervals.iter().filter(|interval| interval.counts()).count();
+    let held = intervals.iter().filter(|interval| interval.holds).count();
     let enough = clock.rows >= policy.clock_rows;
     let mut found = false;
     let mut at = 0;
     while at < intervals.len() {
         let interval = &intervals[at];
-        let Some((median, mean)) = interval.turned.filter(|_| held >= 2) else {
+        let Some((median, mean)) = interval.turned else {
             at += 1;
             continue;
         };
@@ -328,7 +360,7 @@ fn agrees(judgement: &mut Judgement, clock: &TokenClock, policy: &Policy, shown:
     let clear = telling.iter().all(|figure| read(&figure.1, &figure.2, policy.clock_tolerance) == Reading::Agrees);
     let strong = clear && m.rows >= policy.clock_rows && matches!(clock.law, DecayLaw::Rate | DecayLaw::Momentum);
     let text = format!(
-        "{} of {} rows of {} got no gradient and only decay: by the factor {:.5} (standard error {:.1e}) from step {} to {}, where the log predicts {:.5} ({}); {:+.2} % of the decay. In the {} intervals that can tell a tenth more or less, at most {:.2} % off. With a tenth more rate, weight decay or steps it would be {:.5}. Log and weights are of one run.",
+        "{} of {} rows of {} got no gradient and only decay: by the factor {:.5} (standard error {:.1e}) from step {} to {}, where the log predicts {:.5} ({}); {:+.2} % of the decay. Of the {} intervals that can tell a tenth more or less, none is off by more than its error (at most {:.2} %). With a tenth more rate, weight decay or steps it would be {:.5}. Log and weights are of one run.",
         m.rows,
         clock.of,
         clock.tensor,
