@@ -232,6 +232,8 @@ struct Misfit {
     blank: usize,
     /// Intervals that differ.
     wrong: usize,
+    /// Whether not even one factor over all explains them.
+    uneven: bool,
     /// Intervals that can tell.
     telling: usize,
     /// Sum of squared deviations over their errors.
@@ -246,7 +248,8 @@ impl Misfit {
             both.filter_map(|(interval, expected)| Some((interval.measured?, (*expected)?))).collect();
         let factor = if free { scale(&figures, tolerance).map_or(1.0, |(factor, _)| factor) } else { 1.0 };
         let blank = expected.iter().filter(|expected| expected.is_none()).count();
-        let mut misfit = Self { blank, wrong: 0, telling: 0, apart: 0.0 };
+        let uneven = !scale(&figures, tolerance).is_some_and(|(_, one)| one);
+        let mut misfit = Self { blank, wrong: 0, uneven, telling: 0, apart: 0.0 };
         for (measured, expected) in figures {
             let expected = Expected { exponent: factor * expected.exponent, doubt: factor.abs() * expected.doubt };
             let reading = read(&measured, &expected, tolerance);
@@ -259,7 +262,8 @@ impl Misfit {
     }
 
     fn order(&self, other: &Self) -> std::cmp::Ordering {
-        let whole = |misfit: &Self| (misfit.blank, misfit.wrong);
+        let whole =
+            |misfit: &Self| (misfit.blank, if misfit.wrong == 0 { (false, 0) } else { (misfit.uneven, misfit.wrong) });
         whole(self).cmp(&whole(other)).then(self.apart.total_cmp(&other.apart))
     }
 }

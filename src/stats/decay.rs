@@ -29,7 +29,7 @@ pub struct Shrinkage {
     pub ratio: f64,
     /// Its standard error.
     pub error: f64,
-    /// Whether every element of every row is equal.
+    /// Whether nine rows of ten are equal in every element.
     pub equal: bool,
     /// Smallest cosine of a row.
     pub cosine: f64,
@@ -65,7 +65,7 @@ pub fn shrinkage(rows: &[RowProducts], rounding: [f64; 2]) -> Option<Shrinkage> 
         rows: factor.rows,
         ratio: factor.ratio,
         error: least.max(spread),
-        equal: usable.iter().all(|row| row.equal),
+        equal: 10 * usable.iter().filter(|row| row.equal).count() >= 9 * usable.len(),
         cosine: usable.iter().filter_map(|row| row.cosine()).fold(1.0, f64::min),
         excess: off.get(off.len() / 2).copied().unwrap_or(0.0) / (rounding[0] + rounding[1] + FLOOR),
     })
