@@ -37,7 +37,7 @@ type Norms = BTreeMap<String, BTreeMap<u32, Vec<f64>>>;
 /// If a model cannot be read.
 pub fn compare(case: &Case, access: impl Into<Access>, reporter: &dyn Reporter) -> Result<Comparison> {
     let session = read(case, access.into(), reporter)?;
-    let evidence = tables::evidence(&session, &Trails::new(&session));
+    let evidence = tables::evidence(&session, &Trails::new(&session), &super::clock::facts(&session));
     let (mut parent, components) = parents(&session, &evidence, &BTreeSet::new());
     let (inputs, mut coverage) = inputs::coverage(&session);
     parent.findings.extend(inputs.findings);

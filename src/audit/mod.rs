@@ -1,6 +1,7 @@
 //! The main job: a case in, evidence and a report out. Calls every room in the order of the data flow and keeps no
 //! thought of its own.
 
+mod clock;
 mod compare;
 mod copies;
 mod facts;
@@ -24,7 +25,8 @@ use crate::error::{Context, Error, Result};
 use crate::evidence::Evidence;
 use crate::finding::{ComponentResult, Conditions, Judgement, chain, decide, parent, start as beginning};
 use crate::plan::{
-    FileDigest, Material, Measured, PairFigures, Plan, Reporter, Series, compare_pairs, digests, measure,
+    FileDigest, Material, Measured, PairFigures, Plan, Reporter, Series, UnmetRows, compare_pairs, digests, measure,
+    unmet_rows,
 };
 use crate::report::{CaseSummary, Report, SCHEMA, Tool};
 use crate::source::Access;
@@ -52,6 +54,8 @@ pub(crate) struct Session<'a> {
     measured: Measured,
     /// First and final checkpoint against every parent and control, element by element.
     twins: Vec<PairFigures>,
+    /// Rows of tokens that no training reached.
+    unmet: Vec<UnmetRows>,
     digests: Vec<Vec<FileDigest>>,
     /// The search for a disguise, by reference.
     found: Vec<Found>,
@@ -100,8 +104,9 @@ fn read<'a>(case: &'a Case, access: Access, reporter: &dyn Reporter) -> Result<S
     let given = plan.series..plan.series + plan.references;
     let pairs: Vec<(usize, usize)> = ends.iter().flat_map(|&t| given.clone().map(move |model| (t, model))).collect();
     let twins = compare_pairs(&plan, &material, &pairs)?;
+    let unmet = unmet_rows(&plan, &material, &steps)?;
     let tokens = tokens::read(case, &material, &plan, &steps)?;
-    Ok(Session { case, material, steps, left_out, plan, measured, twins, digests, found, record, tokens })
+    Ok(Session { case, material, steps, left_out, plan, measured, twins, unmet, digests, found, record, tokens })
 }
 
 /// Looks for a disguise of every reference, and writes the parents that have one in the subject's coordinates.
@@ -148,7 +153,8 @@ fn judge(session: &Session) -> Audit {
     let case = session.case;
     let policy = &case.policy;
     let trails = path::Trails::new(session);
-    let evidence = tables::evidence(session, &trails);
+    let decay = clock::facts(session);
+    let evidence = tables::evidence(session, &trails, &decay);
     let vectors = start::vectors(session);
     let (start, clean) = beginning::judge(
         &beginning::StartFacts {
@@ -175,6 +181,7 @@ fn judge(session: &Session) -> Audit {
             path: &evidence.chain,
             bound,
             unbounded,
+            decay: &decay,
             blends: &blends,
             equal: &equal,
             exchanges: &exchanges,

@@ -227,7 +227,7 @@ pub(crate) fn bound(reading: &Reading) -> (Option<(f64, String)>, Option<String>
     (bound.map(|bound| (bound, name.to_owned())), None)
 }
 
-fn named(optimizer: &Optimizer) -> String {
+pub(crate) fn named(optimizer: &Optimizer) -> String {
     match optimizer {
         Optimizer::Sgd => "SGD".into(),
         Optimizer::Muon => "Muon".into(),

@@ -6,17 +6,18 @@ use rayon::prelude::*;
 
 use super::Session;
 use super::path::{self, Trails};
-use super::{copies, merge, start, tokens};
+use super::{clock, copies, merge, start, tokens};
 use crate::checkpoint::{Checkpoint, Residual as Axis};
 use crate::disguise::{Found, Observation};
 use crate::evidence::{
     CalibrationRow, ComponentRow, DisguiseRow, Evidence, ITSELF, ITSELF_FIRST, LayerMapRow, PairRow, PartialRow,
     Reference, RunRow, TensorRow, TimelineRow, TrajectoryRow,
 };
+use crate::finding::chain::DecayFacts;
 use crate::plan::{PairFigures, Residual, ResidualFigure, TensorFigures, Unit, layer_map};
 use crate::stats::{Aligned, aligned, vector};
 
-pub fn evidence(session: &Session, trails: &Trails) -> Evidence {
+pub fn evidence(session: &Session, trails: &Trails, decay: &DecayFacts) -> Evidence {
     let residual = Residual::new(&session.plan, &session.measured);
     let components = residual.as_ref().map_or(Vec::new(), |r| components(session, r));
     let components = tokens::stand_in(session, components);
@@ -32,6 +33,7 @@ pub fn evidence(session: &Session, trails: &Trails) -> Evidence {
         timeline: timeline(session),
         start: start::rows(session),
         chain: path::chain(session, trails, &components),
+        decay: clock::rows(decay, session.case.policy.clock_tolerance),
         calibration,
         partial: residual.as_ref().map_or(Vec::new(), |r| partial(session, r)),
         merge: merge::rows(session, residual.as_ref()),

@@ -43,6 +43,11 @@ pub struct Policy {
     pub noise_expected: f64,
     /// A budget above this many times what the optimiser can do is out of the question.
     pub budget_excess: f64,
+    /// Rows that no training reached agree with the log within this share of the predicted decay, beside the errors of
+    /// both.
+    pub clock_tolerance: f64,
+    /// Fewer such rows give no strong finding.
+    pub clock_rows: u64,
     /// A checkpoint nearer to the line through its neighbours than this many roundings of its number format is a blend.
     pub blend_roundings: f64,
     /// A first loss below this share of ln(vocabulary) raises a question.
@@ -80,6 +85,8 @@ impl Default for Policy {
             noise_cosine: 0.05,
             noise_expected: 0.3,
             budget_excess: 1.5,
+            clock_tolerance: 0.002,
+            clock_rows: 8,
             blend_roundings: 2.0,
             first_loss_low: 0.9,
             first_loss_high: 1.3,
@@ -125,6 +132,7 @@ impl Policy {
             ("noise_cosine", self.noise_cosine),
             ("noise_expected", self.noise_expected),
             ("budget_excess", self.budget_excess),
+            ("clock_tolerance", self.clock_tolerance),
             ("blend_roundings", self.blend_roundings),
             ("first_loss_low", self.first_loss_low),
             ("first_loss_high", self.first_loss_high),

@@ -14,8 +14,8 @@ use crate::error::Result;
 use table::tables;
 
 pub use rows::{
-    CalibrationRow, ChainRow, CkaRow, ComponentRow, CopyRow, DisguiseRow, ITSELF, ITSELF_FIRST, LayerMapRow, MergeRow,
-    PairRow, PartialRow, Reference, RunRow, StartRow, TensorRow, TimelineRow, TokenizerRow, TrajectoryRow,
+    CalibrationRow, ChainRow, CkaRow, ComponentRow, CopyRow, DecayRow, DisguiseRow, ITSELF, ITSELF_FIRST, LayerMapRow,
+    MergeRow, PairRow, PartialRow, Reference, RunRow, StartRow, TensorRow, TimelineRow, TokenizerRow, TrajectoryRow,
 };
 
 tables! {
@@ -55,6 +55,11 @@ tables! {
     /// Neighbouring checkpoints.
     chain: ChainRow {
         from_step, to_step, component, rms, lr_sum, budget, off_chord, lag1_cosine, memory_z, memory_effect
+    }
+    /// Rows that no training reached.
+    decay: DecayRow {
+        tensor, component, from_step, to_step, rows, of, state, ratio, ratio_sd, cosine, law, predicted, predicted_low,
+        predicted_high, deviation, reading
     }
     /// Tests whose answer is known.
     calibration: CalibrationRow { model, against, component, effect, z, log10_p, rows }

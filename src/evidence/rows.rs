@@ -264,6 +264,39 @@ pub struct StartRow {
     pub twin_log10_p: Option<f64>,
 }
 
+/// One row of `evidence/decay.parquet`: the rows of one tensor that no training reached, between two checkpoints (METHODS 5,
+/// decay clock). Neighbours, and the first and the last.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct DecayRow {
+    pub tensor: String,
+    pub component: String,
+    pub from_step: i64,
+    pub to_step: i64,
+    /// Rows that were measured, the same in all intervals.
+    pub rows: u64,
+    /// Rows of the tensor.
+    pub of: u64,
+    /// `decays`, `equal` (every bit is kept), `frozen` (by all rows of the tensor), `turned`.
+    pub state: String,
+    /// Mean factor of the rows.
+    pub ratio: Option<f64>,
+    /// Its standard error.
+    pub ratio_sd: Option<f64>,
+    /// Smallest cosine of a row; the median where they turned.
+    pub cosine: Option<f64>,
+    /// How decay follows the learning rate in the prediction.
+    pub law: Option<String>,
+    /// Predicted factor, and how far it can be off to both sides.
+    pub predicted: Option<f64>,
+    pub predicted_low: Option<f64>,
+    pub predicted_high: Option<f64>,
+    /// Measured over predicted exponent, minus one.
+    pub deviation: Option<f64>,
+    /// `agrees`, `unclear`, `differs`, `blind` (a tenth more or less would not be seen).
+    pub reading: Option<String>,
+}
+
 /// One row of `evidence/chain.parquet`: one component between two neighbouring checkpoints (METHODS 5).
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]

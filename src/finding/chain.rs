@@ -1,8 +1,11 @@
 //! Condition C: every checkpoint follows from the one before by training (METHODS 5).
 
 mod budget;
+mod decay;
 mod made_up;
 mod memory;
+
+pub use decay::{ClockInterval, DecayFacts, TokenClock};
 
 use super::{Code, Condition, Direction, Finding, Grade, Judgement};
 use crate::case::Policy;
@@ -23,6 +26,8 @@ pub struct ChainFacts<'a> {
     pub bound: Option<(f64, String)>,
     /// Why there is no bound or no budget, in words.
     pub unbounded: Option<String>,
+    /// Rows that no training reached.
+    pub decay: &'a DecayFacts,
     /// Triples whose middle is a blend of its neighbours: step, where along the chord, roundings off it.
     pub blends: &'a [(i64, f64, f64)],
     /// Pairs of steps with equal weights.
@@ -71,6 +76,7 @@ pub fn judge(facts: &ChainFacts<'_>, policy: &Policy) -> Judgement {
         remembered &= memory::memory(&mut judgement, facts, policy, tower);
     }
     budget::budget(&mut judgement, facts, policy);
+    decay::decay(&mut judgement, facts.decay, policy);
     made_up::off_chord(&mut judgement, facts, policy);
     made_up::duplicates(&mut judgement, facts);
     made_up::order(&mut judgement, facts, policy);

@@ -47,6 +47,7 @@ codes! {
     StartParent "start/parent-present" "The parent's weights are present in the start",
     ChainMemory "chain/memory" "Every checkpoint remembers the start and the one before",
     ChainBudget "chain/budget" "The distance between checkpoints is within what the learning rates allow",
+    ChainDecayClock "chain/decay-clock" "Rows that no training reached decay as the log says",
     ChainOffChord "chain/off-chord" "Checkpoints lie off the straight line between their neighbours",
     ChainOrder "chain/order" "The checkpoints lie along the path in the order of their steps",
     ChainNoise "chain/noise" "Neighbouring checkpoints leave the straight line together, as a walk does",

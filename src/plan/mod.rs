@@ -1,6 +1,7 @@
 //! The work as frozen, hashable data: made from headers alone, before a weight is read.
 
 mod build;
+mod decay;
 mod digest;
 mod layers;
 mod measure;
@@ -17,10 +18,11 @@ use crate::checkpoint::{Meeting, Role};
 use crate::kernel::{Dtype, View};
 
 pub use build::{Material, Series};
+pub use decay::{RowsBetween, RowsSeen, UnmetRows, unmet_rows};
 pub use digest::{FileDigest, digests, manifest};
 pub use layers::{LayerCell, LayerMap, layer_map};
 pub use measure::{Measured, TensorFigures, measure};
-pub use pairs::{Decayed, PairFigures, compare_pairs};
+pub use pairs::{PairFigures, compare_pairs};
 pub use reporter::{Quiet, Reporter};
 pub use residual::{ALL, Residual, ResidualFigure};
 pub use tokens::{AttentionGrams, RowPairs, attention_grams, row_sums, rows, token_matrix};

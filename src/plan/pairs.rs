@@ -8,27 +8,15 @@ use super::measure::place;
 use super::{Material, Member, Plan, Unit};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Context, Result};
-use crate::kernel::{Comparison, Dtype, Extremes, Quantile, Rounding, SharedRow, Twins, decode, finest_needed};
+use crate::kernel::{
+    CommonFactor, Comparison, Dtype, Extremes, Quantile, Rounding, Twins, common_factor, decode, finest_needed,
+};
 
 /// Elements of a tile, if a row is not longer.
 const TILE: usize = 1 << 17;
 
 /// Longer rows are not looked at as rows: two of them in f64 are held for each thread.
 const LONGEST_ROW: usize = 1 << 20;
-
-/// Ratios of proportional rows count as one if they are this near to their median.
-const ONE_RATIO: f64 = 0.01;
-
-/// Rows of two models that differ by one common factor.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Decayed {
-    /// How many.
-    pub rows: u64,
-    /// Mean of <a, b> / <b, b>.
-    pub ratio: f64,
-    /// Its standard deviation over the rows.
-    pub sd: f64,
-}
 
 /// One tensor of two models, element by element.
 #[derive(Clone, Debug)]
@@ -60,7 +48,7 @@ pub struct PairFigures {
     /// Places among the largest absolute values that both have, and how many places were looked at.
     pub extremes: (u64, u64),
     /// Rows with one direction and one common factor that are not equal.
-    pub decayed: Option<Decayed>,
+    pub decayed: Option<CommonFactor>,
     /// Correlation, rows centred, over all rows that are neither equal nor of one direction.
     pub rest: Option<f64>,
 }
@@ -227,26 +215,11 @@ fn figures(
         row: how.row.unwrap_or(0),
         blocks,
         extremes: extremes(&twins.extremes),
-        decayed: decayed(&twins.rows, used),
+        decayed: common_factor(twins.rows.iter().filter(|row| !row.equal[used]).filter_map(|row| row.ratio).collect()),
         rest: rest.is_finite().then_some(rest),
     }
 }
 
 fn extremes([a, b]: &[Extremes; 2]) -> (u64, u64) {
     (a.shared(b) as u64, a.len().min(b.len()) as u64)
-}
-
-/// The rows whose factor is that of most of them.
-fn decayed(rows: &[SharedRow], used: usize) -> Option<Decayed> {
-    let mut ratios: Vec<f64> = rows.iter().filter(|row| !row.equal[used]).filter_map(|row| row.ratio).collect();
-    if ratios.is_empty() {
-        return None;
-    }
-    ratios.sort_by(f64::total_cmp);
-    let median = ratios[ratios.len() / 2];
-    ratios.retain(|ratio| (ratio / median - 1.0).abs() <= ONE_RATIO);
-    let n = ratios.len() as f64;
-    let ratio = ratios.iter().sum::<f64>() / n;
-    let sd = (ratios.iter().map(|r| (r - ratio).powi(2)).sum::<f64>() / n).sqrt();
-    Some(Decayed { rows: ratios.len() as u64, ratio, sd })
 }

@@ -20,5 +20,5 @@ pub use leveldb::{Damage, Tail};
 pub use recipe::Optimizer;
 pub use releases::{Interval, Release, Trust};
 pub use run::{History, Run, StepRange};
-pub use schedule::RateSum;
+pub use schedule::{RateSum, rate_sum, rates};
 pub use settings::Settings;

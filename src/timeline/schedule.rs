@@ -9,6 +9,8 @@ pub struct RateSum {
     pub sum: f64,
     /// Sum of their squares.
     pub squares: f64,
+    /// By how much the sum can be off because steps between logged points were interpolated.
+    pub doubt: f64,
     /// Steps of the span that lie between logged points.
     pub covered: u64,
     /// Steps of the span.
@@ -36,19 +38,24 @@ impl Run {
     /// be off by the difference of the rates at its two ends. `None` without a logged learning rate, for an empty span,
     /// and where no step of the span is covered.
     pub fn learning_rate_sum(&self, from: i64, to: i64) -> Option<RateSum> {
-        sum(&self.learning_rate(), from, to)
+        rate_sum(&self.learning_rate(), from, to)
     }
 }
 
 /// As [`Run::learning_rate_sum`], of points sorted by step.
-fn sum(points: &[(i64, f64)], from: i64, to: i64) -> Option<RateSum> {
+///
+/// The doubt of a gap of n steps: a curve between two points whose slope stays between those of the gaps on either side is
+/// off the straight line by at most `n^2 (M - s)(s - m) / (2 (M - m))`, for the slope s of the gap and the extremes m and
+/// M of the three; the corner where a warm-up ends reaches it. A gap that is steeper than both its neighbours may hold a
+/// jump anywhere, and so may the first and the last gap, which have a neighbour on one side only.
+pub fn rate_sum(points: &[(i64, f64)], from: i64, to: i64) -> Option<RateSum> {
     let steps = u64::try_from(i128::from(to) - i128::from(from)).ok().filter(|&n| n > 0)?;
-    let mut total = RateSum { sum: 0.0, squares: 0.0, covered: 0, steps };
+    let mut total = RateSum { sum: 0.0, squares: 0.0, doubt: 0.0, covered: 0, steps };
     let first = points.first()?;
     if first.0 > from && first.0 <= to {
         total.add(1.0, first.1, first.1);
     }
-    for pair in points.windows(2) {
+    for (at, pair) in points.windows(2).enumerate() {
         let ((left, a), (right, b)) = (pair[0], pair[1]);
         // The steps of the span in (left, right].
         let (low, high) = (left.max(from), right.min(to));
@@ -58,10 +65,55 @@ fn sum(points: &[(i64, f64)], from: i64, to: i64) -> Option<RateSum> {
         // Steps of a hostile log may lie further apart than an i64 holds.
         let distance = |x: i64, y: i64| (i128::from(y) - i128::from(x)) as f64;
         let slope = (b - a) / distance(left, right);
-        let at = |step: i64| a + slope * distance(left, step);
-        total.add(distance(low, high), at(low) + slope, at(high));
+        let rate = |step: i64| a + slope * distance(left, step);
+        total.add(distance(low, high), rate(low) + slope, rate(high));
+        total.doubt += doubt(points, at) * distance(low, high) / distance(left, right);
     }
     (total.covered > 0).then_some(total)
+}
+
+/// The doubt of the gap after a point; see [`rate_sum`].
+fn doubt(points: &[(i64, f64)], at: usize) -> f64 {
+    let width = |at: usize| (i128::from(points[at + 1].0) - i128::from(points[at].0)) as f64;
+    let slope = |at: usize| (points[at + 1].1 - points[at].1) / width(at);
+    let (n, own) = (width(at), slope(at));
+    if n <= 1.0 {
+        return 0.0;
+    }
+    let before = if at > 0 { Some(slope(at - 1)) } else { None };
+    let after = (at + 2 < points.len()).then(|| slope(at + 1));
+    let (Some(before), Some(after)) = (before, after) else {
+        let beside = before.or(after).unwrap_or(0.0);
+        return n * n * (own - beside).abs() / 2.0;
+    };
+    let (least, most) = (before.min(after), before.max(after));
+    if own < least || own > most {
+        return n * n * (own - own.clamp(least, most)).abs() / 2.0;
+    }
+    if most > least { n * n * (most - own) * (own - least) / (2.0 * (most - least)) } else { 0.0 }
+}
+
+/// The learning rate of every step in `(from, to]`, where the points cover all of them and they are at most `most`.
+pub fn rates(points: &[(i64, f64)], from: i64, to: i64, most: usize) -> Option<Vec<f64>> {
+    let steps = usize::try_from(i128::from(to) - i128::from(from)).ok().filter(|n| (1..=most).contains(n))?;
+    let mut all = Vec::with_capacity(steps);
+    let mut next = points.partition_point(|point| point.0 <= from);
+    let mut step = from;
+    while all.len() < steps {
+        step += 1;
+        while points.get(next)?.0 < step {
+            next += 1;
+        }
+        let (right, b) = points[next];
+        if right == step {
+            all.push(b);
+            continue;
+        }
+        let (left, a) = *points.get(next.checked_sub(1)?)?;
+        let distance = |x: i64, y: i64| (i128::from(y) - i128::from(x)) as f64;
+        all.push(a + (b - a) * distance(left, step) / distance(left, right));
+    }
+    Some(all)
 }
 
 impl RateSum {
@@ -80,7 +132,7 @@ impl RateSum {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::sum;
+    use super::{rate_sum as sum, rates};
 
     fn close(a: f64, b: f64) {
         assert!((a - b).abs() <= 1e-12 * b.abs().max(1.0), "{a} is not {b}");
@@ -97,6 +149,41 @@ mod tests {
             close(found.squares, steps().map(|r| r * r).sum());
             assert_eq!(found.covered, u64::try_from(to - from.max(-1)).unwrap().min(31));
         }
+    }
+
+    #[test]
+    fn rates_of_every_step_are_those_of_the_sum() {
+        let points = [(0, 0.0), (10, 1.0), (30, 0.5)];
+        for (from, to) in [(0, 30), (-1, 30), (3, 17), (9, 10), (12, 13)] {
+            let all = rates(&points, from, to, 100).unwrap();
+            close(all.iter().sum(), sum(&points, from, to).unwrap().sum);
+        }
+        for (from, to, most) in [(-2, 30, 100), (0, 31, 100), (0, 30, 29), (5, 5, 100), (7, 3, 100)] {
+            assert!(rates(&points, from, to, most).is_none(), "{from} {to}");
+        }
+        assert!(rates(&[], 0, 1, 9).is_none() && rates(&points, i64::MIN, i64::MAX, usize::MAX).is_none());
+    }
+
+    #[test]
+    fn what_interpolation_hides_is_within_the_doubt() {
+        let warm = |peak: f64, n: f64, s: f64| peak * (s / n).min(1.0);
+        let cosine = |s: f64| 1e-3 * (0.1 + 0.45 * (1.0 + (std::f64::consts::PI * s / 1000.0).cos()));
+        let curves: [&dyn Fn(f64) -> f64; 4] = [
+            &cosine,
+            // A warm-up that ends between two points, one that is over before the second point, a step down.
+            &|s| warm(1e-3, 333.0, s),
+            &|s| warm(1e-3, 20.0, s),
+            &|s| if s < 444.0 { 1e-3 } else { 1e-4 },
+        ];
+        for (which, curve) in curves.iter().enumerate() {
+            let points: Vec<(i64, f64)> = (0..=20).map(|i| (i * 50, curve(i as f64 * 50.0))).collect();
+            let truth: f64 = (1..=1000).map(|s| curve(f64::from(s))).sum();
+            let found = sum(&points, 0, 1000).unwrap();
+            assert!((found.sum - truth).abs() <= found.doubt * 1.05 + 1e-9, "{which}: {found:?} {truth}");
+            assert!(found.doubt < 0.06 * truth, "{which}: {found:?} {truth}");
+        }
+        let every: Vec<(i64, f64)> = (0..=1000).map(|s| (s, cosine(s as f64))).collect();
+        assert_eq!(sum(&every, 0, 1000).unwrap().doubt, 0.0);
     }
 
     #[test]
