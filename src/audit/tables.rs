@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::Session;
 use super::path::{self, Trails};
-use super::{copies, merge, tokens};
+use super::{copies, merge, tokens, walk};
 use crate::checkpoint::{Checkpoint, Residual as Axis};
 use crate::disguise::{Found, Observation};
 use crate::evidence::{
@@ -31,7 +31,8 @@ pub fn evidence(session: &Session, trails: &Trails) -> Evidence {
         runs: runs(session),
         timeline: timeline(session),
         start: start(session),
-        chain: path::chain(session, trails, &components),
+        chain: walk::bounded(session, path::chain(session, trails, &components)),
+        path: walk::rows(session, trails),
         calibration,
         partial: residual.as_ref().map_or(Vec::new(), |r| partial(session, r)),
         merge: merge::rows(session, residual.as_ref()),

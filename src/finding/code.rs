@@ -45,6 +45,7 @@ codes! {
     StartIndependence "start/independence" "Rows and columns of the start have the norms of independent draws",
     StartParent "start/parent-present" "The parent's weights are present in the start",
     ChainMemory "chain/memory" "Every checkpoint remembers the start and the one before",
+    ChainDisplacement "chain/displacement" "Every checkpoint holds the way that the one before had gone",
     ChainBudget "chain/budget" "The distance between checkpoints is within what the learning rates allow",
     ChainOffChord "chain/off-chord" "Checkpoints lie off the straight line between their neighbours",
     ChainOrder "chain/order" "The checkpoints lie along the path in the order of their steps",

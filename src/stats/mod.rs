@@ -15,10 +15,11 @@ mod separation;
 mod start;
 mod subspace;
 mod trail;
+mod way;
 
 pub use agreement::log10_poisson_upper;
 pub use aligned::{Aligned, aligned, vector};
-pub use budget::{Bounded, step_bound};
+pub use budget::{Group, Rule};
 pub use cka::{Attention, LayerGrams, align, attention, u_centred};
 pub use hypergeometric::log10_coincidences;
 pub use layer_path::{Path, largest_of, monotone_path, pieces};
@@ -31,3 +32,4 @@ pub use separation::{Spread, separation};
 pub use start::{Draw, Law, Sizes, draw, law, rule};
 pub use subspace::{Subspace, subspace};
 pub use trail::{Trail, Turn};
+pub use way::{Plane, Way};
