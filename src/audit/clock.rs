@@ -148,7 +148,7 @@ pub(super) fn facts(session: &Session) -> DecayFacts {
         rates: log.is_some(),
         largest: log.as_ref().map(|log| log.largest),
         decay,
-        optimizer: optimizer.as_ref().map(super::record::named),
+        optimizer: optimizer.as_ref().map(|optimizer| optimizer.name().to_owned()),
         known,
         settings: run.map_or(Vec::new(), numbers),
     }

@@ -12,6 +12,7 @@ mod record;
 mod start;
 mod tables;
 mod tokens;
+mod walk;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -172,13 +173,18 @@ fn judge(session: &Session) -> Audit {
     let distances = trails.matrices.distances();
     let exchanges = path::exchanges(session, &distances);
     let residuals = path::residuals(session, &distances);
-    let (bound, unbounded) = record::bound(&session.record);
+    let (bound, unbounded) = match record::rule(&session.record) {
+        Ok(limit) => (Some(chain::Bound { optimiser: limit.name.to_owned(), exact: limit.exact }), None),
+        Err(why) => (None, Some(why)),
+    };
     let chain = chain::judge(
         &chain::ChainFacts {
             steps: &session.steps,
             towers: session.plan.towers().map(|(tower, _)| tower).collect(),
             figures: &evidence.components,
             path: &evidence.chain,
+            way: &evidence.path,
+            tensors: &evidence.trajectory,
             bound,
             unbounded,
             decay: &decay,

@@ -165,6 +165,7 @@ pub(super) fn chain(session: &Session, trails: &Trails, components: &[ComponentR
                 rms,
                 lr_sum: rates.as_ref().map(|r| r.sum),
                 budget: budget.filter(|b| b.is_finite()),
+                bound: None,
                 off_chord: turn.and_then(|turn| turn.off_chord()),
                 lag1_cosine: turn.and_then(|turn| turn.lag1_cosine()),
                 memory_z: memory.and_then(|m| m.z),

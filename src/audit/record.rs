@@ -7,8 +7,8 @@ use crate::error::{Context, Result};
 use crate::finding::time::{self, ParentRelease, RepositoryFacts, Sizes, TimeFacts};
 use crate::finding::{Code, Direction, Finding, Grade, Judgement};
 use crate::report::{Input, InputRole, Skipped};
-use crate::stats::{Bounded, step_bound};
-use crate::timeline::{KeyMap, Optimizer, Record, Release, Repository, Run, Trust, git, settings, wandb};
+use crate::stats::Rule;
+use crate::timeline::{Decay, KeyMap, Optimizer, Record, Release, Repository, Run, Trust, git, settings, wandb};
 
 /// What was read of the record, and what could not be.
 pub(crate) struct Reading {
@@ -209,30 +209,63 @@ pub(crate) fn summed_rates(reading: &Reading) -> Option<Vec<(i64, f64)>> {
     )
 }
 
-/// What one unit of learning rate can move a weight by, with the optimiser's name; or why nothing is known.
-pub(crate) fn bound(reading: &Reading) -> (Option<(f64, String)>, Option<String>) {
-    let Some(run) = reading.record.runs.first() else { return (None, Some("there is no run log".into())) };
-    let beta = |given: Option<f64>, usual: f64| given.unwrap_or(usual);
-    let (kind, name) = match run.optimizer() {
-        Some(Optimizer::AdamW) => (Bounded::Adam, "AdamW"),
-        Some(Optimizer::Adam) => (Bounded::Adam, "Adam"),
-        Some(Optimizer::Lion) => (Bounded::Sign, "Lion"),
-        Some(other) => {
-            return (None, Some(format!("the step of {} is not bounded by its learning rate alone", named(&other))));
+/// By checkpoint, the share of the first one that weight decay alone leaves, from the first run that logged all of it.
+/// `None` where that is not known: no log, no weight decay in the configuration, or one that is not decoupled.
+pub(crate) fn left_by_decay(reading: &Reading, steps: &[i64]) -> Vec<Option<f64>> {
+    let left = |run: &Run| -> Option<Vec<Option<f64>>> {
+        let (first, last) = (*steps.first()?, *steps.last()?);
+        let whole = run.learning_rate_sum(first, last)?;
+        if whole.covered + 1 < whole.steps {
+            return None;
         }
-        None => return (None, Some("the run configuration names no optimiser".into())),
+        let decay = run.decay();
+        let at = |step: i64| match decay {
+            Decay::None => Some(1.0),
+            Decay::Unknown => None,
+            Decay::Decoupled(_) | Decay::Coupled(_) if step == first => Some(1.0),
+            Decay::Decoupled(decay) => Some(run.learning_rate_sum(first, step)?.ln_decay(decay).exp()),
+            // The gradient of L2 goes through the momentum, which makes it 1 / (1 - momentum) steps.
+            Decay::Coupled(decay) => Some((-decay * run.learning_rate_sum(first, step)?.sum).exp()),
+        };
+        Some(steps.iter().map(|step| at(*step)).collect())
     };
-    // Without logged betas the widest usual ones: a bound must not accuse anybody of a setting nobody wrote down.
-    let bound = step_bound(kind, beta(run.beta1(), 0.9), beta(run.beta2(), 0.999));
-    (bound.map(|bound| (bound, name.to_owned())), None)
+    reading.record.runs.iter().find_map(left).unwrap_or_else(|| vec![None; steps.len()])
 }
 
-pub(crate) fn named(optimizer: &Optimizer) -> String {
-    match optimizer {
-        Optimizer::Sgd => "SGD".into(),
-        Optimizer::Muon => "Muon".into(),
-        Optimizer::Adafactor => "Adafactor".into(),
-        Optimizer::Unknown(name) => name.clone(),
-        other => format!("{other:?}"),
+/// How the weights are updated, as far as that limits a step.
+pub(crate) struct Limit {
+    pub rule: Rule,
+    pub name: &'static str,
+    /// Whether it cannot be crossed.
+    pub exact: bool,
+}
+
+/// The rule of the first run, or why nothing is known.
+pub(crate) fn rule(reading: &Reading) -> std::result::Result<Limit, String> {
+    let Some(run) = reading.record.runs.first() else { return Err("there is no run log".into()) };
+    // Without logged betas the widest usual ones: a bound must not accuse anybody of a setting nobody wrote down.
+    let rate = |given: Option<f64>, usual: f64| given.filter(|b| (0.0..1.0).contains(b)).unwrap_or(usual);
+    let (beta1, beta2) = (rate(run.beta1(), 0.9), rate(run.beta2(), 0.999));
+    let limit = |rule: Rule, name: &'static str, exact: bool| Ok(Limit { rule, name, exact });
+    match run.optimizer() {
+        Some(Optimizer::AdamW) => limit(Rule::Adam { beta1, beta2 }, "AdamW", true),
+        Some(Optimizer::Adam) => limit(Rule::Adam { beta1, beta2 }, "Adam", true),
+        Some(Optimizer::Lion) => limit(Rule::Sign, "Lion", true),
+        Some(Optimizer::Adafactor) => limit(Rule::Adafactor, "Adafactor", true),
+        Some(Optimizer::Muon) => limit(Rule::Muon { beta1, beta2 }, "Muon", false),
+        Some(Optimizer::Sgd) => {
+            let clip = run.grad_clip().filter(|clip| *clip > 0.0);
+            let logged = run.grad_norm().into_iter().map(|(_, norm)| norm).filter(|norm| *norm > 0.0).reduce(f64::max);
+            let Some(momentum) = run.momentum().filter(|m| (0.0..1.0).contains(m)) else {
+                return Err("the run configuration does not give the momentum of SGD".into());
+            };
+            let Some(gradient) = clip.or(logged) else {
+                return Err("a step of SGD is as large as its gradient, and neither clipping nor norms are logged".into());
+            };
+            let decay = run.weight_decay().filter(|d| *d >= 0.0).unwrap_or(0.0);
+            limit(Rule::Momentum { momentum, gradient, decay }, "SGD", clip.is_some())
+        }
+        Some(Optimizer::Unknown(name)) => Err(format!("the step of {name} has no bound that is known here")),
+        None => Err("the run configuration names no optimiser".into()),
     }
 }

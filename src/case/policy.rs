@@ -41,6 +41,28 @@ pub struct Policy {
     pub noise_cosine: f64,
     /// See `noise_cosine`.
     pub noise_expected: f64,
+    /// Of the correlation that decay leaves, honest runs showed this share or more in every component. Measured: 0.45 and
+    /// above (a head, a learning rate 30 times too large; attention under Muon), over the whole model 0.75.
+    pub memory_share: f64,
+    /// The whole model may have been trained at this many times the logged learning rates ...
+    pub own_rate_whole: f64,
+    /// ... and a component at this many times. Nothing is conclusive that such rates would explain.
+    pub own_rate_part: f64,
+    /// Holding less than this share of what decay leaves of the start raises a question. Measured, whole model: 0.87.
+    pub start_retained_whole: f64,
+    /// The same in a component. Measured: 0.45.
+    pub start_retained_part: f64,
+    /// Holding less than this share of the way so far, decay apart, raises a question. Measured, whole model: 1.00.
+    pub carried_whole: f64,
+    /// The same in a component. Measured: 0.46 in a router, 0.58 in attention.
+    pub carried_part: f64,
+    /// The whole model holding less than this is strong.
+    pub carried_strong: f64,
+    /// An interval this many times faster than both beside it is a leap. Measured: 1.3 within a series, 2.0 at its end.
+    pub leap: f64,
+    /// An interval this many times slower than both beside it, while the learning rate is not, is a standstill. Measured:
+    /// 3.
+    pub standstill: f64,
     /// A budget above this many times what the optimiser can do is out of the question.
     pub budget_excess: f64,
     /// Rows that no training reached agree with the log within this share of the predicted decay, beside the errors of
@@ -84,6 +106,16 @@ impl Default for Policy {
             order_excess: 1.2,
             noise_cosine: 0.05,
             noise_expected: 0.3,
+            memory_share: 0.4,
+            own_rate_whole: 3.0,
+            own_rate_part: 10.0,
+            start_retained_whole: 0.6,
+            start_retained_part: 0.3,
+            carried_whole: 0.9,
+            carried_part: 0.3,
+            carried_strong: 0.5,
+            leap: 2.0,
+            standstill: 30.0,
             budget_excess: 1.5,
             clock_tolerance: 0.002,
             clock_rows: 8,
@@ -131,6 +163,16 @@ impl Policy {
             ("order_excess", self.order_excess),
             ("noise_cosine", self.noise_cosine),
             ("noise_expected", self.noise_expected),
+            ("memory_share", self.memory_share),
+            ("own_rate_whole", self.own_rate_whole),
+            ("own_rate_part", self.own_rate_part),
+            ("start_retained_whole", self.start_retained_whole),
+            ("start_retained_part", self.start_retained_part),
+            ("carried_whole", self.carried_whole),
+            ("carried_part", self.carried_part),
+            ("carried_strong", self.carried_strong),
+            ("leap", self.leap),
+            ("standstill", self.standstill),
             ("budget_excess", self.budget_excess),
             ("clock_tolerance", self.clock_tolerance),
             ("blend_roundings", self.blend_roundings),

@@ -15,7 +15,7 @@ use table::tables;
 
 pub use rows::{
     CalibrationRow, ChainRow, CkaRow, ComponentRow, CopyRow, DecayRow, DisguiseRow, ITSELF, ITSELF_FIRST, LayerMapRow,
-    MergeRow, PairRow, PartialRow, Reference, RunRow, StartRow, TensorRow, TimelineRow, TokenizerRow, TrajectoryRow,
+    MergeRow, PairRow, PartialRow, PathRow, Reference, RunRow, StartRow, TensorRow, TimelineRow, TokenizerRow, TrajectoryRow,
 };
 
 tables! {
@@ -54,7 +54,12 @@ tables! {
     }
     /// Neighbouring checkpoints.
     chain: ChainRow {
-        from_step, to_step, component, rms, lr_sum, budget, off_chord, lag1_cosine, memory_z, memory_effect
+        from_step, to_step, component, rms, lr_sum, budget, bound, off_chord, lag1_cosine, memory_z, memory_effect
+    }
+    /// The way of every component.
+    path: PathRow {
+        step, component, size, pc1, pc2, pc3, share1, share2, share3, step_length, relative_speed, turn, start_cosine,
+        start_retained, expected_retained, expected_cosine, carried, carried_cosine
     }
     /// Rows that no training reached.
     decay: DecayRow {

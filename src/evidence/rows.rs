@@ -310,12 +310,51 @@ pub struct ChainRow {
     pub lr_sum: Option<f64>,
     /// `rms / lr_sum`.
     pub budget: Option<f64>,
+    /// What the optimiser can reach of it.
+    pub bound: Option<f64>,
     /// Distance of the earlier one from the chord between its neighbours, over the chord's length.
     pub off_chord: Option<f64>,
     /// Cosine of this displacement and the one before.
     pub lag1_cosine: Option<f64>,
     pub memory_z: Option<f64>,
     pub memory_effect: Option<f64>,
+}
+
+/// One row of `evidence/path.parquet`: one component, or `all`, at one checkpoint of its way (METHODS 5).
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct PathRow {
+    pub step: i64,
+    pub component: String,
+    /// Root mean square of the weights.
+    pub size: Option<f64>,
+    /// Scores on the first three principal components of the way, in the unit of the weights' Euclidean norm.
+    pub pc1: Option<f64>,
+    pub pc2: Option<f64>,
+    pub pc3: Option<f64>,
+    /// Shares of the variance, the same in every row of a component.
+    pub share1: Option<f64>,
+    pub share2: Option<f64>,
+    pub share3: Option<f64>,
+    /// Root mean square of the displacement from the checkpoint before, over the number of steps between.
+    pub step_length: Option<f64>,
+    /// Displacement over the sum of the logged learning rates, over its median along the way. Without a log over the
+    /// number of steps.
+    pub relative_speed: Option<f64>,
+    /// Degrees between the displacement that leads here and the one that leads on.
+    pub turn: Option<f64>,
+    /// Cosine with the first checkpoint. This and what follows are of the matrices alone.
+    pub start_cosine: Option<f64>,
+    /// Coefficient of the regression on the first checkpoint.
+    pub start_retained: Option<f64>,
+    /// What the logged decay alone leaves of it.
+    pub expected_retained: Option<f64>,
+    /// The cosine that belongs to it.
+    pub expected_cosine: Option<f64>,
+    /// Coefficient of the regression of the way to here on the way to the checkpoint before, without the first
+    /// checkpoint's direction.
+    pub carried: Option<f64>,
+    pub carried_cosine: Option<f64>,
 }
 
 /// One row of `evidence/calibration.parquet`: a test of the parent condition where its answer is known. A parent and a

@@ -5,11 +5,14 @@ mod decay;
 mod made_up;
 mod memory;
 
+pub use budget::Bound;
 pub use decay::{ClockInterval, DecayFacts, TokenClock};
+
+use std::collections::BTreeSet;
 
 use super::{Code, Condition, Direction, Finding, Grade, Judgement};
 use crate::case::Policy;
-use crate::evidence::{ChainRow, ComponentRow};
+use crate::evidence::{ChainRow, ComponentRow, PathRow, TrajectoryRow};
 use crate::plan::ALL;
 
 /// What was measured of the series.
@@ -22,8 +25,12 @@ pub struct ChainFacts<'a> {
     pub figures: &'a [ComponentRow],
     /// Every neighbouring pair.
     pub path: &'a [ChainRow],
-    /// Largest displacement over the sum of learning rates, for optimisers that have one, and the optimiser's name.
-    pub bound: Option<(f64, String)>,
+    /// The way of every component.
+    pub way: &'a [PathRow],
+    /// Every tensor of every checkpoint against the first and the one before.
+    pub tensors: &'a [TrajectoryRow],
+    /// The optimiser, where its steps have a bound.
+    pub bound: Option<Bound>,
     /// Why there is no bound or no budget, in words.
     pub unbounded: Option<String>,
     /// Rows that no training reached.
@@ -75,7 +82,16 @@ pub fn judge(facts: &ChainFacts<'_>, policy: &Policy) -> Judgement {
     for tower in &facts.towers {
         remembered &= memory::memory(&mut judgement, facts, policy, tower);
     }
+    let parts: BTreeSet<&str> = facts.way.iter().map(|r| r.component.as_str()).collect();
+    for part in parts.into_iter().filter(|part| *part != ALL && !facts.towers.contains(part)) {
+        if remembered {
+            remembered &= memory::memory(&mut judgement, facts, policy, part);
+        }
+    }
+    memory::tensors(&mut judgement, facts, policy);
+    memory::displacement(&mut judgement, facts, policy);
     budget::budget(&mut judgement, facts, policy);
+    budget::relative(&mut judgement, facts, policy);
     decay::decay(&mut judgement, facts.decay, policy);
     made_up::off_chord(&mut judgement, facts, policy);
     made_up::duplicates(&mut judgement, facts);

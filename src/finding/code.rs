@@ -46,6 +46,7 @@ codes! {
     StartTrained "start/trained-steps" "How many steps of training the start looks like",
     StartParent "start/parent-present" "The parent's weights are present in the start",
     ChainMemory "chain/memory" "Every checkpoint remembers the start and the one before",
+    ChainDisplacement "chain/displacement" "Every checkpoint holds the way that the one before had gone",
     ChainBudget "chain/budget" "The distance between checkpoints is within what the learning rates allow",
     ChainDecayClock "chain/decay-clock" "Rows that no training reached decay as the log says",
     ChainOffChord "chain/off-chord" "Checkpoints lie off the straight line between their neighbours",

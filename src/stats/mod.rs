@@ -16,10 +16,11 @@ mod separation;
 mod start;
 mod subspace;
 mod trail;
+mod way;
 
 pub use agreement::log10_poisson_upper;
 pub use aligned::{Aligned, aligned, vector};
-pub use budget::{Bounded, step_bound};
+pub use budget::{Group, Rule};
 pub use cka::{Attention, LayerGrams, align, attention, u_centred};
 pub use decay::{DecayLaw, Expected, Reading, Shrinkage, momentum_exponents, read, scale, shrinkage};
 pub use hypergeometric::log10_coincidences;
@@ -33,3 +34,4 @@ pub use separation::{Spread, separation};
 pub use start::{Draw, Fit, Law, Scale, Sizes, draw, fit, law, log10_kolmogorov, rule, scaled_law};
 pub use subspace::{Subspace, subspace};
 pub use trail::{Trail, Turn};
+pub use way::{Plane, Way};

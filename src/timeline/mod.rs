@@ -17,7 +17,7 @@ pub use events::{Event, Record};
 pub use git::{Commit, Freeze, Lookup, Repository, Stamp};
 pub use keys::{KeyMap, Keys};
 pub use leveldb::{Damage, Tail};
-pub use recipe::Optimizer;
+pub use recipe::{Decay, Optimizer};
 pub use releases::{Interval, Release, Trust};
 pub use run::{History, Run, StepRange};
 pub use schedule::{RateSum, rate_sum, rates};

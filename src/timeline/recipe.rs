@@ -21,21 +21,52 @@ pub enum Optimizer {
 }
 
 impl Optimizer {
+    /// What people call it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::AdamW => "AdamW",
+            Self::Adam => "Adam",
+            Self::Sgd => "SGD",
+            Self::Lion => "Lion",
+            Self::Muon => "Muon",
+            Self::Adafactor => "Adafactor",
+            Self::Unknown(name) => name,
+        }
+    }
+
     /// Reads a name such as `adamw_torch_fused`, `torch.optim.AdamW` or `SGD`.
     pub fn parse(text: &str) -> Self {
         let lower = text.to_ascii_lowercase();
         let words = lower.split(|c: char| !c.is_ascii_alphanumeric());
         let known = |word: &str| match word {
-            "adamw" | "adamw8bit" | "fusedadamw" | "decoupledadamw" => Some(Self::AdamW),
-            "adam" | "adam8bit" | "fusedadam" | "cpuadam" => Some(Self::Adam),
+            "adamw" | "adamw8bit" | "fusedadamw" | "decoupledadamw" | "stableadamw" => Some(Self::AdamW),
+            "adam" | "adam8bit" | "fusedadam" | "cpuadam" | "deepspeedcpuadam" => Some(Self::Adam),
             "sgd" => Some(Self::Sgd),
             "lion" | "lion8bit" => Some(Self::Lion),
             "muon" => Some(Self::Muon),
             "adafactor" => Some(Self::Adafactor),
             _ => None,
         };
+        // With Muon some parameters always have another optimiser, whichever is named first.
+        if lower.contains("muon") {
+            return Self::Muon;
+        }
         words.into_iter().find_map(known).unwrap_or_else(|| Self::Unknown(text.to_owned()))
     }
+}
+
+/// How weights decay.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Decay {
+    /// Not at all.
+    None,
+    /// Every step takes away the learning rate times this much of a weight.
+    Decoupled(f64),
+    /// A plain gradient step of the squared norm: over the steps as much as [`Decay::Decoupled`] with this factor.
+    Coupled(f64),
+    /// Not said, or of a kind whose effect depends on the gradients.
+    Unknown,
 }
 
 /// Groups inside which a setting may stand.
@@ -51,23 +82,58 @@ const GROUPS: &[&str] = &[
     "trainer",
     "args",
     "hparams",
+    "optimizer.params",
+    "optimizer.init_args",
+    "optim.config",
+    "model.optim",
+    "optimization",
+    "training_args",
+    "algorithms.gradient_clipping",
+    "train_config",
+    "cfg",
 ];
 
 impl Run {
     /// The optimiser, if the configuration names it.
     pub fn optimizer(&self) -> Option<Optimizer> {
-        let names = ["optimizer", "optim", "optimizer_type", "optimizer_name", "optimizer_class", "name", "type"];
-        let value = self.setting(&names[..5]).filter(|value| value.is_string());
+        let names = ["optimizer", "optim", "optimizer_type", "optimizer_name", "optimizer_class", "opt"];
+        let value = self.setting(&names).filter(|value| value.is_string());
         let value = value.or_else(|| {
-            let inside = |group: &str| names[5..].iter().find_map(|name| self.at(&format!("{group}.{name}")));
-            ["optimizer", "optim"].into_iter().find_map(inside)
+            let inside = |group: &&str| NAMES.iter().find_map(|name| self.at(&format!("{group}.{name}")));
+            NAMED.iter().find_map(inside).filter(|value| value.is_string())
         });
         value.and_then(Value::as_str).filter(|text| !text.is_empty()).map(Optimizer::parse)
     }
 
+    /// How weights decay, as far as the configuration says. What some writers call `adam` may be either kind.
+    pub fn decay(&self) -> Decay {
+        let Some(decay) = self.weight_decay().filter(|decay| *decay >= 0.0) else { return Decay::Unknown };
+        if decay == 0.0 {
+            return Decay::None;
+        }
+        let yes = |names: &[&str]| self.setting(names).and_then(truth);
+        let said = yes(&["decoupled_weight_decay", "adam_w_mode", "adamw_mode", "decouple"]);
+        match (self.optimizer(), said) {
+            // MosaicML's decays by the learning rate over its first value: another unit.
+            (Some(Optimizer::AdamW), _) if self.optimizer_word("decoupled") => Decay::Unknown,
+            (Some(Optimizer::AdamW | Optimizer::Lion | Optimizer::Adafactor | Optimizer::Muon), None | Some(true))
+            | (Some(Optimizer::Adam), Some(true)) => Decay::Decoupled(decay),
+            (Some(Optimizer::Sgd), None | Some(false)) => match self.momentum().unwrap_or(0.0) {
+                momentum if (0.0..1.0).contains(&momentum) => Decay::Coupled(decay / (1.0 - momentum)),
+                _ => Decay::Unknown,
+            },
+            _ => Decay::Unknown,
+        }
+    }
+
+    fn optimizer_word(&self, word: &str) -> bool {
+        let names = ["optimizer", "optim", "optimizer.name", "optim.name", "optimizer_name", "optimizer.type"];
+        names.iter().filter_map(|name| self.at(name)?.as_str()).any(|text| text.to_ascii_lowercase().contains(word))
+    }
+
     /// Weight decay.
     pub fn weight_decay(&self) -> Option<f64> {
-        self.figure(&["weight_decay", "wd"])
+        self.figure(&["weight_decay", "wd", "weightdecay", "adam_weight_decay", "adamw_weight_decay"])
     }
 
     /// Adam's first decay rate.
@@ -82,17 +148,20 @@ impl Run {
 
     /// Momentum.
     pub fn momentum(&self) -> Option<f64> {
-        self.figure(&["momentum", "sgd_momentum", "muon_momentum"])
+        self.figure(&["momentum", "sgd_momentum", "muon_momentum", "optimizer_momentum"])
     }
 
     /// The norm gradients are clipped to.
     pub fn grad_clip(&self) -> Option<f64> {
         let names = ["grad_clip", "max_grad_norm", "clip_grad", "gradient_clip_val", "clip_grad_norm"];
-        self.figure(&names).or_else(|| self.figure(&["gradient_clipping", "grad_clip_norm", "gradient_clip"]))
+        self.figure(&names).or_else(|| self.figure(GRAD_CLIP))
     }
 
     fn beta(&self, index: usize) -> Option<f64> {
-        figure(self.setting(&["betas", "adam_betas"])?.get(index)?)
+        let betas = self.setting(&["betas", "adam_betas"])?;
+        // Some writers log the pair as text: "(0.9, 0.98)".
+        let text = || Some(betas.as_str()?.trim_matches(['(', ')', '[', ']', ' ']).split(',').nth(index)?.to_owned());
+        betas.get(index).and_then(figure).or_else(|| figure(&Value::String(text()?)))
     }
 
     fn figure(&self, names: &[&str]) -> Option<f64> {
@@ -115,6 +184,33 @@ impl Run {
             self.config.iter().find(|(key, value)| same(key) && !value.is_null()).map(|(_, value)| value)
         })
     }
+}
+
+/// Groups that are an optimiser, and the names inside them that say which.
+const NAMED: &[&str] = &["optimizer", "optim", "model.optim", "optim.config", "training.optimizer", "train.optimizer"];
+const NAMES: &[&str] = &["name", "type", "_name", "class_path", "_component_", "_target_", "optimizer", "kind"];
+
+/// Less common names of the norm that gradients are clipped to.
+const GRAD_CLIP: &[&str] = &[
+    "gradient_clipping",
+    "grad_clip_norm",
+    "gradient_clip",
+    "max_norm",
+    "clip_norm",
+    "clip_grad_max_norm",
+    "clipping_threshold",
+    "max_gradient_norm",
+    "grad_norm_clip",
+    "global_grad_clip",
+];
+
+/// A yes or no, or text of one.
+fn truth(value: &Value) -> Option<bool> {
+    value.as_bool().or_else(|| match value.as_str()?.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "1" => Some(true),
+        "false" | "no" | "0" => Some(false),
+        _ => None,
+    })
 }
 
 /// A number, or text of one, as argument parsers log it.
