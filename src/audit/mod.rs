@@ -7,6 +7,7 @@ mod facts;
 mod inputs;
 mod merge;
 mod path;
+mod points;
 mod record;
 mod tables;
 mod tokens;
@@ -158,7 +159,7 @@ fn judge(session: &Session) -> Audit {
         },
         policy,
     );
-    let blends = path::blends(session, &trails);
+    let points = points::points(session, &trails);
     let equal = path::equal_steps(session);
     let distances = trails.matrices.distances();
     let exchanges = path::exchanges(session, &distances);
@@ -172,7 +173,7 @@ fn judge(session: &Session) -> Audit {
             path: &evidence.chain,
             bound,
             unbounded,
-            blends: &blends,
+            points: &points,
             equal: &equal,
             exchanges: &exchanges,
             residuals: &residuals,

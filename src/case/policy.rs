@@ -41,6 +41,18 @@ pub struct Policy {
     pub noise_cosine: f64,
     /// See `noise_cosine`.
     pub noise_expected: f64,
+    /// What lies between checkpoints is noise if at least this share of its matrices shows no structure ...
+    pub noise_clean: f64,
+    /// ... all of them together lie within so many standard deviations of independent signs ...
+    pub noise_z: f64,
+    /// ... and their median ratio is this near to 1.
+    pub noise_ratio: f64,
+    /// Displacements before and after a checkpoint with a cosine below minus this raise a question ...
+    pub turn_moderate: f64,
+    /// ... and below minus this are out of order.
+    pub turn_strong: f64,
+    /// Less than this share of the weights on a line through two others is a question.
+    pub blend_share: f64,
     /// A budget above this many times what the optimiser can do is out of the question.
     pub budget_excess: f64,
     /// A checkpoint nearer to the line through its neighbours than this many roundings of its number format is a blend.
@@ -79,6 +91,12 @@ impl Default for Policy {
             order_excess: 1.2,
             noise_cosine: 0.05,
             noise_expected: 0.3,
+            noise_clean: 0.9,
+            noise_z: 6.0,
+            noise_ratio: 0.2,
+            turn_moderate: 0.5,
+            turn_strong: 0.65,
+            blend_share: 0.05,
             budget_excess: 1.5,
             blend_roundings: 2.0,
             first_loss_low: 0.9,
@@ -124,6 +142,12 @@ impl Policy {
             ("order_excess", self.order_excess),
             ("noise_cosine", self.noise_cosine),
             ("noise_expected", self.noise_expected),
+            ("noise_clean", self.noise_clean),
+            ("noise_z", self.noise_z),
+            ("noise_ratio", self.noise_ratio),
+            ("turn_moderate", self.turn_moderate),
+            ("turn_strong", self.turn_strong),
+            ("blend_share", self.blend_share),
             ("budget_excess", self.budget_excess),
             ("blend_roundings", self.blend_roundings),
             ("first_loss_low", self.first_loss_low),
