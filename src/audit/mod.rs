@@ -8,6 +8,7 @@ mod facts;
 mod inputs;
 mod merge;
 mod path;
+mod points;
 mod record;
 mod start;
 mod tables;
@@ -168,7 +169,7 @@ fn judge(session: &Session) -> Audit {
         },
         policy,
     );
-    let blends = path::blends(session, &trails);
+    let points = points::points(session, &trails);
     let equal = path::equal_steps(session);
     let distances = trails.matrices.distances();
     let exchanges = path::exchanges(session, &distances);
@@ -188,7 +189,7 @@ fn judge(session: &Session) -> Audit {
             bound,
             unbounded,
             decay: &decay,
-            blends: &blends,
+            points: &points,
             equal: &equal,
             exchanges: &exchanges,
             residuals: &residuals,

@@ -44,7 +44,7 @@ impl Trails {
     }
 
     /// Bits of mantissa of the coarsest number format from one checkpoint to another.
-    fn bits(&self, range: std::ops::RangeInclusive<usize>) -> i32 {
+    pub fn bits(&self, range: std::ops::RangeInclusive<usize>) -> i32 {
         self.bits[range].iter().copied().fold(52, i32::min)
     }
 }
@@ -115,26 +115,6 @@ pub(super) fn equal_steps(session: &Session) -> Vec<(i64, i64)> {
         }
     }
     pairs
-}
-
-/// Inner checkpoints that are a blend of their neighbours: step, where on the way, roundings off the line.
-pub(super) fn blends(session: &Session, trails: &Trails) -> Vec<(i64, f64, f64)> {
-    let mut blends = Vec::new();
-    for t in 1..session.steps.len().saturating_sub(1) {
-        let turn = trails.matrices.turn([t - 1, t, t + 1]);
-        let bits = trails.bits(t - 1..=t + 1);
-        // The way itself must be long against the rounding, or a standstill would look like a blend.
-        if let (Some(off), Some(fraction), Some(roundings)) =
-            (turn.off_chord(), turn.fraction(), turn.over_rounding(bits))
-            && roundings < session.case.policy.blend_roundings
-            && roundings > 0.0
-            && off < 0.02
-            && (0.0..=1.0).contains(&fraction)
-        {
-            blends.push((session.steps[t], fraction, roundings));
-        }
-    }
-    blends
 }
 
 /// Neighbouring checkpoints, by component and over the whole model; only tensors that can be weights of known function

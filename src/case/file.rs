@@ -46,6 +46,7 @@ struct RawSubject {
     name: Option<String>,
     model: Option<Spanned<String>>,
     checkpoints: Option<Spanned<toml::Value>>,
+    averaged: Option<String>,
     init: Option<RawInit>,
 }
 
@@ -56,6 +57,7 @@ struct RawCheckpoint {
     model: String,
     tokens: Option<u64>,
     saved: Option<toml::Value>,
+    averaged: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -225,7 +227,7 @@ impl Checker<'_> {
         let checkpoints = match (raw.model, raw.checkpoints) {
             (Some(model), None) => {
                 let location = self.model(&model, model.get_ref())?;
-                vec![CheckpointEntry { step: None, location, tokens: None, saved: None }]
+                vec![CheckpointEntry { step: None, location, tokens: None, saved: None, averaged: None }]
             }
             (None, Some(checkpoints)) => self.series(&checkpoints)?,
             (Some(model), Some(_)) => return Err(self.fail(&model, "[subject] has both `model` and `checkpoints`")),
@@ -236,7 +238,7 @@ impl Checker<'_> {
                 )));
             }
         };
-        Ok(Subject { name, checkpoints, init })
+        Ok(Subject { name, checkpoints, averaged: raw.averaged, init })
     }
 
     fn series(&self, checkpoints: &Spanned<toml::Value>) -> Result<Vec<CheckpointEntry>> {
@@ -250,7 +252,13 @@ impl Checker<'_> {
             .into_iter()
             .map(|entry| {
                 let location = self.model(checkpoints, &entry.written)?;
-                Ok(CheckpointEntry { step: Some(entry.step), location, tokens: entry.tokens, saved: entry.saved })
+                Ok(CheckpointEntry {
+                    step: Some(entry.step),
+                    location,
+                    tokens: entry.tokens,
+                    saved: entry.saved,
+                    averaged: entry.averaged,
+                })
             })
             .collect()
     }
@@ -328,6 +336,7 @@ fn listed(number: usize, entry: &toml::Value) -> Result<Listed, String> {
         written: entry.model,
         tokens: entry.tokens,
         saved: entry.saved.as_ref().map(text_of),
+        averaged: entry.averaged,
     })
 }
 

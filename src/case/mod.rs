@@ -72,7 +72,9 @@ impl Case {
                     location: location(subject),
                     tokens: None,
                     saved: None,
+                    averaged: None,
                 }],
+                averaged: None,
                 init: None,
             },
             parents,
@@ -91,6 +93,8 @@ pub struct Subject {
     pub name: String,
     /// Checkpoints by ascending step; a single model has one entry without a step.
     pub checkpoints: Vec<CheckpointEntry>,
+    /// How the weights of every checkpoint were averaged over steps (`ema`, `swa`, `lawa`), if the developer says so.
+    pub averaged: Option<String>,
     /// How the developer says it was initialised.
     pub init: Option<Init>,
 }
@@ -106,6 +110,8 @@ pub struct CheckpointEntry {
     pub tokens: Option<u64>,
     /// When it was saved, where the case file says so.
     pub saved: Option<String>,
+    /// How this checkpoint's weights were averaged, where the case file says so.
+    pub averaged: Option<String>,
 }
 
 /// A path or an address as the case file writes it, and where that is.

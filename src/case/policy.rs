@@ -63,6 +63,18 @@ pub struct Policy {
     /// An interval this many times slower than both beside it, while the learning rate is not, is a standstill. Measured:
     /// 3.
     pub standstill: f64,
+    /// What lies between checkpoints is noise if at least this share of its matrices shows no structure ...
+    pub noise_clean: f64,
+    /// ... all of them together lie within so many standard deviations of independent signs ...
+    pub noise_z: f64,
+    /// ... and their median ratio is this near to 1.
+    pub noise_ratio: f64,
+    /// Displacements before and after a checkpoint with a cosine below minus this raise a question ...
+    pub turn_moderate: f64,
+    /// ... and below minus this are out of order.
+    pub turn_strong: f64,
+    /// Less than this share of the weights on a line through two others is a question.
+    pub blend_share: f64,
     /// A budget above this many times what the optimiser can do is out of the question.
     pub budget_excess: f64,
     /// Rows that no training reached agree with the log within this share of the predicted decay, beside the errors of
@@ -116,6 +128,12 @@ impl Default for Policy {
             carried_strong: 0.5,
             leap: 2.0,
             standstill: 30.0,
+            noise_clean: 0.9,
+            noise_z: 6.0,
+            noise_ratio: 0.2,
+            turn_moderate: 0.5,
+            turn_strong: 0.65,
+            blend_share: 0.05,
             budget_excess: 1.5,
             clock_tolerance: 0.002,
             clock_rows: 8,
@@ -173,6 +191,12 @@ impl Policy {
             ("carried_strong", self.carried_strong),
             ("leap", self.leap),
             ("standstill", self.standstill),
+            ("noise_clean", self.noise_clean),
+            ("noise_z", self.noise_z),
+            ("noise_ratio", self.noise_ratio),
+            ("turn_moderate", self.turn_moderate),
+            ("turn_strong", self.turn_strong),
+            ("blend_share", self.blend_share),
             ("budget_excess", self.budget_excess),
             ("clock_tolerance", self.clock_tolerance),
             ("blend_roundings", self.blend_roundings),

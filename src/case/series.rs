@@ -9,6 +9,7 @@ pub struct Listed {
     pub written: String,
     pub tokens: Option<u64>,
     pub saved: Option<String>,
+    pub averaged: Option<String>,
 }
 
 /// The checkpoints that `pattern` matches in `folder`: `{step}` stands for digits in one part of the path.
@@ -45,7 +46,7 @@ pub fn find(folder: &Path, pattern: &str) -> Result<Vec<Listed>, String> {
         if let Some(rest) = rest {
             written = format!("{written}/{rest}");
         }
-        found.push(Listed { step, written, tokens: None, saved: None });
+        found.push(Listed { step, written, tokens: None, saved: None, averaged: None });
     }
     if found.is_empty() {
         return Err(format!("the pattern \"{pattern}\" matches nothing"));

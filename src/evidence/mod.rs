@@ -15,7 +15,8 @@ use table::tables;
 
 pub use rows::{
     CalibrationRow, ChainRow, CkaRow, ComponentRow, CopyRow, DecayRow, DisguiseRow, ITSELF, ITSELF_FIRST, LayerMapRow,
-    MergeRow, PairRow, PartialRow, PathRow, Reference, RunRow, StartRow, TensorRow, TimelineRow, TokenizerRow, TrajectoryRow,
+    MergeRow, PairRow, PartialRow, PathRow, Reference, RunRow, StartRow, TensorRow, TimelineRow, TokenizerRow,
+    TrajectoryRow,
 };
 
 tables! {

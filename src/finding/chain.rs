@@ -1,9 +1,13 @@
 //! Condition C: every checkpoint follows from the one before by training (METHODS 5).
 
+mod blend;
 mod budget;
+mod copies;
 mod decay;
 mod made_up;
 mod memory;
+mod points;
+mod structure;
 
 pub use budget::Bound;
 pub use decay::{ClockInterval, DecayFacts, TokenClock};
@@ -14,6 +18,8 @@ use super::{Code, Condition, Direction, Finding, Grade, Judgement};
 use crate::case::Policy;
 use crate::evidence::{ChainRow, ComponentRow, PathRow, TrajectoryRow};
 use crate::plan::ALL;
+
+pub use points::{Break, Detour, Kind, OnLine, Points, Recast, Repeat, Residue, Span};
 
 /// What was measured of the series.
 pub struct ChainFacts<'a> {
@@ -35,8 +41,8 @@ pub struct ChainFacts<'a> {
     pub unbounded: Option<String>,
     /// Rows that no training reached.
     pub decay: &'a DecayFacts,
-    /// Triples whose middle is a blend of its neighbours: step, where along the chord, roundings off it.
-    pub blends: &'a [(i64, f64, f64)],
+    /// Single checkpoints and what lies between them.
+    pub points: &'a Points,
     /// Pairs of steps with equal weights.
     pub equal: &'a [(i64, i64)],
     /// Length of the path over its length with two inner checkpoints exchanged, or the part from one to the other turned
@@ -93,10 +99,25 @@ pub fn judge(facts: &ChainFacts<'_>, policy: &Policy) -> Judgement {
     budget::budget(&mut judgement, facts, policy);
     budget::relative(&mut judgement, facts, policy);
     decay::decay(&mut judgement, facts.decay, policy);
-    made_up::off_chord(&mut judgement, facts, policy);
-    made_up::duplicates(&mut judgement, facts);
+    blend::computed(&mut judgement, facts, policy);
+    made_up::off_chord(&mut judgement, facts);
+    structure::structure(&mut judgement, facts, policy);
+    copies::duplicates(&mut judgement, facts);
+    copies::breaks(&mut judgement, facts);
+    copies::precision(&mut judgement, facts);
+    copies::turns(&mut judgement, facts, policy);
     made_up::order(&mut judgement, facts, policy);
     made_up::noise(&mut judgement, facts, policy);
     judgement.settle(if remembered { Condition::Holds } else { Condition::Untested });
     judgement
+}
+
+/// Steps as a list of words, at most eight of them.
+fn listed(steps: &[i64]) -> String {
+    let words: Vec<String> = steps.iter().take(8).map(ToString::to_string).collect();
+    match (words.as_slice(), steps.len()) {
+        ([only], _) => only.clone(),
+        ([first @ .., last], 0..=8) => format!("{} and {last}", first.join(", ")),
+        (_, all) => format!("{} and {} more", words.join(", "), all - 8),
+    }
 }

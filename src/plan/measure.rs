@@ -7,10 +7,15 @@ use rayon::prelude::*;
 use super::{Material, Member, Plan, Reporter, Unit};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Context, Result};
-use crate::kernel::{BLOCK, Gram, GramShape, GramTile, Moments, Rows, Sums, View, centre, decode, normalise};
+use crate::kernel::{
+    BLOCK, Dtype, Gram, GramShape, GramTile, Moments, Rows, Sums, View, centre, decode, finest_needed, normalise, trace,
+};
 
 /// Elements of a tile: a multiple of [`BLOCK`]; large enough that a map is populated by one call for each tile.
 const TILE: usize = 256 * BLOCK;
+
+/// Sampled elements of a tensor that are looked at for their number format.
+const FORMAT_ELEMENTS: usize = 4096;
 
 /// The figures of one tensor over all models.
 #[derive(Clone, Debug)]
@@ -21,8 +26,12 @@ pub struct TensorFigures {
     pub columns: Vec<((usize, usize), Sums)>,
     /// Kept rows of every member, centred over the residual axis and scaled to unit norm; empty where there are none.
     pub kept: Vec<Vec<f32>>,
+    /// Norm of a member's kept rows, centred, before they were scaled.
+    pub scales: Vec<f64>,
     /// Whether a member's kept rows are finite and not zero.
     pub usable: Vec<bool>,
+    /// The coarsest format that holds a member's first sampled rows.
+    pub formats: Vec<Dtype>,
     /// Figures of sampled rows of the first checkpoint, for the tests of the start; of all its matrices.
     pub start: Option<Moments>,
 }
@@ -223,17 +232,24 @@ fn summarise(
             gram,
             columns: Vec::new(),
             kept: vec![Vec::new(); members],
+            scales: vec![0.0; members],
             usable: vec![false; members],
+            formats: Vec::new(),
             start,
         };
     };
     let hidden = view.hidden();
+    let looked_at =
+        |sample: &[f32]| -> Vec<f64> { sample.iter().take(FORMAT_ELEMENTS).map(|&v| f64::from(v)).collect() };
+    let formats = samples.iter().zip(&unit.members).map(|(s, m)| finest_needed(&looked_at(s), m.dtype)).collect();
     let mut kept = Vec::with_capacity(samples.len());
+    let mut scales = Vec::with_capacity(samples.len());
     let mut usable = Vec::with_capacity(samples.len());
     for sample in &mut samples {
         centre(sample, hidden);
         let mut rows: Vec<f32> =
             unit.kept.iter().flat_map(|&row| &sample[row * hidden..(row + 1) * hidden]).copied().collect();
+        scales.push(trace(&rows, &rows).sqrt());
         usable.push(normalise(&mut rows));
         kept.push(rows);
         normalise(sample);
@@ -245,7 +261,7 @@ fn summarise(
         samples.into_iter().map(|sample| Rows::whole(sample, hidden)).collect()
     };
     let columns = pairs.into_iter().map(|(a, b)| ((a, b), rows[a].total(&rows[b]))).collect();
-    TensorFigures { gram, columns, kept, usable, start }
+    TensorFigures { gram, columns, kept, scales, usable, formats, start }
 }
 
 /// The pairs that are reported: every checkpoint against the first, the one before, and every reference; and the

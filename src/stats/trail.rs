@@ -97,6 +97,12 @@ impl Trail {
         (0..n).map(|a| (0..n).map(|b| upper[a.min(b)][a.max(b)]).collect()).collect()
     }
 
+    /// Products of the increments alone, `(points - 1) x (points - 1)`: what [`super::hulls`] takes.
+    #[must_use]
+    pub fn increments(&self) -> Vec<Vec<f64>> {
+        (1..self.points).map(|i| self.products[i * self.points + 1..(i + 1) * self.points].to_vec()).collect()
+    }
+
     /// Root mean square of `W_t`.
     #[must_use]
     pub fn size(&self, t: usize) -> Option<f64> {

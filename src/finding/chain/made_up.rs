@@ -5,33 +5,15 @@ use crate::case::Policy;
 use crate::finding::{Code, Direction, Finding, Grade, Judgement};
 use crate::plan::ALL;
 
-/// A checkpoint on the line between its neighbours was computed from them.
-pub(super) fn off_chord(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) {
-    for (step, fraction, roundings) in facts.blends {
-        let mut finding = Finding::new(
-            Code::ChainOffChord,
-            Grade::Conclusive,
-            Direction::Against,
-            format!(
-                "The checkpoint of step {step} is a blend of its neighbours, {:.0} % of the way between them, exact to {roundings:.2} roundings of its number format (policy: {}). Training does not walk a straight line.",
-                fraction * 100.0,
-                policy.blend_roundings
-            ),
-        );
-        finding.subject.steps = vec![*step];
-        finding.statistic = Some(*roundings);
-        finding.effect = Some(1.0);
-        finding.null = "honest runs leave the chord by 0.04 of its length or more".into();
-        finding.evidence = Some("evidence/chain.parquet".into());
-        judgement.push(finding);
-    }
+/// How far inner checkpoints are from the chords of their neighbours, where none is on one.
+pub(super) fn off_chord(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
     let off: Vec<(i64, f64)> =
         facts.path.iter().filter(|r| r.component == ALL).filter_map(|r| Some((r.from_step, r.off_chord?))).collect();
     let Some(least) = off.iter().min_by(|a, b| a.1.total_cmp(&b.1)) else {
         judgement.missing.push("three or more checkpoints, to see whether one was computed from others".into());
         return;
     };
-    if facts.blends.is_empty() {
+    if facts.points.lines.is_empty() {
         let most = off.iter().map(|o| o.1).fold(0.0, f64::max);
         let mut finding = Finding::new(
             Code::ChainOffChord,
@@ -51,25 +33,6 @@ pub(super) fn off_chord(judgement: &mut Judgement, facts: &ChainFacts<'_>, polic
         finding.n = Some(off.len() as u64);
         finding.null = "a blend of two checkpoints lies on the line between them up to rounding".into();
         finding.evidence = Some("evidence/chain.parquet".into());
-        judgement.push(finding);
-    }
-}
-
-/// Two steps with the same weights.
-pub(super) fn duplicates(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
-    for (a, b) in facts.equal {
-        let mut finding = Finding::new(
-            Code::ChainDuplicate,
-            Grade::Moderate,
-            Direction::Against,
-            format!(
-                "Steps {a} and {b} hold the same weights, element by element: one of them is a copy, or nothing was trained between them."
-            ),
-        );
-        finding.subject.steps = vec![*a, *b];
-        finding.effect = Some(1.0);
-        finding.null = "a training step changes weights".into();
-        finding.evidence = Some("evidence/trajectory.parquet".into());
         judgement.push(finding);
     }
 }

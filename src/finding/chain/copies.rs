@@ -1,0 +1,178 @@
+//! Checkpoints that are other checkpoints again: copies, returns, replaced tensors, another number format.
+
+use super::points::{Break, Points};
+use super::{ChainFacts, listed};
+use crate::finding::{Code, Direction, Finding, Grade, Judgement};
+
+/// Two steps with the same weights.
+pub(super) fn duplicates(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
+    let repeats = &facts.points.repeats;
+    for (a, b) in facts.equal {
+        if repeats.iter().any(|r| r.returned && r.steps == (*a, *b)) {
+            continue;
+        }
+        let mut finding = Finding::new(
+            Code::ChainDuplicate,
+            Grade::Moderate,
+            Direction::Against,
+            format!(
+                "Steps {a} and {b} hold the same weights, element by element: one of them is a copy, or nothing was trained between them."
+            ),
+        );
+        finding.subject.steps = vec![*a, *b];
+        finding.effect = Some(1.0);
+        finding.null = "a training step changes weights".into();
+        finding.evidence = Some("evidence/trajectory.parquet".into());
+        judgement.push(finding);
+    }
+    for repeat in repeats.iter().filter(|r| r.returned || !r.equal) {
+        let (a, b) = repeat.steps;
+        let message = if repeat.returned {
+            format!(
+                "The weights of step {b} are those of step {a} again, within {:.1} roundings of the number format, and a checkpoint between them is {:.0} roundings away: training does not return.",
+                repeat.roundings, repeat.expected
+            )
+        } else {
+            format!(
+                "Steps {a} and {b} differ by {:.1} roundings of the number format, where {:.0} are to be expected of the slowest other interval{}: one of them is a copy, or next to nothing was trained between them.",
+                repeat.roundings,
+                repeat.expected,
+                if repeat.logged { " and the logged learning rates" } else { "" }
+            )
+        };
+        let grade = if repeat.returned { Grade::Strong } else { Grade::Moderate };
+        let mut finding = Finding::new(Code::ChainDuplicate, grade, Direction::Against, message);
+        finding.subject.steps = vec![a, b];
+        finding.statistic = Some(repeat.roundings);
+        finding.effect = Some(repeat.roundings / repeat.expected);
+        finding.null = "honest neighbours differ by 0.05 of what the other intervals let expect, or more".into();
+        finding.evidence = Some("evidence/chain.parquet".into());
+        judgement.push(finding);
+    }
+}
+
+/// Single matrices that were replaced, zeroed or scaled between two steps.
+pub(super) fn breaks(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
+    let points: &Points = facts.points;
+    let mut intervals: Vec<(i64, i64)> = points.breaks.iter().map(|b| b.steps).collect();
+    intervals.dedup();
+    for steps in intervals {
+        for scaled in [false, true] {
+            let own: Vec<&Break> =
+                points.breaks.iter().filter(|b| b.steps == steps && b.scaled.is_some() == scaled).collect();
+            let share: f64 = own.iter().map(|b| b.share).sum();
+            let Some(first) = own.first().filter(|_| share < 0.5) else { continue };
+            let names: Vec<&str> = own.iter().map(|b| b.tensor.as_str()).take(4).collect();
+            let names = if own.len() > 4 {
+                format!("{} and {} more", names.join(", "), own.len() - 4)
+            } else {
+                names.join(", ")
+            };
+            let (a, b) = steps;
+            let message = if let Some(factor) = first.scaled {
+                format!(
+                    "Between steps {a} and {b} these matrices were multiplied by a number ({factor:.3} for the first) and hardly changed else, unlike all others: {names}."
+                )
+            } else if own.iter().all(|b| b.zero) {
+                format!("Between steps {a} and {b} these matrices became zero, unlike all others: {names}.")
+            } else {
+                format!(
+                    "Between steps {a} and {b} these matrices kept nothing of the weights (correlation {:.3} at most), while the median over all matrices is {:.2}: {names}. They were replaced.",
+                    own.iter().map(|b| b.kept.abs()).fold(0.0, f64::max),
+                    first.typical
+                )
+            };
+            let grade = if scaled || first.typical < 0.6 { Grade::Moderate } else { Grade::Strong };
+            let mut finding = Finding::new(Code::ChainTensor, grade, Direction::Against, message);
+            finding.subject.steps = vec![a, b];
+            if let [only] = own.as_slice() {
+                finding.subject.tensor = Some(only.tensor.clone());
+            }
+            if own.iter().all(|b| b.component == first.component) {
+                finding.subject.component = Some(first.component.clone());
+            }
+            if own.iter().all(|b| b.layer == first.layer) {
+                finding.subject.layer = first.layer;
+            }
+            finding.statistic = first.scaled.or(Some(first.kept));
+            finding.effect = Some(share);
+            finding.n = Some(own.len() as u64);
+            finding.null = "the matrices of one interval are remembered alike; the other matrices of it".into();
+            finding.evidence = Some("evidence/trajectory.parquet".into());
+            judgement.push(finding);
+        }
+    }
+}
+
+/// Changes of precision along the series.
+pub(super) fn precision(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
+    for recast in facts.points.recasts.iter().filter(|r| r.coarser) {
+        let eight = recast.to.starts_with("f8");
+        let (grade, direction) = if recast.back || eight {
+            (Grade::Moderate, Direction::Against)
+        } else {
+            (Grade::Context, Direction::Neutral)
+        };
+        let mut finding = Finding::new(
+            Code::ChainPrecision,
+            grade,
+            direction,
+            format!(
+                "The values of step {} fit {}, those of the step before {}{}.",
+                recast.step,
+                recast.to,
+                recast.from,
+                if recast.back {
+                    "; a later step is finer again: this checkpoint went through another precision, apart from the others"
+                } else {
+                    ", and the series stays so"
+                }
+            ),
+        );
+        finding.subject.steps = vec![recast.step];
+        finding.null = "checkpoints of one run are saved in one precision".into();
+        finding.evidence = Some("evidence/tensors.parquet".into());
+        judgement.push(finding);
+    }
+}
+
+/// Where the way turns back.
+pub(super) fn turns(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &crate::case::Policy) {
+    let points = facts.points;
+    let back: Vec<_> = points
+        .detours
+        .iter()
+        .filter(|d| d.cosine < -policy.turn_moderate && !(d.last && points.declared(d.steps.2)))
+        .collect();
+    let Some(worst) = back.iter().min_by(|a, b| a.cosine.total_cmp(&b.cosine)) else { return };
+    let grade =
+        if back.iter().any(|d| !d.last && d.cosine < -policy.turn_strong) { Grade::Strong } else { Grade::Moderate };
+    let steps: Vec<i64> = back.iter().map(|d| d.steps.1).collect();
+    let advice = if worst.last {
+        " An average of earlier weights lies behind the last checkpoint; if it is one, declare it (averaged = \"ema\" or \"swa\" in the checkpoint's entry)."
+    } else {
+        ""
+    };
+    let mut finding = Finding::new(
+        Code::ChainOrder,
+        grade,
+        Direction::Against,
+        format!(
+            "The way turns back at steps {}: the displacements before and after have a cosine of {:.2} at step {} (from step {} to step {}). Checkpoints of one run, in the order of their steps, do not go to and fro.{advice}",
+            listed(&steps),
+            worst.cosine,
+            worst.steps.1,
+            worst.steps.0,
+            worst.steps.2
+        ),
+    );
+    finding.subject.steps = vec![worst.steps.0, worst.steps.1, worst.steps.2];
+    finding.statistic = Some(worst.cosine);
+    finding.effect = Some(-worst.cosine);
+    finding.n = Some(points.detours.len() as u64);
+    finding.null =
+        "a walk about a minimum turns back with a cosine of -0.5 at most; honest runs were measured down to -0.40"
+            .into();
+    finding.evidence = Some("evidence/chain.parquet".into());
+    judgement.push(finding);
+}

@@ -1,0 +1,166 @@
+//! What was measured of the points of a series, for the judges of made-up checkpoints.
+
+/// Everything about single checkpoints and what lies between them.
+#[derive(Clone, Debug, Default)]
+pub struct Points {
+    /// Checkpoints on a line through two others.
+    pub lines: Vec<OnLine>,
+    /// Checkpoints in the span of all others.
+    pub spans: Vec<Span>,
+    /// Structure of what lies between checkpoints, by component.
+    pub residues: Vec<Residue>,
+    /// Checkpoints that are one but for rounding.
+    pub repeats: Vec<Repeat>,
+    /// Angles of the way.
+    pub detours: Vec<Detour>,
+    /// Single matrices that were replaced or scaled.
+    pub breaks: Vec<Break>,
+    /// Changes of the number format.
+    pub recasts: Vec<Recast>,
+    /// How the whole series is declared to be averaged.
+    pub averaged: Option<String>,
+    /// Steps that are declared to be averaged.
+    pub averaged_steps: Vec<i64>,
+}
+
+impl Points {
+    /// Whether the checkpoint of `step` is declared to be an average.
+    #[must_use]
+    pub fn declared(&self, step: i64) -> bool {
+        self.averaged.is_some() || self.averaged_steps.contains(&step)
+    }
+}
+
+/// A checkpoint between two others, on the line through them up to rounding, in some tensors or in all.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OnLine {
+    /// Step of the one between.
+    pub middle: i64,
+    /// Whether it is the latest of the three.
+    pub latest: bool,
+    /// Steps of the two others, ascending.
+    pub ends: (i64, i64),
+    /// Share of the weights that moved and lie on the line.
+    pub share: f64,
+    /// The tensors on the line.
+    pub tensors: Vec<String>,
+    /// Largest distance from the line, in roundings of the coarsest format.
+    pub roundings: f64,
+    /// Least and greatest place on the way from the earlier to the later end, over the tensors.
+    pub fractions: (f64, f64),
+}
+
+/// A checkpoint in the affine span of all others up to rounding.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Span {
+    /// The component, or `all`.
+    pub component: String,
+    /// Step of the checkpoint.
+    pub step: i64,
+    /// Steps and weights of what it is a combination of.
+    pub weights: Vec<(i64, f64)>,
+    /// Whether later checkpoints are among them.
+    pub later: bool,
+    /// Distance from the span in roundings.
+    pub roundings: f64,
+    /// Distance from the span over the distance from the nearest checkpoint.
+    pub over_nearest: f64,
+}
+
+/// Which residue of the way is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// From one checkpoint to the next.
+    Increment,
+    /// From the line through its neighbours to a checkpoint.
+    OffChord,
+    /// From the span of all others to a checkpoint.
+    OffSpan,
+}
+
+/// Whether a residue has any structure, over the matrices of one component.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Residue {
+    /// What is looked at.
+    pub kind: Kind,
+    /// The component.
+    pub component: String,
+    /// The checkpoint before, the one in question, the one after (the same one for an increment).
+    pub steps: (i64, i64, i64),
+    /// Matrices in which it is above the rounding.
+    pub tensors: usize,
+    /// Matrices in all.
+    pub of: usize,
+    /// Share of them without structure.
+    pub clean: f64,
+    /// Median over them of squared products of rows over what independent signs give.
+    pub ratio: f64,
+    /// The same over all of them, in standard deviations.
+    pub z: f64,
+    /// Least size, in roundings.
+    pub roundings: f64,
+    /// Whether the checkpoints at both ends are similar: noise between strangers is another matter.
+    pub remembered: bool,
+}
+
+/// Two checkpoints that are nearer to each other than four roundings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Repeat {
+    /// Their steps.
+    pub steps: (i64, i64),
+    /// Their distance in roundings.
+    pub roundings: f64,
+    /// What was to be expected: from the slowest other interval, or the distance of a checkpoint between them.
+    pub expected: f64,
+    /// Whether checkpoints between them are elsewhere.
+    pub returned: bool,
+    /// Whether the expectation rests on logged learning rates.
+    pub logged: bool,
+    /// Whether they are equal bit for bit.
+    pub equal: bool,
+}
+
+/// The angle at one checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Detour {
+    /// The checkpoint before, the one in question, the one after.
+    pub steps: (i64, i64, i64),
+    /// Cosine of the two displacements.
+    pub cosine: f64,
+    /// Distance from the chord over its length.
+    pub off_chord: f64,
+    /// Whether the series ends here.
+    pub last: bool,
+}
+
+/// A matrix that keeps nothing of the checkpoint before, or was multiplied, while the others were not.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct Break {
+    pub steps: (i64, i64),
+    pub tensor: String,
+    pub component: String,
+    pub layer: Option<u32>,
+    /// Its correlation with the checkpoint before.
+    pub kept: f64,
+    /// The median of that over all matrices.
+    pub typical: f64,
+    /// The factor, if it was scaled.
+    pub scaled: Option<f64>,
+    /// Its share of the weights of all matrices.
+    pub share: f64,
+    /// Whether it became zero.
+    pub zero: bool,
+}
+
+/// A checkpoint with another precision than the one before.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct Recast {
+    pub step: i64,
+    pub from: String,
+    pub to: String,
+    pub coarser: bool,
+    /// Whether a later checkpoint is finer again.
+    pub back: bool,
+}
