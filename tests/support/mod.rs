@@ -12,9 +12,21 @@ pub mod disguise;
     clippy::cast_sign_loss,
     reason = "computed in f64, stored in f32; sizes are small"
 )]
+pub mod forge;
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "computed in f64, stored in f32; sizes are small"
+)]
 pub mod forward;
 pub mod repack;
 pub mod report;
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "computed in f64, stored in whole numbers; steps are small"
+)]
+pub mod runlog;
 pub mod safetensors;
 #[allow(
     clippy::cast_possible_truncation,
@@ -50,6 +62,11 @@ pub fn fixtures() -> PathBuf {
 /// Names of the fixture cases, sorted.
 pub fn cases() -> Vec<String> {
     names(&fixtures().join("cases"))
+}
+
+/// Names of the honest runs that could be taken for forged ones, sorted.
+pub fn look_alikes() -> Vec<String> {
+    names(&fixtures().join("look-alikes"))
 }
 
 /// Names of the entries of a folder, sorted.
@@ -147,10 +164,12 @@ pub struct Copy {
 }
 
 impl Copy {
-    /// A copy of the case and of all models.
+    /// A copy of the case or look-alike and of all models.
     pub fn of(case: &str) -> Self {
         let root = tempfile::tempdir().expect("a folder");
-        copy(&fixtures().join("cases").join(case), &root.path().join("cases").join(case));
+        let cases = fixtures().join("cases").join(case);
+        let stored = if cases.is_dir() { cases } else { fixtures().join("look-alikes").join(case) };
+        copy(&stored, &root.path().join("cases").join(case));
         copy(&fixtures().join("models"), &root.path().join("models"));
         Self { root, case: case.to_owned() }
     }
