@@ -8,6 +8,7 @@ mod inputs;
 mod merge;
 mod path;
 mod record;
+mod replay;
 mod tables;
 mod tokens;
 
@@ -56,6 +57,8 @@ pub(crate) struct Session<'a> {
     found: Vec<Found>,
     record: record::Reading,
     tokens: tokens::Tokens,
+    /// The declared start, drawn again.
+    replay: start::Replay,
 }
 
 impl Session<'_> {
@@ -81,6 +84,7 @@ pub fn audit(case: &Case, access: impl Into<Access>, reporter: &dyn Reporter) ->
 /// Reads and measures everything that a case names.
 fn read<'a>(case: &'a Case, access: Access, reporter: &dyn Reporter) -> Result<Session<'a>> {
     let (checkpoints, references) = open(case, access)?;
+    let replay = replay::read(case, access)?;
     let record = record::read(case, checkpoints.last().and_then(|last| last.config.as_ref()))?;
     let all_steps: Vec<i64> = case.subject.checkpoints.iter().map(|c| c.step.unwrap_or(0)).collect();
     let series = Series::new(checkpoints);
@@ -100,7 +104,7 @@ fn read<'a>(case: &'a Case, access: Access, reporter: &dyn Reporter) -> Result<S
     let pairs: Vec<(usize, usize)> = ends.iter().flat_map(|&t| given.clone().map(move |model| (t, model))).collect();
     let twins = compare_pairs(&plan, &material, &pairs)?;
     let tokens = tokens::read(case, &material, &plan, &steps)?;
-    Ok(Session { case, material, steps, left_out, plan, measured, twins, digests, found, record, tokens })
+    Ok(Session { case, material, steps, left_out, plan, measured, twins, digests, found, record, tokens, replay })
 }
 
 /// Looks for a disguise of every reference, and writes the parents that have one in the subject's coordinates.
@@ -155,6 +159,7 @@ fn judge(session: &Session) -> Audit {
             rows: &evidence.start,
             vectors: &vectors,
             declared: case.subject.init.as_ref(),
+            replay: &session.replay,
         },
         policy,
     );

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::Session;
 use super::path::{self, Trails};
-use super::{copies, merge, tokens};
+use super::{copies, merge, replay, tokens};
 use crate::checkpoint::{Checkpoint, Residual as Axis};
 use crate::disguise::{Found, Observation};
 use crate::evidence::{
@@ -31,6 +31,7 @@ pub fn evidence(session: &Session, trails: &Trails) -> Evidence {
         runs: runs(session),
         timeline: timeline(session),
         start: start(session),
+        replay: replay::rows(&session.replay),
         chain: path::chain(session, trails, &components),
         calibration,
         partial: residual.as_ref().map_or(Vec::new(), |r| partial(session, r)),

@@ -15,7 +15,7 @@ use table::tables;
 
 pub use rows::{
     CalibrationRow, ChainRow, CkaRow, ComponentRow, CopyRow, DisguiseRow, ITSELF, ITSELF_FIRST, LayerMapRow, MergeRow,
-    PairRow, PartialRow, Reference, RunRow, StartRow, TensorRow, TimelineRow, TokenizerRow, TrajectoryRow,
+    PairRow, PartialRow, Reference, ReplayRow, RunRow, StartRow, TensorRow, TimelineRow, TokenizerRow, TrajectoryRow,
 };
 
 tables! {
@@ -50,6 +50,10 @@ tables! {
     start: StartRow {
         tensor, component, family, layer, expert, elements, mean, std, excess_kurtosis, max_abs, scheme, rule,
         edge_ratio, edge_score, edge_log10_p, row_norm_log10_p
+    }
+    /// The earliest checkpoint against what its seed draws.
+    replay: ReplayRow {
+        tensor, component, elements, drawn, constant, equal, share, within_ulp, explained, generator, variant
     }
     /// Neighbouring checkpoints.
     chain: ChainRow {

@@ -43,6 +43,7 @@ codes! {
     StartScheme "start/scheme" "The start follows a known initialisation scheme",
     StartSpectrum "start/spectrum" "The singular values of the start lie inside the random-matrix edge",
     StartIndependence "start/independence" "Rows and columns of the start have the norms of independent draws",
+    StartReplay "start/replay" "Step 0 is what the declared seed draws",
     StartParent "start/parent-present" "The parent's weights are present in the start",
     ChainMemory "chain/memory" "Every checkpoint remembers the start and the one before",
     ChainBudget "chain/budget" "The distance between checkpoints is within what the learning rates allow",

@@ -1,11 +1,15 @@
 //! Condition S: the first checkpoint is a random draw (METHODS 4).
 
+mod replay;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Code, Condition, Direction, Finding, Grade, Judgement, Subject};
 use crate::case::{Init, Policy};
 use crate::evidence::StartRow;
 use crate::stats::holm;
+
+pub use replay::Replay;
 
 /// What was measured of the first checkpoint.
 pub struct StartFacts<'a> {
@@ -17,6 +21,8 @@ pub struct StartFacts<'a> {
     pub vectors: &'a [StartVector],
     /// What the developer declared.
     pub declared: Option<&'a Init>,
+    /// The declared start, drawn again.
+    pub replay: &'a Replay,
 }
 
 /// A vector of the first checkpoint.
@@ -62,6 +68,10 @@ pub fn judge(facts: &StartFacts<'_>, policy: &Policy) -> (Judgement, BTreeSet<St
             }
         }
         return (judgement, BTreeSet::new());
+    }
+    if replay::judge(&mut judgement, facts.replay) {
+        judgement.settle(Condition::Holds);
+        return (judgement, facts.rows.iter().map(|r| r.component.clone()).collect());
     }
     let judged = facts.rows.iter().any(|r| r.edge_log10_p.is_some());
     if !judged {
