@@ -10,6 +10,7 @@ pub mod evidence;
 pub mod finding;
 pub mod kernel;
 pub mod plan;
+pub mod replay;
 pub mod report;
 pub mod source;
 pub mod stats;

@@ -11,7 +11,7 @@ const ROWS: &[&[&str]] = &[
     &["error"],
     &["case", "kernel", "source"],
     &["checkpoint", "timeline"],
-    &["plan"],
+    &["plan", "replay"],
     &["evidence"],
     &["stats"],
     &["disguise"],

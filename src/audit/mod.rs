@@ -10,6 +10,7 @@ mod merge;
 mod path;
 mod points;
 mod record;
+mod replay;
 mod start;
 mod tables;
 mod tokens;
@@ -63,6 +64,8 @@ pub(crate) struct Session<'a> {
     found: Vec<Found>,
     record: record::Reading,
     tokens: tokens::Tokens,
+    /// The declared start, drawn again.
+    replay: start::Replay,
 }
 
 impl Session<'_> {
@@ -88,6 +91,7 @@ pub fn audit(case: &Case, access: impl Into<Access>, reporter: &dyn Reporter) ->
 /// Reads and measures everything that a case names.
 fn read<'a>(case: &'a Case, access: Access, reporter: &dyn Reporter) -> Result<Session<'a>> {
     let (checkpoints, references) = open(case, access)?;
+    let replay = replay::read(case, access)?;
     let record = record::read(case, checkpoints.last().and_then(|last| last.config.as_ref()))?;
     let all_steps: Vec<i64> = case.subject.checkpoints.iter().map(|c| c.step.unwrap_or(0)).collect();
     let series = Series::new(checkpoints);
@@ -108,7 +112,21 @@ fn read<'a>(case: &'a Case, access: Access, reporter: &dyn Reporter) -> Result<S
     let twins = compare_pairs(&plan, &material, &pairs)?;
     let unmet = unmet_rows(&plan, &material, &steps)?;
     let tokens = tokens::read(case, &material, &plan, &steps)?;
-    Ok(Session { case, material, steps, left_out, plan, measured, twins, unmet, digests, found, record, tokens })
+    Ok(Session {
+        case,
+        material,
+        steps,
+        left_out,
+        plan,
+        measured,
+        twins,
+        unmet,
+        digests,
+        found,
+        record,
+        tokens,
+        replay,
+    })
 }
 
 /// Looks for a disguise of every reference, and writes the parents that have one in the subject's coordinates.
@@ -166,6 +184,7 @@ fn judge(session: &Session) -> Audit {
             clock: start::clock(session),
             drift: &start::drift(session),
             declared: case.subject.init.as_ref(),
+            replay: &session.replay,
         },
         policy,
     );

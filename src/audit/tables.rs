@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::Session;
 use super::path::{self, Trails};
-use super::{clock, copies, merge, start, tokens, walk};
+use super::{clock, copies, merge, replay, start, tokens, walk};
 use crate::checkpoint::{Checkpoint, Residual as Axis};
 use crate::disguise::{Found, Observation};
 use crate::evidence::{
@@ -32,6 +32,7 @@ pub fn evidence(session: &Session, trails: &Trails, decay: &DecayFacts) -> Evide
         runs: runs(session),
         timeline: timeline(session),
         start: start::rows(session),
+        replay: replay::rows(&session.replay),
         chain: walk::bounded(session, path::chain(session, trails, &components)),
         path: walk::rows(session, trails),
         decay: clock::rows(decay, session.case.policy.clock_tolerance),

@@ -67,6 +67,7 @@ struct RawInit {
     std: Option<f64>,
     seed: Option<u64>,
     framework: Option<String>,
+    recipe: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -223,7 +224,7 @@ impl Checker<'_> {
 
     fn subject(&self, raw: RawSubject, case: &str) -> Result<Subject> {
         let name = raw.name.unwrap_or_else(|| case.to_owned());
-        let init = raw.init.map(|i| Init { scheme: i.scheme, std: i.std, seed: i.seed, framework: i.framework });
+        let init = raw.init.map(|init| self.init(init)).transpose()?;
         let checkpoints = match (raw.model, raw.checkpoints) {
             (Some(model), None) => {
                 let location = self.model(&model, model.get_ref())?;
@@ -239,6 +240,11 @@ impl Checker<'_> {
             }
         };
         Ok(Subject { name, checkpoints, averaged: raw.averaged, init })
+    }
+
+    fn init(&self, raw: RawInit) -> Result<Init> {
+        let recipe = raw.recipe.map(|recipe| self.existing(&recipe)).transpose()?;
+        Ok(Init { scheme: raw.scheme, std: raw.std, seed: raw.seed, framework: raw.framework, recipe })
     }
 
     fn series(&self, checkpoints: &Spanned<toml::Value>) -> Result<Vec<CheckpointEntry>> {

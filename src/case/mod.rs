@@ -139,6 +139,8 @@ pub struct Init {
     pub std: Option<f64>,
     pub seed: Option<u64>,
     pub framework: Option<String>,
+    /// How the seed became weights: what the recorder under `fixtures/replay` wrote.
+    pub recipe: Option<Location>,
 }
 
 /// A parent or a control.

@@ -15,8 +15,8 @@ use table::tables;
 
 pub use rows::{
     CalibrationRow, ChainRow, CkaRow, ComponentRow, CopyRow, DecayRow, DisguiseRow, ITSELF, ITSELF_FIRST, LayerMapRow,
-    MergeRow, PairRow, PartialRow, PathRow, Reference, RunRow, StartRow, TensorRow, TimelineRow, TokenizerRow,
-    TrajectoryRow,
+    MergeRow, PairRow, PartialRow, PathRow, Reference, ReplayRow, RunRow, StartRow, TensorRow, TimelineRow,
+    TokenizerRow, TrajectoryRow,
 };
 
 tables! {
@@ -52,6 +52,10 @@ tables! {
         tensor, component, family, layer, expert, elements, mean, std, excess_kurtosis, max_abs, scheme, rule,
         fit_distance, fit_log10_p, matrices, edge_ratio, edge_score, edge_log10_p, cosines_z, cosines_log10_p,
         row_norm_log10_p, column_norm_log10_p, twin, twin_pearson, twin_log10_p
+    }
+    /// The earliest checkpoint against what its seed draws.
+    replay: ReplayRow {
+        tensor, component, elements, drawn, constant, equal, share, within_ulp, explained, generator, variant
     }
     /// Neighbouring checkpoints.
     chain: ChainRow {

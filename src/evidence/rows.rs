@@ -297,6 +297,31 @@ pub struct DecayRow {
     pub reading: Option<String>,
 }
 
+/// One row of `evidence/replay.parquet`: one tensor of step 0 against what the declared seed draws (METHODS 4, replay).
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct ReplayRow {
+    pub tensor: String,
+    pub component: String,
+    pub elements: u64,
+    /// Elements that the recipe draws, and those that it fills with a constant.
+    pub drawn: u64,
+    pub constant: u64,
+    /// Elements that are what the recipe says, bit for bit.
+    pub equal: u64,
+    /// `equal / elements`.
+    pub share: Option<f64>,
+    /// Elements that are it or the next number of the stored format.
+    pub within_ulp: u64,
+    /// Whether the equal elements show more than the recipe says freely.
+    pub explained: bool,
+    /// `mt19937`, `pcg64` or `threefry2x32`.
+    pub generator: String,
+    /// Whose roundings matched: `avx2`, `avx2-unfused`, `portable`, `portable-unfused`, `numpy`,
+    /// `numpy-legacy`, `jax`, `jax-partitionable`.
+    pub variant: String,
+}
+
 /// One row of `evidence/chain.parquet`: one component between two neighbouring checkpoints (METHODS 5).
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]

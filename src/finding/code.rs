@@ -44,6 +44,7 @@ codes! {
     StartSpectrum "start/spectrum" "The singular values of the start lie inside the random-matrix edge",
     StartIndependence "start/independence" "Rows and columns of the start have the norms of independent draws",
     StartTrained "start/trained-steps" "How many steps of training the start looks like",
+    StartReplay "start/replay" "Step 0 is what the declared seed draws",
     StartParent "start/parent-present" "The parent's weights are present in the start",
     ChainMemory "chain/memory" "Every checkpoint remembers the start and the one before",
     ChainDisplacement "chain/displacement" "Every checkpoint holds the way that the one before had gone",

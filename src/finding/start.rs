@@ -2,6 +2,7 @@
 
 mod constants;
 mod independence;
+mod replay;
 mod scheme;
 mod spectrum;
 mod steps;
@@ -14,6 +15,8 @@ use crate::evidence::StartRow;
 
 pub use constants::StartVector;
 pub use steps::{Clock, Drift};
+
+pub use replay::Replay;
 
 /// What was measured of the first checkpoint.
 pub struct StartFacts<'a> {
@@ -29,6 +32,8 @@ pub struct StartFacts<'a> {
     pub drift: &'a [Drift],
     /// What the developer declared.
     pub declared: Option<&'a Init>,
+    /// The declared start, drawn again.
+    pub replay: &'a Replay,
 }
 
 /// The matrices that can be held against a draw: position embeddings may be a formula.
@@ -68,6 +73,10 @@ pub fn judge(facts: &StartFacts<'_>, policy: &Policy) -> (Judgement, BTreeSet<St
             }
         }
         return (judgement, BTreeSet::new());
+    }
+    if replay::judge(&mut judgement, facts.replay) {
+        judgement.settle(Condition::Holds);
+        return (judgement, facts.rows.iter().map(|r| r.component.clone()).collect());
     }
     let judged = drawn(facts).any(|r| r.edge_log10_p.is_some());
     if !judged {

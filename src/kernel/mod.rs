@@ -10,6 +10,7 @@ mod dtype;
 mod gram;
 mod moments;
 mod procrustes;
+pub mod random;
 mod rows;
 mod sample;
 pub mod sha256;
