@@ -104,9 +104,8 @@ fn scaled(log: &[u8], key: &str, factor: f64) -> Vec<u8> {
             chunk[begin..begin + size].copy_from_slice(&text(value * factor, size));
             changed += 1;
         }
-        let sum = crc32c(&bytes[at + 6..data.end]);
-        let masked = sum.rotate_right(15).wrapping_add(0xa282_ead8);
-        bytes[at..at + 4].copy_from_slice(&masked.to_le_bytes());
+        let sum = crc32(&bytes[at + 6..data.end]);
+        bytes[at..at + 4].copy_from_slice(&sum.to_le_bytes());
         assert!(kind <= 4, "a chunk of kind {kind}");
         at = data.end;
     }
@@ -131,9 +130,9 @@ fn text(value: f64, size: usize) -> Vec<u8> {
     format!("{best:>size$}").into_bytes()
 }
 
-/// The checksum of the log's chunks (Castagnoli).
-fn crc32c(bytes: &[u8]) -> u32 {
+/// The checksum of the log's chunks, over kind and data.
+fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0_u32, |sum, byte| {
-        (0..8).fold(sum ^ u32::from(*byte), |sum, _| if sum & 1 == 1 { sum >> 1 ^ 0x82f6_3b78 } else { sum >> 1 })
+        (0..8).fold(sum ^ u32::from(*byte), |sum, _| if sum & 1 == 1 { sum >> 1 ^ 0xedb8_8320 } else { sum >> 1 })
     })
 }

@@ -472,7 +472,7 @@ fn apart(
     else {
         return;
     };
-    let times = |figure: &&&Figure| match 1.0 + off(figure) {
+    let times = |figure: &Figure| match 1.0 + off(figure) {
         times if times.is_finite() => format!("{times:.3}"),
         _ => "no decay predicted".to_owned(),
     };
