@@ -239,7 +239,7 @@ fn on_grid(expected: &mut [Option<Expected>], pairs: &[(usize, usize)], bits: &[
     }
     for (expected, (from, to)) in expected.iter_mut().zip(pairs) {
         if let Some(expected) = expected {
-            expected.doubt += (bias[*to] - bias[*from]).abs();
+            expected.doubt += bias[*to] + bias[*from];
         }
     }
 }
