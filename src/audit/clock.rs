@@ -5,7 +5,7 @@ use crate::evidence::DecayRow;
 use crate::finding::chain::{ClockInterval, DecayFacts, TokenClock};
 use crate::kernel::{RowProducts, rounding};
 use crate::plan::{RowsSeen, Unit, UnmetRows};
-use crate::stats::{DecayLaw, Expected, Reading, momentum_exponents, read, scale, shrinkage};
+use crate::stats::{DecayLaw, Expected, Reading, grid_bias, momentum_exponents, read, scale, shrinkage};
 use crate::timeline::{Optimizer, Run, rate_sum, rates};
 
 /// Updates that are followed one by one, for momentum.
@@ -179,7 +179,10 @@ fn clock(session: &Session, unmet: &UnmetRows, log: Option<&Log>, decay: Option<
         for &candidate in laws {
             // Without a logged decay the prediction is of one of 1, and only its shape counts.
             let of = |custom| predictions(log, candidate, decay.unwrap_or(1.0), &session.steps, custom, &pairs);
-            let scored = CUSTOMS.iter().map(|custom| of(*custom)).map(|expected| {
+            let scored = CUSTOMS.iter().map(|custom| of(*custom)).map(|mut expected| {
+                if decay.is_some() {
+                    on_grid(&mut expected, &pairs, &unmet.bits);
+                }
                 let misfit = Misfit::new(&intervals, &expected, tolerance, decay.is_none());
                 (misfit, expected)
             });
@@ -224,6 +227,21 @@ fn sound(unmet: &UnmetRows) -> u64 {
 fn tied(session: &Session, unit: &Unit) -> bool {
     let head = |other: &&Unit| other.role.tower == unit.role.tower && other.role.family == "head";
     !unit.role.family.contains("position") && session.plan.units.iter().find(head).is_none()
+}
+
+/// Adds to the doubt what it does if the first checkpoint is not rounded but stood on its grid.
+fn on_grid(expected: &mut [Option<Expected>], pairs: &[(usize, usize)], bits: &[i32]) {
+    let (mut sum, mut bias) = (0.0, vec![0.0]);
+    for (at, bits_there) in bits.iter().enumerate().skip(1) {
+        let step = pairs.iter().position(|pair| *pair == (at - 1, at)).and_then(|i| expected[i]);
+        sum += step.map_or(0.0, |step| step.exponent);
+        bias.push(if bits[0] <= *bits_there { grid_bias(sum, *bits_there) } else { 0.0 });
+    }
+    for (expected, (from, to)) in expected.iter_mut().zip(pairs) {
+        if let Some(expected) = expected {
+            expected.doubt += bias[*to] + bias[*from];
+        }
+    }
 }
 
 /// How predictions miss the measurements.

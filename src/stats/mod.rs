@@ -24,7 +24,7 @@ pub use agreement::log10_poisson_upper;
 pub use aligned::{Aligned, aligned, vector};
 pub use budget::{Group, Rule};
 pub use cka::{Attention, LayerGrams, align, attention, u_centred};
-pub use decay::{DecayLaw, Expected, Reading, Shrinkage, momentum_exponents, read, scale, shrinkage};
+pub use decay::{DecayLaw, Expected, Reading, Shrinkage, grid_bias, momentum_exponents, read, scale, shrinkage};
 pub use hull::{Hull, Line, hulls, middle};
 pub use hypergeometric::log10_coincidences;
 pub use layer_path::{Path, largest_of, monotone_path, pieces};

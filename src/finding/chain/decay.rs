@@ -15,6 +15,9 @@ const CLEAN: f64 = 2.0;
 /// Rows that say how decay works that is not decoupled.
 const LEAST_EVEN: u64 = 8;
 
+/// Intervals that a message names.
+const NAMED: usize = 6;
+
 /// A factor of the logged decay below this is none.
 const NONE: f64 = 0.02;
 
@@ -368,7 +371,7 @@ fn agrees(judgement: &mut Judgement, clock: &TokenClock, policy: &Policy, shown:
     let clear = telling.iter().all(|figure| read(&figure.1, &figure.2, policy.clock_tolerance) == Reading::Agrees);
     let strong = clear && m.rows >= policy.clock_rows && matches!(clock.law, DecayLaw::Rate | DecayLaw::Momentum);
     let text = format!(
-        "{} of {} rows of {} got no gradient and only decay: by the factor {:.5} (standard error {:.1e}) from step {} to {}, where the log predicts {:.5} ({}); {:+.2} % of the decay. Of the {} intervals that can tell a tenth more or less, none is off by more than its error (at most {:.2} %). With a tenth more rate, weight decay or steps it would be {:.5}. Log and weights are of one run.",
+        "{} of {} rows of {} got no gradient and only decay: by the factor {:.5} (standard error {:.1e}) from step {} to {}, where the log predicts {:.5} ({}); {:+.2} % of the decay. {}. With a tenth more rate, weight decay or steps it would be {:.5}. So the logged rates, the weight decay and the steps are those of these weights.",
         m.rows,
         clock.of,
         clock.tensor,
@@ -379,8 +382,15 @@ fn agrees(judgement: &mut Judgement, clock: &TokenClock, policy: &Policy, shown:
         (-e.exponent).exp(),
         clock.law.name(),
         100.0 * off(shown),
-        telling.len(),
-        100.0 * worst,
+        if telling.len() == 1 {
+            "No other interval can tell a tenth more or less".to_owned()
+        } else {
+            format!(
+                "Of the {} intervals that can tell a tenth more or less, none is off by more than its error (at most {:.2} %)",
+                telling.len(),
+                100.0 * worst
+            )
+        },
         (-1.1 * e.exponent).exp(),
     );
     let grade = if strong { Grade::Strong } else { Grade::Moderate };
@@ -462,6 +472,10 @@ fn apart(
     else {
         return;
     };
+    let times = |figure: &Figure| match 1.0 + off(figure) {
+        times if times.is_finite() => format!("{times:.3}"),
+        _ => "no decay predicted".to_owned(),
+    };
     let shape: Vec<(Shrinkage, Expected)> = telling.iter().map(|(_, m, e)| (*m, *e)).collect();
     let one = scale(&shape, policy.clock_tolerance);
     let written = one.filter(|(_, even)| *even).and_then(|(factor, _)| declared(facts, decay, factor));
@@ -484,8 +498,8 @@ fn apart(
             telling.len(),
             telling
                 .iter()
-                .take(6)
-                .map(|f| format!("{}-{}: {:.3}", f.0.steps.0, f.0.steps.1, 1.0 + off(f)))
+                .take(NAMED)
+                .map(|f| format!("{}-{}: {}", f.0.steps.0, f.0.steps.1, times(f)))
                 .collect::<Vec<_>>()
                 .join(", ")
         ),
@@ -503,7 +517,7 @@ fn apart(
             .push(format!("the learning rate and the weight decay of {}, if it has its own", clock.tensor));
     }
     let text = format!(
-        "{} of {} rows of {} got no gradient and only decay: by the factor {:.5} (standard error {:.1e}) from step {} to {}, where the log predicts {:.5} (doubt {:.1e}); {:+.1} % of the decay. {why}{doubt}",
+        "{} of {} rows of {} got no gradient and only decay: by the factor {:.5} (standard error {:.1e}) from step {} to {}, where the log predicts {:.5} (doubt {:.1e}){}. {why}{doubt}",
         m.rows,
         clock.of,
         clock.tensor,
@@ -513,7 +527,9 @@ fn apart(
         interval.steps.1,
         (-e.exponent).exp(),
         e.doubt,
-        100.0 * off(&(*interval, *m, *e)),
+        Some(100.0 * off(&(*interval, *m, *e)))
+            .filter(|x| x.is_finite())
+            .map_or(String::new(), |x| format!("; {x:+.1} % of the decay")),
     );
     push(judgement, clock, grade, direction, text, |f| {
         f.statistic = Some(m.ratio);
@@ -534,4 +550,212 @@ fn declared(facts: &DecayFacts, decay: f64, factor: f64) -> Option<String> {
             || facts.largest.is_some_and(|rate| near(*value, factor * rate))
     };
     facts.settings.iter().find(says).map(|(key, value)| format!("{key} = {value}"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// Exponents as measured and as predicted, with the errors of some hundred rows in bf16.
+    fn interval(at: i64, measured: f64, predicted: f64) -> ClockInterval {
+        let ratio = (-measured).exp();
+        ClockInterval {
+            steps: (100 * at, 100 * (at + 1)),
+            frozen: false,
+            holds: true,
+            measured: Some(Shrinkage {
+                rows: 100,
+                ratio,
+                error: 3e-5,
+                equal: measured == 0.0,
+                cosine: 0.999_99,
+                excess: 1.0,
+            }),
+            expected: Some(Expected { exponent: predicted, doubt: 1e-6 }),
+            turned: None,
+            across: None,
+            elements: 64,
+        }
+    }
+
+    fn turned(at: i64, cosine: f64, across: f64) -> ClockInterval {
+        let (measured, expected) = (None, None);
+        let base = interval(at, 0.1, 0.1);
+        ClockInterval { holds: false, measured, expected, turned: Some((cosine, cosine)), across: Some(across), ..base }
+    }
+
+    fn clock(intervals: Vec<ClockInterval>) -> TokenClock {
+        TokenClock {
+            tensor: "embed".into(),
+            component: "embedding".into(),
+            of: 1000,
+            rows: 100,
+            even: 0,
+            told: 3,
+            tied: false,
+            coarse: true,
+            law: DecayLaw::Rate,
+            intervals,
+            whole: None,
+        }
+    }
+
+    fn facts(clock: TokenClock) -> DecayFacts {
+        DecayFacts {
+            clocks: vec![clock],
+            rates: true,
+            largest: Some(1e-3),
+            decay: Some(0.1),
+            optimizer: Some("AdamW".into()),
+            known: true,
+            settings: Vec::new(),
+        }
+    }
+
+    fn judged(facts: &DecayFacts) -> Finding {
+        let mut judgement = Judgement::untested();
+        decay(&mut judgement, facts, &Policy::default());
+        assert_eq!(judgement.findings.len(), 1, "{:#?}", judgement.findings);
+        judgement.findings.remove(0)
+    }
+
+    fn ticking(factor: f64) -> TokenClock {
+        clock([0.02, 0.05, 0.04, 0.01].iter().zip(0..).map(|(e, at)| interval(at, factor * e, *e)).collect())
+    }
+
+    const AGAINST: (Grade, Direction) = (Grade::Moderate, Direction::Against);
+    const SILENT: (Grade, Direction) = (Grade::Context, Direction::Neutral);
+
+    fn weight(finding: &Finding) -> (Grade, Direction) {
+        (finding.grade, finding.direction)
+    }
+
+    #[test]
+    fn what_agrees_is_strong_and_a_tenth_is_a_question() {
+        assert_eq!(weight(&judged(&facts(ticking(1.001)))), (Grade::Strong, Direction::For));
+        for factor in [0.9, 1.1, 2.0] {
+            let finding = judged(&facts(ticking(factor)));
+            assert_eq!(weight(&finding), AGAINST, "{factor}");
+            assert!(finding.message.contains("One factor explains all 4 intervals"), "{}", finding.message);
+        }
+        let mut own = ticking(1.0);
+        own.intervals[1] = interval(1, 0.06, 0.05);
+        let finding = judged(&facts(own));
+        assert_eq!(weight(&finding), AGAINST);
+        assert!(finding.message.contains("each by another factor"), "{}", finding.message);
+        let mut few = ticking(1.0);
+        few.intervals.iter_mut().for_each(|i| i.measured = i.measured.map(|m| Shrinkage { rows: 3, ..m }));
+        assert_eq!(weight(&judged(&facts(few))), (Grade::Moderate, Direction::For));
+    }
+
+    #[test]
+    fn a_log_without_decay_or_rates_predicts_nothing() {
+        let mut none = facts(ticking(1.0));
+        none.decay = None;
+        none.clocks[0]
+            .intervals
+            .iter_mut()
+            .for_each(|i| i.expected = i.expected.map(|e| Expected { exponent: 10.0 * e.exponent, ..e }));
+        let finding = judged(&none);
+        assert_eq!(weight(&finding), SILENT);
+        assert!(finding.message.contains("with a weight decay of 0.1000"), "{}", finding.message);
+        let mut zero = facts(ticking(1.0));
+        zero.decay = Some(0.0);
+        zero.clocks[0].intervals.iter_mut().for_each(|i| i.expected = Some(Expected::default()));
+        let finding = judged(&zero);
+        assert_eq!(weight(&finding), AGAINST);
+        assert!(
+            finding.message.contains("no decay predicted") && !finding.message.contains("inf"),
+            "{}",
+            finding.message
+        );
+    }
+
+    #[test]
+    fn settings_of_their_own_and_optimisers_of_their_own_are_no_contradiction() {
+        for (key, value) in [("emb_lr_mult", 2.0), ("embedding_lr", 2e-3), ("embed_weight_decay", 0.2)] {
+            let mut own = facts(ticking(2.0));
+            own.settings = vec![(key.into(), value)];
+            let finding = judged(&own);
+            assert_eq!(weight(&finding), (Grade::Moderate, Direction::For), "{key}");
+            assert!(finding.message.contains(key), "{}", finding.message);
+        }
+        let mut parts = facts(ticking(0.25));
+        parts.settings = vec![("gradient_accumulation_steps".into(), 4.0)];
+        assert_eq!(judged(&parts).direction, Direction::For);
+        let mut other = facts(ticking(2.0));
+        other.known = false;
+        assert_eq!(weight(&judged(&other)), SILENT);
+        let mut tied = facts(ticking(2.0));
+        tied.clocks[0].tied = true;
+        assert_eq!(weight(&judged(&tied)), SILENT);
+    }
+
+    #[test]
+    fn rows_that_keep_every_bit_are_said_to() {
+        let finding = judged(&facts(ticking(0.0)));
+        assert_eq!(weight(&finding), (Grade::Weak, Direction::For));
+        assert!(finding.message.contains("held in bf16"), "{}", finding.message);
+        let mut without = facts(ticking(0.0));
+        without.decay = Some(0.0);
+        assert_eq!(weight(&judged(&without)), (Grade::Moderate, Direction::For));
+        let mut frozen = ticking(0.0);
+        frozen.intervals.iter_mut().for_each(|i| i.frozen = true);
+        assert!(judged(&facts(frozen)).message.contains("frozen"));
+        // Frozen at first: the clock runs from then on.
+        let mut late = ticking(1.0);
+        late.intervals[0] = ClockInterval { frozen: true, ..interval(0, 0.0, 0.02) };
+        assert_eq!(weight(&judged(&facts(late))), (Grade::Strong, Direction::For));
+    }
+
+    #[test]
+    fn rows_that_turn_grow_or_leave_the_line_are_not_of_one_run() {
+        let strong = (Grade::Strong, Direction::Against);
+        let mut drawn = ticking(1.0);
+        drawn.intervals[2] = turned(2, 0.001, 0.001);
+        assert_eq!(weight(&judged(&facts(drawn.clone()))), strong);
+        drawn.intervals[2] = turned(2, 0.7, 0.7);
+        let mut judgement = Judgement::untested();
+        decay(&mut judgement, &facts(drawn.clone()), &Policy::default());
+        assert!(!judgement.against(Grade::Moderate), "{:#?}", judgement.findings);
+        // At the ends rows may have been met, or drawn anew.
+        drawn.intervals[2] = interval(2, 0.04, 0.04);
+        drawn.intervals[0] = turned(0, 0.001, 0.001);
+        assert_eq!(weight(&judged(&facts(drawn.clone()))), AGAINST);
+        drawn.told = 1;
+        let mut judgement = Judgement::untested();
+        decay(&mut judgement, &facts(drawn), &Policy::default());
+        assert!(!judgement.against(Grade::Moderate));
+
+        let mut foreign = clock((0..6).map(|at| interval(at, 0.02, 0.02)).collect());
+        (foreign.intervals[2], foreign.intervals[3]) = (turned(2, 0.6, 1.0), turned(3, 0.6, 0.6));
+        let finding = judged(&facts(foreign.clone()));
+        assert_eq!((weight(&finding), &finding.subject.steps[..]), (strong, &[300][..]));
+        (foreign.intervals[2], foreign.intervals[3]) = (turned(2, 0.9985, 1.0), turned(3, 0.9985, 0.9985));
+        assert_eq!(weight(&judged(&facts(foreign))), AGAINST);
+
+        let mut grown = ticking(1.0);
+        grown.intervals[1] = interval(1, -0.01, 0.05);
+        assert_eq!(weight(&judged(&facts(grown))), strong);
+    }
+
+    #[test]
+    fn what_is_no_clock_is_said_and_not_weighed() {
+        let none = TokenClock { rows: 0, ..ticking(1.0) };
+        assert!(judged(&facts(none.clone())).message.contains("There is no decay clock"));
+        let coupled = judged(&facts(TokenClock { even: 40, ..none }));
+        assert!(weight(&coupled) == SILENT && coupled.message.contains("L2"), "{}", coupled.message);
+        // Rows that are off their line by more than rounding were trained.
+        let mut trained = ticking(0.5);
+        trained.intervals.iter_mut().for_each(|i| i.measured = i.measured.map(|m| Shrinkage { excess: 3.0, ..m }));
+        assert_eq!(weight(&judged(&facts(trained))), SILENT);
+        assert_eq!(weight(&judged(&facts(TokenClock { told: 0, ..ticking(0.5) }))), SILENT);
+        let blind = clock(vec![interval(0, 1e-4, 1e-4)]);
+        assert!(judged(&facts(blind)).message.contains("says nothing"));
+        let empty = DecayFacts { clocks: Vec::new(), ..facts(ticking(1.0)) };
+        let mut judgement = Judgement::untested();
+        decay(&mut judgement, &empty, &Policy::default());
+        assert!(judgement.findings.is_empty());
+    }
 }
