@@ -243,7 +243,9 @@ pub(crate) fn rule(reading: &Reading) -> std::result::Result<Limit, String> {
                 return Err("the run configuration does not give the momentum of SGD".into());
             };
             let Some(gradient) = clip.or(logged) else {
-                return Err("a step of SGD is as large as its gradient, and neither clipping nor norms are logged".into());
+                return Err(
+                    "a step of SGD is as large as its gradient, and neither clipping nor norms are logged".into()
+                );
             };
             let decay = run.weight_decay().filter(|d| *d >= 0.0).unwrap_or(0.0);
             limit(Rule::Momentum { momentum, gradient, decay }, "SGD", clip.is_some())

@@ -28,7 +28,10 @@ pub(super) fn rows(session: &Session, trails: &Trails) -> Vec<PathRow> {
             let turn = (t > 0 && t < session.plan.last()).then(|| trail.turn([t - 1, t, t + 1]));
             let decay = speeds.decay.get(t).copied().flatten();
             // What rounding to the number format adds to a short way is not carried on.
-            let rounding = |b: usize| trail.size(b).unwrap_or(0.0) * 2f64.powi(-trails.bits[..=t].iter().copied().fold(52, i32::min)) / 6f64.sqrt();
+            let rounding = |b: usize| {
+                trail.size(b).unwrap_or(0.0) * 2f64.powi(-trails.bits[..=t].iter().copied().fold(52, i32::min))
+                    / 6f64.sqrt()
+            };
             let clear = t.checked_sub(1).is_some_and(|b| trail.rms(0, b).is_some_and(|rms| rms > 8.0 * rounding(b)));
             let shrunk = way.as_ref().and_then(|way| way.shrunk(t));
             rows.push(PathRow {

@@ -55,8 +55,9 @@ pub(super) fn budget(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: 
                 );
                 (Grade::Conclusive, Direction::Against, message)
             } else {
-                let message =
-                    format!("{told} reaches {bound:.3} at the logged rates and norms; parts may have rates of their own.");
+                let message = format!(
+                    "{told} reaches {bound:.3} at the logged rates and norms; parts may have rates of their own."
+                );
                 (Grade::Weak, Direction::Against, message)
             }
         }
@@ -96,9 +97,9 @@ pub(super) fn budget(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: 
     finding.effect = worst.bound.map(|bound| budget / bound);
     finding.n = Some(intervals as u64);
     finding.null = match (&facts.bound, worst.bound) {
-        (Some(Bound { optimiser, .. }), Some(bound)) => format!(
-            "{optimiser}: root mean square displacement at most {bound:.3} times the sum of the learning rates"
-        ),
+        (Some(Bound { optimiser, .. }), Some(bound)) => {
+            format!("{optimiser}: root mean square displacement at most {bound:.3} times the sum of the learning rates")
+        }
         _ => "none: the step of this optimiser depends on the size of the gradient".to_owned(),
     };
     judgement.push(finding);
@@ -156,7 +157,8 @@ pub(super) fn relative(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy
             let end = if pace.inner { 1.0 } else { 1.75 };
             let own = if name == ALL { 1.0 } else { 1.75 };
             let excess = pace.fast / (policy.leap * end * own);
-            if name == ALL && pace.slow * policy.standstill < 1.0 && slowest.as_ref().is_none_or(|s| pace.slow < s.slow) {
+            if name == ALL && pace.slow * policy.standstill < 1.0 && slowest.as_ref().is_none_or(|s| pace.slow < s.slow)
+            {
                 slowest = Some(Pace { ..pace });
             }
             if excess > 1.0 && fastest.as_ref().is_none_or(|f| excess > f.1) {

@@ -167,7 +167,8 @@ fn broken(
         Some(e) => format!("; the logged decay leaves a correlation of {:.3}", e.correlation),
         None => "; how much decay leaves is not known without learning rates and a decoupled weight decay in the log".to_owned(),
     };
-    let tokens = if part == Part::Tokens { ". An exchanged vocabulary looks like this; it must be declared" } else { "" };
+    let tokens =
+        if part == Part::Tokens { ". An exchanged vocabulary looks like this; it must be declared" } else { "" };
     let message = format!(
         "{}The checkpoint of step {} {} of the weights of step {before}: z = {:.1}, correlation {:.3}{why}{tokens}.",
         place(&row.component, part),
@@ -180,7 +181,9 @@ fn broken(
     finding.log10_p = Some(log10_p);
     judgement.push(finding);
     if grade == Grade::Context {
-        judgement.missing.push(format!("checkpoints between steps {before} and {}, close enough to see the memory", row.step));
+        judgement
+            .missing
+            .push(format!("checkpoints between steps {before} and {}, close enough to see the memory", row.step));
     }
 }
 
@@ -295,7 +298,8 @@ pub(super) fn tensors(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy:
             .iter()
             .zip(adjusted)
             .filter(|(row, p)| {
-                let usual = || facts.tensors.iter().filter(|r| r.tensor == row.tensor && r.reference == Reference::Previous);
+                let usual =
+                    || facts.tensors.iter().filter(|r| r.tensor == row.tensor && r.reference == Reference::Previous);
                 let others = usual().filter(|r| r.step != row.step);
                 p.is_some_and(|p| p > policy.moderate_log10_p)
                     && row.cosine.is_some_and(|c| c < 1.0)
@@ -340,7 +344,8 @@ pub(super) fn displacement(judgement: &mut Judgement, facts: &ChainFacts<'_>, po
     let mut tested = 0;
     for pair in facts.steps.windows(2) {
         for row in facts.way.iter().filter(|r| r.step == pair[1]) {
-            let (Some(carried), Some(expected)) = (row.carried, Expected::new(facts, &row.component, pair[0], pair[1])) else {
+            let (Some(carried), Some(expected)) = (row.carried, Expected::new(facts, &row.component, pair[0], pair[1]))
+            else {
                 continue;
             };
             let share = carried / expected.decay;
@@ -369,7 +374,9 @@ pub(super) fn displacement(judgement: &mut Judgement, facts: &ChainFacts<'_>, po
                 Code::ChainDisplacement,
                 Grade::Weak,
                 Direction::For,
-                format!("Every checkpoint holds the way that the one before had gone since the start, {least:.2} of it or more, decay apart."),
+                format!(
+                    "Every checkpoint holds the way that the one before had gone since the start, {least:.2} of it or more, decay apart."
+                ),
             );
             finding.statistic = Some(least);
             finding.effect = Some(least);
