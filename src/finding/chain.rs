@@ -3,6 +3,8 @@
 mod budget;
 mod made_up;
 mod memory;
+#[cfg(test)]
+mod tests;
 
 pub use budget::Bound;
 

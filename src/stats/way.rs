@@ -33,20 +33,16 @@ impl Trail {
         let mut moved = vec![vec![0.0; n]; n];
         let mut along = vec![0.0; n];
         for a in 1..n {
-            along[a] = along[a - 1] + self.step_product_with_start(a);
+            along[a] = along[a - 1] + self.weight_step_product(0, (a - 1, a));
             // A running sum along the row, upon the row before.
+            let (above, own) = moved.split_at_mut(a);
             let mut row = 0.0;
-            for b in 1..n {
+            for (b, (cell, above)) in own[0].iter_mut().zip(&above[a - 1]).enumerate().skip(1) {
                 row += self.step_product((a - 1, a), (b - 1, b));
-                moved[a][b] = moved[a - 1][b] + row;
+                *cell = above + row;
             }
         }
         Way { start2: if n > 0 { self.product(0, 0) } else { 0.0 }, along, moved, elements: self.elements() }
-    }
-
-    /// `<W_0, W_t - W_(t-1)>`.
-    fn step_product_with_start(&self, t: usize) -> f64 {
-        self.weight_step_product(0, (t - 1, t))
     }
 }
 
@@ -157,10 +153,9 @@ const ROUNDS: usize = 400;
 /// row. Two equal eigenvalues give a vector of their common plane, which is as good a picture.
 fn leading(matrix: &[Vec<f64>]) -> (f64, Vec<f64>) {
     let square = |v: &[f64]| v.iter().map(|x| x * x).sum::<f64>();
-    let unit = |mut v: Vec<f64>| {
+    let unit = |v: Vec<f64>| {
         let norm = square(&v).sqrt();
-        v.iter_mut().for_each(|x| *x /= norm.max(f64::MIN_POSITIVE));
-        (v, norm)
+        (v.into_iter().map(|x| x / norm.max(f64::MIN_POSITIVE)).collect::<Vec<f64>>(), norm)
     };
     let longest = matrix.iter().max_by(|a, b| square(a).total_cmp(&square(b)));
     let (mut vector, mut value) = unit(longest.cloned().unwrap_or_default());
