@@ -1,6 +1,6 @@
 //! Tables like those of a real audit, for tests: 8 checkpoints, 7 components, 2 parents, 1 control, an 8 x 6 layer map.
 
-use super::{ChainRow, ComponentRow, CopyRow, Evidence, LayerMapRow, PairRow, Reference, RunRow};
+use super::{ChainRow, ComponentRow, CopyRow, Evidence, LayerMapRow, PairRow, PathRow, Reference, RunRow};
 
 pub(crate) const STEPS: [i64; 8] = [0, 20, 60, 120, 200, 320, 460, 600];
 pub(crate) const COMPONENTS: [&str; 7] = ["embedding", "attention", "mlp", "experts", "router", "norms", "head"];
@@ -11,6 +11,7 @@ pub(crate) fn evidence(derived: bool) -> Evidence {
     for (index, component) in COMPONENTS.iter().chain(&["all"]).enumerate() {
         series(&mut evidence.components, component, index, derived);
         chain(&mut evidence.chain, component, index);
+        way(&mut evidence.path, component);
     }
     for (parent, copied) in [("parent:GLM-like", derived), ("parent:Llama-like", false), ("control:Phi-like", false)] {
         for family in ["all", "q", "v", "up"] {
@@ -115,10 +116,37 @@ fn chain(rows: &mut Vec<ChainRow>, component: &str, index: usize) {
             rms: Some(0.004),
             lr_sum: Some(0.03),
             budget: Some(0.13),
+            bound: Some(1.0),
             off_chord: (pair[0] > 0).then_some(0.2 + 0.01 * index as f64),
             lag1_cosine: (pair[0] > 0).then_some(0.4),
             memory_z: Some(60.0),
             memory_effect: Some(0.93),
+        });
+    }
+}
+
+fn way(rows: &mut Vec<PathRow>, component: &str) {
+    for (index, step) in STEPS.into_iter().enumerate() {
+        let turned = index as f64 / 4.0;
+        rows.push(PathRow {
+            step,
+            component: component.into(),
+            size: Some(0.02 + 0.001 * index as f64),
+            pc1: Some(-turned.cos()),
+            pc2: Some(turned.sin()),
+            pc3: Some(0.0),
+            share1: Some(0.8),
+            share2: Some(0.2),
+            share3: Some(0.0),
+            step_length: (index > 0).then_some(1e-4),
+            relative_speed: (index > 0).then_some(1.5 - 0.1 * index as f64),
+            turn: (index > 0 && index < 7).then_some(60.0),
+            start_cosine: Some(1.0 - 0.1 * index as f64),
+            start_retained: Some(1.0 - 0.02 * index as f64),
+            expected_retained: Some(1.0 - 0.02 * index as f64),
+            expected_cosine: Some(1.0 - 0.1 * index as f64),
+            carried: (index > 1).then_some(1.02),
+            carried_cosine: (index > 1).then_some(0.9),
         });
     }
 }

@@ -8,6 +8,8 @@ mod made_up;
 mod memory;
 mod points;
 mod structure;
+#[cfg(test)]
+mod tests;
 
 pub use budget::Bound;
 pub use decay::{ClockInterval, DecayFacts, TokenClock};

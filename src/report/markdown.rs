@@ -1,6 +1,6 @@
 //! The report for a pull request or a mail.
 
-use super::{Report, number, scene, text, wording};
+use super::{Report, number, plane, scene, text, wording};
 use crate::evidence::Evidence;
 use crate::finding::Finding;
 
@@ -12,6 +12,7 @@ pub fn to_markdown(report: &Report, evidence: &Evidence) -> String {
     conditions(&mut out, report);
     components(&mut out, report);
     series(&mut out, evidence);
+    way(&mut out, evidence);
     findings(&mut out, report);
     rest(&mut out, report);
     out
@@ -78,6 +79,21 @@ fn series(out: &mut String, evidence: &Evidence) {
                 &number::effect(last.effect),
             ],
         );
+    }
+}
+
+fn way(out: &mut String, evidence: &Evidence) {
+    let rows = plane::way(evidence);
+    if rows.is_empty() {
+        return;
+    }
+    heading(out, "Way of the weights");
+    line(out, &plane::describe(&rows));
+    out.push('\n');
+    table(out, &plane::HEADER, &[0, 1, 2, 3, 4, 5]);
+    for one in rows {
+        let cells = plane::cells(one);
+        row(out, &cells.each_ref().map(String::as_str));
     }
 }
 

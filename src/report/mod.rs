@@ -9,6 +9,7 @@ pub mod inspect;
 pub mod json;
 pub mod markdown;
 pub mod number;
+mod plane;
 #[cfg(test)]
 pub(crate) mod sample;
 mod scene;

@@ -3,7 +3,7 @@
 use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
-use super::{Condition, Outcome, Report, number, scene, text, wording};
+use super::{Condition, Outcome, Report, number, plane, scene, text, wording};
 use crate::evidence::Evidence;
 use crate::finding::{Direction, Finding, Grade};
 
@@ -32,6 +32,7 @@ pub fn render(report: &Report, evidence: &Evidence, look: Look) -> String {
     page.conditions(report);
     page.components(report);
     page.series(evidence);
+    page.way(evidence);
     page.findings(report);
     page.missing(report);
     page.coverage(report);
@@ -109,6 +110,21 @@ impl Page {
             ]);
         }
         self.put(table, &[1, 2, 3, 4, 5]);
+    }
+
+    /// The way of the whole model, step by step.
+    fn way(&mut self, evidence: &Evidence) {
+        let rows = plane::way(evidence);
+        if rows.is_empty() {
+            return;
+        }
+        self.heading("Way of the weights");
+        self.paragraph(2, &plane::describe(&rows));
+        let mut table = self.table(&plane::HEADER);
+        for row in rows {
+            table.add_row(plane::cells(row));
+        }
+        self.put(table, &[0, 1, 2, 3, 4, 5]);
     }
 
     fn findings(&mut self, report: &Report) {

@@ -33,20 +33,16 @@ impl Trail {
         let mut moved = vec![vec![0.0; n]; n];
         let mut along = vec![0.0; n];
         for a in 1..n {
-            along[a] = along[a - 1] + self.step_product_with_start(a);
+            along[a] = along[a - 1] + self.weight_step_product(0, (a - 1, a));
             // A running sum along the row, upon the row before.
+            let (above, own) = moved.split_at_mut(a);
             let mut row = 0.0;
-            for b in 1..n {
+            for (b, (cell, above)) in own[0].iter_mut().zip(&above[a - 1]).enumerate().skip(1) {
                 row += self.step_product((a - 1, a), (b - 1, b));
-                moved[a][b] = moved[a - 1][b] + row;
+                *cell = above + row;
             }
         }
         Way { start2: if n > 0 { self.product(0, 0) } else { 0.0 }, along, moved, elements: self.elements() }
-    }
-
-    /// `<W_0, W_t - W_(t-1)>`.
-    fn step_product_with_start(&self, t: usize) -> f64 {
-        self.weight_step_product(0, (t - 1, t))
     }
 }
 
@@ -157,10 +153,9 @@ const ROUNDS: usize = 400;
 /// row. Two equal eigenvalues give a vector of their common plane, which is as good a picture.
 fn leading(matrix: &[Vec<f64>]) -> (f64, Vec<f64>) {
     let square = |v: &[f64]| v.iter().map(|x| x * x).sum::<f64>();
-    let unit = |mut v: Vec<f64>| {
+    let unit = |v: Vec<f64>| {
         let norm = square(&v).sqrt();
-        v.iter_mut().for_each(|x| *x /= norm.max(f64::MIN_POSITIVE));
-        (v, norm)
+        (v.into_iter().map(|x| x / norm.max(f64::MIN_POSITIVE)).collect::<Vec<f64>>(), norm)
     };
     let longest = matrix.iter().max_by(|a, b| square(a).total_cmp(&square(b)));
     let (mut vector, mut value) = unit(longest.cloned().unwrap_or_default());
@@ -174,4 +169,99 @@ fn leading(matrix: &[Vec<f64>]) -> (f64, Vec<f64>) {
         }
     }
     (value, vector)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::{BLOCK, Gram, GramShape, GramTile};
+
+    fn way<const N: usize>(points: &[[f64; N]]) -> Way {
+        let mut values = vec![0.0; points.len() * BLOCK];
+        for (t, point) in points.iter().enumerate() {
+            values[t * BLOCK..t * BLOCK + N].copy_from_slice(point);
+        }
+        let mut tile = GramTile::new(GramShape { series: points.len(), references: 0 });
+        tile.add(&mut values, N);
+        let gram: Gram = tile.finish();
+        let mut trail = Trail::new(points.len());
+        trail.add(&gram);
+        trail.way()
+    }
+
+    fn close(a: f64, b: f64) {
+        assert!((a - b).abs() < 1e-9, "{a} is not {b}");
+    }
+
+    const POINTS: [[f64; 4]; 5] = [
+        [1.0, 2.0, 3.0, -1.0],
+        [0.5, 2.5, 2.0, -2.0],
+        [1.5, 3.5, 1.0, -2.5],
+        [2.5, 3.0, -0.5, -3.0],
+        [2.0, 4.0, -1.0, -4.5],
+    ];
+
+    /// numpy: `P @ W0 / (W0 @ W0)`, and the same of what is left without `W0`.
+    #[test]
+    fn regressions_are_those_of_numpy() {
+        let way = way(&POINTS);
+        let retained = [1.0, 0.9, 0.933_333_333_333, 0.666_666_666_667, 0.766_666_666_667];
+        let cosines = [1.0, 0.915_385_729_888, 0.775_091_145_302, 0.521_640_530_957, 0.462_317_395_019];
+        let carried = [1.659_574_468_085, 1.372_360_844_530, 1.308_411_214_953];
+        let beside = [0.863_351_085_590, 0.957_624_594_192, 0.970_207_726_387];
+        for t in 0..5 {
+            close(way.retained(t).expect("a start"), retained[t]);
+            close(way.start_cosine(t).expect("a start"), cosines[t]);
+        }
+        assert_eq!((way.carried(0), way.carried(1)), (None, None));
+        for t in 2..5 {
+            close(way.carried(t).expect("a way"), carried[t - 2]);
+            close(way.carried_cosine(t).expect("a way"), beside[t - 2]);
+        }
+    }
+
+    /// `numpy.linalg.svd` of the centred points.
+    #[test]
+    fn the_plane_is_that_of_numpy() {
+        let plane = way(&POINTS).plane().expect("a plane");
+        for (share, expected) in plane.shares.iter().zip([0.920_096_9, 0.061_472_49, 0.015_002_34]) {
+            assert!((share - expected).abs() < 1e-8, "{share}");
+        }
+        let expected = [
+            [-2.848_047_569_666, -0.281_987_644_279, -0.035_268_326_504],
+            [-1.561_911_435_961, 0.517_089_898_390, 0.310_222_857_879],
+            [0.027_238_604_255, 0.187_432_005_086, -0.473_930_755_901],
+            [1.515_188_703_940, -0.895_526_801_903, 0.128_345_147_320],
+            [2.867_531_697_432, 0.472_992_542_706, 0.070_631_077_206],
+        ];
+        for (scores, expected) in plane.scores.iter().zip(expected) {
+            scores.iter().zip(expected).for_each(|(a, b)| assert!((a - b).abs() < 1e-6, "{a} is not {b}"));
+        }
+    }
+
+    #[test]
+    fn decay_alone_leaves_its_factor_and_no_way() {
+        let way = way(&[[1.0, -2.0, 0.5], [0.9, -1.8, 0.45], [0.81, -1.62, 0.405]]);
+        close(way.retained(2).expect("a start"), 0.81);
+        close(way.shrunk(2).expect("a start"), 1.0 / 0.81);
+        assert_eq!(way.carried(2), None);
+    }
+
+    /// A checkpoint of another training from the same start keeps the start and not the way.
+    #[test]
+    fn another_way_from_the_same_start_is_not_carried() {
+        let way = way(&[[4.0, 0.0, 0.0, 0.0], [4.0, 1.0, 0.0, 0.0], [4.0, 0.0, 1.2, 0.5]]);
+        close(way.retained(2).expect("a start"), 1.0);
+        close(way.carried(2).expect("a way"), 0.0);
+    }
+
+    #[test]
+    fn nothing_and_standstill_have_no_figures() {
+        let still = way(&[[1.0, 2.0]; 4]);
+        assert_eq!((still.plane(), still.carried(2)), (None, None));
+        let zero = way(&[[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]);
+        assert_eq!((zero.retained(1), zero.shrunk(1)), (None, None));
+        close(zero.carried(2).expect("a way"), 1.0);
+        assert_eq!(Trail::new(0).way().plane(), None);
+    }
 }

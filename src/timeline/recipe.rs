@@ -223,7 +223,7 @@ fn figure(value: &Value) -> Option<f64> {
 mod tests {
     use serde_json::json;
 
-    use super::{Optimizer, Run};
+    use super::{Decay, Optimizer, Run};
 
     fn run(config: &serde_json::Value) -> Run {
         let config = config.as_object().unwrap().iter().map(|(k, v)| (k.clone(), v.clone())).collect();
@@ -241,6 +241,7 @@ mod tests {
             ("SGD", Optimizer::Sgd),
             ("lion_32bit", Optimizer::Lion),
             ("muon", Optimizer::Muon),
+            ("adamw_and_muon", Optimizer::Muon),
             ("adafactor", Optimizer::Adafactor),
             ("nadam", Optimizer::Unknown("nadam".into())),
             ("shampoo", Optimizer::Unknown("shampoo".into())),
@@ -259,7 +260,65 @@ mod tests {
             (hf.weight_decay(), hf.beta1(), hf.beta2(), hf.grad_clip()),
             (Some(0.1), Some(0.9), Some(0.95), Some(1.0))
         );
+        for (writer, config) in [
+            ("Megatron", json!({ "optimizer": "adam", "weight_decay": 0.1, "adam_beta2": 0.95, "clip_grad": 1.0 })),
+            (
+                "NeMo",
+                json!({ "model.optim.name": "fused_adam", "model.optim.weight_decay": 0.1, "model.optim.betas": [0.9, 0.95], "trainer.gradient_clip_val": 1.0 }),
+            ),
+            (
+                "torchtitan",
+                json!({ "optimizer.name": "Adam", "optimizer.weight_decay": 0.1, "optimizer.beta2": 0.95, "training.max_norm": 1.0 }),
+            ),
+            (
+                "DeepSpeed",
+                json!({ "optimizer.type": "Adam", "optimizer.params.betas": [0.9, 0.95], "optimizer.params.weight_decay": 0.1, "gradient_clipping": 1.0 }),
+            ),
+            (
+                "LitGPT",
+                json!({ "optimizer.class_path": "torch.optim.Adam", "optimizer.init_args.weight_decay": 0.1, "optimizer.init_args.betas": [0.9, 0.95], "train.max_norm": 1.0 }),
+            ),
+            (
+                "fairseq",
+                json!({ "optimizer._name": "adam", "optimizer.weight_decay": 0.1, "optimizer.adam_betas": "(0.9, 0.95)", "optimization.clip_norm": 1.0 }),
+            ),
+            (
+                "MosaicML",
+                json!({ "optimizer.name": "adam", "optimizer.weight_decay": 0.1, "optimizer.betas": [0.9, 0.95], "algorithms.gradient_clipping.clipping_threshold": 1.0 }),
+            ),
+        ] {
+            let run = run(&config);
+            assert_eq!(run.optimizer(), Some(Optimizer::Adam), "{writer}");
+            assert_eq!(
+                (run.weight_decay(), run.beta2(), run.grad_clip()),
+                (Some(0.1), Some(0.95), Some(1.0)),
+                "{writer}"
+            );
+        }
         let nested = run(&json!({ "optimizer.betas": [0.9, 0.99], "optimizer.weight-decay": "1e-2" }));
         assert_eq!((nested.weight_decay(), nested.beta2(), nested.momentum()), (Some(0.01), Some(0.99), None));
+    }
+
+    #[test]
+    fn decay_is_decoupled_only_where_that_is_known() {
+        for (config, expected) in [
+            (json!({ "optimizer": "adamw", "weight_decay": 0.1 }), Decay::Decoupled(0.1)),
+            (json!({ "optimizer": "muon_adamw", "weight_decay": 0.1 }), Decay::Decoupled(0.1)),
+            (json!({ "optimizer": "adam", "weight_decay": 0.1 }), Decay::Unknown),
+            (
+                json!({ "optimizer": "adam", "weight_decay": 0.1, "decoupled_weight_decay": true }),
+                Decay::Decoupled(0.1),
+            ),
+            (json!({ "optimizer": "adam", "weight_decay": 0 }), Decay::None),
+            (json!({ "optimizer": "shampoo", "weight_decay": 0.0 }), Decay::None),
+            (json!({ "optimizer": "shampoo", "weight_decay": 0.1 }), Decay::Unknown),
+            (json!({ "optimizer": "decoupled_adamw", "weight_decay": 1e-5 }), Decay::Unknown),
+            (json!({ "optimizer": "sgd", "momentum": 0.5, "weight_decay": 0.1 }), Decay::Coupled(0.2)),
+            (json!({ "optimizer": "sgd", "momentum": 1.0, "weight_decay": 0.1 }), Decay::Unknown),
+            (json!({ "optimizer": "adamw", "weight_decay": -1.0 }), Decay::Unknown),
+            (json!({ "optimizer": "adamw" }), Decay::Unknown),
+        ] {
+            assert_eq!(run(&config).decay(), expected, "{config}");
+        }
     }
 }

@@ -49,11 +49,17 @@ pub(super) fn budget(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: 
                 "The whole model moved {budget:.3} times the sum of the logged learning rates {}; {optimiser}",
                 range(worst)
             );
-            if *exact {
+            if *exact && parts_over(facts, worst) {
                 let message = format!(
                     "{told} cannot exceed {bound:.3}. These two checkpoints are not joined by the logged training."
                 );
                 (Grade::Conclusive, Direction::Against, message)
+            } else if *exact {
+                judgement.missing.push("the learning rates of the components, if one has its own".into());
+                let message = format!(
+                    "{told} cannot exceed {bound:.3} unless a component that is most of the model has a learning rate of its own; most others stay within."
+                );
+                (Grade::Moderate, Direction::Against, message)
             } else {
                 let message = format!(
                     "{told} reaches {bound:.3} at the logged rates and norms; parts may have rates of their own."
@@ -103,6 +109,14 @@ pub(super) fn budget(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: 
         _ => "none: the step of this optimiser depends on the size of the gradient".to_owned(),
     };
     judgement.push(finding);
+}
+
+/// Whether half of the components or more are beyond the bound where the whole model is: one alone may have a learning rate
+/// of its own, and be most of the model.
+fn parts_over(facts: &ChainFacts<'_>, whole: &ChainRow) -> bool {
+    let parts = || facts.path.iter().filter(|r| r.component != ALL && r.from_step == whole.from_step);
+    let over = parts().filter(|r| r.budget.zip(r.bound).is_some_and(|(budget, bound)| budget > bound)).count();
+    2 * over >= parts().filter(|r| r.budget.is_some()).count()
 }
 
 /// An interval's speed over that of the ones beside it.

@@ -147,7 +147,8 @@ fn broken(
     // Weights that turned against what they were are no other run's: strong decay through the gradients does that.
     let turned = row.z.is_some_and(|z| log10_upper_tail(-z) <= policy.strong_log10_p);
     let sure = expected.is_some_and(|e| e.seen(row, part.rates(policy), policy));
-    let explained = expected.is_some_and(|e| !e.seen(row, 1.0, policy));
+    // A correlation of exactly nothing has no measured deviation, and explains nothing.
+    let explained = row.z.is_some_and(|z| z != 0.0) && expected.is_some_and(|e| !e.seen(row, 1.0, policy));
     let leap = expected.is_none() && leap(facts, &row.component, row.step) > policy.leap;
     let grade = match part {
         _ if explained => Grade::Context,

@@ -10,7 +10,7 @@ use crate::evidence::{Evidence, Reference};
 use crate::finding::{Finding, Grade};
 use crate::report::scene::{self, Map, Series};
 use crate::report::svg::Svg;
-use crate::report::{ComponentResult, Report, chart, heatmap, number, wording};
+use crate::report::{ComponentResult, Report, chart, heatmap, number, plane, wording};
 
 /// Cells of a layer map that are also given as a table.
 const TABLED: usize = 1200;
@@ -30,6 +30,7 @@ pub(super) struct View<'a> {
     legend: Vec<Legend>,
     charts: Vec<ChartView>,
     root_axis: bool,
+    way: Option<WayView>,
     maps: Vec<MapGroup>,
     beyond: f64,
     groups: Vec<Group<'a>>,
@@ -104,6 +105,14 @@ struct ChartRow {
 }
 
 #[derive(Serialize)]
+struct WayView {
+    words: String,
+    drawing: Value,
+    header: [&'static str; 6],
+    rows: Vec<[String; 6]>,
+}
+
+#[derive(Serialize)]
 struct MapGroup {
     title: String,
     main: MapView,
@@ -151,6 +160,7 @@ pub(super) fn view<'a>(report: &'a Report, evidence: &'a Evidence) -> View<'a> {
         legend: references.iter().map(|reference| legend(&references, reference)).collect(),
         charts: series.iter().map(|one| chart_view(one, &axis, &references)).collect(),
         root_axis: axis.is_root(),
+        way: way(evidence),
         maps: maps(&scene::maps(evidence)),
         beyond: heatmap::BEYOND,
         groups: groups(report),
@@ -254,6 +264,17 @@ fn chart_view(series: &Series, axis: &chart::Axis, references: &[&Reference]) ->
         rows: rows.collect(),
         steps: steps.into_iter().collect(),
     }
+}
+
+/// The way of the whole model.
+fn way(evidence: &Evidence) -> Option<WayView> {
+    let rows = plane::way(evidence);
+    (!rows.is_empty()).then(|| WayView {
+        words: plane::describe(&rows),
+        drawing: Value::from_safe_string(plane::draw(&rows)),
+        header: plane::HEADER,
+        rows: rows.into_iter().map(plane::cells).collect(),
+    })
 }
 
 /// One group a parent or control: its first map (family `all` where there is one) and the others.
