@@ -24,7 +24,8 @@ use crate::error::{Context, Error, Result};
 use crate::evidence::Evidence;
 use crate::finding::{ComponentResult, Conditions, Judgement, chain, decide, parent, start};
 use crate::plan::{
-    FileDigest, Material, Measured, PairFigures, Plan, Reporter, Series, compare_pairs, digests, measure,
+    FileDigest, Growth, Material, Measured, PairFigures, Plan, Reporter, Series, compare_pairs, digests, growth,
+    measure,
 };
 use crate::report::{CaseSummary, Report, SCHEMA, Tool};
 use crate::source::Access;
@@ -48,6 +49,8 @@ pub(crate) struct Session<'a> {
     steps: Vec<i64>,
     /// Steps of the checkpoints that were left out, and why.
     left_out: Vec<(i64, String)>,
+    /// Neighbours of different architecture.
+    growth: Vec<(i64, i64, Growth)>,
     plan: Plan,
     measured: Measured,
     /// First and final checkpoint against every parent and control, element by element.
@@ -84,6 +87,7 @@ fn read<'a>(case: &'a Case, access: Access, reporter: &dyn Reporter) -> Result<S
     let (checkpoints, references) = open(case, access)?;
     let record = record::read(case, checkpoints.last().and_then(|last| last.config.as_ref()))?;
     let all_steps: Vec<i64> = case.subject.checkpoints.iter().map(|c| c.step.unwrap_or(0)).collect();
+    let growth = grown(&checkpoints, &all_steps)?;
     let series = Series::new(checkpoints);
     let left_out: Vec<(i64, String)> = series.left_out.iter().map(|(i, why)| (all_steps[*i], why.clone())).collect();
     let steps: Vec<i64> =
@@ -101,7 +105,18 @@ fn read<'a>(case: &'a Case, access: Access, reporter: &dyn Reporter) -> Result<S
     let pairs: Vec<(usize, usize)> = ends.iter().flat_map(|&t| given.clone().map(move |model| (t, model))).collect();
     let twins = compare_pairs(&plan, &material, &pairs)?;
     let tokens = tokens::read(case, &material, &plan, &steps)?;
-    Ok(Session { case, material, steps, left_out, plan, measured, twins, digests, found, record, tokens })
+    Ok(Session { case, material, steps, left_out, growth, plan, measured, twins, digests, found, record, tokens })
+}
+
+/// What changed between neighbours of different architecture.
+fn grown(checkpoints: &[Checkpoint], steps: &[i64]) -> Result<Vec<(i64, i64, Growth)>> {
+    let mut changes = Vec::new();
+    for (pair, steps) in checkpoints.windows(2).zip(steps.windows(2)) {
+        if let Some(change) = growth(&pair[0], &pair[1])? {
+            changes.push((steps[0], steps[1], change));
+        }
+    }
+    Ok(changes)
 }
 
 /// Looks for a disguise of every reference, and writes the parents that have one in the subject's coordinates.
@@ -177,6 +192,7 @@ fn judge(session: &Session) -> Audit {
             equal: &equal,
             exchanges: &exchanges,
             residuals: &residuals,
+            growth: &session.growth,
             left_out: &session.left_out,
         },
         policy,

@@ -2,6 +2,7 @@
 
 mod build;
 mod digest;
+mod growth;
 mod layers;
 mod measure;
 mod pairs;
@@ -18,6 +19,7 @@ use crate::kernel::{Dtype, View};
 
 pub use build::{Material, Series};
 pub use digest::{FileDigest, digests, manifest};
+pub use growth::{Growth, NewMatrix, Resized, growth};
 pub use layers::{LayerCell, LayerMap, layer_map};
 pub use measure::{Measured, TensorFigures, measure};
 pub use pairs::{Decayed, PairFigures, compare_pairs};
