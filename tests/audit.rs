@@ -6,6 +6,8 @@ mod forged;
 mod merged;
 #[path = "audit/packaging.rs"]
 mod packaging;
+#[path = "audit/points.rs"]
+mod points;
 #[allow(dead_code, reason = "every test binary uses another part of it")]
 mod support;
 #[path = "audit/tokens.rs"]

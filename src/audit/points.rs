@@ -36,6 +36,9 @@ const EVERY_THREE: usize = 40;
 /// Roundings that a residue must exceed to be looked at: below, it is what the number format left.
 const ABOVE_ROUNDING: f64 = 5.0;
 
+/// A displacement this many times smaller than expected is none, also where the number format would show it.
+const STILL: f64 = 200.0;
+
 /// Distinct values in the sample of a matrix from which on their number is compared.
 const FEW_VALUES: u32 = 64;
 
@@ -313,7 +316,7 @@ fn row_lines(session: &Session, trails: &Trails) -> Vec<RowLines> {
             [[t - 1, t, t + 1], ends].into_iter().take(if ends == [t - 1, t, t + 1] { 1 } else { 2 })
         })
         .collect();
-    let counted: Vec<Vec<(u64, u64)>> = units
+    let counted: Vec<Vec<[u64; 4]>> = units
         .par_iter()
         .map(|(unit, figures)| {
             let Some(rows) = Sample::of(unit, figures, points) else { return Vec::new() };
@@ -324,9 +327,10 @@ fn row_lines(session: &Session, trails: &Trails) -> Vec<RowLines> {
         .iter()
         .enumerate()
         .map(|(i, &[a, t, b])| {
-            let add = |(on, of), counted: &Vec<(u64, u64)>| counted.get(i).map_or((on, of), |c| (on + c.0, of + c.1));
-            let (on, of) = counted.iter().fold((0, 0), add);
-            RowLines { step: session.steps[t], ends: (session.steps[a], session.steps[b]), on, of }
+            let sum = |which: usize| counted.iter().filter_map(|c| c.get(i)).map(|c| c[which]).sum::<u64>();
+            // A checkpoint that stands still has all its rows at one end; one put together has some at each.
+            let on = sum(0) + 2 * sum(1).min(sum(2));
+            RowLines { step: session.steps[t], ends: (session.steps[a], session.steps[b]), on, of: sum(3) }
         })
         .filter(|lines| lines.of > 0)
         .collect()
@@ -362,10 +366,10 @@ impl<'a> Sample<'a> {
     }
 
     /// Of the rows that went a long way from the first to the last of three checkpoints, other than towards zero, those
-    /// whose middle one is on the line between; and how many there are.
-    fn on_line(&self, [a, t, b]: [usize; 3], bits: i32) -> (u64, u64) {
+    /// whose middle one is on the line between, at its first and at its last end; and how many there are.
+    fn on_line(&self, [a, t, b]: [usize; 3], bits: i32) -> [u64; 4] {
         let values = [a, t, b].map(|s| self.rows(s).collect::<Vec<f64>>());
-        let (mut on, mut of) = (0, 0);
+        let (mut on, mut of, mut near) = (0, 0, [0_u64; 2]);
         for r in 0..self.chosen.len() {
             let row = |s: usize| &values[s][r * self.hidden..(r + 1) * self.hidden];
             let (mut uu, mut uc, mut cc, mut cw, mut ww) = (0.0, 0.0, 0.0, 0.0, 0.0);
@@ -382,11 +386,15 @@ impl<'a> Sample<'a> {
             let off = (uu - uc * uc / cc).max(0.0).sqrt();
             if across >= LONG * unit {
                 of += 1;
-                let fraction = uc / cc;
-                on += u64::from(off < ON_LINE * unit && (-0.1..=1.1).contains(&fraction));
+                let legs = [uu.sqrt(), (uu - 2.0 * uc + cc).max(0.0).sqrt()].map(|leg| leg / unit);
+                if legs[0].min(legs[1]) >= LEG {
+                    on += u64::from(off < ON_LINE * unit && (0.0..=1.0).contains(&(uc / cc)));
+                } else {
+                    near[usize::from(legs[1] < legs[0])] += u64::from(legs[0].min(legs[1]) < ON_LINE);
+                }
             }
         }
-        (on, of)
+        [on, near[0], near[1], of]
     }
 
     /// The combination of the rows, scaled to unit size, and its size in roundings of a format at checkpoint `t`.
@@ -435,7 +443,8 @@ fn repeats(session: &Session, trails: &Trails, distances: &[Vec<f64>]) -> Vec<Re
             } else {
                 between
             };
-            if own < 4.0 * unit(a, b) && expected > 20.0 * own && expected > 20.0 * unit(a, b) {
+            let rounded = own < 4.0 * unit(a, b) && expected > 20.0 * own;
+            if (rounded || expected > STILL * own) && expected > 20.0 * unit(a, b) {
                 repeats.push(Repeat {
                     steps: (session.steps[a], session.steps[b]),
                     roundings: own / unit(a, b),
@@ -507,7 +516,7 @@ fn breaks(session: &Session) -> Vec<Break> {
             // cos(W_t - W_(t-1), W_(t-1)).
             let radial = (pair.product - pair.squares[0]) / (pair.squares[0] * pair.distance2).sqrt();
             let scaled = radial.abs() > 0.98 && step > 0.05 && step > 3.0 * usual && !is_zero(&pair);
-            let lost = kept.abs() * n.sqrt() < 6.0 && typical > 0.4 && kept < 0.25 * typical && n >= 1024.0;
+            let lost = kept.abs() * n.sqrt() < 6.0 && typical > 0.6 && kept < 0.25 * typical && n >= 1024.0;
             // What decay has brought near zero jitters about it and remembers nothing.
             let faded = pair.squares[0] < FADED * f.gram.product(0, 0);
             if scaled || (lost && !faded) {

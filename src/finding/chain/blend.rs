@@ -11,6 +11,9 @@ use crate::plan::ALL;
 /// Checkpoints nearer than this many steps may lie on a line by momentum and small steps.
 const GAP: i64 = 10;
 
+/// Share of the rows on lines of their own. Of matrices whose rows are not the stored ones, none is.
+const ROWS: f64 = 0.4;
+
 /// Names that a message lists.
 const NAMED: usize = 3;
 
@@ -102,7 +105,7 @@ fn lines(judgement: &mut Judgement, points: &Points, policy: &Policy, explained:
 fn rows(judgement: &mut Judgement, points: &Points, explained: &BTreeSet<i64>) {
     for lines in &points.rows {
         let share = lines.on as f64 / lines.of as f64;
-        if share < 0.5 || lines.of < 64 || explained.contains(&lines.step) {
+        if share < ROWS || lines.of < 64 || explained.contains(&lines.step) {
             continue;
         }
         let near = (lines.step - lines.ends.0).min(lines.ends.1 - lines.step) < GAP;

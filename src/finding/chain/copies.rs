@@ -29,7 +29,7 @@ pub(super) fn duplicates(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
         let (a, b) = repeat.steps;
         let message = if repeat.returned {
             format!(
-                "The weights of step {b} are those of step {a} again, within {:.1} roundings of the number format, and a checkpoint between them is {:.0} roundings away: training does not return.",
+                "The weights of step {b} are those of step {a} again, to {:.1} roundings of the number format, and a checkpoint between them is {:.0} roundings away: training does not return.",
                 repeat.roundings, repeat.expected
             )
         } else {
@@ -82,7 +82,7 @@ pub(super) fn breaks(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
                     first.typical
                 )
             };
-            let grade = if scaled || first.typical < 0.6 { Grade::Moderate } else { Grade::Strong };
+            let grade = if scaled { Grade::Moderate } else { Grade::Strong };
             let mut finding = Finding::new(Code::ChainTensor, grade, Direction::Against, message);
             finding.subject.steps = vec![a, b];
             if let [only] = own.as_slice() {

@@ -20,7 +20,12 @@ fn drawn(residue: &Residue, policy: &Policy) -> bool {
 /// The same of one component among others: one table of tokens, of which hardly two were seen together, can look like it,
 /// and so can the matrices of an optimiser that makes its updates orthogonal, which have less than no structure.
 fn part(residue: &Residue, policy: &Policy) -> bool {
-    drawn(residue, policy) && residue.remembered && residue.of >= 4 && residue.z > -3.0
+    drawn(residue, policy)
+        && residue.kind == Kind::OffChord
+        && residue.remembered
+        && residue.of >= 4
+        && residue.z > -3.0
+        && (residue.ratio - 1.0).abs() < 0.05
 }
 
 /// Judges the residues.
