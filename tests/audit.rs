@@ -8,6 +8,8 @@ mod forged;
 mod merged;
 #[path = "audit/packaging.rs"]
 mod packaging;
+#[path = "audit/points.rs"]
+mod points;
 #[path = "audit/replayed.rs"]
 mod replayed;
 #[allow(dead_code, reason = "every test binary uses another part of it")]

@@ -28,8 +28,8 @@ use crate::error::{Context, Error, Result};
 use crate::evidence::Evidence;
 use crate::finding::{ComponentResult, Conditions, Judgement, chain, decide, parent, start as beginning};
 use crate::plan::{
-    FileDigest, Material, Measured, PairFigures, Plan, Reporter, Series, UnmetRows, compare_pairs, digests, measure,
-    unmet_rows,
+    FileDigest, Growth, Material, Measured, PairFigures, Plan, Reporter, Series, UnmetRows, compare_pairs, digests,
+    growth, measure, unmet_rows,
 };
 use crate::report::{CaseSummary, Report, SCHEMA, Tool};
 use crate::source::Access;
@@ -53,6 +53,8 @@ pub(crate) struct Session<'a> {
     steps: Vec<i64>,
     /// Steps of the checkpoints that were left out, and why.
     left_out: Vec<(i64, String)>,
+    /// Neighbours of different architecture.
+    growth: Vec<(i64, i64, Growth)>,
     plan: Plan,
     measured: Measured,
     /// First and final checkpoint against every parent and control, element by element.
@@ -94,6 +96,7 @@ fn read<'a>(case: &'a Case, access: Access, reporter: &dyn Reporter) -> Result<S
     let replay = replay::read(case, access)?;
     let record = record::read(case, checkpoints.last().and_then(|last| last.config.as_ref()))?;
     let all_steps: Vec<i64> = case.subject.checkpoints.iter().map(|c| c.step.unwrap_or(0)).collect();
+    let growth = grown(&checkpoints, &all_steps)?;
     let series = Series::new(checkpoints);
     let left_out: Vec<(i64, String)> = series.left_out.iter().map(|(i, why)| (all_steps[*i], why.clone())).collect();
     let steps: Vec<i64> =
@@ -117,6 +120,7 @@ fn read<'a>(case: &'a Case, access: Access, reporter: &dyn Reporter) -> Result<S
         material,
         steps,
         left_out,
+        growth,
         plan,
         measured,
         twins,
@@ -127,6 +131,17 @@ fn read<'a>(case: &'a Case, access: Access, reporter: &dyn Reporter) -> Result<S
         tokens,
         replay,
     })
+}
+
+/// What changed between neighbours of different architecture.
+fn grown(checkpoints: &[Checkpoint], steps: &[i64]) -> Result<Vec<(i64, i64, Growth)>> {
+    let mut changes = Vec::new();
+    for (pair, steps) in checkpoints.windows(2).zip(steps.windows(2)) {
+        if let Some(change) = growth(&pair[0], &pair[1])? {
+            changes.push((steps[0], steps[1], change));
+        }
+    }
+    Ok(changes)
 }
 
 /// Looks for a disguise of every reference, and writes the parents that have one in the subject's coordinates.
@@ -212,6 +227,7 @@ fn judge(session: &Session) -> Audit {
             equal: &equal,
             exchanges: &exchanges,
             residuals: &residuals,
+            growth: &session.growth,
             left_out: &session.left_out,
         },
         policy,

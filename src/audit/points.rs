@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::Session;
 use super::facts::{own, telling};
 use super::path::Trails;
-use crate::finding::chain::{Break, Detour, Kind, OnLine, Points, Recast, Repeat, Residue, Span};
+use crate::finding::chain::{Break, Detour, Kind, OnLine, Points, Recast, Repeat, Residue, RowLines, Span};
 use crate::kernel::Dtype;
 use crate::plan::{ALL, TensorFigures, Unit};
 use crate::stats::{SIGN_ROWS, Trail, hulls, middle, signs};
@@ -36,6 +36,15 @@ const EVERY_THREE: usize = 40;
 /// Roundings that a residue must exceed to be looked at: below, it is what the number format left.
 const ABOVE_ROUNDING: f64 = 5.0;
 
+/// A displacement this many times smaller than expected is none, also where the number format would show it.
+const STILL: f64 = 200.0;
+
+/// Distinct values in the sample of a matrix from which on their number is compared.
+const FEW_VALUES: u32 = 64;
+
+/// A matrix of less than this share of its first squared norm has decayed away.
+const FADED: f64 = 0.05;
+
 /// Standard deviations that one matrix of independent signs stays within.
 const SIGN_Z: f64 = 4.0;
 
@@ -49,6 +58,7 @@ pub(super) fn points(session: &Session, trails: &Trails) -> Points {
         lines: lines(session, trails),
         spans: spans(session, trails),
         residues: residues(session, trails),
+        rows: row_lines(session, trails),
         repeats: repeats(session, trails, &distances),
         detours: detours(session, trails),
         breaks: breaks(session),
@@ -285,10 +295,44 @@ fn residues(session: &Session, trails: &Trails) -> Vec<Residue> {
                 clean: figures.iter().filter(|f| f.1.abs() < SIGN_Z).count() as f64 / n as f64,
                 ratio: ratios[n / 2],
                 z: figures.iter().map(|f| f.1).sum::<f64>() / (n as f64).sqrt(),
-                roundings: figures.iter().map(|f| f.2).fold(f64::INFINITY, f64::min),
+                roundings: {
+                    let mut sizes: Vec<f64> = figures.iter().map(|f| f.2).collect();
+                    sizes.sort_by(f64::total_cmp);
+                    sizes[n / 2]
+                },
                 remembered: cosine.is_finite() && cosine > 0.5,
             }
         })
+        .collect()
+}
+
+/// Rows that lie on the line through the same rows of the neighbours, or of the first and the last checkpoint.
+fn row_lines(session: &Session, trails: &Trails) -> Vec<RowLines> {
+    let points = session.plan.series;
+    let units: Vec<_> = matrices(session).filter(|(unit, _)| !unit.kept.is_empty()).collect();
+    let triples: Vec<[usize; 3]> = (1..points.saturating_sub(1))
+        .flat_map(|t| {
+            let ends = [0, t, points - 1];
+            [[t - 1, t, t + 1], ends].into_iter().take(if ends == [t - 1, t, t + 1] { 1 } else { 2 })
+        })
+        .collect();
+    let counted: Vec<Vec<[u64; 4]>> = units
+        .par_iter()
+        .map(|(unit, figures)| {
+            let Some(rows) = Sample::of(unit, figures, points) else { return Vec::new() };
+            triples.iter().map(|&triple| rows.on_line(triple, trails.bits(0..=points - 1))).collect()
+        })
+        .collect();
+    triples
+        .iter()
+        .enumerate()
+        .map(|(i, &[a, t, b])| {
+            let sum = |which: usize| counted.iter().filter_map(|c| c.get(i)).map(|c| c[which]).sum::<u64>();
+            // A checkpoint that stands still has all its rows at one end; one put together has some at each.
+            let on = sum(0) + 2 * sum(1).min(sum(2));
+            RowLines { step: session.steps[t], ends: (session.steps[a], session.steps[b]), on, of: sum(3) }
+        })
+        .filter(|lines| lines.of > 0)
         .collect()
 }
 
@@ -319,6 +363,38 @@ impl<'a> Sample<'a> {
     #[allow(clippy::cast_possible_truncation)]
     fn difference(&self, a: usize, b: usize) -> Vec<f32> {
         self.rows(a).zip(self.rows(b)).map(|(a, b)| (b - a) as f32).collect()
+    }
+
+    /// Of the rows that went a long way from the first to the last of three checkpoints, other than towards zero, those
+    /// whose middle one is on the line between, at its first and at its last end; and how many there are.
+    fn on_line(&self, [a, t, b]: [usize; 3], bits: i32) -> [u64; 4] {
+        let values = [a, t, b].map(|s| self.rows(s).collect::<Vec<f64>>());
+        let (mut on, mut of, mut near) = (0, 0, [0_u64; 2]);
+        for r in 0..self.chosen.len() {
+            let row = |s: usize| &values[s][r * self.hidden..(r + 1) * self.hidden];
+            let (mut uu, mut uc, mut cc, mut cw, mut ww) = (0.0, 0.0, 0.0, 0.0, 0.0);
+            for ((w, x), y) in row(0).iter().zip(row(1)).zip(row(2)) {
+                let (u, c) = (x - w, y - w);
+                uu += u * u;
+                uc += u * c;
+                cc += c * c;
+                cw += c * w;
+                ww += w * w;
+            }
+            let unit = rounding((ww.max(cc) / self.hidden as f64).sqrt(), bits) * (self.hidden as f64).sqrt();
+            let across = (cc - cw * cw / ww).max(0.0).sqrt();
+            let off = (uu - uc * uc / cc).max(0.0).sqrt();
+            if across >= LONG * unit {
+                of += 1;
+                let legs = [uu.sqrt(), (uu - 2.0 * uc + cc).max(0.0).sqrt()].map(|leg| leg / unit);
+                if legs[0].min(legs[1]) >= LEG {
+                    on += u64::from(off < ON_LINE * unit && (0.0..=1.0).contains(&(uc / cc)));
+                } else {
+                    near[usize::from(legs[1] < legs[0])] += u64::from(legs[0].min(legs[1]) < ON_LINE);
+                }
+            }
+        }
+        [on, near[0], near[1], of]
     }
 
     /// The combination of the rows, scaled to unit size, and its size in roundings of a format at checkpoint `t`.
@@ -367,7 +443,8 @@ fn repeats(session: &Session, trails: &Trails, distances: &[Vec<f64>]) -> Vec<Re
             } else {
                 between
             };
-            if own < 4.0 * unit(a, b) && expected > 20.0 * own && expected > 20.0 * unit(a, b) {
+            let rounded = own < 4.0 * unit(a, b) && expected > 20.0 * own;
+            if (rounded || expected > STILL * own) && expected > 20.0 * unit(a, b) {
                 repeats.push(Repeat {
                     steps: (session.steps[a], session.steps[b]),
                     roundings: own / unit(a, b),
@@ -401,6 +478,11 @@ fn detours(session: &Session, trails: &Trails) -> Vec<Detour> {
         .collect()
 }
 
+/// Whether the later of two is zero but for what the sum of increments leaves.
+fn is_zero(pair: &crate::kernel::Pair) -> bool {
+    pair.squares[1] <= 1e-12 * pair.squares[0]
+}
+
 /// Single matrices that remember nothing of the checkpoint before while the others do, or were scaled.
 fn breaks(session: &Session) -> Vec<Break> {
     let mut breaks = Vec::new();
@@ -412,8 +494,9 @@ fn breaks(session: &Session) -> Vec<Break> {
             .filter_map(|(i, (_, f))| {
                 let pair = f.gram.pair(t - 1, t);
                 let step = pair.distance2.sqrt() / pair.squares[0].sqrt();
-                // A matrix that became zero remembers nothing.
-                let kept = if pair.squares[1] == 0.0 && pair.squares[0] > 0.0 { 0.0 } else { pair.pearson()? };
+                // A matrix that became zero, or was, remembers nothing.
+                let zero = is_zero(&pair) && pair.squares[0] > 0.0;
+                let kept = if zero { 0.0 } else { pair.pearson()? };
                 step.is_finite().then_some((i, kept, step))
             })
             .collect();
@@ -432,10 +515,11 @@ fn breaks(session: &Session) -> Vec<Break> {
             let n = unit.elements() as f64;
             // cos(W_t - W_(t-1), W_(t-1)).
             let radial = (pair.product - pair.squares[0]) / (pair.squares[0] * pair.distance2).sqrt();
-            let scaled = radial.abs() > 0.98 && step > 0.05 && step > 3.0 * usual && pair.squares[1] > 0.0;
-            let lost = kept.abs() * n.sqrt() < 6.0 && typical > 0.4 && kept < 0.25 * typical && n >= 1024.0;
-            let decayed = radial < -0.7 && pair.squares[1] > 0.0;
-            if scaled || (lost && !decayed) {
+            let scaled = radial.abs() > 0.98 && step > 0.05 && step > 3.0 * usual && !is_zero(&pair);
+            let lost = kept.abs() * n.sqrt() < 6.0 && typical > 0.6 && kept < 0.25 * typical && n >= 1024.0;
+            // What decay has brought near zero jitters about it and remembers nothing.
+            let faded = pair.squares[0] < FADED * f.gram.product(0, 0);
+            if scaled || (lost && !faded) {
                 breaks.push(Break {
                     steps: (session.steps[t - 1], session.steps[t]),
                     tensor: unit.tensor.clone(),
@@ -445,7 +529,7 @@ fn breaks(session: &Session) -> Vec<Break> {
                     typical,
                     scaled: scaled.then(|| (pair.squares[1] / pair.squares[0]).sqrt()),
                     share: n / units.iter().map(|(u, _)| u.elements() as f64).sum::<f64>(),
-                    zero: pair.squares[1] == 0.0,
+                    zero: is_zero(&pair),
                 });
             }
         }
@@ -453,28 +537,40 @@ fn breaks(session: &Session) -> Vec<Break> {
     breaks
 }
 
-/// Checkpoints whose values all lie on a coarser grid than their format has.
+/// Checkpoints whose values all lie on a coarser grid than those before: in a coarser format, or fewer values in all, as a
+/// format on a scale of its own leaves them.
 fn recasts(session: &Session) -> Vec<Recast> {
-    let mut formats: Vec<Option<Dtype>> = vec![None; session.plan.series];
-    for (_, figures) in matrices(session).filter(|(_, f)| !f.formats.is_empty()) {
+    let points = session.plan.series;
+    let mut formats: Vec<Option<Dtype>> = vec![None; points];
+    let mut shares: Vec<Vec<f64>> = vec![Vec::new(); points];
+    let bits = |d: &Dtype| d.fraction_bits().unwrap_or(52);
+    for (_, figures) in matrices(session).filter(|(_, f)| f.formats.len() >= points) {
         for (finest, own) in formats.iter_mut().zip(&figures.formats) {
-            let bits = |d: &Dtype| d.fraction_bits().unwrap_or(52);
             if finest.as_ref().is_none_or(|f| bits(own) > bits(f)) {
                 *finest = Some(*own);
             }
         }
+        for t in 1..points {
+            let others = [t - 1, (t + 1).min(points - 1)].into_iter().filter(|s| *s != t);
+            let least = others.map(|s| figures.distinct[s]).min().unwrap_or(0);
+            if least >= FEW_VALUES {
+                shares[t].push(f64::from(figures.distinct[t]) / f64::from(least));
+            }
+        }
     }
-    let bits = |d: &Dtype| d.fraction_bits().unwrap_or(52);
-    (1..formats.len())
+    (1..points)
         .filter_map(|t| {
             let (before, own) = (formats[t - 1]?, formats[t]?);
             let after = formats[t + 1..].iter().flatten().map(bits).max();
-            (bits(&own) != bits(&before)).then(|| Recast {
+            shares[t].sort_by(f64::total_cmp);
+            let fewer = shares[t].get(shares[t].len() / 2).copied().filter(|share| *share < 0.4);
+            (bits(&own) != bits(&before) || fewer.is_some()).then(|| Recast {
                 step: session.steps[t],
-                from: format!("{before:?}").to_lowercase(),
-                to: format!("{own:?}").to_lowercase(),
+                from: before.name().to_owned(),
+                to: own.name().to_owned(),
                 coarser: bits(&own) < bits(&before),
                 back: after.is_some_and(|after| after > bits(&own)),
+                fewer,
             })
         })
         .collect()

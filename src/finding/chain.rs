@@ -4,6 +4,7 @@ mod blend;
 mod budget;
 mod copies;
 mod decay;
+mod growth;
 mod made_up;
 mod memory;
 mod points;
@@ -19,9 +20,9 @@ use std::collections::BTreeSet;
 use super::{Code, Condition, Direction, Finding, Grade, Judgement};
 use crate::case::Policy;
 use crate::evidence::{ChainRow, ComponentRow, PathRow, TrajectoryRow};
-use crate::plan::ALL;
+use crate::plan::{ALL, Growth};
 
-pub use points::{Break, Detour, Kind, OnLine, Points, Recast, Repeat, Residue, Span};
+pub use points::{Break, Detour, Kind, OnLine, Points, Recast, Repeat, Residue, RowLines, Span};
 
 /// What was measured of the series.
 pub struct ChainFacts<'a> {
@@ -52,6 +53,8 @@ pub struct ChainFacts<'a> {
     pub exchanges: &'a [(i64, i64, f64)],
     /// Inner neighbours off the straight line from first to last.
     pub residuals: &'a [OffLine],
+    /// Neighbours of different architecture: their steps and what changed.
+    pub growth: &'a [(i64, i64, Growth)],
     /// Checkpoints of another architecture: step and why they were left out.
     pub left_out: &'a [(i64, String)],
 }
@@ -82,6 +85,7 @@ pub fn judge(facts: &ChainFacts<'_>, policy: &Policy) -> Judgement {
         judgement.push(finding);
         judgement.missing.push(format!("the checkpoint of step {step} in the final architecture"));
     }
+    growth::growth(&mut judgement, facts);
     if facts.steps.len() < 2 {
         judgement.missing.push("two or more checkpoints of the training".into());
         return judgement;

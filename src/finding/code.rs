@@ -55,6 +55,7 @@ codes! {
     ChainNoise "chain/noise" "Neighbouring checkpoints leave the straight line together, as a walk does",
     ChainDuplicate "chain/duplicate-step" "Two steps hold the same weights",
     ChainStructure "chain/structure" "What lies between checkpoints has the structure of updates",
+    ChainTurn "chain/turn" "The way does not turn back on itself",
     ChainAveraged "chain/averaged" "A checkpoint is an average of others",
     ChainTensor "chain/tensor-break" "Every matrix remembers the checkpoint before, as the others do",
     ChainPrecision "chain/precision" "The precision of the values along the series",

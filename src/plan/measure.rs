@@ -32,6 +32,8 @@ pub struct TensorFigures {
     pub usable: Vec<bool>,
     /// The coarsest format that holds a member's first sampled rows.
     pub formats: Vec<Dtype>,
+    /// How many different absolute values those hold.
+    pub distinct: Vec<u32>,
     /// Figures of sampled rows of the first checkpoint, for the tests of the start; of all its matrices.
     pub start: Option<Moments>,
 }
@@ -235,6 +237,7 @@ fn summarise(
             scales: vec![0.0; members],
             usable: vec![false; members],
             formats: Vec::new(),
+            distinct: Vec::new(),
             start,
         };
     };
@@ -242,6 +245,7 @@ fn summarise(
     let looked_at =
         |sample: &[f32]| -> Vec<f64> { sample.iter().take(FORMAT_ELEMENTS).map(|&v| f64::from(v)).collect() };
     let formats = samples.iter().zip(&unit.members).map(|(s, m)| finest_needed(&looked_at(s), m.dtype)).collect();
+    let distinct = samples.iter().map(|sample| distinct(sample)).collect();
     let mut kept = Vec::with_capacity(samples.len());
     let mut scales = Vec::with_capacity(samples.len());
     let mut usable = Vec::with_capacity(samples.len());
@@ -261,7 +265,15 @@ fn summarise(
         samples.into_iter().map(|sample| Rows::whole(sample, hidden)).collect()
     };
     let columns = pairs.into_iter().map(|(a, b)| ((a, b), rows[a].total(&rows[b]))).collect();
-    TensorFigures { gram, columns, kept, scales, usable, formats, start }
+    TensorFigures { gram, columns, kept, scales, usable, formats, distinct, start }
+}
+
+/// Different absolute values among the first sampled ones.
+fn distinct(sample: &[f32]) -> u32 {
+    let mut bits: Vec<u32> = sample.iter().take(FORMAT_ELEMENTS).map(|v| v.abs().to_bits()).collect();
+    bits.sort_unstable();
+    bits.dedup();
+    u32::try_from(bits.len()).unwrap_or(u32::MAX)
 }
 
 /// The pairs that are reported: every checkpoint against the first, the one before, and every reference; and the

@@ -3,6 +3,7 @@
 mod build;
 mod decay;
 mod digest;
+mod growth;
 mod layers;
 mod measure;
 mod pairs;
@@ -20,6 +21,7 @@ use crate::kernel::{Dtype, View};
 pub use build::{Material, Series};
 pub use decay::{RowsBetween, RowsSeen, UnmetRows, unmet_rows};
 pub use digest::{FileDigest, digests, manifest};
+pub use growth::{Growth, NewMatrix, Resized, growth};
 pub use layers::{LayerCell, LayerMap, layer_map};
 pub use measure::{Measured, TensorFigures, measure};
 pub use pairs::{PairFigures, compare_pairs};

@@ -20,7 +20,7 @@ fn parent() -> File {
 }
 
 /// Rewrites every tensor: the step's own elements and those of the others, to new ones.
-fn mix(path: &Path, others: &mut [File], mut new: impl FnMut(&str, &[f32], &[Vec<f32>]) -> Vec<f32>) {
+pub(super) fn mix(path: &Path, others: &mut [File], mut new: impl FnMut(&str, &[f32], &[Vec<f32>]) -> Vec<f32>) {
     edit(path, |file| {
         for name in file.names() {
             let theirs: Vec<Vec<f32>> = others.iter_mut().map(|other| other.numbers(&name)).collect();
@@ -30,23 +30,23 @@ fn mix(path: &Path, others: &mut [File], mut new: impl FnMut(&str, &[f32], &[Vec
     });
 }
 
-fn rms(numbers: impl ExactSizeIterator<Item = f32>) -> f32 {
+pub(super) fn rms(numbers: impl ExactSizeIterator<Item = f32>) -> f32 {
     let n = numbers.len() as f32;
     (numbers.map(|x| x * x).sum::<f32>() / n).sqrt()
 }
 
 /// Each element `share` of the way from `a` to `b`.
-fn blend(a: &[f32], b: &[f32], share: f32) -> Vec<f32> {
+pub(super) fn blend(a: &[f32], b: &[f32], share: f32) -> Vec<f32> {
     a.iter().zip(b).map(|(a, b)| a + share * (b - a)).collect()
 }
 
 /// Findings of a code against the claim that are at least this grave.
-fn against<'a>(report: &'a Report, code: &str, grade: Grade) -> Vec<&'a Finding> {
+pub(super) fn against<'a>(report: &'a Report, code: &str, grade: Grade) -> Vec<&'a Finding> {
     report.of(code).into_iter().filter(|f| f.direction == Direction::Against && f.grade >= grade).collect()
 }
 
 /// One line a finding, for messages of failed tests.
-fn shown(report: &Report) -> String {
+pub(super) fn shown(report: &Report) -> String {
     let line = |f: &Finding| format!("{} {:?} {:?}: {}\n", f.code, f.grade, f.direction, f.message);
     let findings: String = report.findings.iter().map(line).collect();
     format!("{:#?}\n{findings}", report.verdict)

@@ -11,6 +11,9 @@ use crate::plan::ALL;
 /// Checkpoints nearer than this many steps may lie on a line by momentum and small steps.
 const GAP: i64 = 10;
 
+/// Share of the rows on lines of their own. Of matrices whose rows are not the stored ones, none is.
+const ROWS: f64 = 0.4;
+
 /// Names that a message lists.
 const NAMED: usize = 3;
 
@@ -19,6 +22,7 @@ pub(super) fn computed(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy
     let mut explained = BTreeSet::new();
     lines(judgement, facts.points, policy, &mut explained);
     spans(judgement, facts.points, &mut explained);
+    rows(judgement, facts.points, &explained);
 }
 
 /// The mean of two earlier checkpoints is what averaging of weights makes.
@@ -32,6 +36,9 @@ fn lines(judgement: &mut Judgement, points: &Points, policy: &Policy, explained:
         let gap = (line.middle - line.ends.0).abs().min((line.middle - line.ends.1).abs());
         if line.share >= 0.5 {
             explained.extend([line.middle, line.ends.0, line.ends.1]);
+        }
+        if gap < GAP && line.share < 0.5 {
+            continue;
         }
         let grade = if is_mean(line) {
             mean(judgement, points, line.middle, &[line.ends.0, line.ends.1], line.roundings);
@@ -83,8 +90,6 @@ fn lines(judgement: &mut Judgement, points: &Points, policy: &Policy, explained:
         );
         finding.subject.steps = steps;
         if let [line] = group.as_slice() {
-            finding.subject.steps = vec![line.ends.0, line.middle, line.ends.1];
-            finding.subject.steps.sort_unstable();
             finding.subject.tensor = line.tensors.first().filter(|_| line.tensors.len() == 1).cloned();
         }
         finding.statistic = Some(roundings);
@@ -93,6 +98,34 @@ fn lines(judgement: &mut Judgement, points: &Points, policy: &Policy, explained:
         finding.null = "honest runs leave the line by 0.02 of its length or more where it is above rounding".into();
         finding.evidence = Some("evidence/trajectory.parquet".into());
         judgement.push(finding);
+    }
+}
+
+/// Rows that were blended each for itself.
+fn rows(judgement: &mut Judgement, points: &Points, explained: &BTreeSet<i64>) {
+    for lines in &points.rows {
+        let share = lines.on as f64 / lines.of as f64;
+        if share < ROWS || lines.of < 64 || explained.contains(&lines.step) {
+            continue;
+        }
+        let near = (lines.step - lines.ends.0).min(lines.ends.1 - lines.step) < GAP;
+        let mut finding = Finding::new(
+            Code::ChainOffChord,
+            if near { Grade::Moderate } else { Grade::Strong },
+            Direction::Against,
+            format!(
+                "{} of {} sampled rows of the checkpoint of step {} lie on the line through the same rows of steps {} and {} up to rounding, each at its own place: they were put together from these two.",
+                lines.on, lines.of, lines.step, lines.ends.0, lines.ends.1
+            ),
+        );
+        finding.subject.steps = vec![lines.ends.0, lines.step, lines.ends.1];
+        finding.statistic = Some(share);
+        finding.effect = Some(share);
+        finding.n = Some(lines.of);
+        finding.null = "rows of an honest run that move at all leave the line, as the whole does".into();
+        finding.evidence = Some("evidence/trajectory.parquet".into());
+        judgement.push(finding);
+        return;
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) fn duplicates(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
         let (a, b) = repeat.steps;
         let message = if repeat.returned {
             format!(
-                "The weights of step {b} are those of step {a} again, within {:.1} roundings of the number format, and a checkpoint between them is {:.0} roundings away: training does not return.",
+                "The weights of step {b} are those of step {a} again, to {:.1} roundings of the number format, and a checkpoint between them is {:.0} roundings away: training does not return.",
                 repeat.roundings, repeat.expected
             )
         } else {
@@ -82,7 +82,7 @@ pub(super) fn breaks(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
                     first.typical
                 )
             };
-            let grade = if scaled || first.typical < 0.6 { Grade::Moderate } else { Grade::Strong };
+            let grade = if scaled { Grade::Moderate } else { Grade::Strong };
             let mut finding = Finding::new(Code::ChainTensor, grade, Direction::Against, message);
             finding.subject.steps = vec![a, b];
             if let [only] = own.as_slice() {
@@ -106,9 +106,9 @@ pub(super) fn breaks(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
 
 /// Changes of precision along the series.
 pub(super) fn precision(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
-    for recast in facts.points.recasts.iter().filter(|r| r.coarser) {
+    for recast in facts.points.recasts.iter().filter(|r| r.coarser || r.fewer.is_some()) {
         let eight = recast.to.starts_with("f8");
-        let (grade, direction) = if recast.back || eight {
+        let (grade, direction) = if recast.back || eight || recast.fewer.is_some() {
             (Grade::Moderate, Direction::Against)
         } else {
             (Grade::Context, Direction::Neutral)
@@ -117,17 +117,25 @@ pub(super) fn precision(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
             Code::ChainPrecision,
             grade,
             direction,
-            format!(
-                "The values of step {} fit {}, those of the step before {}{}.",
-                recast.step,
-                recast.to,
-                recast.from,
-                if recast.back {
-                    "; a later step is finer again: this checkpoint went through another precision, apart from the others"
-                } else {
-                    ", and the series stays so"
-                }
-            ),
+            if let Some(share) = recast.fewer {
+                format!(
+                    "The matrices of step {} hold {:.0} % as many different values as those of the steps beside it: this checkpoint went through a coarser number format, apart from the others.",
+                    recast.step,
+                    100.0 * share
+                )
+            } else {
+                format!(
+                    "The values of step {} fit {}, those of the step before {}{}.",
+                    recast.step,
+                    recast.to,
+                    recast.from,
+                    if recast.back {
+                        "; a later step is finer again: this checkpoint went through another precision, apart from the others"
+                    } else {
+                        ", and the series stays so"
+                    }
+                )
+            },
         );
         finding.subject.steps = vec![recast.step];
         finding.null = "checkpoints of one run are saved in one precision".into();
@@ -154,7 +162,7 @@ pub(super) fn turns(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &
         ""
     };
     let mut finding = Finding::new(
-        Code::ChainOrder,
+        Code::ChainTurn,
         grade,
         Direction::Against,
         format!(

@@ -9,6 +9,8 @@ pub struct Points {
     pub spans: Vec<Span>,
     /// Structure of what lies between checkpoints, by component.
     pub residues: Vec<Residue>,
+    /// Rows on lines of their own.
+    pub rows: Vec<RowLines>,
     /// Checkpoints that are one but for rounding.
     pub repeats: Vec<Repeat>,
     /// Angles of the way.
@@ -48,6 +50,19 @@ pub struct OnLine {
     pub roundings: f64,
     /// Least and greatest place on the way from the earlier to the later end, over the tensors.
     pub fractions: (f64, f64),
+}
+
+/// Rows that lie on the line through the same rows of two other checkpoints up to rounding, each at its own place.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RowLines {
+    /// Step of the checkpoint.
+    pub step: i64,
+    /// Steps of the two others.
+    pub ends: (i64, i64),
+    /// Rows on their line.
+    pub on: u64,
+    /// Rows that went far enough to tell.
+    pub of: u64,
 }
 
 /// A checkpoint in the affine span of all others up to rounding.
@@ -97,7 +112,7 @@ pub struct Residue {
     pub ratio: f64,
     /// The same over all of them, in standard deviations.
     pub z: f64,
-    /// Least size, in roundings.
+    /// Median size, in roundings.
     pub roundings: f64,
     /// Whether the checkpoints at both ends are similar: noise between strangers is another matter.
     pub remembered: bool,
@@ -163,4 +178,6 @@ pub struct Recast {
     pub coarser: bool,
     /// Whether a later checkpoint is finer again.
     pub back: bool,
+    /// Median share of distinct values, of those of its neighbours, where it is low.
+    pub fewer: Option<f64>,
 }

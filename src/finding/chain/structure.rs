@@ -17,6 +17,17 @@ fn drawn(residue: &Residue, policy: &Policy) -> bool {
         && (residue.ratio - 1.0).abs() < policy.noise_ratio
 }
 
+/// The same of one component among others: one table of tokens, of which hardly two were seen together, can look like it,
+/// and so can the matrices of an optimiser that makes its updates orthogonal, which have less than no structure.
+fn part(residue: &Residue, policy: &Policy) -> bool {
+    drawn(residue, policy)
+        && residue.kind == Kind::OffChord
+        && residue.remembered
+        && residue.of >= 4
+        && residue.z > -3.0
+        && (residue.ratio - 1.0).abs() < 0.05
+}
+
 /// Judges the residues.
 pub(super) fn structure(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) {
     let telling = facts.points.residues.iter().filter(|r| 2 * r.tensors >= r.of);
@@ -34,7 +45,7 @@ pub(super) fn structure(judgement: &mut Judgement, facts: &ChainFacts<'_>, polic
             whole.entry(*kind).or_default().extend(group);
         } else {
             // A component that was decayed to nothing jitters about zero, which is noise and honest.
-            parts.entry(*kind).or_default().extend(group.iter().filter(|r| drawn(r, policy) && r.remembered));
+            parts.entry(*kind).or_default().extend(group.iter().filter(|r| part(r, policy)));
         }
     }
     let found = !whole.is_empty() || parts.values().any(|p| !p.is_empty());
@@ -92,7 +103,7 @@ fn report(judgement: &mut Judgement, kind: Kind, residues: &[&Residue], whole: b
         grade,
         Direction::Against,
         format!(
-            "{what} has no structure in {place}: squared products of its rows are {least:.2} to {most:.2} times what independent signs give, and it is {roundings:.0} roundings of the number format or more. Updates of a training are sums of outer products; this is noise{}.",
+            "{what} has no structure in {place}: squared products of its rows are {least:.2} to {most:.2} times what independent signs give, and it is {roundings:.0} roundings of the number format in size. Updates of a training are sums of outer products; this is noise{}.",
             if grade == Grade::Moderate && whole { ", which stochastic rounding makes too" } else { "" }
         ),
     );
