@@ -67,7 +67,7 @@ pub(crate) struct Session<'a> {
     record: record::Reading,
     tokens: tokens::Tokens,
     /// The declared start, drawn again.
-    replay: start::Replay,
+    replay: beginning::Replay,
 }
 
 impl Session<'_> {
