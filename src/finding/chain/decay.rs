@@ -31,6 +31,7 @@ const LOST_IN_BF16: f64 = 1.0 / 512.0;
 const SAME: f64 = 0.005;
 
 /// What was measured of rows that no training reached, and what the log says of the decay.
+#[derive(Clone, Debug, Default)]
 pub struct DecayFacts {
     /// By tensor of tokens or positions.
     pub clocks: Vec<TokenClock>,

@@ -46,7 +46,7 @@ fn norm(away: &[f64], moved: f64) -> StartVector {
 }
 
 fn judged(rows: &[StartRow], vectors: &[StartVector], steps: &[i64], clock: Option<Clock>) -> Judgement {
-    let facts = StartFacts { steps, rows, vectors, clock, drift: &[], declared: None };
+    let facts = StartFacts { steps, rows, vectors, clock, drift: &[], declared: None, replay: &Replay::Undeclared };
     judge(&facts, &Policy::default()).0
 }
 
@@ -138,8 +138,15 @@ fn a_later_first_checkpoint_is_never_a_start() {
     let drift = [Drift { family: "q_proj".into(), std: 0.021, back: 0.02, rule: Some("0.02".into()) }];
     let vectors = [norm(&[0.01, 0.02], 0.015)];
     let rows = [row("q"), StartRow { edge_log10_p: Some(-90.0), edge_ratio: Some(2.0), ..row("k") }];
-    let facts =
-        StartFacts { steps: &[40, 80], rows: &rows, vectors: &vectors, clock: None, drift: &drift, declared: None };
+    let facts = StartFacts {
+        steps: &[40, 80],
+        rows: &rows,
+        vectors: &vectors,
+        clock: None,
+        drift: &drift,
+        declared: None,
+        replay: &Replay::Undeclared,
+    };
     let (judgement, clean) = judge(&facts, &Policy::default());
     assert_eq!((judgement.condition, clean.len()), (Condition::Untested, 0));
     assert!(judgement.findings.iter().all(|f| f.direction != Direction::Against));
@@ -151,7 +158,7 @@ fn a_later_first_checkpoint_is_never_a_start() {
 #[test]
 fn declared_schemes_are_compared_by_law_and_origin() {
     let declare = |scheme: &str, row: &StartRow| {
-        let declared = Init { scheme: Some(scheme.into()), std: None, seed: None, framework: None };
+        let declared = Init { scheme: Some(scheme.into()), std: None, seed: None, framework: None, recipe: None };
         let facts = StartFacts {
             steps: &[0],
             rows: std::slice::from_ref(row),
@@ -159,6 +166,7 @@ fn declared_schemes_are_compared_by_law_and_origin() {
             clock: None,
             drift: &[],
             declared: Some(&declared),
+            replay: &Replay::Undeclared,
         };
         let judgement = judge(&facts, &Policy::default()).0;
         judgement.findings.iter().any(|f| f.message.contains("That is what was declared"))
