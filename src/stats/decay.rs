@@ -332,9 +332,9 @@ mod tests {
 
     #[test]
     fn momentum_shrinks_by_the_gain_of_its_filter() {
-        let exponents = momentum_exponents(&[0.01; 4000], 1e-3, 0.9, true);
-        for which in 0..2 {
-            let rate = exponents[3999][which] - exponents[3998][which];
+        let exponents = momentum_exponents(&vec![0.01; 4000], 1e-3, 0.9, true);
+        for (before, after) in exponents[3998].iter().zip(exponents[3999]) {
+            let rate = after - before;
             assert!((rate / (0.01 * 1e-3 / 0.1) - 1.0).abs() < 1e-2, "{rate}");
         }
         assert!((momentum_exponents(&[0.01], 1e-3, 0.9, true)[0][0] / 1e-5 - 1.0).abs() < 1e-3);
