@@ -122,7 +122,8 @@ fn a_broken_link_is_conclusive_where_decay_left_something_to_see() {
     for (component, grade) in
         [(ALL, Grade::Conclusive), ("attention", Grade::Conclusive), ("embedding", Grade::Moderate)]
     {
-        let judgement = judged(component, [HONEST, lost, lost], &policy);
+        let after = Shown { correlations: [0.9, 0.001], ..lost };
+        let judgement = judged(component, [HONEST, lost, after], &policy);
         assert_eq!(against(&judgement, Code::ChainMemory), Some((grade, vec![100, 200])), "{component}");
     }
     // Nobody knows what decay leaves: Adam with L2 can do that.
@@ -135,7 +136,8 @@ fn a_broken_link_is_conclusive_where_decay_left_something_to_see() {
     assert_eq!(against(&judgement, Code::ChainMemory), Some((Grade::Conclusive, vec![100, 200])));
     // Decay left nothing that could be seen.
     let gone = Shown { expected: Some(0.01), retained: 0.01, ..lost };
-    let judgement = judged(ALL, [HONEST, gone, gone], &policy);
+    let after = Shown { correlations: [0.9, 0.001], ..gone };
+    let judgement = judged(ALL, [HONEST, gone, after], &policy);
     assert_eq!(against(&judgement, Code::ChainMemory), None, "{judgement:#?}");
     assert_eq!(judgement.condition, Condition::Untested);
 }
