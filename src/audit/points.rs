@@ -92,12 +92,15 @@ fn trail_of(points: usize, figures: &TensorFigures) -> Option<Trail> {
     (trail.elements() > 0).then_some(trail)
 }
 
+/// Three checkpoints of one tensor, the one between, whether it is on the line, how far off in roundings, and where.
+type Triple = ([usize; 3], usize, bool, f64, f64);
+
 /// Checkpoints on a line through two others, tensor by tensor.
 fn lines(session: &Session, trails: &Trails) -> Vec<OnLine> {
     let points = session.plan.series;
     let reach = if points <= EVERY_THREE { points } else { 8 };
     let units: Vec<_> = matrices(session).collect();
-    let found: Vec<Vec<([usize; 3], usize, bool, f64, f64)>> = units
+    let found: Vec<Vec<Triple>> = units
         .par_iter()
         .map(|(_, figures)| {
             let Some(trail) = trail_of(points, figures) else { return Vec::new() };
@@ -223,6 +226,9 @@ fn spans(session: &Session, trails: &Trails) -> Vec<Span> {
     spans
 }
 
+/// Ratio and z of the test of signs, and the size in roundings.
+type Figures = (f64, f64, f64);
+
 /// Weights of checkpoints in one combination.
 type Combination = Vec<(usize, f64)>;
 
@@ -233,7 +239,7 @@ fn residues(session: &Session, trails: &Trails) -> Vec<Residue> {
     let units: Vec<(&Unit, &TensorFigures)> = matrices(session).filter(|(unit, _)| unit.kept.len() >= 4).collect();
     let hulls: BTreeMap<&str, Vec<crate::stats::Hull>> =
         trails.components.iter().map(|(name, trail)| (name.as_str(), hulls(&trail.increments()))).collect();
-    let tested: Vec<BTreeMap<(Kind, usize), (f64, f64, f64)>> = units
+    let tested: Vec<BTreeMap<(Kind, usize), Figures>> = units
         .par_iter()
         .map(|(unit, figures)| {
             let mut tested = BTreeMap::new();
@@ -268,7 +274,7 @@ fn residues(session: &Session, trails: &Trails) -> Vec<Residue> {
         })
         .collect();
     let mut totals: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut groups: BTreeMap<(Kind, usize, &str), Vec<(f64, f64, f64)>> = BTreeMap::new();
+    let mut groups: BTreeMap<(Kind, usize, &str), Vec<Figures>> = BTreeMap::new();
     for ((unit, _), tested) in units.iter().zip(&tested) {
         *totals.entry(unit.role.judged_as()).or_default() += 1;
         for (&(kind, t), &figures) in tested {
@@ -553,11 +559,11 @@ fn recasts(session: &Session) -> Vec<Recast> {
                 *finest = Some(*own);
             }
         }
-        for t in 1..points {
+        for (t, shares) in shares.iter_mut().enumerate().skip(1) {
             let others = [t - 1, (t + 1).min(points - 1)].into_iter().filter(|s| *s != t);
             let least = others.map(|s| figures.distinct[s]).min().unwrap_or(0);
             if least >= FEW_VALUES {
-                shares[t].push(f64::from(figures.distinct[t]) / f64::from(least));
+                shares.push(f64::from(figures.distinct[t]) / f64::from(least));
             }
         }
     }
