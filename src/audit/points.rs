@@ -92,12 +92,15 @@ fn trail_of(points: usize, figures: &TensorFigures) -> Option<Trail> {
     (trail.elements() > 0).then_some(trail)
 }
 
+/// Three checkpoints of one tensor, the one between, whether it is on the line, how far off in roundings, and where.
+type Triple = ([usize; 3], usize, bool, f64, f64);
+
 /// Checkpoints on a line through two others, tensor by tensor.
 fn lines(session: &Session, trails: &Trails) -> Vec<OnLine> {
     let points = session.plan.series;
     let reach = if points <= EVERY_THREE { points } else { 8 };
     let units: Vec<_> = matrices(session).collect();
-    let found: Vec<Vec<([usize; 3], usize, bool, f64, f64)>> = units
+    let found: Vec<Vec<Triple>> = units
         .par_iter()
         .map(|(_, figures)| {
             let Some(trail) = trail_of(points, figures) else { return Vec::new() };
@@ -223,6 +226,9 @@ fn spans(session: &Session, trails: &Trails) -> Vec<Span> {
     spans
 }
 
+/// Ratio and z of the test of signs, and the size in roundings.
+type Figures = (f64, f64, f64);
+
 /// Weights of checkpoints in one combination.
 type Combination = Vec<(usize, f64)>;
 
@@ -233,7 +239,7 @@ fn residues(session: &Session, trails: &Trails) -> Vec<Residue> {
     let units: Vec<(&Unit, &TensorFigures)> = matrices(session).filter(|(unit, _)| unit.kept.len() >= 4).collect();
     let hulls: BTreeMap<&str, Vec<crate::stats::Hull>> =
         trails.components.iter().map(|(name, trail)| (name.as_str(), hulls(&trail.increments()))).collect();
-    let tested: Vec<BTreeMap<(Kind, usize), (f64, f64, f64)>> = units
+    let tested: Vec<BTreeMap<(Kind, usize), Figures>> = units
         .par_iter()
         .map(|(unit, figures)| {
             let mut tested = BTreeMap::new();
@@ -268,7 +274,7 @@ fn residues(session: &Session, trails: &Trails) -> Vec<Residue> {
         })
         .collect();
     let mut totals: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut groups: BTreeMap<(Kind, usize, &str), Vec<(f64, f64, f64)>> = BTreeMap::new();
+    let mut groups: BTreeMap<(Kind, usize, &str), Vec<Figures>> = BTreeMap::new();
     for ((unit, _), tested) in units.iter().zip(&tested) {
         *totals.entry(unit.role.judged_as()).or_default() += 1;
         for (&(kind, t), &figures) in tested {
@@ -544,17 +550,20 @@ fn recasts(session: &Session) -> Vec<Recast> {
     let mut formats: Vec<Option<Dtype>> = vec![None; points];
     let mut shares: Vec<Vec<f64>> = vec![Vec::new(); points];
     let bits = |d: &Dtype| d.fraction_bits().unwrap_or(52);
+    let stored: Vec<Dtype> = matrices(session)
+        .next()
+        .map_or(Vec::new(), |(unit, _)| unit.members.iter().take(points).map(|member| member.dtype).collect());
     for (_, figures) in matrices(session).filter(|(_, f)| f.formats.len() >= points) {
         for (finest, own) in formats.iter_mut().zip(&figures.formats) {
             if finest.as_ref().is_none_or(|f| bits(own) > bits(f)) {
                 *finest = Some(*own);
             }
         }
-        for t in 1..points {
+        for (t, shares) in shares.iter_mut().enumerate().skip(1) {
             let others = [t - 1, (t + 1).min(points - 1)].into_iter().filter(|s| *s != t);
             let least = others.map(|s| figures.distinct[s]).min().unwrap_or(0);
             if least >= FEW_VALUES {
-                shares[t].push(f64::from(figures.distinct[t]) / f64::from(least));
+                shares.push(f64::from(figures.distinct[t]) / f64::from(least));
             }
         }
     }
@@ -564,6 +573,19 @@ fn recasts(session: &Session) -> Vec<Recast> {
             let after = formats[t + 1..].iter().flatten().map(bits).max();
             shares[t].sort_by(f64::total_cmp);
             let fewer = shares[t].get(shares[t].len() / 2).copied().filter(|share| *share < 0.4);
+            // Fewer values are no riddle where the format says as much.
+            let fewer = fewer.filter(|_| bits(&own) >= bits(&before));
+            let (at, past) = (*stored.get(t)?, *stored.get(t - 1)?);
+            if bits(&own) == bits(&before) && at != past && stored[t + 1..].contains(&past) {
+                return Some(Recast {
+                    step: session.steps[t],
+                    from: past.name().to_owned(),
+                    to: at.name().to_owned(),
+                    coarser: true,
+                    back: true,
+                    fewer,
+                });
+            }
             (bits(&own) != bits(&before) || fewer.is_some()).then(|| Recast {
                 step: session.steps[t],
                 from: before.name().to_owned(),

@@ -76,8 +76,8 @@ pub fn growth(before: &Checkpoint, after: &Checkpoint) -> Result<Option<Growth>>
         return Ok(None);
     }
     let kept = |(a, b): &(&TensorRecord, &TensorRecord)| kept(before, after, a, b);
-    let same = spread(same).par_iter().map(kept).collect::<Result<Vec<_>>>()?;
-    let resized = spread(resized)
+    let same = spread(&same).par_iter().map(kept).collect::<Result<Vec<_>>>()?;
+    let resized = spread(&resized)
         .par_iter()
         .map(|pair| {
             let (a, b) = *pair;
@@ -92,7 +92,7 @@ pub fn growth(before: &Checkpoint, after: &Checkpoint) -> Result<Option<Growth>>
         })
         .collect::<Result<_>>()?;
     let candidates: Vec<&TensorRecord> = earlier.values().copied().collect();
-    let new = spread(new).par_iter().map(|t| origin(before, after, t, &candidates)).collect::<Result<_>>()?;
+    let new = spread(&new).par_iter().map(|t| origin(before, after, t, &candidates)).collect::<Result<_>>()?;
     Ok(Some(Growth {
         same: same.into_iter().flatten().map(|k| k.0).collect(),
         resized,
@@ -102,7 +102,7 @@ pub fn growth(before: &Checkpoint, after: &Checkpoint) -> Result<Option<Growth>>
     }))
 }
 
-fn spread<T: Copy>(all: Vec<T>) -> Vec<T> {
+fn spread<T: Copy>(all: &[T]) -> Vec<T> {
     let wanted = all.len().min(MATRICES);
     (0..wanted).map(|i| all[(2 * i + 1) * all.len() / (2 * wanted)]).collect()
 }

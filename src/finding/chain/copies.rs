@@ -107,7 +107,7 @@ pub(super) fn breaks(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
 /// Changes of precision along the series.
 pub(super) fn precision(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
     for recast in facts.points.recasts.iter().filter(|r| r.coarser || r.fewer.is_some()) {
-        let eight = recast.to.starts_with("f8");
+        let eight = recast.to.starts_with("F8");
         let (grade, direction) = if recast.back || eight || recast.fewer.is_some() {
             (Grade::Moderate, Direction::Against)
         } else {
@@ -125,12 +125,12 @@ pub(super) fn precision(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
                 )
             } else {
                 format!(
-                    "The values of step {} fit {}, those of the step before {}{}.",
+                    "The values of step {} are in {}, those of the step before in {}{}.",
                     recast.step,
                     recast.to,
                     recast.from,
                     if recast.back {
-                        "; a later step is finer again: this checkpoint went through another precision, apart from the others"
+                        "; a later step is as those before: this checkpoint went through another precision, apart from the others"
                     } else {
                         ", and the series stays so"
                     }

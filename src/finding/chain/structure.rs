@@ -7,6 +7,9 @@ use super::{ChainFacts, listed};
 use crate::case::Policy;
 use crate::finding::{Code, Direction, Finding, Grade, Judgement};
 
+/// The checkpoint before, the one in question, the one after.
+type Steps = (i64, i64, i64);
+
 /// Above this many roundings no rounding, stochastic or not, made the residue.
 const BEYOND_ROUNDING: f64 = 30.0;
 
@@ -31,7 +34,7 @@ fn part(residue: &Residue, policy: &Policy) -> bool {
 /// Judges the residues.
 pub(super) fn structure(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) {
     let telling = facts.points.residues.iter().filter(|r| 2 * r.tensors >= r.of);
-    let mut groups: BTreeMap<(Kind, (i64, i64, i64)), Vec<&Residue>> = BTreeMap::new();
+    let mut groups: BTreeMap<(Kind, Steps), Vec<&Residue>> = BTreeMap::new();
     for residue in telling {
         groups.entry((residue.kind, residue.steps)).or_default().push(residue);
     }
