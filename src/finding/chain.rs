@@ -105,6 +105,7 @@ pub fn judge(facts: &ChainFacts<'_>, policy: &Policy) -> Judgement {
     budget::budget(&mut judgement, facts, policy);
     budget::relative(&mut judgement, facts, policy);
     decay::decay(&mut judgement, facts.decay, policy);
+    excuse_averages(&mut judgement, facts.points);
     blend::computed(&mut judgement, facts, policy);
     made_up::off_chord(&mut judgement, facts);
     structure::structure(&mut judgement, facts, policy);
@@ -116,6 +117,18 @@ pub fn judge(facts: &ChainFacts<'_>, policy: &Policy) -> Judgement {
     made_up::noise(&mut judgement, facts, policy);
     judgement.settle(if remembered { Condition::Holds } else { Condition::Untested });
     judgement
+}
+
+/// The rows of an average are averages too: they lag behind the clock and may stand where they stood before.
+fn excuse_averages(judgement: &mut Judgement, points: &Points) {
+    let told = |finding: &&mut Finding| {
+        let any = finding.subject.steps.iter().any(|step| points.declared(*step));
+        finding.code == Code::ChainDecayClock && finding.direction == Direction::Against && any
+    };
+    for finding in judgement.findings.iter_mut().filter(told) {
+        (finding.direction, finding.grade) = (Direction::Neutral, Grade::Context);
+        finding.message.push_str(" A checkpoint among these is declared to be an average, which explains it.");
+    }
 }
 
 /// Steps as a list of words, at most eight of them.

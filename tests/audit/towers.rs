@@ -109,14 +109,18 @@ impl Case {
         let case = Self { root: tempfile::tempdir().expect("a folder"), references: Vec::new() };
         let mut numbers = Numbers(77);
         let mut weights = start.clone();
-        // Steps that lean on the one before, as those of a training do.
+        // Steps that lean on the one before and are outer products of few vectors, as those of a training.
         let mut pace: BTreeMap<String, Vec<f32>> = BTreeMap::new();
         for step in STEPS {
             if step > 0 {
-                for (name, (_, values)) in weights.iter_mut().filter(|(name, _)| !frozen(name)) {
+                for (name, (shape, values)) in weights.iter_mut().filter(|(name, _)| !frozen(name)) {
                     let pace = pace.entry(name.clone()).or_insert_with(|| vec![0.0; values.len()]);
-                    for (value, pace) in values.iter_mut().zip(pace) {
-                        *pace = 0.7 * *pace + 0.004 * numbers.noise();
+                    let columns = shape.last().copied().unwrap_or(1);
+                    let mut draw = |n: usize| (0..n).map(|_| numbers.noise()).collect::<Vec<f32>>();
+                    let factors: [_; 2] = std::array::from_fn(|_| [draw(values.len() / columns), draw(columns)]);
+                    for (at, (value, pace)) in values.iter_mut().zip(pace).enumerate() {
+                        let update: f32 = factors.iter().map(|[a, b]| a[at / columns] * b[at % columns]).sum();
+                        *pace = 0.7 * *pace + 0.004 * update / 2f32.sqrt();
                         *value += *pace;
                     }
                 }
