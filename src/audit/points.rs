@@ -544,15 +544,12 @@ fn breaks(session: &Session) -> Vec<Break> {
 }
 
 /// Checkpoints whose values all lie on a coarser grid than those before: in a coarser format, or fewer values in all, as a
-/// format on a scale of its own leaves them.
+/// format on a scale of its own leaves them. A file in a finer format than its values need has lost nothing.
 fn recasts(session: &Session) -> Vec<Recast> {
     let points = session.plan.series;
     let mut formats: Vec<Option<Dtype>> = vec![None; points];
     let mut shares: Vec<Vec<f64>> = vec![Vec::new(); points];
     let bits = |d: &Dtype| d.fraction_bits().unwrap_or(52);
-    let stored: Vec<Dtype> = matrices(session)
-        .next()
-        .map_or(Vec::new(), |(unit, _)| unit.members.iter().take(points).map(|member| member.dtype).collect());
     for (_, figures) in matrices(session).filter(|(_, f)| f.formats.len() >= points) {
         for (finest, own) in formats.iter_mut().zip(&figures.formats) {
             if finest.as_ref().is_none_or(|f| bits(own) > bits(f)) {
@@ -575,17 +572,6 @@ fn recasts(session: &Session) -> Vec<Recast> {
             let fewer = shares[t].get(shares[t].len() / 2).copied().filter(|share| *share < 0.4);
             // Fewer values are no riddle where the format says as much.
             let fewer = fewer.filter(|_| bits(&own) >= bits(&before));
-            let (at, past) = (*stored.get(t)?, *stored.get(t - 1)?);
-            if bits(&own) == bits(&before) && at != past && stored[t + 1..].contains(&past) {
-                return Some(Recast {
-                    step: session.steps[t],
-                    from: past.name().to_owned(),
-                    to: at.name().to_owned(),
-                    coarser: true,
-                    back: true,
-                    fewer,
-                });
-            }
             (bits(&own) != bits(&before) || fewer.is_some()).then(|| Recast {
                 step: session.steps[t],
                 from: before.name().to_owned(),

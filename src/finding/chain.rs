@@ -105,7 +105,6 @@ pub fn judge(facts: &ChainFacts<'_>, policy: &Policy) -> Judgement {
     budget::budget(&mut judgement, facts, policy);
     budget::relative(&mut judgement, facts, policy);
     decay::decay(&mut judgement, facts.decay, policy);
-    excuse_averages(&mut judgement, facts.points);
     blend::computed(&mut judgement, facts, policy);
     made_up::off_chord(&mut judgement, facts);
     structure::structure(&mut judgement, facts, policy);
@@ -115,19 +114,26 @@ pub fn judge(facts: &ChainFacts<'_>, policy: &Policy) -> Judgement {
     copies::turns(&mut judgement, facts, policy);
     made_up::order(&mut judgement, facts, policy);
     made_up::noise(&mut judgement, facts, policy);
+    excuse_averages(&mut judgement, facts.points);
     judgement.settle(if remembered { Condition::Holds } else { Condition::Untested });
     judgement
 }
 
-/// The rows of an average are averages too: they lag behind the clock and may stand where they stood before.
+/// An average lags behind: it holds less of the way than the checkpoint before, and its rows stand where they stood. What
+/// is strong all the same stays a question: a declaration is no pardon.
 fn excuse_averages(judgement: &mut Judgement, points: &Points) {
+    let codes = [Code::ChainDecayClock, Code::ChainDisplacement, Code::ChainTurn, Code::ChainOrder];
     let told = |finding: &&mut Finding| {
         let any = finding.subject.steps.iter().any(|step| points.declared(*step));
-        finding.code == Code::ChainDecayClock && finding.direction == Direction::Against && any
+        codes.contains(&finding.code) && finding.direction == Direction::Against && any
     };
     for finding in judgement.findings.iter_mut().filter(told) {
-        (finding.direction, finding.grade) = (Direction::Neutral, Grade::Context);
-        finding.message.push_str(" A checkpoint among these is declared to be an average, which explains it.");
+        if finding.grade >= Grade::Strong && finding.code != Code::ChainDecayClock {
+            finding.grade = Grade::Moderate;
+        } else {
+            (finding.direction, finding.grade) = (Direction::Neutral, Grade::Context);
+        }
+        finding.message.push_str(" A checkpoint among these is declared to be an average, which lags behind.");
     }
 }
 

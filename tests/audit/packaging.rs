@@ -42,7 +42,7 @@ fn a_series_may_change_its_packaging_on_the_way() {
         edit(&copy.weights(step), |file: &mut File| *file = fused(file));
     }
     let repacked = copy.finished(plain.run.status);
-    assert_eq!(repacked.verdict.conditions, plain.report.verdict.conditions);
+    assert_eq!(repacked.verdict.conditions, plain.report.verdict.conditions, "{}", super::forged::shown(&repacked));
     assert_eq!(components(&repacked), components(&plain.report));
     assert_eq!(repacked.coverage.compared, plain.report.coverage.compared);
     assert!(!repacked.coverage.skipped.iter().any(|skipped| skipped.tensor.starts_with("(step")));
