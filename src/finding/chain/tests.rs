@@ -161,11 +161,14 @@ fn the_start_may_not_fade_faster_than_decay() {
 fn the_way_so_far_is_carried_on() {
     let policy = Policy::default();
     for (component, carried, grade) in [
-        (ALL, 0.95, None),
+        (ALL, 0.98, None),
+        (ALL, 0.95, Some(Grade::Moderate)),
         (ALL, 0.8, Some(Grade::Moderate)),
         (ALL, 0.1, Some(Grade::Strong)),
         ("attention", 0.5, None),
         ("attention", 0.1, Some(Grade::Moderate)),
+        ("embedding", 0.8, None),
+        ("embedding", 0.7, Some(Grade::Moderate)),
     ] {
         let judgement = judged(component, [HONEST, HONEST, Shown { carried, ..HONEST }], &policy);
         let expected = grade.map(|grade| (grade, vec![200, 300]));
