@@ -600,7 +600,7 @@ mod tests {
 
     #[test]
     fn a_recipe_that_spells_the_weights_out_explains_nothing() {
-        let checkpoint = stored(|t| t[0].iter_mut().enumerate().for_each(|(i, x)| *x = f64::from(i as u32 % 7) / 8.0));
+        let checkpoint = stored(|t| t[0].iter_mut().enumerate().for_each(|(i, x)| *x = (i % 7) as f64 / 8.0));
         let spelt: Vec<String> = (0..600)
             .map(|i| {
                 format!(r#"{{"constant":{},"into":[{{"to":"{A}","at":{i},"length":1}}]}}"#, f64::from(i % 7) / 8.0)
