@@ -23,7 +23,8 @@ CHUNK = 1 << 20
 SHARDS = 2
 STD = 0.02
 STEP = 0.002
-STEPS = [0, 100, 200, 400, 800, 1200, 1600, 2000]
+CHECKPOINTS = 8
+EVERY = 100  # steps between checkpoints
 
 
 def shapes(hidden, layers, vocabulary):
@@ -111,7 +112,7 @@ def make(arguments):
 
     random = np.random.default_rng(2026)
     with ExitStack() as stack:
-        series = [start(root / "checkpoints" / f"step-{step}", shards, config, stack) for step in STEPS]
+        series = [start(root / "checkpoints" / f"step-{EVERY * t}", shards, config, stack) for t in range(arguments.checkpoints)]
         parent = start(root / "parent", shards, config, stack)
         for number, shard in enumerate(shards):
             for name, shape in shard:
@@ -132,7 +133,7 @@ def make(arguments):
         '[subject]\nname = "Synthetic"\ncheckpoints = "checkpoints/step-{step}"\n\n'
         '[[parent]]\nname = "Other"\nmodel = "parent"\nreleased = "2026-01-01T00:00:00Z"\n'
     )
-    print(f"{len(STEPS) + 1} models of {sum(volume(shape) for _, shape in tensors):,} parameters in {root}")
+    print(f"{arguments.checkpoints + 1} models of {sum(volume(shape) for _, shape in tensors):,} parameters in {root}")
 
 
 def plain_read(files):
@@ -188,6 +189,8 @@ def run(arguments):
         sys.exit(f"no safetensors below {root}: run `make` first")
     base = [arguments.binary, "audit", str(root / "case.toml"), "-o", str(out), "-q"]
     ways = {"audit": base, "audit --threads 1": [*base, "--threads", "1"]}
+    if arguments.against:
+        ways["the other build"] = [arguments.against, *base[1:]]
     _, total = plain_read(files)
     plain, others, audits = [], {"read into memory": [], "SHA-256 only": []}, {name: [] for name in ways}
     for _ in range(arguments.rounds):
@@ -221,10 +224,12 @@ def main():
     making.add_argument("--hidden", type=int, default=1024)
     making.add_argument("--layers", type=int, default=14)
     making.add_argument("--vocabulary", type=int, default=16384)
+    making.add_argument("--checkpoints", type=int, default=CHECKPOINTS)
     making.set_defaults(do=make)
     running = commands.add_parser("run", help="measure")
     running.add_argument("dir")
     running.add_argument("--binary", default="target/release/scratchproof")
+    running.add_argument("--against", help="another build of the program, measured in turn")
     running.add_argument("--rounds", type=int, default=5)
     running.set_defaults(do=run)
     arguments = parser.parse_args()

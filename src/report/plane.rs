@@ -78,9 +78,13 @@ pub(super) fn draw(rows: &[&PathRow]) -> String {
         );
         svg.mark("mark own", 0, *at, &note);
     }
-    // The last label first: it matters most where there is no room for all.
+    // The ends first: they matter most where there is no room for all.
     let mut labelled: Vec<(f64, f64)> = Vec::new();
-    for (row, &(x, y)) in rows.iter().zip(&places).rev() {
+    let mut order: Vec<usize> = (0..rows.len()).rev().collect();
+    if let Some(first) = order.pop() {
+        order.insert(1.min(order.len()), first);
+    }
+    for (row, &(x, y)) in order.iter().map(|&at| (&rows[at], &places[at])) {
         if labelled.iter().all(|l| (l.0 - x).abs() > 2.0 * APART || (l.1 - y).abs() > APART) {
             let end = x > WIDTH / 2.0;
             svg.text(
