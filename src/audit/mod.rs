@@ -295,6 +295,7 @@ fn parents(session: &Session, evidence: &Evidence, clean: &BTreeSet<String>) -> 
             steps: (session.steps[0], session.steps[session.plan.last()]),
             earlier: &record::earlier(&session.record),
             clean_start: clean,
+            drawn_again: replay::whole(&evidence.replay, session.subject().tensors.len()),
             unreached_share: facts::unreached_share(session),
         },
         policy,

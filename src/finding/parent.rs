@@ -70,6 +70,8 @@ pub struct ParentFacts<'a> {
     pub earlier: &'a [String],
     /// Whether the first checkpoint is step 0 and a clean draw, component by component.
     pub clean_start: &'a BTreeSet<String>,
+    /// Whether the start is, bit for bit, what its declared seed draws.
+    pub drawn_again: bool,
     /// Share of the final checkpoint's bytes that no test can reach.
     pub unreached_share: f64,
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::support::report::{ComponentOutcome, Condition, Direction, Finding, Grade, Outcome, Report};
 use crate::support::safetensors::{File, edit};
+use crate::support::weights::Model;
 use crate::support::{Copy, Numbers, fixtures};
 
 const STEPS: [u32; 7] = [0, 20, 60, 150, 300, 450, 600];
@@ -301,4 +302,24 @@ mod parentage {
         let attention = report.components.iter().find(|c| c.name == "attention").expect("a component");
         assert_eq!((attention.outcome, &attention.layers[..]), (ComponentOutcome::Derived, &[3][..]));
     }
+}
+
+/// A tenth of the parent in a draw looks as clean as a draw, and like a parent that has forgotten most of one seed.
+#[test]
+fn a_little_of_the_parent_in_the_start_is_not_taken_for_one_seed() {
+    let copy = Copy::of("scratch-same-arch");
+    copy.without("[subject.init]");
+    let parent = Model::read(&fixtures().join("models/parent-glm"));
+    copy.disguise_series(|model| {
+        for (name, tensor) in model.tensors.iter_mut().filter(|(_, tensor)| tensor.shape.len() > 1) {
+            let theirs = &parent.tensors[name].values;
+            let share = 0.1 * 0.02 / rms(theirs.iter().copied());
+            for (value, other) in tensor.values.iter_mut().zip(theirs) {
+                *value += share * other;
+            }
+        }
+    });
+    let report = copy.judged();
+    assert_eq!(report.verdict.outcome, Outcome::Inconclusive, "{}", shown(&report));
+    assert_eq!(against(&report, "parent/one-lineage", Grade::Moderate).len(), 1, "{}", shown(&report));
 }

@@ -35,7 +35,23 @@ pub(super) fn find(
         let given_the_start = |p: &&PartialRow| p.parent == parent && p.step == facts.steps.1 && p.component == ALL;
         let left = facts.partial.iter().find(given_the_start).and_then(|p| p.effect);
         let (true, true, Some(left)) = (clean && !facts.clean_start.is_empty(), from_the_start, left) else { continue };
-        let mut finding = if left < policy.shared_seed_partial {
+        // A little of the parent mixed into a draw looks as clean as a draw, and as alike as a parent that has forgotten most
+        // of one seed. Only a start that was drawn again from its seed tells the two apart.
+        let little = first.effect < policy.shared_seed_start && !facts.drawn_again;
+        let mut finding = if little {
+            judgement.missing.push(format!(
+                "the seed and the recipe of the start, to draw it again: a little of {parent} may be mixed into it"
+            ));
+            Finding::new(
+                Code::ParentLineage,
+                Grade::Moderate,
+                Direction::Against,
+                format!(
+                    "The start looks like a random draw, yet its correlation with {parent} is {:.3} (z = {:.1}, {:.3} at step {}). Either both were drawn from one seed, of which {parent} has kept little, or a little of {parent} was mixed into the start (policy: a correlation of {} or more is one seed). The start drawn again from its seed would decide.",
+                    first.effect, first.z, last.effect, facts.steps.1, policy.shared_seed_start
+                ),
+            )
+        } else if left < policy.shared_seed_partial {
             Finding::new(
                 Code::ParentSharedSeed,
                 Grade::Context,
