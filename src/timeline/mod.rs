@@ -19,6 +19,6 @@ pub use keys::{KeyMap, Keys};
 pub use leveldb::{Damage, Tail};
 pub use recipe::{Decay, Optimizer};
 pub use releases::{Interval, Release, Trust};
-pub use run::{History, Run, StepRange};
+pub use run::{Continues, Dated, Devices, Form, History, LoggedFile, Printed, Run, StepRange};
 pub use schedule::{RateSum, rate_sum, rates};
 pub use settings::Settings;

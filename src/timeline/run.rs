@@ -7,7 +7,87 @@ use serde_json::Value;
 
 use super::keys::Keys;
 use super::leveldb::{Damage, Tail};
+use super::releases::{Interval, Trust};
 use crate::error::Error;
+
+/// In what form a record of a run is held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// A `.wandb` file, with the folder around it where there is one.
+    #[default]
+    Wandb,
+    /// A run folder without its `.wandb` file: `wandb-history.jsonl` and what lies beside it.
+    Folder,
+    /// The table of a chart, as the web page exports it.
+    ChartExport,
+    /// The table of runs, as the web page exports it: one row a run, no history.
+    TableExport,
+    /// Rows of JSON, CSV or parquet.
+    Rows,
+    /// The service itself.
+    Service,
+    /// TensorBoard event files.
+    TensorBoard,
+    /// `trainer_state.json`.
+    TrainerState,
+}
+
+/// When something about a run happened, and who says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dated {
+    /// What happened, in words that follow the run's name: "was created on the server".
+    pub what: String,
+    /// Its time, as precise as it is known.
+    pub at: Interval,
+    /// Who vouches for it.
+    pub trust: Trust,
+}
+
+/// Accelerators of one kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Devices {
+    /// As the tracker names them.
+    pub kind: String,
+    /// How many.
+    pub count: u64,
+}
+
+/// What a run goes on from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Continues {
+    /// Id of the earlier run.
+    pub run: String,
+    /// The last step of it that counts, in its own log's count; not given for a plain resume.
+    pub step: Option<i64>,
+}
+
+/// A file the tracker keeps of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoggedFile {
+    /// Its path in the run or the artifact.
+    pub name: String,
+    /// Name and version of the artifact it belongs to, if any.
+    pub artifact: Option<String>,
+    /// Its length.
+    pub bytes: Option<u64>,
+    /// MD5, as trackers record it, in lower-case hexadecimal.
+    pub md5: Option<String>,
+    /// SHA-256 in lower-case hexadecimal.
+    pub sha256: Option<String>,
+    /// When it was stored.
+    pub at: Option<Dated>,
+}
+
+/// Numbers that the program printed, found in the console's log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Printed {
+    /// Line of the console's log, from 1.
+    pub line: u64,
+    /// The training step the line names.
+    pub step: i64,
+    /// The loss it names.
+    pub loss: f64,
+}
 
 /// One training run, read from its log.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +118,26 @@ pub struct Run {
     pub host: Option<String>,
     /// When it started, by its own clock.
     pub started_at: Option<DateTime<Utc>>,
+    /// Everything else that is dated: by the folder's name, the metadata, the server.
+    pub times: Vec<Dated>,
+    /// In what form it is held.
+    pub form: Form,
+    /// What the tracker says of its end: finished, crashed, running.
+    pub state: Option<String>,
+    /// The run this one goes on from, if it says so.
+    pub continues: Option<Continues>,
+    /// The arguments of the program.
+    pub arguments: Vec<String>,
+    /// The accelerators it had.
+    pub devices: Vec<Devices>,
+    /// Measurements of the machine, by name; the step is the row.
+    pub system: History,
+    /// Last values, as the tracker sums a run up, flattened with dots.
+    pub summary: BTreeMap<String, Value>,
+    /// What the program printed of its training.
+    pub printed: Vec<Printed>,
+    /// Files the tracker keeps.
+    pub files: Vec<LoggedFile>,
     /// Exit code, if the run lived to write it.
     pub ended: Option<i32>,
     /// The logged numbers.
