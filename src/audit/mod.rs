@@ -233,7 +233,8 @@ fn judge(session: &Session) -> Audit {
         policy,
     );
     let (parent, components) = parents(session, &evidence, &clean);
-    let time = record::judge(session, policy);
+    let steps = if session.is_series() { session.steps.as_slice() } else { &[] };
+    let time = record::judge(&session.record, Some(session.subject()), steps, start.condition, policy);
     let (input_findings, coverage) = inputs::coverage(session);
     let conditions =
         Conditions { start: start.condition, chain: chain.condition, parent: parent.condition, time: time.condition };

@@ -1,14 +1,15 @@
 //! The record of a case, read and judged.
 
-use super::Session;
 use crate::case::{Case, Policy};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Context, Result};
 use crate::finding::time::{self, ParentRelease, RepositoryFacts, Sizes, TimeFacts};
-use crate::finding::{Code, Direction, Finding, Grade, Judgement};
+use crate::finding::{Code, Condition, Direction, Finding, Grade, Judgement};
 use crate::report::{Input, InputRole, Skipped};
 use crate::stats::Rule;
-use crate::timeline::{Decay, KeyMap, Optimizer, Record, Release, Repository, Run, Trust, git, settings, wandb};
+use crate::timeline::{
+    Decay, Interval, KeyMap, Optimizer, Record, Release, Repository, Run, Saved, Sources, Trust, git, settings, wandb,
+};
 
 /// What was read of the record, and what could not be.
 pub(crate) struct Reading {
@@ -46,8 +47,27 @@ pub(crate) fn read(case: &Case, config: Option<&serde_json::Value>) -> Result<Re
     let repository = repository(case, &runs, &mut reading);
     let releases: Vec<Release> = reading.releases.iter().filter_map(|(_, r)| r.clone()).collect();
     let last = config.and_then(settings::from_json);
-    reading.record = Record::new(runs, repository, &releases, last.as_ref());
+    reading.record = Record::new(&Sources {
+        runs: &runs,
+        repository: repository.as_ref(),
+        settings: last.as_ref(),
+        checkpoints: &saved(case)?,
+        releases: &releases,
+        existed: &[],
+    });
     Ok(reading)
+}
+
+/// The steps of the checkpoints, and when the case file says that they were saved.
+fn saved(case: &Case) -> Result<Vec<Saved>> {
+    let entries = case.subject.checkpoints.iter().filter_map(|entry| Some((entry.step?, entry.saved.as_deref())));
+    entries
+        .map(|(step, saved)| {
+            let at = saved.map(Interval::parse).transpose();
+            let place = || format!("{}: when the checkpoint of step {step} was saved", case.path.display());
+            Ok(Saved { step, at: at.context(place)? })
+        })
+        .collect()
 }
 
 fn releases(case: &Case) -> Result<Vec<(String, Option<Release>)>> {
@@ -134,28 +154,33 @@ fn repository(case: &Case, runs: &[Run], reading: &mut Reading) -> Option<Reposi
     }
 }
 
-/// Condition T.
-pub(crate) fn judge(session: &Session, policy: &Policy) -> Judgement {
-    let reading = &session.record;
-    let subject = session.subject();
+/// Condition T. `subject` is the final checkpoint, as far as it could be opened; `start` is what came out for the start.
+pub(crate) fn judge(
+    reading: &Reading,
+    subject: Option<&Checkpoint>,
+    steps: &[i64],
+    start: Condition,
+    policy: &Policy,
+) -> Judgement {
     let releases: Vec<ParentRelease> =
         reading.releases.iter().map(|(parent, release)| ParentRelease { parent, release: release.as_ref() }).collect();
-    let settings = subject.config.as_ref().and_then(settings::from_json);
+    let settings = subject.and_then(|subject| subject.config.as_ref()).and_then(settings::from_json);
     let repository = match (&reading.unreadable, &reading.record.repository) {
         (Some(why), _) => RepositoryFacts::Unreadable(why),
         (None, Some(repository)) => RepositoryFacts::Read(repository),
         (None, None) => RepositoryFacts::None,
     };
-    let steps = if session.is_series() { session.steps.as_slice() } else { &[] };
-    let vocabularies: Vec<u64> = subject.vocab_size().into_iter().map(|v| v as u64).collect();
+    let vocabularies: Vec<u64> = subject.and_then(Checkpoint::vocab_size).into_iter().map(|v| v as u64).collect();
     let facts = TimeFacts {
         runs: &reading.record.runs,
         repository,
         steps,
         vocabularies: &vocabularies,
-        sizes: sizes(subject),
+        sizes: subject.map(sizes).unwrap_or_default(),
         parents: &releases,
         settings: settings.as_ref(),
+        story: Some(&reading.record.story),
+        start,
     };
     time::judge(&facts, policy)
 }

@@ -4,10 +4,11 @@
 
 mod history;
 mod log;
+mod order;
 
 use super::{Code, Condition, Direction, Finding, Grade, Judgement};
 use crate::case::Policy;
-use crate::timeline::{Release, Repository, Run, Settings};
+use crate::timeline::{Release, Repository, Run, Settings, Story};
 
 const RUNS: &str = "evidence/runs.parquet";
 const TIMELINE: &str = "evidence/timeline.parquet";
@@ -60,6 +61,10 @@ pub struct TimeFacts<'a> {
     pub parents: &'a [ParentRelease<'a>],
     /// Structural settings from the configuration of the final checkpoint.
     pub settings: Option<&'a Settings>,
+    /// The dated facts in their order.
+    pub story: Option<&'a Story>,
+    /// What came out for the start.
+    pub start: Condition,
 }
 
 /// Judges the record.
@@ -77,7 +82,6 @@ pub fn judge(facts: &TimeFacts<'_>, policy: &Policy) -> Judgement {
     }
     log::steps(&mut judgement, facts, policy);
     log::sizes(&mut judgement, facts, policy);
-    history::run_start(&mut judgement, facts);
     match facts.repository {
         RepositoryFacts::None => judgement.missing.push("the repository the training was run from".into()),
         RepositoryFacts::Unreadable(why) => {
@@ -91,6 +95,9 @@ pub fn judge(facts: &TimeFacts<'_>, policy: &Policy) -> Judgement {
             }
             history::freeze(&mut judgement, facts, policy, repository);
         }
+    }
+    if let Some(story) = facts.story {
+        order::judge(&mut judgement, facts, story, policy);
     }
     judgement.missing.sort();
     judgement.missing.dedup();

@@ -15,12 +15,13 @@ pub enum Outcome {
 }
 
 /// What the evidence says of one of the four conditions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]
 pub enum Condition {
     Holds,
     Fails,
+    #[default]
     Untested,
 }
 
@@ -113,7 +114,8 @@ impl Judgement {
 }
 
 /// Gives ids in the given order and decides: one conclusive finding against refutes, or two strong ones of different
-/// conditions; start, chain and parent holding and time not failing confirms; everything else is inconclusive.
+/// conditions; start, chain and parent holding, time not failing and no question of grade moderate open confirms;
+/// everything else is inconclusive.
 #[must_use]
 pub fn decide(
     findings: &mut [Finding],
@@ -129,6 +131,7 @@ pub fn decide(
     };
     let conclusive = counted(Grade::Conclusive);
     let strong = counted(Grade::Strong);
+    let open = counted(Grade::Moderate);
     let kinds: std::collections::BTreeSet<_> = strong.iter().map(|f| f.code.condition()).collect();
     let holds = |condition| condition == Condition::Holds;
     let (outcome, deciding) = if !conclusive.is_empty() {
@@ -139,12 +142,12 @@ pub fn decide(
         && holds(conditions.chain)
         && holds(conditions.parent)
         && conditions.time != Condition::Fails
-        && strong.is_empty()
+        && open.is_empty()
     {
         let supports = |f: &&Finding| f.direction == Direction::For && f.grade >= Grade::Moderate;
         (Outcome::Confirmed, findings.iter().filter(supports).collect())
     } else {
-        (Outcome::Inconclusive, counted(Grade::Moderate))
+        (Outcome::Inconclusive, open)
     };
     missing.sort();
     missing.dedup();
@@ -178,7 +181,8 @@ mod tests {
         assert_eq!(outcome(vec![against(a, Grade::Conclusive)], HOLDS), Outcome::Refuted);
         assert_eq!(outcome(vec![against(a, Grade::Strong), against(b, Grade::Strong)], HOLDS), Outcome::Refuted);
         assert_eq!(outcome(vec![against(a, Grade::Strong), against(a, Grade::Strong)], HOLDS), Outcome::Inconclusive);
-        assert_eq!(outcome(vec![against(a, Grade::Moderate), against(b, Grade::Moderate)], HOLDS), Outcome::Confirmed);
+        assert_eq!(outcome(vec![against(a, Grade::Moderate)], HOLDS), Outcome::Inconclusive);
+        assert_eq!(outcome(vec![against(a, Grade::Weak), against(b, Grade::Weak)], HOLDS), Outcome::Confirmed);
         let supports = Finding::new(a, Grade::Conclusive, Direction::For, "");
         assert_eq!(outcome(vec![supports], Conditions { chain: Condition::Untested, ..HOLDS }), Outcome::Inconclusive);
     }

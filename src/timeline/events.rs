@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{Freeze, Release, Repository, Run, Settings, Trust};
+use super::order::{Clock, Moment};
+use super::{Freeze, Repository, Run, Settings, Sources, Story, Trust};
 
 /// One row of `evidence/timeline.parquet`: something happened at `at`, or at some time between `at` and `until`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -27,43 +28,36 @@ pub struct Record {
     pub repository: Option<Repository>,
     /// Every dated fact, in order of time.
     pub events: Vec<Event>,
+    /// The facts that must stand in an order, with the orders.
+    pub story: Story,
 }
 
 impl Record {
-    /// Puts the facts on one clock. `last` holds the settings of the final checkpoint, if known.
-    pub fn new(runs: Vec<Run>, repository: Option<Repository>, releases: &[Release], last: Option<&Settings>) -> Self {
-        let mut events: Vec<Event> = runs.iter().flat_map(of_run).collect();
-        events.extend(repository.iter().flat_map(|repository| of_repository(repository, last)));
-        events.extend(releases.iter().map(|release| Event {
-            at: release.at.earliest,
-            until: (release.at.latest > release.at.earliest).then_some(release.at.latest),
-            what: format!("{} became public", release.name),
-            source: release.source.clone().unwrap_or_else(|| "case file".into()),
-            grade: release.trust,
-        }));
+    /// Puts the facts on one clock.
+    pub fn new(sources: &Sources<'_>) -> Self {
+        let story = Story::new(sources);
+        let mut events: Vec<Event> = story.orders.moments().iter().filter_map(of_moment).collect();
+        events.extend(sources.repository.iter().flat_map(|repository| of_repository(repository, sources.settings)));
         events.sort_by(|a, b| (a.at, a.until, &a.what, &a.source).cmp(&(b.at, b.until, &b.what, &b.source)));
-        Self { runs, repository, events }
+        events.dedup();
+        Self { runs: sources.runs.to_vec(), repository: sources.repository.cloned(), events, story }
     }
 }
 
-fn of_run(run: &Run) -> Vec<Event> {
-    let event = |at, what: String| Event {
-        at,
-        until: None,
-        what: format!("run {}: {what}", run.id),
-        source: run.source.clone(),
-        grade: Trust::SelfAsserted,
+/// A moment as a row. What is only known to have happened by a time stands at that time.
+fn of_moment(moment: &Moment) -> Option<Event> {
+    let (at, until) = match (moment.earliest, moment.latest) {
+        (Some(at), Some(until)) => (at, Some(until).filter(|until| *until > at)),
+        (at, until) => (at.or(until)?, None),
     };
-    let mut events: Vec<Event> = run.started_at.map(|at| event(at, "started".into())).into_iter().collect();
-    if let Some((first, last)) = run.logged_between() {
-        events.push(event(first, "first row logged".into()));
-        let end = match run.ended {
-            Some(code) => format!("last row logged; later ended with code {code}"),
-            None => "last row logged; no end is on record".into(),
-        };
-        events.push(event(last, end));
-    }
-    events
+    // Every commit has a row of its own.
+    (moment.clock != Clock::Commits).then(|| Event {
+        at,
+        until,
+        what: moment.what.clone(),
+        source: moment.source.clone(),
+        grade: moment.trust,
+    })
 }
 
 fn of_repository(repository: &Repository, last: Option<&Settings>) -> Vec<Event> {
@@ -95,7 +89,8 @@ fn of_repository(repository: &Repository, last: Option<&Settings>) -> Vec<Event>
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{Record, Release, Run, Trust};
+    use super::{Record, Run, Sources, Trust};
+    use crate::timeline::Release;
 
     #[test]
     fn events_are_in_order_whatever_their_source() {
@@ -104,10 +99,10 @@ mod tests {
         run.history.push(0, "_timestamp", "1785628900.5");
         run.history.push(1, "_timestamp", "1785632400");
         let day = Release::new("P", "2026-08-02", Trust::Platform, Some("page".into())).unwrap();
-        let record = Record::new(vec![run], None, &[day], None);
+        let record = Record::new(&Sources { runs: &[run], releases: &[day], ..Sources::default() });
         let words: Vec<_> = record.events.iter().map(|event| event.what.as_str()).collect();
-        let last = "run abc: last row logged; no end is on record";
-        assert_eq!(words, ["P became public", "run abc: started", "run abc: first row logged", last]);
+        let last = "run abc logged its last row; no end is on record";
+        assert_eq!(words, ["P became public", "run abc started", "run abc logged its first row", last]);
         assert!(record.events[0].until.is_some() && record.events[0].grade == Trust::Platform);
         assert_eq!(record.events[2].at.to_rfc3339(), "2026-08-02T00:01:40.500+00:00");
     }

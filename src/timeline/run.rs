@@ -32,9 +32,27 @@ pub enum Form {
     TrainerState,
 }
 
+/// What a dated fact about a run is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Happened {
+    /// The run started.
+    Started,
+    /// A server came to know of it: it had started by then, where it does not continue an earlier one.
+    Created,
+    /// A server last heard of it: every row that the server has was logged by then.
+    LastSeen,
+    /// It ended.
+    Ended,
+    /// Something that is only shown.
+    #[default]
+    Other,
+}
+
 /// When something about a run happened, and who says so.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dated {
+    /// What kind of fact it is.
+    pub happened: Happened,
     /// What happened, in words that follow the run's name: "was created on the server".
     pub what: String,
     /// Its time, as precise as it is known.
@@ -194,6 +212,12 @@ impl Run {
         let (first, last) = (*steps.first()?, *steps.last()?);
         let widest = steps.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).max().unwrap_or(0);
         Some(StepRange { first, last, widest, points: steps.len() as u64 })
+    }
+
+    /// When each training step was logged, by the run's own clock.
+    pub fn times_of_steps(&self) -> BTreeMap<i64, DateTime<Utc>> {
+        let times = self.history.series("_timestamp", &self.keys.step);
+        times.into_iter().filter_map(|(step, at)| Some((step, instant(at)?))).collect()
     }
 
     /// Time of the first and the last row, by the run's own clock.

@@ -1,4 +1,4 @@
-//! The start of the run against releases and the repository.
+//! The repository against the start of the runs.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -6,49 +6,6 @@ use super::{Code, Direction, Finding, Grade, Judgement, TIMELINE, TimeFacts, cal
 use crate::case::Policy;
 use crate::timeline::git::{Commit, Freeze, Lookup};
 use crate::timeline::{Repository, Run};
-
-/// The start of every run against every release. A run's clock is its own, so it can support the claim only weakly.
-pub fn run_start(to: &mut Judgement, facts: &TimeFacts<'_>) {
-    for parent in facts.parents {
-        let Some(release) = parent.release else {
-            to.missing.push(format!("the date on which {} became public", parent.parent));
-            continue;
-        };
-        for run in facts.runs {
-            let Some(start) = run.started_at else {
-                to.missing.push(format!("the start time of {}", called(run)));
-                continue;
-            };
-            let (from, until) = (release.at.earliest, release.at.latest);
-            let days = (start - from).as_seconds_f64() / 86_400.0;
-            let public =
-                if until > from { format!("between {} and {}", minute(from), minute(until)) } else { minute(from) };
-            let (grade, direction, words) = if start < from {
-                (Grade::Weak, Direction::For, "before")
-            } else if start <= until {
-                (Grade::Context, Direction::Neutral, "while it is not settled whether")
-            } else {
-                (Grade::Context, Direction::Neutral, "after")
-            };
-            let message = format!(
-                "{} started at {} by its own clock, {words} {} became public ({public}, {}).",
-                called_first(run),
-                minute(start),
-                parent.parent,
-                release.trust
-            );
-            let mut finding = Finding::new(Code::TimeRunStart, grade, direction, message);
-            finding.statistic = Some(days);
-            finding.n = Some(1);
-            finding.subject.parent = Some(parent.parent.into());
-            finding.null =
-                "days from the release to the start; a run that started before it cannot have used public weights"
-                    .into();
-            finding.evidence = Some(TIMELINE.into());
-            to.push(finding);
-        }
-    }
-}
 
 /// The commit that a run names: is it in the repository, and not younger than the run?
 pub fn logged_commit(to: &mut Judgement, policy: &Policy, repository: &Repository, run: &Run) {
@@ -208,7 +165,7 @@ fn begins(repository: &Repository, start: Option<DateTime<Utc>>) -> String {
     }
 }
 
-fn slack(policy: &Policy) -> TimeDelta {
+pub(super) fn slack(policy: &Policy) -> TimeDelta {
     TimeDelta::try_seconds(policy.clock_slack_seconds).unwrap_or_default()
 }
 
@@ -216,6 +173,6 @@ fn short(commit: &Commit) -> String {
     format!("commit {}", commit.id.get(..9).unwrap_or(&commit.id))
 }
 
-fn minute(at: DateTime<Utc>) -> String {
+pub(super) fn minute(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%d %H:%M UTC").to_string()
 }

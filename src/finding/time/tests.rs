@@ -1,7 +1,9 @@
 use super::{Code, Condition, Direction, Grade, Judgement, ParentRelease, RepositoryFacts, Sizes, TimeFacts, judge};
 use crate::case::Policy;
 use crate::timeline::git::tests::{Made, config, settings};
-use crate::timeline::{KeyMap, Release, Run, Trust};
+use crate::timeline::{
+    Covered, Dated, Existed, Happened, Interval, KeyMap, Release, Run, Saved, Sources, Story, Trust,
+};
 
 /// A run of 600 steps, logged every fifth, begun ten hours into the history of [`Made`].
 fn run(first_loss: f64) -> Run {
@@ -26,8 +28,11 @@ fn look(judgement: &Judgement, code: Code) -> Vec<(Grade, Direction)> {
     judgement.findings.iter().filter(|f| f.code == code).map(|f| (f.grade, f.direction)).collect()
 }
 
+/// With the story of the runs and releases.
 fn of(facts: &TimeFacts<'_>) -> Judgement {
-    judge(facts, &Policy::default())
+    let releases: Vec<Release> = facts.parents.iter().filter_map(|parent| parent.release.cloned()).collect();
+    let story = Story::new(&Sources { runs: facts.runs, releases: &releases, ..Sources::default() });
+    judge(&TimeFacts { story: Some(&story), ..*facts }, &Policy::default())
 }
 
 const FOR: (Grade, Direction) = (Grade::Weak, Direction::For);
@@ -98,6 +103,107 @@ fn a_start_before_the_release_is_for_and_later_is_nothing() {
         let judgement = of(&TimeFacts { runs: &[run(7.0)], parents: &parents, ..TimeFacts::default() });
         assert_eq!(look(&judgement, Code::TimeRunStart), [expected], "{date}");
         assert!(judgement.missing.iter().any(|missing| missing.contains("Q became public")));
+    }
+}
+
+/// The checkpoint of step 500 existed by a time, as an authority says.
+fn stamped(what: Covered, by: &str) -> Existed {
+    Existed { what, by: Interval::parse(by).unwrap(), trust: Trust::Anchored, source: "token".into() }
+}
+
+#[test]
+fn what_somebody_outside_dates_raises_the_start_and_can_contradict_the_log() {
+    let saved = [Saved { step: 0, at: None }, Saved { step: 500, at: None }];
+    let release = Release::new("P", "2026-10-02", Trust::Platform, None).unwrap();
+    let parents = [ParentRelease { parent: "P", release: Some(&release) }];
+    let runs = [run(7.0)];
+    for (by, start, order, condition) in [
+        ("2026-09-01T00:00:00Z", (Grade::Strong, Direction::For), FOR, Condition::Holds),
+        ("2026-12-01T00:00:00Z", FOR, FOR, Condition::Holds),
+        // Before the run started: a question that an hour's distance makes one of zones.
+        (
+            "2026-07-01T00:20:00Z",
+            (Grade::Strong, Direction::For),
+            (Grade::Moderate, Direction::Against),
+            Condition::Untested,
+        ),
+        ("2026-08-01T09:08:00Z", (Grade::Strong, Direction::For), QUESTION, Condition::Holds),
+    ] {
+        let existed = [stamped(Covered::Checkpoint(500), by)];
+        let story = Story::new(&Sources {
+            runs: &runs,
+            checkpoints: &saved,
+            releases: std::slice::from_ref(&release),
+            existed: &existed,
+            ..Sources::default()
+        });
+        let facts = TimeFacts { runs: &runs, parents: &parents, story: Some(&story), ..TimeFacts::default() };
+        let judgement = judge(&facts, &Policy::default());
+        assert_eq!(look(&judgement, Code::TimeRunStart), [start], "{by}");
+        assert_eq!(look(&judgement, Code::TimeOrder), [order], "{by}: {:?}", judgement.findings);
+        assert_eq!(judgement.condition, condition, "{by}");
+    }
+}
+
+#[test]
+fn two_servers_that_contradict_each_other_are_no_wrong_clock() {
+    let mut run = run(7.0);
+    let seen = |happened, at| Dated {
+        happened,
+        what: "was created on the server".into(),
+        at: Interval::parse(at).unwrap(),
+        trust: Trust::Platform,
+    };
+    run.times = vec![seen(Happened::Started, "2026-08-01T10:00:00Z")];
+    let saved = [Saved { step: 500, at: None }];
+    let existed = [stamped(Covered::Checkpoint(500), "2026-07-01T00:20:00Z")];
+    let runs = [run];
+    let story = Story::new(&Sources { runs: &runs, checkpoints: &saved, existed: &existed, ..Sources::default() });
+    let judgement = judge(&TimeFacts { runs: &runs, story: Some(&story), ..TimeFacts::default() }, &Policy::default());
+    let order = look(&judgement, Code::TimeOrder);
+    assert!(order.contains(&(Grade::Strong, Direction::Against)), "{:?}", judgement.findings);
+    assert_eq!(judgement.condition, Condition::Fails);
+}
+
+#[test]
+fn a_parent_is_impossible_only_if_start_run_and_freeze_are_witnessed_before_its_release() {
+    let made = Made::new();
+    let id = made.commit(0, &[("config.json", &config(8))]).to_string();
+    let repository = made.read();
+    let last = settings(8);
+    let release = Release::new("P", "2026-10-02", Trust::Platform, None).unwrap();
+    let parents = [ParentRelease { parent: "P", release: Some(&release) }];
+    let runs = [run(7.0)];
+    let saved = [Saved { step: 0, at: None }, Saved { step: 500, at: None }];
+    let early = "2026-09-01T00:00:00Z";
+    let both = [stamped(Covered::Checkpoint(0), early), stamped(Covered::Commit(id.clone()), early)];
+    let late = [stamped(Covered::Checkpoint(0), early), stamped(Covered::Commit(id), "2026-12-01T00:00:00Z")];
+    for (existed, start, expected) in [
+        (&both[..], Condition::Holds, 1),
+        (&both[..], Condition::Untested, 0),
+        (&late[..], Condition::Holds, 0),
+        (&both[..1], Condition::Holds, 0),
+        (&both[1..], Condition::Holds, 0),
+    ] {
+        let story = Story::new(&Sources {
+            runs: &runs,
+            repository: Some(&repository),
+            settings: Some(&last),
+            checkpoints: &saved,
+            releases: std::slice::from_ref(&release),
+            existed,
+        });
+        let facts = TimeFacts {
+            runs: &runs,
+            repository: RepositoryFacts::Read(&repository),
+            parents: &parents,
+            settings: Some(&last),
+            story: Some(&story),
+            start,
+            ..TimeFacts::default()
+        };
+        let judgement = judge(&facts, &Policy::default());
+        assert_eq!(look(&judgement, Code::TimeImpossible).len(), expected, "{existed:?} {start:?}");
     }
 }
 
