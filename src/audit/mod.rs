@@ -13,6 +13,7 @@ mod record;
 mod replay;
 mod start;
 mod tables;
+mod timeline;
 mod tokens;
 mod walk;
 
@@ -21,10 +22,10 @@ use std::sync::Arc;
 
 use rayon::join;
 
-use crate::case::{Case, Subject};
+use crate::case::{Case, Location, Subject};
 use crate::checkpoint::{Checkpoint, packaged_alike};
 use crate::disguise::{Found, express, search};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Result};
 use crate::evidence::Evidence;
 use crate::finding::{ComponentResult, Conditions, Judgement, chain, decide, parent, start as beginning};
 use crate::plan::{
@@ -35,6 +36,7 @@ use crate::report::{CaseSummary, Report, SCHEMA, Tool};
 use crate::source::Access;
 
 pub use compare::compare;
+pub use timeline::timeline;
 
 /// A finished audit.
 #[derive(Debug)]
@@ -94,7 +96,7 @@ pub fn audit(case: &Case, access: impl Into<Access>, reporter: &dyn Reporter) ->
 fn read<'a>(case: &'a Case, access: Access, reporter: &dyn Reporter) -> Result<Session<'a>> {
     let (checkpoints, references) = open(case, access)?;
     let replay = replay::read(case, access)?;
-    let record = record::read(case, checkpoints.last().and_then(|last| last.config.as_ref()))?;
+    let record = record::read(case, access, checkpoints.last().and_then(|last| last.config.as_ref()))?;
     let all_steps: Vec<i64> = case.subject.checkpoints.iter().map(|c| c.step.unwrap_or(0)).collect();
     let growth = grown(&checkpoints, &all_steps)?;
     let series = Series::new(checkpoints);
@@ -163,16 +165,7 @@ fn unmask(material: &mut Material, case: &Case) -> Result<Vec<Found>> {
 
 fn open(case: &Case, access: Access) -> Result<(Vec<Checkpoint>, Vec<Arc<Checkpoint>>)> {
     let Subject { checkpoints, .. } = &case.subject;
-    let one = |location: &crate::case::Location, role: String| {
-        if location.scheme().is_some() {
-            // Named as its place is: at the commit that was read, without what may be secret in an address.
-            return Checkpoint::open_named(&location.written, access).context(|| role);
-        }
-        let mut checkpoint = Checkpoint::open(&location.path, access.reading).context(|| role)?;
-        // The report names models as the case file does, whatever folder the audit is run from.
-        checkpoint.uri.clone_from(&location.written);
-        Ok::<_, Error>(checkpoint)
-    };
+    let one = |location: &Location, role: String| open_at(location, role, access);
     let series = checkpoints
         .iter()
         .map(|c| one(&c.location, c.step.map_or("subject".into(), |step| format!("checkpoint of step {step}"))))
@@ -182,6 +175,18 @@ fn open(case: &Case, access: Access) -> Result<(Vec<Checkpoint>, Vec<Arc<Checkpo
     let references = parents.chain(controls).collect::<Result<_>>()?;
     let (series, references) = packaged_alike(series, references);
     Ok((series, references.into_iter().map(Arc::new).collect()))
+}
+
+/// Opens one model; `role` says in messages what it is for.
+fn open_at(location: &Location, role: String, access: Access) -> Result<Checkpoint> {
+    if location.scheme().is_some() {
+        // Named as its place is: at the commit that was read, without what may be secret in an address.
+        return Checkpoint::open_named(&location.written, access).context(|| role);
+    }
+    let mut checkpoint = Checkpoint::open(&location.path, access.reading).context(|| role)?;
+    // The report names models as the case file does, whatever folder the audit is run from.
+    checkpoint.uri.clone_from(&location.written);
+    Ok(checkpoint)
 }
 
 fn judge(session: &Session) -> Audit {
@@ -249,12 +254,8 @@ fn judge(session: &Session) -> Audit {
     let verdict = decide(&mut findings, conditions, against, missing);
     let report = Report {
         schema: SCHEMA,
-        tool: Tool { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") },
-        case: CaseSummary {
-            name: case.name.clone(),
-            claim: case.claim.clone(),
-            digest: format!("sha256:{}", case.digest),
-        },
+        tool: Tool::this(),
+        case: CaseSummary::of(case),
         verdict,
         components,
         findings,

@@ -6,6 +6,7 @@ use crate::error::{Context, Result};
 use crate::finding::time::{self, ParentRelease, RepositoryFacts, Sizes, TimeFacts};
 use crate::finding::{Code, Condition, Direction, Finding, Grade, Judgement};
 use crate::report::{Input, InputRole, Skipped};
+use crate::source::Access;
 use crate::stats::Rule;
 use crate::timeline::{
     Decay, Interval, KeyMap, Optimizer, Record, Release, Repository, Run, Saved, Sources, Trust, git, settings, wandb,
@@ -33,7 +34,7 @@ pub(crate) struct Rates {
 
 /// Reads run logs, repository and release dates. What cannot be read is a finding; a date in no format is an error.
 /// `config` is `config.json` of the last checkpoint.
-pub(crate) fn read(case: &Case, config: Option<&serde_json::Value>) -> Result<Reading> {
+pub(crate) fn read(case: &Case, _access: Access, config: Option<&serde_json::Value>) -> Result<Reading> {
     let mut reading = Reading {
         record: Record::default(),
         releases: releases(case)?,

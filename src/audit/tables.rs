@@ -16,6 +16,7 @@ use crate::evidence::{
 use crate::finding::chain::DecayFacts;
 use crate::plan::{PairFigures, Residual, ResidualFigure, TensorFigures, Unit, layer_map};
 use crate::stats::{Aligned, aligned, vector};
+use crate::timeline::{Event, Run};
 
 pub fn evidence(session: &Session, trails: &Trails, decay: &DecayFacts) -> Evidence {
     let residual = Residual::new(&session.plan, &session.measured);
@@ -29,8 +30,8 @@ pub fn evidence(session: &Session, trails: &Trails, decay: &DecayFacts) -> Evide
         copies: copies::rows(session),
         layer_map: layer_maps(session),
         tensors: tensors(session),
-        runs: runs(session),
-        timeline: timeline(session),
+        runs: runs(&session.record.record.runs),
+        timeline: timeline(&session.record.record.events),
         start: start::rows(session),
         replay: replay::rows(&session.replay),
         chain: walk::bounded(session, path::chain(session, trails, &components)),
@@ -360,9 +361,10 @@ fn tensors(session: &Session) -> Vec<TensorRow> {
     rows
 }
 
-fn runs(session: &Session) -> Vec<RunRow> {
+/// Every logged value.
+pub(super) fn runs(runs: &[Run]) -> Vec<RunRow> {
     let mut rows = Vec::new();
-    for run in &session.record.record.runs {
+    for run in runs {
         for (key, values) in &run.history.columns {
             rows.extend(values.iter().map(|(step, value)| RunRow {
                 run: run.id.clone(),
@@ -375,9 +377,10 @@ fn runs(session: &Session) -> Vec<RunRow> {
     rows
 }
 
-fn timeline(session: &Session) -> Vec<TimelineRow> {
+/// Every dated fact.
+pub(super) fn timeline(events: &[Event]) -> Vec<TimelineRow> {
     let text = |at: &chrono::DateTime<chrono::Utc>| at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-    let rows = session.record.record.events.iter().map(|event| TimelineRow {
+    let rows = events.iter().map(|event| TimelineRow {
         at: text(&event.at),
         until: event.until.as_ref().map(text),
         what: event.what.clone(),

@@ -62,6 +62,17 @@ pub enum Command {
         #[arg(short, long, value_name = "DIR")]
         output: Option<PathBuf>,
     },
+    /// Read only the record of a case: run logs, repository, witnesses, releases
+    ///
+    /// Exit status: 0 nothing in the record contradicts the claim or itself, 1 a conclusive finding, 3 a contradiction or a
+    /// question is left, or there is too little, 2 the tool could not do its job.
+    Timeline {
+        /// The case file
+        case: PathBuf,
+        /// Folder for report.json, report.html, report.md and the evidence
+        #[arg(short, long, value_name = "DIR")]
+        output: Option<PathBuf>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -7,14 +7,14 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 
 use clap::Parser;
-use scratchproof::audit::{audit, compare};
+use scratchproof::audit::{audit, compare, timeline};
 use scratchproof::case::Case;
 use scratchproof::checkpoint::{Checkpoint, Summary, check_bytes};
 use scratchproof::error::{Error, Result};
-use scratchproof::finding::Outcome;
+use scratchproof::finding::{Direction, Grade, Outcome};
 use scratchproof::kernel;
 use scratchproof::plan::{Quiet, Reporter};
-use scratchproof::report::{compare as comparison, folder, inspect, json, markdown, terminal};
+use scratchproof::report::{compare as comparison, folder, inspect, json, markdown, terminal, timeline as record};
 use scratchproof::source::{Access, Reading, is_address};
 
 use arguments::{Arguments, Color, Command, Format};
@@ -33,6 +33,7 @@ pub fn run() -> u8 {
     let done = threads(arguments.threads).and_then(|()| match &arguments.command {
         Command::Inspect { model } => inspect_model(&arguments, model),
         Command::Compare { subject, parent, controls } => compare_models(&arguments, subject, parent, controls),
+        Command::Timeline { case, output } => timeline_of(&arguments, case, output.as_deref()),
         Command::Audit { case, output } => audit_case(&arguments, case, output.as_deref()),
     });
     done.unwrap_or_else(|error| {
@@ -113,6 +114,36 @@ fn audit_case(arguments: &Arguments, case: &Path, output: Option<&Path>) -> Resu
         Outcome::Confirmed => 0,
         Outcome::Refuted => 1,
         Outcome::Inconclusive => 3,
+    })
+}
+
+fn timeline_of(arguments: &Arguments, case: &Path, output: Option<&Path>) -> Result<u8> {
+    let case = Case::read(case)?;
+    if let Some(folder) = output {
+        std::fs::create_dir_all(folder).map_err(|e| Error::io(folder.display(), e))?;
+    }
+    let (done, evidence) = timeline(&case, access(arguments))?;
+    if let Some(folder) = output {
+        record::write(&done, &evidence, folder)?;
+    }
+    let look = terminal::Look { colour: arguments.color.wanted(), width: width(), verbose: arguments.verbose > 0 };
+    match arguments.format {
+        Format::Json => print(&record::to_json(&done))?,
+        Format::Markdown => print(&record::to_markdown(&done))?,
+        Format::Human if arguments.quiet => {}
+        Format::Human => {
+            print(&record::render(&done, look))?;
+            if let Some(folder) = output {
+                say(&format!("written: {}", folder.join("report.html").display()));
+            }
+        }
+    }
+    let conclusive =
+        |f: &scratchproof::finding::Finding| f.direction == Direction::Against && f.grade == Grade::Conclusive;
+    Ok(match done.outcome {
+        _ if done.findings.iter().any(conclusive) => 1,
+        record::Outcome::Consistent => 0,
+        record::Outcome::Open | record::Outcome::Contradicted => 3,
     })
 }
 

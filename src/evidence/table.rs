@@ -44,8 +44,18 @@ macro_rules! tables {
             /// # Errors
             /// If a file cannot be written, or a layer or a count is beyond its column's type.
             pub fn write(&self, dir: &Path) -> Result<()> {
+                self.write_tables(dir, |_| true)
+            }
+
+            /// Writes the tables whose name is wanted and nothing else.
+            ///
+            /// # Errors
+            /// As [`Self::write`].
+            pub fn write_tables(&self, dir: &Path, wanted: impl Fn(&str) -> bool) -> Result<()> {
                 table::make(dir)?;
-                $(table::write(&dir.join(concat!(stringify!($table), ".parquet")), &self.$table)?;)*
+                $(if wanted(stringify!($table)) {
+                    table::write(&dir.join(concat!(stringify!($table), ".parquet")), &self.$table)?;
+                })*
                 Ok(())
             }
 

@@ -22,7 +22,8 @@ pub fn write(report: &Report, evidence: &Evidence, dir: &Path) -> Result<()> {
     whole(dir, "report.json", &json::to_json(report))
 }
 
-fn whole(dir: &Path, name: &str, text: &str) -> Result<()> {
+/// Writes a file whole or not at all.
+pub(super) fn whole(dir: &Path, name: &str, text: &str) -> Result<()> {
     let part = dir.join(format!(".{name}.part"));
     fs::write(&part, text)
         .and_then(|()| fs::rename(&part, dir.join(name)))

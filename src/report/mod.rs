@@ -7,6 +7,7 @@ mod heatmap;
 pub mod html;
 pub mod inspect;
 pub mod json;
+mod lanes;
 pub mod markdown;
 pub mod number;
 mod plane;
@@ -18,10 +19,12 @@ pub mod terminal;
 #[cfg(test)]
 mod tests;
 pub mod text;
+pub mod timeline;
 mod wording;
 
 use serde::Serialize;
 
+use crate::case::Case;
 use crate::finding::Finding;
 pub use crate::finding::{ComponentOutcome, ComponentResult, Condition, Conditions, Outcome, Verdict};
 
@@ -51,6 +54,14 @@ pub struct Tool {
     pub version: &'static str,
 }
 
+impl Tool {
+    /// This one.
+    #[must_use]
+    pub fn this() -> Self {
+        Self { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") }
+    }
+}
+
 /// Which case it is about.
 #[derive(Clone, Debug, Serialize)]
 #[allow(missing_docs)]
@@ -59,6 +70,14 @@ pub struct CaseSummary {
     pub claim: String,
     /// `sha256:` of the case file's bytes.
     pub digest: String,
+}
+
+impl CaseSummary {
+    /// That of a case.
+    #[must_use]
+    pub fn of(case: &Case) -> Self {
+        Self { name: case.name.clone(), claim: case.claim.clone(), digest: format!("sha256:{}", case.digest) }
+    }
 }
 
 /// How much of the material was looked at.

@@ -6,6 +6,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, Error as TemplateError, ErrorKind, UndefinedBehavior, Value, escape_formatter};
 
+use super::timeline::Timeline;
 use super::{Report, text};
 use crate::error::{Error, Result};
 use crate::evidence::Evidence;
@@ -18,6 +19,18 @@ const STYLE: &str = include_str!("style.css");
 /// # Errors
 /// If the page's own template is broken, which the tests rule out.
 pub fn render(report: &Report, evidence: &Evidence) -> Result<String> {
+    page(&view::view(report, evidence))
+}
+
+/// The page of the record alone.
+///
+/// # Errors
+/// As [`render`].
+pub fn timeline(timeline: &Timeline) -> Result<String> {
+    page(&view::of_timeline(timeline))
+}
+
+fn page(view: &view::View<'_>) -> Result<String> {
     let mut environment = Environment::new();
     environment.set_formatter(|out, state, value| match value.as_str() {
         Some(words) if !value.is_safe() => escape_formatter(out, state, &Value::from(text::printable(words))),
@@ -28,7 +41,7 @@ pub fn render(report: &Report, evidence: &Evidence) -> Result<String> {
     environment.add_global("style", Value::from_safe_string(STYLE.to_owned()));
     environment.add_template("page.html", PAGE).map_err(broken)?;
     let page = environment.get_template("page.html").map_err(broken)?;
-    page.render(Value::from(Serde(view::view(report, evidence)))).map_err(broken)
+    page.render(Value::from(Serde(view))).map_err(broken)
 }
 
 #[allow(clippy::needless_pass_by_value)] // as map_err hands it over

@@ -6,24 +6,31 @@ use minijinja::Value;
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use crate::evidence::{Evidence, Reference};
+use crate::evidence::{Evidence, Reference, TimelineRow};
 use crate::finding::{Finding, Grade};
 use crate::report::scene::{self, Map, Series};
 use crate::report::svg::Svg;
-use crate::report::{ComponentResult, Report, chart, heatmap, number, plane, wording};
+use crate::report::timeline::{self, Timeline};
+use crate::report::{ComponentResult, Report, Skipped, Tool, chart, heatmap, lanes, number, plane, wording};
 
 /// Cells of a layer map that are also given as a table.
 const TABLED: usize = 1200;
 
 #[derive(Serialize)]
 pub(super) struct View<'a> {
-    report: &'a Report,
+    tool: &'a Tool,
+    digest: &'a str,
     name: &'a str,
+    /// The outcome.
     word: &'static str,
-    claim: String,
-    against: String,
-    meaning: &'static str,
-    only_these: &'static str,
+    /// The class of the verdict that it is drawn like.
+    tone: &'static str,
+    headline: String,
+    lead: String,
+    missing: &'a [String],
+    skipped: &'a [Skipped],
+    events: Option<EventsView<'a>>,
+    grades: Vec<Legend>,
     conditions: Vec<ConditionView<'a>>,
     decided: Vec<FindingView<'a>>,
     components: Vec<ComponentView<'a>>,
@@ -113,6 +120,21 @@ struct WayView {
 }
 
 #[derive(Serialize)]
+struct EventsView<'a> {
+    drawing: Value,
+    rows: Vec<EventView<'a>>,
+}
+
+#[derive(Serialize)]
+struct EventView<'a> {
+    when: String,
+    what: &'a str,
+    grade: &'a str,
+    source: &'a str,
+    left_out: usize,
+}
+
+#[derive(Serialize)]
 struct MapGroup {
     title: String,
     main: MapView,
@@ -146,16 +168,21 @@ pub(super) fn view<'a>(report: &'a Report, evidence: &'a Evidence) -> View<'a> {
     let references: BTreeSet<&Reference> =
         series.iter().flat_map(|one| &one.lines).map(|line| &line.reference).collect();
     let references: Vec<&Reference> = references.into_iter().collect();
+    let word = wording::outcome(report.verdict.outcome);
     View {
-        report,
+        tool: &report.tool,
+        digest: &report.case.digest,
         name: wording::name(report),
-        word: wording::outcome(report.verdict.outcome),
-        claim: wording::claim(report),
-        against: wording::against(report),
-        meaning: wording::meaning(report.verdict.outcome),
-        only_these: wording::ONLY_THESE,
+        word,
+        tone: word,
+        headline: format!("{}; tested against: {}", wording::claim(report), wording::against(report)),
+        lead: format!("{} {}", wording::meaning(report.verdict.outcome), wording::ONLY_THESE),
+        missing: &report.verdict.missing,
+        skipped: &report.coverage.skipped,
+        events: events(&evidence.timeline),
+        grades: grades(),
         conditions: conditions(report),
-        decided: wording::decided(report).into_iter().map(|one| finding(report, one)).collect(),
+        decided: wording::decided(report).into_iter().map(|one| finding(one, true)).collect(),
         components: report.components.iter().map(component).collect(),
         legend: references.iter().map(|reference| legend(&references, reference)).collect(),
         charts: series.iter().map(|one| chart_view(one, &axis, &references)).collect(),
@@ -183,7 +210,7 @@ fn conditions(report: &Report) -> Vec<ConditionView<'_>> {
         .collect()
 }
 
-fn finding<'a>(report: &Report, finding: &'a Finding) -> FindingView<'a> {
+fn finding(finding: &Finding, decides: bool) -> FindingView<'_> {
     FindingView {
         id: &finding.id,
         code: finding.code.name(),
@@ -198,8 +225,68 @@ fn finding<'a>(report: &Report, finding: &'a Finding) -> FindingView<'a> {
         log10_p: number::short(finding.log10_p),
         effect: number::effect(finding.effect),
         n: finding.n.map_or_else(|| "–".to_owned(), number::count),
-        decides: wording::decides(report, finding),
+        decides,
     }
+}
+
+/// The record alone.
+pub(super) fn of_timeline(timeline: &Timeline) -> View<'_> {
+    let findings = timeline::ordered(timeline).into_iter().map(|one| finding(one, false)).collect();
+    View {
+        tool: &timeline.tool,
+        digest: &timeline.case.digest,
+        name: &timeline.case.name,
+        word: timeline.outcome.word(),
+        tone: timeline.outcome.look(),
+        headline: timeline.outcome.meaning().to_owned(),
+        lead: timeline::NO_VERDICT.to_owned(),
+        missing: &timeline.missing,
+        skipped: &timeline.skipped,
+        events: events(&timeline.events),
+        grades: grades(),
+        conditions: Vec::new(),
+        decided: Vec::new(),
+        components: Vec::new(),
+        legend: Vec::new(),
+        charts: Vec::new(),
+        root_axis: false,
+        way: None,
+        maps: Vec::new(),
+        beyond: heatmap::BEYOND,
+        groups: vec![Group { name: "Time", findings }],
+        coverage: Vec::new(),
+        inputs: timeline.inputs.iter().map(input).collect(),
+        policy: policy(&timeline.policy),
+        how_to_read: &[],
+    }
+}
+
+fn events(rows: &[TimelineRow]) -> Option<EventsView<'_>> {
+    (!rows.is_empty()).then(|| EventsView {
+        drawing: Value::from_safe_string(lanes::draw(rows)),
+        rows: lanes::shown(rows)
+            .into_iter()
+            .map(|(row, left_out)| EventView {
+                when: lanes::when(row),
+                what: &row.what,
+                grade: &row.grade,
+                source: &row.source,
+                left_out,
+            })
+            .collect(),
+    })
+}
+
+/// The marks of the timeline.
+fn grades() -> Vec<Legend> {
+    lanes::GRADES
+        .iter()
+        .map(|&(label, class, shape)| {
+            let mut svg = Svg::new(14.0, 12.0, "swatch", "");
+            svg.mark(&format!("mark {class}"), shape, (7.0, 6.0), "");
+            Legend { label: label.to_owned(), swatch: Value::from_safe_string(svg.finish()) }
+        })
+        .collect()
 }
 
 /// Every finding, by condition, those that decided first.
@@ -207,7 +294,7 @@ fn groups(report: &Report) -> Vec<Group<'_>> {
     let groups = wording::GROUPS.iter().map(|(key, name)| {
         let mut findings: Vec<_> = wording::of(report, key).collect();
         findings.sort_by_key(|one| (!wording::decides(report, one), one.grade == Grade::Context));
-        Group { name, findings: findings.into_iter().map(|one| finding(report, one)).collect() }
+        Group { name, findings: findings.into_iter().map(|one| finding(one, wording::decides(report, one))).collect() }
     });
     groups.filter(|group| !group.findings.is_empty()).collect()
 }
