@@ -118,7 +118,7 @@ fn audit_case(arguments: &Arguments, case: &Path, output: Option<&Path>) -> Resu
 }
 
 fn timeline_of(arguments: &Arguments, case: &Path, output: Option<&Path>) -> Result<u8> {
-    let case = Case::read(case)?;
+    let case = Case::read_record(case)?;
     if let Some(folder) = output {
         std::fs::create_dir_all(folder).map_err(|e| Error::io(folder.display(), e))?;
     }

@@ -143,13 +143,16 @@ pub(super) fn draw(rows: &[TimelineRow]) -> String {
         }
     }
     svg.line("zero", (MARGIN, bottom), (WIDTH - MARGIN, bottom));
-    let mut last = f64::NEG_INFINITY;
-    for &(at, _) in &axis.at {
+    // The last date first: its label runs to the left.
+    let mut labelled: Vec<(f64, f64)> = Vec::new();
+    for (index, &(at, _)) in axis.at.iter().enumerate().rev().take(1).chain(axis.at.iter().enumerate()) {
         let x = axis.place(at);
-        if x - last >= APART && x <= WIDTH - APART + MARGIN {
+        let end = index > 0 && index + 1 == axis.at.len();
+        let span = if end { (x - APART, x) } else { (x, x + APART) };
+        if labelled.iter().all(|taken| span.1 <= taken.0 || span.0 >= taken.1) {
             svg.line("grid", (x, TOP), (x, bottom + 4.0));
-            svg.text("tick", (x, bottom + 18.0), &at.format("%Y-%m-%d").to_string());
-            last = x;
+            svg.text(if end { "tick end" } else { "tick" }, (x, bottom + 18.0), &at.format("%Y-%m-%d").to_string());
+            labelled.push(span);
         }
     }
     svg.finish()

@@ -1,7 +1,7 @@
 //! The report for a pull request or a mail.
 
-use super::{Report, number, plane, scene, text, wording};
-use crate::evidence::Evidence;
+use super::{Report, lanes, number, plane, scene, text, wording};
+use crate::evidence::{Evidence, TimelineRow};
 use crate::finding::Finding;
 
 /// The whole report as Markdown, one newline at the end. Words from outside cannot make markup.
@@ -13,6 +13,7 @@ pub fn to_markdown(report: &Report, evidence: &Evidence) -> String {
     components(&mut out, report);
     series(&mut out, evidence);
     way(&mut out, evidence);
+    timeline(&mut out, &evidence.timeline);
     findings(&mut out, report);
     rest(&mut out, report);
     out
@@ -94,6 +95,21 @@ fn way(out: &mut String, evidence: &Evidence) {
     for one in rows {
         let cells = plane::cells(one);
         row(out, &cells.each_ref().map(String::as_str));
+    }
+}
+
+/// The dated facts.
+pub(super) fn timeline(out: &mut String, rows: &[TimelineRow]) {
+    if rows.is_empty() {
+        return;
+    }
+    heading(out, "Timeline (UTC)");
+    table(out, &["at", "what", "grade", "source"], &[]);
+    for (event, left_out) in lanes::shown(rows) {
+        row(out, &[&lanes::when(event), &safe(&event.what), &safe(&event.grade), &safe(&event.source)]);
+        if left_out > 0 {
+            row(out, &["...", &format!("{left_out} more"), "", &safe(&event.source)]);
+        }
     }
 }
 

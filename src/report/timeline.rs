@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 
 use super::markdown::{heading, line, row, safe, table};
 use super::terminal::{Look, Page};
-use super::{CaseSummary, Input, Skipped, Tool, folder, html, json, lanes, number, text, wording};
+use super::{CaseSummary, Input, Skipped, Tool, folder, html, json, lanes, markdown, number, text, wording};
 use crate::error::Result;
 use crate::evidence::{Evidence, TimelineRow};
 use crate::finding::{Condition, Direction, Finding, Grade};
@@ -172,16 +172,7 @@ pub fn to_markdown(timeline: &Timeline) -> String {
     out.push('\n');
     let word = timeline.outcome.word().to_uppercase();
     line(&mut out, &format!("**{word}:** {} {NO_VERDICT}", timeline.outcome.meaning()));
-    if !timeline.events.is_empty() {
-        heading(&mut out, "Timeline (UTC)");
-        table(&mut out, &["at", "what", "grade", "source"], &[]);
-        for (event, left_out) in lanes::shown(&timeline.events) {
-            row(&mut out, &[&lanes::when(event), &safe(&event.what), &safe(&event.grade), &safe(&event.source)]);
-            if left_out > 0 {
-                row(&mut out, &["...", &format!("{left_out} more"), "", &safe(&event.source)]);
-            }
-        }
-    }
+    markdown::timeline(&mut out, &timeline.events);
     if !timeline.findings.is_empty() {
         heading(&mut out, "Findings");
         table(&mut out, &["no.", "finding", "grade", "direction", "figure", "n", "words"], &[4, 5]);
