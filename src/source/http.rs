@@ -54,7 +54,7 @@ impl HttpFile {
         credential: Option<&Credential>,
         name: &str,
     ) -> Result<Result<Self, StatusCode>> {
-        let ask = Ask { url, range: Some((0, FIRST - 1)), credential, name };
+        let ask = Ask { range: Some((0, FIRST - 1)), ..Ask::whole(url, credential, name) };
         let (head, first) = network.get(&ask, |head| match head.status {
             StatusCode::PARTIAL_CONTENT => {
                 let (range, length) = content_range(head, name)?;
@@ -127,7 +127,7 @@ impl HttpFile {
 
     fn ask(&self, url: &Url, range: &Range<u64>, pin: &Pin) -> Result<(Head, Vec<u8>)> {
         let credential = self.credential.as_ref();
-        let ask = Ask { url, range: Some((range.start, range.end - 1)), credential, name: &self.name };
+        let ask = Ask { range: Some((range.start, range.end - 1)), ..Ask::whole(url, credential, &self.name) };
         self.network.get(&ask, |head| {
             let now = Pin::of(head);
             // The hub's own mark of the content outlives the store that it redirects to.

@@ -94,7 +94,7 @@ impl HubModel {
         let (org, name) = model.split_once('/').unwrap_or_default();
         let url = hub.url(&["api", "models", org, name, "revision", revision])?;
         let shown = format!("hf://{model}@{revision}");
-        let ask = Ask { url: &url, range: None, credential: hub.credential.as_ref(), name: &shown };
+        let ask = Ask::whole(&url, hub.credential.as_ref(), &shown);
         let answer = network.whole(&ask, LARGEST_TEXT)?;
         let answer = answer.map_err(|status| match status {
             StatusCode::NOT_FOUND => Error::input(format!(
@@ -140,7 +140,7 @@ impl Store for HubModel {
         let credential = self.hub.credential.as_ref();
         let refused = |status| refusal(&shown, status, self.hub.hint());
         if is_text(name) {
-            let ask = Ask { url: &url, range: None, credential, name: &shown };
+            let ask = Ask::whole(&url, credential, &shown);
             let text = self.network.whole(&ask, LARGEST_TEXT)?.map_err(refused)?;
             return Ok(Box::new(MemoryFile::new(shown, text)));
         }

@@ -9,8 +9,9 @@ mod locator;
 mod made;
 mod memory;
 mod network;
+mod service;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod web;
 
 use std::borrow::Cow;
@@ -26,6 +27,7 @@ pub use locator::{Access, is_address, locate};
 pub use made::{MadeFile, Make};
 pub use memory::{MemoryFile, MemoryStore};
 pub use network::{Limits, Network};
+pub use service::{Service, ServiceReply};
 pub use web::HttpDir;
 
 /// A finished, immutable run of bytes that can be read at any offset.

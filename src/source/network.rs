@@ -7,7 +7,10 @@ use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, Instant};
 
 use reqwest::blocking::{Client, Response};
-use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, HeaderMap, HeaderValue, LOCATION, RANGE};
+use base64ct::{Base64, Encoding};
+use reqwest::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RANGE,
+};
 use reqwest::{StatusCode, Url};
 
 use super::cache::{BlockCache, lock};
@@ -66,14 +69,24 @@ pub(super) struct Credential {
     value: HeaderValue,
 }
 
-/// One GET.
+/// One GET, or a POST of JSON.
 pub(super) struct Ask<'a> {
     pub(super) url: &'a Url,
     /// First and last byte.
     pub(super) range: Option<(u64, u64)>,
     pub(super) credential: Option<&'a Credential>,
+    /// JSON to send. It must be a question that may be asked twice: it is sent again as a GET is, and goes to no other
+    /// address, wherever the server may redirect it.
+    pub(super) json: Option<&'a [u8]>,
     /// What to call it in messages.
     pub(super) name: &'a str,
+}
+
+impl<'a> Ask<'a> {
+    /// A GET of everything at an address.
+    pub(super) fn whole(url: &'a Url, credential: Option<&'a Credential>, name: &'a str) -> Self {
+        Self { url, range: None, credential, json: None, name }
+    }
 }
 
 /// An answer without its body.
@@ -169,12 +182,17 @@ impl Network {
             if let (true, Some(to)) = (status.is_redirection(), headers.get(LOCATION)) {
                 let to = to.to_str().ok().and_then(|to| url.join(to).ok());
                 let to = to.ok_or_else(|| Error::input(format!("{}: the server redirects to no address", ask.name)))?;
+                if ask.json.is_some() {
+                    return Err(Error::input(format!("{}: the server redirects to {}", ask.name, shown(&to))).into());
+                }
                 allowed(&to, Some(&url)).map_err(|error| error.context(format!("{}: redirected", ask.name)))?;
                 url = to;
                 continue;
             }
             if passing(status) {
-                return Err(Failure::Passing { why: format!("the server answers {status}"), after: after(headers) });
+                let advice = if status.as_u16() == 429 { ", which asks for a pause: try again later" } else { "" };
+                let why = format!("the server answers {status}{advice}");
+                return Err(Failure::Passing { why, after: after(headers) });
             }
             let encoding = text(headers, CONTENT_ENCODING.as_str()).filter(|encoding| encoding != "identity");
             let head = Head { status, headers: headers.clone(), url, linked };
@@ -190,7 +208,12 @@ impl Network {
     }
 
     fn send(&self, ask: &Ask, url: &Url) -> Result<Response, Failure> {
-        let mut request = self.client(is_loopback(url))?.get(url.clone()).header(ACCEPT_ENCODING, "identity");
+        let client = self.client(is_loopback(url))?;
+        let request = match ask.json {
+            None => client.get(url.clone()),
+            Some(json) => client.post(url.clone()).header(CONTENT_TYPE, "application/json").body(json.to_vec()),
+        };
+        let mut request = request.header(ACCEPT_ENCODING, "identity");
         if let Some((first, last)) = ask.range {
             request = request.header(RANGE, format!("bytes={first}-{last}"));
         }
@@ -273,7 +296,16 @@ impl fmt::Debug for Network {
 impl Credential {
     /// A bearer token for one origin.
     pub(super) fn bearer(token: &str, origin: &Url) -> Option<Self> {
-        let mut value = HeaderValue::from_str(&format!("Bearer {token}")).ok()?;
+        Self::of(&format!("Bearer {token}"), origin)
+    }
+
+    /// A user and a password for one origin.
+    pub(super) fn basic(user: &str, password: &str, origin: &Url) -> Option<Self> {
+        Self::of(&format!("Basic {}", Base64::encode_string(format!("{user}:{password}").as_bytes())), origin)
+    }
+
+    fn of(value: &str, origin: &Url) -> Option<Self> {
+        let mut value = HeaderValue::from_str(value).ok()?;
         value.set_sensitive(true);
         Some(Self { origin: origin.clone(), value })
     }
@@ -290,7 +322,7 @@ pub(super) fn parse(text: &str) -> Result<Url> {
 }
 
 /// Only encrypted connections, except to this computer, and none with a password in the address.
-fn allowed(url: &Url, from: Option<&Url>) -> Result<()> {
+pub(super) fn allowed(url: &Url, from: Option<&Url>) -> Result<()> {
     let refused = |why: &str| {
         let why = format!("{}: {why}", shown(url));
         // A server's words are no usage.

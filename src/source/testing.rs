@@ -1,7 +1,7 @@
 //! A small web server on this computer that misbehaves on request.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,8 +12,10 @@ use super::{Limits, Network};
 /// One request as it came.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
+    pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: Vec<u8>,
     /// How many requests to this path came before.
     pub(crate) before: usize,
 }
@@ -133,13 +135,18 @@ fn serve(stream: TcpStream, respond: &Respond, seen: &Mutex<Vec<Request>>) -> Op
             }
             lines.push(line.trim().to_owned());
         }
-        let path = lines.first()?.split(' ').nth(1)?.to_owned();
+        let mut words = lines.first()?.split(' ');
+        let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
         let headers = lines[1..].iter().filter_map(|line| line.split_once(": "));
-        let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).collect();
+        let headers: BTreeMap<String, String> =
+            headers.map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).collect();
+        let length = headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).ok()?;
         let request = {
             let mut seen = lock(seen);
             let before = seen.iter().filter(|request| request.path == path).count();
-            let request = Request { path, headers, before };
+            let request = Request { method, path, headers, body, before };
             seen.push(request.clone());
             request
         };

@@ -78,7 +78,7 @@ impl HttpDir {
         }
         let shown = shown(&url);
         let known = if is_text(name) {
-            let ask = Ask { url: &url, range: None, credential: None, name: &shown };
+            let ask = Ask::whole(&url, None, &shown);
             let text = self.network.whole(&ask, LARGEST_TEXT)?;
             text.map_or_else(Known::Absent, |text| Known::Text(MemoryFile::new(shown, text)))
         } else {
