@@ -11,6 +11,7 @@ pub mod recipe;
 pub mod releases;
 pub mod run;
 pub mod schedule;
+pub mod service;
 pub mod settings;
 pub mod story;
 pub mod wandb;

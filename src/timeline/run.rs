@@ -156,6 +156,8 @@ pub struct Run {
     pub printed: Vec<Printed>,
     /// Files the tracker keeps.
     pub files: Vec<LoggedFile>,
+    /// Artifacts the run took in, as [`LoggedFile::artifact`] names them; the others are its own.
+    pub used: Vec<String>,
     /// Exit code, if the run lived to write it.
     pub ended: Option<i32>,
     /// The logged numbers.
