@@ -9,7 +9,8 @@ use crate::report::{Input, InputRole, Skipped};
 use crate::source::Access;
 use crate::stats::Rule;
 use crate::timeline::{
-    Decay, Interval, KeyMap, Optimizer, Record, Release, Repository, Run, Saved, Sources, Trust, git, settings, wandb,
+    Decay, Interval, KeyMap, Optimizer, Record, Release, Repository, Run, Saved, Sources, Trust, git, service,
+    settings, wandb,
 };
 
 /// What was read of the record, and what could not be.
@@ -34,7 +35,7 @@ pub(crate) struct Rates {
 
 /// Reads run logs, repository and release dates. What cannot be read is a finding; a date in no format is an error.
 /// `config` is `config.json` of the last checkpoint.
-pub(crate) fn read(case: &Case, _access: Access, config: Option<&serde_json::Value>) -> Result<Reading> {
+pub(crate) fn read(case: &Case, access: Access, config: Option<&serde_json::Value>) -> Result<Reading> {
     let mut reading = Reading {
         record: Record::default(),
         releases: releases(case)?,
@@ -44,7 +45,7 @@ pub(crate) fn read(case: &Case, _access: Access, config: Option<&serde_json::Val
         skipped: Vec::new(),
         missing: Vec::new(),
     };
-    let runs = runs(case, &mut reading)?;
+    let runs = runs(case, access, &mut reading)?;
     let repository = repository(case, &runs, &mut reading);
     let releases: Vec<Release> = reading.releases.iter().filter_map(|(_, r)| r.clone()).collect();
     let last = config.and_then(settings::from_json);
@@ -85,12 +86,16 @@ fn releases(case: &Case) -> Result<Vec<(String, Option<Release>)>> {
     case.parents.iter().map(one).collect()
 }
 
-fn runs(case: &Case, reading: &mut Reading) -> Result<Vec<Run>> {
+fn runs(case: &Case, access: Access, reading: &mut Reading) -> Result<Vec<Run>> {
     let mut runs = Vec::new();
     for entry in &case.runs {
         let written = &entry.location.written;
-        let mut run = match wandb::open(&entry.location.path) {
+        let remote = service::is_address(written);
+        let opened = if remote { service::open(written, access) } else { wandb::open(&entry.location.path) };
+        let mut run = match opened {
             Ok(run) => run,
+            // `--offline`, an address that is none, a key that is none: the user's words, not the record's state.
+            Err(error) if remote && error.is_usage() => return Err(error.context(case.path.display().to_string())),
             Err(error) => {
                 let why = error.to_string().replace(&entry.location.path.display().to_string(), written);
                 let mut finding = Finding::new(

@@ -316,7 +316,20 @@ impl Checker<'_> {
             }
         }
         let keys = raw.keys.into_iter().map(|(metric, key)| (metric, key.into_inner())).collect();
-        Ok(Run { location: self.existing(&raw.log)?, keys })
+        Ok(Run { location: self.log(&raw.log)?, keys })
+    }
+
+    /// A run log: a path, or a run of the W&B service.
+    fn log(&self, written: &Spanned<String>) -> Result<Location> {
+        let address = Location { written: written.get_ref().clone(), path: written.get_ref().into() };
+        match address.scheme() {
+            None => self.path(written, written.get_ref()),
+            Some(scheme) if scheme.eq_ignore_ascii_case("wandb") => Ok(address),
+            Some(scheme) => {
+                let advice = "give a local path or wandb://entity/project/run";
+                Err(self.fail(written, format!("{scheme}:// addresses are not read yet; {advice}")))
+            }
+        }
     }
 
     /// A model: a path, or an address of a network.
@@ -421,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_may_be_an_address_and_a_log_may_not() {
+    fn a_model_may_be_an_address_and_a_log_one_of_the_tracker() {
         let list = "schema = 1\n[subject]\ncheckpoints = [{ step = 0, model = \"hf://o/n@r\" }, { step = 9, model = \"m\" }]\n";
         let case =
             read(&format!("{list}[[parent]]\nname = \"P\"\nmodel = \"https://example.org/m/\"\n")).expect("a case");
@@ -429,6 +442,8 @@ mod tests {
         assert_eq!((first.written.as_str(), first.scheme()), ("hf://o/n@r", Some("hf")));
         assert!(case.subject.checkpoints[1].location.scheme().is_none());
         assert_eq!(case.parents[0].location.path.to_str(), Some("https://example.org/m/"));
+        let log = read(&format!("{SMALL}[[run]]\nlog = \"wandb://lab/project/run\"\n")).expect("a case");
+        assert_eq!(log.runs[0].location.scheme(), Some("wandb"));
         for (text, part) in [
             ("model = \"s3://bucket/x\"".to_owned(), "s3:// addresses are not read yet"),
             ("checkpoints = \"hf://o/n@{step}\"".to_owned(), "list the checkpoints"),

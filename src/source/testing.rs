@@ -40,6 +40,11 @@ impl Reply {
         Self { status: 200, body: body.into(), ..Self::default() }
     }
 
+    /// With another status.
+    pub(crate) fn coded(self, status: u16) -> Self {
+        Self { status, ..self }
+    }
+
     /// The range that was asked for, as a good server sends it.
     pub(crate) fn range(request: &Request, bytes: &[u8]) -> Self {
         let length = bytes.len();
