@@ -128,6 +128,8 @@ impl Server {
 fn serve(stream: TcpStream, respond: &Respond, seen: &Mutex<Vec<Request>>) -> Option<()> {
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     let mut stream = stream;
+    // Head and body are two writes; the second would wait for the reader's word on the first.
+    stream.set_nodelay(true).ok()?;
     loop {
         let mut lines = Vec::new();
         loop {
