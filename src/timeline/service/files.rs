@@ -9,8 +9,8 @@ use super::client::Client;
 use super::machine::time;
 use super::queries::{self, ARTIFACT, FILE, Fields};
 use crate::error::Result;
-use crate::timeline::releases::Trust;
-use crate::timeline::run::{Dated, LoggedFile, Run};
+use crate::timeline::releases::{Interval, Trust};
+use crate::timeline::run::{Dated, Happened, LoggedFile, Run};
 
 /// Nodes a page.
 const PAGE: usize = 100;
@@ -30,7 +30,7 @@ pub(super) fn files(client: &mut Client, run: &mut Run) -> Result<Option<Value>>
     for node in &nodes {
         let Some(name) = text(node, "/name") else { continue };
         client.digest_json("file", node);
-        let dated = |at| Dated { what: format!("stored {name}"), at, trust: Trust::Platform };
+        let dated = |at| stored(name, at);
         if name == METADATA {
             metadata = text(node, "/url").map(str::to_owned);
         }
@@ -79,7 +79,8 @@ pub(super) fn artifacts(client: &mut Client, run: &mut Run, connection: &str) ->
             run.used.push(name.clone());
             run.notes.push(format!("the run took in the artifact {name} ({kind})"));
         } else if let Some(at) = at {
-            run.times.push(Dated { what: format!("logged the artifact {name}"), at, trust: Trust::Platform });
+            let what = format!("logged the artifact {name}");
+            run.times.push(Dated { what, ..stored(&name, at) });
         }
         let Some(address) = text(node, "/currentManifest/file/directUrl") else {
             run.notes.push(format!("the service gives no manifest of the artifact {name}"));
@@ -88,7 +89,7 @@ pub(super) fn artifacts(client: &mut Client, run: &mut Run, connection: &str) ->
         match client.file(address, &format!("manifest of {name}")) {
             Ok(bytes) => {
                 client.digest("manifest", &bytes);
-                let dated = at.map(|at| Dated { what: format!("stored {name}"), at, trust: Trust::Platform });
+                let dated = at.map(|at| stored(&name, at));
                 if !manifest(client, run, &bytes, &name, text(node, "/digestAlgorithm"), dated.as_ref()) {
                     run.notes.push(format!("the manifest of {name} is no manifest and was left out"));
                 }
@@ -98,6 +99,11 @@ pub(super) fn artifacts(client: &mut Client, run: &mut Run, connection: &str) ->
     }
     left_out(run, "artifacts", &fields);
     Ok(())
+}
+
+/// The server had something at this time.
+fn stored(name: &str, at: Interval) -> Dated {
+    Dated { happened: Happened::Other, what: format!("stored {name}"), at, trust: Trust::Platform }
 }
 
 /// `entity/project/name:v3`, as far as the service says it.

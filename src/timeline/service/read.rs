@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::source::Service;
 use crate::timeline::keys::{KeyMap, Keys};
 use crate::timeline::releases::Trust;
-use crate::timeline::run::{Dated, Form, Run};
+use crate::timeline::run::{Dated, Form, Happened, Run};
 
 /// Hosts whose clock is W&B's own.
 const OWN: [&str; 2] = [".wandb.ai", ".wandb.io"];
@@ -74,14 +74,14 @@ fn about(run: &mut Run, answer: &Map<String, Value>) {
     run.state = word("state");
     run.commit = word("commit");
     run.host = word("host");
-    for (key, what) in [
-        ("createdAt", "was created on the server"),
-        ("heartbeatAt", "last reported to the server"),
-        ("updatedAt", "was last changed on the server"),
+    for (key, happened, what) in [
+        ("createdAt", Happened::Created, "was created on the server"),
+        ("heartbeatAt", Happened::LastSeen, "last reported to the server"),
+        ("updatedAt", Happened::Other, "was last changed on the server"),
     ] {
         let Some(text) = word(key) else { continue };
         match machine::time(&text) {
-            Some(at) => run.times.push(Dated { what: what.to_owned(), at, trust: Trust::Platform }),
+            Some(at) => run.times.push(Dated { happened, what: what.to_owned(), at, trust: Trust::Platform }),
             None => run
                 .notes
                 .push(format!("{key} of the server is no time: {:?}", text.chars().take(40).collect::<String>())),
