@@ -1,5 +1,6 @@
 //! Questions to the service and what its answers mean.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use serde_json::{Map, Value, json};
@@ -19,6 +20,8 @@ pub(super) struct Client<'a> {
     started: Instant,
     bytes: u64,
     sha: Sha256,
+    /// What the server said against answers that it gave nevertheless.
+    complaints: BTreeSet<String>,
 }
 
 /// What came of a question.
@@ -32,7 +35,16 @@ pub(super) enum Told {
 impl<'a> Client<'a> {
     pub(super) fn new(service: Service, address: &'a Address, bounds: &'a Bounds) -> Self {
         let name = address.to_string();
-        Self { service, address, bounds, name, started: Instant::now(), bytes: 0, sha: Sha256::new() }
+        Self {
+            service,
+            address,
+            bounds,
+            name,
+            started: Instant::now(),
+            bytes: 0,
+            sha: Sha256::new(),
+            complaints: BTreeSet::new(),
+        }
     }
 
     /// Where the service is.
@@ -52,6 +64,11 @@ impl<'a> Client<'a> {
         let mut text = String::new();
         canonical(value, &mut text);
         self.digest(kind, text.as_bytes());
+    }
+
+    /// What the server said against answers that it gave nevertheless, ten at most.
+    pub(super) fn complaints(&mut self) -> BTreeSet<String> {
+        std::mem::take(&mut self.complaints)
     }
 
     /// Bytes read, and the digest.
@@ -133,16 +150,15 @@ impl<'a> Client<'a> {
         Ok(())
     }
 
-    fn answer(&self, reply: &ServiceReply) -> Result<Told> {
+    fn answer(&mut self, reply: &ServiceReply) -> Result<Told> {
         let mut answer: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
         let (words, denied) = errors(&answer);
         match reply.status {
             401 => return Err(self.unknown_key()),
-            403 => return Err(self.missing()),
             404 if words.is_empty() => {
                 return Err(self.broken("has no /graphql: is WANDB_BASE_URL the address of a W&B server?"));
             }
-            404 => return Err(self.missing()),
+            403 | 404 => return Err(self.missing()),
             200 | 400 | 422 => {}
             status => return Err(self.broken(&format!("answers {status}"))),
         }
@@ -150,6 +166,8 @@ impl<'a> Client<'a> {
         match project {
             Some(Value::Object(project)) => match project.remove("run") {
                 Some(Value::Object(run)) if words.is_empty() || run.values().any(|value| !value.is_null()) => {
+                    let room = 10_usize.saturating_sub(self.complaints.len());
+                    self.complaints.extend(words.iter().take(room).map(|words| self.service.quote(words)));
                     Ok(Told::Run(run))
                 }
                 Some(Value::Null) | None if words.is_empty() || denied => Err(self.missing()),

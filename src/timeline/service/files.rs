@@ -23,7 +23,7 @@ pub(super) fn files(client: &mut Client, run: &mut Run) -> Result<Option<Value>>
     let mut fields = Fields::new(FILE);
     let mut metadata = None;
     let most = client.bounds.files;
-    let nodes = pages(client, &mut fields, most, |fields| queries::files(fields))?;
+    let nodes = pages(client, &mut fields, most, queries::files)?;
     if nodes.len() == most {
         run.notes.push(format!("only the first {most} files of the run are listed"));
     }

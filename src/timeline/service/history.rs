@@ -68,7 +68,7 @@ pub(super) fn read(client: &mut Client, run: &mut Run, extent: &Extent) -> Resul
     }
     match extent.rows {
         Some(rows) if rows != run.history.rows => {
-            run.notes.push(format!("the service counts {rows} rows of history and gave {} of them", run.history.rows))
+            run.notes.push(format!("the service counts {rows} rows of history and gave {} of them", run.history.rows));
         }
         _ => {}
     }
@@ -135,7 +135,7 @@ fn add(history: &mut History, step: i64, fields: &[(String, &str)]) {
 #[allow(clippy::cast_possible_truncation)] // only whole numbers below 2^53 pass
 fn step(text: &str) -> Option<i64> {
     let value: f64 = text.parse().ok()?;
-    crate::timeline::run::is_whole(value).then_some(value as i64)
+    (value.fract().abs() < f64::EPSILON && value.abs() < END as f64).then_some(value as i64)
 }
 
 /// Reads the measurements of the machine; the step is the row.

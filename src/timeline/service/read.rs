@@ -62,6 +62,9 @@ pub(super) fn run(service: Service, address: &Address, bounds: &Bounds) -> Resul
     }
     writers(&mut run, &answer);
     machine::take(&mut run, answer.get("runInfo").unwrap_or(&Value::Null));
+    for words in client.complaints() {
+        run.notes.push(format!("the service could not answer all that was asked: {words}"));
+    }
     run.keys = Keys::choose(&run.history, &KeyMap::default())?;
     (run.bytes, run.sha256) = client.finish();
     Ok(run)

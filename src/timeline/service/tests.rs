@@ -364,6 +364,26 @@ fn a_service_without_an_end_has_one() {
 }
 
 #[test]
+fn an_answer_in_part_is_told_and_none_is_an_error() {
+    let part = |what: &str, field: &str| {
+        let mut run = json!({ "name": "x", "historyLineCount": 0, "config": null });
+        run[field] = Value::Null;
+        let answer = json!({ "errors": [{ "message": "timed out" }], "data": { "project": { "run": run } } });
+        (what == "run").then(|| Reply::whole(answer.to_string()))
+    };
+    assert!(noted(
+        &changed(move |what, _| part(what, "config")).unwrap(),
+        "could not answer all that was asked: timed out"
+    ));
+    let none = changed(|what, _| {
+        let answer =
+            json!({ "errors": [{ "message": "timed out" }], "data": { "project": { "run": { "history": null } } } });
+        (what == "history").then(|| Reply::whole(answer.to_string()))
+    });
+    assert!(none.unwrap_err().to_string().ends_with("refuses the question: timed out"));
+}
+
+#[test]
 fn a_page_that_is_too_heavy_is_asked_for_in_parts() {
     let heavy = |what: &str, variables: &Value| {
         let wide = variables["maxStep"].as_i64()? - variables["minStep"].as_i64()? > 100;
