@@ -158,6 +158,17 @@ fn what_cannot_be_read_says_what_to_do() {
         &["WANDB_API_KEY", "no key"],
     );
     refused(&timeline(&case(dir.path(), "wandb://lab/scratch"), &good, &[]), &["wandb://entity/project/run"]);
-    let nobody = [("WANDB_BASE_URL", "http://127.0.0.1:1"), ("WANDB_API_KEY", KEY)];
-    assert!(timeline(&case(dir.path(), LOG), &nobody, &[]).stdout.contains("no connection"));
+}
+
+#[test]
+fn a_service_or_a_proxy_that_is_not_there_is_named_and_no_password_is() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let proxy = ("HTTPS_PROXY", "http://auditor:password-of-the-proxy@127.0.0.1:1");
+    for variables in
+        [[("WANDB_BASE_URL", "http://127.0.0.1:1"), ("WANDB_API_KEY", KEY)], [proxy, ("WANDB_API_KEY", KEY)]]
+    {
+        let run = timeline(&case(dir.path(), LOG), &variables, &[]);
+        assert!(run.stdout.contains("no connection") && run.stdout.contains(LOG), "{}", run.stdout);
+        assert!(!run.stdout.contains("password") && !run.stderr.contains("password"), "{}", run.stdout);
+    }
 }
