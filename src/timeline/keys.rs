@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::run::{History, is_whole};
+use super::history::{History, is_whole};
 use crate::error::{Error, Result};
 
 /// Columns named by the case file; what is left out is guessed.
