@@ -28,23 +28,26 @@ pub(in crate::timeline) fn open(path: &Path) -> Result<Run> {
         return Err(named(format!("it is longer than {LIMIT} bytes")));
     }
     let footer = footer::read(&mut file, length).map_err(named)?;
+    let count = u64::try_from(footer.rows).unwrap_or(0);
     let mut columns = Vec::new();
     let mut skipped = 0_u64;
     let mut notes = Vec::new();
     for leaf in &footer.leaves {
-        // A number that is not in a list, at the top or inside groups.
-        if leaf.repeated || !matches!(leaf.kind, 0 | 1 | 2 | 4 | 5) {
-            skipped += u64::try_from(footer.rows).unwrap_or(0);
+        // A number at the top: what stands in a group or a list is a picture or a histogram of the tracker.
+        let [name] = &leaf.path[..] else {
+            skipped += count;
+            continue;
+        };
+        if leaf.repeated || !matches!(leaf.kind, 1 | 2 | 4 | 5) {
+            skipped += count;
             continue;
         }
-        match column(&file, &leaf.path) {
-            Ok(values) if values.len() as u64 == u64::try_from(footer.rows).unwrap_or(0) => {
-                columns.push((leaf.path.join("."), values));
-            }
-            Ok(_) => return Err(named(format!("column {} has another length than the table", leaf.path.join(".")))),
+        match column(&file, name) {
+            Ok(values) if values.len() as u64 == count => columns.push((name.clone(), values)),
+            Ok(_) => return Err(named(format!("column {name} has another length than the table"))),
             Err(why) => {
                 let why: String = why.chars().filter(|c| !c.is_control()).take(200).collect();
-                notes.push(format!("column {} could not be read: {why}", leaf.path.join(".")));
+                notes.push(format!("column {name} was left out: {why}"));
             }
         }
     }
@@ -53,7 +56,6 @@ pub(in crate::timeline) fn open(path: &Path) -> Result<Run> {
     }
     let mut run = rows(&columns, footer.rows)?;
     run.history.skipped += skipped;
-    run.damaged = notes.len() as u64;
     run.notes.extend(notes.into_iter().take(20));
     let mut runs = vec![run];
     sign(hashed, &mut runs)?;
@@ -80,20 +82,17 @@ fn rows(columns: &[(String, Vec<Option<f64>>)], count: i64) -> Result<Run> {
 }
 
 /// One column of numbers; the library may panic on a page that is damaged inside.
-fn column(file: &File, path: &[String]) -> std::result::Result<Vec<Option<f64>>, String> {
+fn column(file: &File, name: &str) -> std::result::Result<Vec<Option<f64>>, String> {
     let read = || -> std::result::Result<Vec<Option<f64>>, String> {
         let failed = |error: polars::prelude::PolarsError| error.to_string();
         let file = file.try_clone().map_err(|error| error.to_string())?;
-        let reader = ParquetReader::new(file).with_columns(Some(vec![path[0].clone()])).set_rechunk(true);
+        let reader = ParquetReader::new(file).with_columns(Some(vec![name.to_owned()])).set_rechunk(true);
         let frame = reader.finish().map_err(failed)?;
-        let mut series: Series = frame.column(&path[0]).map_err(failed)?.as_materialized_series().clone();
-        for _name in &path[1..] {
-            return Err("it stands inside a group".into());
-        }
-        if !(series.dtype().is_primitive_numeric() || *series.dtype() == DataType::Boolean) {
+        let series: &Series = frame.column(name).map_err(failed)?.as_materialized_series();
+        if !series.dtype().is_primitive_numeric() {
             return Err(format!("its type {} is no number", series.dtype()));
         }
-        series = series.cast(&DataType::Float64).map_err(failed)?;
+        let series = series.cast(&DataType::Float64).map_err(failed)?;
         Ok(series.f64().map_err(failed)?.iter().collect())
     };
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err("its pages are damaged".into()))

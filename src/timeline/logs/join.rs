@@ -72,9 +72,10 @@ fn predecessor(runs: &[Run], at: usize) -> Option<(usize, &'static str)> {
     let earlier = |other: usize| other != at && (order(&runs[other]), other) < (order(run), at);
     if let Some(from) = &run.continues {
         // A rewound run has the id of the run it rewinds.
-        let named = (0..runs.len()).filter(|&other| other != at && runs[other].id == from.run);
-        let last = named.filter(|&other| from.run != run.id || earlier(other)).max_by_key(|&other| order(&runs[other]));
-        if let Some(before) = last {
+        let named = || (0..runs.len()).filter(|&other| other != at && runs[other].id == from.run);
+        let last = named().filter(|&other| earlier(other)).max_by_key(|&other| order(&runs[other]));
+        let any = || named().filter(|_| from.run != run.id).max_by_key(|&other| order(&runs[other]));
+        if let Some(before) = last.or_else(any) {
             return Some((before, "it says so"));
         }
     }
