@@ -10,6 +10,8 @@ pub const COLUMNS: usize = 100_000;
 pub const VALUES: u64 = 1 << 27;
 /// A longer name of a column is no name.
 pub const NAME: usize = 1024;
+/// A longer object in the place of a value is not looked into.
+const OBJECT: usize = 1 << 20;
 
 /// Logged numbers in columns: by key, the log's own step (`_step`) and the value, in the order of the log.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -121,7 +123,7 @@ fn each(key: &str, text: &str, skipped: &mut u64, mut add: impl FnMut(&str, f64)
     let text = text.trim();
     if let Some(value) = number(text) {
         add(key, value);
-    } else if text.starts_with('{') {
+    } else if text.starts_with('{') && text.len() <= OBJECT {
         match serde_json::from_str(text) {
             Ok(Value::Object(object)) if !object.contains_key("_type") => each_inside(key, &object, skipped, &mut add),
             _ => *skipped += 1,
@@ -290,7 +292,7 @@ pub(super) struct Last {
 }
 
 /// Most bytes of last values together.
-const LAST: usize = 64 << 20;
+const LAST: usize = 16 << 20;
 
 impl Last {
     /// Replaces the value of a name; without text the name has none any more.

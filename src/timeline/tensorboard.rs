@@ -23,8 +23,8 @@ use crate::error::{Error, Result};
 
 /// A longer record is taken for damage.
 const RECORD: u64 = 256 << 20;
-/// A longer text is not looked into.
-const TEXT: usize = 4 << 20;
+/// Most bytes of texts, of all together, that are looked into.
+const TEXT: usize = 16 << 20;
 /// So many places of damage are kept.
 const DAMAGE: usize = 1000;
 
@@ -194,6 +194,8 @@ struct Taker {
     first: Option<f64>,
     /// Step of the last row.
     row: Option<i64>,
+    /// Bytes of texts so far.
+    texts: usize,
 }
 
 impl Taker {
@@ -265,7 +267,8 @@ impl Taker {
 
     /// HF Trainer writes its arguments as JSON under `args`, Megatron-LM each under its own name.
     fn text(&mut self, name: &str, text: &str) {
-        if text.len() > TEXT {
+        self.texts = self.texts.saturating_add(text.len());
+        if self.texts > TEXT {
             return;
         }
         let name = if name == "args" { "" } else { name };

@@ -13,6 +13,8 @@ use crate::error::{Error, Result};
 
 /// A longer file is not read.
 const LIMIT: u64 = 256 << 20;
+/// A longer row is none.
+const ROW: usize = 16 << 20;
 
 /// Reads one file.
 ///
@@ -118,6 +120,9 @@ fn read(text: &str) -> Option<Run> {
 
 /// One row: of training (`loss`), of an evaluation (`eval_loss`), or the sum of all at the end (`train_loss`).
 fn log(history: &mut Collector, run: &mut Run, row: &str) -> Option<()> {
+    if row.len() > ROW {
+        return None;
+    }
     let members: Option<Vec<_>> = export::members(row)?.collect();
     let members = members?;
     let step = members.iter().find(|(key, _)| key == "step").and_then(|(_, value)| value.parse().ok());

@@ -38,13 +38,6 @@ impl<'a> Fields<'a> {
         Self { rest: bytes, broken: false }
     }
 
-    /// Whether all of the message can be read.
-    pub fn whole(bytes: &'a [u8]) -> bool {
-        let mut fields = Self::new(bytes);
-        fields.by_ref().for_each(drop);
-        !fields.broken
-    }
-
     fn varint(&mut self) -> Option<u64> {
         let mut value = 0;
         for (at, &byte) in self.rest.iter().take(10).enumerate() {
@@ -112,13 +105,19 @@ mod tests {
         assert_eq!(Content::Bytes(&[0xFF]).text(), None);
     }
 
+    fn whole(bytes: &[u8]) -> bool {
+        let mut fields = Fields::new(bytes);
+        fields.by_ref().for_each(drop);
+        !fields.broken
+    }
+
     #[test]
     fn a_broken_message_ends() {
         for bytes in
             [&[0x08][..], &[0x12, 5, 1], &[0x0B], &[0x00, 1], &[0xFF; 11], &[0x1D, 0], &[0x12, 0xFF, 0xFF, 0xFF, 0x7F]]
         {
-            assert!(!Fields::whole(bytes), "{bytes:?}");
+            assert!(!whole(bytes), "{bytes:?}");
         }
-        assert!(Fields::whole(&[]));
+        assert!(whole(&[]));
     }
 }

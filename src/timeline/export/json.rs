@@ -150,6 +150,9 @@ fn skip_line(input: &mut impl BufRead) -> std::io::Result<()> {
 
 /// Takes one row; nothing if it is no object.
 fn row(rows: &mut Rows, text: &str) -> Option<()> {
+    if text.len() > LINE {
+        return None;
+    }
     let all: Option<Vec<_>> = members(text)?.collect();
     let all = all?;
     let step = rows.begin(|name| all.iter().find(|(key, _)| key == name).map(|(_, value)| *value));

@@ -9,7 +9,7 @@ use polars::prelude::{DataType, ParquetReader, SerReader, Series};
 use super::{Rows, footer, sign};
 use crate::error::{Error, Result};
 use crate::timeline::hashed;
-use crate::timeline::history::is_whole;
+use crate::timeline::history::{VALUES, is_whole};
 use crate::timeline::run::{Form, Run};
 
 /// A longer file is not read.
@@ -29,56 +29,55 @@ pub(in crate::timeline) fn open(path: &Path) -> Result<Run> {
     }
     let footer = footer::read(&mut file, length).map_err(named)?;
     let count = u64::try_from(footer.rows).unwrap_or(0);
-    let mut columns = Vec::new();
-    let mut skipped = 0_u64;
-    let mut notes = Vec::new();
-    for leaf in &footer.leaves {
-        // A number at the top: what stands in a group or a list is a picture or a histogram of the tracker.
-        let [name] = &leaf.path[..] else {
-            skipped += count;
-            continue;
-        };
-        if leaf.repeated || !matches!(leaf.kind, 1 | 2 | 4 | 5) {
-            skipped += count;
-            continue;
-        }
-        match column(&file, name) {
-            Ok(values) if values.len() as u64 == count => columns.push((name.clone(), values)),
-            Ok(_) => return Err(named(format!("column {name} has another length than the table"))),
+    // A number at the top; what stands in a group or a list is a picture or a histogram of the tracker.
+    let number = |leaf: &&footer::Leaf| leaf.path.len() == 1 && !leaf.repeated && matches!(leaf.kind, 1 | 2 | 4 | 5);
+    let names: Vec<&str> = footer.leaves.iter().filter(number).map(|leaf| leaf.path[0].as_str()).collect();
+    if count.saturating_mul(names.len() as u64) > VALUES {
+        return Err(named(format!("it has {count} rows of {} numbers, more than {VALUES} values", names.len())));
+    }
+    let read = |name: &str| -> std::result::Result<Vec<Option<f64>>, String> {
+        let values = column(&file, name)?;
+        if values.len() as u64 == count { Ok(values) } else { Err("it has another length than the table".into()) }
+    };
+    let mut rows = Rows::default();
+    let own = super::STEPS.iter().find(|step| names.contains(step)).and_then(|step| read(step).ok());
+    let mut last = None;
+    let steps: Vec<i64> = (0..count)
+        .map(|row| {
+            let own = own.as_ref().and_then(|own| *own.get(usize::try_from(row).ok()?)?);
+            last = own.filter(|value| is_whole(*value)).map(super::cut).or(last);
+            last.unwrap_or(i64::try_from(row).unwrap_or(i64::MAX))
+        })
+        .collect();
+    drop(own);
+    let (mut notes, mut any) = (Vec::new(), false);
+    // A data frame's own count of rows is no figure of the run.
+    for name in names.iter().filter(|name| !name.starts_with("__index_level_")) {
+        match read(name) {
+            Ok(values) => {
+                any = true;
+                for (step, value) in steps.iter().zip(values) {
+                    if let Some(value) = value {
+                        rows.history.push_number(*step, name, value);
+                    }
+                }
+            }
             Err(why) => {
                 let why: String = why.chars().filter(|c| !c.is_control()).take(200).collect();
                 notes.push(format!("column {name} was left out: {why}"));
             }
         }
     }
-    if columns.is_empty() {
+    if !any {
         return Err(named(notes.pop().unwrap_or_else(|| "it has no column of numbers".into())));
     }
-    let mut run = rows(&columns, footer.rows)?;
-    run.history.skipped += skipped;
+    rows.history.rows = count;
+    let mut run = rows.finish(Run { form: Form::Rows, ..Run::default() })?;
+    run.history.skipped += count.saturating_mul((footer.leaves.len() - names.len()) as u64);
     run.notes.extend(notes.into_iter().take(20));
     let mut runs = vec![run];
     sign(hashed, &mut runs)?;
     runs.pop().ok_or_else(|| Error::input("no run"))
-}
-
-fn rows(columns: &[(String, Vec<Option<f64>>)], count: i64) -> Result<Run> {
-    let step = super::STEPS.iter().find_map(|name| columns.iter().find(|(column, _)| column == name));
-    let mut rows = Rows::default();
-    let mut last = None;
-    for at in 0..usize::try_from(count).unwrap_or(0) {
-        let own = step.and_then(|(_, values)| values[at]).filter(|value| is_whole(*value)).map(super::cut);
-        let row = own.or(last).unwrap_or(i64::try_from(at).unwrap_or(i64::MAX));
-        last = own.or(last);
-        rows.history.rows += 1;
-        for (name, values) in columns {
-            // A data frame's own count of rows is no figure of the run.
-            if let Some(value) = values[at].filter(|_| !name.starts_with("__index_level_")) {
-                rows.history.push_number(row, name, value);
-            }
-        }
-    }
-    rows.finish(Run { form: Form::Rows, ..Run::default() })
 }
 
 /// One column of numbers; the library may panic on a page that is damaged inside.

@@ -125,6 +125,9 @@ const OWN: &[&str] = &[
     "GPU Count",
 ];
 
+/// Most cells of the table of runs.
+const CELLS: usize = 4_000_000;
+
 /// Whether a header is that of the table of runs.
 pub(super) fn is_runs(header: &[String]) -> bool {
     let has = |name: &str| header.iter().any(|column| column == name);
@@ -136,9 +139,10 @@ pub(super) fn runs(header: &[String], table: &mut Table<impl Read>) -> Result<Ve
     let first = header.iter().position(|name| !OWN.contains(&name.as_str())).unwrap_or(header.len());
     let summary = summary_from(header, first);
     let (mut runs, mut ids) = (Vec::new(), BTreeSet::new());
-    let mut left = 0_u64;
+    let (mut left, mut cells) = (0_u64, 0);
     while let Some(fields) = table.next() {
-        if runs.len() >= RUNS {
+        cells += fields.len();
+        if runs.len() >= RUNS || cells > CELLS {
             left += 1;
             continue;
         }

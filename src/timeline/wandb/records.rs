@@ -14,6 +14,8 @@ use crate::timeline::wire::{Content, Fields};
 
 /// Larger records of the kinds that are decoded whole are left out.
 const WHOLE: usize = 8 << 20;
+/// Most bytes of records with settings; later ones are left out.
+const SETTINGS: usize = 64 << 20;
 /// So many files of a run are kept.
 const FILES: usize = 100_000;
 
@@ -37,6 +39,8 @@ pub(super) struct Taker {
     consoles: [Console; 2],
     printed: bool,
     names: String,
+    /// Bytes of records with settings so far.
+    settings: usize,
 }
 
 /// A logged value.
@@ -57,6 +61,7 @@ impl Taker {
             consoles: [Console::default(), Console::default()],
             printed: false,
             names: String::new(),
+            settings: 0,
         }
     }
 
@@ -79,6 +84,10 @@ impl Taker {
             return None;
         }
         if whole {
+            self.settings += bytes.len();
+            if self.settings > SETTINGS {
+                return None;
+            }
             self.rare(proto::Record::decode(bytes).ok()?);
         }
         Some(())
