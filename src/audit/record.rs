@@ -9,8 +9,8 @@ use crate::report::{Input, InputRole, Skipped};
 use crate::source::Access;
 use crate::stats::Rule;
 use crate::timeline::{
-    Decay, Interval, KeyMap, Optimizer, Record, Release, Repository, Run, Saved, Sources, Trust, git, service,
-    settings, wandb,
+    Decay, Interval, KeyMap, Optimizer, Record, Release, Repository, Run, Saved, Sources, Trust, git, logs,
+    service, settings,
 };
 
 /// What was read of the record, and what could not be.
@@ -91,9 +91,9 @@ fn runs(case: &Case, access: Access, reading: &mut Reading) -> Result<Vec<Run>> 
     for entry in &case.runs {
         let written = &entry.location.written;
         let remote = service::is_address(written);
-        let opened = if remote { service::open(written, access) } else { wandb::open(&entry.location.path) };
-        let mut run = match opened {
-            Ok(run) => run,
+        let opened = if remote { service::open(written, access).map(|run| vec![run]) } else { logs::open(&entry.location.path) };
+        let opened = match opened {
+            Ok(opened) => opened,
             // `--offline`, an address that is none, a key that is none: the user's words, not the record's state.
             Err(error) if remote && error.is_usage() => return Err(error.context(case.path.display().to_string())),
             Err(error) => {
@@ -111,24 +111,33 @@ fn runs(case: &Case, access: Access, reading: &mut Reading) -> Result<Vec<Run>> 
                 continue;
             }
         };
-        run.source.clone_from(written);
         let named = |metric: &str| entry.keys.get(metric).cloned();
-        run.choose_keys(&KeyMap {
+        let keys = KeyMap {
             step: named("step"),
             loss: named("loss"),
             learning_rate: named("learning_rate"),
             grad_norm: named("grad_norm"),
             tokens: named("tokens"),
-        })
-        .context(|| case.path.display().to_string())?;
-        reading.inputs.push(Input {
-            role: InputRole::Run,
-            name: run.id.clone(),
-            uri: written.clone(),
-            sha256: run.sha256.clone(),
-            bytes: run.bytes,
-        });
-        runs.push(run);
+        };
+        let (mut wrong, all) = (Vec::new(), opened.len());
+        for mut run in opened {
+            run.source.clone_from(written);
+            // Of several runs some may not have logged a column that is named; one of them must have.
+            wrong.extend(run.choose_keys(&keys).err());
+            reading.inputs.push(Input {
+                role: InputRole::Run,
+                name: run.id.clone(),
+                uri: written.clone(),
+                sha256: run.sha256.clone(),
+                bytes: run.bytes,
+            });
+            runs.push(run);
+        }
+        if wrong.len() == all
+            && let Some(error) = wrong.into_iter().next()
+        {
+            return Err(error.context(case.path.display().to_string()));
+        }
     }
     Ok(runs)
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::run::{History, is_whole};
+use super::history::{History, is_whole};
 use crate::error::{Error, Result};
 
 /// Columns named by the case file; what is left out is guessed.
@@ -53,6 +53,15 @@ const LOSS: &[&str] = &[
     "train_loss_step", // Lightning
     "train/loss_step",
     "train/loss_mean",
+    "loss/train/total",             // Composer, LLM Foundry
+    "loss_metrics/global_avg_loss", // torchtitan
+    "reduced_train_loss",           // NeMo
+    "train_inner/loss",             // fairseq
+    "train/samples/train_loss",     // DeepSpeed
+    "metrics/train/languagecrossentropy",
+    "learning/loss", // MaxText
+    "loss/out",      // Lingua
+    "train/total_loss",
     "loss",
 ];
 const LEARNING_RATE: &[&str] = &[
@@ -67,6 +76,10 @@ const LEARNING_RATE: &[&str] = &[
     "training/learning_rate",
     "lr_adamw",
     "lr_adamw/pg1",
+    "optim/lr_(group_0)", // OLMo-core
+    "train_inner/lr",
+    "train/samples/lr",
+    "learning/current_learning_rate",
 ];
 const GRAD_NORM: &[&str] = &[
     "train/grad_norm",
@@ -77,6 +90,11 @@ const GRAD_NORM: &[&str] = &[
     "train/global_grad_norm",
     "global_grad_norm",
     "grad_norm/grad_norm",
+    "l2_norm/grad/global",
+    "optim/grad_norm",
+    "train_inner/gnorm",
+    "learning/grad_norm",
+    "grad/norm/total", // Levanter
 ];
 const TOKENS: &[&str] = &[
     "consumed_tokens",
@@ -91,17 +109,26 @@ const TOKENS: &[&str] = &[
     "train/tokens_seen",
     "total_tokens",
     "throughput/total_tokens",
+    "n_tokens_seen",
+    "time/token",
+    "train/tokens/total",
+    "train/total_tokens",
+    "optim/total_tokens",
 ];
 const STEP: &[&str] = &[
     "train/global_step",
     "trainer/global_step",
     "global_step",
+    "train_inner/num_updates",
+    "current_steps",
     "train/update_step",
     "update_step",
     "optimizer_step",
     "train/step",
     "iter",
+    "iter_num",
     "iteration",
+    "iteration_step",
     "train/iter",
     "train/iteration",
     "step",
@@ -126,7 +153,8 @@ impl Keys {
             None => Ok(spelled(history, spellings)),
         };
         let loss = pick("loss", &given.loss, LOSS)?;
-        let learning_rate = pick("learning_rate", &given.learning_rate, LEARNING_RATE)?;
+        let learning_rate =
+            pick("learning_rate", &given.learning_rate, LEARNING_RATE)?.or_else(|| of_optimizer(history));
         let grad_norm = pick("grad_norm", &given.grad_norm, GRAD_NORM)?;
         let tokens = pick("tokens", &given.tokens, TOKENS)?;
         let step = match &given.step {
@@ -175,6 +203,21 @@ fn spelled(history: &History, spellings: &[&str]) -> Option<String> {
     spellings.iter().find_map(|wanted| Some(columns.iter().find(|(normal, _)| normal == wanted)?.1.clone()))
 }
 
+/// The rate of the first group of whatever optimiser: `lr-DecoupledAdamW/group0` (Composer), `lr-FusedAdam` (Lightning).
+fn of_optimizer(history: &History) -> Option<String> {
+    let first = |key: &&String| {
+        let normal = normal(key);
+        normal.strip_prefix("lr_").is_some_and(|name| {
+            let (optimizer, group) = name.split_once('/').unwrap_or((name, "group0"));
+            ["adam", "lion", "sgd", "muon", "adafactor", "adagrad", "lamb"]
+                .iter()
+                .any(|known| optimizer.contains(known))
+                && matches!(group, "group0" | "pg1" | "param_group_0")
+        })
+    };
+    history.columns.keys().find(first).cloned()
+}
+
 fn step(history: &History, beside: Option<&str>) -> Option<String> {
     let rows = history.columns.get(beside?)?;
     let columns: Vec<(String, &String)> = history.columns.keys().map(|key| (normal(key), key)).collect();
@@ -213,6 +256,12 @@ mod tests {
             ("lm loss", "learning-rate", "grad-norm"),
             ("loss", "lr", "grad_norm"),
             ("train.loss", "train.lr", "train.grad_norm"),
+            ("loss/train/total", "lr-DecoupledAdamW/group0", "l2_norm/grad/global"),
+            ("loss_metrics/global_avg_loss", "lr", "grad_norm"),
+            ("reduced_train_loss", "lr", "gradient_norm"),
+            ("train/CE loss", "optim/LR (group 0)", "optim/total grad norm"),
+            ("train/CrossEntropyLoss", "optim/learning_rate_group0", "optim/total_grad_norm"),
+            ("train_loss", "lr-AdamW", "grad_norm"),
         ] {
             let log = history(&[(loss, &[3.0]), ("val/loss", &[3.0]), (rate, &[1e-3]), (norm, &[1.0])]);
             let keys = Keys::choose(&log, &KeyMap::default()).unwrap();

@@ -2,10 +2,15 @@
 //!
 //! Every fact carries who vouches for it ([`Trust`]). Nothing is judged here.
 
+mod console;
 pub mod events;
+mod export;
 pub mod git;
+mod hashed;
+pub mod history;
 pub mod keys;
 pub mod leveldb;
+pub mod logs;
 pub mod order;
 pub mod recipe;
 pub mod releases;
@@ -14,16 +19,20 @@ pub mod schedule;
 pub mod service;
 pub mod settings;
 pub mod story;
+mod tensorboard;
+mod trainer_state;
 pub mod wandb;
+mod wire;
 
 pub use events::{Event, Record};
 pub use git::{Commit, Freeze, Lookup, Repository, Stamp};
+pub use history::History;
 pub use keys::{KeyMap, Keys};
 pub use leveldb::{Damage, Tail};
 pub use order::{Bound, Clock, Contradiction, Moment, Orders};
 pub use recipe::{Decay, Optimizer};
 pub use releases::{Interval, Release, Trust};
-pub use run::{Continues, Dated, Devices, Form, Happened, History, LoggedFile, Printed, Run, StepRange};
+pub use run::{Continues, Dated, Devices, Difference, Form, Happened, LoggedFile, Printed, Run, StepRange};
 pub use schedule::{RateSum, rate_sum, rates};
 pub use settings::Settings;
 pub use story::{Covered, Existed, Saved, Sources, Story};

@@ -175,6 +175,25 @@ impl Run {
             let paths = GROUPS.iter().flat_map(|group| names.iter().map(move |name| format!("{group}.{name}")));
             paths.into_iter().find_map(|path| self.at(&path))
         })
+        .or_else(|| names.iter().find_map(|name| self.nested(name)))
+    }
+
+    /// A setting by the last part of its name, however deep, if all that are called so have one value and none belongs to
+    /// another model.
+    fn nested(&self, name: &str) -> Option<&Value> {
+        let mut found = None;
+        for (key, value) in self.config.iter().filter(|(_, value)| !value.is_null()) {
+            let key = key.replace('-', "_").replace('/', ".");
+            let Some((groups, last)) = key.rsplit_once('.') else { continue };
+            if last != name || groups.split('.').any(|group| OTHERS.iter().any(|other| group.starts_with(other))) {
+                continue;
+            }
+            if found.is_some_and(|found| found != value) {
+                return None;
+            }
+            found = Some(value);
+        }
+        found
     }
 
     fn at(&self, name: &str) -> Option<&Value> {
@@ -185,6 +204,9 @@ impl Run {
         })
     }
 }
+
+/// Groups whose settings are of another model.
+const OTHERS: &[&str] = &["teacher", "vision", "ref", "draft", "eval", "critic", "reward", "ema", "_wandb"];
 
 /// Groups that are an optimiser, and the names inside them that say which.
 const NAMED: &[&str] = &["optimizer", "optim", "model.optim", "optim.config", "training.optimizer", "train.optimizer"];
@@ -295,6 +317,10 @@ mod tests {
                 "{writer}"
             );
         }
+        let deep = run(
+            &json!({ "a.b.weight_decay": 0.1, "c.weight_decay": 0.1, "teacher.x.weight_decay": 3, "x.beta1": 1, "y.beta1": 2 }),
+        );
+        assert_eq!((deep.weight_decay(), deep.beta1()), (Some(0.1), None));
         let nested = run(&json!({ "optimizer.betas": [0.9, 0.99], "optimizer.weight-decay": "1e-2" }));
         assert_eq!((nested.weight_decay(), nested.beta2(), nested.momentum()), (Some(0.01), Some(0.99), None));
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
+pub use super::history::History;
 use super::keys::Keys;
 use super::leveldb::{Damage, Tail};
 use super::releases::{Interval, Trust};
@@ -107,6 +108,19 @@ pub struct Printed {
     pub loss: f64,
 }
 
+/// One fact that two sources of a run's record give differently. The log's is the one that was kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Which fact.
+    pub what: String,
+    /// As the log has it.
+    pub log: String,
+    /// As the other source has it.
+    pub other: String,
+    /// The other source: a file beside the log.
+    pub source: String,
+}
+
 /// One training run, read from its log.
 #[derive(Clone, Debug, Default)]
 pub struct Run {
@@ -170,6 +184,8 @@ pub struct Run {
     pub damaged: u64,
     /// How the log ends.
     pub tail: Tail,
+    /// Facts that a file beside the log gives differently, the first hundred.
+    pub differences: Vec<Difference>,
     /// Things worth knowing that are no damage, in words.
     pub notes: Vec<String>,
     /// Length of the log.
@@ -236,7 +252,7 @@ impl Run {
 
 /// Seconds since 1970 as a time; rounded to microseconds, which is what an `f64` of today's date holds.
 #[allow(clippy::cast_possible_truncation)] // a float cast saturates, and what is out of range is refused
-fn instant(seconds: f64) -> Option<DateTime<Utc>> {
+pub(super) fn instant(seconds: f64) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp_micros((seconds * 1e6).round() as i64)
 }
 
@@ -250,151 +266,4 @@ pub struct StepRange {
     pub widest: i64,
     /// Distinct steps.
     pub points: u64,
-}
-
-/// Logged numbers in columns: by key, the log's own step (`_step`) and the value, in the order of the log.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct History {
-    /// The columns; `_step`, `_timestamp` and `_runtime` are among them.
-    pub columns: BTreeMap<String, Vec<(i64, f64)>>,
-    /// Rows.
-    pub rows: u64,
-    /// Values that are no numbers (pictures, histograms, text) and were left out.
-    pub skipped: u64,
-}
-
-impl History {
-    /// Adds a value of JSON text; one that is not a number is counted and left out.
-    ///
-    /// A plain object of numbers is taken apart, its names joined with dots. W&B's `NaN` and `Infinity` are numbers.
-    pub fn push(&mut self, step: i64, key: &str, text: &str) {
-        let text = text.trim();
-        if let Some(value) = number(text) {
-            self.add(step, key, value);
-        } else if text.starts_with('{') {
-            match serde_json::from_str(text) {
-                Ok(Value::Object(object)) if !object.contains_key("_type") => self.push_object(step, key, &object),
-                _ => self.skipped += 1,
-            }
-        } else {
-            self.skipped += 1;
-        }
-    }
-
-    fn push_object(&mut self, step: i64, prefix: &str, object: &serde_json::Map<String, Value>) {
-        for (name, value) in object {
-            let key = format!("{prefix}.{name}");
-            match value {
-                Value::Number(n) if n.as_f64().is_some() => self.add(step, &key, n.as_f64().unwrap_or(f64::NAN)),
-                Value::String(text) if special(text).is_some() => {
-                    self.add(step, &key, special(text).unwrap_or(f64::NAN));
-                }
-                Value::Object(inner) if !inner.contains_key("_type") => self.push_object(step, &key, inner),
-                _ => self.skipped += 1,
-            }
-        }
-    }
-
-    fn add(&mut self, step: i64, key: &str, value: f64) {
-        if let Some(column) = self.columns.get_mut(key) {
-            column.push((step, value));
-        } else {
-            self.columns.insert(key.to_owned(), vec![(step, value)]);
-        }
-    }
-
-    /// A column by training step: sorted, the last of several values at one step, finite values only.
-    ///
-    /// With `step_key` `_step` that is the log's own step; otherwise the column of that name, joined row by row.
-    pub fn series(&self, key: &str, step_key: &str) -> Vec<(i64, f64)> {
-        let Some(column) = self.columns.get(key) else { return Vec::new() };
-        let finite = column.iter().filter(|(_, value)| value.is_finite());
-        let by_step: BTreeMap<i64, f64> = if step_key == "_step" {
-            finite.copied().collect()
-        } else {
-            let steps = self.step_map(step_key);
-            finite.filter_map(|(row, value)| Some((*steps.get(row)?, *value))).collect()
-        };
-        by_step.into_iter().collect()
-    }
-
-    /// The distinct training steps, sorted.
-    fn steps(&self, step_key: &str) -> Vec<i64> {
-        let mut steps: Vec<i64> = if step_key == "_step" {
-            // `_step` is in every row of W&B's writers; without it any column will do.
-            match self.columns.get("_step") {
-                Some(column) => column.iter().map(|&(step, _)| step).collect(),
-                None => self.columns.values().flatten().map(|&(step, _)| step).collect(),
-            }
-        } else {
-            self.step_map(step_key).into_values().collect()
-        };
-        steps.sort_unstable();
-        steps.dedup();
-        steps
-    }
-
-    #[allow(clippy::cast_possible_truncation)] // only whole numbers below 2^53 pass
-    fn step_map(&self, step_key: &str) -> BTreeMap<i64, i64> {
-        let column = self.columns.get(step_key).map_or(&[][..], Vec::as_slice);
-        column.iter().filter(|(_, v)| is_whole(*v)).map(|&(row, v)| (row, v as i64)).collect()
-    }
-}
-
-/// Whether a value can be a step.
-pub(super) fn is_whole(value: f64) -> bool {
-    value.abs() < 9_007_199_254_740_992.0 && (value - value.trunc()).abs() < f64::EPSILON
-}
-
-/// A JSON number, or what W&B writes for one that JSON has no word for.
-///
-/// Read by the standard library, which rounds to the nearest `f64`; `serde_json` may be one unit in the last place off.
-fn number(text: &str) -> Option<f64> {
-    let plain = |b: u8| b.is_ascii_digit() || matches!(b, b'-' | b'+' | b'.' | b'e' | b'E');
-    if text.bytes().all(plain) { text.parse().ok() } else { special(text.trim_matches('"')) }
-}
-
-fn special(text: &str) -> Option<f64> {
-    match text {
-        "NaN" => Some(f64::NAN),
-        "Infinity" | "+Infinity" => Some(f64::INFINITY),
-        "-Infinity" => Some(f64::NEG_INFINITY),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::History;
-
-    #[test]
-    fn numbers_are_kept_and_the_rest_is_counted() {
-        let mut history = History::default();
-        for (key, text) in [("a", "1.5"), ("a", "NaN"), ("a", "\"-Infinity\""), ("b", "\"text\""), ("b", "true")] {
-            history.push(7, key, text);
-        }
-        history.push(8, "c", r#"{"d": 2, "e": {"f": "Infinity"}, "g": null}"#);
-        history.push(8, "h", r#"{"_type": "histogram", "bins": [1]}"#);
-        history.push(8, "h", "{broken");
-        assert_eq!(history.columns["a"].len(), 3);
-        assert!(history.columns["a"][1].1.is_nan());
-        assert_eq!(history.columns["c.d"], [(8, 2.0)]);
-        assert_eq!(history.columns["c.e.f"], [(8, f64::INFINITY)]);
-        assert_eq!(history.skipped, 5);
-        assert!(!history.columns.contains_key("b"));
-    }
-
-    #[test]
-    fn a_series_follows_its_own_step_key_and_leaves_non_finite_values_out() {
-        let mut history = History::default();
-        for row in 0..5 {
-            history.push(row, "iter", &(row * 100).to_string());
-            history.push(row, "loss", if row == 2 { "NaN" } else { "3.0" });
-        }
-        history.push(9, "loss", "1.0");
-        let series = history.series("loss", "iter");
-        assert_eq!(series.iter().map(|p| p.0).collect::<Vec<_>>(), [0, 100, 300, 400]);
-        assert_eq!(history.series("loss", "_step").len(), 5);
-    }
 }

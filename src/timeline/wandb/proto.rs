@@ -1,5 +1,7 @@
 //! The part of W&B's `wandb_internal.proto` that an audit needs. Fields that are not declared are skipped, so the schema
 //! may grow. Tags were compared with the official descriptor (SDK 0.31) and read from files of SDK 0.10 to 0.31.
+//! What is logged at every step (history, summary, measurements, output) and what may be very long (artifacts) is not
+//! decoded with these but read in place.
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Record {
@@ -83,6 +85,19 @@ pub struct RunRecord {
     pub telemetry: Option<TelemetryRecord>,
     #[prost(message, optional, tag = "21")]
     pub git: Option<GitRecord>,
+    #[prost(message, optional, tag = "23")]
+    pub branch_point: Option<BranchPoint>,
+}
+
+/// Where a forked or rewound run leaves the other.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct BranchPoint {
+    #[prost(string, tag = "1")]
+    pub run: String,
+    #[prost(double, tag = "2")]
+    pub value: f64,
+    #[prost(string, tag = "3")]
+    pub metric: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -121,12 +136,36 @@ pub struct VersionInfo {
 pub struct EnvironmentRecord {
     #[prost(message, optional, tag = "3")]
     pub started_at: Option<Timestamp>,
+    #[prost(string, repeated, tag = "5")]
+    pub args: Vec<String>,
     #[prost(string, tag = "6")]
     pub program: String,
     #[prost(message, optional, tag = "9")]
     pub git: Option<GitRecord>,
     #[prost(string, tag = "12")]
     pub host: String,
+    #[prost(string, tag = "18")]
+    pub gpu_type: String,
+    #[prost(uint32, tag = "19")]
+    pub gpu_count: u32,
+    #[prost(message, repeated, tag = "24")]
+    pub gpu_nvidia: Vec<NvidiaInfo>,
+    #[prost(message, optional, tag = "29")]
+    pub tpu: Option<TpuInfo>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct NvidiaInfo {
+    #[prost(string, tag = "1")]
+    pub name: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct TpuInfo {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(uint32, tag = "4")]
+    pub count: u32,
 }
 
 /// `google.protobuf.Timestamp`.
