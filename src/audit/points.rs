@@ -11,7 +11,7 @@ use super::path::Trails;
 use crate::finding::chain::{Break, Detour, Kind, OnLine, Points, Recast, Repeat, Residue, RowLines, Span};
 use crate::kernel::Dtype;
 use crate::plan::{ALL, TensorFigures, Unit};
-use crate::stats::{SIGN_ROWS, Trail, hulls, middle, signs};
+use crate::stats::{Hull, SIGN_ROWS, Trail, hulls, median, middle, signs};
 
 /// Root mean square of what rounding to nearest leaves, over the size of the weights and 2^-bits of mantissa: an error
 /// uniform in +-2^-(bits + 1).
@@ -48,18 +48,22 @@ const FADED: f64 = 0.05;
 /// Standard deviations that one matrix of independent signs stays within.
 const SIGN_Z: f64 = 4.0;
 
+/// By component, every checkpoint against the span of the others.
+type Hulls<'a> = BTreeMap<&'a str, Vec<Hull>>;
+
 /// Everything that is asked of the points of a series.
-pub(super) fn points(session: &Session, trails: &Trails) -> Points {
+pub(super) fn points(session: &Session, trails: &Trails, distances: &[Vec<f64>]) -> Points {
     if session.plan.series < 2 {
         return Points::default();
     }
-    let distances = trails.matrices.distances();
+    let hulls: Hulls =
+        trails.components.iter().map(|(name, trail)| (name.as_str(), hulls(&trail.increments()))).collect();
     Points {
         lines: lines(session, trails),
-        spans: spans(session, trails),
-        residues: residues(session, trails),
+        spans: spans(session, trails, &hulls),
+        residues: residues(session, trails, &hulls),
         rows: row_lines(session, trails),
-        repeats: repeats(session, trails, &distances),
+        repeats: repeats(session, trails, distances),
         detours: detours(session, trails),
         breaks: breaks(session),
         recasts: recasts(session),
@@ -190,14 +194,14 @@ fn lines(session: &Session, trails: &Trails) -> Vec<OnLine> {
 }
 
 /// Checkpoints in the span of all others, over the whole model and by component.
-fn spans(session: &Session, trails: &Trails) -> Vec<Span> {
+fn spans(session: &Session, trails: &Trails, hulls: &Hulls) -> Vec<Span> {
     let mut spans = Vec::new();
     for (component, trail) in &trails.components {
         if trail.points() < 4 {
             continue;
         }
         let n = trail.elements() as f64;
-        for (t, hull) in hulls(&trail.increments()).into_iter().enumerate() {
+        for (t, hull) in hulls.get(component.as_str()).into_iter().flatten().enumerate() {
             let bits = trails.bits(0..=trail.points() - 1);
             let Some(size) = trail.size(t) else { continue };
             let own = rounding(size, bits);
@@ -234,11 +238,9 @@ type Combination = Vec<(usize, f64)>;
 
 /// What is left between the checkpoints: increments, distances from the chord of the neighbours and from the span of all
 /// others, each tested for structure over the kept rows.
-fn residues(session: &Session, trails: &Trails) -> Vec<Residue> {
+fn residues(session: &Session, trails: &Trails, hulls: &Hulls) -> Vec<Residue> {
     let points = session.plan.series;
     let units: Vec<(&Unit, &TensorFigures)> = matrices(session).filter(|(unit, _)| unit.kept.len() >= 4).collect();
-    let hulls: BTreeMap<&str, Vec<crate::stats::Hull>> =
-        trails.components.iter().map(|(name, trail)| (name.as_str(), hulls(&trail.increments()))).collect();
     let tested: Vec<BTreeMap<(Kind, usize), Figures>> = units
         .par_iter()
         .map(|(unit, figures)| {
@@ -285,8 +287,6 @@ fn residues(session: &Session, trails: &Trails) -> Vec<Residue> {
         .into_iter()
         .map(|((kind, t, component), figures)| {
             let n = figures.len();
-            let mut ratios: Vec<f64> = figures.iter().map(|f| f.0).collect();
-            ratios.sort_by(f64::total_cmp);
             let before = t - 1;
             let after = if kind == Kind::Increment { t } else { t + 1 };
             let trail = &trails.components[component];
@@ -299,13 +299,9 @@ fn residues(session: &Session, trails: &Trails) -> Vec<Residue> {
                 tensors: n,
                 of: totals[component],
                 clean: figures.iter().filter(|f| f.1.abs() < SIGN_Z).count() as f64 / n as f64,
-                ratio: ratios[n / 2],
+                ratio: median(figures.iter().map(|f| f.0)).unwrap_or(0.0),
                 z: figures.iter().map(|f| f.1).sum::<f64>() / (n as f64).sqrt(),
-                roundings: {
-                    let mut sizes: Vec<f64> = figures.iter().map(|f| f.2).collect();
-                    sizes.sort_by(f64::total_cmp);
-                    sizes[n / 2]
-                },
+                roundings: median(figures.iter().map(|f| f.2)).unwrap_or(0.0),
                 remembered: cosine.is_finite() && cosine > 0.5,
             }
         })
@@ -509,12 +505,8 @@ fn breaks(session: &Session) -> Vec<Break> {
         if figures.len() < 4 {
             continue;
         }
-        let middle = |mut values: Vec<f64>| {
-            values.sort_by(f64::total_cmp);
-            values[values.len() / 2]
-        };
-        let typical = middle(figures.iter().map(|f| f.1).collect());
-        let usual = middle(figures.iter().map(|f| f.2).collect());
+        let typical = median(figures.iter().map(|f| f.1)).unwrap_or(0.0);
+        let usual = median(figures.iter().map(|f| f.2)).unwrap_or(0.0);
         for (i, kept, step) in figures {
             let (unit, f) = units[i];
             let pair = f.gram.pair(t - 1, t);
@@ -568,8 +560,7 @@ fn recasts(session: &Session) -> Vec<Recast> {
         .filter_map(|t| {
             let (before, own) = (formats[t - 1]?, formats[t]?);
             let after = formats[t + 1..].iter().flatten().map(bits).max();
-            shares[t].sort_by(f64::total_cmp);
-            let fewer = shares[t].get(shares[t].len() / 2).copied().filter(|share| *share < 0.4);
+            let fewer = median(shares[t].iter().copied()).filter(|share| *share < 0.4);
             // Fewer values are no riddle where the format says as much.
             let fewer = fewer.filter(|_| bits(&own) >= bits(&before));
             (bits(&own) != bits(&before) || fewer.is_some()).then(|| Recast {

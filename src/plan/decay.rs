@@ -11,7 +11,7 @@ use super::measure::place;
 use super::{Material, Plan, Unit};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Context, Result};
-use crate::kernel::{Dtype, ONE_DIRECTION, RowProducts, decode, finest_needed, rounding};
+use crate::kernel::{Dtype, LEAST_SINE2, ONE_DIRECTION, RowProducts, decode, finest_needed, rounding, updated};
 
 /// Elements at the head of a row by which rows are chosen.
 const PREFIX: usize = 128;
@@ -24,9 +24,6 @@ const TILE: usize = 1 << 19;
 
 /// A row is off the line by rounding if it is off by no more than this many times the variance that is expected of it.
 const ROUNDINGS: f64 = 4.0;
-
-/// Squared sine that a row may have in any format.
-const FLOOR: f64 = 1e-10;
 
 /// Evenness ([`RowProducts::evenness`]) from which a row moved by one amount in every element; and the lower one that will
 /// do where the row turned visibly, as it does where small elements have reached zero.
@@ -144,9 +141,8 @@ impl Reader<'_> {
             .windows(2)
             .zip(bits.windows(2))
             .map(|(steps, bits)| {
-                // Every update of a weight held in f32 is rounded once more.
-                let updates = (steps[1].saturating_sub(steps[0])).clamp(0, 1 << 30) as f64;
-                ROUNDINGS * (rounding(bits[0]) + rounding(bits[1]) + updates * rounding(23)) + FLOOR
+                let updates = updated((steps[0], steps[1]));
+                ROUNDINGS * (rounding(bits[0]) + rounding(bits[1]) + updates) + LEAST_SINE2
             })
             .collect();
         // Whole words of the bit sets.
