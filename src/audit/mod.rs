@@ -1,6 +1,7 @@
 //! The main job: a case in, evidence and a report out. Calls every room in the order of the data flow and keeps no
 //! thought of its own.
 
+mod averages;
 mod clock;
 mod compare;
 mod copies;
@@ -11,7 +12,9 @@ mod path;
 mod points;
 mod record;
 mod replay;
+mod seams;
 mod start;
+mod surgery;
 mod tables;
 mod timeline;
 mod tokens;

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use super::Session;
 use super::facts::{own, telling};
 use super::path::Trails;
-use crate::finding::chain::{Break, Detour, Kind, OnLine, Points, Recast, Repeat, Residue, RowLines, Span};
+use super::{Session, averages, seams, surgery};
+use crate::finding::chain::{Detour, Kind, OnLine, Points, Recast, Repeat, Residue, RowLines, Span};
 use crate::kernel::Dtype;
 use crate::plan::{ALL, TensorFigures, Unit};
 use crate::stats::{Hull, SIGN_ROWS, Trail, hulls, median, middle, signs};
@@ -42,9 +42,6 @@ const STILL: f64 = 200.0;
 /// Distinct values in the sample of a matrix from which on their number is compared.
 const FEW_VALUES: u32 = 64;
 
-/// A matrix of less than this share of its first squared norm has decayed away.
-const FADED: f64 = 0.05;
-
 /// Standard deviations that one matrix of independent signs stays within.
 const SIGN_Z: f64 = 4.0;
 
@@ -65,7 +62,12 @@ pub(super) fn points(session: &Session, trails: &Trails, distances: &[Vec<f64>])
         rows: row_lines(session, trails),
         repeats: repeats(session, trails, distances),
         detours: detours(session, trails),
-        breaks: breaks(session),
+        breaks: surgery::breaks(session),
+        scaled: surgery::scaled(session),
+        redrawn: surgery::redrawn(session),
+        straightened: averages::straightened(session, trails),
+        undone: averages::undone(trails),
+        seams: seams::seams(session, trails),
         recasts: recasts(session),
         averaged: session.case.subject.averaged.clone(),
         averaged_steps: session
@@ -85,12 +87,12 @@ fn rounding(size: f64, bits: i32) -> f64 {
 }
 
 /// The matrices that can tell: known weights that are no constants.
-fn matrices<'a>(session: &'a Session) -> impl Iterator<Item = (&'a Unit, &'a TensorFigures)> {
+pub(super) fn matrices<'a>(session: &'a Session) -> impl Iterator<Item = (&'a Unit, &'a TensorFigures)> {
     own(session).filter(|(unit, _)| telling(unit) && !unit.role.constant && unit.elements() >= 256)
 }
 
 /// The trail of one tensor, if it is finite throughout.
-fn trail_of(points: usize, figures: &TensorFigures) -> Option<Trail> {
+pub(super) fn trail_of(points: usize, figures: &TensorFigures) -> Option<Trail> {
     let mut trail = Trail::new(points);
     trail.add(&figures.gram);
     (trail.elements() > 0).then_some(trail)
@@ -478,61 +480,6 @@ fn detours(session: &Session, trails: &Trails) -> Vec<Detour> {
             })
         })
         .collect()
-}
-
-/// Whether the later of two is zero but for what the sum of increments leaves.
-fn is_zero(pair: &crate::kernel::Pair) -> bool {
-    pair.squares[1] <= 1e-12 * pair.squares[0]
-}
-
-/// Single matrices that remember nothing of the checkpoint before while the others do, or were scaled.
-fn breaks(session: &Session) -> Vec<Break> {
-    let mut breaks = Vec::new();
-    let units: Vec<_> = matrices(session).collect();
-    for t in 1..session.plan.series {
-        let figures: Vec<(usize, f64, f64)> = units
-            .iter()
-            .enumerate()
-            .filter_map(|(i, (_, f))| {
-                let pair = f.gram.pair(t - 1, t);
-                let step = pair.distance2.sqrt() / pair.squares[0].sqrt();
-                // A matrix that became zero, or was, remembers nothing.
-                let zero = is_zero(&pair) && pair.squares[0] > 0.0;
-                let kept = if zero { 0.0 } else { pair.pearson()? };
-                step.is_finite().then_some((i, kept, step))
-            })
-            .collect();
-        if figures.len() < 4 {
-            continue;
-        }
-        let typical = median(figures.iter().map(|f| f.1)).unwrap_or(0.0);
-        let usual = median(figures.iter().map(|f| f.2)).unwrap_or(0.0);
-        for (i, kept, step) in figures {
-            let (unit, f) = units[i];
-            let pair = f.gram.pair(t - 1, t);
-            let n = unit.elements() as f64;
-            // cos(W_t - W_(t-1), W_(t-1)).
-            let radial = (pair.product - pair.squares[0]) / (pair.squares[0] * pair.distance2).sqrt();
-            let scaled = radial.abs() > 0.98 && step > 0.05 && step > 3.0 * usual && !is_zero(&pair);
-            let lost = kept.abs() * n.sqrt() < 6.0 && typical > 0.6 && kept < 0.25 * typical && n >= 1024.0;
-            // What decay has brought near zero jitters about it and remembers nothing.
-            let faded = pair.squares[0] < FADED * f.gram.product(0, 0);
-            if scaled || (lost && !faded) {
-                breaks.push(Break {
-                    steps: (session.steps[t - 1], session.steps[t]),
-                    tensor: unit.tensor.clone(),
-                    component: unit.role.judged_as().to_owned(),
-                    layer: unit.role.layer,
-                    kept,
-                    typical,
-                    scaled: scaled.then(|| (pair.squares[1] / pair.squares[0]).sqrt()),
-                    share: n / units.iter().map(|(u, _)| u.elements() as f64).sum::<f64>(),
-                    zero: is_zero(&pair),
-                });
-            }
-        }
-    }
-    breaks
 }
 
 /// Checkpoints whose values all lie on a coarser grid than those before: in a coarser format, or fewer values in all, as a

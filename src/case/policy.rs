@@ -82,6 +82,29 @@ pub struct Policy {
     pub turn_strong: f64,
     /// Less than this share of the weights on a line through two others is a question.
     pub blend_share: f64,
+    /// A matrix whose start and way grew by one factor, apart from its kind and from other intervals by this logarithm, is a
+    /// question. Measured: 0.104.
+    pub scaled_matrix: f64,
+    /// So many rows of tokens that point the other way after one interval are a question. Measured: 3, and 8 under Adam with
+    /// L2.
+    pub rows_reversed: u64,
+    /// A checkpoint at which the cosine of the displacements before and after is larger than at both checkpoints beside it, by
+    /// this as inverse hyperbolic tangents, may be an average of the three. Measured: 0.55; averages 0.88 or more.
+    pub average_straightens: f64,
+    /// Increments that have this cosine or more after a mean of two neighbours was undone are those of such means. Measured:
+    /// -0.03; such means 0.18 or more.
+    pub average_undone: f64,
+    /// An interval of one component whose cosine with the one before is below minus this ...
+    pub seam_cosine: f64,
+    /// ... and smaller than those at the checkpoints beside by this, as inverse hyperbolic tangents ...
+    pub seam_dip: f64,
+    /// ... and that is so many times as fast as both beside it, is a question. Measured: no honest interval comes nearer than
+    /// (0.09, 0.08, 1.16) and (-0.02, 0.26, 1.23).
+    pub seam_faster: f64,
+    /// The last interval has one beside it: two components must bend by this ...
+    pub seam_dip_last: f64,
+    /// ... and faster by this. Measured: one component.
+    pub seam_faster_last: f64,
     /// A budget above this many times what the optimiser can do is out of the question.
     pub budget_excess: f64,
     /// Rows that no training reached agree with the log within this share of the predicted decay, beside the errors of
@@ -144,6 +167,15 @@ impl Default for Policy {
             turn_moderate: 0.5,
             turn_strong: 0.65,
             blend_share: 0.05,
+            scaled_matrix: 0.13,
+            rows_reversed: 12,
+            average_straightens: 0.75,
+            average_undone: 0.1,
+            seam_cosine: 0.05,
+            seam_dip: 0.12,
+            seam_faster: 1.15,
+            seam_dip_last: 0.15,
+            seam_faster_last: 1.4,
             budget_excess: 1.5,
             clock_tolerance: 0.002,
             clock_rows: 8,
@@ -210,6 +242,14 @@ impl Policy {
             ("turn_moderate", self.turn_moderate),
             ("turn_strong", self.turn_strong),
             ("blend_share", self.blend_share),
+            ("scaled_matrix", self.scaled_matrix),
+            ("average_straightens", self.average_straightens),
+            ("average_undone", self.average_undone),
+            ("seam_cosine", self.seam_cosine),
+            ("seam_dip", self.seam_dip),
+            ("seam_faster", self.seam_faster),
+            ("seam_dip_last", self.seam_dip_last),
+            ("seam_faster_last", self.seam_faster_last),
             ("budget_excess", self.budget_excess),
             ("clock_tolerance", self.clock_tolerance),
             ("blend_roundings", self.blend_roundings),
