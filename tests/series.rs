@@ -319,14 +319,13 @@ mod foreign {
         assert_ne!(report.verdict.outcome, Outcome::Confirmed);
     }
 
-    /// Another training of the same start, of the same speed and kind: the increments of every other row, in one component.
-    #[test]
-    fn a_component_of_a_sister_run_goes_back_at_the_seam() {
+    /// Another training of the same start, of the same speed and kind: the increments of the next row, in one part.
+    fn sister(part: &str) -> Report {
         let copy = Copy::of(ADAM);
         let mut series = Series::of(&copy);
         let start = series.at[&0].clone();
         series.change(&series.since(300), |name, tensor| {
-            if name.contains("self_attn") && tensor.shape.len() == 2 {
+            if name.contains(part) && tensor.shape.len() == 2 {
                 let (first, cols) = (&start.tensors[name].values, tensor.shape[1]);
                 let moved: Vec<f32> = tensor.values.iter().zip(first).map(|(now, then)| now - then).collect();
                 for (i, value) in tensor.values.iter_mut().enumerate() {
@@ -335,10 +334,21 @@ mod foreign {
             }
         });
         series.write(&copy);
-        let report = copy.judged();
-        let seam = |f: &&Finding| f.subject.steps == [150, 300] && f.subject.component.as_deref() == Some("attention");
-        let found = report.of("chain/turn");
-        assert!(found.iter().any(|f| seam(f) && f.grade == Grade::Moderate), "{}", shown(&report));
+        copy.judged()
+    }
+
+    #[test]
+    fn a_part_of_a_sister_run_goes_back_at_the_seam() {
+        let report = sister("self_attn");
+        let seam = |f: &&Finding| {
+            f.grade == Grade::Moderate && f.direction == Direction::Against && f.subject.steps == [150, 300]
+        };
+        let part = |f: &&Finding| f.subject.component.as_deref() == Some("attention");
+        assert!(report.of("chain/turn").into_iter().any(|f| seam(&f) && part(&f)), "{}", shown(&report));
+        assert_ne!(report.verdict.outcome, Outcome::Confirmed);
+        let report = sister("layers.2.");
+        let layer = |f: &&Finding| f.subject.layer == Some(2);
+        assert!(report.of("chain/turn").into_iter().any(|f| seam(&f) && layer(&f)), "{}", shown(&report));
         assert_ne!(report.verdict.outcome, Outcome::Confirmed);
     }
 }

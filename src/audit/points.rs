@@ -68,6 +68,7 @@ pub(super) fn points(session: &Session, trails: &Trails, distances: &[Vec<f64>])
         straightened: averages::straightened(session, trails),
         undone: averages::undone(trails),
         seams: seams::seams(session, trails),
+        layer_seams: seams::layers(session),
         recasts: recasts(session),
         averaged: session.case.subject.averaged.clone(),
         averaged_steps: session

@@ -26,7 +26,8 @@ use crate::evidence::{ChainRow, ComponentRow, PathRow, TrajectoryRow};
 use crate::plan::{ALL, Growth};
 
 pub use points::{
-    Break, Detour, Kind, OnLine, Points, Recast, Redrawn, Repeat, Residue, RowLines, Scaled, Seam, Span, Straightened,
+    Break, Detour, Kind, LayerSeam, OnLine, Points, Recast, Redrawn, Repeat, Residue, RowLines, Scaled, Seam, Span,
+    Straightened,
 };
 
 /// What was measured of the series.

@@ -27,6 +27,8 @@ pub struct Points {
     pub undone: Option<f64>,
     /// Every interval of every component but the first two.
     pub seams: Vec<Seam>,
+    /// Intervals in which one layer bends and hastens more than the others.
+    pub layer_seams: Vec<LayerSeam>,
     /// Changes of the number format.
     pub recasts: Vec<Recast>,
     /// How the whole series is declared to be averaged.
@@ -242,6 +244,26 @@ pub struct Seam {
     pub faster: f64,
     /// Whether the series ends with it.
     pub last: bool,
+}
+
+/// An inner interval in which one layer bends and hastens more than the others of its tower.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerSeam {
+    /// The checkpoint before the interval before, and the two ends of the interval.
+    pub steps: (i64, i64, i64),
+    /// The tower; empty for the language model.
+    pub tower: String,
+    /// The layer.
+    pub layer: u32,
+    /// Cosine with the interval before.
+    pub cosine: f64,
+    /// The smallest of the other layers.
+    pub sharpest: f64,
+    /// By how much it bends more: the least of the difference from the sharpest other layer, and of that from their mean, less
+    /// what that is in the intervals beside; inverse hyperbolic tangents.
+    pub dip: f64,
+    /// By which factor it hastens more than their mean, over the same in the intervals beside.
+    pub faster: f64,
 }
 
 /// A checkpoint with another precision than the one before.

@@ -29,6 +29,7 @@ pub(super) fn seams(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &
             && undeclared(seam)
     };
     returns(judgement, facts, policy, &undeclared);
+    layers(judgement, facts, policy);
     let mut intervals: BTreeMap<(i64, i64, i64), Vec<&Seam>> = BTreeMap::new();
     for seam in facts.points.seams.iter().filter(back) {
         intervals.entry(seam.steps).or_default().push(seam);
@@ -92,6 +93,32 @@ fn returns(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy, a
         finding.n = Some(own.len() as u64);
         finding.null = "a walk about a minimum turns back with a cosine of -0.5 at most; components of honest runs were measured down to -0.53".into();
         finding.evidence = Some("evidence/path.parquet".into());
+        judgement.push(finding);
+    }
+}
+
+/// Single layers of another training.
+fn layers(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) {
+    let told = facts.points.layer_seams.iter().filter(|s| {
+        s.cosine <= -policy.seam_cosine
+            && s.dip >= policy.layer_seam_dip
+            && s.faster >= policy.layer_seam_faster
+            && ![s.steps.1, s.steps.2].iter().any(|step| facts.points.declared(*step))
+    });
+    for seam in told {
+        let tower = if seam.tower.is_empty() { String::new() } else { format!(" of {}", seam.tower) };
+        let message = format!(
+            "Between steps {} and {} layer {}{tower} went back on what it had done from step {} on (cosine {:.2}; {:.2} or more in the other layers) and hastened {:.2} times as much as they: a layer of another training of the same start follows so.",
+            seam.steps.1, seam.steps.2, seam.layer, seam.steps.0, seam.cosine, seam.sharpest, seam.faster
+        );
+        let mut finding = Finding::new(Code::ChainTurn, Grade::Moderate, Direction::Against, message);
+        finding.subject.steps = vec![seam.steps.1, seam.steps.2];
+        finding.subject.layer = Some(seam.layer);
+        finding.statistic = Some(seam.dip);
+        finding.effect = Some(-seam.cosine);
+        finding.n = Some(facts.steps.len() as u64);
+        finding.null = "the layers of one training bend and hasten together".into();
+        finding.evidence = Some("evidence/trajectory.parquet".into());
         judgement.push(finding);
     }
 }
