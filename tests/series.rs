@@ -266,20 +266,142 @@ mod foreign {
 
     #[test]
     fn surgery() {
-        none_is_confirmed(&[forgery(
-            "norms scaled",
-            ADAM,
-            |s, _| {
-                s.change(&s.since(150), |n, t| {
-                    if n.ends_with("norm.weight") {
-                        t.values.iter_mut().for_each(|x| *x *= 1.5);
-                    }
-                });
-            },
-            &[],
-            Grade::Weak,
-            &[],
-        )]);
+        let one = |name: &str| name.ends_with("layers.1.mlp.down_proj.weight");
+        let times = |series: &mut Series, steps: &[u32], factor: f32| {
+            series.change(steps, |n, t| {
+                if one(n) {
+                    t.values.iter_mut().for_each(|x| *x *= factor);
+                }
+            });
+        };
+        let scaled: fn(&mut Series, &Copy) = |s, _| {
+            s.change(&s.since(150), |n, t| {
+                if n.ends_with("norm.weight") {
+                    t.values.iter_mut().for_each(|x| *x *= 1.5);
+                }
+            });
+        };
+        none_is_confirmed(&[forgery("norms scaled", ADAM, scaled, &[], Grade::Weak, &[])]);
+        for (steps, named) in [(vec![150], vec![60, 150, 300]), (vec![150, 300, 450, 600], vec![60, 150])] {
+            let copy = Copy::of(SGD);
+            let mut series = Series::of(&copy);
+            times(&mut series, &steps, 1.3);
+            series.write(&copy);
+            let report = copy.judged();
+            let found = report.of("chain/tensor-break");
+            let told: Vec<i64> = found.iter().flat_map(|f| f.subject.steps.clone()).collect();
+            assert!(named.iter().all(|step| told.contains(step)), "{steps:?}: {}", shown(&report));
+            assert!(found.iter().all(|f| f.subject.tensor.as_deref().is_some_and(one)), "{}", shown(&report));
+            let factor = found[0].statistic.expect("a factor");
+            assert!((1.2..1.45).contains(&factor), "{factor}");
+            assert_eq!((report.verdict.outcome, found[0].grade), (Outcome::Inconclusive, Grade::Moderate));
+        }
+    }
+
+    #[test]
+    fn rows_of_tokens_drawn_anew() {
+        let copy = Copy::of(SGD);
+        let mut series = Series::of(&copy);
+        let fresh = draw(&series.at[&0], 0.02, 11);
+        series.change(&series.since(150), |name, tensor| {
+            if name.contains("embed_tokens") {
+                let cols = tensor.shape[1];
+                let rows = 100 * cols..140 * cols;
+                tensor.values[rows.clone()].copy_from_slice(&fresh.tensors[name].values[rows]);
+            }
+        });
+        series.write(&copy);
+        let report = copy.judged();
+        let found = report.of("chain/tensor-break");
+        assert_eq!(found.len(), 1, "{}", shown(&report));
+        assert_eq!(found[0].subject.steps, [60, 150]);
+        assert_eq!(found[0].subject.component.as_deref(), Some("embedding"));
+        assert_ne!(report.verdict.outcome, Outcome::Confirmed);
+    }
+
+    /// Another training of the same start, of the same speed and kind: the increments of the next row, in one part.
+    fn sister(part: &str) -> Report {
+        let copy = Copy::of(ADAM);
+        let mut series = Series::of(&copy);
+        let start = series.at[&0].clone();
+        series.change(&series.since(300), |name, tensor| {
+            if name.contains(part) && tensor.shape.len() == 2 {
+                let (first, cols) = (&start.tensors[name].values, tensor.shape[1]);
+                let moved: Vec<f32> = tensor.values.iter().zip(first).map(|(now, then)| now - then).collect();
+                for (i, value) in tensor.values.iter_mut().enumerate() {
+                    *value = first[i] + moved[(i + cols) % moved.len()];
+                }
+            }
+        });
+        series.write(&copy);
+        copy.judged()
+    }
+
+    #[test]
+    fn a_part_of_a_sister_run_goes_back_at_the_seam() {
+        let report = sister("self_attn");
+        let seam = |f: &&Finding| {
+            f.grade == Grade::Moderate && f.direction == Direction::Against && f.subject.steps == [150, 300]
+        };
+        let part = |f: &&Finding| f.subject.component.as_deref() == Some("attention");
+        assert!(report.of("chain/turn").into_iter().any(|f| seam(&f) && part(&f)), "{}", shown(&report));
+        assert_ne!(report.verdict.outcome, Outcome::Confirmed);
+        let report = sister("layers.2.");
+        let layer = |f: &&Finding| f.subject.layer == Some(2);
+        assert!(report.of("chain/turn").into_iter().any(|f| seam(&f) && layer(&f)), "{}", shown(&report));
+        assert_ne!(report.verdict.outcome, Outcome::Confirmed);
+    }
+}
+
+mod averaged {
+    use super::*;
+
+    /// The mean of a checkpoint and the two beside it, and means of two all the way.
+    fn averages(case: &str, all: bool) -> Copy {
+        let copy = Copy::of(case);
+        let mut series = Series::of(&copy);
+        let saved = series.clone();
+        let mean = |of: &[u32]| {
+            let mut own = saved.clone();
+            own.average(of, of[0]);
+            own.at[&of[0]].clone()
+        };
+        if all {
+            for pair in saved.steps().windows(2) {
+                series.at.insert(pair[1], mean(pair));
+            }
+        } else {
+            series.at.insert(150, mean(&[60, 150, 300]));
+        }
+        series.write(&copy);
+        copy
+    }
+
+    #[test]
+    fn a_mean_with_its_neighbours_is_a_question_until_it_is_declared() {
+        let copy = averages(SGD, false);
+        let report = copy.judged();
+        let found = report.of("chain/averaged");
+        assert_eq!(found.len(), 1, "{}", shown(&report));
+        assert_eq!((found[0].grade, &found[0].subject.steps), (Grade::Moderate, &vec![150]));
+        assert_eq!(report.verdict.outcome, Outcome::Inconclusive);
+        declare(&copy);
+        assert!(copy.judged().of("chain/averaged").is_empty());
+    }
+
+    #[test]
+    fn means_of_two_all_the_way_are_a_question_until_they_are_declared() {
+        let copy = averages(SGD, true);
+        let report = copy.judged();
+        let found = report.of("chain/averaged");
+        assert_eq!(found.len(), 1, "{}", shown(&report));
+        assert!(found[0].message.contains("mean of two"), "{}", found[0].message);
+        declare(&copy);
+        assert!(copy.judged().of("chain/averaged").is_empty());
+    }
+
+    fn declare(copy: &Copy) {
+        copy.replace("[subject]\n", "[subject]\naveraged = \"lawa\"\n");
     }
 }
 

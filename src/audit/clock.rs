@@ -3,9 +3,9 @@
 use super::Session;
 use crate::evidence::DecayRow;
 use crate::finding::chain::{ClockInterval, DecayFacts, TokenClock};
-use crate::kernel::{RowProducts, rounding};
+use crate::kernel::{RowProducts, rounding, updated};
 use crate::plan::{RowsSeen, Unit, UnmetRows};
-use crate::stats::{DecayLaw, Expected, Reading, grid_bias, momentum_exponents, read, scale, shrinkage};
+use crate::stats::{DecayLaw, Expected, Reading, grid_bias, median, momentum_exponents, read, scale, shrinkage};
 use crate::timeline::{Optimizer, Run, rate_sum, rates};
 
 /// Updates that are followed one by one, for momentum.
@@ -292,13 +292,11 @@ fn interval(session: &Session, unmet: &UnmetRows, from: usize, to: usize) -> Clo
     let neighbours = to == from + 1;
     let holds = if neighbours { unmet.holds[from] } else { unmet.holds.iter().all(|holds| *holds) };
     let seen = unmet.seen.get(from).filter(|_| neighbours).copied().unwrap_or_default();
-    // Every update of a weight held in f32 is rounded once more.
-    let updates = steps.1.saturating_sub(steps.0).clamp(0, 1 << 30) as f64;
-    let rounded = [rounding(unmet.bits[from]), rounding(unmet.bits[to]) + updates * rounding(23)];
+    let rounded = [rounding(unmet.bits[from]), rounding(unmet.bits[to]) + updated(steps)];
     let measured = if holds { shrinkage(rows, rounded) } else { None };
     let cosines = |rows: &[RowProducts]| -> Vec<f64> { rows.iter().filter_map(RowProducts::cosine).collect() };
     // What stands round the later checkpoint.
-    let across = unmet.pair(from, to + 1).filter(|_| neighbours).and_then(|pair| middle(cosines(&pair.rows)));
+    let across = unmet.pair(from, to + 1).filter(|_| neighbours).and_then(|pair| median(cosines(&pair.rows)));
     let all = cosines(rows);
     let mean = all.iter().sum::<f64>() / all.len().max(1) as f64;
     ClockInterval {
@@ -307,15 +305,10 @@ fn interval(session: &Session, unmet: &UnmetRows, from: usize, to: usize) -> Clo
         holds,
         measured,
         expected: None,
-        turned: (!holds && !all.is_empty()).then_some((middle(all).unwrap_or(0.0), mean)),
+        turned: (!holds && !all.is_empty()).then_some((median(all).unwrap_or(0.0), mean)),
         across,
         elements: rows.first().map_or(0, |row| row.elements as u64),
     }
-}
-
-fn middle(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
 }
 
 /// `evidence/decay.parquet`.

@@ -1,6 +1,7 @@
 //! The main job: a case in, evidence and a report out. Calls every room in the order of the data flow and keeps no
 //! thought of its own.
 
+mod averages;
 mod clock;
 mod compare;
 mod copies;
@@ -11,7 +12,9 @@ mod path;
 mod points;
 mod record;
 mod replay;
+mod seams;
 mod start;
+mod surgery;
 mod tables;
 mod timeline;
 mod tokens;
@@ -208,13 +211,13 @@ fn judge(session: &Session) -> Audit {
         },
         policy,
     );
-    let points = points::points(session, &trails);
-    let equal = path::equal_steps(session);
     let distances = trails.matrices.distances();
+    let points = points::points(session, &trails, &distances);
+    let equal = path::equal_steps(session);
     let exchanges = path::exchanges(session, &distances);
     let residuals = path::residuals(session, &distances);
     let (bound, unbounded) = match record::rule(&session.record) {
-        Ok(limit) => (Some(chain::Bound { optimiser: limit.name.to_owned(), exact: limit.exact }), None),
+        Ok(limit) => (Some(chain::Bound { optimiser: limit.name, exact: limit.exact }), None),
         Err(why) => (None, Some(why)),
     };
     let chain = chain::judge(
@@ -297,7 +300,7 @@ fn parents(session: &Session, evidence: &Evidence, clean: &BTreeSet<String>) -> 
             steps: (session.steps[0], session.steps[session.plan.last()]),
             earlier: &record::earlier(&session.record),
             clean_start: clean,
-            drawn_again: replay::whole(&evidence.replay, session.subject().tensors.len()),
+            drawn_again: matches!(&session.replay, beginning::Replay::Done(_, replayed) if replayed.whole()),
             unreached_share: facts::unreached_share(session),
         },
         policy,

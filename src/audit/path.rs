@@ -7,6 +7,7 @@ use super::facts::own;
 use super::{Session, record};
 use crate::evidence::{ChainRow, ComponentRow, Reference};
 use crate::finding::chain::OffLine;
+use crate::kernel::Gram;
 use crate::plan::ALL;
 use crate::stats::Trail;
 
@@ -14,7 +15,9 @@ use crate::stats::Trail;
 pub(super) struct Trails {
     /// By component, and over all of them as [`ALL`]: every tensor but structural constants.
     pub components: BTreeMap<String, Trail>,
-    /// Over all tensors with a residual axis.
+    /// The same over tensors with a residual axis.
+    pub parts: BTreeMap<String, Trail>,
+    /// Over all tensors with a residual axis, structural constants among them.
     pub matrices: Trail,
     /// By checkpoint, the bits of mantissa of its coarsest number format.
     pub bits: Vec<i32>,
@@ -23,7 +26,10 @@ pub(super) struct Trails {
 impl Trails {
     pub fn new(session: &Session) -> Self {
         let points = session.plan.series;
-        let mut components = BTreeMap::new();
+        let (mut components, mut parts) = (BTreeMap::new(), BTreeMap::new());
+        let add = |trails: &mut BTreeMap<String, Trail>, name: &str, gram: &Gram| {
+            trails.entry(name.to_owned()).or_insert_with(|| Trail::new(points)).add(gram);
+        };
         let mut matrices = Trail::new(points);
         let mut bits = vec![52; points];
         for (unit, figures) in own(session) {
@@ -32,20 +38,27 @@ impl Trails {
             }
             if !unit.role.constant {
                 for name in [unit.role.judged_as(), ALL] {
-                    let trail = components.entry(name.to_owned()).or_insert_with(|| Trail::new(points));
-                    trail.add(&figures.gram);
+                    add(&mut components, name, &figures.gram);
+                    if unit.view.is_some() {
+                        add(&mut parts, name, &figures.gram);
+                    }
                 }
             }
             for (bits, member) in bits.iter_mut().zip(&unit.members) {
                 *bits = member.dtype.fraction_bits().map_or(*bits, |own| own.min(*bits));
             }
         }
-        Self { components, matrices, bits }
+        Self { components, parts, matrices, bits }
     }
 
     /// Bits of mantissa of the coarsest number format from one checkpoint to another.
     pub fn bits(&self, range: std::ops::RangeInclusive<usize>) -> i32 {
         self.bits[range].iter().copied().fold(52, i32::min)
+    }
+
+    /// Root mean square of the roundings of two checkpoints of a range, of weights of root mean square `size`.
+    pub fn rounding(&self, size: f64, range: std::ops::RangeInclusive<usize>) -> f64 {
+        size * 2f64.powi(-self.bits(range)) / 6f64.sqrt()
     }
 }
 
@@ -124,7 +137,6 @@ pub(super) fn chain(session: &Session, trails: &Trails, components: &[ComponentR
     for (t, pair) in session.steps.windows(2).enumerate() {
         let (from, to) = (pair[0], pair[1]);
         let rates = record::rates(&session.record, from, to);
-        let bits = trails.bits(t..=t + 1);
         for (component, trail) in &trails.components {
             let memory = components
                 .iter()
@@ -132,9 +144,9 @@ pub(super) fn chain(session: &Session, trails: &Trails, components: &[ComponentR
             let rms = trail.rms(t, t + 1);
             let budget = rates.as_ref().and_then(|rates| {
                 // Decoupled decay moves a weight by at most its own size times the decay, and rounding to the number
-                // format by 2^-bits of it over sqrt(6), root mean square of two roundings; the rest is the optimiser's.
+                // format by that of two checkpoints; the rest is the optimiser's.
                 let size = trail.size(t)?;
-                let rounding = size * 2f64.powi(-bits) / 6f64.sqrt();
+                let rounding = trails.rounding(size, t..=t + 1);
                 Some((rms? - rates.decay * size - rounding).max(0.0) / rates.sum)
             });
             let turn = (t > 0).then(|| trail.turn([t - 1, t, t + 1]));

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use super::Session;
 use super::facts::{own, telling};
 use super::path::Trails;
-use crate::finding::chain::{Break, Detour, Kind, OnLine, Points, Recast, Repeat, Residue, RowLines, Span};
+use super::{Session, averages, seams, surgery};
+use crate::finding::chain::{Detour, Kind, OnLine, Points, Recast, Repeat, Residue, RowLines, Span};
 use crate::kernel::Dtype;
 use crate::plan::{ALL, TensorFigures, Unit};
-use crate::stats::{SIGN_ROWS, Trail, hulls, middle, signs};
+use crate::stats::{Hull, SIGN_ROWS, Trail, hulls, median, middle, signs};
 
 /// Root mean square of what rounding to nearest leaves, over the size of the weights and 2^-bits of mantissa: an error
 /// uniform in +-2^-(bits + 1).
@@ -42,26 +42,33 @@ const STILL: f64 = 200.0;
 /// Distinct values in the sample of a matrix from which on their number is compared.
 const FEW_VALUES: u32 = 64;
 
-/// A matrix of less than this share of its first squared norm has decayed away.
-const FADED: f64 = 0.05;
-
 /// Standard deviations that one matrix of independent signs stays within.
 const SIGN_Z: f64 = 4.0;
 
+/// By component, every checkpoint against the span of the others.
+type Hulls<'a> = BTreeMap<&'a str, Vec<Hull>>;
+
 /// Everything that is asked of the points of a series.
-pub(super) fn points(session: &Session, trails: &Trails) -> Points {
+pub(super) fn points(session: &Session, trails: &Trails, distances: &[Vec<f64>]) -> Points {
     if session.plan.series < 2 {
         return Points::default();
     }
-    let distances = trails.matrices.distances();
+    let hulls: Hulls =
+        trails.components.iter().map(|(name, trail)| (name.as_str(), hulls(&trail.increments()))).collect();
     Points {
         lines: lines(session, trails),
-        spans: spans(session, trails),
-        residues: residues(session, trails),
+        spans: spans(session, trails, &hulls),
+        residues: residues(session, trails, &hulls),
         rows: row_lines(session, trails),
-        repeats: repeats(session, trails, &distances),
+        repeats: repeats(session, trails, distances),
         detours: detours(session, trails),
-        breaks: breaks(session),
+        breaks: surgery::breaks(session),
+        scaled: surgery::scaled(session),
+        redrawn: surgery::redrawn(session),
+        straightened: averages::straightened(session, trails),
+        undone: averages::undone(trails),
+        seams: seams::seams(session, trails),
+        layer_seams: seams::layers(session),
         recasts: recasts(session),
         averaged: session.case.subject.averaged.clone(),
         averaged_steps: session
@@ -81,12 +88,12 @@ fn rounding(size: f64, bits: i32) -> f64 {
 }
 
 /// The matrices that can tell: known weights that are no constants.
-fn matrices<'a>(session: &'a Session) -> impl Iterator<Item = (&'a Unit, &'a TensorFigures)> {
+pub(super) fn matrices<'a>(session: &'a Session) -> impl Iterator<Item = (&'a Unit, &'a TensorFigures)> {
     own(session).filter(|(unit, _)| telling(unit) && !unit.role.constant && unit.elements() >= 256)
 }
 
 /// The trail of one tensor, if it is finite throughout.
-fn trail_of(points: usize, figures: &TensorFigures) -> Option<Trail> {
+pub(super) fn trail_of(points: usize, figures: &TensorFigures) -> Option<Trail> {
     let mut trail = Trail::new(points);
     trail.add(&figures.gram);
     (trail.elements() > 0).then_some(trail)
@@ -190,14 +197,14 @@ fn lines(session: &Session, trails: &Trails) -> Vec<OnLine> {
 }
 
 /// Checkpoints in the span of all others, over the whole model and by component.
-fn spans(session: &Session, trails: &Trails) -> Vec<Span> {
+fn spans(session: &Session, trails: &Trails, hulls: &Hulls) -> Vec<Span> {
     let mut spans = Vec::new();
     for (component, trail) in &trails.components {
         if trail.points() < 4 {
             continue;
         }
         let n = trail.elements() as f64;
-        for (t, hull) in hulls(&trail.increments()).into_iter().enumerate() {
+        for (t, hull) in hulls.get(component.as_str()).into_iter().flatten().enumerate() {
             let bits = trails.bits(0..=trail.points() - 1);
             let Some(size) = trail.size(t) else { continue };
             let own = rounding(size, bits);
@@ -234,11 +241,9 @@ type Combination = Vec<(usize, f64)>;
 
 /// What is left between the checkpoints: increments, distances from the chord of the neighbours and from the span of all
 /// others, each tested for structure over the kept rows.
-fn residues(session: &Session, trails: &Trails) -> Vec<Residue> {
+fn residues(session: &Session, trails: &Trails, hulls: &Hulls) -> Vec<Residue> {
     let points = session.plan.series;
     let units: Vec<(&Unit, &TensorFigures)> = matrices(session).filter(|(unit, _)| unit.kept.len() >= 4).collect();
-    let hulls: BTreeMap<&str, Vec<crate::stats::Hull>> =
-        trails.components.iter().map(|(name, trail)| (name.as_str(), hulls(&trail.increments()))).collect();
     let tested: Vec<BTreeMap<(Kind, usize), Figures>> = units
         .par_iter()
         .map(|(unit, figures)| {
@@ -285,8 +290,6 @@ fn residues(session: &Session, trails: &Trails) -> Vec<Residue> {
         .into_iter()
         .map(|((kind, t, component), figures)| {
             let n = figures.len();
-            let mut ratios: Vec<f64> = figures.iter().map(|f| f.0).collect();
-            ratios.sort_by(f64::total_cmp);
             let before = t - 1;
             let after = if kind == Kind::Increment { t } else { t + 1 };
             let trail = &trails.components[component];
@@ -299,13 +302,9 @@ fn residues(session: &Session, trails: &Trails) -> Vec<Residue> {
                 tensors: n,
                 of: totals[component],
                 clean: figures.iter().filter(|f| f.1.abs() < SIGN_Z).count() as f64 / n as f64,
-                ratio: ratios[n / 2],
+                ratio: median(figures.iter().map(|f| f.0)).unwrap_or(0.0),
                 z: figures.iter().map(|f| f.1).sum::<f64>() / (n as f64).sqrt(),
-                roundings: {
-                    let mut sizes: Vec<f64> = figures.iter().map(|f| f.2).collect();
-                    sizes.sort_by(f64::total_cmp);
-                    sizes[n / 2]
-                },
+                roundings: median(figures.iter().map(|f| f.2)).unwrap_or(0.0),
                 remembered: cosine.is_finite() && cosine > 0.5,
             }
         })
@@ -484,65 +483,6 @@ fn detours(session: &Session, trails: &Trails) -> Vec<Detour> {
         .collect()
 }
 
-/// Whether the later of two is zero but for what the sum of increments leaves.
-fn is_zero(pair: &crate::kernel::Pair) -> bool {
-    pair.squares[1] <= 1e-12 * pair.squares[0]
-}
-
-/// Single matrices that remember nothing of the checkpoint before while the others do, or were scaled.
-fn breaks(session: &Session) -> Vec<Break> {
-    let mut breaks = Vec::new();
-    let units: Vec<_> = matrices(session).collect();
-    for t in 1..session.plan.series {
-        let figures: Vec<(usize, f64, f64)> = units
-            .iter()
-            .enumerate()
-            .filter_map(|(i, (_, f))| {
-                let pair = f.gram.pair(t - 1, t);
-                let step = pair.distance2.sqrt() / pair.squares[0].sqrt();
-                // A matrix that became zero, or was, remembers nothing.
-                let zero = is_zero(&pair) && pair.squares[0] > 0.0;
-                let kept = if zero { 0.0 } else { pair.pearson()? };
-                step.is_finite().then_some((i, kept, step))
-            })
-            .collect();
-        if figures.len() < 4 {
-            continue;
-        }
-        let middle = |mut values: Vec<f64>| {
-            values.sort_by(f64::total_cmp);
-            values[values.len() / 2]
-        };
-        let typical = middle(figures.iter().map(|f| f.1).collect());
-        let usual = middle(figures.iter().map(|f| f.2).collect());
-        for (i, kept, step) in figures {
-            let (unit, f) = units[i];
-            let pair = f.gram.pair(t - 1, t);
-            let n = unit.elements() as f64;
-            // cos(W_t - W_(t-1), W_(t-1)).
-            let radial = (pair.product - pair.squares[0]) / (pair.squares[0] * pair.distance2).sqrt();
-            let scaled = radial.abs() > 0.98 && step > 0.05 && step > 3.0 * usual && !is_zero(&pair);
-            let lost = kept.abs() * n.sqrt() < 6.0 && typical > 0.6 && kept < 0.25 * typical && n >= 1024.0;
-            // What decay has brought near zero jitters about it and remembers nothing.
-            let faded = pair.squares[0] < FADED * f.gram.product(0, 0);
-            if scaled || (lost && !faded) {
-                breaks.push(Break {
-                    steps: (session.steps[t - 1], session.steps[t]),
-                    tensor: unit.tensor.clone(),
-                    component: unit.role.judged_as().to_owned(),
-                    layer: unit.role.layer,
-                    kept,
-                    typical,
-                    scaled: scaled.then(|| (pair.squares[1] / pair.squares[0]).sqrt()),
-                    share: n / units.iter().map(|(u, _)| u.elements() as f64).sum::<f64>(),
-                    zero: is_zero(&pair),
-                });
-            }
-        }
-    }
-    breaks
-}
-
 /// Checkpoints whose values all lie on a coarser grid than those before: in a coarser format, or fewer values in all, as a
 /// format on a scale of its own leaves them. A file in a finer format than its values need has lost nothing.
 fn recasts(session: &Session) -> Vec<Recast> {
@@ -568,8 +508,7 @@ fn recasts(session: &Session) -> Vec<Recast> {
         .filter_map(|t| {
             let (before, own) = (formats[t - 1]?, formats[t]?);
             let after = formats[t + 1..].iter().flatten().map(bits).max();
-            shares[t].sort_by(f64::total_cmp);
-            let fewer = shares[t].get(shares[t].len() / 2).copied().filter(|share| *share < 0.4);
+            let fewer = median(shares[t].iter().copied()).filter(|share| *share < 0.4);
             // Fewer values are no riddle where the format says as much.
             let fewer = fewer.filter(|_| bits(&own) >= bits(&before));
             (bits(&own) != bits(&before) || fewer.is_some()).then(|| Recast {

@@ -223,8 +223,7 @@ pub(crate) fn earlier(reading: &Reading) -> Vec<String> {
 pub(crate) fn rates(reading: &Reading, from: i64, to: i64) -> Option<Rates> {
     reading.record.runs.iter().find_map(|run| {
         let sum = run.learning_rate_sum(from, to)?;
-        // One step at the ends may be logged before or after the update it belongs to.
-        if sum.covered + 1 < sum.steps || sum.sum <= 0.0 {
+        if !sum.whole() || sum.sum <= 0.0 {
             return None;
         }
         let decay = run.weight_decay().map_or(0.0, |decay| 1.0 - sum.ln_decay(decay).exp());
@@ -255,7 +254,7 @@ pub(crate) fn left_by_decay(reading: &Reading, steps: &[i64]) -> Vec<Option<f64>
     let left = |run: &Run| -> Option<Vec<Option<f64>>> {
         let (first, last) = (*steps.first()?, *steps.last()?);
         let whole = run.learning_rate_sum(first, last)?;
-        if whole.covered + 1 < whole.steps {
+        if !whole.whole() {
             return None;
         }
         let decay = run.decay();
@@ -275,7 +274,7 @@ pub(crate) fn left_by_decay(reading: &Reading, steps: &[i64]) -> Vec<Option<f64>
 /// How the weights are updated, as far as that limits a step.
 pub(crate) struct Limit {
     pub rule: Rule,
-    pub name: &'static str,
+    pub name: String,
     /// Whether it cannot be crossed.
     pub exact: bool,
 }
@@ -286,14 +285,16 @@ pub(crate) fn rule(reading: &Reading) -> std::result::Result<Limit, String> {
     // Without logged betas the widest usual ones: a bound must not accuse anybody of a setting nobody wrote down.
     let rate = |given: Option<f64>, usual: f64| given.filter(|b| (0.0..1.0).contains(b)).unwrap_or(usual);
     let (beta1, beta2) = (rate(run.beta1(), 0.9), rate(run.beta2(), 0.999));
-    let limit = |rule: Rule, name: &'static str, exact: bool| Ok(Limit { rule, name, exact });
-    match run.optimizer() {
-        Some(Optimizer::AdamW) => limit(Rule::Adam { beta1, beta2 }, "AdamW", true),
-        Some(Optimizer::Adam) => limit(Rule::Adam { beta1, beta2 }, "Adam", true),
-        Some(Optimizer::Lion) => limit(Rule::Sign, "Lion", true),
-        Some(Optimizer::Adafactor) => limit(Rule::Adafactor, "Adafactor", true),
-        Some(Optimizer::Muon) => limit(Rule::Muon { beta1, beta2 }, "Muon", false),
-        Some(Optimizer::Sgd) => {
+    let Some(optimizer) = run.optimizer() else { return Err("the run configuration names no optimiser".into()) };
+    let name = optimizer.name().to_owned();
+    let limit = |rule: Rule, exact: bool| Ok(Limit { rule, name: name.clone(), exact });
+    match optimizer {
+        Optimizer::AdamW => limit(Rule::Adam { beta1, beta2 }, true),
+        Optimizer::Adam => limit(Rule::Adam { beta1, beta2 }, true),
+        Optimizer::Lion => limit(Rule::Sign, true),
+        Optimizer::Adafactor => limit(Rule::Adafactor, true),
+        Optimizer::Muon => limit(Rule::Muon { beta1, beta2 }, false),
+        Optimizer::Sgd => {
             let clip = run.grad_clip().filter(|clip| *clip > 0.0);
             let logged = run.grad_norm().into_iter().map(|(_, norm)| norm).filter(|norm| *norm > 0.0).reduce(f64::max);
             let Some(momentum) = run.momentum().filter(|m| (0.0..1.0).contains(m)) else {
@@ -305,9 +306,8 @@ pub(crate) fn rule(reading: &Reading) -> std::result::Result<Limit, String> {
                 );
             };
             let decay = run.weight_decay().filter(|d| *d >= 0.0).unwrap_or(0.0);
-            limit(Rule::Momentum { momentum, gradient, decay }, "SGD", clip.is_some())
+            limit(Rule::Momentum { momentum, gradient, decay }, clip.is_some())
         }
-        Some(Optimizer::Unknown(name)) => Err(format!("the step of {name} has no bound that is known here")),
-        None => Err("the run configuration names no optimiser".into()),
+        Optimizer::Unknown(_) => Err(format!("the step of {name} has no bound that is known here")),
     }
 }

@@ -10,11 +10,6 @@ use crate::finding::start::Replay;
 use crate::replay::{Framework, LARGEST, Recipe, replay};
 use crate::source::Access;
 
-/// Whether all `tensors` of the start are, bit for bit, what the recipe says.
-pub fn whole(rows: &[ReplayRow], tensors: usize) -> bool {
-    tensors > 0 && rows.len() >= tensors && rows.iter().all(|row| row.explained && row.equal == row.elements)
-}
-
 /// Draws the start again if the case says how and the earliest checkpoint is step 0.
 ///
 /// # Errors

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
+use super::facts::own;
 use super::{Session, record};
 use crate::checkpoint::Component;
 use crate::evidence::StartRow;
@@ -14,10 +15,6 @@ use crate::stats::{Draw, Law, Scale, Sizes, draw, fit, law, log10_upper_tail, ru
 
 /// Tensors of one layer and shape beyond which only neighbours are held against each other.
 const MANY: usize = 16;
-
-fn own<'a>(session: &'a Session) -> impl Iterator<Item = (&'a Unit, &'a TensorFigures)> {
-    session.plan.units.iter().zip(&session.measured.tensors).filter(|(unit, _)| unit.in_subject())
-}
 
 /// A matrix of the first checkpoint, measured.
 struct Matrix<'a> {

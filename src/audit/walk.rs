@@ -8,18 +8,17 @@ use super::{Session, record};
 use crate::checkpoint::Component;
 use crate::evidence::{ChainRow, PathRow};
 use crate::plan::ALL;
-use crate::stats::{Group, Trail};
+use crate::stats::{Group, Trail, median};
 
 /// One row a component and checkpoint.
 pub(super) fn rows(session: &Session, trails: &Trails) -> Vec<PathRow> {
     if !session.is_series() || session.steps.len() < 2 {
         return Vec::new();
     }
-    let matrices = matrices(session);
     let speeds = Speeds::new(session);
     let mut rows = Vec::new();
     for (component, trail) in &trails.components {
-        let way = matrices.get(component).map(Trail::way);
+        let way = trails.parts.get(component).map(Trail::way);
         let plane = trail.way().plane();
         let speed = speeds.relative(trail);
         for (t, &step) in session.steps.iter().enumerate() {
@@ -28,10 +27,7 @@ pub(super) fn rows(session: &Session, trails: &Trails) -> Vec<PathRow> {
             let turn = (t > 0 && t < session.plan.last()).then(|| trail.turn([t - 1, t, t + 1]));
             let decay = speeds.decay.get(t).copied().flatten();
             // What rounding to the number format adds to a short way is not carried on.
-            let rounding = |b: usize| {
-                trail.size(b).unwrap_or(0.0) * 2f64.powi(-trails.bits[..=t].iter().copied().fold(52, i32::min))
-                    / 6f64.sqrt()
-            };
+            let rounding = |b: usize| trails.rounding(trail.size(b).unwrap_or(0.0), 0..=t);
             let clear = t.checked_sub(1).is_some_and(|b| trail.rms(0, b).is_some_and(|rms| rms > 8.0 * rounding(b)));
             let shrunk = way.as_ref().and_then(|way| way.shrunk(t));
             rows.push(PathRow {
@@ -59,18 +55,6 @@ pub(super) fn rows(session: &Session, trails: &Trails) -> Vec<PathRow> {
     rows
 }
 
-/// The trails of the matrices of every component, and of all of them.
-fn matrices(session: &Session) -> BTreeMap<String, Trail> {
-    let mut trails = BTreeMap::new();
-    for (unit, figures) in own(session).filter(|(unit, _)| unit.view.is_some() && !unit.role.constant) {
-        for name in [unit.role.judged_as(), ALL] {
-            let trail = trails.entry(name.to_owned()).or_insert_with(|| Trail::new(session.plan.series));
-            trail.add(&figures.gram);
-        }
-    }
-    trails
-}
-
 /// What the log says of every interval.
 struct Speeds {
     /// Steps.
@@ -95,9 +79,7 @@ impl Speeds {
         let over = self.rates.as_ref().unwrap_or(&self.steps);
         let speeds: Vec<f64> =
             over.iter().enumerate().map(|(t, over)| trail.rms(t, t + 1).unwrap_or(0.0) / over).collect();
-        let mut sorted = speeds.clone();
-        sorted.sort_by(f64::total_cmp);
-        let median = sorted.get(sorted.len() / 2).copied().unwrap_or(0.0);
+        let median = median(speeds.clone()).unwrap_or(0.0);
         speeds.into_iter().map(|speed| (median > 0.0).then(|| speed / median).filter(|s| s.is_finite())).collect()
     }
 }

@@ -82,6 +82,34 @@ pub struct Policy {
     pub turn_strong: f64,
     /// Less than this share of the weights on a line through two others is a question.
     pub blend_share: f64,
+    /// A matrix whose start and way grew by one factor, apart from its kind and from other intervals by this logarithm, is a
+    /// question. Measured: 0.104.
+    pub scaled_matrix: f64,
+    /// So many rows of tokens that point the other way after one interval are a question. Measured: 3, and 8 under Adam with
+    /// L2.
+    pub rows_reversed: u64,
+    /// A checkpoint at which the cosine of the displacements before and after is larger than at both checkpoints beside it, by
+    /// this as inverse hyperbolic tangents, may be an average of the three. Measured: 0.55; averages 0.88 or more.
+    pub average_straightens: f64,
+    /// Increments that have this cosine or more after a mean of two neighbours was undone are those of such means. Measured:
+    /// -0.03; such means 0.18 or more.
+    pub average_undone: f64,
+    /// An interval of one component whose cosine with the one before is below minus this ...
+    pub seam_cosine: f64,
+    /// ... and smaller than those at the checkpoints beside by this, as inverse hyperbolic tangents ...
+    pub seam_dip: f64,
+    /// ... and that is so many times as fast as both beside it, is a question. Measured: no honest interval comes nearer than
+    /// (0.09, 0.08, 1.16) and (-0.02, 0.26, 1.23).
+    pub seam_faster: f64,
+    /// One layer that bends more than the others by this, as inverse hyperbolic tangents, ...
+    pub layer_seam_dip: f64,
+    /// ... and hastens more than they by this factor, is a question. Measured, where the cosine is negative: (0.094, 1.36),
+    /// (0.221, 1.01); (0.205, 1.23) under Adam with L2.
+    pub layer_seam_faster: f64,
+    /// The last interval has one beside it: two components must bend by this ...
+    pub seam_dip_last: f64,
+    /// ... and faster by this. Measured: one component.
+    pub seam_faster_last: f64,
     /// A budget above this many times what the optimiser can do is out of the question.
     pub budget_excess: f64,
     /// Rows that no training reached agree with the log within this share of the predicted decay, beside the errors of
@@ -101,6 +129,9 @@ pub struct Policy {
     /// A checkpoint may lie outside the logged steps by so many of the log's widest steps: logs are written now and
     /// then, and count from 0 or from 1.
     pub step_slack: f64,
+    /// A last checkpoint that lies beyond that by more than this share of the logged steps is a question: the log does not
+    /// tell how the training ended.
+    pub unlogged_share: f64,
     /// An embedding may have so many rows more than the configured vocabulary: padding for the hardware.
     pub vocabulary_padding: u64,
     /// Clocks of one record may disagree by so many seconds.
@@ -144,6 +175,17 @@ impl Default for Policy {
             turn_moderate: 0.5,
             turn_strong: 0.65,
             blend_share: 0.05,
+            scaled_matrix: 0.13,
+            rows_reversed: 12,
+            average_straightens: 0.75,
+            average_undone: 0.1,
+            seam_cosine: 0.05,
+            seam_dip: 0.12,
+            seam_faster: 1.15,
+            layer_seam_dip: 0.26,
+            layer_seam_faster: 1.13,
+            seam_dip_last: 0.15,
+            seam_faster_last: 1.4,
             budget_excess: 1.5,
             clock_tolerance: 0.002,
             clock_rows: 8,
@@ -152,6 +194,7 @@ impl Default for Policy {
             first_loss_high: 1.3,
             first_loss_step: 10,
             step_slack: 1.0,
+            unlogged_share: 0.05,
             vocabulary_padding: 1024,
             clock_slack_seconds: 300,
         }
@@ -210,12 +253,23 @@ impl Policy {
             ("turn_moderate", self.turn_moderate),
             ("turn_strong", self.turn_strong),
             ("blend_share", self.blend_share),
+            ("scaled_matrix", self.scaled_matrix),
+            ("average_straightens", self.average_straightens),
+            ("average_undone", self.average_undone),
+            ("seam_cosine", self.seam_cosine),
+            ("seam_dip", self.seam_dip),
+            ("seam_faster", self.seam_faster),
+            ("layer_seam_dip", self.layer_seam_dip),
+            ("layer_seam_faster", self.layer_seam_faster),
+            ("seam_dip_last", self.seam_dip_last),
+            ("seam_faster_last", self.seam_faster_last),
             ("budget_excess", self.budget_excess),
             ("clock_tolerance", self.clock_tolerance),
             ("blend_roundings", self.blend_roundings),
             ("first_loss_low", self.first_loss_low),
             ("first_loss_high", self.first_loss_high),
             ("step_slack", self.step_slack),
+            ("unlogged_share", self.unlogged_share),
         ] {
             // Against NaN every comparison is false, so that nothing would ever be found.
             if !(value.is_finite() && value >= 0.0) {

@@ -1,5 +1,6 @@
 //! Condition C: every checkpoint follows from the one before by training (METHODS 5).
 
+mod averages;
 mod blend;
 mod budget;
 mod copies;
@@ -8,7 +9,9 @@ mod growth;
 mod made_up;
 mod memory;
 mod points;
+mod seams;
 mod structure;
+mod surgery;
 #[cfg(test)]
 mod tests;
 
@@ -22,7 +25,10 @@ use crate::case::Policy;
 use crate::evidence::{ChainRow, ComponentRow, PathRow, TrajectoryRow};
 use crate::plan::{ALL, Growth};
 
-pub use points::{Break, Detour, Kind, OnLine, Points, Recast, Repeat, Residue, RowLines, Span};
+pub use points::{
+    Break, Detour, Kind, LayerSeam, OnLine, Points, Recast, Redrawn, Repeat, Residue, RowLines, Scaled, Seam, Span,
+    Straightened,
+};
 
 /// What was measured of the series.
 pub struct ChainFacts<'a> {
@@ -106,10 +112,14 @@ pub fn judge(facts: &ChainFacts<'_>, policy: &Policy) -> Judgement {
     budget::relative(&mut judgement, facts, policy);
     decay::decay(&mut judgement, facts.decay, policy);
     blend::computed(&mut judgement, facts, policy);
+    averages::averages(&mut judgement, facts, policy);
+    seams::seams(&mut judgement, facts, policy);
     made_up::off_chord(&mut judgement, facts);
     structure::structure(&mut judgement, facts, policy);
     copies::duplicates(&mut judgement, facts);
-    copies::breaks(&mut judgement, facts);
+    surgery::breaks(&mut judgement, facts);
+    surgery::scaled(&mut judgement, facts, policy);
+    surgery::redrawn(&mut judgement, facts, policy);
     copies::precision(&mut judgement, facts);
     copies::turns(&mut judgement, facts, policy);
     made_up::order(&mut judgement, facts, policy);

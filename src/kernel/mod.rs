@@ -25,7 +25,7 @@ pub use dtype::Dtype;
 pub use gram::{BLOCK, Gram, GramShape, GramTile, Pair};
 pub use moments::{Alike, Block, Form, Moments, Rank};
 pub use procrustes::{deflate, nearest_orthogonal, overlap, row_basis};
-pub use rows::{CommonFactor, RowProducts, common_factor, rounding};
+pub use rows::{CommonFactor, LEAST_SINE2, RowProducts, common_factor, rounding, updated};
 pub use sample::{Rows, Sums, View, centre, normalise};
 pub use simd::{Level, level};
 pub use spectrum::{singular_values, transpose};

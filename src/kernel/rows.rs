@@ -13,6 +13,15 @@ pub fn rounding(bits: i32) -> f64 {
     4f64.powi(-bits) / 25.0
 }
 
+/// The same of the updates of a weight that is held in f32, each of which rounds it once more, from one step to another.
+#[must_use]
+pub fn updated((from, to): (i64, i64)) -> f64 {
+    to.saturating_sub(from).clamp(0, 1 << 30) as f64 * rounding(23)
+}
+
+/// Squared sine of a row that counts as rounding in any format: sums in another order, a fused update.
+pub const LEAST_SINE2: f64 = 1e-10;
+
 /// Sums over two copies `a` (earlier) and `b` (later) of one row.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RowProducts {

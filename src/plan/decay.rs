@@ -11,7 +11,7 @@ use super::measure::place;
 use super::{Material, Plan, Unit};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Context, Result};
-use crate::kernel::{Dtype, ONE_DIRECTION, RowProducts, decode, finest_needed, rounding};
+use crate::kernel::{Dtype, LEAST_SINE2, ONE_DIRECTION, RowProducts, decode, finest_needed, rounding, updated};
 
 /// Elements at the head of a row by which rows are chosen.
 const PREFIX: usize = 128;
@@ -25,15 +25,20 @@ const TILE: usize = 1 << 19;
 /// A row is off the line by rounding if it is off by no more than this many times the variance that is expected of it.
 const ROUNDINGS: f64 = 4.0;
 
-/// Squared sine that a row may have in any format.
-const FLOOR: f64 = 1e-10;
-
 /// Evenness ([`RowProducts::evenness`]) from which a row moved by one amount in every element; and the lower one that will
 /// do where the row turned visibly, as it does where small elements have reached zero.
 const EVEN: (f64, f64) = (0.9, 0.75);
 
 /// Squared sine of a row that turned visibly.
 const TURNED: f64 = 0.02;
+
+/// Cosines of rows that went on, and of rows that may have been drawn anew.
+const NEAR: f64 = 0.6;
+const FAR: f64 = 0.3;
+
+/// Least squared length of such a row over the mean of all, before and after, and the largest growth of the square.
+const SHORT: [f64; 2] = [0.05, 0.01];
+const OUTGROWN: f64 = 16.0;
 
 /// Fewer rows are no clock.
 const LEAST_ROWS: usize = 2;
@@ -46,7 +51,13 @@ const SEEDS: usize = 32;
 pub struct RowsSeen {
     /// Rows that are finite and not zero in both.
     pub usable: u64,
-    /// Of those, rows that are equal.
+    /// Of those, rows with a cosine of 0.6 or more.
+    pub near: u64,
+    /// Rows of usual length with a cosine below 0.3, ...
+    pub turned: u64,
+    /// ... and those of them with a negative one.
+    pub reversed: u64,
+    /// Rows that are equal.
     pub equal: u64,
     /// Rows that kept their direction, equal ones among them.
     pub kept: u64,
@@ -128,6 +139,24 @@ struct Tile {
     kept: Vec<Vec<u64>>,
 }
 
+/// Mean squared lengths of rows before and after.
+struct Usual([f64; 2]);
+
+impl Usual {
+    fn of(rows: &[RowProducts]) -> Self {
+        let usable = || rows.iter().filter(|row| row.usable());
+        let n = usable().count().max(1) as f64;
+        Self([usable().map(|row| row.aa).sum::<f64>() / n, usable().map(|row| row.bb).sum::<f64>() / n])
+    }
+
+    /// Whether a row had a usual length, and has one, and did not outgrow what it was: a row that decayed to nothing jitters
+    /// about zero, and one that was hardly there is what it learns.
+    fn has(&self, row: &RowProducts) -> bool {
+        let [before, after] = self.0;
+        row.aa >= SHORT[0] * before && row.bb >= SHORT[1] * after && row.bb <= OUTGROWN * row.aa
+    }
+}
+
 struct Reader<'a> {
     unit: &'a Unit,
     models: &'a [&'a Checkpoint],
@@ -144,9 +173,8 @@ impl Reader<'_> {
             .windows(2)
             .zip(bits.windows(2))
             .map(|(steps, bits)| {
-                // Every update of a weight held in f32 is rounded once more.
-                let updates = (steps[1].saturating_sub(steps[0])).clamp(0, 1 << 30) as f64;
-                ROUNDINGS * (rounding(bits[0]) + rounding(bits[1]) + updates * rounding(23)) + FLOOR
+                let updates = updated((steps[0], steps[1]));
+                ROUNDINGS * (rounding(bits[0]) + rounding(bits[1]) + updates) + LEAST_SINE2
             })
             .collect();
         // Whole words of the bit sets.
@@ -164,6 +192,9 @@ impl Reader<'_> {
                 sum.equal += counts.equal;
                 sum.kept += counts.kept;
                 sum.even += counts.even;
+                sum.near += counts.near;
+                sum.turned += counts.turned;
+                sum.reversed += counts.reversed;
                 kept[interval].extend(words);
             }
         }
@@ -216,13 +247,19 @@ impl Reader<'_> {
         for (interval, pair) in heads.windows(2).enumerate() {
             let (seen, kept) = (&mut tile.seen[interval], &mut tile.kept[interval]);
             let pairs = pair[0].chunks_exact(width).zip(pair[1].chunks_exact(width));
-            for (at, (a, b)) in pairs.enumerate() {
-                let products = RowProducts::new(a, b);
+            let products: Vec<RowProducts> = pairs.map(|(a, b)| RowProducts::new(a, b)).collect();
+            let usual = Usual::of(&products);
+            for (at, products) in products.iter().enumerate() {
                 let Some(off) = products.off_line() else { continue };
                 let keeps = off <= allowed[interval] && products.cosine().is_some_and(|c| c > ONE_DIRECTION);
                 seen.usable += 1;
                 seen.equal += u64::from(products.equal);
                 seen.kept += u64::from(keeps);
+                let cosine = products.cosine().unwrap_or(1.0);
+                let turned = cosine < FAR && usual.has(products);
+                seen.near += u64::from(cosine >= NEAR);
+                seen.turned += u64::from(turned);
+                seen.reversed += u64::from(turned && cosine < 0.0);
                 kept[at / 64] |= u64::from(keeps) << (at % 64);
                 let even = products.evenness();
                 seen.even += u64::from(!keeps && (even > EVEN.0 || even > EVEN.1 && off > TURNED));

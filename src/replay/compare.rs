@@ -77,6 +77,14 @@ pub struct Replayed {
     pub unknown: Vec<(String, String)>,
 }
 
+impl Replayed {
+    /// Whether the recipe fills every stored tensor, and every element is what it says.
+    #[must_use]
+    pub fn whole(&self) -> bool {
+        !self.tensors.is_empty() && self.left_out.is_empty() && self.tensors.iter().all(TensorReplay::exact)
+    }
+}
+
 /// Draws the initialisation again and compares.
 ///
 /// # Errors

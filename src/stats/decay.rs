@@ -4,7 +4,8 @@
 //! L2 regularisation under SGD, by way of the momentum. The measured shrinkage is the mean over the rows, its standard
 //! error that of their spread, and no less than the roundings of the stored formats leave.
 
-use crate::kernel::{RowProducts, common_factor};
+use super::median;
+use crate::kernel::{LEAST_SINE2, RowProducts, common_factor};
 use crate::timeline::RateSum;
 
 /// Standard errors within which a measurement agrees.
@@ -46,16 +47,12 @@ impl Shrinkage {
     }
 }
 
-/// Squared sine that counts as rounding in any format: sums in another order, a fused update.
-const FLOOR: f64 = 1e-10;
-
 /// The common factor of rows whose two copies were rounded with these relative variances.
 #[must_use]
 pub fn shrinkage(rows: &[RowProducts], rounding: [f64; 2]) -> Option<Shrinkage> {
     let usable: Vec<&RowProducts> = rows.iter().filter(|row| row.usable()).collect();
     let factor = common_factor(usable.iter().filter_map(|row| row.ratio()).collect())?;
-    let mut off: Vec<f64> = usable.iter().filter_map(|row| row.off_line()).collect();
-    off.sort_by(f64::total_cmp);
+    let off = median(usable.iter().filter_map(|row| row.off_line()));
     let n = factor.rows as f64;
     let elements = usable.first().map_or(1, |row| row.elements.max(1)) as f64;
     // The factor's own variance is the rounding's over the elements of all rows.
@@ -67,7 +64,7 @@ pub fn shrinkage(rows: &[RowProducts], rounding: [f64; 2]) -> Option<Shrinkage> 
         error: least.max(spread),
         equal: 10 * usable.iter().filter(|row| row.equal).count() >= 9 * usable.len(),
         cosine: usable.iter().filter_map(|row| row.cosine()).fold(1.0, f64::min),
-        excess: off.get(off.len() / 2).copied().unwrap_or(0.0) / (rounding[0] + rounding[1] + FLOOR),
+        excess: off.unwrap_or(0.0) / (rounding[0] + rounding[1] + LEAST_SINE2),
     })
 }
 

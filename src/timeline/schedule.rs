@@ -18,6 +18,11 @@ pub struct RateSum {
 }
 
 impl RateSum {
+    /// Whether the log covers the span: one step at the ends may be logged before or after the update it belongs to.
+    pub fn whole(&self) -> bool {
+        self.covered.saturating_add(1) >= self.steps
+    }
+
     /// Share of the span that the log covers, 0 to 1.
     pub fn coverage(&self) -> f64 {
         self.covered as f64 / self.steps as f64

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::support::report::{Condition, Direction, Finding, Grade, Outcome, Report};
-use crate::support::{Copy, audited};
+use crate::support::{Copy, audited, runlog};
 
 /// The finding of the language model's embedding.
 fn clock(report: &Report) -> &Finding {
@@ -47,9 +47,7 @@ fn denied(copy: &Copy, what: &str) {
 fn a_tenth_more_or_less_in_the_log_is_seen() {
     for factor in [0.9, 1.1] {
         let copy = Copy::of("scratch-moe");
-        let log = copy.log();
-        let bytes = scaled(&fs::read(&log).expect("a log"), "learning_rate", factor);
-        fs::write(&log, bytes).expect("written");
+        runlog::scale_logged(&copy.log(), "train/learning_rate", factor);
         denied(&copy, &format!("rates times {factor}"));
     }
     let copy = Copy::of("scratch-same-arch");
@@ -71,68 +69,4 @@ fn time_runs_forward_only() {
     let found = clock(&report);
     assert_eq!((found.grade, found.direction), (Grade::Strong, Direction::Against), "{}", found.message);
     assert!(found.message.contains("grow"), "{}", found.message);
-}
-
-/// A log whose values after a key are multiplied: every number keeps its length, every chunk gets its checksum anew.
-fn scaled(log: &[u8], key: &str, factor: f64) -> Vec<u8> {
-    const BLOCK: usize = 32768;
-    let mut bytes = log.to_vec();
-    // After the log's own header.
-    let (mut at, mut changed) = (7, 0);
-    while at + 7 < bytes.len() {
-        let room = BLOCK - at % BLOCK;
-        if room < 7 {
-            at += room;
-            continue;
-        }
-        let length = usize::from(u16::from_le_bytes([bytes[at + 4], bytes[at + 5]]));
-        let (kind, data) = (bytes[at + 6], at + 7..at + 7 + length);
-        let chunk = &mut bytes[data.clone()];
-        let places: Vec<usize> =
-            (0..chunk.len().saturating_sub(key.len())).filter(|&i| chunk[i..].starts_with(key.as_bytes())).collect();
-        for place in places {
-            // The value is a field of its own: a tag of two bytes, its length, its text.
-            let begin = place + key.len() + 3;
-            let plain = |b: &&u8| b.is_ascii_digit() || b"+-.e".contains(b);
-            let size = chunk[begin.min(chunk.len())..].iter().take_while(plain).count();
-            let Ok(value) = String::from_utf8_lossy(&chunk[begin.min(chunk.len())..][..size]).parse::<f64>() else {
-                continue;
-            };
-            if size < 3 || usize::from(chunk[begin - 1]) != size {
-                continue;
-            }
-            chunk[begin..begin + size].copy_from_slice(&text(value * factor, size));
-            changed += 1;
-        }
-        let sum = crc32(&bytes[at + 6..data.end]);
-        bytes[at..at + 4].copy_from_slice(&sum.to_le_bytes());
-        assert!(kind <= 4, "a chunk of kind {kind}");
-        at = data.end;
-    }
-    assert!(changed > 50, "{changed} values of {key}");
-    bytes
-}
-
-/// A number in so many characters, as exact as they allow.
-fn text(value: f64, size: usize) -> Vec<u8> {
-    let exponents = -12..=0;
-    let best = exponents
-        .flat_map(|exponent| {
-            let digits = format!("{:.0}e{exponent}", value / 10f64.powi(exponent));
-            [digits, format!("{value:.*}", usize::try_from(-exponent).unwrap_or(0))]
-        })
-        .filter(|text| text.len() <= size)
-        .min_by(|a, b| {
-            let off = |text: &str| (text.parse::<f64>().expect("a number") - value).abs();
-            off(a).total_cmp(&off(b))
-        })
-        .expect("a number that fits");
-    format!("{best:>size$}").into_bytes()
-}
-
-/// The checksum of the log's chunks, over kind and data.
-fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0_u32, |sum, byte| {
-        (0..8).fold(sum ^ u32::from(*byte), |sum, _| if sum & 1 == 1 { sum >> 1 ^ 0xedb8_8320 } else { sum >> 1 })
-    })
 }

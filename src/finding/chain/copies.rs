@@ -1,6 +1,5 @@
 //! Checkpoints that are other checkpoints again: copies, returns, replaced tensors, another number format.
 
-use super::points::{Break, Points};
 use super::{ChainFacts, listed};
 use crate::finding::{Code, Direction, Finding, Grade, Judgement};
 
@@ -48,59 +47,6 @@ pub(super) fn duplicates(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
         finding.null = "honest neighbours differ by 0.05 of what the other intervals let expect, or more".into();
         finding.evidence = Some("evidence/chain.parquet".into());
         judgement.push(finding);
-    }
-}
-
-/// Single matrices that were replaced, zeroed or scaled between two steps.
-pub(super) fn breaks(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
-    let points: &Points = facts.points;
-    let mut intervals: Vec<(i64, i64)> = points.breaks.iter().map(|b| b.steps).collect();
-    intervals.dedup();
-    for steps in intervals {
-        for scaled in [false, true] {
-            let own: Vec<&Break> =
-                points.breaks.iter().filter(|b| b.steps == steps && b.scaled.is_some() == scaled).collect();
-            let share: f64 = own.iter().map(|b| b.share).sum();
-            let Some(first) = own.first().filter(|_| share < 0.5) else { continue };
-            let names: Vec<&str> = own.iter().map(|b| b.tensor.as_str()).take(4).collect();
-            let names = if own.len() > 4 {
-                format!("{} and {} more", names.join(", "), own.len() - 4)
-            } else {
-                names.join(", ")
-            };
-            let (a, b) = steps;
-            let message = if let Some(factor) = first.scaled {
-                format!(
-                    "Between steps {a} and {b} these matrices were multiplied by a number ({factor:.3} for the first) and hardly changed else, unlike all others: {names}."
-                )
-            } else if own.iter().all(|b| b.zero) {
-                format!("Between steps {a} and {b} these matrices became zero, unlike all others: {names}.")
-            } else {
-                format!(
-                    "Between steps {a} and {b} these matrices kept nothing of the weights (correlation {:.3} at most), while the median over all matrices is {:.2}: {names}. They were replaced.",
-                    own.iter().map(|b| b.kept.abs()).fold(0.0, f64::max),
-                    first.typical
-                )
-            };
-            let grade = if scaled { Grade::Moderate } else { Grade::Strong };
-            let mut finding = Finding::new(Code::ChainTensor, grade, Direction::Against, message);
-            finding.subject.steps = vec![a, b];
-            if let [only] = own.as_slice() {
-                finding.subject.tensor = Some(only.tensor.clone());
-            }
-            if own.iter().all(|b| b.component == first.component) {
-                finding.subject.component = Some(first.component.clone());
-            }
-            if own.iter().all(|b| b.layer == first.layer) {
-                finding.subject.layer = first.layer;
-            }
-            finding.statistic = first.scaled.or(Some(first.kept));
-            finding.effect = Some(share);
-            finding.n = Some(own.len() as u64);
-            finding.null = "the matrices of one interval are remembered alike; the other matrices of it".into();
-            finding.evidence = Some("evidence/trajectory.parquet".into());
-            judgement.push(finding);
-        }
     }
 }
 

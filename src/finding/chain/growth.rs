@@ -3,15 +3,10 @@
 use super::ChainFacts;
 use crate::finding::{Code, Direction, Finding, Grade, Judgement};
 use crate::plan::Growth;
+use crate::stats::median;
 
 /// Matrices that a message names.
 const NAMED: usize = 3;
-
-/// The median of what is left of the weights; `None` of nothing.
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
-}
 
 fn shape(sizes: &[usize]) -> String {
     sizes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" x ")
@@ -28,7 +23,7 @@ fn some(mut words: Vec<String>) -> String {
 pub(super) fn growth(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
     for (from, to, growth) in facts.growth {
         let old = growth.same.iter().copied().chain(growth.resized.iter().filter_map(|r| r.kept));
-        let typical = median(old.collect());
+        let typical = median(old);
         // Leftovers of another run have nothing in common; the checkpoint is left out and named elsewhere.
         let Some(typical) = typical.filter(|t| *t >= 0.2) else { continue };
         let forgotten: Vec<&crate::plan::Resized> = growth

@@ -17,6 +17,18 @@ pub struct Points {
     pub detours: Vec<Detour>,
     /// Single matrices that were replaced or scaled.
     pub breaks: Vec<Break>,
+    /// Single matrices that grew as a whole.
+    pub scaled: Vec<Scaled>,
+    /// Rows of tokens that were drawn anew.
+    pub redrawn: Vec<Redrawn>,
+    /// Checkpoints at which the way is straight.
+    pub straightened: Vec<Straightened>,
+    /// Least cosine of neighbouring increments after a mean of two neighbours was undone.
+    pub undone: Option<f64>,
+    /// Every interval of every component but the first two.
+    pub seams: Vec<Seam>,
+    /// Intervals in which one layer bends and hastens more than the others.
+    pub layer_seams: Vec<LayerSeam>,
     /// Changes of the number format.
     pub recasts: Vec<Recast>,
     /// How the whole series is declared to be averaged.
@@ -166,6 +178,92 @@ pub struct Break {
     pub share: f64,
     /// Whether it became zero.
     pub zero: bool,
+}
+
+/// A matrix whose start and whose way so far grew by one factor in one interval.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct Scaled {
+    pub steps: (i64, i64),
+    pub tensor: String,
+    pub component: String,
+    pub layer: Option<u32>,
+    pub factor: f64,
+    /// The least of the logarithms by which it stands out: against the median matrix, against every one of its kind, against
+    /// the intervals beside, and along its way.
+    pub excess: f64,
+    /// Matrices of its kind.
+    pub siblings: usize,
+    /// Its share of the weights of all matrices.
+    pub share: f64,
+}
+
+/// What the rows of tokens did between two checkpoints, where some point the other way.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct Redrawn {
+    pub steps: (i64, i64),
+    pub tensor: String,
+    pub component: String,
+    /// Rows of usual length before and after with a negative cosine.
+    pub reversed: u64,
+    /// The same with a cosine below 0.3.
+    pub turned: u64,
+    /// Share of all rows with a cosine of 0.6 or more.
+    pub near: f64,
+    /// Rows.
+    pub of: u64,
+}
+
+/// An inner checkpoint and the cosine of the displacements before and after it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct Straightened {
+    pub step: i64,
+    pub cosine: f64,
+    /// The larger one of the checkpoints beside it.
+    pub beside: f64,
+    /// By how much it is larger, as inverse hyperbolic tangents.
+    pub excess: f64,
+}
+
+/// An interval of one component, beside those before and after it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seam {
+    /// The checkpoint before the interval before, and the two ends of the interval.
+    pub steps: (i64, i64, i64),
+    /// The component.
+    pub component: String,
+    /// Cosine with the interval before.
+    pub cosine: f64,
+    /// The smaller one of that at the checkpoints beside.
+    pub beside: f64,
+    /// By how much it is smaller than that, as inverse hyperbolic tangents.
+    pub dip: f64,
+    /// Its speed over that of the faster interval beside it.
+    pub faster: f64,
+    /// Whether the series ends with it.
+    pub last: bool,
+}
+
+/// An inner interval in which one layer bends and hastens more than the others of its tower.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerSeam {
+    /// The checkpoint before the interval before, and the two ends of the interval.
+    pub steps: (i64, i64, i64),
+    /// The tower; empty for the language model.
+    pub tower: String,
+    /// The layer.
+    pub layer: u32,
+    /// Cosine with the interval before.
+    pub cosine: f64,
+    /// The smallest of the other layers.
+    pub sharpest: f64,
+    /// By how much it bends more: the least of the difference from the sharpest other layer, and of that from their mean, less
+    /// what that is in the intervals beside; inverse hyperbolic tangents.
+    pub dip: f64,
+    /// By which factor it hastens more than their mean, over the same in the intervals beside.
+    pub faster: f64,
 }
 
 /// A checkpoint with another precision than the one before.

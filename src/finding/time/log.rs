@@ -93,8 +93,12 @@ pub fn steps(to: &mut Judgement, facts: &TimeFacts<'_>, policy: &Policy) {
     let outside: Vec<i64> = facts.steps.iter().copied().filter(|&step| step as f64 > end || step < 0).collect();
     let n = facts.steps.len();
     let logged = format!("the logs cover steps {first} to {last}, at most {widest} apart");
-    let (direction, message) = if outside.is_empty() {
+    // Of a training whose log ends before it does, the log says nothing of how it ended.
+    let beyond = end + policy.unlogged_share * (last as f64 - first as f64);
+    let unlogged = facts.steps.last().is_some_and(|step| *step as f64 > beyond);
+    let (grade, direction, message) = if outside.is_empty() {
         (
+            Grade::Weak,
             Direction::For,
             format!(
                 "No checkpoint lies beyond the logged steps by more than the log's widest gap: {logged}; {n} checkpoints."
@@ -109,9 +113,14 @@ pub fn steps(to: &mut Judgement, facts: &TimeFacts<'_>, policy: &Policy) {
             outside.len(),
             named.join(", ")
         );
-        (Direction::Neutral, message)
+        if unlogged {
+            to.missing.push("the log of the training up to the last checkpoint".into());
+            (Grade::Moderate, Direction::Against, message)
+        } else {
+            (Grade::Weak, Direction::Neutral, message)
+        }
     };
-    let mut finding = Finding::new(Code::TimeSteps, Grade::Weak, direction, message);
+    let mut finding = Finding::new(Code::TimeSteps, grade, direction, message);
     finding.statistic = Some(outside.len() as f64);
     finding.effect = Some(outside.len() as f64 / n as f64);
     finding.n = Some(n as u64);

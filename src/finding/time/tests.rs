@@ -67,7 +67,9 @@ fn the_first_loss_is_a_question_at_most() {
 
 #[test]
 fn checkpoints_may_lie_one_logging_step_beyond_the_log() {
-    for (steps, expected) in [(&[0, 200, 600][..], FOR), (&[0, 599], FOR), (&[0, 601], QUESTION), (&[-1], QUESTION)] {
+    let against = (Grade::Moderate, Direction::Against);
+    let outside = [(&[0, 601][..], QUESTION), (&[-1], QUESTION), (&[0, 660], against), (&[0, 3000, 6000], against)];
+    for (steps, expected) in [(&[0, 200, 600][..], FOR), (&[0, 599], FOR)].into_iter().chain(outside) {
         let judgement = of(&TimeFacts { runs: &[run(7.0)], steps, ..TimeFacts::default() });
         assert_eq!(look(&judgement, Code::TimeSteps), [expected], "{steps:?}");
     }
