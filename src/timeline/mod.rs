@@ -15,6 +15,7 @@ pub mod service;
 pub mod settings;
 pub mod story;
 pub mod wandb;
+pub mod witness;
 
 pub use events::{Event, Record};
 pub use git::{Commit, Freeze, Lookup, Repository, Stamp};
@@ -27,3 +28,4 @@ pub use run::{Continues, Dated, Devices, Form, Happened, History, LoggedFile, Pr
 pub use schedule::{RateSum, rate_sum, rates};
 pub use settings::Settings;
 pub use story::{Covered, Existed, Saved, Sources, Story};
+pub use witness::{Target, Targets, Witnessed};
