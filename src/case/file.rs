@@ -377,9 +377,10 @@ impl Checker<'_> {
             }
             Some(("commit", _)) => Err(self.fail(written, "a commit is named by seven or more hexadecimal digits")),
             Some(("tag", name)) if !name.is_empty() => Ok(Over::Tag(name.to_owned())),
-            Some(("checkpoint", step)) => {
-                step.parse().map(Over::Checkpoint).map_err(|_| self.fail(written, "the step of a checkpoint is a number"))
-            }
+            Some(("checkpoint", step)) => step
+                .parse()
+                .map(Over::Checkpoint)
+                .map_err(|_| self.fail(written, "the step of a checkpoint is a number")),
             Some(("file", name)) if !name.is_empty() => Ok(Over::File(self.path(written, name)?)),
             _ => Err(self.fail(written, forms)),
         }

@@ -1,9 +1,9 @@
 //! Whole small answers of servers: what a hub says of a model beside its files, or a document behind an address.
 
+use super::Access;
 use super::hub::Hub;
 use super::locator::refuse_offline;
 use super::network::{Ask, Network, parse, refusal, shown};
-use super::Access;
 use crate::error::{Error, Result};
 
 /// The answers behind an address: of a hub's model (`hf://org/name[@revision]`) what the hub says of it, digests of its
@@ -23,6 +23,8 @@ pub fn answers(address: &str, access: Access, longest: usize) -> Result<Vec<Vec<
             let ask = Ask { url: &url, range: None, credential: None, name: &name };
             Ok(vec![network.whole(&ask, longest)?.map_err(|status| refusal(&name, status, ""))?])
         }
-        _ => Err(Error::usage(format!("{scheme}:// addresses are not read; give a local file, hf://org/name or https://"))),
+        _ => Err(Error::usage(format!(
+            "{scheme}:// addresses are not read; give a local file, hf://org/name or https://"
+        ))),
     }
 }

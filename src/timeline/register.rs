@@ -249,7 +249,8 @@ impl Register {
         }
         let name = lower(name.trim());
         let last = |id: &str| lower(id.rsplit('/').next().unwrap_or(id));
-        let mut hits = self.rows.iter().filter(|row| lower(&row.id) == name || lower(&row.name) == name || last(&row.id) == name);
+        let mut hits =
+            self.rows.iter().filter(|row| lower(&row.id) == name || lower(&row.name) == name || last(&row.id) == name);
         let first = hits.next()?;
         hits.next().is_none().then_some(first)
     }
@@ -361,7 +362,8 @@ impl Release {
 
     /// How far this date is from another one of the same model, in words; `None` if they do not contradict each other.
     pub fn differs(&self, other: &Self) -> Option<String> {
-        let (words, gap) = if self.at.latest < other.at.earliest && other.open != Open::Start && self.open != Open::End {
+        let (words, gap) = if self.at.latest < other.at.earliest && other.open != Open::Start && self.open != Open::End
+        {
             ("earlier", other.at.earliest - self.at.latest)
         } else if other.at.latest < self.at.earliest && self.open != Open::Start && other.open != Open::End {
             ("later", self.at.earliest - other.at.latest)
@@ -373,15 +375,23 @@ impl Release {
     }
 }
 
+/// An end that nobody reaches and every calendar writes: who does not look whether an end is open accuses nobody.
+fn end_of_time() -> DateTime<Utc> {
+    let last = NaiveDate::from_ymd_opt(9999, 12, 31).unwrap_or(NaiveDate::MAX);
+    last.and_time(NaiveTime::MIN).and_utc()
+}
+
 /// What a hub says of a repository that the register does not know: its creation is a floor, never the release.
 pub fn from_hub(name: &str, created: DateTime<Utc>, source: String) -> Release {
     Release {
         name: name.to_owned(),
-        at: Interval { earliest: created, latest: created },
+        at: Interval { earliest: created, latest: end_of_time() },
         trust: Trust::Platform,
         source: Some(source),
         open: Open::End,
-        notes: vec!["the creation of its hub repository: a floor; the weights may have become public at any time after".into()],
+        notes: vec![
+            "the creation of its hub repository: a floor; the weights may have become public at any time after".into(),
+        ],
     }
 }
 
@@ -406,7 +416,8 @@ mod tests {
             (text(release.at.earliest), text(release.at.latest), release.open)
         };
         let is = |a: &str, b: &str, open| (a.to_owned(), b.to_owned(), open);
-        let (stated, ceiling) = ("basis = \"statement\"\nreleased = \"2025-07-28\"", "basis = \"ceiling\"\nreleased = \"2025-07-28\"");
+        let (stated, ceiling) =
+            ("basis = \"statement\"\nreleased = \"2025-07-28\"", "basis = \"ceiling\"\nreleased = \"2025-07-28\"");
         assert_eq!(span(stated), is("2025-07-27T00", "2025-07-29T23", Open::No));
         assert_eq!(
             span(&format!("{stated}\nnot_before = \"2025-07-20T03:27:25Z\"\nnot_after = \"2025-07-29\"")),
@@ -460,10 +471,17 @@ mod tests {
         let equal: Vec<_> = held.iter().filter(|held| held.relation == Relation::Equal).collect();
         let ids: Vec<&str> = equal.iter().map(|held| held.row.id.as_str()).collect();
         assert!(ids.contains(&"zai-org/GLM-4.5-Air") && ids.contains(&"PrimeIntellect/INTELLECT-3"), "{ids:?}");
-        assert!(equal.iter().all(|h| (h.before == Before::Yes) == (h.row.id == "zai-org/GLM-4.5-Air") && h.proposed == (h.before == Before::Yes)));
-        let deeper = Shape { layers: Some(48), vocab_size: Some(1), ..Shape { layers: Some(32), ..register.find("Mistral-7B-v0.1", "").unwrap().shape } };
+        assert!(equal.iter().all(|h| (h.before == Before::Yes) == (h.row.id == "zai-org/GLM-4.5-Air")
+            && h.proposed == (h.before == Before::Yes)));
+        let deeper = Shape {
+            layers: Some(48),
+            vocab_size: Some(1),
+            ..Shape { layers: Some(32), ..register.find("Mistral-7B-v0.1", "").unwrap().shape }
+        };
         let held = register.hold(&deeper, None, &BTreeSet::new());
-        assert!(held.iter().any(|h| h.row.id == "mistralai/Mistral-7B-v0.1" && h.relation == Relation::Deeper && h.before == Before::Unknown));
+        assert!(held.iter().any(|h| h.row.id == "mistralai/Mistral-7B-v0.1"
+            && h.relation == Relation::Deeper
+            && h.before == Before::Unknown));
         let (equal, deeper) = (register.chance(Relation::Equal), register.chance(Relation::Deeper));
         println!("{equal:?} {deeper:?} {:?}", register.chance(Relation::Vocabulary));
         assert!(equal.pairs > 500 && equal.pairs == deeper.pairs && equal.hits * 20 < equal.pairs);
@@ -472,7 +490,10 @@ mod tests {
     #[test]
     fn dates_that_contradict_each_other_are_counted_in_days() {
         let at = |text: &str| Release::new("P", text, Trust::Press, None).unwrap();
-        assert_eq!(at("2026-01-01T00:00:00Z").differs(&at("2026-01-03T12:00:00Z")).as_deref(), Some("2.5 days earlier"));
+        assert_eq!(
+            at("2026-01-01T00:00:00Z").differs(&at("2026-01-03T12:00:00Z")).as_deref(),
+            Some("2.5 days earlier")
+        );
         assert_eq!(at("2026-01-03T12:00:00Z").differs(&at("2026-01-01T00:00:00Z")).as_deref(), Some("2.5 days later"));
         assert_eq!(at("2026-01-02").differs(&at("2026-01-01")), None);
         let floor = from_hub("P", at("2026-01-05").at.earliest, String::new());

@@ -120,10 +120,13 @@ impl<'a> Piece<'a> {
             _ => return Err(wrong()),
         };
         let number = |from: usize, to: usize| full[from..to].parse::<u32>().map_err(|_| wrong());
-        let nanos = fraction.bytes().chain(std::iter::repeat(b'0')).take(9).fold(0, |n, b| n * 10 + u32::from(b - b'0'));
+        let nanos =
+            fraction.bytes().chain(std::iter::repeat(b'0')).take(9).fold(0, |n, b| n * 10 + u32::from(b - b'0'));
         let year = i32::try_from(number(0, 4)?).map_err(|_| wrong())?;
         NaiveDate::from_ymd_opt(year, number(4, 6)?, number(6, 8)?)
-            .and_then(|day| day.and_hms_nano_opt(number(8, 10).ok()?, number(10, 12).ok()?, number(12, 14).ok()?, nanos))
+            .and_then(|day| {
+                day.and_hms_nano_opt(number(8, 10).ok()?, number(10, 12).ok()?, number(12, 14).ok()?, nanos)
+            })
             .map(|time| time.and_utc())
             .ok_or_else(wrong)
     }
@@ -189,6 +192,9 @@ mod tests {
 
     #[test]
     fn numbers_are_not_negative() {
-        assert_eq!((unsigned(&[]), unsigned(&[0x80]), unsigned(&[0, 0x80]), unsigned(&[1; 9])), (None, None, Some(128), None));
+        assert_eq!(
+            (unsigned(&[]), unsigned(&[0x80]), unsigned(&[0, 0x80]), unsigned(&[1; 9])),
+            (None, None, Some(128), None)
+        );
     }
 }

@@ -203,7 +203,9 @@ fn name(bytes: &[u8]) -> Option<String> {
 /// The certificates in a file: PEM, any number, or DER, one after the other.
 pub fn bundle(bytes: &[u8]) -> Parsed<Vec<Vec<u8>>> {
     let all = match pem::decode(bytes) {
-        Some(blocks) => blocks?.into_iter().filter(|(label, _)| label.ends_with("CERTIFICATE")).map(|(_, b)| b).collect(),
+        Some(blocks) => {
+            blocks?.into_iter().filter(|(label, _)| label.ends_with("CERTIFICATE")).map(|(_, b)| b).collect()
+        }
         None => pieces(bytes)?.iter().map(|piece| piece.whole.to_vec()).collect::<Vec<_>>(),
     };
     match all.len() {

@@ -69,7 +69,9 @@ pub fn read(bytes: &[u8]) -> Parsed<Document> {
             Some(first) if first.get("tag_name").is_some() => {
                 ("releases of a forge", list.iter().take(MOST).flat_map(release).collect())
             }
-            Some(first) if first.get("lfs").is_some() || (first.get("path").is_some() && first.get("oid").is_some()) => {
+            Some(first)
+                if first.get("lfs").is_some() || (first.get("path").is_some() && first.get("oid").is_some()) =>
+            {
                 ("files of a Hugging Face hub", list.iter().take(MOST).filter_map(tree).collect())
             }
             Some(first) if first.get("title").is_some() && first.get("date").is_some() => {
@@ -116,7 +118,9 @@ fn hub_model(value: &Value) -> Vec<Fact> {
     let repository = |what: String, at: Interval| Fact { about: About::Repository, what, at, trust: Trust::Platform };
     facts.extend(created.map(|t| repository(format!("the hub repository {name} was created"), at(t))));
     facts.extend(changed.map(|t| repository(format!("the hub repository {name} was last changed"), at(t))));
-    let Some(changed) = changed.filter(|changed| created.is_none_or(|created| created <= *changed)) else { return facts };
+    let Some(changed) = changed.filter(|changed| created.is_none_or(|created| created <= *changed)) else {
+        return facts;
+    };
     let span = Interval { earliest: created.unwrap_or(changed), latest: changed };
     for file in value.get("siblings").and_then(Value::as_array).into_iter().flatten().take(MOST) {
         let digest = file.get("lfs").and_then(|lfs| text(lfs, "sha256").or_else(|| text(lfs, "oid"))).and_then(sha256);
@@ -159,8 +163,10 @@ fn commit(row: &Value) -> Option<Fact> {
 fn repository(value: &Value, name: &str, changed: &[&str]) -> Vec<Fact> {
     let name = clean(text(value, name).unwrap_or_default());
     let fact = |what: String, t| Fact { about: About::Repository, what, at: at(t), trust: Trust::Platform };
-    let mut facts: Vec<Fact> =
-        time(value, "created_at").map(|t| fact(format!("the repository {name} was created on the forge"), t)).into_iter().collect();
+    let mut facts: Vec<Fact> = time(value, "created_at")
+        .map(|t| fact(format!("the repository {name} was created on the forge"), t))
+        .into_iter()
+        .collect();
     let last = changed.iter().find_map(|key| time(value, key));
     facts.extend(last.map(|t| fact(format!("the repository {name} was last pushed to or changed"), t)));
     facts

@@ -16,7 +16,8 @@ const SLACK: TimeDelta = TimeDelta::hours(2);
 
 /// Since a day, the network never worked at less than this difficulty (in units of 2^32 hashes). Half of the least that
 /// was seen in the years after, so that no real block is below it; older blocks are not anchors here.
-const FLOORS: &[(i32, f64)] = &[(2015, 2.0e10), (2016, 5.0e10), (2017, 1.5e11), (2018, 9.0e11), (2020, 6.0e12), (2022, 1.2e13), (2024, 3.0e13)];
+const FLOORS: &[(i32, f64)] =
+    &[(2015, 2.0e10), (2016, 5.0e10), (2017, 1.5e11), (2018, 9.0e11), (2020, 6.0e12), (2022, 1.2e13), (2024, 3.0e13)];
 
 /// One header.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +65,9 @@ impl Header {
             return Err("its digest is not below its own target: nobody worked for this header".into());
         }
         let difficulty = 2f64.powi(256 - 32) / value(&target);
-        let year = |year| NaiveDate::from_ymd_opt(year, 1, 1).map(|day| day.and_hms_opt(0, 0, 0).unwrap_or_default().and_utc());
+        let year = |year| {
+            NaiveDate::from_ymd_opt(year, 1, 1).map(|day| day.and_hms_opt(0, 0, 0).unwrap_or_default().and_utc())
+        };
         let floor = FLOORS.iter().rev().find(|(from, _)| year(*from).is_some_and(|day| self.at() >= day));
         match floor {
             None => Err(format!("it is of {}; blocks before 2015 are no anchor here", self.at().format("%Y-%m-%d"))),
@@ -141,7 +144,11 @@ fn from_json(block: &Value) -> Parsed<Header> {
     let number = |names: &[&str]| -> Parsed<u32> {
         let value = field(names).ok_or_else(|| missing(names[0]))?;
         let hex = || u32::from_str_radix(value.as_str()?, 16).ok();
-        value.as_u64().and_then(|n| u32::try_from(n).ok()).or_else(hex).ok_or_else(|| format!("`{}` is no number", names[0]))
+        value
+            .as_u64()
+            .and_then(|n| u32::try_from(n).ok())
+            .or_else(hex)
+            .ok_or_else(|| format!("`{}` is no number", names[0]))
     };
     let digest = |names: &[&str], none: bool| -> Parsed<[u8; 32]> {
         let Some(value) = field(names) else { return if none { Ok([0; 32]) } else { Err(missing(names[0])) } };
@@ -191,7 +198,8 @@ mod tests {
         assert_eq!((text.len(), &text[0]), (2, &text[1]));
         let json = r#"{"height":0,"version":1,"merkle_root":"4a5e1e4baab89f3a32518a88c31bc87f618f76673e2cc77ab2127b7afdeda33b","timestamp":1231006505,"bits":486604799,"nonce":2083236893,"previousblockhash":null}"#;
         assert_eq!(read(json.as_bytes()).unwrap()[0], text[0]);
-        let node = json.replace("486604799", "\"1d00ffff\"").replace("merkle_root", "merkleroot").replace("timestamp", "time");
+        let node =
+            json.replace("486604799", "\"1d00ffff\"").replace("merkle_root", "merkleroot").replace("timestamp", "time");
         assert_eq!(read(format!("[{node}]").as_bytes()).unwrap()[0], text[0]);
         let digest = text[0].digest().iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
         assert_eq!(digest, "000000000019d6689c085ae165831e934ff763ae46a2a6c172b3f1b60a8ce26f");
@@ -223,9 +231,13 @@ mod tests {
 
     #[test]
     fn what_is_no_header_is_named_with_its_line() {
-        for (text, word) in
-            [("1 abc", "line 1"), ("\n\nx y z", "line 3"), ("{}", "height"), ("{", "JSON"), ("[{\"height\":3,\"version\":1}]", "previous")]
-        {
+        for (text, word) in [
+            ("1 abc", "line 1"),
+            ("\n\nx y z", "line 3"),
+            ("{}", "height"),
+            ("{", "JSON"),
+            ("[{\"height\":3,\"version\":1}]", "previous"),
+        ] {
             assert!(read(text.as_bytes()).unwrap_err().contains(word), "{text}");
         }
     }

@@ -71,7 +71,11 @@ impl Refusal {
     /// The reason, in words.
     pub fn why(&self) -> &str {
         match self {
-            Self::Unreadable(why) | Self::Unanchored(why) | Self::Pending(why) | Self::Other(why) | Self::Broken(why) => why,
+            Self::Unreadable(why)
+            | Self::Unanchored(why)
+            | Self::Pending(why)
+            | Self::Other(why)
+            | Self::Broken(why) => why,
         }
     }
 }
@@ -160,7 +164,8 @@ fn content(entry: &Witness, access: Access) -> Parsed<Content> {
         let answers = fetch::answers(written, access, document::LARGEST).map_err(|error| error.to_string())?;
         return answers.iter().map(|bytes| document::read(bytes)).collect::<Parsed<_>>().map(Content::Answers);
     }
-    let bytes = file(&entry.proof.path, document::LARGEST).map_err(|error| neutral(&error, &entry.proof.path, written))?;
+    let bytes =
+        file(&entry.proof.path, document::LARGEST).map_err(|error| neutral(&error, &entry.proof.path, written))?;
     if ots::is_proof(&bytes) {
         return ots::read(&bytes).map(Content::Proof);
     }
@@ -219,13 +224,15 @@ fn stamped(entry: &Witness, content: &Content, found: &Found, unread: Option<&Er
     if let Some(hit) = hit {
         seen.target = Some(hit.target.clone());
         seen.how = hit.form.into();
-        let others: Vec<String> = matches.iter().filter(|m| m.target != hit.target).map(|m| m.target.to_string()).collect();
+        let others: Vec<String> =
+            matches.iter().filter(|m| m.target != hit.target).map(|m| m.target.to_string()).collect();
         if !others.is_empty() {
             seen.notes.push(format!("the same digest is that of {}", others.join(", ")));
         }
         return seen;
     }
-    let other = matches.first().map_or(String::new(), |hit| format!("; it is that of the {} ({})", hit.target, hit.form));
+    let other =
+        matches.first().map_or(String::new(), |hit| format!("; it is that of the {} ({})", hit.target, hit.form));
     match (&entry.over, &seen.verified) {
         (Some(over), Ok(())) => {
             let why = match unread {
@@ -251,7 +258,8 @@ fn token(entry: &Witness, bytes: &[u8], stamp: &token::Stamp) -> Witnessed {
         match read.and_then(|bytes| certificate::bundle(&bytes)) {
             Ok(mut some) => roots.append(&mut some),
             Err(why) => {
-                seen.verified = Err(Refusal::Unanchored(format!("the root {} could not be read: {why}", place.written)));
+                seen.verified =
+                    Err(Refusal::Unanchored(format!("the root {} could not be read: {why}", place.written)));
                 return seen;
             }
         }
@@ -320,11 +328,13 @@ fn block<'a>(
             Attestation::Bitcoin { height, root } => {
                 heights.push(height.to_string());
                 for header in headers.iter().filter(|header| header.height == *height) {
-                    if header.root() != root {
-                        broken = Some(format!("block {height} has another root of transactions than the proof leads to"));
-                        continue;
-                    }
                     match work(header) {
+                        // Only of a header that somebody worked for can it be said that the proof is wrong.
+                        Ok(_) if header.root() != root => {
+                            let why =
+                                format!("block {height} has another root of transactions than the proof leads to");
+                            broken = Some(why);
+                        }
                         Ok(work) if best.is_none_or(|(kept, _)| header.at() < kept.at()) => best = Some((header, work)),
                         Ok(_) => {}
                         Err(why) => weak = Some(format!("the header given for block {height}: {why}")),
@@ -388,7 +398,9 @@ fn targets_of(fact: &Fact, targets: &Targets, over: Option<&Over>) -> Vec<Target
             _ => vec![Target::Tag(name.clone())],
         },
         About::Commit(id) => match over {
-            Some(Over::Commit(wanted)) if id.starts_with(&wanted.to_ascii_lowercase()) => vec![Target::Commit(id.clone())],
+            Some(Over::Commit(wanted)) if id.starts_with(&wanted.to_ascii_lowercase()) => {
+                vec![Target::Commit(id.clone())]
+            }
             _ if targets.commits.iter().any(|commit| commit == id) => vec![Target::Commit(id.clone())],
             _ => Vec::new(),
         },

@@ -125,7 +125,11 @@ impl Found {
         for (hash, digest) in digests(path, &wanted)? {
             self.note((hash, digest.clone()), &Target::File(name.to_owned()), "its bytes");
             if hash == Hash::Sha256 {
-                self.text(&hex(&digest), &Target::File(name.to_owned()), ["its SHA-256 as text", "its SHA-256 as bytes"]);
+                self.text(
+                    &hex(&digest),
+                    &Target::File(name.to_owned()),
+                    ["its SHA-256 as text", "its SHA-256 as bytes"],
+                );
             }
         }
         Ok(())
@@ -134,7 +138,9 @@ impl Found {
     /// What this digest is of; those that are over `over` first.
     pub fn of(&self, imprint: &Imprint, over: Option<&Over>) -> Vec<Match> {
         let mut all = self.0.get(imprint).cloned().unwrap_or_default();
-        all.sort_by(|a, b| (!over.is_none_or(|o| covers(o, &a.target)), a).cmp(&(!over.is_none_or(|o| covers(o, &b.target)), b)));
+        all.sort_by(|a, b| {
+            (!over.is_none_or(|o| covers(o, &a.target)), a).cmp(&(!over.is_none_or(|o| covers(o, &b.target)), b))
+        });
         all.dedup();
         all
     }

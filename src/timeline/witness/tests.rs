@@ -6,7 +6,8 @@ use crate::case::Location;
 fn place(name: &str) -> Location {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/witness");
     // A build of some rooms only lies beside the sources.
-    let path = if path.exists() { path } else { PathBuf::from(file!()).ancestors().nth(4).unwrap().join("fixtures/witness") };
+    let path =
+        if path.exists() { path } else { PathBuf::from(file!()).ancestors().nth(4).unwrap().join("fixtures/witness") };
     Location { written: name.into(), path: path.join(name) }
 }
 
@@ -56,7 +57,10 @@ fn tokens_of_every_kind_are_believed_under_their_root() {
         assert!(seen.event().unwrap().grade == Trust::Anchored);
     }
     let names = |entry| one(entry).source;
-    assert_eq!(names(entry("p384-sha512-chain.tsr", stamped(), &["root.crt"])), "Fixture p384, under Fixture root (p384-sha512-chain.tsr)");
+    assert_eq!(
+        names(entry("p384-sha512-chain.tsr", stamped(), &["root.crt"])),
+        "Fixture p384, under Fixture root (p384-sha512-chain.tsr)"
+    );
 }
 
 #[test]
@@ -137,7 +141,10 @@ fn a_public_proof_leads_to_its_block() {
     assert!(matches!(&seen.verified, Err(Refusal::Unanchored(why)) if why.contains("358391")), "{seen:?}");
     for (proof, calendars) in [("pending.ots", 1), ("two-calendars.ots", 2)] {
         let seen = one(entry(proof, None, &[]));
-        assert!(matches!(&seen.verified, Err(Refusal::Pending(why)) if why.matches("https://").count() == calendars), "{seen:?}");
+        assert!(
+            matches!(&seen.verified, Err(Refusal::Pending(why)) if why.matches("https://").count() == calendars),
+            "{seen:?}"
+        );
     }
 }
 
@@ -179,12 +186,17 @@ fn damaged_bytes_of_any_kind_are_refused_in_words() {
 fn answers_say_who_set_the_date() {
     let all = |proof: &str| read(&[entry(proof, None, &[])], &targets(), Access { offline: true, ..Access::default() });
     let short = |proof: &str| -> Vec<(String, Trust)> {
-        all(proof).iter().map(|seen| (seen.existed_by.map_or(String::new(), |t| t.latest.format("%m-%d").to_string()), seen.trust)).collect()
+        all(proof)
+            .iter()
+            .map(|seen| (seen.existed_by.map_or(String::new(), |t| t.latest.format("%m-%d").to_string()), seen.trust))
+            .collect()
     };
     let platform = |day: &str| (day.to_owned(), Trust::Platform);
     assert_eq!(short("hub-model.json"), [platform("08-02"), platform("08-05"), platform("08-05")]);
     let file = &all("hub-model.json")[2];
-    assert!(matches!(&file.target, Some(Target::Checkpoint { step: 7, file: Some(name) }) if name == "model.safetensors"));
+    assert!(
+        matches!(&file.target, Some(Target::Checkpoint { step: 7, file: Some(name) }) if name == "model.safetensors")
+    );
     assert_eq!(file.event().unwrap().at.format("%m-%d").to_string(), "08-02");
     assert_eq!(short("hub-tree.json"), [("07-05".to_owned(), Trust::SelfAsserted)]);
     assert_eq!(short("github-repository.json"), [platform("07-01"), platform("08-08")]);
@@ -194,9 +206,14 @@ fn answers_say_who_set_the_date() {
     assert_eq!(short("gitlab-releases.json"), [platform("08-03"), ("06-01".into(), Trust::SelfAsserted)]);
     let nothing = all("hub-commits.json");
     assert!(matches!(nothing[0].verified, Err(Refusal::Other(_))), "no commit of the case is in it");
-    for (bytes, word) in [("{}", "no answer"), ("[1]", "list of nothing"), ("{\"siblings\":3}", "no date"), ("[", "no JSON")] {
+    for (bytes, word) in
+        [("{}", "no answer"), ("[1]", "list of nothing"), ("{\"siblings\":3}", "no date"), ("[", "no JSON")]
+    {
         assert!(document::read(bytes.as_bytes()).unwrap_err().contains(word), "{bytes}");
     }
-    let live = Witness { proof: Location { written: "hf://a/b".into(), path: "hf://a/b".into() }, ..entry("rsa.tsr", None, &[]) };
+    let live = Witness {
+        proof: Location { written: "hf://a/b".into(), path: "hf://a/b".into() },
+        ..entry("rsa.tsr", None, &[])
+    };
     assert!(matches!(one(live).verified, Err(Refusal::Unreadable(why)) if why.contains("--offline")));
 }

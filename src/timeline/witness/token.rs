@@ -149,7 +149,8 @@ fn tst_info(bytes: &[u8]) -> Parsed<Stamp> {
     }
     let _policy = fields.next("policy")?.oid("policy")?;
     let mut imprint = fields.next("imprint")?.sequence("imprint")?;
-    let hash = Hash::of(&imprint.next("hash function")?.sequence("hash function")?.next("hash function")?.oid("hash")?)?;
+    let hash =
+        Hash::of(&imprint.next("hash function")?.sequence("hash function")?.next("hash function")?.oid("hash")?)?;
     let imprint = imprint.next("digest")?.octets("digest")?.to_vec();
     if imprint.len() != hash.length() {
         return Err(format!("a digest of {} bytes is none of {}", imprint.len(), hash.name()));
@@ -214,7 +215,8 @@ impl<'a> Signer<'a> {
             let Some(value) = self.attribute(attribute)? else { continue };
             let list = value.sequence("signing certificate")?.next("signing certificate")?;
             // The first is the signer's; others would only limit who may have issued it.
-            let mut first = list.sequence("signing certificate")?.next("signing certificate")?.sequence("certificate id")?;
+            let mut first =
+                list.sequence("signing certificate")?.next("signing certificate")?.sequence("certificate id")?;
             let digest = if old {
                 // RFC 2634: SHA-1, here only to point at a certificate whose signature is verified besides.
                 pgp::crypto::hash::HashAlgorithm::Sha1
@@ -252,7 +254,9 @@ impl Token<'_> {
     pub fn verify(&self, roots: &[Vec<u8>]) -> Result<Vec<String>, Doubt> {
         let broken = Doubt::Broken;
         self.content_is_signed().map_err(broken)?;
-        let read = |bytes: &[&'_ [u8]]| -> Vec<Parsed<()>> { bytes.iter().map(|b| Certificate::read(b).map(|_| ())).collect() };
+        let read = |bytes: &[&'_ [u8]]| -> Vec<Parsed<()>> {
+            bytes.iter().map(|b| Certificate::read(b).map(|_| ())).collect()
+        };
         let own = &self.certificates;
         if let Some(Err(why)) = read(own).into_iter().find(Result::is_err) {
             return Err(Doubt::Broken(format!("a certificate in the token cannot be read: {why}")));
