@@ -147,4 +147,7 @@ fn called(run: &Run) -> String {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
+mod outside_tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;

@@ -483,7 +483,6 @@ mod tests {
             && h.relation == Relation::Deeper
             && h.before == Before::Unknown));
         let (equal, deeper) = (register.chance(Relation::Equal), register.chance(Relation::Deeper));
-        println!("{equal:?} {deeper:?} {:?}", register.chance(Relation::Vocabulary));
         assert!(equal.pairs > 500 && equal.pairs == deeper.pairs && equal.hits * 20 < equal.pairs);
     }
 

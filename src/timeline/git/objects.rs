@@ -19,8 +19,13 @@ const MOST: usize = 200_000;
 pub enum ObjectKind {
     /// A commit.
     Commit,
-    /// A tag object, or the commit that a tag without one of its own is at; with the tag's name.
-    Tag(String),
+    /// A tag object, or the commit that a tag is at.
+    Tag {
+        /// The tag's name.
+        name: String,
+        /// Full id of the commit it is at; a tag may be of something else.
+        commit: Option<String>,
+    },
 }
 
 /// One object of a repository.
@@ -71,7 +76,7 @@ pub fn objects<T: Send + 'static>(
             pulse.beat("reference", target);
             let commit = reference.peel(ObjectType::Commit).ok().map(|commit| commit.id());
             if let Some(tag) = name.strip_prefix("refs/tags/") {
-                let kind = ObjectKind::Tag(tag.to_owned());
+                let kind = ObjectKind::Tag { name: tag.to_owned(), commit: commit.map(|id| id.to_string()) };
                 show(&kind, target, ObjectType::Tag);
                 if let Some(commit) = commit {
                     show(&kind, commit, ObjectType::Commit);

@@ -2,7 +2,7 @@
 //!
 //! - RFC 3161 tokens (`.tsr`, `.tst`, `.der`, PEM), verified offline against roots that the auditor gives. Revocation is not
 //!   checked.
-//! - OpenTimestamps proofs (`.ots`), verified offline against headers of Bitcoin blocks that the auditor gives. A header is
+//! - `OpenTimestamps` proofs (`.ots`), verified offline against headers of Bitcoin blocks that the auditor gives. A header is
 //!   held against its own proof of work and the least the network ever worked at; whether it is in the chain that everybody
 //!   else has is not seen.
 //! - Answers of hubs and forges, saved as JSON, or fetched (`hf://org/name`, `https://`).
@@ -20,6 +20,7 @@ mod signature;
 mod target;
 mod token;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read as _;
 use std::path::Path;
@@ -27,7 +28,7 @@ use std::path::Path;
 use crate::case::{Over, Witness};
 use crate::error::{Error, Result};
 use crate::source::{Access, fetch};
-use crate::timeline::{Event, Interval, Trust};
+use crate::timeline::{Event, Interval, Repository, Trust};
 
 pub use target::{Target, TargetCheckpoint, TargetFile, Targets};
 
@@ -198,15 +199,68 @@ fn neutral(error: &Error, path: &Path, written: &str) -> String {
     error.to_string().replace(&path.display().to_string(), written)
 }
 
+/// A proof as the case names it. Of an address neither user nor query: they may be secrets.
+fn shown(entry: &Witness) -> String {
+    let written = &entry.proof.written;
+    let Some((scheme, rest)) = written.split_once("://") else { return written.clone() };
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let (place, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
+    // The part behind an `@` of a hub's address is a revision and stands in the path.
+    let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
+    format!("{scheme}://{place}{path}")
+}
+
+/// The earliest time by which a commit was there, as a believed witness of this grade or above says: one over the commit, a
+/// tag at it, or any commit that descends from it, since an id covers all history before it.
+pub fn covering<'a>(
+    seen: &'a [Witnessed],
+    repository: &Repository,
+    commit: &str,
+    least: Trust,
+) -> Option<&'a Witnessed> {
+    let parents: BTreeMap<&str, &[String]> =
+        repository.commits.iter().map(|commit| (commit.id.as_str(), commit.parents.as_slice())).collect();
+    let leads = |from: &str| {
+        let (mut next, mut met) = (vec![from], BTreeSet::new());
+        while let Some(id) = next.pop() {
+            if id == commit {
+                return true;
+            }
+            if met.insert(id) {
+                next.extend(parents.get(id).into_iter().flat_map(|ids| ids.iter().map(String::as_str)));
+            }
+        }
+        false
+    };
+    let mut trusted: Vec<&Witnessed> = seen
+        .iter()
+        .filter(|seen| seen.verified.is_ok() && seen.trust >= least && seen.existed_by.is_some())
+        .filter(|seen| matches!(&seen.target, Some(Target::Commit(_) | Target::Tag { commit: Some(_), .. })))
+        .collect();
+    trusted.sort_by_key(|seen| seen.existed_by.map(|span| span.latest));
+    trusted.into_iter().find(|seen| match &seen.target {
+        Some(Target::Commit(id) | Target::Tag { commit: Some(id), .. }) => leads(id),
+        _ => false,
+    })
+}
+
+/// The earliest time by which a checkpoint was there, whole or a file of it.
+pub fn checkpoint(seen: &[Witnessed], wanted: i64, least: Trust) -> Option<&Witnessed> {
+    seen.iter()
+        .filter(|seen| seen.verified.is_ok() && seen.trust >= least && seen.existed_by.is_some())
+        .filter(|seen| matches!(seen.target, Some(Target::Checkpoint { step, .. }) if step == wanted))
+        .min_by_key(|seen| seen.existed_by.map(|span| span.latest))
+}
+
 fn refused(entry: &Witness, kind: Kind, refusal: Refusal) -> Witnessed {
     Witnessed {
-        proof: entry.proof.written.clone(),
+        proof: shown(entry),
         kind,
         target: entry.over.as_ref().map(named),
         how: String::new(),
         existed_by: None,
         trust: Trust::SelfAsserted,
-        source: entry.proof.written.clone(),
+        source: shown(entry),
         verified: Err(refusal),
         notes: Vec::new(),
     }
@@ -366,13 +420,13 @@ fn answers(entry: &Witness, documents: &[Document], targets: &Targets) -> Vec<Wi
     for document in documents {
         for fact in &document.facts {
             all.extend(targets_of(fact, targets, entry.over.as_ref()).into_iter().map(|target| Witnessed {
-                proof: entry.proof.written.clone(),
+                proof: shown(entry),
                 kind: Kind::Answer,
                 target: Some(target),
                 how: fact.what.clone(),
                 existed_by: Some(fact.at),
                 trust: fact.trust,
-                source: format!("{} ({})", document.kind, entry.proof.written),
+                source: format!("{} ({})", document.kind, shown(entry)),
                 verified: Ok(()),
                 notes: Vec::new(),
             }));
@@ -395,7 +449,7 @@ fn targets_of(fact: &Fact, targets: &Targets, over: Option<&Over>) -> Vec<Target
         About::Repository => vec![Target::Repository(fact.what.clone())],
         About::Tag(name) => match over {
             Some(Over::Tag(wanted)) if wanted != name => Vec::new(),
-            _ => vec![Target::Tag(name.clone())],
+            _ => vec![Target::Tag { name: name.clone(), commit: None }],
         },
         About::Commit(id) => match over {
             Some(Over::Commit(wanted)) if id.starts_with(&wanted.to_ascii_lowercase()) => {

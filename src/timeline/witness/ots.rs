@@ -1,4 +1,4 @@
-//! OpenTimestamps proofs: a tree of operations from a file's digest to attestations, executed while it is read.
+//! `OpenTimestamps` proofs: a tree of operations from a file's digest to attestations, executed while it is read.
 
 use sha2::{Digest as _, Sha256};
 

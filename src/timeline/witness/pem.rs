@@ -4,13 +4,16 @@ use base64ct::{Base64, Encoding as _};
 
 use super::asn1::Parsed;
 
+/// A label and the bytes under it.
+type Block = (String, Vec<u8>);
+
 /// The blocks of a PEM file with their labels; `None` if the file is none.
-pub fn decode(bytes: &[u8]) -> Option<Parsed<Vec<(String, Vec<u8>)>>> {
+pub fn decode(bytes: &[u8]) -> Option<Parsed<Vec<Block>>> {
     let text = std::str::from_utf8(bytes).ok()?;
     text.contains("-----BEGIN ").then(|| blocks(text))
 }
 
-fn blocks(text: &str) -> Parsed<Vec<(String, Vec<u8>)>> {
+fn blocks(text: &str) -> Parsed<Vec<Block>> {
     let mut all = Vec::new();
     let mut open: Option<(String, String)> = None;
     for line in text.lines().map(str::trim) {

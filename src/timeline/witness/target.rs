@@ -20,8 +20,13 @@ use crate::timeline::git::{self, Object, ObjectKind};
 pub enum Target {
     /// A commit, by its full id.
     Commit(String),
-    /// A tag, by its name.
-    Tag(String),
+    /// A tag.
+    Tag {
+        /// Its name.
+        name: String,
+        /// Full id of the commit it is at, where that was seen.
+        commit: Option<String>,
+    },
     /// A checkpoint, by its step; `file` is not given where all its files are covered.
     Checkpoint {
         /// Its step; 0 for a single model.
@@ -39,11 +44,10 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Commit(id) => write!(f, "commit {}", id.get(..12).unwrap_or(id)),
-            Self::Tag(name) => write!(f, "tag {name}"),
+            Self::Tag { name, .. } => write!(f, "tag {name}"),
             Self::Checkpoint { step, file: None } => write!(f, "checkpoint of step {step}"),
             Self::Checkpoint { step, file: Some(file) } => write!(f, "{file} of the checkpoint of step {step}"),
-            Self::File(name) => write!(f, "{name}"),
-            Self::Repository(name) => write!(f, "{name}"),
+            Self::File(name) | Self::Repository(name) => write!(f, "{name}"),
         }
     }
 }
@@ -108,7 +112,7 @@ impl Found {
         let Some(path) = targets.repository.as_ref().filter(|_| !imprints.is_empty()) else { return (found, None) };
         let patience = targets.patience.unwrap_or(Duration::from_secs(30));
         let kept = Self(found.0.clone());
-        match git::objects(path, patience, targets.commits.clone(), found, |found, object| found.object(object)) {
+        match git::objects(path, patience, targets.commits.clone(), found, Self::object) {
             Ok(found) => (found, None),
             Err(error) => (kept, Some(error)),
         }
@@ -123,7 +127,7 @@ impl Found {
         wanted.sort();
         wanted.dedup();
         for (hash, digest) in digests(path, &wanted)? {
-            self.note((hash, digest.clone()), &Target::File(name.to_owned()), "its bytes");
+            self.note(&(hash, digest.clone()), &Target::File(name.to_owned()), "its bytes");
             if hash == Hash::Sha256 {
                 self.text(
                     &hex(&digest),
@@ -145,8 +149,8 @@ impl Found {
         all
     }
 
-    fn note(&mut self, imprint: Imprint, target: &Target, form: &'static str) {
-        if let Some(list) = self.0.get_mut(&imprint) {
+    fn note(&mut self, imprint: &Imprint, target: &Target, form: &'static str) {
+        if let Some(list) = self.0.get_mut(imprint) {
             list.push(Match { target: target.clone(), form });
         }
     }
@@ -154,7 +158,7 @@ impl Found {
     fn bytes(&mut self, bytes: &[u8], target: &Target, form: &'static str) {
         for hash in [Hash::Sha256, Hash::Sha384, Hash::Sha512] {
             if self.0.keys().any(|(wanted, _)| *wanted == hash) {
-                self.note((hash, hash.digest(bytes)), target, form);
+                self.note(&(hash, hash.digest(bytes)), target, form);
             }
         }
     }
@@ -172,7 +176,7 @@ impl Found {
     fn object(&mut self, object: Object<'_>) {
         let target = match object.kind {
             ObjectKind::Commit => Target::Commit(object.id.to_owned()),
-            ObjectKind::Tag(name) => Target::Tag(name.clone()),
+            ObjectKind::Tag { name, commit } => Target::Tag { name: name.clone(), commit: commit.clone() },
         };
         self.bytes(object.bytes, &target, "its bytes as git shows them");
         let header = format!("{} {}\0", object.word, object.bytes.len());
@@ -185,7 +189,7 @@ impl Found {
         let mut digest = |sha256: &str, file: Option<String>, form: &'static str| {
             let target = Target::Checkpoint { step: checkpoint.step, file };
             if let Some(bytes) = unhex(sha256) {
-                self.note((Hash::Sha256, bytes), &target, form);
+                self.note(&(Hash::Sha256, bytes), &target, form);
             }
             self.text(sha256, &target, forms);
         };
@@ -200,7 +204,7 @@ impl Found {
 pub fn covers(over: &Over, target: &Target) -> bool {
     match (over, target) {
         (Over::Commit(id), Target::Commit(full)) => full.starts_with(&id.to_ascii_lowercase()),
-        (Over::Tag(name), Target::Tag(tag)) => name == tag,
+        (Over::Tag(name), Target::Tag { name: tag, .. }) => name == tag,
         (Over::Checkpoint(step), Target::Checkpoint { step: own, .. }) => step == own,
         (Over::File(file), Target::File(name)) => *name == file.written,
         _ => false,
@@ -211,7 +215,7 @@ pub fn covers(over: &Over, target: &Target) -> bool {
 pub fn named(over: &Over) -> Target {
     match over {
         Over::Commit(id) => Target::Commit(id.clone()),
-        Over::Tag(name) => Target::Tag(name.clone()),
+        Over::Tag(name) => Target::Tag { name: name.clone(), commit: None },
         Over::Checkpoint(step) => Target::Checkpoint { step: *step, file: None },
         Over::File(file) => Target::File(file.written.clone()),
     }
