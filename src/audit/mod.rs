@@ -11,6 +11,7 @@ mod merge;
 mod path;
 mod points;
 mod record;
+mod register;
 mod replay;
 mod seams;
 mod start;
@@ -19,6 +20,7 @@ mod tables;
 mod timeline;
 mod tokens;
 mod walk;
+mod witness;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -99,7 +101,7 @@ pub fn audit(case: &Case, access: impl Into<Access>, reporter: &dyn Reporter) ->
 fn read<'a>(case: &'a Case, access: Access, reporter: &dyn Reporter) -> Result<Session<'a>> {
     let (checkpoints, references) = open(case, access)?;
     let replay = replay::read(case, access)?;
-    let record = record::read(case, access, checkpoints.last().and_then(|last| last.config.as_ref()))?;
+    let mut record = record::read(case, access, checkpoints.last().and_then(|last| last.config.as_ref()))?;
     let all_steps: Vec<i64> = case.subject.checkpoints.iter().map(|c| c.step.unwrap_or(0)).collect();
     let growth = grown(&checkpoints, &all_steps)?;
     let series = Series::new(checkpoints);
@@ -114,6 +116,8 @@ fn read<'a>(case: &'a Case, access: Access, reporter: &dyn Reporter) -> Result<S
     let (measured, digests) = join(|| measure(&plan, &material, reporter), || digests(&models));
     reporter.end();
     let (measured, digests) = (measured?, digests?);
+    let config = material.series.checkpoints.last().and_then(|last| last.config.clone());
+    record.hear(case, access, config.as_ref(), &witness::targets(case, &record, &steps, &digests))?;
     let ends: &[usize] = if plan.last() > 0 { &[0, plan.last()] } else { &[0] };
     let given = plan.series..plan.series + plan.references;
     let pairs: Vec<(usize, usize)> = ends.iter().flat_map(|&t| given.clone().map(move |model| (t, model))).collect();

@@ -1,16 +1,19 @@
 //! The record of a case, read and judged.
 
+use std::collections::BTreeSet;
+
+use super::register;
 use crate::case::{Case, Policy};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Context, Result};
-use crate::finding::time::{self, ParentRelease, RepositoryFacts, Sizes, TimeFacts};
+use crate::finding::time::{self, Listed, ParentRelease, RepositoryFacts, Sizes, TimeFacts};
 use crate::finding::{Code, Condition, Direction, Finding, Grade, Judgement};
 use crate::report::{Input, InputRole, Skipped};
 use crate::source::Access;
 use crate::stats::Rule;
 use crate::timeline::{
-    Decay, Interval, KeyMap, Optimizer, Record, Release, Repository, Run, Saved, Sources, Trust, git, logs,
-    service, settings,
+    Decay, Interval, KeyMap, Optimizer, Record, Release, Repository, Run, Saved, Sources, Targets, Trust, Witnessed,
+    git, logs, service, settings, witness,
 };
 
 /// What was read of the record, and what could not be.
@@ -23,6 +26,12 @@ pub(crate) struct Reading {
     pub findings: Vec<Finding>,
     pub skipped: Vec<Skipped>,
     pub missing: Vec<String>,
+    /// What outside witnesses say; they are read when the checkpoints' digests are known.
+    pub witnesses: Vec<Witnessed>,
+    /// The dates of every parent, the one that is used and the others.
+    pub listed: Vec<Listed>,
+    /// Ids in the register of the parents and controls that the case names.
+    pub proposed: BTreeSet<String>,
 }
 
 /// Learning rates between two checkpoints.
@@ -36,14 +45,18 @@ pub(crate) struct Rates {
 /// Reads run logs, repository and release dates. What cannot be read is a finding; a date in no format is an error.
 /// `config` is `config.json` of the last checkpoint.
 pub(crate) fn read(case: &Case, access: Access, config: Option<&serde_json::Value>) -> Result<Reading> {
+    let listed = register::listed(case, &given(case)?, access)?;
     let mut reading = Reading {
         record: Record::default(),
-        releases: releases(case)?,
+        releases: listed.iter().map(|l| (l.parent.clone(), register::used(l).cloned())).collect(),
         unreadable: None,
         inputs: Vec::new(),
         findings: Vec::new(),
         skipped: Vec::new(),
         missing: Vec::new(),
+        witnesses: Vec::new(),
+        listed,
+        proposed: register::proposed(case)?,
     };
     let runs = runs(case, access, &mut reading)?;
     let repository = repository(case, &runs, &mut reading);
@@ -72,7 +85,37 @@ fn saved(case: &Case) -> Result<Vec<Saved>> {
         .collect()
 }
 
-fn releases(case: &Case) -> Result<Vec<(String, Option<Release>)>> {
+impl Reading {
+    /// Reads the outside witnesses, which needs the digests of the checkpoints, and puts what they cover in its place in the
+    /// order of things. `config` as for [`read`].
+    pub(crate) fn hear(
+        &mut self,
+        case: &Case,
+        access: Access,
+        config: Option<&serde_json::Value>,
+        targets: &Targets,
+    ) -> Result<()> {
+        if case.witnesses.is_empty() {
+            return Ok(());
+        }
+        self.witnesses = witness::read(&case.witnesses, targets, access);
+        let existed = witness::existed(&self.witnesses, targets);
+        let releases: Vec<Release> = self.releases.iter().filter_map(|(_, r)| r.clone()).collect();
+        self.record = Record::new(&Sources {
+            runs: &self.record.runs,
+            repository: self.record.repository.as_ref(),
+            settings: config.and_then(settings::from_json).as_ref(),
+            checkpoints: &saved(case)?,
+            releases: &releases,
+            existed: &existed,
+        });
+        self.record.add(self.witnesses.iter().filter_map(Witnessed::event).collect());
+        Ok(())
+    }
+}
+
+/// The dates that the case file gives.
+fn given(case: &Case) -> Result<Vec<(String, Option<Release>)>> {
     let one = |parent: &crate::case::Reference| {
         let Some(released) = &parent.released else { return Ok((parent.name.clone(), None)) };
         let place = || format!("{} line {}", case.path.display(), released.line);
@@ -91,7 +134,8 @@ fn runs(case: &Case, access: Access, reading: &mut Reading) -> Result<Vec<Run>> 
     for entry in &case.runs {
         let written = &entry.location.written;
         let remote = service::is_address(written);
-        let opened = if remote { service::open(written, access).map(|run| vec![run]) } else { logs::open(&entry.location.path) };
+        let opened =
+            if remote { service::open(written, access).map(|run| vec![run]) } else { logs::open(&entry.location.path) };
         let opened = match opened {
             Ok(opened) => opened,
             // `--offline`, an address that is none, a key that is none: the user's words, not the record's state.
@@ -186,6 +230,7 @@ pub(crate) fn judge(
         (None, None) => RepositoryFacts::None,
     };
     let vocabularies: Vec<u64> = subject.and_then(Checkpoint::vocab_size).into_iter().map(|v| v as u64).collect();
+    let register = register::Against::new(reading, subject);
     let facts = TimeFacts {
         runs: &reading.record.runs,
         repository,
@@ -196,6 +241,8 @@ pub(crate) fn judge(
         settings: settings.as_ref(),
         story: Some(&reading.record.story),
         start,
+        witnesses: &reading.witnesses,
+        register: register.as_ref().map(register::Against::facts),
     };
     time::judge(&facts, policy)
 }

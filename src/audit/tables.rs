@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::Session;
 use super::path::{self, Trails};
-use super::{clock, copies, merge, replay, start, tokens, walk};
+use super::{clock, copies, merge, register, replay, start, tokens, walk};
 use crate::checkpoint::{Checkpoint, Residual as Axis};
 use crate::disguise::{Found, Observation};
 use crate::evidence::{
@@ -32,6 +32,7 @@ pub fn evidence(session: &Session, trails: &Trails, decay: &DecayFacts) -> Evide
         tensors: tensors(session),
         runs: runs(&session.record.record.runs),
         timeline: timeline(&session.record.record.events),
+        releases: register::rows(&session.record, Some(session.subject())),
         start: start::rows(session),
         replay: replay::rows(&session.replay),
         chain: walk::bounded(session, path::chain(session, trails, &components)),

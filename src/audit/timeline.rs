@@ -1,6 +1,6 @@
 //! The record alone: what `scratchproof timeline` does. Of the weights only the header of the final checkpoint is read.
 
-use super::{record, tables};
+use super::{record, register, tables, witness};
 use crate::case::Case;
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
@@ -28,12 +28,15 @@ pub fn timeline(case: &Case, access: impl Into<Access>) -> Result<(Timeline, Evi
         }
         None => None,
     };
-    let reading = record::read(case, access, subject.as_ref().and_then(|subject| subject.config.as_ref()))?;
+    let config = subject.as_ref().and_then(|subject| subject.config.as_ref());
+    let mut reading = record::read(case, access, config)?;
+    reading.hear(case, access, config, &witness::named(case, &reading, access))?;
     let steps: Vec<i64> = case.subject.checkpoints.iter().filter_map(|checkpoint| checkpoint.step).collect();
     let judged = record::judge(&reading, subject.as_ref(), &steps, Condition::Untested, &case.policy);
     let evidence = Evidence {
         runs: tables::runs(&reading.record.runs),
         timeline: tables::timeline(&reading.record.events),
+        releases: register::rows(&reading, subject.as_ref()),
         ..Evidence::default()
     };
     let outcome = outcome(&judged);

@@ -8,7 +8,9 @@ use sha2::{Digest, Sha256};
 use toml::Spanned;
 
 use super::series::{self, Listed};
-use super::{Case, CheckpointEntry, Init, Location, Policy, Reference, Released, Repository, Run, Subject};
+use super::{
+    Case, CheckpointEntry, Init, Location, Over, Policy, Reference, Released, Repository, Run, Subject, Witness,
+};
 use crate::error::{Context, Error, Result};
 
 /// The largest case file that is read: far above any real one, far below what would hurt.
@@ -31,6 +33,8 @@ struct RawCase {
     #[serde(default)]
     run: Vec<RawRun>,
     repository: Option<RawRepository>,
+    #[serde(default)]
+    witness: Vec<RawWitness>,
     policy: Option<Spanned<toml::Table>>,
 }
 
@@ -100,6 +104,16 @@ struct RawRepository {
     git: Spanned<String>,
     #[serde(default)]
     settings: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawWitness {
+    proof: Spanned<String>,
+    over: Option<Spanned<String>>,
+    #[serde(default)]
+    roots: Vec<Spanned<String>>,
+    headers: Option<Spanned<String>>,
 }
 
 impl Case {
@@ -211,6 +225,7 @@ impl Checker<'_> {
             .repository
             .map(|r| Ok::<_, Error>(Repository { location: self.existing(&r.git)?, settings: r.settings }))
             .transpose()?;
+        let witnesses = raw.witness.into_iter().map(|witness| self.witness(&witness)).collect::<Result<_>>()?;
         let policy = match raw.policy {
             None => Policy::default(),
             Some(table) => {
@@ -232,6 +247,7 @@ impl Checker<'_> {
             controls,
             runs,
             repository,
+            witnesses,
             policy,
         })
     }
@@ -329,6 +345,44 @@ impl Checker<'_> {
                 let advice = "give a local path or wandb://entity/project/run";
                 Err(self.fail(written, format!("{scheme}:// addresses are not read yet; {advice}")))
             }
+        }
+    }
+
+    fn witness(&self, raw: &RawWitness) -> Result<Witness> {
+        let written = raw.proof.get_ref();
+        let proof = match written.split_once("://") {
+            None => self.path(&raw.proof, written)?,
+            Some((scheme, _)) if ["hf", "https", "http"].contains(&scheme.to_ascii_lowercase().as_str()) => {
+                Location { written: written.clone(), path: written.into() }
+            }
+            Some((scheme, _)) => {
+                let advice = "give a local file, hf://org/name or https://";
+                return Err(self.fail(&raw.proof, format!("{scheme}:// addresses are not read; {advice}")));
+            }
+        };
+        Ok(Witness {
+            proof,
+            over: raw.over.as_ref().map(|over| self.over(over)).transpose()?,
+            roots: raw.roots.iter().map(|root| self.existing(root)).collect::<Result<_>>()?,
+            headers: raw.headers.as_ref().map(|headers| self.existing(headers)).transpose()?,
+            line: self.line(&raw.proof),
+        })
+    }
+
+    fn over(&self, written: &Spanned<String>) -> Result<Over> {
+        let forms = "`over` must be commit:ID, tag:NAME, checkpoint:STEP or file:PATH";
+        match written.get_ref().split_once(':') {
+            Some(("commit", id)) if (7..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_hexdigit()) => {
+                Ok(Over::Commit(id.to_ascii_lowercase()))
+            }
+            Some(("commit", _)) => Err(self.fail(written, "a commit is named by seven or more hexadecimal digits")),
+            Some(("tag", name)) if !name.is_empty() => Ok(Over::Tag(name.to_owned())),
+            Some(("checkpoint", step)) => step
+                .parse()
+                .map(Over::Checkpoint)
+                .map_err(|_| self.fail(written, "the step of a checkpoint is a number")),
+            Some(("file", name)) if !name.is_empty() => Ok(Over::File(self.path(written, name)?)),
+            _ => Err(self.fail(written, forms)),
         }
     }
 
@@ -488,6 +542,35 @@ mod tests {
             for part in parts {
                 assert!(message.contains(part), "{message} lacks {part}");
             }
+        }
+    }
+
+    #[test]
+    fn a_witness_says_what_it_is_over() {
+        let case = read(&format!(
+            "{SMALL}[[witness]]\nproof = \"p\"\n\n[[witness]]\nproof = \"hf://a/b\"\nover = \"tag:v1:2\"\nroots = [\"m\"]\n\
+             [[witness]]\nproof = \"p\"\nover = \"commit:ABCDEF0\"\nheaders = \"p\"\n[[witness]]\nproof = \"p\"\nover = \"checkpoint:20\"\n\
+             [[witness]]\nproof = \"p\"\nover = \"file:ckpt/notes\"\n"
+        ))
+        .expect("a case");
+        let over: Vec<_> = case.witnesses.iter().map(|w| w.over.clone()).collect();
+        assert_eq!(
+            over[..4],
+            [None, Some(Over::Tag("v1:2".into())), Some(Over::Commit("abcdef0".into())), Some(Over::Checkpoint(20))]
+        );
+        assert!(matches!(&over[4], Some(Over::File(place)) if place.written == "ckpt/notes"));
+        assert_eq!((case.witnesses[0].line, case.witnesses[1].roots.len()), (5, 1));
+        for (entry, word) in [
+            ("proof = \"none.tsr\"", "no such file"),
+            ("proof = \"s3://a/b\"", "not read"),
+            ("proof = \"p\"\nover = \"commit:xyz\"", "seven or more"),
+            ("proof = \"p\"\nover = \"checkpoint:last\"", "number"),
+            ("proof = \"p\"\nover = \"branch:main\"", "must be"),
+            ("proof = \"p\"\nover = \"file:none\"", "no such file"),
+            ("proof = \"p\"\nroots = [\"none\"]", "no such file"),
+        ] {
+            let message = message(&format!("{SMALL}[[witness]]\n{entry}\n"));
+            assert!(message.contains(word) && message.contains(" line "), "{message}");
         }
     }
 }

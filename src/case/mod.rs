@@ -32,6 +32,8 @@ pub struct Case {
     pub runs: Vec<Run>,
     /// The repository of the training code.
     pub repository: Option<Repository>,
+    /// Outside witnesses.
+    pub witnesses: Vec<Witness>,
     /// Every threshold.
     pub policy: Policy,
 }
@@ -81,6 +83,7 @@ impl Case {
             controls,
             runs: Vec::new(),
             repository: None,
+            witnesses: Vec::new(),
             policy: Policy::default(),
         }
     }
@@ -183,4 +186,40 @@ pub struct Repository {
     pub location: Location,
     /// Files that hold the architecture; empty: to be found.
     pub settings: Vec<String>,
+}
+
+/// An outside witness: somebody else's clock, over something in the case.
+///
+/// ```toml
+/// [[witness]]
+/// proof = "stamps/release.tsr"       # .tsr, .tst, .der, .pem, .ots, saved .json, hf://org/name or https://
+/// over = "tag:v1.0"                  # optional: commit:ID, tag:NAME, checkpoint:STEP or file:PATH; found by digest if left out
+/// roots = ["tsa-root.pem"]           # certificates the auditor trusts, for time-stamp tokens
+/// headers = "headers.txt"            # block headers the auditor trusts, for OpenTimestamps
+/// ```
+#[derive(Clone, Debug)]
+pub struct Witness {
+    /// The token, the proof or the saved answer; or an address.
+    pub proof: Location,
+    /// What it is over, where the case file says so.
+    pub over: Option<Over>,
+    /// Files of trusted certificates.
+    pub roots: Vec<Location>,
+    /// File of block headers.
+    pub headers: Option<Location>,
+    /// Line of the case file.
+    pub line: usize,
+}
+
+/// What a witness is said to be over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// A commit: its id, or its first seven digits or more.
+    Commit(String),
+    /// A tag, by its name.
+    Tag(String),
+    /// A checkpoint, by its step (0 for a single model).
+    Checkpoint(i64),
+    /// A file.
+    File(Location),
 }

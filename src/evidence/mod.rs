@@ -1,5 +1,6 @@
 //! Tidy tables: every figure of the audit, one row an observation, as parquet in and out.
 
+mod releases;
 mod rows;
 #[cfg(test)]
 pub(crate) mod sample;
@@ -13,6 +14,7 @@ use std::path::Path;
 use crate::error::Result;
 use table::tables;
 
+pub use releases::ReleaseRow;
 pub use rows::{
     CalibrationRow, ChainRow, CkaRow, ComponentRow, CopyRow, DecayRow, DisguiseRow, ITSELF, ITSELF_FIRST, LayerMapRow,
     MergeRow, PairRow, PartialRow, PathRow, Reference, ReplayRow, RunRow, StartRow, TensorRow, TimelineRow,
@@ -37,6 +39,10 @@ tables! {
     runs: RunRow { run, key, step, value }
     /// Every dated fact.
     timeline: TimelineRow { at, until, what, source, grade }
+    /// Known models against the sizes and the start of the run.
+    releases: ReleaseRow {
+        id, name, maker, released, not_before, not_after, grade, source, relation, equal, unequal, before_start, proposed
+    }
     /// The final checkpoint against the parents and controls.
     pairs: PairRow {
         tensor, component, family, layer, expert, reference, elements, cosine, pearson, mean_abs_diff, relative_l2,

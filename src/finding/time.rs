@@ -5,10 +5,14 @@
 mod history;
 mod log;
 mod order;
+mod register;
+mod witness;
 
 use super::{Code, Condition, Direction, Finding, Grade, Judgement};
 use crate::case::Policy;
-use crate::timeline::{Release, Repository, Run, Settings, Story};
+use crate::timeline::{Release, Repository, Run, Settings, Story, Witnessed};
+
+pub use register::{Listed, RegisterFacts};
 
 const RUNS: &str = "evidence/runs.parquet";
 const TIMELINE: &str = "evidence/timeline.parquet";
@@ -65,6 +69,10 @@ pub struct TimeFacts<'a> {
     pub story: Option<&'a Story>,
     /// What came out for the start.
     pub start: Condition,
+    /// What outside witnesses say.
+    pub witnesses: &'a [Witnessed],
+    /// What the register of releases says.
+    pub register: Option<RegisterFacts<'a>>,
 }
 
 /// Judges the record.
@@ -99,6 +107,11 @@ pub fn judge(facts: &TimeFacts<'_>, policy: &Policy) -> Judgement {
     if let Some(story) = facts.story {
         order::judge(&mut judgement, facts, story, policy);
     }
+    witness::judge(&mut judgement, facts.witnesses);
+    if let Some(register) = &facts.register {
+        register::parents(&mut judgement, register);
+        register::earlier_models(&mut judgement, register);
+    }
     judgement.missing.sort();
     judgement.missing.dedup();
     judgement.condition = condition(&judgement.findings, !facts.runs.is_empty());
@@ -132,6 +145,9 @@ fn called(run: &Run) -> String {
     }
 }
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod outside_tests;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;

@@ -75,6 +75,24 @@ impl Hub {
         Ok(url)
     }
 
+    /// What the hub says of a model (when it was created and changed, the digests of its files), and its newest commits.
+    ///
+    /// # Errors
+    /// A usage error if the address is none; otherwise if the hub cannot be reached or has no such model for this token.
+    pub fn answers(&self, network: &Network, address: &str, longest: usize) -> Result<Vec<Vec<u8>>> {
+        let (model, revision) = split(address)?;
+        let (org, name) = model.split_once('/').unwrap_or_default();
+        let mut about = self.url(&["api", "models", org, name])?;
+        about.set_query(Some("blobs=true"));
+        let commits = self.url(&["api", "models", org, name, "commits", revision])?;
+        let shown = format!("hf://{model}@{revision}");
+        let one = |url: &Url| {
+            let ask = Ask { url, range: None, credential: self.credential.as_ref(), name: &shown };
+            network.whole(&ask, longest)?.map_err(|status| refusal(&shown, status, self.hint()))
+        };
+        Ok(vec![one(&about)?, one(&commits)?])
+    }
+
     fn hint(&self) -> &'static str {
         match self.credential {
             Some(_) => ": the token in HF_TOKEN may not read it, or it does not exist",

@@ -46,13 +46,8 @@ pub fn locate(model: &str, access: Access) -> Result<Box<dyn Store>> {
     let Some(scheme) = scheme(model) else {
         return Ok(Box::new(LocalDir::open(Path::new(model), access.reading)?));
     };
+    refuse_offline(model, access)?;
     match scheme.as_str() {
-        "hf" | "https" | "http" if access.offline => {
-            // Of a web address only the scheme is repeated: the rest may hold a password or a signature.
-            let what =
-                if scheme == "hf" { format!("hf://{}", split(model)?.0) } else { format!("an {scheme}:// address") };
-            Err(Error::usage(format!("{what} cannot be read with --offline; give a local path")))
-        }
         "hf" => Ok(Box::new(HubModel::open(&Network::shared(), Hub::from_environment()?, model)?)),
         "https" | "http" => Ok(Box::new(HttpDir::open(&Network::shared(), model)?)),
         "s3" | "gs" | "az" => Err(Error::usage(format!(
@@ -61,6 +56,19 @@ pub fn locate(model: &str, access: Access) -> Result<Box<dyn Store>> {
         _ => Err(Error::usage(format!(
             "{scheme}:// addresses are not read; give a local path, hf://org/name or https://"
         ))),
+    }
+}
+
+/// Refuses an address of a network where `access` is offline.
+pub(super) fn refuse_offline(address: &str, access: Access) -> Result<()> {
+    match scheme(address).as_deref() {
+        Some(scheme @ ("hf" | "https" | "http")) if access.offline => {
+            // Of a web address only the scheme is repeated: the rest may hold a password or a signature.
+            let what =
+                if scheme == "hf" { format!("hf://{}", split(address)?.0) } else { format!("an {scheme}:// address") };
+            Err(Error::usage(format!("{what} cannot be read with --offline; give a local path")))
+        }
+        _ => Ok(()),
     }
 }
 

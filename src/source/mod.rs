@@ -2,6 +2,7 @@
 
 mod cache;
 mod directory;
+pub mod fetch;
 mod http;
 mod hub;
 mod local;

@@ -42,6 +42,13 @@ impl Record {
         events.dedup();
         Self { runs: sources.runs.to_vec(), repository: sources.repository.cloned(), events, story }
     }
+
+    /// Puts more facts on the clock.
+    pub fn add(&mut self, mut events: Vec<Event>) {
+        self.events.append(&mut events);
+        self.events.sort_by(|a, b| (a.at, a.until, &a.what, &a.source).cmp(&(b.at, b.until, &b.what, &b.source)));
+        self.events.dedup();
+    }
 }
 
 /// A moment as a row. What is only known to have happened by a time stands at that time.

@@ -2,6 +2,7 @@
 
 mod freeze;
 mod layout;
+mod objects;
 mod packs;
 mod watch;
 
@@ -20,6 +21,7 @@ use crate::error::{Error, Result};
 
 pub use freeze::Freeze;
 pub use layout::SettingsRow;
+pub use objects::{Object, ObjectKind, objects};
 use watch::Pulse;
 
 /// Shorter names of commits say too little.

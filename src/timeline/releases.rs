@@ -100,7 +100,21 @@ impl Interval {
     }
 }
 
+/// Which end of a release's interval is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub enum Open {
+    /// Neither.
+    #[default]
+    No,
+    /// How early it was: only that it was public by the end. Nobody is cleared by it.
+    Start,
+    /// How late it was: only that it was not public before the beginning. Nobody is accused by it.
+    End,
+}
+
 /// When a model became public.
+///
+/// A run that started before `at.earliest` cannot have used the public weights; one that started after `at.latest` could.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Release {
     /// The model, as the case file or the register calls it.
@@ -111,6 +125,10 @@ pub struct Release {
     pub trust: Trust,
     /// Where it is said.
     pub source: Option<String>,
+    /// Which end of `at` says nothing.
+    pub open: Open,
+    /// What else there is to say of the date: another one, or how it is to be read.
+    pub notes: Vec<String>,
 }
 
 impl Release {
@@ -121,7 +139,19 @@ impl Release {
     pub fn new(name: impl Into<String>, text: &str, trust: Trust, source: Option<String>) -> Result<Self> {
         let name = name.into();
         let at = Interval::parse(text).map_err(|error| error.context(format!("release of {name}")))?;
-        Ok(Self { name, at, trust, source })
+        Ok(Self { name, at, trust, source, open: Open::No, notes: Vec::new() })
+    }
+
+    /// When it became public, in words: "between ... and ...".
+    pub fn when(&self) -> String {
+        let minute = |at: DateTime<Utc>| at.format("%Y-%m-%d %H:%M UTC").to_string();
+        let (from, until) = (self.at.earliest, self.at.latest);
+        match self.open {
+            Open::Start => format!("by {}", minute(until)),
+            Open::End => format!("not before {}", minute(from)),
+            Open::No if until > from => format!("between {} and {}", minute(from), minute(until)),
+            Open::No => minute(from),
+        }
     }
 }
 

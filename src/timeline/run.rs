@@ -27,7 +27,7 @@ pub enum Form {
     Rows,
     /// The service itself.
     Service,
-    /// TensorBoard event files.
+    /// `TensorBoard` event files.
     TensorBoard,
     /// `trainer_state.json`.
     TrainerState,

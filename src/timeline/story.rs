@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use super::order::{Clock, Moment, Orders};
+use super::releases::Open;
 use super::{Freeze, Happened, Interval, Lookup, Release, Repository, Run, Settings, Trust};
 
 /// Something that is known to have existed by a time because somebody outside stamped it or holds it.
@@ -83,8 +84,8 @@ impl Story {
         for release in sources.releases {
             story.orders.add(Moment {
                 what: format!("{} became public", release.name),
-                earliest: Some(release.at.earliest),
-                latest: Some(release.at.latest),
+                earliest: (release.open != Open::Start).then_some(release.at.earliest),
+                latest: (release.open != Open::End).then_some(release.at.latest),
                 trust: release.trust,
                 source: release.source.clone().unwrap_or_else(|| "case file".into()),
                 clock: Clock::Outside(format!("release of {}", release.name)),

@@ -209,9 +209,7 @@ fn run_start(to: &mut Judgement, facts: &TimeFacts<'_>, story: &Story, parent: &
 }
 
 fn public(release: &Release) -> String {
-    let (from, until) = (release.at.earliest, release.at.latest);
-    let span = if until > from { format!("between {} and {}", minute(from), minute(until)) } else { minute(from) };
-    format!("{span}, {}", release.trust)
+    format!("{}, {}", release.when(), release.trust)
 }
 
 /// Start, freeze and run before the release, all on facts of somebody outside: the parent's public weights cannot have

@@ -159,3 +159,22 @@ fn shards_of_a_web_folder_come_from_its_index_which_is_hostile() {
     }
     assert!(server.requests().iter().all(|request| !request.path.contains("..")));
 }
+
+#[test]
+fn what_a_hub_says_of_a_model_is_fetched_with_its_commits() {
+    let server = Server::start(|request| match request.path.as_str() {
+        "/api/models/acme/llama?blobs=true" => Reply::whole("{}"),
+        "/api/models/acme/llama/commits/refs%2Fpr%2F1" => Reply::whole("[]"),
+        _ => Reply::status(404),
+    });
+    let hub = Hub::new(&server.base, None).unwrap();
+    let answers = hub.answers(&network(), "hf://acme/llama@refs/pr/1", 100).unwrap();
+    assert_eq!(answers, [b"{}".to_vec(), b"[]".to_vec()]);
+    assert!(
+        hub.answers(&network(), "hf://acme/other", 100)
+            .unwrap_err()
+            .to_string()
+            .contains("there is no hf://acme/other@main")
+    );
+    assert!(hub.answers(&network(), "hf://acme/llama@refs/pr/1", 1).unwrap_err().is_input(), "too long");
+}
