@@ -2,6 +2,7 @@
 //!
 //! Every fact carries who vouches for it ([`Trust`]). Nothing is judged here.
 
+pub mod accelerators;
 pub mod events;
 pub mod git;
 pub mod keys;
@@ -16,6 +17,7 @@ pub mod settings;
 pub mod story;
 pub mod wandb;
 
+pub use accelerators::{Accelerator, accelerator};
 pub use events::{Event, Record};
 pub use git::{Commit, Freeze, Lookup, Repository, Stamp};
 pub use keys::{KeyMap, Keys};
