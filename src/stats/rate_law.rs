@@ -145,7 +145,7 @@ pub struct Piece {
 /// A learning rate taken apart.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Schedule {
-    /// The laws, the one with the most points first.
+    /// The laws, the one that covers the most steps first.
     pub pieces: Vec<Piece>,
     /// Stretches inside or after the first law's range that leave it.
     pub stretches: Vec<Stretch>,
@@ -178,7 +178,7 @@ pub fn schedule(points: &[(i64, f64)]) -> Option<Schedule> {
 fn with_tolerance(points: &[(i64, f64)], peak: f64, tolerance: f64) -> Schedule {
     let limit = peak * tolerance;
     let mut left: Vec<(i64, f64)> = points.to_vec();
-    let mut pieces: Vec<Piece> = Vec::new();
+    let mut pieces: Vec<(f64, Piece)> = Vec::new();
     let mut explained = 0;
     // A schedule of more pieces is not one that anybody wrote down.
     while pieces.len() < 8 && left.len() >= 3 {
@@ -188,10 +188,23 @@ fn with_tolerance(points: &[(i64, f64)], peak: f64, tolerance: f64) -> Schedule 
         left = rest;
         let (Some(first), Some(last)) = (own.first(), own.last()) else { break };
         explained += own.len();
-        pieces.push(Piece { law, from: first.0, to: last.0, points: own.len() });
+        let piece = Piece { law, from: first.0, to: last.0, points: own.len() };
+        pieces.push((covered(points, &own), piece));
     }
-    let stretches = pieces.first().map_or(Vec::new(), |main| stretches(points, main, limit));
+    // Early rows are often logged more densely: the law of the most steps is the schedule's.
+    pieces.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let pieces: Vec<Piece> = pieces.into_iter().map(|(_, piece)| piece).collect();
+    let stretches = stretches(points, &pieces, limit);
     Schedule { pieces, stretches, explained, points: points.len(), peak, tolerance }
+}
+
+/// Steps between neighbouring points that are both among these.
+fn covered(points: &[(i64, f64)], own: &[(i64, f64)]) -> f64 {
+    let neighbours = |pair: &&[(i64, f64)]| {
+        let next = points.partition_point(|point| point.0 <= pair[0].0);
+        points.get(next).is_some_and(|point| point.0 == pair[1].0)
+    };
+    own.windows(2).filter(neighbours).map(|pair| pair[1].0 as f64 - pair[0].0 as f64).sum()
 }
 
 /// The law that the most points follow: of several, the one with the fewest parameters.
@@ -307,14 +320,18 @@ fn through(points: &[(f64, f64); 4], turn: f64) -> Option<RateLaw> {
         .then_some(RateLaw::Cosine { middle, cosine, sine, turn, origin })
 }
 
-/// Runs of points that leave the law between its first point and the end of the log.
-fn stretches(points: &[(i64, f64)], main: &Piece, limit: f64) -> Vec<Stretch> {
+/// Runs of points that leave the law, and other pieces that are the law at another height or of another step.
+fn stretches(points: &[(i64, f64)], pieces: &[Piece], limit: f64) -> Vec<Stretch> {
+    let Some((main, others)) = pieces.split_first() else { return Vec::new() };
     let law = &main.law;
     let mut stretches = Vec::new();
     let mut run: Vec<(i64, f64)> = Vec::new();
     let mut close = |run: &mut Vec<(i64, f64)>, returns: bool| {
         if let (Some(first), Some(last)) = (run.first(), run.last()) {
-            let departure = departure(run, law, limit);
+            let mut departure = departure(run, law, limit);
+            if matches!(departure, Departure::Shifted(_)) && !seamless(points, first.0) {
+                departure = Departure::Other;
+            }
             stretches.push(Stretch { from: first.0, to: last.0, returns, departure, points: run.len() });
         }
         run.clear();
@@ -327,7 +344,33 @@ fn stretches(points: &[(i64, f64)], main: &Piece, limit: f64) -> Vec<Stretch> {
         }
     }
     close(&mut run, false);
+    for piece in others.iter().filter(|piece| piece.points >= 4 && piece.law.name() == law.name()) {
+        let inside = |p: &&(i64, f64)| p.0 >= piece.from && p.0 <= piece.to;
+        let own: Vec<(i64, f64)> =
+            points.iter().filter(inside).filter(|p| (piece.law.at(p.0 as f64) - p.1).abs() <= limit).copied().collect();
+        let before = piece.to < main.from;
+        let met = stretches.iter().any(|s| s.departure != Departure::Other && s.from <= piece.to && s.to >= piece.from);
+        // What stands before the main law is the law; what follows it has changed.
+        let (departure, from, to) = match departure(&own, law, limit) {
+            Departure::Scaled(factor) if before => (Departure::Scaled(1.0 / factor), main.from, main.to),
+            Departure::Shifted(steps) if before => (Departure::Shifted(-steps), main.from, main.to),
+            departure => (departure, piece.from, piece.to),
+        };
+        if met || departure == Departure::Other || matches!(departure, Departure::Shifted(_)) && !seamless(points, from) {
+            continue;
+        }
+        let returns = !before && main.to > piece.to;
+        stretches.push(Stretch { from, to, returns, departure, points: if before { main.points } else { own.len() } });
+    }
     stretches
+}
+
+/// Whether the rate goes on at a step where it was: a schedule that begins anew jumps back to its height, or down to the
+/// beginning of its warm-up.
+fn seamless(points: &[(i64, f64)], from: i64) -> bool {
+    let at = points.partition_point(|point| point.0 < from);
+    let peak = points.iter().map(|point| point.1).fold(0.0, f64::max);
+    at == 0 || at >= points.len() || (points[at].1 - points[at - 1].1).abs() <= 0.1 * peak
 }
 
 fn departure(run: &[(i64, f64)], law: &RateLaw, limit: f64) -> Departure {
@@ -341,7 +384,9 @@ fn departure(run: &[(i64, f64)], law: &RateLaw, limit: f64) -> Departure {
     {
         return Departure::Scaled(first);
     }
-    if matches!(law, RateLaw::Constant { .. }) || run.len() < 3 {
+    // Lines of one slope are parallel; two warm-ups are.
+    let rises = matches!(law, RateLaw::Linear { slope, .. } if *slope > 0.0);
+    if matches!(law, RateLaw::Constant { .. }) || rises || run.len() < 3 {
         return Departure::Other;
     }
     let shifts: Option<Vec<f64>> = run.iter().map(|p| shift(law, p.0 as f64, p.1, limit)).collect();
@@ -417,6 +462,12 @@ mod tests {
         let after = of(|s| cosine(s) * if s >= 200.0 { 0.5 } else { 1.0 });
         let [stretch] = after.stretches[..] else { panic!("{after:?}") };
         assert!(matches!(stretch.departure, Departure::Scaled(k) if (k - 0.5).abs() < 1e-4) && !stretch.returns);
+        // The longer part is the law that is proposed first, wherever the change is.
+        let early = of(|s| cosine(s) * if s >= 110.0 { 0.9 } else { 1.0 });
+        let scaled = |s: &super::Stretch| matches!(s.departure, Departure::Scaled(k) if (k - 0.9).abs() < 1e-4);
+        assert!(early.stretches.iter().any(|s| scaled(s) && (s.from, s.returns) == (110, false)), "{early:?}");
+        let anew = of(|s| 1e-4 + 1e-3 * (1.0 + (std::f64::consts::PI * (s % 100.0) / 100.0).cos()));
+        assert!(anew.stretches.iter().all(|s| s.departure == Departure::Other), "{anew:?}");
         let shifted = of(|s| if s >= 150.0 { cosine(s - 40.0) } else { cosine(s) });
         assert!(
             shifted.stretches.iter().any(|s| matches!(s.departure, Departure::Shifted(d) if (d.abs() - 40.0).abs() < 0.1)),

@@ -80,9 +80,10 @@ impl Digits {
     }
 }
 
-/// Rows that are written with more digits than nine tenths of their column.
+/// One block of values of a column that are written with more digits than the others.
 ///
-/// A program computes a column one way. A number that is finer than the others was not computed as they were.
+/// A program computes a column one way, and a value in 32 bits or of few decimals that is multiplied or averaged needs more.
+/// Where the program itself changes, as from every step to averages over several, the distance of the rows changes with it.
 pub fn digits(to: &mut Judgement, policy: &Policy, run: &Run) {
     let columns = [&run.keys.loss, &run.keys.grad_norm];
     for key in columns.into_iter().flatten() {
@@ -90,38 +91,49 @@ pub fn digits(to: &mut Judgement, policy: &Policy, run: &Run) {
         if points.len() < 40 {
             continue;
         }
-        let all: Vec<(i64, Digits)> = points.iter().map(|p| (p.0, Digits::of(p.1))).collect();
-        let mut sorted: Vec<Digits> = all.iter().map(|p| p.1).collect();
-        sorted.sort_unstable();
-        let usual = sorted[sorted.len() * 6 / 10];
-        let finer: Vec<i64> = all.iter().filter(|p| p.1 > usual).map(|p| p.0).collect();
-        let coarser = match usual {
-            // A number that needs four decimals has three now and then; one held in 32 bits hardly ever has six.
-            Digits::Single => all.iter().filter(|p| p.1 < usual).map(|p| p.0).collect(),
-            _ => Vec::new(),
-        };
-        for (steps, how) in [(finer, "more"), (coarser, "fewer")] {
-            let (Some(first), Some(last)) = (steps.first(), steps.last()) else { continue };
-            // One block, not here and there.
-            let inside = all.iter().filter(|p| p.0 >= *first && p.0 <= *last).count();
-            if (steps.len() as u64) < policy.odd_digits || steps.len() * 10 < inside * 9 || usual == Digits::Double {
+        let all: Vec<Digits> = points.iter().map(|p| Digits::of(p.1)).collect();
+        for coarse in [Digits::Decimals(4), Digits::Decimals(6), Digits::Single] {
+            let finer = |i: usize| all[i] > coarse;
+            let (Some(first), Some(last)) =
+                ((0..all.len()).find(|i| finer(*i)), (0..all.len()).rev().find(|i| finer(*i)))
+            else {
+                continue;
+            };
+            let block = last + 1 - first;
+            let count = (first..=last).filter(|i| finer(*i)).count();
+            // A tenth of the values in 32 bits times 0.9 are 32 bits long again.
+            let outside = all.len() - block;
+            if (block as u64) < policy.odd_digits || outside < 8 || count * 10 < block * 7 {
                 continue;
             }
+            if !even(&points, first) || !even(&points, last + 1) {
+                continue;
+            }
+            let (from, until) = (points[first].0, points[last].0);
             let message = format!(
-                "{} of {} values of `{key}` in the log of {}, from step {first} to {last}, are written with {how} digits than \
-                 the others ({}): they were not computed as those were.",
-                steps.len(),
-                all.len(),
+                "In {} the {block} values of `{key}` from step {from} to {until} are written with more digits than the other \
+                 {outside} ({}): they were not computed as those were.",
                 called(run),
-                usual.words()
+                coarse.words()
             );
             let mut finding = finding(Code::TimeDigits, Grade::Moderate, Direction::Against, message);
-            finding.statistic = Some(steps.len() as f64 / all.len() as f64);
+            finding.statistic = Some(block as f64 / all.len() as f64);
             finding.n = Some(all.len() as u64);
-            finding.subject.steps = vec![*first, *last];
+            finding.subject.steps = vec![from, until];
             finding.null = "a program computes and writes a column in one way".into();
             finding.evidence = Some(RUNS.into());
             to.push(finding);
+            break;
         }
     }
+}
+
+/// Whether the rows lie as far apart before a row as after it.
+fn even(points: &[(i64, f64)], at: usize) -> bool {
+    if at == 0 || at >= points.len() {
+        return true;
+    }
+    let (from, to) = (at.saturating_sub(3), (at + 2).min(points.len() - 1));
+    let gap = |i: usize| points[i + 1].0.saturating_sub(points[i].0);
+    (from..to).all(|i| gap(i) == gap(from))
 }

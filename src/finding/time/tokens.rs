@@ -33,12 +33,42 @@ pub fn judge(to: &mut Judgement, policy: &Policy, run: &Run) {
     let near = |rate: f64| (rate / usual - 1.0).abs() <= policy.tokens_even;
     let even = gaps.iter().filter(|gap| near(gap.rate)).count();
     let constant = even * 10 >= gaps.len() * 9;
-    seams(to, policy, run, &gaps);
+    if !block(to, policy, run, &gaps, usual) && !seams(to, policy, run, &gaps) {
+        parts(to, policy, run, &gaps, usual);
+    }
     configured(to, policy, run, usual, constant, gaps.len());
 }
 
+/// One block of gaps inside the log with another number of tokens a step, where the configured batch is that of all others.
+fn block(to: &mut Judgement, policy: &Policy, run: &Run, gaps: &[Gap], usual: f64) -> bool {
+    let batch = number(run, GLOBAL_BATCH).zip(number(run, LENGTH)).map(|(batch, length)| batch * length);
+    let set = batch.is_some_and(|batch| (usual / batch - 1.0).abs() <= policy.tokens_even);
+    let odd = |gap: &Gap| (gap.rate / usual - 1.0).abs() > policy.tokens_even;
+    let (Some(first), Some(last)) = (gaps.iter().position(odd), gaps.iter().rposition(odd)) else { return false };
+    let inside = gaps[first..=last].iter().filter(|gap| odd(gap)).count();
+    let outside = gaps.len() - (last + 1 - first);
+    // A batch that grows does so from the beginning, and does not shrink to its first size again.
+    if !set || first < 3 || last + 4 > gaps.len() || outside * 4 < gaps.len() || inside * 2 < last + 1 - first {
+        return false;
+    }
+    let (from, until) = (gaps[first].from, gaps[last].to);
+    let message = format!(
+        "In {} {inside} gap(s) from step {from} to {until} hold another number of tokens a step than the configured \
+         {usual:.1}, which all {outside} others hold: skipped data, another batch for a while, or renumbered steps.",
+        called(run)
+    );
+    let mut finding = finding(Code::TimeTokens, Grade::Moderate, Direction::Against, message);
+    finding.statistic = Some(inside as f64 / gaps.len() as f64);
+    finding.n = Some(gaps.len() as u64);
+    finding.subject.steps = vec![from, until];
+    finding.null = "every step reads the batch that the configuration sets".into();
+    finding.evidence = Some(RUNS.into());
+    to.push(finding);
+    true
+}
+
 /// Single gaps that hold more steps, or fewer, than their tokens pay for, between stretches of one rate.
-fn seams(to: &mut Judgement, policy: &Policy, run: &Run, gaps: &[Gap]) {
+fn seams(to: &mut Judgement, policy: &Policy, run: &Run, gaps: &[Gap]) -> bool {
     let same = |a: f64, b: f64| (a / b - 1.0).abs() <= policy.tokens_even;
     let level = |part: &[Gap]| -> Option<f64> {
         let first = part.first()?.rate;
@@ -51,7 +81,7 @@ fn seams(to: &mut Judgement, policy: &Policy, run: &Run, gaps: &[Gap]) {
             (same(before, after) && !same(gaps[i].rate, before)).then_some((&gaps[i], before))
         })
         .collect();
-    let Some((gap, around)) = odd.first() else { return };
+    let Some((gap, around)) = odd.first() else { return false };
     let lost = (gap.to as f64 - gap.from as f64) * (1.0 - gap.rate / around);
     let message = format!(
         "In {} {} gap(s) have another number of tokens a step than the rows before and after: from step {} to {} {:.1}, \
@@ -69,6 +99,38 @@ fn seams(to: &mut Judgement, policy: &Policy, run: &Run, gaps: &[Gap]) {
     finding.n = Some(gaps.len() as u64);
     finding.subject.steps = odd.iter().take(5).flat_map(|(gap, _)| [gap.from, gap.to]).collect();
     finding.null = "every step reads the batch that the configuration sets".into();
+    finding.evidence = Some(RUNS.into());
+    to.push(finding);
+    true
+}
+
+/// A block of gaps whose tokens are no whole sequences, where those of the others are.
+fn parts(to: &mut Judgement, policy: &Policy, run: &Run, gaps: &[Gap], usual: f64) {
+    let Some(length) = number(run, LENGTH).filter(|length| *length >= 2.0) else { return };
+    let whole = |gap: &Gap| {
+        let sequences = gap.rate / length;
+        (sequences - sequences.round()).abs() <= policy.tokens_even * sequences.abs().max(1.0)
+    };
+    let odd: Vec<usize> = (0..gaps.len()).filter(|i| !whole(&gaps[*i])).collect();
+    let (Some(&first), Some(&last)) = (odd.first(), odd.last()) else { return };
+    // Gaps over which a batch grows hold two sizes; they are few and stand apart.
+    let block = last + 1 - first;
+    if odd.len() < 4 || odd.len() * 2 < block || block * 10 > gaps.len() * 9 {
+        return;
+    }
+    let (from, until) = (gaps[first].from, gaps[last].to);
+    let message = format!(
+        "In {} {} of the {block} gaps from step {from} to {until} hold a number of tokens that is not whole sequences of \
+         {length:.0} a step; outside it all {} do (usually {usual:.1} tokens a step). Renumbered steps do that.",
+        called(run),
+        odd.len(),
+        gaps.len() - block
+    );
+    let mut finding = finding(Code::TimeTokens, Grade::Moderate, Direction::Against, message);
+    finding.statistic = Some(odd.len() as f64 / gaps.len() as f64);
+    finding.n = Some(gaps.len() as u64);
+    finding.subject.steps = vec![from, until];
+    finding.null = "every step reads whole sequences of the configured length".into();
     finding.evidence = Some(RUNS.into());
     to.push(finding);
 }
