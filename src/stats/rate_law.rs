@@ -232,10 +232,12 @@ fn best(points: &[(i64, f64)], limit: f64) -> Option<RateLaw> {
                 propose(law);
             }
             if width >= 6 {
-                for law in cosines([at(0.0), at(0.3), at(0.65), at(1.0)])
-                    .into_iter()
-                    .chain(cosines([at(0.15), at(0.4), at(0.6), at(0.85)]))
-                {
+                for law in cosines([at(0.0), at(0.3), at(0.65), at(1.0)]).into_iter().chain(cosines([
+                    at(0.15),
+                    at(0.4),
+                    at(0.6),
+                    at(0.85),
+                ])) {
                     propose(law);
                 }
             }
@@ -316,8 +318,13 @@ fn through(points: &[(f64, f64); 4], turn: f64) -> Option<RateLaw> {
     }
     let (cosine, sine) = ((p * d - b * q) / determinant, (a * q - p * c) / determinant);
     let middle = y0 - cosine * c0 - sine * s0;
-    (middle.is_finite() && cosine.is_finite() && sine.is_finite())
-        .then_some(RateLaw::Cosine { middle, cosine, sine, turn, origin })
+    (middle.is_finite() && cosine.is_finite() && sine.is_finite()).then_some(RateLaw::Cosine {
+        middle,
+        cosine,
+        sine,
+        turn,
+        origin,
+    })
 }
 
 /// Runs of points that leave the law, and other pieces that are the law at another height or of another step.
@@ -356,7 +363,8 @@ fn stretches(points: &[(i64, f64)], pieces: &[Piece], limit: f64) -> Vec<Stretch
             Departure::Shifted(steps) if before => (Departure::Shifted(-steps), main.from, main.to),
             departure => (departure, piece.from, piece.to),
         };
-        if met || departure == Departure::Other || matches!(departure, Departure::Shifted(_)) && !seamless(points, from) {
+        if met || departure == Departure::Other || matches!(departure, Departure::Shifted(_)) && !seamless(points, from)
+        {
             continue;
         }
         let returns = !before && main.to > piece.to;
@@ -470,7 +478,10 @@ mod tests {
         assert!(anew.stretches.iter().all(|s| s.departure == Departure::Other), "{anew:?}");
         let shifted = of(|s| if s >= 150.0 { cosine(s - 40.0) } else { cosine(s) });
         assert!(
-            shifted.stretches.iter().any(|s| matches!(s.departure, Departure::Shifted(d) if (d.abs() - 40.0).abs() < 0.1)),
+            shifted
+                .stretches
+                .iter()
+                .any(|s| matches!(s.departure, Departure::Shifted(d) if (d.abs() - 40.0).abs() < 0.1)),
             "{shifted:?}"
         );
     }

@@ -24,13 +24,15 @@ struct Register {
 
 static REGISTER: LazyLock<Vec<Accelerator>> = LazyLock::new(|| {
     // The file is a part of the program and a test reads it; a broken one knows no accelerator.
-    toml::from_str::<Register>(include_str!("../../data/accelerators.toml")).map_or_else(|_| Vec::new(), |r| r.accelerator)
+    toml::from_str::<Register>(include_str!("../../data/accelerators.toml"))
+        .map_or_else(|_| Vec::new(), |r| r.accelerator)
 });
 
 /// The accelerator of a name as a tracker writes it, such as `NVIDIA A100-SXM4-80GB`.
 #[must_use]
 pub fn accelerator(name: &str) -> Option<&'static Accelerator> {
-    let plain: String = name.chars().take(256).filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    let plain: String =
+        name.chars().take(256).filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
     REGISTER.iter().find(|accelerator| plain.contains(&accelerator.pattern))
 }
 

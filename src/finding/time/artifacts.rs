@@ -40,7 +40,8 @@ pub fn judge(to: &mut Judgement, facts: &TimeFacts<'_>, run: &Run) {
             }
         }
     }
-    let place = |file: &CheckpointFile| file.step.map_or(file.name.clone(), |step| format!("{} of step {step}", file.name));
+    let place =
+        |file: &CheckpointFile| file.step.map_or(file.name.clone(), |step| format!("{} of step {step}", file.name));
     if let Some((file, logged)) = equal.first() {
         let message = format!(
             "{}'s tracker kept {} file(s) that are the checkpoints' to the last bit, among them {} ({}).",
@@ -94,8 +95,9 @@ fn same(logged: &LoggedFile, file: &CheckpointFile) -> Option<bool> {
 fn names_step(logged: &LoggedFile, step: Option<i64>) -> bool {
     let Some(step) = step.map(|step| step.to_string()) else { return false };
     let numbers = |text: &str| text.split(|c: char| !c.is_ascii_digit()).any(|part| part == step);
-    numbers(&logged.name) || logged.artifact.as_deref().is_some_and(|artifact| {
-        // The version after the colon counts uploads, not steps.
-        numbers(artifact.split(':').next().unwrap_or(artifact))
-    })
+    numbers(&logged.name)
+        || logged.artifact.as_deref().is_some_and(|artifact| {
+            // The version after the colon counts uploads, not steps.
+            numbers(artifact.split(':').next().unwrap_or(artifact))
+        })
 }

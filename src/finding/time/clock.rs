@@ -65,8 +65,7 @@ pub fn judge(to: &mut Judgement, policy: &Policy, run: &Run) {
         } else {
             String::new()
         };
-        let message =
-            format!("{}'s wall clock never runs back over {} rows{apart}.", called_first(run), rows.len());
+        let message = format!("{}'s wall clock never runs back over {} rows{apart}.", called_first(run), rows.len());
         let mut finding = finding(Code::TimeClock, Grade::Weak, Direction::For, message);
         finding.n = Some(rows.len() as u64);
         finding.evidence = Some(RUNS.into());
@@ -82,7 +81,8 @@ fn against(to: &mut Judgement, message: String, seconds: f64, steps: Vec<i64>) {
     let mut finding = finding(Code::TimeClock, Grade::Moderate, Direction::Against, message);
     finding.statistic = Some(seconds);
     finding.subject.steps = steps;
-    finding.null = "one process writes its rows one after the other, by a clock that is at most set right now and then".into();
+    finding.null =
+        "one process writes its rows one after the other, by a clock that is at most set right now and then".into();
     finding.evidence = Some(RUNS.into());
     to.push(finding);
 }
@@ -166,8 +166,11 @@ fn pauses(to: &mut Judgement, policy: &Policy, run: &Run, rows: &[Row]) {
         return;
     }
     let sum: f64 = long.iter().map(|pair| pair[1].wall - pair[0].wall).sum();
-    let named: Vec<String> =
-        long.iter().take(5).map(|p| format!("{} to {} ({:.0} s)", p[0].step, p[1].step, p[1].wall - p[0].wall)).collect();
+    let named: Vec<String> = long
+        .iter()
+        .take(5)
+        .map(|p| format!("{} to {} ({:.0} s)", p[0].step, p[1].step, p[1].wall - p[0].wall))
+        .collect();
     let message = format!(
         "{} paused {} time(s), {sum:.0} s in all (rows {}); its rows are usually {usual:.1} s apart.",
         called_first(run),

@@ -62,7 +62,8 @@ pub const ACCUMULATION: &[&str] =
     &["gradient_accumulation_steps", "grad_accum_steps", "accumulate_grad_batches", "grad_accumulation_steps"];
 
 /// Processes or devices.
-pub const WORLD: &[&str] = &["world_size", "num_gpus", "n_gpus", "ngpus", "num_devices", "dp_size", "data_parallel_size"];
+pub const WORLD: &[&str] =
+    &["world_size", "num_gpus", "n_gpus", "ngpus", "num_devices", "dp_size", "data_parallel_size"];
 
 /// Groups whose settings are of another model, or of another part of the training.
 const OTHERS: &[&str] = &["teacher", "vision", "ref", "reference", "draft", "eval", "_wandb", "critic", "reward"];

@@ -15,7 +15,8 @@ pub fn alive(to: &mut Judgement, policy: &Policy, run: &Run) {
         let last = key.rsplit('.').next().unwrap_or(key).to_ascii_lowercase();
         gpu(key) && (last == "gpu" || last.contains("util") || last.contains("duty"))
     };
-    let values: Vec<f64> = run.system.columns.iter().filter(|(key, _)| used(key)).flat_map(|(_, c)| c.iter().map(|p| p.1)).collect();
+    let values: Vec<f64> =
+        run.system.columns.iter().filter(|(key, _)| used(key)).flat_map(|(_, c)| c.iter().map(|p| p.1)).collect();
     let finite: Vec<f64> = values.into_iter().filter(|v| v.is_finite()).collect();
     if finite.len() < 20 {
         return;
@@ -31,7 +32,11 @@ pub fn alive(to: &mut Judgement, policy: &Policy, run: &Run) {
         .collect();
     let watts = power.iter().copied().reduce(f64::max).map_or(String::new(), |w| format!("; at most {w:.0} W"));
     let (grade, direction, words) = if busy < policy.device_busy_share {
-        (Grade::Weak, Direction::Neutral, "the accelerators were idle while steps were logged: ask what trained the model")
+        (
+            Grade::Weak,
+            Direction::Neutral,
+            "the accelerators were idle while steps were logged: ask what trained the model",
+        )
     } else {
         (Grade::Weak, Direction::For, "they worked while steps were logged")
     };
@@ -63,7 +68,13 @@ pub fn constant(to: &mut Judgement, runs: &[Run]) {
     ] {
         let known: Vec<(&Run, String)> = runs.iter().filter_map(|run| Some((run, value(run)?))).collect();
         if let Some(pair) = known.windows(2).find(|pair| pair[0].1 != pair[1].1) {
-            words.push(format!("{what} {} in {} and {} in {}", pair[0].1, called(pair[0].0), pair[1].1, called(pair[1].0)));
+            words.push(format!(
+                "{what} {} in {} and {} in {}",
+                pair[0].1,
+                called(pair[0].0),
+                pair[1].1,
+                called(pair[1].0)
+            ));
         }
     }
     let (grade, message) = if words.is_empty() {

@@ -58,8 +58,7 @@ pub fn judge(to: &mut Judgement, facts: &TimeFacts<'_>, policy: &Policy, run: &R
         };
         pairs.iter().map(|pair| one(pair).unwrap_or(f64::MAX)).fold(0.0, f64::max)
     };
-    let Some((name, worst)) =
-        names.into_iter().map(|name| (name, miss(name))).min_by(|a, b| a.1.total_cmp(&b.1))
+    let Some((name, worst)) = names.into_iter().map(|name| (name, miss(name))).min_by(|a, b| a.1.total_cmp(&b.1))
     else {
         return;
     };

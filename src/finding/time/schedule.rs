@@ -69,8 +69,10 @@ fn configured(found: &Schedule, run: &Run, policy: &Policy) -> (Grade, Direction
         steps.as_ref().map(|s| format!("{what} {:.1} for {:.0} configured", s.found, s.set))
     };
     let peaks = peak.map(|peak| format!("the largest is {peak:.4} times the configured rate"));
-    let all: Vec<String> =
-        [peaks, words("warm-up steps", &warm_up), words("end of the law at step", &end)].into_iter().flatten().collect();
+    let all: Vec<String> = [peaks, words("warm-up steps", &warm_up), words("end of the law at step", &end)]
+        .into_iter()
+        .flatten()
+        .collect();
     let listed = all.join(", ");
     let neutral = |grade, words: String| (grade, Direction::Neutral, words);
     if let Some(factor) = scaled {

@@ -54,7 +54,8 @@ pub fn judge(to: &mut Judgement, policy: &Policy, run: &Run) {
     let mut finding = finding(Code::TimeSummary, grade, direction, message);
     finding.statistic = Some((own.len() + others.len()) as f64);
     finding.n = Some(same + (own.len() + others.len()) as u64);
-    finding.null = "the tracker sums a run up with the last value of every column, or with a choice of its values".into();
+    finding.null =
+        "the tracker sums a run up with the last value of every column, or with a choice of its values".into();
     finding.evidence = Some(RUNS.into());
     to.push(finding);
 }
@@ -83,7 +84,9 @@ pub fn printed(to: &mut Judgement, policy: &Policy, run: &Run) {
         };
         run.printed.iter().filter_map(pair).collect::<Vec<_>>()
     };
-    let near = |&(_, printed, logged): &(i64, f64, f64)| (printed - logged).abs() <= policy.printed_loss * logged.abs().max(1.0);
+    let near = |&(_, printed, logged): &(i64, f64, f64)| {
+        (printed - logged).abs() <= policy.printed_loss * logged.abs().max(1.0)
+    };
     let all = [0, 1, -1].map(count);
     let Some(pairs) = all.iter().max_by_key(|pairs| pairs.iter().filter(|pair| near(pair)).count()) else { return };
     if pairs.len() < 5 {

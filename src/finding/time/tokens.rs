@@ -153,12 +153,18 @@ fn configured(to: &mut Judgement, policy: &Policy, run: &Run, usual: f64, consta
     let ratio = usual / product;
     let fits = |k: f64| (ratio / k - 1.0).abs() <= policy.tokens_product;
     let whole = |r: f64| r >= 0.99 && (r - r.round()).abs() <= policy.tokens_product * r;
-    let figures =
-        format!("{} counts {usual:.1} tokens a step; {batch:.0} sequences of {length:.0} are {product:.0}", called_first(run));
+    let figures = format!(
+        "{} counts {usual:.1} tokens a step; {batch:.0} sequences of {length:.0} are {product:.0}",
+        called_first(run)
+    );
     let (grade, direction, words) = if factors.iter().copied().any(fits) {
         (Grade::Weak, Direction::For, "as configured".to_owned())
     } else if !constant || global.is_none() || whole(ratio) || whole(1.0 / ratio) {
-        (Grade::Context, Direction::Neutral, format!("{ratio:.4} times that: padding, a ramp, or counts not in the configuration"))
+        (
+            Grade::Context,
+            Direction::Neutral,
+            format!("{ratio:.4} times that: padding, a ramp, or counts not in the configuration"),
+        )
     } else {
         let words = format!("{ratio:.4} times that at every step, which no whole number of devices or calls makes");
         (Grade::Moderate, Direction::Against, words)
