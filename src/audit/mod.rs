@@ -13,6 +13,7 @@ mod record;
 mod replay;
 mod start;
 mod tables;
+mod ties;
 mod timeline;
 mod tokens;
 mod walk;
@@ -70,6 +71,8 @@ pub(crate) struct Session<'a> {
     tokens: tokens::Tokens,
     /// The declared start, drawn again.
     replay: beginning::Replay,
+    /// What ties the logs to the weights.
+    ties: ties::Ties,
 }
 
 impl Session<'_> {
@@ -117,6 +120,9 @@ fn read<'a>(case: &'a Case, access: Access, reporter: &dyn Reporter) -> Result<S
     let twins = compare_pairs(&plan, &material, &pairs)?;
     let unmet = unmet_rows(&plan, &material, &steps)?;
     let tokens = tokens::read(case, &material, &plan, &steps)?;
+    let series = case.subject.checkpoints.iter().all(|c| c.step.is_some());
+    let checkpoints = &material.series.checkpoints;
+    let ties = ties::Ties::new(&record.record.runs, checkpoints, &digests, (&plan, &measured), &steps, series);
     Ok(Session {
         case,
         material,
@@ -132,6 +138,7 @@ fn read<'a>(case: &'a Case, access: Access, reporter: &dyn Reporter) -> Result<S
         record,
         tokens,
         replay,
+        ties,
     })
 }
 
@@ -239,7 +246,7 @@ fn judge(session: &Session) -> Audit {
     );
     let (parent, components) = parents(session, &evidence, &clean);
     let steps = if session.is_series() { session.steps.as_slice() } else { &[] };
-    let time = record::judge(&session.record, Some(session.subject()), steps, start.condition, policy);
+    let time = record::judge(&session.record, Some(session.subject()), steps, start.condition, &session.ties, policy);
     let (input_findings, coverage) = inputs::coverage(session);
     let conditions =
         Conditions { start: start.condition, chain: chain.condition, parent: parent.condition, time: time.condition };

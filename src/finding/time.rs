@@ -35,6 +35,12 @@ pub struct Sizes {
     pub vocabulary: Option<u64>,
     pub heads: Option<u64>,
     pub kv_heads: Option<u64>,
+    /// Neurons of the dense MLPs, where all have the same.
+    pub intermediate: Option<u64>,
+    /// Experts a layer.
+    pub experts: Option<u64>,
+    /// All parameters, tied ones once.
+    pub parameters: Option<u64>,
 }
 
 /// What became of the repository that the case names.
