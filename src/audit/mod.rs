@@ -17,6 +17,7 @@ mod seams;
 mod start;
 mod surgery;
 mod tables;
+mod ties;
 mod timeline;
 mod tokens;
 mod walk;
@@ -75,6 +76,8 @@ pub(crate) struct Session<'a> {
     tokens: tokens::Tokens,
     /// The declared start, drawn again.
     replay: beginning::Replay,
+    /// What ties the logs to the weights.
+    ties: ties::Ties,
 }
 
 impl Session<'_> {
@@ -124,6 +127,9 @@ fn read<'a>(case: &'a Case, access: Access, reporter: &dyn Reporter) -> Result<S
     let twins = compare_pairs(&plan, &material, &pairs)?;
     let unmet = unmet_rows(&plan, &material, &steps)?;
     let tokens = tokens::read(case, &material, &plan, &steps)?;
+    let series = case.subject.checkpoints.iter().all(|c| c.step.is_some());
+    let checkpoints = &material.series.checkpoints;
+    let ties = ties::Ties::new(&record.record.runs, checkpoints, &digests, (&plan, &measured), &steps, series);
     Ok(Session {
         case,
         material,
@@ -139,6 +145,7 @@ fn read<'a>(case: &'a Case, access: Access, reporter: &dyn Reporter) -> Result<S
         record,
         tokens,
         replay,
+        ties,
     })
 }
 
@@ -246,7 +253,7 @@ fn judge(session: &Session) -> Audit {
     );
     let (parent, components) = parents(session, &evidence, &clean);
     let steps = if session.is_series() { session.steps.as_slice() } else { &[] };
-    let time = record::judge(&session.record, Some(session.subject()), steps, start.condition, policy);
+    let time = record::judge(&session.record, Some(session.subject()), steps, start.condition, &session.ties, policy);
     let (input_findings, coverage) = inputs::coverage(session);
     let conditions =
         Conditions { start: start.condition, chain: chain.condition, parent: parent.condition, time: time.condition };

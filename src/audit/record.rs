@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::register;
+use super::ties::{self, Ties};
 use crate::case::{Case, Policy};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Context, Result};
@@ -219,6 +220,7 @@ pub(crate) fn judge(
     subject: Option<&Checkpoint>,
     steps: &[i64],
     start: Condition,
+    ties: &Ties,
     policy: &Policy,
 ) -> Judgement {
     let releases: Vec<ParentRelease> =
@@ -229,8 +231,11 @@ pub(crate) fn judge(
         (None, Some(repository)) => RepositoryFacts::Read(repository),
         (None, None) => RepositoryFacts::None,
     };
-    let vocabularies: Vec<u64> = subject.and_then(Checkpoint::vocab_size).into_iter().map(|v| v as u64).collect();
     let register = register::Against::new(reading, subject);
+    // The tokenizer's own size stands beside that of the embedding, which may be padded.
+    let tokenizer = subject.and_then(|subject| Some(subject.tokenizer().ok()?.size()));
+    let vocabularies: Vec<u64> =
+        subject.and_then(Checkpoint::vocab_size).into_iter().chain(tokenizer).map(|v| v as u64).collect();
     let facts = TimeFacts {
         runs: &reading.record.runs,
         repository,
@@ -243,17 +248,28 @@ pub(crate) fn judge(
         start,
         witnesses: &reading.witnesses,
         register: register.as_ref().map(register::Against::facts),
+        active: subject.and_then(ties::active),
+        norms: &ties.norms,
+        files: &ties.files,
     };
     time::judge(&facts, policy)
 }
 
 /// Sizes as the tensors have them, never as a configuration says.
 fn sizes(subject: &Checkpoint) -> Sizes {
+    let own = || subject.tensors.iter().filter(|t| t.role.tower.is_empty() && !t.role.constant);
+    let mut widths: Vec<usize> =
+        own().filter(|t| t.role.family == "up_proj" && t.shape.len() == 2).map(|t| t.shape[0]).collect();
+    widths.sort_unstable();
+    widths.dedup();
     let embedding = subject.tensors.iter().find(|t| t.role.family == "embedding" && t.role.tower.is_empty());
     Sizes {
         hidden: subject.hidden_size().map(|h| h as u64),
         layers: Some(subject.layers() as u64).filter(|l| *l > 0),
         vocabulary: embedding.and_then(|t| t.shape.first()).map(|v| *v as u64),
+        intermediate: widths.first().filter(|_| widths.len() == 1).map(|w| *w as u64),
+        experts: Some(subject.experts() as u64).filter(|experts| *experts > 0),
+        parameters: Some(own().map(|t| t.elements() as u64).sum()),
         ..Sizes::default()
     }
 }

@@ -1,5 +1,6 @@
 //! The record alone: what `scratchproof timeline` does. Of the weights only the header of the final checkpoint is read.
 
+use super::ties::Ties;
 use super::{record, register, tables, witness};
 use crate::case::Case;
 use crate::checkpoint::Checkpoint;
@@ -32,7 +33,7 @@ pub fn timeline(case: &Case, access: impl Into<Access>) -> Result<(Timeline, Evi
     let mut reading = record::read(case, access, config)?;
     reading.hear(case, access, config, &witness::named(case, &reading, access))?;
     let steps: Vec<i64> = case.subject.checkpoints.iter().filter_map(|checkpoint| checkpoint.step).collect();
-    let judged = record::judge(&reading, subject.as_ref(), &steps, Condition::Untested, &case.policy);
+    let judged = record::judge(&reading, subject.as_ref(), &steps, Condition::Untested, &Ties::default(), &case.policy);
     let evidence = Evidence {
         runs: tables::runs(&reading.record.runs),
         timeline: tables::timeline(&reading.record.events),

@@ -136,6 +136,42 @@ pub struct Policy {
     pub vocabulary_padding: u64,
     /// Clocks of one record may disagree by so many seconds.
     pub clock_slack_seconds: i64,
+    /// A learning rate follows known laws if at least this share of its rows does.
+    pub schedule_explained: f64,
+    /// The largest logged rate may differ from the configured one by this share of it.
+    pub schedule_peak: f64,
+    /// Steps of the warm-up and of the whole law may differ from the configured ones by this share, beside two steps.
+    pub schedule_steps: f64,
+    /// Tokens a step are the same in two gaps if they differ by no more than this share.
+    pub tokens_even: f64,
+    /// Tokens a step are batch times length if they differ by no more than this share.
+    pub tokens_product: f64,
+    /// Times of a summary and of the row it was made from may lie so many seconds apart.
+    pub summary_seconds: f64,
+    /// A printed loss is the logged one if they differ by no more than this share of it (or this much, below 1): two decimals.
+    pub printed_loss: f64,
+    /// So many losses in a row that stand in two places are a copy.
+    pub repeated_rows: u64,
+    /// A loss so many robust standard deviations above the rows beside it is a spike.
+    pub loss_spike: f64,
+    /// So many values in one block that are written with other digits than their column ask a question.
+    pub odd_digits: u64,
+    /// A wait of so many usual ones ...
+    pub pause_times: f64,
+    /// ... and of so many seconds is a pause.
+    pub pause_seconds: f64,
+    /// A gap whose steps took less than this share of the time of the fastest tenth, and that is wider than the others, holds steps that were not trained.
+    pub pace_fast: f64,
+    /// A device is busy above this utilisation, in percent.
+    pub device_busy_percent: f64,
+    /// Devices busy in less than this share of the measurements are idle.
+    pub device_busy_share: f64,
+    /// More than this many times the peak rate in bf16 cannot be: 8-bit products double it.
+    pub compute_impossible: f64,
+    /// A logged norm is that of a checkpoint if they differ by no more than this share: bf16 holds 8 bits.
+    pub norm_agrees: f64,
+    /// Beyond this share no choice of tensors explains the difference.
+    pub norm_differs: f64,
 }
 
 impl Default for Policy {
@@ -197,6 +233,24 @@ impl Default for Policy {
             unlogged_share: 0.05,
             vocabulary_padding: 1024,
             clock_slack_seconds: 300,
+            schedule_explained: 0.9,
+            schedule_peak: 0.005,
+            schedule_steps: 0.02,
+            tokens_even: 1e-6,
+            tokens_product: 0.005,
+            summary_seconds: 60.0,
+            printed_loss: 0.006,
+            repeated_rows: 5,
+            loss_spike: 8.0,
+            odd_digits: 3,
+            pause_times: 20.0,
+            pause_seconds: 600.0,
+            pace_fast: 0.1,
+            device_busy_percent: 2.0,
+            device_busy_share: 0.1,
+            compute_impossible: 2.0,
+            norm_agrees: 1e-3,
+            norm_differs: 0.2,
         }
     }
 }
@@ -270,6 +324,22 @@ impl Policy {
             ("first_loss_high", self.first_loss_high),
             ("step_slack", self.step_slack),
             ("unlogged_share", self.unlogged_share),
+            ("schedule_explained", self.schedule_explained),
+            ("schedule_peak", self.schedule_peak),
+            ("schedule_steps", self.schedule_steps),
+            ("tokens_even", self.tokens_even),
+            ("tokens_product", self.tokens_product),
+            ("summary_seconds", self.summary_seconds),
+            ("printed_loss", self.printed_loss),
+            ("loss_spike", self.loss_spike),
+            ("pause_times", self.pause_times),
+            ("pause_seconds", self.pause_seconds),
+            ("pace_fast", self.pace_fast),
+            ("device_busy_percent", self.device_busy_percent),
+            ("device_busy_share", self.device_busy_share),
+            ("compute_impossible", self.compute_impossible),
+            ("norm_agrees", self.norm_agrees),
+            ("norm_differs", self.norm_differs),
         ] {
             // Against NaN every comparison is false, so that nothing would ever be found.
             if !(value.is_finite() && value >= 0.0) {

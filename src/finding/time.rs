@@ -2,10 +2,20 @@
 //!
 //! What an honest run can also do is a question or context, never an accusation.
 
+mod artifacts;
+mod clock;
+mod compute;
+mod config;
 mod history;
 mod log;
+mod loss_shape;
+mod machine;
+mod norms;
 mod order;
 mod register;
+mod schedule;
+mod summary;
+mod tokens;
 mod witness;
 
 use super::{Code, Condition, Direction, Finding, Grade, Judgement};
@@ -13,6 +23,9 @@ use crate::case::Policy;
 use crate::timeline::{Release, Repository, Run, Settings, Story, Witnessed};
 
 pub use register::{Listed, RegisterFacts};
+
+pub use artifacts::{CheckpointFile, alike};
+pub use norms::StepNorm;
 
 const RUNS: &str = "evidence/runs.parquet";
 const TIMELINE: &str = "evidence/timeline.parquet";
@@ -26,6 +39,12 @@ pub struct Sizes {
     pub vocabulary: Option<u64>,
     pub heads: Option<u64>,
     pub kv_heads: Option<u64>,
+    /// Neurons of the dense MLPs, where all have the same.
+    pub intermediate: Option<u64>,
+    /// Experts a layer.
+    pub experts: Option<u64>,
+    /// All parameters, tied ones once.
+    pub parameters: Option<u64>,
 }
 
 /// What became of the repository that the case names.
@@ -73,6 +92,12 @@ pub struct TimeFacts<'a> {
     pub witnesses: &'a [Witnessed],
     /// What the register of releases says.
     pub register: Option<RegisterFacts<'a>>,
+    /// Parameters that one token is computed with, embeddings left out.
+    pub active: Option<u64>,
+    /// Norms of the checkpoints.
+    pub norms: &'a [StepNorm],
+    /// Files of the checkpoints.
+    pub files: &'a [CheckpointFile],
 }
 
 /// Judges the record.
@@ -87,7 +112,20 @@ pub fn judge(facts: &TimeFacts<'_>, policy: &Policy) -> Judgement {
     for run in facts.runs {
         log::first_loss(&mut judgement, facts, policy, run);
         log::damage(&mut judgement, run);
+        schedule::judge(&mut judgement, policy, run);
+        clock::judge(&mut judgement, policy, run);
+        tokens::judge(&mut judgement, policy, run);
+        summary::judge(&mut judgement, policy, run);
+        summary::printed(&mut judgement, policy, run);
+        loss_shape::spikes(&mut judgement, policy, run);
+        loss_shape::digits(&mut judgement, policy, run);
+        machine::alive(&mut judgement, policy, run);
+        compute::judge(&mut judgement, facts, policy, run);
+        norms::judge(&mut judgement, facts, policy, run);
+        artifacts::judge(&mut judgement, facts, run);
     }
+    machine::constant(&mut judgement, facts.runs);
+    summary::repeats(&mut judgement, policy, facts.runs);
     log::steps(&mut judgement, facts, policy);
     log::sizes(&mut judgement, facts, policy);
     match facts.repository {
@@ -130,6 +168,11 @@ fn condition(findings: &[Finding], log: bool) -> Condition {
     } else {
         Condition::Untested
     }
+}
+
+/// A finding of the record.
+fn finding(code: Code, grade: Grade, direction: Direction, message: String) -> Finding {
+    Finding::new(code, grade, direction, message)
 }
 
 /// As [`called`], to begin a sentence with.

@@ -1,5 +1,6 @@
 //! SHA-256 of everything that was read.
 
+use md5::Digest;
 use rayon::prelude::*;
 
 use crate::checkpoint::{Checkpoint, Shard};
@@ -42,6 +43,24 @@ pub fn digests(models: &[&Checkpoint]) -> Result<Vec<Vec<FileDigest>>> {
         sha256: hex(&hashes.next().unwrap_or_default()),
     };
     Ok(shards.iter().map(|shards| shards.iter().map(&mut digest).collect()).collect())
+}
+
+/// MD5 of a file, hexadecimal, as trackers record it.
+///
+/// # Errors
+/// If the file cannot be read.
+pub fn md5(blob: &dyn Blob) -> Result<String> {
+    let mut hash = md5::Md5::new();
+    let mut buffer = vec![0; CHUNK.min(usize::try_from(blob.len()).unwrap_or(CHUNK))];
+    let mut offset = 0;
+    while offset < blob.len() {
+        let size = usize::try_from(blob.len() - offset).unwrap_or(CHUNK).min(CHUNK);
+        blob.read_at(offset, &mut buffer[..size])?;
+        hash.update(&buffer[..size]);
+        blob.release(offset, size);
+        offset += size as u64;
+    }
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Hashes files, several at a time in each thread, which is faster than one after the other (see [`Sha256`]). They are

@@ -20,7 +20,7 @@ use crate::kernel::{Dtype, View};
 
 pub use build::{Material, Series};
 pub use decay::{RowsBetween, RowsSeen, UnmetRows, unmet_rows};
-pub use digest::{FileDigest, digests, manifest};
+pub use digest::{FileDigest, digests, manifest, md5};
 pub use growth::{Growth, NewMatrix, Resized, growth};
 pub use layers::{LayerCell, LayerMap, layer_map};
 pub use measure::{Measured, TensorFigures, measure};

@@ -2,6 +2,7 @@
 //!
 //! Every fact carries who vouches for it ([`Trust`]). Nothing is judged here.
 
+pub mod accelerators;
 mod console;
 pub mod events;
 mod export;
@@ -26,6 +27,7 @@ pub mod wandb;
 mod wire;
 pub mod witness;
 
+pub use accelerators::{Accelerator, accelerator};
 pub use events::{Event, Record};
 pub use git::{Commit, Freeze, Lookup, Repository, Stamp};
 pub use history::History;

@@ -26,8 +26,17 @@ pub fn first_loss(to: &mut Judgement, facts: &TimeFacts<'_>, policy: &Policy, ru
         "{place} logs a first loss of {first:.3} at step {step}, {ratio:.3} of ln({rows}) = {:.3}",
         (rows as f64).ln()
     );
+    // A loss summed over the calls of a step, or divided by them once too often.
+    let calls = super::config::number(run, super::config::ACCUMULATION).filter(|calls| *calls > 1.0);
+    let inside = |ratio: f64| (policy.first_loss_low..=policy.first_loss_high).contains(&ratio);
     let (grade, direction, words) = if step > policy.first_loss_step || run.resumed {
         (Grade::Context, Direction::Neutral, "the log begins too late to show the loss of an untrained model")
+    } else if calls.is_some_and(|calls| inside(ratio * calls) || inside(ratio / calls)) {
+        (
+            Grade::Context,
+            Direction::Neutral,
+            "as an untrained model begins, if the loss is summed or divided over the calls",
+        )
     } else if ratio < policy.first_loss_low {
         (
             Grade::Weak,
@@ -172,6 +181,17 @@ pub fn sizes(to: &mut Judgement, facts: &TimeFacts<'_>, policy: &Policy) {
     }
 }
 
+/// Names of the number of parameters.
+const PARAMETERS: &[&str] = &[
+    "num_parameters",
+    "model_num_parameters",
+    "n_params",
+    "num_params",
+    "total_params",
+    "total_parameters",
+    "n_parameters",
+];
+
 #[derive(Default)]
 struct Compared {
     same: Vec<String>,
@@ -189,6 +209,8 @@ fn compare(facts: &TimeFacts<'_>, policy: &Policy, run: &Run) -> Option<Compared
         ("num_attention_heads", sizes.heads),
         ("num_key_value_heads", sizes.kv_heads),
         ("vocab_size", sizes.vocabulary),
+        ("intermediate_size", sizes.intermediate),
+        ("n_routed_experts", sizes.experts),
     ] {
         let Some(tensor) = tensor else { continue };
         if unclear.iter().any(|unclear| unclear == name) {
@@ -210,6 +232,14 @@ fn compare(facts: &TimeFacts<'_>, policy: &Policy, run: &Run) -> Option<Compared
         } else {
             // Numbers of heads are not in the tensors' shapes for certain; fused layouts hide them.
             compared.questions.push(words);
+        }
+    }
+    if let (Some(tensors), Some(logged)) = (sizes.parameters, super::config::number(run, PARAMETERS)) {
+        if (tensors as f64 - logged).abs() < 0.5 {
+            compared.same.push(format!("{logged} parameters"));
+        } else {
+            // Some count without embeddings, or only what is trained.
+            compared.questions.push(format!("{logged} parameters against {tensors}"));
         }
     }
     let any = compared.same.len() + compared.questions.len() + compared.contradictions.len() > 0;
