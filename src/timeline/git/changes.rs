@@ -9,7 +9,7 @@ use std::thread;
 use git2::{ObjectType, Oid};
 
 use super::mentions::{Found, Patterns, scan};
-use super::{Pulse, Repository, missing, watch};
+use super::{Pulse, Repository, missing};
 use crate::error::{Error, Result};
 use crate::timeline::settings::{self, Block, Language};
 
@@ -87,8 +87,6 @@ pub struct Work<'a> {
     pub folder: PathBuf,
     pub pulse: &'a Pulse,
     pub threads: usize,
-    /// Only these files, if any are named.
-    pub only: &'a [String],
     pub patterns: Patterns,
 }
 
@@ -286,11 +284,9 @@ impl<'a> Compare<'a> {
     }
 
     fn file(&mut self, path: String, blob: Option<(Oid, i32)>) {
-        let only = self.work.only;
         let Some(sort) = Sort::of(&path) else { return };
         // A link's content is a path.
         let blob = blob.filter(|(_, mode)| *mode != 0o120_000).map(|(id, _)| id);
-        let _ = only;
         self.changes.push(Change { path, blob, sort });
     }
 }
