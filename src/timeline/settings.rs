@@ -2,6 +2,7 @@
 
 mod python;
 mod shell;
+mod shorten;
 mod table;
 
 use std::collections::BTreeMap;
@@ -100,7 +101,7 @@ pub fn read(text: &[u8], language: Language) -> Vec<Block> {
     }
     match language {
         Language::Json | Language::Yaml | Language::Toml => table::read(text, language),
-        Language::Python => python::read(text),
+        Language::Python => python::read(shorten::python(text).as_deref().unwrap_or(text)),
         Language::Shell => shell::read(text),
         Language::Make => shell::read(&shell::from_make(text)),
     }
@@ -109,23 +110,30 @@ pub fn read(text: &[u8], language: Language) -> Vec<Block> {
 /// Whether three different sizes are named anywhere, which is quicker to see than to parse.
 fn may_hold(text: &[u8]) -> bool {
     let mut seen = 0_u32;
-    for word in text.split(|b| !(b.is_ascii_alphanumeric() || *b == b'_' || *b == b'-')) {
-        if (3..=24).contains(&word.len())
-            && let Some((size, _)) = known(word)
-        {
-            seen |= 1 << size;
-            if seen.count_ones() as usize >= ENOUGH {
-                return true;
-            }
-        }
-    }
-    false
+    sizes_named(text).any(|size| {
+        seen |= 1 << size;
+        seen.count_ones() as usize >= ENOUGH
+    })
+}
+
+/// Whether any size is named.
+fn may_name(text: &[u8]) -> bool {
+    sizes_named(text).next().is_some()
+}
+
+fn sizes_named(text: &[u8]) -> impl Iterator<Item = usize> + '_ {
+    let words = text.split(|b| !(b.is_ascii_alphanumeric() || *b == b'_' || *b == b'-'));
+    words.filter(|word| (3..=24).contains(&word.len())).filter_map(|word| known(word).map(|(size, _)| size))
 }
 
 /// Place of a size in [`KNOWN`] and of the name among its names.
 fn known(word: &[u8]) -> Option<(usize, usize)> {
     let from = word.iter().position(|b| *b != b'-')?;
     let word = &word[from..];
+    // Most words of a text are none of these: the first letter says so.
+    if !matches!(word[0].to_ascii_lowercase(), b'h' | b'n' | b'd' | b'v' | b'p' | b'i' | b'f' | b'm' | b'e' | b'k') || word.len() < 3 {
+        return None;
+    }
     let same = |name: &&str| {
         name.len() == word.len()
             && name.bytes().zip(word).all(|(a, b)| a == b.to_ascii_lowercase() || a == b'_' && *b == b'-')
