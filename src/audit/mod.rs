@@ -11,6 +11,7 @@ mod path;
 mod points;
 mod record;
 mod replay;
+mod repository;
 mod start;
 mod tables;
 mod timeline;

@@ -1,6 +1,6 @@
 //! The record alone: what `scratchproof timeline` does. Of the weights only the header of the final checkpoint is read.
 
-use super::{record, tables};
+use super::{record, repository, tables};
 use crate::case::Case;
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
@@ -31,11 +31,12 @@ pub fn timeline(case: &Case, access: impl Into<Access>) -> Result<(Timeline, Evi
     let reading = record::read(case, access, subject.as_ref().and_then(|subject| subject.config.as_ref()))?;
     let steps: Vec<i64> = case.subject.checkpoints.iter().filter_map(|checkpoint| checkpoint.step).collect();
     let judged = record::judge(&reading, subject.as_ref(), &steps, Condition::Untested, &case.policy);
-    let evidence = Evidence {
+    let mut evidence = Evidence {
         runs: tables::runs(&reading.record.runs),
         timeline: tables::timeline(&reading.record.events),
         ..Evidence::default()
     };
+    repository::tables(reading.record.repository.as_ref(), &mut evidence);
     let outcome = outcome(&judged);
     let mut findings = judged.findings;
     findings.extend(reading.findings);

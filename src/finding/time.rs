@@ -5,6 +5,7 @@
 mod history;
 mod log;
 mod order;
+mod repository;
 
 use super::{Code, Condition, Direction, Finding, Grade, Judgement};
 use crate::case::Policy;
@@ -94,6 +95,7 @@ pub fn judge(facts: &TimeFacts<'_>, policy: &Policy) -> Judgement {
                 history::logged_commit(&mut judgement, policy, repository, run);
             }
             history::freeze(&mut judgement, facts, policy, repository);
+            repository::judge(&mut judgement, facts.runs, repository);
         }
     }
     if let Some(story) = facts.story {
