@@ -13,6 +13,7 @@ mod points;
 mod record;
 mod register;
 mod replay;
+mod repository;
 mod seams;
 mod start;
 mod surgery;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::register;
 use super::ties::{self, Ties};
+use super::{register, repository};
 use crate::case::{Case, Policy};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Context, Result};
@@ -60,7 +60,7 @@ pub(crate) fn read(case: &Case, access: Access, config: Option<&serde_json::Valu
         proposed: register::proposed(case)?,
     };
     let runs = runs(case, access, &mut reading)?;
-    let repository = repository(case, &runs, &mut reading);
+    let repository = repository::read(case, config, &runs, &mut reading);
     let releases: Vec<Release> = reading.releases.iter().filter_map(|(_, r)| r.clone()).collect();
     let last = config.and_then(settings::from_json);
     reading.record = Record::new(&Sources {
@@ -185,33 +185,6 @@ fn runs(case: &Case, access: Access, reading: &mut Reading) -> Result<Vec<Run>> 
         }
     }
     Ok(runs)
-}
-
-fn repository(case: &Case, runs: &[Run], reading: &mut Reading) -> Option<Repository> {
-    let entry = case.repository.as_ref()?;
-    let wanted = runs.iter().filter_map(|run| run.commit.clone()).collect();
-    let options = git::Options { settings: entry.settings.clone(), wanted, ..git::Options::default() };
-    match Repository::read(&entry.location.path, &options) {
-        Ok(mut repository) => {
-            repository.source.clone_from(&entry.location.written);
-            reading.inputs.push(Input {
-                role: InputRole::Repository,
-                name: repository.head.clone().unwrap_or_default(),
-                uri: entry.location.written.clone(),
-                sha256: repository.digest.clone(),
-                bytes: repository.commits.len() as u64,
-            });
-            Some(repository)
-        }
-        Err(error) => {
-            let why = error.to_string().replace(&entry.location.path.display().to_string(), &entry.location.written);
-            reading
-                .skipped
-                .push(Skipped { tensor: format!("(repository {})", entry.location.written), why: why.clone() });
-            reading.unreadable = Some(why);
-            None
-        }
-    }
 }
 
 /// Condition T. `subject` is the final checkpoint, as far as it could be opened; `start` is what came out for the start.

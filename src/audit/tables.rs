@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::Session;
 use super::path::{self, Trails};
-use super::{clock, copies, merge, register, replay, start, tokens, walk};
+use super::{clock, copies, merge, register, replay, repository, start, tokens, walk};
 use crate::checkpoint::{Checkpoint, Residual as Axis};
 use crate::disguise::{Found, Observation};
 use crate::evidence::{
@@ -24,7 +24,7 @@ pub fn evidence(session: &Session, trails: &Trails, decay: &DecayFacts) -> Evide
     let components = tokens::stand_in(session, components);
     let mut calibration = residual.as_ref().map_or(Vec::new(), |r| calibration(session, r));
     calibration.extend(session.tokens.calibration.iter().cloned());
-    Evidence {
+    let mut evidence = Evidence {
         trajectory: trajectory(session),
         pairs: pairs(session),
         copies: copies::rows(session),
@@ -45,7 +45,10 @@ pub fn evidence(session: &Session, trails: &Trails, decay: &DecayFacts) -> Evide
         disguise: disguise(session),
         tokenizers: session.tokens.tokenizers.clone(),
         cka: session.tokens.cka.clone(),
-    }
+        ..Evidence::default()
+    };
+    repository::tables(session.record.record.repository.as_ref(), &mut evidence);
+    evidence
 }
 
 fn disguise(session: &Session) -> Vec<DisguiseRow> {

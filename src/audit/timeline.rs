@@ -1,7 +1,7 @@
 //! The record alone: what `scratchproof timeline` does. Of the weights only the header of the final checkpoint is read.
 
 use super::ties::Ties;
-use super::{record, register, tables, witness};
+use super::{record, register, repository, tables, witness};
 use crate::case::Case;
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
@@ -34,12 +34,13 @@ pub fn timeline(case: &Case, access: impl Into<Access>) -> Result<(Timeline, Evi
     reading.hear(case, access, config, &witness::named(case, &reading, access))?;
     let steps: Vec<i64> = case.subject.checkpoints.iter().filter_map(|checkpoint| checkpoint.step).collect();
     let judged = record::judge(&reading, subject.as_ref(), &steps, Condition::Untested, &Ties::default(), &case.policy);
-    let evidence = Evidence {
+    let mut evidence = Evidence {
         runs: tables::runs(&reading.record.runs),
         timeline: tables::timeline(&reading.record.events),
         releases: register::rows(&reading, subject.as_ref()),
         ..Evidence::default()
     };
+    repository::tables(reading.record.repository.as_ref(), &mut evidence);
     let outcome = outcome(&judged);
     let mut findings = judged.findings;
     findings.extend(reading.findings);

@@ -104,6 +104,9 @@ struct RawRepository {
     git: Spanned<String>,
     #[serde(default)]
     settings: Vec<String>,
+    allowed_signers: Option<Spanned<String>>,
+    #[serde(default)]
+    keys: Vec<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -221,10 +224,7 @@ impl Checker<'_> {
         let parents = references(raw.parent)?;
         let controls = references(raw.control)?;
         let runs = raw.run.into_iter().map(|run| self.run(run)).collect::<Result<_>>()?;
-        let repository = raw
-            .repository
-            .map(|r| Ok::<_, Error>(Repository { location: self.existing(&r.git)?, settings: r.settings }))
-            .transpose()?;
+        let repository = raw.repository.map(|repository| self.repository(repository)).transpose()?;
         let witnesses = raw.witness.into_iter().map(|witness| self.witness(&witness)).collect::<Result<_>>()?;
         let policy = match raw.policy {
             None => Policy::default(),
@@ -323,6 +323,15 @@ impl Checker<'_> {
                 Err(self.fail(written, "`released` must be a date or { at = ..., source = \"...\", grade = \"...\" }"))
             }
         }
+    }
+
+    fn repository(&self, raw: RawRepository) -> Result<Repository> {
+        Ok(Repository {
+            location: self.existing(&raw.git)?,
+            settings: raw.settings,
+            allowed_signers: raw.allowed_signers.map(|file| self.existing(&file)).transpose()?,
+            keys: raw.keys.iter().map(|file| self.existing(file)).collect::<Result<_>>()?,
+        })
     }
 
     fn run(&self, raw: RawRun) -> Result<Run> {
@@ -535,6 +544,11 @@ mod tests {
                 vec!["line 3", "step 1"],
             ),
             (format!("{SMALL}[[run]]\nlog = \"m\"\nkeys = {{ los = \"x\" }}\n"), vec!["line 6", "los"]),
+            (
+                format!("{SMALL}[repository]\ngit = \"m\"\nkeys = [\n\"p\",\n\"gone.asc\"]\n"),
+                vec!["line 8", "gone.asc"],
+            ),
+            (format!("{SMALL}[repository]\ngit = \"m\"\nallowed_signers = \"none\"\n"), vec!["line 6", "none"]),
             ("schema = 1\n[subject\n".to_owned(), vec!["line 2"]),
             ("schema = 1\n[subject]\n".to_owned(), vec!["checkpoints"]),
         ] {

@@ -182,10 +182,14 @@ pub struct Run {
 /// The repository of the training code.
 #[derive(Clone, Debug)]
 pub struct Repository {
-    /// Working tree or bare repository.
+    /// Working tree, bare repository or bundle.
     pub location: Location,
     /// Files that hold the architecture; empty: to be found.
     pub settings: Vec<String>,
+    /// Who may sign with which SSH key: an allowed-signers file of `ssh-keygen`.
+    pub allowed_signers: Option<Location>,
+    /// OpenPGP public keys, armoured or binary.
+    pub keys: Vec<Location>,
 }
 
 /// An outside witness: somebody else's clock, over something in the case.

@@ -17,8 +17,8 @@ use table::tables;
 pub use releases::ReleaseRow;
 pub use rows::{
     CalibrationRow, ChainRow, CkaRow, ComponentRow, CopyRow, DecayRow, DisguiseRow, ITSELF, ITSELF_FIRST, LayerMapRow,
-    MergeRow, PairRow, PartialRow, PathRow, Reference, ReplayRow, RunRow, StartRow, TensorRow, TimelineRow,
-    TokenizerRow, TrajectoryRow,
+    MentionRow, MergeRow, PairRow, PartialRow, PathRow, Reference, ReplayRow, RunRow, SettingRow, SignatureRow,
+    StartRow, TensorRow, TimelineRow, TokenizerRow, TrajectoryRow,
 };
 
 tables! {
@@ -43,6 +43,12 @@ tables! {
     releases: ReleaseRow {
         id, name, maker, released, not_before, not_after, grade, source, relation, equal, unequal, before_start, proposed
     }
+    /// Sizes along the history of the repository.
+    settings: SettingRow { commit, at, path, place, line, name, value, former }
+    /// Other people's models in the history of the repository.
+    mentions: MentionRow { kind, text, parent, path, line, place, first, gone, main }
+    /// Signed commits and tags.
+    signatures: SignatureRow { object, tag, kind, result, words }
     /// The final checkpoint against the parents and controls.
     pairs: PairRow {
         tensor, component, family, layer, expert, reference, elements, cosine, pearson, mean_abs_diff, relative_l2,

@@ -150,6 +150,58 @@ pub struct TimelineRow {
     pub grade: String,
 }
 
+/// One row of `evidence/settings.parquet`: one size that a commit of the main line set, changed or took away.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct SettingRow {
+    pub commit: String,
+    /// Committer time, RFC 3339.
+    pub at: String,
+    pub path: String,
+    /// Place in the file: a class, a mapping, a call; empty for the whole file.
+    pub place: String,
+    /// From 1, where it is known.
+    pub line: Option<u32>,
+    pub name: String,
+    /// None if it is gone.
+    pub value: Option<i64>,
+    /// None if it is new.
+    pub former: Option<i64>,
+}
+
+/// One row of `evidence/mentions.parquet`: another model's name, a loading call, a flag or a number in the history.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct MentionRow {
+    /// `name`, `loads`, `starts`, `constant`.
+    pub kind: String,
+    pub text: String,
+    pub parent: Option<String>,
+    pub path: String,
+    pub line: u64,
+    /// What kind of file, in words.
+    pub place: String,
+    /// The earliest commit that has it.
+    pub first: String,
+    /// The commit of the main line that took it away.
+    pub gone: Option<String>,
+    /// Whether the main line ever had it.
+    pub main: bool,
+}
+
+/// One row of `evidence/signatures.parquet`: one signed commit or tag.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct SignatureRow {
+    pub object: String,
+    pub tag: Option<String>,
+    pub kind: String,
+    /// `good`, `refused`, `bad`, `unknown-key`, `unverified`.
+    pub result: String,
+    /// The signer, the fingerprint, or why.
+    pub words: String,
+}
+
 /// One row of `evidence/pairs.parquet`: one tensor of the final checkpoint against one parent or control, with the
 /// metrics that the published analyses used (METHODS 1).
 #[derive(Clone, Debug, PartialEq)]

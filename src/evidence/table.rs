@@ -183,6 +183,16 @@ impl Cell for Option<u32> {
     }
 }
 
+impl Cell for Option<i64> {
+    fn series(name: &str, values: &[&Self]) -> Result<Series> {
+        Ok(Series::new(name.into(), values.iter().map(|&&value| value).collect::<Vec<_>>()))
+    }
+
+    fn cells(column: &Column) -> Result<Vec<Self>> {
+        Ok(column.i64().map_err(|error| polars_error(&error))?.iter().collect())
+    }
+}
+
 impl Cell for u32 {
     fn series(name: &str, values: &[&Self]) -> Result<Series> {
         let values: Vec<i32> = values.iter().map(|&&value| number(name, value)).collect::<Result<_>>()?;

@@ -13,6 +13,7 @@ mod machine;
 mod norms;
 mod order;
 mod register;
+mod repository;
 mod schedule;
 mod summary;
 mod tokens;
@@ -140,6 +141,7 @@ pub fn judge(facts: &TimeFacts<'_>, policy: &Policy) -> Judgement {
                 history::logged_commit(&mut judgement, policy, repository, run);
             }
             history::freeze(&mut judgement, facts, policy, repository);
+            repository::judge(&mut judgement, facts.runs, repository);
         }
     }
     if let Some(story) = facts.story {

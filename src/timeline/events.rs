@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use super::git::SettingsChange;
 use super::order::{Clock, Moment};
 use super::{Freeze, Repository, Run, Settings, Sources, Story, Trust};
 
@@ -67,6 +68,18 @@ fn of_moment(moment: &Moment) -> Option<Event> {
     })
 }
 
+/// Changes of sizes that are shown as events; all of them stand in `evidence/settings.parquet`.
+const SETTINGS: usize = 2000;
+
+fn size(change: &SettingsChange) -> String {
+    let name = &change.name;
+    match (change.former, change.value) {
+        (Some(former), Some(value)) => format!("{name} {former} to {value}"),
+        (None, Some(value)) => format!("{name} {value}"),
+        (_, None) => format!("{name} gone"),
+    }
+}
+
 fn of_repository(repository: &Repository, last: Option<&Settings>) -> Vec<Event> {
     let event = |at, what: String| Event {
         at,
@@ -80,6 +93,14 @@ fn of_repository(repository: &Repository, last: Option<&Settings>) -> Vec<Event>
         event(commit.committer.at, format!("commit {short}: {}", commit.summary))
     });
     let mut events: Vec<Event> = commits.collect();
+    let mut changes = repository.settings_history();
+    changes.truncate(SETTINGS);
+    for change in changes.chunk_by(|a, b| (&a.commit, &a.path, &a.place) == (&b.commit, &b.path, &b.place)) {
+        let Some(first) = change.first() else { continue };
+        let sizes: Vec<String> = change.iter().map(size).collect();
+        let place = if first.place.is_empty() { String::new() } else { format!(" ({})", first.place) };
+        events.push(event(first.at, format!("{}{place}: {}", first.path, sizes.join(", "))));
+    }
     match last.map(|last| repository.freeze(last)) {
         Some(Freeze::Since { commit, path }) => {
             events.push(event(commit.committer.at, format!("{path} has the final architecture from here on")));

@@ -1,15 +1,21 @@
 //! A git repository as a source of facts: read only, whoever owns it, wherever it lies.
 
+mod bundle;
+mod changes;
+mod clocks;
 mod freeze;
 mod layout;
+mod mentions;
 mod objects;
 mod packs;
+mod rewritten;
+mod signatures;
 mod watch;
 
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::fmt::Display;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::time::Duration;
 
@@ -19,15 +25,21 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 
+pub use clocks::{Oddity, OddityKind};
 pub use freeze::Freeze;
-pub use layout::SettingsRow;
+pub use layout::{SettingsChange, SettingsRow};
+pub use mentions::{Mention, MentionKind, Place, Sought};
 pub use objects::{Object, ObjectKind, objects};
+pub use rewritten::Trace;
+pub use signatures::{Keys, Signature, SignatureKind, Validity};
 use watch::Pulse;
 
 /// Shorter names of commits say too little.
 const SHORTEST: usize = 7;
 /// First lines of messages are cut here.
 const SUMMARY: usize = 200;
+/// Larger commits are not read.
+const COMMIT: usize = 16 << 20;
 
 /// What to look for in a repository.
 #[derive(Clone, Debug)]
@@ -36,6 +48,14 @@ pub struct Options {
     pub settings: Vec<String>,
     /// Commits that run logs name: looked up even where no branch reaches them.
     pub wanted: Vec<String>,
+    /// Other people's models to look for.
+    pub sought: Sought,
+    /// An allowed-signers file for SSH signatures.
+    pub allowed_signers: Option<PathBuf>,
+    /// Files of OpenPGP public keys.
+    pub keys: Vec<PathBuf>,
+    /// Threads to read with; the result is the same for any number.
+    pub threads: usize,
     /// So many commits are read, the newest first.
     pub limit: usize,
     /// One object may take so long to read. libgit2 never returns from a loose object whose compressed bytes are cut off.
@@ -44,7 +64,16 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { settings: Vec::new(), wanted: Vec::new(), limit: 200_000, patience: Duration::from_secs(30) }
+        Self {
+            settings: Vec::new(),
+            wanted: Vec::new(),
+            sought: Sought::default(),
+            allowed_signers: None,
+            keys: Vec::new(),
+            threads: rayon::current_num_threads().min(8),
+            limit: 200_000,
+            patience: Duration::from_secs(30),
+        }
     }
 }
 
@@ -72,6 +101,10 @@ pub struct Commit {
     pub summary: String,
     /// Whether a branch, tag or HEAD leads to it.
     pub reachable: bool,
+    /// The kind of its signature, if it has one.
+    pub signature: Option<SignatureKind>,
+    /// Its files.
+    tree: Option<Oid>,
 }
 
 /// What a repository says.
@@ -87,8 +120,16 @@ pub struct Repository {
     pub line: Vec<String>,
     /// How the structural settings changed along that line, the oldest first.
     pub settings: Vec<SettingsRow>,
-    /// Whether the older history was left out when it was cloned.
+    /// Whether older history was left out: a shallow clone, or a bundle that builds on commits it does not hold.
     pub shallow: bool,
+    /// Traces that the history was rewritten or cut.
+    pub traces: Vec<Trace>,
+    /// Mentions of other people's models.
+    pub mentions: Vec<Mention>,
+    /// Mentions beyond those that are kept, by kind.
+    pub more_mentions: Vec<(MentionKind, usize)>,
+    /// Every signature with what checking it said.
+    pub signatures: Vec<Signature>,
     /// sha256 over the names and targets of all references, in hexadecimal; with it every commit is fixed.
     pub digest: String,
     /// Things worth knowing, in words.
@@ -121,20 +162,44 @@ impl Repository {
     }
 
     fn read_here(path: &Path, options: &Options, pulse: &Pulse) -> Result<Self> {
-        let repository = open(path)?;
-        let source = path.display().to_string();
-        let mut facts = Self { source, shallow: repository.is_shallow(), ..Self::default() };
-        packs::check(repository.commondir())?;
-        facts.oddities(&repository);
-        let roots = facts.roots(&repository, pulse).map_err(|error| broken("the references", &error))?;
-        walk(&repository, &mut facts, roots, options.limit, pulse)?;
+        let keys = Keys::read(options.allowed_signers.as_deref(), &options.keys)?;
+        let mut facts = Self { source: path.display().to_string(), ..Self::default() };
+        let bundle = if bundle::is_bundle(path) { Some(bundle::open(path, pulse)?) } else { None };
+        let repository = open(bundle.as_ref().map_or(path, |bundle| &bundle.folder.0))?;
+        packs::check(repository.commondir(), pulse)?;
+        let mut cut = BTreeSet::new();
+        let roots = match &bundle {
+            Some(bundle) => {
+                cut.extend(bundle.prerequisites.iter().copied());
+                facts.bundle_roots(&repository, bundle)
+            }
+            None => facts.roots(&repository, pulse).map_err(|error| broken("the references", &error))?,
+        };
+        facts.shallow = repository.is_shallow() || !cut.is_empty();
+        facts.traces = rewritten::traces(repository.path(), repository.is_shallow());
+        if !cut.is_empty() {
+            let words = format!("the bundle builds on {} commits that are not in it", cut.len());
+            facts.traces.push(Trace { cut: true, words });
+        }
+        facts.traces.extend(roots.traces.iter().cloned());
+        walk(&repository, &mut facts, &roots, &cut, options.limit, pulse)?;
         for id in &options.wanted {
             pulse.beat("commit", id);
             facts.fetch(&repository, id);
         }
         facts.commits.sort_by(|a, b| (a.committer.at, a.author.at, &a.id).cmp(&(b.committer.at, b.author.at, &b.id)));
         facts.line = facts.first_parents();
-        layout::read(&repository, &mut facts, &options.settings, pulse)?;
+        let by_id: BTreeMap<&str, usize> =
+            facts.commits.iter().enumerate().map(|(at, c)| (c.id.as_str(), at)).collect();
+        let line: Vec<usize> = facts.line.iter().filter_map(|id| by_id.get(id.as_str()).copied()).collect();
+        let folder = repository.commondir().to_owned();
+        let patterns = mentions::Patterns::new(&options.sought);
+        let work = changes::Work { folder, pulse, threads: options.threads.max(1), patterns };
+        let (changes, contents) = changes::read(&mut facts, &work)?;
+        pulse.beat("history of the files", "");
+        layout::read(&mut facts, &options.settings, &changes, &contents, &line);
+        mentions::collect(&mut facts, &changes, &contents, &line);
+        signatures::read(&repository, &mut facts, &keys, &roots.tags, pulse);
         Ok(facts)
     }
 
@@ -157,52 +222,37 @@ impl Repository {
         self.commits.iter().find(|commit| commit.reachable)
     }
 
-    /// Notes what can make history look other than it is.
-    fn oddities(&mut self, repository: &git2::Repository) {
-        let folder = repository.path();
-        if self.shallow {
-            self.notes.push("the clone is shallow: older commits are not in it".into());
-        }
-        for (file, what) in [
-            ("info/grafts", "grafts change who is whose parent"),
-            ("objects/info/alternates", "objects are borrowed from another repository"),
-        ] {
-            if fs::metadata(folder.join(file)).is_ok_and(|about| about.len() > 0) {
-                self.notes.push(format!("{what} ({file})"));
-            }
-        }
-    }
-
     /// What every reference and HEAD lead to.
-    fn roots(&mut self, repository: &git2::Repository, pulse: &Pulse) -> Result<Vec<Oid>, git2::Error> {
-        let (mut roots, mut lines) = (Vec::new(), BTreeSet::new());
-        let mut replaced = 0;
+    fn roots(&mut self, repository: &git2::Repository, pulse: &Pulse) -> Result<Roots, git2::Error> {
+        let (mut roots, mut lines) = (Roots::default(), BTreeSet::new());
+        let (mut replaced, mut originals) = (0, 0);
         for reference in repository.references()? {
             let reference = reference?;
             let name = String::from_utf8_lossy(reference.name_bytes()).into_owned();
             replaced += usize::from(name.starts_with("refs/replace/"));
+            originals += usize::from(name.starts_with("refs/original/"));
             let Ok(resolved) = reference.resolve() else {
                 self.notes.push(format!("the reference {} leads nowhere", clean(&name)));
                 continue;
             };
             if let Some(target) = resolved.target() {
                 lines.insert(format!("{name} {target}\n"));
-            }
-            pulse.beat("reference", clean(&name));
-            // A tag may name a tree or a blob, which is no history.
-            match resolved.peel(git2::ObjectType::Commit) {
-                Ok(commit) => roots.push(commit.id()),
-                Err(error) if error.code() == ErrorCode::Peel || error.code() == ErrorCode::InvalidSpec => {}
-                Err(_) => roots.extend(resolved.target()),
+                pulse.beat("reference", clean(&name));
+                roots.add(repository, &name, target);
             }
         }
         if replaced > 0 {
-            self.notes.push(format!("{replaced} replace references, which are not followed"));
+            let words = format!("{replaced} replace references, which are not followed");
+            roots.traces.push(Trace { cut: false, words });
+        }
+        if originals > 0 {
+            let words = format!("{originals} originals of rewritten branches (refs/original), which are read too");
+            roots.traces.push(Trace { cut: false, words });
         }
         match repository.head() {
             Ok(head) => {
                 if let Some(target) = head.target() {
-                    roots.push(target);
+                    roots.commits.push(target);
                     lines.insert(format!("HEAD {target}\n"));
                     self.head = Some(target.to_string());
                 }
@@ -212,9 +262,22 @@ impl Repository {
             }
             Err(error) => return Err(error),
         }
-        let digest = lines.iter().fold(Sha256::new(), Digest::chain_update).finalize();
-        self.digest = digest.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+        self.digest = digest(&lines);
         Ok(roots)
+    }
+
+    /// As [`Self::roots`], of a bundle. Without a HEAD of its own the newest commit stands for it.
+    fn bundle_roots(&mut self, repository: &git2::Repository, bundle: &bundle::Bundle) -> Roots {
+        let (mut roots, mut lines) = (Roots::default(), BTreeSet::new());
+        for (name, id) in &bundle.references {
+            lines.insert(format!("{name} {id}\n"));
+            roots.add(repository, name, *id);
+            if name == "HEAD" {
+                self.head = Some(id.to_string());
+            }
+        }
+        self.digest = digest(&lines);
+        roots
     }
 
     /// Adds a commit that no reference leads to, if the object is still there.
@@ -247,6 +310,36 @@ impl Repository {
     }
 }
 
+/// Where reading begins.
+#[derive(Default)]
+struct Roots {
+    commits: Vec<Oid>,
+    /// Annotated tags by name.
+    tags: Vec<(String, Oid)>,
+    traces: Vec<Trace>,
+}
+
+impl Roots {
+    fn add(&mut self, repository: &git2::Repository, name: &str, target: Oid) {
+        // A tag may name a tree or a blob, which is no history.
+        match repository.find_object(target, None).and_then(|object| {
+            if object.kind() == Some(git2::ObjectType::Tag) {
+                self.tags.push((name.trim_start_matches("refs/tags/").to_owned(), target));
+            }
+            object.peel(git2::ObjectType::Commit)
+        }) {
+            Ok(commit) => self.commits.push(commit.id()),
+            Err(error) if error.code() == ErrorCode::Peel || error.code() == ErrorCode::InvalidSpec => {}
+            Err(_) => self.commits.push(target),
+        }
+    }
+}
+
+fn digest(lines: &BTreeSet<String>) -> String {
+    let digest = lines.iter().fold(Sha256::new(), Digest::chain_update).finalize();
+    digest.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+}
+
 /// Opens without asking who owns the folder, without searching above it, and without being led elsewhere.
 fn open(path: &Path) -> Result<git2::Repository> {
     static ONCE: Once = Once::new();
@@ -267,29 +360,45 @@ fn open(path: &Path) -> Result<git2::Repository> {
             _ => broken("the repository", &error),
         }
     })?;
-    for folder in [repository.path(), repository.commondir()] {
-        let real = fs::canonicalize(folder).map_err(|error| Error::io(folder.display(), error))?;
-        if !real.starts_with(&here) {
-            return Err(Error::input("this only points at a git repository elsewhere; name that one itself"));
-        }
+    let real = |folder: &Path| fs::canonicalize(folder).map_err(|error| Error::io(folder.display(), error));
+    let inside = real(repository.path())?.starts_with(&here) && real(repository.commondir())?.starts_with(&here);
+    if !inside && !is_worktree(&repository, &here) {
+        return Err(Error::input("this only points at a git repository elsewhere; name that one itself"));
     }
     Ok(repository)
 }
 
-/// Reads every commit the roots lead to, the newest first.
+/// Whether a folder is a worktree that the repository it points at knows of: whoever merely writes a pointer into a folder
+/// cannot make the other one point back.
+fn is_worktree(repository: &git2::Repository, here: &Path) -> bool {
+    let back = fs::read_to_string(repository.path().join("gitdir")).unwrap_or_default();
+    let back = fs::canonicalize(back.trim_end());
+    repository.is_worktree() && back.is_ok_and(|back| back == here.join(".git"))
+}
+
+/// Reads every commit the roots lead to, the newest first. Parents that are in `cut`, or beyond the edge of a shallow
+/// clone, are not asked for.
 fn walk(
     repository: &git2::Repository,
     to: &mut Repository,
-    roots: Vec<Oid>,
+    roots: &Roots,
+    cut: &BTreeSet<Oid>,
     limit: usize,
     pulse: &Pulse,
 ) -> Result<()> {
     let (mut seen, mut heap) = (BTreeSet::new(), BinaryHeap::new());
-    let mut next = roots;
+    let edge = fs::read_to_string(repository.commondir().join("shallow")).unwrap_or_default();
+    let edge: BTreeSet<Oid> = edge.lines().filter_map(|line| Oid::from_str(line.trim()).ok()).collect();
+    let odb = repository.odb().map_err(|error| broken("the objects", &error))?;
+    let mut next = roots.commits.clone();
     loop {
         for id in next.drain(..) {
             if seen.insert(id) {
                 pulse.beat("commit", id);
+                let (size, _) = odb.read_header(id).map_err(|error| missing("commit", id, &error))?;
+                if size > COMMIT {
+                    return Err(Error::input(format!("the commit {id} is too large: {size} bytes")));
+                }
                 let commit = repository.find_commit(id).map_err(|error| missing("commit", id, &error))?;
                 heap.push((commit.time().seconds(), id));
             }
@@ -300,7 +409,9 @@ fn walk(
             return Ok(());
         }
         let commit = repository.find_commit(id).map_err(|error| missing("commit", id, &error))?;
-        next.extend(commit.parent_ids());
+        if !edge.contains(&id) {
+            next.extend(commit.parent_ids().filter(|parent| !cut.contains(parent)));
+        }
         to.commits.push(facts(&commit, true));
     }
 }
@@ -315,6 +426,8 @@ fn facts(commit: &git2::Commit<'_>, reachable: bool) -> Commit {
         committer: stamp(commit.committer().when()),
         summary: clean(&summary),
         reachable,
+        signature: signatures::of_header(commit.raw_header_bytes()),
+        tree: Some(commit.tree_id()),
     }
 }
 

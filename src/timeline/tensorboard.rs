@@ -182,7 +182,9 @@ fn dated(run: &mut Run, name: &str) {
     let seconds = parts.next().and_then(|text| text.parse().ok());
     if let Some(at) = seconds.and_then(|seconds| DateTime::<Utc>::from_timestamp(seconds, 0)) {
         let what = "opened an event file, by its name".to_owned();
-        run.times.push(Dated { what, at: Interval { earliest: at, latest: at }, trust: Trust::SelfAsserted });
+        let at = Interval { earliest: at, latest: at };
+        // A run may open several files, so this is not its start.
+        run.times.push(Dated { happened: Happened::Other, what, at, trust: Trust::SelfAsserted });
     }
     run.host = parts.next().filter(|host| !host.is_empty()).map(str::to_owned);
 }

@@ -162,10 +162,14 @@ pub(super) fn runs(header: &[String], table: &mut Table<impl Read>) -> Result<Ve
         }
         run.host = of("Hostname");
         run.commit = of("Commit");
-        for (column, what) in [("Created", "was created"), ("Start Time", "was started"), ("End Time", "ended")] {
+        for (column, happened, what) in [
+            ("Created", Happened::Other, "was created"),
+            ("Start Time", Happened::Started, "was started"),
+            ("End Time", Happened::Ended, "ended"),
+        ] {
             if let Some(at) = of(column).and_then(|text| Interval::parse(&text).ok()) {
                 let what = format!("{what}, by the exported table, which anybody can write");
-                run.times.push(Dated { what, at, trust: Trust::SelfAsserted });
+                run.times.push(Dated { happened, what, at, trust: Trust::SelfAsserted });
             }
         }
         run.started_at = run.times.first().filter(|at| at.at.earliest == at.at.latest).map(|at| at.at.earliest);

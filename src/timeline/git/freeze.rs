@@ -1,8 +1,8 @@
 //! Since when a repository has had the architecture of the final checkpoint.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Commit, Lookup, Repository};
+use super::{Commit, Repository, SettingsRow};
 use crate::timeline::settings::{Settings, differences};
 
 /// How the history of the settings stands to the final ones.
@@ -35,45 +35,56 @@ pub enum Freeze<'a> {
     Unknown,
 }
 
-/// A commit that changed a file, and in what its sizes then differ from the final ones.
-type Change<'a> = (&'a Commit, Option<Vec<String>>);
-
 impl Repository {
-    /// The freeze for the settings of the final checkpoint, along the line of first parents. Of several files that agree
-    /// the one that agreed first.
+    /// The freeze for the settings of the final checkpoint, along the line of first parents. A file has them as long as one
+    /// of its places has. Of several files that agree the one that agreed first.
     pub fn freeze(&self, last: &Settings) -> Freeze<'_> {
-        let mut files: BTreeMap<&str, Vec<Change<'_>>> = BTreeMap::new();
-        for row in &self.settings {
-            let Lookup::Found(commit) = self.commit(&row.commit) else { continue };
-            let against = row.settings.as_ref().and_then(|sizes| differences(sizes, last));
-            files.entry(&row.path).or_default().push((commit, against));
-        }
-        let place = |commit: &Commit| self.line.iter().position(|id| *id == commit.id);
-        let mut since: Vec<(&Commit, &str)> = Vec::new();
-        let mut past: Vec<(&Commit, &Commit, &str)> = Vec::new();
-        let mut never: Vec<(Vec<String>, &str)> = Vec::new();
-        for (path, rows) in files {
-            let mut begun: Option<&Commit> = None;
-            for (commit, against) in rows {
-                match against {
-                    Some(differ) if differ.is_empty() => drop(begun.get_or_insert(commit)),
-                    other => {
-                        past.extend(begun.take().map(|from| (from, commit, path)));
-                        never.extend(other.map(|differ| (differ, path)));
-                    }
+        let place: BTreeMap<&str, usize> = self.line.iter().enumerate().map(|(at, id)| (id.as_str(), at)).collect();
+        let commits: BTreeMap<&str, &Commit> = self.commits.iter().map(|commit| (commit.id.as_str(), commit)).collect();
+        let mut files: BTreeMap<&str, File<'_>> = BTreeMap::new();
+        let (mut past, mut never) = (Vec::new(), Vec::new());
+        let mut rows = self.settings.as_slice();
+        while let Some(first) = rows.first() {
+            // What one commit did to one file, all its places together.
+            let same = |row: &&SettingsRow| row.commit == first.commit && row.path == first.path;
+            let (now, rest) = rows.split_at(rows.iter().take_while(same).count());
+            rows = rest;
+            let Some(&commit) = commits.get(first.commit.as_str()) else { continue };
+            let file = files.entry(&first.path).or_default();
+            for row in now {
+                file.agree.remove(row.place.as_str());
+                match row.settings.as_ref().and_then(|sizes| differences(sizes, last)) {
+                    Some(differ) if differ.is_empty() => drop(file.agree.insert(&row.place)),
+                    Some(differ) => never.push((differ, row.path.as_str())),
+                    None => {}
                 }
             }
-            since.extend(begun.map(|commit| (commit, path)));
+            if file.agree.is_empty() {
+                past.extend(file.begun.take().map(|from| (from, commit, first.path.as_str())));
+            } else {
+                file.begun.get_or_insert(commit);
+            }
         }
-        if let Some(&(commit, path)) = since.iter().min_by_key(|(commit, _)| place(commit)) {
+        let at = |commit: &Commit| place.get(commit.id.as_str()).copied();
+        let since = files.iter().filter_map(|(path, file)| Some((file.begun?, *path)));
+        if let Some((commit, path)) = since.min_by_key(|(commit, _)| at(commit)) {
             return Freeze::Since { commit, path };
         }
-        if let Some(&(from, until, path)) = past.iter().max_by_key(|(_, until, _)| place(until)) {
+        if let Some(&(from, until, path)) = past.iter().max_by_key(|(_, until, _)| at(until)) {
             return Freeze::Past { from, until, path };
         }
-        match never.into_iter().min_by_key(|(differ, _)| differ.len()) {
+        match never.into_iter().min_by_key(|(differ, _): &(Vec<String>, &str)| differ.len()) {
             Some((differences, path)) => Freeze::Never { path, differences },
             None => Freeze::Unknown,
         }
     }
+}
+
+/// A file on the way along the line.
+#[derive(Default)]
+struct File<'a> {
+    /// Places that have the final sizes now.
+    agree: BTreeSet<&'a str>,
+    /// Since when one has.
+    begun: Option<&'a Commit>,
 }

@@ -1,141 +1,142 @@
 //! The structural settings along the line of commits.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-use std::rc::Rc;
+use std::collections::{BTreeMap, BTreeSet};
 
-use git2::{ObjectType, Oid};
+use chrono::{DateTime, Utc};
 
-use super::{Pulse, Repository, missing};
-use crate::error::Result;
-use crate::timeline::settings::{self, Settings};
+use super::Repository;
+use super::changes::{Change, Contents};
+use crate::timeline::settings::{Block, Settings};
 
-/// A configuration is small; a larger file is data.
-const FILE_LIMIT: usize = 1 << 20;
-/// Folders inside folders, and files found below one folder; more is a trap.
-const DEPTH: usize = 32;
-const FOUND_LIMIT: usize = 256;
+/// Rows kept; a history with more is made to be one.
+const ROWS: usize = 200_000;
 
-/// A change of a settings file along the line of first parents.
+/// A change of one place of a settings file along the line of first parents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingsRow {
     /// The commit from which it holds.
     pub commit: String,
     /// The file.
     pub path: String,
+    /// The place in the file: a class, a mapping, a call, a section; empty for the whole file.
+    pub place: String,
     /// The sizes in it, or nothing where it is gone or names fewer than three.
     pub settings: Option<Settings>,
+    /// The line of every size, from 1, where it is known.
+    pub lines: BTreeMap<String, u64>,
 }
 
-type Found = Rc<Vec<(String, Settings)>>;
+/// One size that a commit of the main line set, changed or took away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingsChange {
+    /// The commit.
+    pub commit: String,
+    /// Its committer time.
+    pub at: DateTime<Utc>,
+    /// The file.
+    pub path: String,
+    /// The place in the file.
+    pub place: String,
+    /// The line from 1, where it is known.
+    pub line: Option<u64>,
+    /// The size, by the name that all families share here.
+    pub name: String,
+    /// Its value; nothing if it is gone.
+    pub value: Option<i64>,
+    /// Its value before; nothing if it is new.
+    pub former: Option<i64>,
+}
 
-/// Reads the settings of every commit of the line; unchanged folders are read once.
-pub fn read(repository: &git2::Repository, facts: &mut Repository, paths: &[String], pulse: &Pulse) -> Result<()> {
-    let mut search = Search { repository, pulse, trees: BTreeMap::new(), blobs: BTreeMap::new(), cut: false };
-    let mut now: BTreeMap<String, Settings> = BTreeMap::new();
-    let mut ever: Vec<&String> = Vec::new();
-    for id in &facts.line {
-        pulse.beat("tree of commit", id);
-        let tree = Oid::from_str(id).and_then(|oid| repository.find_commit(oid)).and_then(|commit| commit.tree());
-        let tree = tree.map_err(|error| missing("tree of commit", id, &error))?;
-        let mut then = BTreeMap::new();
-        if paths.is_empty() {
-            then.extend(search.tree(tree.id(), DEPTH)?.iter().cloned());
-        }
-        for path in paths {
-            // What is not there at this commit is no error: the file came later.
-            if let Ok(entry) = tree.get_path(Path::new(path))
-                && entry.kind() == Some(ObjectType::Blob)
-            {
-                ever.push(path);
-                if let Some(sizes) = search.blob(entry.id())? {
-                    then.insert(path.clone(), sizes);
+/// Puts the settings of every commit of the line together.
+pub fn read(facts: &mut Repository, paths: &[String], changes: &[Vec<Change>], contents: &Contents, line: &[usize]) {
+    let mut now: BTreeMap<(&str, &str), &Block> = BTreeMap::new();
+    let mut places: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let mut ever: BTreeSet<&str> = BTreeSet::new();
+    let mut rows = Vec::new();
+    for &at in line {
+        let Some(commit) = facts.commits.get(at) else { continue };
+        for change in &changes[at] {
+            let path = change.path.as_str();
+            if !paths.is_empty() && !paths.iter().any(|given| given == path) {
+                continue;
+            }
+            if change.blob.is_some() {
+                ever.insert(path);
+            }
+            let blocks = contents.of(change).map(|content| content.blocks.as_slice()).unwrap_or_default();
+            let mut row = |place: &str, block: Option<&Block>| {
+                rows.push(SettingsRow {
+                    commit: commit.id.clone(),
+                    path: super::clean(path),
+                    place: place.to_owned(),
+                    settings: block.map(|block| block.settings.clone()),
+                    lines: block.map(|block| block.lines.clone()).unwrap_or_default(),
+                });
+            };
+            let names: BTreeSet<&str> = blocks.iter().map(|block| block.name.as_str()).collect();
+            for gone in places.get(path).into_iter().flatten().filter(|place| !names.contains(**place)) {
+                now.remove(&(path, *gone));
+                row(gone, None);
+            }
+            for block in blocks {
+                let before = now.insert((path, &block.name), block);
+                if before.is_none_or(|before| before.settings != block.settings) {
+                    row(&block.name, Some(block));
                 }
             }
-        }
-        ever.dedup();
-        for (path, sizes) in &then {
-            if now.get(path) != Some(sizes) {
-                let settings = Some(sizes.clone());
-                facts.settings.push(SettingsRow { commit: id.clone(), path: path.clone(), settings });
+            if names.is_empty() {
+                places.remove(path);
+            } else {
+                places.insert(path, names);
             }
         }
-        for path in now.keys().filter(|path| !then.contains_key(*path)) {
-            facts.settings.push(SettingsRow { commit: id.clone(), path: path.clone(), settings: None });
+        if rows.len() > ROWS {
+            facts.notes.push(format!("the settings change more than {ROWS} times; the rest is not looked at"));
+            break;
         }
-        now = then;
     }
     for path in paths {
-        if !ever.contains(&path) {
+        if !ever.contains(path.as_str()) {
             facts.notes.push(format!("no commit of the main line has the settings file {path}"));
-        } else if !facts.settings.iter().any(|row| row.path == *path) {
-            facts.notes.push(format!("{path} is never a JSON file with three or more known sizes"));
+        } else if !rows.iter().any(|row| row.path == *path) {
+            facts.notes.push(format!("{path} is never a file with three or more known sizes in one place"));
         }
     }
-    if search.cut {
-        facts.notes.push("some folders were too deep or held too many configurations to be searched whole".into());
-    }
-    Ok(())
+    facts.settings = rows;
 }
 
-struct Search<'a> {
-    repository: &'a git2::Repository,
-    pulse: &'a Pulse,
-    trees: BTreeMap<Oid, Found>,
-    blobs: BTreeMap<Oid, Option<Settings>>,
-    cut: bool,
-}
-
-impl Search<'_> {
-    /// Every settings file below a tree, with its path inside it.
-    fn tree(&mut self, id: Oid, depth: usize) -> Result<Found> {
-        if let Some(found) = self.trees.get(&id) {
-            return Ok(Rc::clone(found));
-        }
-        self.pulse.beat("tree", id);
-        let tree = self.repository.find_tree(id).map_err(|error| missing("tree", id, &error))?;
-        let mut found = Vec::new();
-        for entry in &tree {
-            let Ok(name) = std::str::from_utf8(entry.name_bytes()) else { continue };
-            match entry.kind() {
-                Some(ObjectType::Tree) if depth > 0 => {
-                    let inner = self.tree(entry.id(), depth - 1)?;
-                    found.extend(inner.iter().map(|(path, sizes)| (format!("{name}/{path}"), sizes.clone())));
+impl Repository {
+    /// The history of the settings, size by size, the oldest first.
+    pub fn settings_history(&self) -> Vec<SettingsChange> {
+        let at: BTreeMap<&str, DateTime<Utc>> = self.commits.iter().map(|c| (c.id.as_str(), c.committer.at)).collect();
+        let mut now: BTreeMap<(&str, &str), &Settings> = BTreeMap::new();
+        let (mut changes, none) = (Vec::new(), Settings::new());
+        for row in &self.settings {
+            let Some(&at) = at.get(row.commit.as_str()) else { continue };
+            let key = (row.path.as_str(), row.place.as_str());
+            let before = now.get(&key).copied().unwrap_or(&none);
+            let after = row.settings.as_ref().unwrap_or(&none);
+            let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+            for name in names {
+                let (value, former) = (after.get(name).copied(), before.get(name).copied());
+                if value != former {
+                    changes.push(SettingsChange {
+                        commit: row.commit.clone(),
+                        at,
+                        path: row.path.clone(),
+                        place: row.place.clone(),
+                        line: row.lines.get(name).copied(),
+                        name: name.clone(),
+                        value,
+                        former,
+                    });
                 }
-                Some(ObjectType::Tree) => self.cut = true,
-                Some(ObjectType::Blob) if is_json(name) => {
-                    found.extend(self.blob(entry.id())?.map(|sizes| (name.to_owned(), sizes)));
-                }
-                _ => {}
             }
-            if found.len() > FOUND_LIMIT {
-                found.truncate(FOUND_LIMIT);
-                self.cut = true;
-                break;
+            match &row.settings {
+                Some(settings) => drop(now.insert(key, settings)),
+                None => drop(now.remove(&key)),
             }
         }
-        let found = Rc::new(found);
-        self.trees.insert(id, Rc::clone(&found));
-        Ok(found)
+        changes
     }
-
-    fn blob(&mut self, id: Oid) -> Result<Option<Settings>> {
-        if let Some(known) = self.blobs.get(&id) {
-            return Ok(known.clone());
-        }
-        self.pulse.beat("file", id);
-        let failed = |error: git2::Error| missing("file", id, &error);
-        let (size, _) = self.repository.odb().and_then(|odb| odb.read_header(id)).map_err(failed)?;
-        let mut sizes = None;
-        if size <= FILE_LIMIT {
-            let blob = self.repository.find_blob(id).map_err(failed)?;
-            sizes = serde_json::from_slice(blob.content()).ok().and_then(|value| settings::from_json(&value));
-        }
-        self.blobs.insert(id, sizes.clone());
-        Ok(sizes)
-    }
-}
-
-fn is_json(name: &str) -> bool {
-    Path::new(name).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
 }

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{BufReader, Read};
 use std::path::Path;
 
+use super::Pulse;
 use crate::error::{Error, Result};
 
 /// Compares the SHA-1 at the end of every index with its content.
@@ -13,7 +14,7 @@ use crate::error::{Error, Result};
 ///
 /// # Errors
 /// If an index is damaged or cannot be read.
-pub fn check(folder: &Path) -> Result<()> {
+pub fn check(folder: &Path, pulse: &Pulse) -> Result<()> {
     let objects = folder.join("objects");
     let mut files = vec![objects.join("info/commit-graph")];
     for entry in fs::read_dir(objects.join("pack")).into_iter().flatten().flatten() {
@@ -26,6 +27,7 @@ pub fn check(folder: &Path) -> Result<()> {
     files.sort();
     for path in files.iter().filter(|path| path.is_file()) {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        pulse.beat("index", super::clean(&name));
         let sound = is_sound(path).map_err(|error| Error::io(format!("{name} cannot be read"), error))?;
         if !sound {
             return Err(Error::input(format!("the index {name} is damaged: its checksum is wrong")));
@@ -106,7 +108,7 @@ fn compress(state: &mut [u32; 5], block: &[u8; 64]) {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{check, sha1};
+    use super::{Pulse, check, sha1};
 
     #[test]
     fn sha1_is_that_of_the_standard() {
@@ -122,15 +124,15 @@ mod tests {
     #[test]
     fn a_damaged_index_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(check(folder.path()).is_ok());
+        assert!(check(folder.path(), &Pulse::default()).is_ok());
         let packs = folder.path().join("objects/pack");
         std::fs::create_dir_all(&packs).unwrap();
         let sum = sha1(&mut &b"index"[..]).unwrap();
         std::fs::write(packs.join("pack-1.idx"), [&b"index"[..], &sum].concat()).unwrap();
-        assert!(check(folder.path()).is_ok());
+        assert!(check(folder.path(), &Pulse::default()).is_ok());
         for bytes in [&b"short"[..], &[&b"indey"[..], &sum].concat()] {
             std::fs::write(packs.join("pack-1.idx"), bytes).unwrap();
-            assert!(check(folder.path()).unwrap_err().to_string().contains("pack-1.idx is damaged"));
+            assert!(check(folder.path(), &Pulse::default()).unwrap_err().to_string().contains("pack-1.idx is damaged"));
         }
     }
 }

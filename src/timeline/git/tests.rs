@@ -191,6 +191,7 @@ fn the_cap_and_odd_files_are_noted() {
     std::fs::create_dir_all(made.folder.path().join("info")).unwrap();
     std::fs::write(made.folder.path().join("info/grafts"), format!("{oid}\n")).unwrap();
     let facts = Repository::read(made.folder.path(), &Options { limit: 2, ..Options::default() }).unwrap();
-    let notes = facts.notes.join("; ");
+    let words: Vec<&str> = facts.traces.iter().map(|trace| trace.words.as_str()).collect();
+    let notes = words.join("; ");
     assert!(facts.commits.len() <= 2 && notes.contains("replace") && notes.contains("grafts"), "{notes}");
 }

@@ -76,6 +76,7 @@ fn name(run: &mut Run, folder: &Path) {
     let span = |hours| local.checked_add_signed(TimeDelta::hours(hours));
     if let (Some(earliest), Some(latest)) = (span(-14), span(12)) {
         run.times.push(Dated {
+            happened: Happened::Started,
             what: "was started, by the name of its folder, which gives no time zone".into(),
             at: Interval { earliest, latest },
             trust: Trust::SelfAsserted,
@@ -193,14 +194,17 @@ fn metadata(run: &mut Run, files: &Path) {
         differ(run, what, log, other, source);
     }
     records::set(&mut run.state, &word(metadata.get("state")));
-    for (key, what) in [("startedAt", "was started"), ("heartbeatAt", "was last alive")] {
+    for (key, happened, what) in
+        [("startedAt", Happened::Started, "was started"), ("heartbeatAt", Happened::Other, "was last alive")]
+    {
         if let Some(at) = instant(&word(metadata.get(key))) {
             if key == "startedAt" && run.started_at.is_none() {
                 run.started_at = Some(at);
                 taken.push("start");
             }
             let what = format!("{what}, by files/{source}");
-            run.times.push(Dated { what, at: Interval { earliest: at, latest: at }, trust: Trust::SelfAsserted });
+            let at = Interval { earliest: at, latest: at };
+            run.times.push(Dated { happened, what, at, trust: Trust::SelfAsserted });
         }
     }
     if !taken.is_empty() {

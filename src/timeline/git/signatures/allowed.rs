@@ -1,0 +1,232 @@
+//! SSH signatures (SSHSIG) against an allowed-signers file, as `ssh-keygen -Y verify` reads it (ssh-keygen(1)).
+
+use chrono::{NaiveDate, NaiveDateTime};
+use ssh_key::public::KeyData;
+use ssh_key::{HashAlg, PublicKey, SshSig};
+
+use super::Validity;
+
+/// What git signs is in this namespace.
+const NAMESPACE: &str = "git";
+
+/// One line of the file.
+#[derive(Debug)]
+pub struct Signer {
+    /// As written: patterns separated by commas.
+    principals: String,
+    key: KeyData,
+    namespaces: Option<String>,
+    /// Seconds since 1970.
+    after: Option<i64>,
+    before: Option<i64>,
+}
+
+/// The signers, and what is wrong with the other lines, in words.
+pub fn read(text: &str) -> (Vec<Signer>, Vec<String>) {
+    let (mut signers, mut notes) = (Vec::new(), Vec::new());
+    for (number, line) in text.lines().enumerate().take(100_000) {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        match signer(line) {
+            Ok(signer) => signers.push(signer),
+            Err(why) => notes.push(format!("line {} of the allowed signers is not used: {why}", number + 1)),
+        }
+    }
+    (signers, notes)
+}
+
+fn signer(line: &str) -> Result<Signer, String> {
+    let (principals, rest) = field(line).ok_or("it has no key")?;
+    let mut signer = Signer {
+        principals: principals.trim_matches('"').chars().filter(|c| !c.is_control()).take(200).collect(),
+        key: KeyData::Ed25519(ssh_key::public::Ed25519PublicKey([0; 32])),
+        namespaces: None,
+        after: None,
+        before: None,
+    };
+    // Options stand before the key where they are there at all; a key type is no option.
+    let (first, more) = field(rest).ok_or("it has no key")?;
+    let is_key = |word: &str| ["ssh-", "ecdsa-", "sk-"].iter().any(|start| word.starts_with(start));
+    let (options, key) = if is_key(first) { ("", rest) } else { (first, more) };
+    for option in split(options) {
+        let (name, value) = option.split_once('=').unwrap_or((option, ""));
+        let value = value.trim_matches('"');
+        match name.to_ascii_lowercase().as_str() {
+            "cert-authority" => {
+                return Err("certificate authorities are not supported; list the keys themselves".into());
+            }
+            "namespaces" => signer.namespaces = Some(value.to_owned()),
+            "valid-after" => signer.after = Some(time(value).ok_or_else(|| format!("valid-after {value} is no time"))?),
+            "valid-before" => {
+                signer.before = Some(time(value).ok_or_else(|| format!("valid-before {value} is no time"))?)
+            }
+            _ => return Err(format!("unknown option {name}").chars().filter(|c| !c.is_control()).collect()),
+        }
+    }
+    if signer.after.zip(signer.before).is_some_and(|(after, before)| after >= before) {
+        return Err("it is never valid".into());
+    }
+    let key = PublicKey::from_openssh(key.trim()).map_err(|error| format!("its key cannot be read: {error}"))?;
+    signer.key = key.key_data().clone();
+    Ok(signer)
+}
+
+/// The first word of a line, blanks inside quotes not counted, and the rest.
+fn field(line: &str) -> Option<(&str, &str)> {
+    let mut quoted = false;
+    let end = line.find(|c: char| {
+        quoted ^= c == '"';
+        !quoted && (c == ' ' || c == '\t')
+    })?;
+    let (word, rest) = line.split_at(end);
+    Some((word, rest.trim_start()))
+}
+
+/// Options separated by commas, those inside quotes not counted.
+fn split(options: &str) -> Vec<&str> {
+    let mut quoted = false;
+    let parts = options.split(|c: char| {
+        quoted ^= c == '"';
+        !quoted && c == ','
+    });
+    parts.filter(|part| !part.is_empty()).collect()
+}
+
+/// `YYYYMMDD[HHMM[SS]][Z]`. Without Z the file means the zone of whoever reads it, which nobody knows: read as UTC.
+fn time(text: &str) -> Option<i64> {
+    let text = text.strip_suffix('Z').unwrap_or(text);
+    let at = match text.len() {
+        8 => NaiveDate::parse_from_str(text, "%Y%m%d").ok()?.and_hms_opt(0, 0, 0)?,
+        12 => NaiveDateTime::parse_from_str(&format!("{text}00"), "%Y%m%d%H%M%S").ok()?,
+        14 => NaiveDateTime::parse_from_str(text, "%Y%m%d%H%M%S").ok()?,
+        _ => return None,
+    };
+    Some(at.and_utc().timestamp())
+}
+
+/// Whether a list of patterns with `*`, `?` and `!` holds a text.
+fn matches(patterns: &str, text: &str) -> bool {
+    let mut held = false;
+    for pattern in patterns.split(',') {
+        match pattern.strip_prefix('!') {
+            Some(not) if glob(not.as_bytes(), text.as_bytes()) => return false,
+            Some(_) => {}
+            None => held |= glob(pattern.as_bytes(), text.as_bytes()),
+        }
+    }
+    held
+}
+
+fn glob(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut p, mut t, mut star) = (0, 0, None);
+    while t < text.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                star = Some((p, t));
+                p += 1;
+            }
+            Some(&c) if c == b'?' || c == text[t] => {
+                p += 1;
+                t += 1;
+            }
+            _ => {
+                // The last star takes one letter more.
+                let Some((at, taken)) = star else { return false };
+                p = at + 1;
+                t = taken + 1;
+                star = Some((at, taken + 1));
+            }
+        }
+    }
+    pattern.get(p..).unwrap_or_default().iter().all(|b| *b == b'*')
+}
+
+/// Checks one signature at a time in seconds since 1970.
+pub fn check(signers: &[Signer], signature: &[u8], signed: &[u8], at: i64) -> Validity {
+    let unverified = |why: String| Validity::Unverified(why);
+    let Ok(text) = std::str::from_utf8(signature) else { return unverified("it is not text".into()) };
+    let parsed = match SshSig::from_pem(text.trim_end()) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            return unverified(format!("it cannot be read ({error}); signatures of certificates are not supported"));
+        }
+    };
+    let key = parsed.public_key();
+    let print = key.fingerprint(HashAlg::Sha256).to_string();
+    let known: Vec<&Signer> = signers.iter().filter(|signer| signer.key == *key).collect();
+    let Some(first) = known.first().copied() else { return Validity::UnknownKey(print) };
+    if parsed.namespace() != NAMESPACE {
+        return Validity::Refused("it was made for another purpose than git".into());
+    }
+    // Keys whose arithmetic is not built in.
+    let algorithm = parsed.algorithm();
+    let supported = matches!(
+        algorithm.as_str(),
+        "ssh-ed25519"
+            | "ecdsa-sha2-nistp256"
+            | "ecdsa-sha2-nistp384"
+            | "rsa-sha2-256"
+            | "rsa-sha2-512"
+            | "sk-ssh-ed25519@openssh.com"
+            | "sk-ecdsa-sha2-nistp256@openssh.com"
+    );
+    if !supported {
+        return unverified(format!("keys of the kind {} are not verified here", algorithm.as_str()));
+    }
+    if PublicKey::from(key.clone()).verify(NAMESPACE, signed, &parsed).is_err() {
+        return Validity::Bad;
+    }
+    let mut why = String::new();
+    for signer in known {
+        if signer.namespaces.as_ref().is_some_and(|spaces| !matches(spaces, NAMESPACE)) {
+            why = "the allowed signers do not let this key sign for git".into();
+        } else if signer.after.is_some_and(|after| at < after) {
+            why = "the key was not valid yet at the time of the commit".into();
+        } else if signer.before.is_some_and(|before| at > before) {
+            why = "the key was no longer valid at the time of the commit".into();
+        } else {
+            return Validity::Good(signer.principals.clone());
+        }
+    }
+    Validity::Refused(format!("{why} ({})", first.principals))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{glob, matches, read, time};
+
+    #[test]
+    fn patterns_hold_what_they_should() {
+        for (pattern, text, holds) in [
+            ("*", "", true),
+            ("a*c", "abbc", true),
+            ("a*c", "abcb", false),
+            ("?t", "at", true),
+            ("g*t", "git", true),
+            ("", "a", false),
+        ] {
+            assert_eq!(glob(pattern.as_bytes(), text.as_bytes()), holds, "{pattern} {text}");
+        }
+        assert!(matches("file,git", "git") && !matches("*,!git", "git") && !matches("file", "git"));
+    }
+
+    #[test]
+    fn times_and_lines_are_read_or_refused_in_words() {
+        assert_eq!(time("19700102"), Some(86_400));
+        assert_eq!(time("197001010001Z"), Some(60));
+        assert_eq!(time("19700101000102Z"), Some(62));
+        assert_eq!(time("1970"), None);
+        let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl me";
+        let text = format!(
+            "# remark\n\na@b {key}\n\"c d\",e@f namespaces=\"git,file\",valid-after=\"20260101\" {key}\n*@x cert-authority {key}\n\
+             a@b valid-before=\"never\" {key}\na@b\na@b ssh-ed25519 AAAA\na@b odd=1 {key}\n"
+        );
+        let (signers, notes) = read(&text);
+        assert_eq!(signers.iter().map(|s| s.principals.as_str()).collect::<Vec<_>>(), ["a@b", "c d\",e@f"]);
+        let lines: Vec<_> = notes.iter().map(|note| note.split(' ').nth(1).unwrap_or_default()).collect();
+        assert_eq!(lines, ["5", "6", "7", "8", "9"], "{notes:?}");
+        assert!(notes[0].contains("certificate authorities"));
+    }
+}
