@@ -35,7 +35,8 @@ pub(super) fn named(case: &Case, record: &Reading, access: Access) -> Targets {
             continue;
         }
         // What cannot be read is not found, and the witness says so.
-        let opened: Option<Checkpoint> = super::open_at(&entry.location, format!("checkpoint of step {step}"), access).ok();
+        let opened: Option<Checkpoint> =
+            super::open_at(&entry.location, format!("checkpoint of step {step}"), access).ok();
         if let Some(mut files) = opened.and_then(|checkpoint| digests(&[&checkpoint]).ok()) {
             steps.push(step);
             all.append(&mut files);

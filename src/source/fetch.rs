@@ -20,7 +20,7 @@ pub fn answers(address: &str, access: Access, longest: usize) -> Result<Vec<Vec<
         "https" | "http" => {
             let url = parse(address)?;
             let name = shown(&url);
-            let ask = Ask { url: &url, range: None, credential: None, name: &name };
+            let ask = Ask { url: &url, range: None, credential: None, json: None, name: &name };
             Ok(vec![network.whole(&ask, longest)?.map_err(|status| refusal(&name, status, ""))?])
         }
         _ => Err(Error::usage(format!(
