@@ -110,7 +110,9 @@ impl Reading {
             releases: &releases,
             existed: &existed,
         });
-        self.record.add(self.witnesses.iter().filter_map(Witnessed::event).collect());
+        // What is covered stands among the moments already.
+        let others = self.witnesses.iter().filter(|seen| !witness::stands(&existed, seen));
+        self.record.add(others.filter_map(Witnessed::event).collect());
         Ok(())
     }
 }

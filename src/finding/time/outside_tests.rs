@@ -43,7 +43,7 @@ fn only_a_proof_that_is_wrong_in_itself_and_of_this_case_counts_against() {
         (seen(Err(Refusal::Pending(why())), commit()), context),
         (seen(Err(Refusal::Unreadable(why())), commit()), context),
     ] {
-        let (judgement, finding) = of(&[witness.clone()]);
+        let (judgement, finding) = of(std::slice::from_ref(&witness));
         assert_eq!((finding.grade, finding.direction), expected, "{witness:?}");
         assert_eq!(judgement.condition, Condition::Untested, "one such question decides nothing");
     }

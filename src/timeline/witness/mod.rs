@@ -28,7 +28,7 @@ use std::path::Path;
 use crate::case::{Over, Witness};
 use crate::error::{Error, Result};
 use crate::source::{Access, fetch};
-use crate::timeline::{Event, Interval, Repository, Trust};
+use crate::timeline::{Covered, Event, Existed, Interval, Repository, Trust};
 
 pub use target::{Target, TargetCheckpoint, TargetFile, Targets};
 
@@ -105,6 +105,11 @@ pub struct Witnessed {
 }
 
 impl Witnessed {
+    /// Whether somebody outside vouches for it, and may be believed.
+    pub fn is_outside(&self) -> bool {
+        self.verified.is_ok() && self.trust >= Trust::Platform && self.existed_by.is_some()
+    }
+
     /// The event on the timeline, if this may be believed and says when.
     pub fn event(&self) -> Option<Event> {
         let at = self.existed_by.filter(|_| self.verified.is_ok())?;
@@ -244,12 +249,54 @@ pub fn covering<'a>(
     })
 }
 
-/// The earliest time by which a checkpoint was there, whole or a file of it.
-pub fn checkpoint(seen: &[Witnessed], wanted: i64, least: Trust) -> Option<&Witnessed> {
-    seen.iter()
-        .filter(|seen| seen.verified.is_ok() && seen.trust >= least && seen.existed_by.is_some())
-        .filter(|seen| matches!(seen.target, Some(Target::Checkpoint { step, .. }) if step == wanted))
-        .min_by_key(|seen| seen.existed_by.map(|span| span.latest))
+/// Whether what a witness saw is among what the witnesses cover.
+pub fn stands(existed: &[Existed], seen: &Witnessed) -> bool {
+    existed.iter().filter(|existed| existed.source == seen.source).any(|existed| match (&existed.what, &seen.target) {
+        (Covered::Commit(id), Some(Target::Commit(own) | Target::Tag { commit: Some(own), .. })) => id == own,
+        (Covered::Checkpoint(step), Some(Target::Checkpoint { step: own, .. })) => step == own,
+        _ => false,
+    })
+}
+
+/// What the believed witnesses cover, for the order of things: commits, and checkpoints of which every weights file is
+/// covered by one proof (a tokenizer that was on a hub says nothing of the weights beside it). Only what somebody outside
+/// vouches for.
+pub fn existed(seen: &[Witnessed], targets: &Targets) -> Vec<Existed> {
+    let mut all = Vec::new();
+    let mut parts: BTreeMap<(&str, i64), Vec<(&str, &Witnessed)>> = BTreeMap::new();
+    for seen in seen.iter().filter(|seen| seen.is_outside()) {
+        let Some(by) = seen.existed_by else { continue };
+        let existed = |what| Existed { what, by, trust: seen.trust, source: seen.source.clone() };
+        match &seen.target {
+            Some(Target::Commit(id) | Target::Tag { commit: Some(id), .. }) => {
+                all.push(existed(Covered::Commit(id.clone())));
+            }
+            Some(Target::Checkpoint { step, file: None }) => all.push(existed(Covered::Checkpoint(*step))),
+            Some(Target::Checkpoint { step, file: Some(file) }) => {
+                parts.entry((&seen.proof, *step)).or_default().push((file, seen));
+            }
+            _ => {}
+        }
+    }
+    for ((_, step), parts) in parts {
+        let Some(checkpoint) = targets.checkpoints.iter().find(|checkpoint| checkpoint.step == step) else { continue };
+        let mut weights =
+            checkpoint.files.iter().filter(|file| file.name.to_ascii_lowercase().ends_with(".safetensors"));
+        let covered =
+            weights.clone().next().is_some() && weights.all(|file| parts.iter().any(|(name, _)| *name == file.name));
+        // All of them were there when the last one was.
+        let last = parts.iter().max_by_key(|(_, seen)| seen.existed_by.map(|by| by.latest));
+        if let (true, Some((_, seen))) = (covered, last)
+            && let Some(by) = seen.existed_by
+        {
+            let least = parts.iter().map(|(_, seen)| seen.trust).min().unwrap_or_default();
+            let what = Covered::Checkpoint(step);
+            all.push(Existed { what, by, trust: least, source: seen.source.clone() });
+        }
+    }
+    all.sort_by(|a, b| (&a.what, a.by.latest, &a.source).cmp(&(&b.what, b.by.latest, &b.source)));
+    all.dedup();
+    all
 }
 
 fn refused(entry: &Witness, kind: Kind, refusal: Refusal) -> Witnessed {

@@ -252,7 +252,31 @@ fn a_stamp_covers_all_history_before_it() {
         assert_eq!(found.existed_by, seen[0].existed_by, "{id}");
     }
     assert_eq!(covering(&seen, &history, "later", Trust::Platform), None);
-    assert_eq!(checkpoint(&seen, 7, Trust::Platform), None);
-    let seen = read(&[entry("rsa.tsr", None, &["root.crt"])], &targets(), Access::default());
-    assert!(checkpoint(&seen, 7, Trust::Anchored).is_some() && checkpoint(&seen, 8, Trust::SelfAsserted).is_none());
+    let covered = existed(&seen, &targets());
+    assert!(covered.iter().all(|e| e.what == Covered::Commit(main.clone()) && e.trust == Trust::Anchored));
+    assert_eq!(covered.len(), 2, "the broken token covers nothing");
+}
+
+#[test]
+fn a_checkpoint_is_covered_when_all_its_weights_are() {
+    let step = |files: &[&str]| {
+        let mut targets = targets();
+        let sha256 = targets.checkpoints[0].manifest.clone();
+        let other = "0".repeat(64);
+        let digest = |name: &str| if name.starts_with("model-1") || name.starts_with("tok") { &sha256 } else { &other };
+        targets.checkpoints[0].files =
+            files.iter().map(|name| TargetFile { name: (*name).into(), sha256: digest(name).clone() }).collect();
+        targets.checkpoints[0].manifest = other.clone();
+        let seen = read(&[entry("hub-model.json", None, &[])], &targets, Access::default());
+        existed(&seen, &targets)
+    };
+    let whole = step(&["model-1.safetensors", "config.json"]);
+    assert_eq!((whole.len(), &whole[0].what, whole[0].trust), (1, &Covered::Checkpoint(7), Trust::Platform));
+    assert_eq!(whole[0].by.latest.to_rfc3339(), "2026-08-05T07:08:09+00:00");
+    assert_eq!(step(&["model-1.safetensors", "model-2.safetensors"]), []);
+    assert_eq!(step(&["tokenizer.json", "model-2.safetensors"]), []);
+    assert_eq!(step(&["tokenizer.json"]), []);
+    let targets = targets();
+    let seen = read(&[entry("rsa.tsr", None, &["root.crt"])], &targets, Access::default());
+    assert_eq!(existed(&seen, &targets).len(), 1);
 }
