@@ -13,8 +13,8 @@ use crate::report::{Input, InputRole, Skipped};
 use crate::source::Access;
 use crate::stats::Rule;
 use crate::timeline::{
-    Decay, Interval, KeyMap, Optimizer, Record, Release, Repository, Run, Saved, Sources, Targets, Trust, Witnessed,
-    git, logs, service, settings, witness,
+    Decay, Interval, KeyMap, Optimizer, Record, Release, Run, Saved, Sources, Targets, Trust, Witnessed, logs, service,
+    settings, witness,
 };
 
 /// What was read of the record, and what could not be.

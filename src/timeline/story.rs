@@ -157,10 +157,10 @@ impl Story {
                 clock,
             });
             match dated.happened {
-                Happened::Started => self.orders.same(start, moment),
+                Happened::Started if first => self.orders.same(start, moment),
                 Happened::Created if first => self.orders.in_order(start, moment),
                 Happened::LastSeen | Happened::Ended => self.orders.in_order(last, moment),
-                Happened::Created | Happened::Other => {}
+                Happened::Started | Happened::Created | Happened::Other => {}
             }
         }
     }

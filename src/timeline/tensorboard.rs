@@ -16,7 +16,7 @@ use super::history::{Collector, History};
 use super::keys::{KeyMap, Keys};
 use super::leveldb::{Damage, Tail};
 use super::releases::{Interval, Trust};
-use super::run::{Dated, Form, Run};
+use super::run::{Dated, Form, Happened, Run};
 use super::wandb::config::flatten;
 use super::wire::{Content, Fields};
 use crate::error::{Error, Result};

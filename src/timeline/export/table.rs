@@ -10,7 +10,7 @@ use super::csv::{Table, number};
 use crate::error::Result;
 use crate::timeline::logs::RUNS;
 use crate::timeline::releases::{Interval, Trust};
-use crate::timeline::run::{Dated, Form, Run};
+use crate::timeline::run::{Dated, Form, Happened, Run};
 
 /// The columns around the values of a chart: least and greatest of what one point stands for.
 const EXTREMES: [&str; 2] = ["__MIN", "__MAX"];

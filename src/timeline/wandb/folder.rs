@@ -11,7 +11,7 @@ use super::{config, records};
 use crate::timeline::console::Console;
 use crate::timeline::hashed;
 use crate::timeline::releases::{Interval, Trust};
-use crate::timeline::run::{Dated, Difference, Run};
+use crate::timeline::run::{Dated, Difference, Happened, Run};
 
 /// A longer file of settings is not read.
 const SMALL: u64 = 4 << 20;
