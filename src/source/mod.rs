@@ -3,6 +3,7 @@
 mod cache;
 mod directory;
 pub mod fetch;
+mod forge;
 mod http;
 mod hub;
 mod local;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use crate::error::Result;
 
 pub use directory::LocalDir;
+pub use forge::Forge;
 pub use http::HttpFile;
 pub use hub::{Hub, HubModel};
 pub use local::{LocalFile, Reading};
