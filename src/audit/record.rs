@@ -168,13 +168,16 @@ fn runs(case: &Case, access: Access, reading: &mut Reading) -> Result<Vec<Run>> 
         };
         let (mut wrong, all) = (Vec::new(), opened.len());
         for mut run in opened {
-            run.source.clone_from(written);
+            // An address is known in its one form.
+            if !remote {
+                run.source.clone_from(written);
+            }
             // Of several runs some may not have logged a column that is named; one of them must have.
             wrong.extend(run.choose_keys(&keys).err());
             reading.inputs.push(Input {
                 role: InputRole::Run,
                 name: run.id.clone(),
-                uri: written.clone(),
+                uri: run.source.clone(),
                 sha256: run.sha256.clone(),
                 bytes: run.bytes,
             });

@@ -1,13 +1,14 @@
 //! Whole small answers of servers: what a hub says of a model beside its files, or a document behind an address.
 
-use super::Access;
+use super::{Access, Forge};
 use super::hub::Hub;
 use super::locator::refuse_offline;
 use super::network::{Ask, Network, parse, refusal, shown};
 use crate::error::{Error, Result};
 
 /// The answers behind an address: of a hub's model (`hf://org/name[@revision]`) what the hub says of it, digests of its
-/// files included, and its newest commits; of `https://` the one document.
+/// files included, and its newest commits; of a repository's page on a known forge what its API says of it and of its
+/// releases; of `https://` otherwise the one document.
 ///
 /// # Errors
 /// A usage error if the address is of a kind that is not read, or `access` is offline; otherwise if it cannot be reached.
@@ -19,8 +20,11 @@ pub fn answers(address: &str, access: Access, longest: usize) -> Result<Vec<Vec<
         "hf" => Hub::from_environment()?.answers(&network, address, longest),
         "https" | "http" => {
             let url = parse(address)?;
+            if let Some(forge) = Forge::of(address)? {
+                return forge.answers(&network, longest);
+            }
             let name = shown(&url);
-            let ask = Ask { url: &url, range: None, credential: None, json: None, name: &name };
+            let ask = Ask::whole(&url, None, &name);
             Ok(vec![network.whole(&ask, longest)?.map_err(|status| refusal(&name, status, ""))?])
         }
         _ => Err(Error::usage(format!(

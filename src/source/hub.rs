@@ -87,7 +87,7 @@ impl Hub {
         let commits = self.url(&["api", "models", org, name, "commits", revision])?;
         let shown = format!("hf://{model}@{revision}");
         let one = |url: &Url| {
-            let ask = Ask { url, range: None, credential: self.credential.as_ref(), json: None, name: &shown };
+            let ask = Ask::whole(url, self.credential.as_ref(), &shown);
             network.whole(&ask, longest)?.map_err(|status| refusal(&shown, status, self.hint()))
         };
         Ok(vec![one(&about)?, one(&commits)?])

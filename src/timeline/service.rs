@@ -7,7 +7,7 @@
 //! file and each artifact one line of JSON, keys sorted, addresses of files left out (they are signed anew each time);
 //! for each row of history and of machine metrics its text as the service gives it; for each manifest its bytes. Each
 //! line begins with its kind and a tab and ends with a newline, in the order run, history, events, file, metadata,
-//! artifact, manifest. `bytes` counts the answers as they came.
+//! output, artifact, manifest. `bytes` counts the answers as they came.
 
 mod address;
 mod client;
@@ -17,7 +17,6 @@ mod machine;
 mod netrc;
 mod queries;
 mod read;
-mod row;
 #[cfg(test)]
 mod tests;
 

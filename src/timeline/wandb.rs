@@ -15,7 +15,7 @@ use super::leveldb::Reader;
 use super::run::{Form, Run};
 use crate::error::{Context, Error, Result};
 
-pub(super) use folder::is_run;
+pub(super) use folder::{accelerators, is_run};
 
 /// Reads a run from a `.wandb` file, a run's folder (`run-*`, `offline-run-*`), or a folder that holds one such file.
 ///

@@ -30,7 +30,10 @@ pub fn judge(to: &mut Judgement, facts: &TimeFacts<'_>, run: &Run) {
     let mut equal: Vec<(&CheckpointFile, &LoggedFile)> = Vec::new();
     let mut other: Vec<(&CheckpointFile, &LoggedFile)> = Vec::new();
     for file in facts.files {
-        let like: Vec<&LoggedFile> = run.files.iter().filter(|logged| alike(logged, &file.name, file.bytes)).collect();
+        // What the run took in was there before it.
+        let own = |logged: &&LoggedFile| !logged.artifact.as_ref().is_some_and(|artifact| run.used.contains(artifact));
+        let alike = |logged: &&LoggedFile| alike(logged, &file.name, file.bytes);
+        let like: Vec<&LoggedFile> = run.files.iter().filter(own).filter(alike).collect();
         if let Some(same) = like.iter().find(|logged| same(logged, file) == Some(true)) {
             equal.push((file, same));
         } else if let Some(last) = like.iter().rev().find(|logged| names_step(logged, file.step)) {

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use base64ct::{Base64, Encoding};
 use serde_json::{Map, Value, json};
 
 use super::client::Client;
 use super::machine::time;
 use super::queries::{self, ARTIFACT, FILE, Fields};
 use crate::error::Result;
+use crate::timeline::console::Console;
 use crate::timeline::releases::{Interval, Trust};
 use crate::timeline::run::{Dated, Happened, LoggedFile, Run};
+use crate::timeline::wandb;
 
 /// Nodes a page.
 const PAGE: usize = 100;
@@ -18,10 +19,14 @@ const PAGE: usize = 100;
 /// What the SDK notes of program and machine when the run starts.
 const METADATA: &str = "wandb-metadata.json";
 
-/// Reads the list of the run's files; the text of [`METADATA`], if it is there.
+/// What the program printed.
+const OUTPUT: &str = "output.log";
+
+/// Reads the list of the run's files, what the program printed (the columns must be chosen), and [`METADATA`], if it is
+/// there.
 pub(super) fn files(client: &mut Client, run: &mut Run) -> Result<Option<Value>> {
     let mut fields = Fields::new(FILE);
-    let mut metadata = None;
+    let (mut metadata, mut output) = (None, None);
     let most = client.bounds.files;
     let nodes = pages(client, &mut fields, most, queries::files)?;
     if nodes.len() == most {
@@ -31,8 +36,10 @@ pub(super) fn files(client: &mut Client, run: &mut Run) -> Result<Option<Value>>
         let Some(name) = text(node, "/name") else { continue };
         client.digest_json("file", node);
         let dated = |at| stored(name, at);
-        if name == METADATA {
-            metadata = text(node, "/url").map(str::to_owned);
+        match name {
+            METADATA => metadata = text(node, "/url"),
+            OUTPUT => output = text(node, "/url"),
+            _ => {}
         }
         run.files.push(LoggedFile {
             name: name.to_owned(),
@@ -44,19 +51,28 @@ pub(super) fn files(client: &mut Client, run: &mut Run) -> Result<Option<Value>>
         });
     }
     left_out(run, "files", &fields);
-    let Some(address) = metadata else { return Ok(None) };
-    match client.file(&address, METADATA) {
+    let noted = content(client, run, metadata, METADATA, "metadata").map(|bytes| serde_json::from_slice(&bytes).ok());
+    if noted == Some(None) {
+        run.notes.push(format!("{METADATA} is not JSON and was left out"));
+    }
+    if let Some(bytes) = content(client, run, output, OUTPUT, "output") {
+        let mut console = Console::default();
+        console.feed(&bytes);
+        run.printed = console.finish(&run.loss());
+    }
+    Ok(noted.flatten())
+}
+
+/// A file of the run, if it is there; a note if it cannot be read.
+fn content(client: &mut Client, run: &mut Run, address: Option<&str>, name: &str, kind: &str) -> Option<Vec<u8>> {
+    match client.file(address?, name) {
         Ok(bytes) => {
-            client.digest("metadata", &bytes);
-            let noted = serde_json::from_slice(&bytes).ok();
-            if noted.is_none() {
-                run.notes.push(format!("{METADATA} is not JSON and was left out"));
-            }
-            Ok(noted)
+            client.digest(kind, &bytes);
+            Some(bytes)
         }
         Err(error) => {
-            run.notes.push(format!("{METADATA} could not be read: {error}"));
-            Ok(None)
+            run.notes.push(format!("{name} could not be read: {error}"));
+            None
         }
     }
 }
@@ -71,7 +87,7 @@ pub(super) fn artifacts(client: &mut Client, run: &mut Run, connection: &str) ->
         run.notes.push(format!("only the first {most} artifacts are listed ({connection})"));
     }
     for node in &nodes {
-        let Some(name) = artifact_name(node) else { continue };
+        let Some(name) = artifact_name(node, run) else { continue };
         client.digest_json("artifact", node);
         let at = text(node, "/createdAt").and_then(time);
         let kind = text(node, "/artifactType/name").unwrap_or("artifact");
@@ -106,12 +122,13 @@ fn stored(name: &str, at: Interval) -> Dated {
     Dated { happened: Happened::Other, what: format!("stored {name}"), at, trust: Trust::Platform }
 }
 
-/// `entity/project/name:v3`, as far as the service says it.
-fn artifact_name(node: &Value) -> Option<String> {
+/// `name:v3`, of another project `entity/project/name:v3`, as far as the service says it.
+fn artifact_name(node: &Value, run: &Run) -> Option<String> {
     let name = text(node, "/artifactSequence/name").or(text(node, "/id"))?;
     let project = text(node, "/artifactSequence/project/name");
     let entity = text(node, "/artifactSequence/project/entity/name");
     let place = match (entity, project) {
+        _ if entity == run.entity.as_deref() && project == run.project.as_deref() => String::new(),
         (Some(entity), Some(project)) => format!("{entity}/{project}/"),
         _ => String::new(),
     };
@@ -211,8 +228,7 @@ fn md5(text: &str) -> Option<String> {
     if hex {
         return Some(text.to_ascii_lowercase());
     }
-    let bytes = Base64::decode_vec(text).ok().filter(|bytes| bytes.len() == 16)?;
-    Some(bytes.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}")))
+    wandb::records::md5(text)
 }
 
 #[cfg(test)]

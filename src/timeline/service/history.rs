@@ -1,10 +1,13 @@
 //! The rows of a run, page by page.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 
 use super::client::{Client, Told};
-use super::{queries, row};
+use super::queries;
 use crate::error::Result;
+use crate::timeline::export::members;
 use crate::timeline::run::{History, Run};
 
 /// Steps of the first page; with as many samples as steps a page is always whole.
@@ -105,7 +108,7 @@ fn push(client: &mut Client, run: &mut Run, line: &str, steps: std::ops::Range<i
         return Err(client.exceeded(&format!("{} rows of history", client.bounds.rows)));
     }
     let number = run.history.rows;
-    let Some(fields) = row::fields(line) else {
+    let Some(fields) = fields(line) else {
         run.history.skipped += 1;
         run.damaged += 1;
         if run.damaged == 1 {
@@ -124,7 +127,12 @@ fn push(client: &mut Client, run: &mut Run, line: &str, steps: std::ops::Range<i
     Ok(())
 }
 
-fn add(history: &mut History, step: i64, fields: &[(String, &str)]) {
+/// The fields of a row with the text of their values, so that numbers are rounded once; nothing if it is no object.
+fn fields(line: &str) -> Option<Vec<(Cow<'_, str>, &str)>> {
+    members(line)?.collect()
+}
+
+fn add(history: &mut History, step: i64, fields: &[(Cow<str>, &str)]) {
     // `_wandb` is the SDK's own note on how long the run took so far.
     for (name, text) in fields.iter().filter(|(name, _)| name != "_wandb") {
         history.push(step, name, text);
@@ -147,13 +155,16 @@ pub(super) fn events(client: &mut Client, run: &mut Run) -> Result<()> {
     };
     for (number, line) in lines.iter().enumerate() {
         client.digest("events", line.as_bytes());
-        let Some(fields) = row::fields(line) else {
+        let Some(fields) = fields(line) else {
             run.system.skipped += 1;
             continue;
         };
         // The service puts `system.` before the names that the SDK itself writes.
-        let plain = |(name, text): (String, _)| (name.strip_prefix("system.").map(str::to_owned).unwrap_or(name), text);
-        let fields: Vec<(String, &str)> = fields.into_iter().map(plain).collect();
+        let plain = |(name, text)| match name {
+            Cow::Borrowed(name) => (Cow::Borrowed(str::strip_prefix(name, "system.").unwrap_or(name)), text),
+            owned => (owned, text),
+        };
+        let fields: Vec<(Cow<str>, &str)> = fields.into_iter().map(plain).collect();
         add(&mut run.system, i64::try_from(number).unwrap_or(i64::MAX), &fields);
         run.system.rows += 1;
         if run.system.columns.len() > client.bounds.columns {

@@ -4,7 +4,9 @@ use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use crate::timeline::releases::Interval;
-use crate::timeline::run::{Devices, Run};
+use crate::timeline::run::Run;
+use crate::timeline::wandb::accelerators;
+use crate::timeline::wandb::records::devices;
 
 /// Takes what is not yet known: program, arguments, host, commit, remote, accelerators, start.
 pub(super) fn take(run: &mut Run, noted: &Value) {
@@ -25,29 +27,10 @@ pub(super) fn take(run: &mut Run, noted: &Value) {
         run.arguments = arguments.filter_map(Value::as_str).map(str::to_owned).collect();
     }
     if run.devices.is_empty() {
-        run.devices = devices(noted);
+        run.devices = devices(accelerators(noted));
     }
     let started = text("/startedAt").and_then(|text| time(&text)).map(|at| at.earliest);
     run.started_at = run.started_at.or(started);
-}
-
-/// Accelerators by kind.
-fn devices(noted: &Value) -> Vec<Devices> {
-    let mut devices: Vec<Devices> = Vec::new();
-    let listed = ["gpu_nvidia", "gpu_amd"].iter().filter_map(|key| noted.get(*key)?.as_array()).flatten();
-    for name in listed.filter_map(|device| device.get("name").or(device.get("model"))?.as_str()) {
-        match devices.iter_mut().find(|known| known.kind == name) {
-            Some(known) => known.count += 1,
-            None => devices.push(Devices { kind: name.to_owned(), count: 1 }),
-        }
-    }
-    let number = |key: &str| noted.get(key).and_then(Value::as_u64);
-    let kind = noted.get("gpu").and_then(Value::as_str).filter(|kind| !kind.is_empty());
-    if let (true, Some(kind)) = (devices.is_empty(), kind) {
-        let count = number("gpu_count").or(number("gpuCount")).unwrap_or(1);
-        devices.push(Devices { kind: kind.to_owned(), count });
-    }
-    devices
 }
 
 /// A time of the service or the SDK: RFC 3339, or without a zone, which is UTC for both. As precise as it is written.

@@ -13,6 +13,7 @@ use crate::source::Service;
 use crate::timeline::keys::{KeyMap, Keys};
 use crate::timeline::releases::Trust;
 use crate::timeline::run::{Dated, Form, Happened, Run};
+use crate::timeline::wandb::config::{flatten, put};
 
 /// Hosts whose clock is W&B's own.
 const OWN: [&str; 2] = [".wandb.ai", ".wandb.io"];
@@ -45,6 +46,7 @@ pub(super) fn run(service: Service, address: &Address, bounds: &Bounds) -> Resul
     }
     about(&mut run, &answer);
     history::read(&mut client, &mut run, &extent(&answer))?;
+    run.keys = Keys::choose(&run.history, &KeyMap::default())?;
     if let Err(error) = history::events(&mut client, &mut run) {
         run.notes.push(format!("the metrics of the machine could not be read: {error}"));
     }
@@ -65,7 +67,6 @@ pub(super) fn run(service: Service, address: &Address, bounds: &Bounds) -> Resul
     for words in client.complaints() {
         run.notes.push(format!("the service could not answer all that was asked: {words}"));
     }
-    run.keys = Keys::choose(&run.history, &KeyMap::default())?;
     (run.bytes, run.sha256) = client.finish();
     Ok(run)
 }
@@ -100,7 +101,7 @@ fn about(run: &mut Run, answer: &Map<String, Value>) {
     }
     for (name, value) in object(answer.get("config"), "configuration", &mut run.notes) {
         if !internal(&name) {
-            flatten(&mut run.config, name, inner(value));
+            put(&mut run.config, &mut Value::Null, name, value);
         }
     }
     for (name, value) in object(answer.get("summaryMetrics"), "summary", &mut run.notes) {
@@ -118,9 +119,10 @@ fn internal(name: &str) -> bool {
 /// What each process that wrote the run noted of itself, the first first; and the writer's version.
 fn writers(run: &mut Run, answer: &Map<String, Value>) {
     let config = object(answer.get("config"), "configuration", &mut Vec::new());
-    let Some(own) = config.into_iter().find(|(name, _)| name == "_wandb").map(|(_, value)| inner(value)) else {
-        return;
-    };
+    let mut own = Value::Null;
+    for (name, value) in config.into_iter().filter(|(name, _)| name == "_wandb") {
+        put(&mut BTreeMap::new(), &mut own, name, value);
+    }
     run.sdk = own.get("cli_version").and_then(Value::as_str).map(str::to_owned);
     let mut writers: Vec<&Value> =
         own.get("e").and_then(Value::as_object).map_or_else(Vec::new, |writers| writers.values().collect());
@@ -169,32 +171,6 @@ fn object(value: Option<&Value>, what: &str, notes: &mut Vec<String>) -> Map<Str
         _ => {
             notes.push(format!("the {what} is no object of JSON and was left out"));
             Map::new()
-        }
-    }
-}
-
-/// A value of the configuration is wrapped as `{"desc": ..., "value": ...}`.
-fn inner(value: Value) -> Value {
-    match value {
-        Value::Object(mut object)
-            if object.contains_key("value") && object.keys().all(|key| key == "value" || key == "desc") =>
-        {
-            object.remove("value").unwrap_or_default()
-        }
-        other => other,
-    }
-}
-
-/// Names joined with dots.
-fn flatten(flat: &mut BTreeMap<String, Value>, name: String, value: Value) {
-    match value {
-        Value::Object(object) if !object.is_empty() => {
-            for (key, value) in object {
-                flatten(flat, format!("{name}.{key}"), value);
-            }
-        }
-        other => {
-            flat.insert(name, other);
         }
     }
 }

@@ -159,18 +159,20 @@ fn a_run_is_read_as_its_own_log_has_it() {
     let what: Vec<&str> = run.times.iter().map(|time| time.what.as_str()).collect();
     assert_eq!(
         what[1..],
-        ["last reported to the server", "was last changed on the server", "logged the artifact lab/scratch/model:v0"]
+        ["last reported to the server", "was last changed on the server", "logged the artifact model:v0"]
     );
     assert!(noted(&run, "the clock of http://127.0.0.1"), "{:?}", run.notes);
 
-    assert_eq!(run.files.len(), 231 + 3 + 3);
+    assert_eq!(run.files.len(), 232 + 3 + 3);
+    let printed: Vec<(i64, f64)> = run.printed.iter().map(|printed| (printed.step, printed.loss)).collect();
+    assert_eq!((printed.len(), printed[0]), (7, (0, 6.4776)));
     let weights = run.files.iter().find(|file| file.name == "model.safetensors").unwrap();
     let stored = fs::read(fixtures().join("cases/scratch-same-arch/checkpoints/step-600/model.safetensors")).unwrap();
-    assert_eq!(weights.artifact.as_deref(), Some("lab/scratch/model:v0"));
+    assert_eq!(weights.artifact.as_deref(), Some("model:v0"));
     assert_eq!(weights.bytes, Some(stored.len() as u64));
     assert_eq!(weights.md5.as_ref().map(String::len), Some(32));
     assert_eq!(weights.at.as_ref().unwrap().trust, Trust::Platform);
-    assert_eq!(run.used, ["lab/scratch/corpus:v1"]);
+    assert_eq!(run.used, ["elsewhere/texts/corpus:v1"]);
     let used: Vec<_> = run.files.iter().filter(|file| file.artifact.as_ref() == run.used.first()).collect();
     let digests: Vec<_> = used.iter().map(|file| (file.name.as_str(), file.md5.is_some())).collect();
     assert_eq!(
@@ -181,7 +183,7 @@ fn a_run_is_read_as_its_own_log_has_it() {
 
     assert!(server.requests().iter().all(|request| request.headers.contains_key("authorization")));
     assert!(
-        store.requests().len() == 3
+        store.requests().len() == 4
             && store.requests().iter().all(|request| !request.headers.contains_key("authorization"))
     );
     let shown = format!("{run:?}");
