@@ -1,9 +1,9 @@
 //! Whole small answers of servers: what a hub says of a model beside its files, or a document behind an address.
 
-use super::{Access, Forge};
 use super::hub::Hub;
 use super::locator::refuse_offline;
 use super::network::{Ask, Network, parse, refusal, shown};
+use super::{Access, Forge};
 use crate::error::{Error, Result};
 
 /// The answers behind an address: of a hub's model (`hf://org/name[@revision]`) what the hub says of it, digests of its

@@ -162,7 +162,7 @@ pub(super) fn events(client: &mut Client, run: &mut Run) -> Result<()> {
         // The service puts `system.` before the names that the SDK itself writes.
         let plain = |(name, text)| match name {
             Cow::Borrowed(name) => (Cow::Borrowed(str::strip_prefix(name, "system.").unwrap_or(name)), text),
-            owned => (owned, text),
+            Cow::Owned(name) => (Cow::Owned(name), text),
         };
         let fields: Vec<(Cow<str>, &str)> = fields.into_iter().map(plain).collect();
         add(&mut run.system, i64::try_from(number).unwrap_or(i64::MAX), &fields);
