@@ -1,5 +1,7 @@
 //! Outside witnesses: what they saw, and what is wrong with the ones that are not believed.
 
+use chrono::{DateTime, Utc};
+
 use super::{Code, Direction, Finding, Grade, Judgement, TIMELINE};
 use crate::timeline::witness::{Kind, Refusal};
 use crate::timeline::{Target, Witnessed};
@@ -18,7 +20,9 @@ pub fn judge(to: &mut Judgement, witnesses: &[Witnessed]) {
                 let until = event.until.unwrap_or(event.at);
                 let by = until.format("%Y-%m-%d %H:%M:%S UTC");
                 let words = match seen.kind {
-                    Kind::Answer => format!("{}: {}, at the latest at {by} ({})", seen.source, seen.how, seen.trust),
+                    Kind::Answer => {
+                        format!("{}: {}, {} ({})", seen.source, seen.how, when(event.at, until), seen.trust)
+                    }
                     _ if seen.target.is_none() => {
                         format!("{} stamped a digest at {by}, which is that of nothing in this case", seen.source)
                     }
@@ -45,6 +49,7 @@ pub fn judge(to: &mut Judgement, witnesses: &[Witnessed]) {
                     format!("{proof} is said to be over {about}, and is not: {why}{notes}. Which bytes were stamped?");
                 (Grade::Weak, Direction::Neutral, message)
             }
+            (Err(Refusal::Other(why)), _) => (Grade::Context, Direction::Neutral, format!("{proof}: {why}{notes}.")),
             (Err(refusal), _) => {
                 to.missing.push(match refusal {
                     Refusal::Unanchored(_) => {
@@ -66,4 +71,10 @@ pub fn judge(to: &mut Judgement, witnesses: &[Witnessed]) {
         finding.evidence = Some(TIMELINE.into());
         to.push(finding);
     }
+}
+
+/// The time of a server, or the span of which only the end is known.
+fn when(from: DateTime<Utc>, until: DateTime<Utc>) -> String {
+    let second = until.format("%Y-%m-%d %H:%M:%S UTC");
+    if until > from { format!("no later than {second}") } else { second.to_string() }
 }

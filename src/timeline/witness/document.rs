@@ -10,7 +10,7 @@ use super::asn1::Parsed;
 use crate::timeline::{Interval, Trust};
 
 /// Answers of more bytes are not read.
-pub const LARGEST: usize = 64 << 20;
+pub const LARGEST: usize = 16 << 20;
 /// Facts of one answer, at most.
 const MOST: usize = 100_000;
 

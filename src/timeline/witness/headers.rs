@@ -7,8 +7,8 @@ use sha2::{Digest as _, Sha256};
 use super::asn1::Parsed;
 use crate::timeline::Interval;
 
-/// A file of headers of more bytes is not read: all headers so far in hexadecimal are 150 MB, a case needs a few.
-pub const LARGEST: usize = 64 << 20;
+/// A file of headers of more bytes is not read: a case needs a few.
+pub const LARGEST: usize = 16 << 20;
 
 /// How far a block's time may be from the time it was found: nodes refuse a block that is two hours ahead of their
 /// clocks, and one that is not later than the median of the eleven before it, which lies an hour or so back.

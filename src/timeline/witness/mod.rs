@@ -332,21 +332,21 @@ fn stamped(entry: &Witness, content: &Content, found: &Found, unread: Option<&Er
         }
         return seen;
     }
+    let Some(over) = &entry.over else { return seen };
     let other =
         matches.first().map_or(String::new(), |hit| format!("; it is that of the {} ({})", hit.target, hit.form));
-    match (&entry.over, &seen.verified) {
-        (Some(over), Ok(())) => {
-            let why = match unread {
-                Some(error) => format!("what it is said to be over could not be read: {error}"),
-                None => format!("the digest in it is not that of the {}{other}", named(over)),
-            };
-            seen.target = Some(named(over));
-            seen.verified = Err(Refusal::Other(why));
-            seen.trust = Trust::SelfAsserted;
-        }
-        (Some(over), Err(_)) => seen.target = Some(named(over)),
-        (None, _) => {}
-    }
+    let elsewhere = match unread {
+        Some(error) => format!("what it is said to be over could not be read: {error}"),
+        None => format!("the digest in it is not that of the {}{other}", named(over)),
+    };
+    seen.target = Some(named(over));
+    seen.verified = match seen.verified {
+        Ok(()) => Err(Refusal::Other(elsewhere)),
+        // What is wrong in itself counts only if it is about this.
+        Err(Refusal::Broken(why)) => Err(Refusal::Other(format!("{elsewhere}; besides, {why}"))),
+        other => other,
+    };
+    seen.trust = Trust::SelfAsserted;
     seen
 }
 

@@ -47,7 +47,8 @@ impl fmt::Display for Target {
             Self::Tag { name, .. } => write!(f, "tag {name}"),
             Self::Checkpoint { step, file: None } => write!(f, "checkpoint of step {step}"),
             Self::Checkpoint { step, file: Some(file) } => write!(f, "{file} of the checkpoint of step {step}"),
-            Self::File(name) | Self::Repository(name) => write!(f, "{name}"),
+            Self::File(name) => write!(f, "file {name}"),
+            Self::Repository(words) => f.write_str(words),
         }
     }
 }
