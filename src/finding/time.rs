@@ -192,6 +192,9 @@ fn called(run: &Run) -> String {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
+mod altered;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod outside_tests;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
