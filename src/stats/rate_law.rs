@@ -233,10 +233,10 @@ fn best(points: &[(i64, f64)], limit: f64) -> Option<RateLaw> {
             }
             if width >= 6 {
                 for law in cosines([at(0), at(30), at(65), at(100)]).into_iter().chain(cosines([
-                    at(0.15),
-                    at(0.4),
-                    at(0.6),
-                    at(0.85),
+                    at(15),
+                    at(40),
+                    at(60),
+                    at(85),
                 ])) {
                     propose(law);
                 }
