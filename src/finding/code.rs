@@ -102,6 +102,7 @@ codes! {
     TimePace "time/pace" "The time that steps took",
     TimeTokens "time/tokens" "Counted tokens are steps times batch times length",
     TimeSummary "time/summary" "The summary of a run against its rows",
+    TimeDifferences "time/differences" "Two sources of one run's record against each other",
     TimePrinted "time/printed" "The losses that the program printed against the logged ones",
     TimeRepeated "time/repeated-rows" "The same losses stand in two places",
     TimeLossShape "time/loss-shape" "Spikes of the loss",

@@ -117,6 +117,7 @@ pub fn judge(facts: &TimeFacts<'_>, policy: &Policy) -> Judgement {
         clock::judge(&mut judgement, policy, run);
         tokens::judge(&mut judgement, policy, run);
         summary::judge(&mut judgement, policy, run);
+        summary::differences(&mut judgement, run);
         summary::printed(&mut judgement, policy, run);
         loss_shape::spikes(&mut judgement, policy, run);
         loss_shape::digits(&mut judgement, policy, run);
@@ -190,6 +191,9 @@ fn called(run: &Run) -> String {
     }
 }
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod altered;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod outside_tests;

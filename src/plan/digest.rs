@@ -60,7 +60,7 @@ pub fn md5(blob: &dyn Blob) -> Result<String> {
         blob.release(offset, size);
         offset += size as u64;
     }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&hash.finalize()))
 }
 
 /// Hashes files, several at a time in each thread, which is faster than one after the other (see [`Sha256`]). They are

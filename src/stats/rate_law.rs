@@ -227,16 +227,16 @@ fn best(points: &[(i64, f64)], limit: f64) -> Option<RateLaw> {
         let stride = (width / 2).max(1);
         for start in (0..=n - width).step_by(stride) {
             let window = &counted[start..start + width];
-            let at = |share: f64| window[((width - 1) as f64 * share).round() as usize];
-            for law in simple(at(0.25), at(0.75)).into_iter().chain(simple(at(0.0), at(1.0))) {
+            let at = |percent: usize| window[((width - 1) * percent + 50) / 100];
+            for law in simple(at(25), at(75)).into_iter().chain(simple(at(0), at(100))) {
                 propose(law);
             }
             if width >= 6 {
-                for law in cosines([at(0.0), at(0.3), at(0.65), at(1.0)]).into_iter().chain(cosines([
-                    at(0.15),
-                    at(0.4),
-                    at(0.6),
-                    at(0.85),
+                for law in cosines([at(0), at(30), at(65), at(100)]).into_iter().chain(cosines([
+                    at(15),
+                    at(40),
+                    at(60),
+                    at(85),
                 ])) {
                     propose(law);
                 }

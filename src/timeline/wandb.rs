@@ -3,6 +3,7 @@
 
 pub(super) mod config;
 mod folder;
+mod mirror;
 mod proto;
 pub(super) mod records;
 

@@ -228,6 +228,7 @@ fn pace(to: &mut Judgement, policy: &Policy, run: &Run, rows: &[Row]) {
 }
 
 /// Training step and wall clock by row.
+#[allow(clippy::cast_possible_truncation)] // a float cast saturates
 fn training_steps(run: &Run, rows: &[Row]) -> Vec<(i64, f64)> {
     let column = run.history.columns.get(&run.keys.step).filter(|_| run.keys.step != "_step");
     let by_row: Option<std::collections::BTreeMap<i64, f64>> = column.map(|column| column.iter().copied().collect());

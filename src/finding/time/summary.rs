@@ -72,6 +72,32 @@ fn chosen(column: &[(i64, f64)], value: f64) -> bool {
     kept.into_iter().flatten().any(|kept| agrees(value, kept, 0.0))
 }
 
+/// Facts that a second source of the same record gives differently.
+pub fn differences(to: &mut Judgement, run: &Run) {
+    let Some(first) = run.differences.first() else { return };
+    // Only numbers of the training are written twice by one program; who ran it where may be set by hand.
+    let training = |what: &str| ["row.", "summary.", "config."].iter().any(|kind| what.starts_with(kind));
+    let told: Vec<_> = run.differences.iter().filter(|d| training(&d.what)).collect();
+    let cut = run.tail != Tail::Complete || run.damaged > 0;
+    let whole = told.iter().any(|d| !d.what.starts_with("summary.") || !cut);
+    let (grade, direction) =
+        if whole { (Grade::Moderate, Direction::Against) } else { (Grade::Weak, Direction::Neutral) };
+    let shown = told.first().copied().unwrap_or(first);
+    let message = format!(
+        "Two sources of the record of {} differ in {} fact(s): {} is {} in the log and {} in {}.",
+        called(run),
+        run.differences.len(),
+        shown.what,
+        shown.log,
+        shown.other,
+        shown.source
+    );
+    let mut finding = finding(Code::TimeDifferences, grade, direction, message);
+    finding.statistic = Some(run.differences.len() as f64);
+    finding.null = "one tracker writes one fact the same way in every place".into();
+    to.push(finding);
+}
+
 /// Losses that the program printed against the logged ones.
 pub fn printed(to: &mut Judgement, policy: &Policy, run: &Run) {
     let losses = run.loss();

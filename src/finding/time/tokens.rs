@@ -33,6 +33,14 @@ pub fn judge(to: &mut Judgement, policy: &Policy, run: &Run) {
     let near = |rate: f64| (rate / usual - 1.0).abs() <= policy.tokens_even;
     let even = gaps.iter().filter(|gap| near(gap.rate)).count();
     let constant = even * 10 >= gaps.len() * 9;
+    // Renumbered steps are rounded: over the whole log the rate is one all the same.
+    let (first, last) = (points[0], points[points.len() - 1]);
+    let mean = (last.1 - first.1) / (last.0 as f64 - first.0 as f64);
+    let length = number(run, LENGTH).filter(|length| *length >= 2.0);
+    let along = |p: &(i64, f64)| (p.1 - first.1 - mean * (p.0 as f64 - first.0 as f64)).abs() <= 1.5 * mean;
+    let whole = |p: &(i64, f64)| length.is_some_and(|length| (p.1 / length).fract().abs() < 1e-9);
+    let rounded = points.iter().all(|p| along(p) && whole(p));
+    let (usual, constant) = if constant || !rounded { (usual, constant) } else { (mean, true) };
     if !block(to, policy, run, &gaps, usual) && !seams(to, policy, run, &gaps) {
         parts(to, policy, run, &gaps, usual);
     }
@@ -153,13 +161,15 @@ fn configured(to: &mut Judgement, policy: &Policy, run: &Run, usual: f64, consta
     let ratio = usual / product;
     let fits = |k: f64| (ratio / k - 1.0).abs() <= policy.tokens_product;
     let whole = |r: f64| r >= 0.99 && (r - r.round()).abs() <= policy.tokens_product * r;
+    // Some count what is predicted: one token less a sequence.
+    let edge = factors.iter().any(|k| ((ratio / k * length - length).abs() - 1.0).abs() <= 0.05);
     let figures = format!(
         "{} counts {usual:.1} tokens a step; {batch:.0} sequences of {length:.0} are {product:.0}",
         called_first(run)
     );
     let (grade, direction, words) = if factors.iter().copied().any(fits) {
         (Grade::Weak, Direction::For, "as configured".to_owned())
-    } else if !constant || global.is_none() || whole(ratio) || whole(1.0 / ratio) {
+    } else if !constant || global.is_none() || edge || whole(ratio) || whole(1.0 / ratio) {
         (
             Grade::Context,
             Direction::Neutral,

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use prost::Message;
 use serde_json::Value;
 
+use super::mirror::Mirror;
 use super::{config, proto};
 use crate::timeline::console::Console;
 use crate::timeline::history::{Collector, Last};
@@ -35,6 +36,7 @@ pub(super) struct Taker {
     history: Collector,
     system: Collector,
     summary: Last,
+    mirror: Mirror,
     /// Standard error and standard output.
     consoles: [Console; 2],
     printed: bool,
@@ -58,6 +60,7 @@ impl Taker {
             history: Collector::default(),
             system: Collector::thinning(),
             summary: Last::default(),
+            mirror: Mirror::default(),
             consoles: [Console::default(), Console::default()],
             printed: false,
             names: String::new(),
@@ -108,6 +111,7 @@ impl Taker {
         if self.summary.dropped > 0 {
             run.notes.push(format!("{} values of the summary are beyond what is kept", self.summary.dropped));
         }
+        run.differences = self.mirror.finish();
         for (name, text) in self.summary.finish() {
             config::flatten(&mut run.summary, name, config::json(&text));
         }
@@ -191,6 +195,12 @@ impl Taker {
         }
         let step = own.or(row).unwrap_or(i64::try_from(self.history.rows).unwrap_or(i64::MAX));
         self.history.rows += 1;
+        let texts = items.iter().filter_map(|(from, to, value)| match value {
+            Logged::Json(text) => Some((&self.names[*from..*to], *text)),
+            _ => None,
+        });
+        self.mirror.row.set(step, texts);
+        self.mirror.compare();
         for (from, to, value) in items {
             let name = &self.names[from..to];
             match value {
@@ -204,13 +214,23 @@ impl Taker {
 
     fn sum_up(&mut self, bytes: &[u8]) -> Option<()> {
         let mut fields = Fields::new(bytes);
+        let mut step = None;
+        self.mirror.summary.clear();
         for (number, content) in fields.by_ref().filter(|(number, _)| *number < 3) {
             self.names.clear();
             let value = item(content.bytes()?, &mut self.names)?;
             if self.names != "_wandb" && !self.names.starts_with("_wandb.") {
                 let text = if let (1, Logged::Json(text)) = (number, value) { text } else { "" };
+                if self.names == "_step" {
+                    step = text.parse().ok();
+                }
+                self.mirror.summary.add(&self.names, text);
                 self.summary.set(&self.names, text);
             }
+        }
+        if let Some(step) = step {
+            self.mirror.summary.step = Some(step);
+            self.mirror.compare();
         }
         (!fields.broken).then_some(())
     }

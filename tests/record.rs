@@ -1,0 +1,66 @@
+//! Logs altered in one place, in the file itself with valid checksums: what the record says of them.
+
+#[allow(dead_code, reason = "every test binary uses another part of it")]
+mod support;
+
+use serde_json::Value;
+use support::runlog::{rewrite, scale_logged};
+use support::{Copy, program, run};
+
+/// Codes of moderate or stronger findings against the claim in `scratchproof timeline`.
+fn asked(copy: &Copy) -> Vec<String> {
+    let case = copy.folder().join("case.toml");
+    let run = run(program().args(["--format", "json", "timeline"]).arg(&case));
+    let value: Value =
+        serde_json::from_str(&run.stdout).unwrap_or_else(|e| panic!("{e}: {}{}", run.stdout, run.stderr));
+    let findings = value["findings"].as_array().expect("findings");
+    let open = findings.iter().filter(|f| {
+        f["direction"] == "against" && ["moderate", "strong", "conclusive"].iter().any(|grade| f["grade"] == *grade)
+    });
+    open.filter_map(|f| f["code"].as_str().map(str::to_owned)).collect()
+}
+
+/// Changes the values of a name in every row from a step on to before another.
+fn between(copy: &Copy, metric: &str, from: u64, to: u64, change: impl Fn(f64) -> f64) {
+    // Names come in any order within a row, so the rows are counted by their own values.
+    let (mut row, mut changed) = (0_u64, 0);
+    rewrite(
+        &copy.log(),
+        |_, _| {},
+        |name, value| {
+            if name != metric {
+                return;
+            }
+            row += 1;
+            if let Some(number) = value.as_f64().filter(|_| (from..to).contains(&row)) {
+                *value = change(number).into();
+                changed += 1;
+            }
+        },
+    );
+    assert!(changed > 0, "{metric} is not logged");
+}
+
+#[test]
+fn a_log_altered_in_one_place_contradicts_itself() {
+    type Alter = fn(&Copy);
+    let alterations: &[(&str, Alter, &[&str])] = &[
+        ("rate", |c| scale_logged(&c.log(), "train/learning_rate", 1.1), &["time/schedule", "time/summary"]),
+        (
+            "rate, a stretch",
+            |c| between(c, "train/learning_rate", 60, 90, |v| 0.9 * v),
+            &["time/schedule", "time/differences"],
+        ),
+        ("steps", |c| scale_logged(&c.log(), "_step", 2.0), &["time/schedule", "time/tokens"]),
+        ("start", |c| between(c, "_timestamp", 0, 1000, |v| v - 864_000.0), &["time/clock", "time/summary"]),
+        ("loss, a stretch", |c| between(c, "train/loss", 60, 90, |v| 0.9 * v), &["time/digits", "time/differences"]),
+    ];
+    let untouched = Copy::of("scratch-moe");
+    assert_eq!(asked(&untouched), Vec::<String>::new());
+    for (name, alter, codes) in alterations {
+        let copy = Copy::of("scratch-moe");
+        alter(&copy);
+        let asked = asked(&copy);
+        assert!(codes.iter().all(|code| asked.iter().any(|a| a == code)), "{name}: {asked:?}");
+    }
+}
