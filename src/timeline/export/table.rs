@@ -172,7 +172,8 @@ pub(super) fn runs(header: &[String], table: &mut Table<impl Read>) -> Result<Ve
                 run.times.push(Dated { happened, what, at, trust: Trust::SelfAsserted });
             }
         }
-        run.started_at = run.times.first().filter(|at| at.at.earliest == at.at.latest).map(|at| at.at.earliest);
+        let started = run.times.iter().find(|time| time.happened == Happened::Started);
+        run.started_at = started.filter(|time| time.at.earliest == time.at.latest).map(|time| time.at.earliest);
         if let Some(seconds) = of("Runtime").and_then(|text| number(&text)) {
             run.summary.insert("_runtime".into(), Value::from(seconds));
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::timeline::run::{Form, Run};
+use crate::timeline::run::{Dated, Form, Happened, Run};
 
 /// Runs that are one training.
 #[derive(Clone, Debug)]
@@ -160,6 +160,14 @@ fn put_together(runs: &[Run], parts: Vec<usize>, mut notes: Vec<String>) -> Join
     run.history = history;
     let firsts = before.iter().filter_map(|&part| runs[part].started_at).chain(run.started_at);
     run.started_at = firsts.min();
+    // The first part's start is the training's; those of the others are no second one.
+    let later = std::mem::take(&mut run.times).into_iter();
+    let other = |time: Dated| match time.happened {
+        Happened::Started | Happened::Created => Dated { happened: Happened::Other, ..time },
+        _ => time,
+    };
+    run.times = runs[parts[0]].times.iter().filter(|time| time.happened != Happened::LastSeen).cloned().collect();
+    run.times.extend(later.map(other));
     run.resumed = true;
     run.damaged = parts.iter().map(|&part| runs[part].damaged).sum();
     run.bytes = parts.iter().map(|&part| runs[part].bytes).sum();
