@@ -1,4 +1,4 @@
-//! Reads TensorBoard event files: scalars, hyperparameters and the texts that trainers leave their arguments in.
+//! Reads `TensorBoard` event files: scalars, hyperparameters and the texts that trainers leave their arguments in.
 //!
 //! A file is a chain of records: length (u64), its checksum, an `Event` message, its checksum. The checksums are CRC-32C,
 //! rotated and shifted as `TFRecord` has it.

@@ -135,7 +135,7 @@ pub(super) fn is_runs(header: &[String]) -> bool {
 }
 
 /// The table of runs: the run's own columns, then the configuration, then the summary, each in the order of the alphabet.
-pub(super) fn runs(header: &[String], table: &mut Table<impl Read>) -> Result<Vec<Run>> {
+pub(super) fn runs(header: &[String], table: &mut Table<impl Read>) -> Vec<Run> {
     let first = header.iter().position(|name| !OWN.contains(&name.as_str())).unwrap_or(header.len());
     let summary = summary_from(header, first);
     let (mut runs, mut ids) = (Vec::new(), BTreeSet::new());
@@ -188,7 +188,7 @@ pub(super) fn runs(header: &[String], table: &mut Table<impl Read>) -> Result<Ve
     if let (true, Some(run)) = (left > 0, runs.first_mut()) {
         run.notes.push(format!("{left} more rows of the table were left out"));
     }
-    Ok(runs)
+    runs
 }
 
 /// Where the summary begins: the alphabet begins again there. Without that, where the first name of a logged figure is.

@@ -69,8 +69,8 @@ fn name(run: &mut Run, folder: &Path) {
     if !is_run(folder) {
         return;
     }
-    let mut parts = name.splitn(2, "run-").nth(1).unwrap_or_default().splitn(2, '-');
-    let (stamp, id) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let rest = name.split_once("run-").map_or("", |(_, rest)| rest);
+    let (stamp, id) = rest.split_once('-').unwrap_or((rest, ""));
     let Ok(local) = NaiveDateTime::parse_from_str(stamp, "%Y%m%d_%H%M%S") else { return };
     let local = local.and_utc();
     let span = |hours| local.checked_add_signed(TimeDelta::hours(hours));
