@@ -6,7 +6,6 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 pub use super::history::History;
-pub(super) use super::history::is_whole;
 use super::keys::Keys;
 use super::leveldb::{Damage, Tail};
 use super::releases::{Interval, Trust};

@@ -56,7 +56,7 @@ pub(in crate::timeline) fn open(path: &Path) -> Result<Run> {
         match read(name) {
             Ok(values) => {
                 any = true;
-                for (step, value) in steps.iter().zip(values.f64().into_iter().flatten()) {
+                for (step, value) in steps.iter().zip(values.f64().into_iter().flat_map(|values| values.iter())) {
                     if let Some(value) = value {
                         rows.history.push_number(*step, name, value);
                     }
