@@ -1,7 +1,7 @@
 //! Losses that a training program printed, found in its console output.
 //!
 //! Read are the lines of nanoGPT (`step 250: train loss 2.9, val loss 3.0`, `iter 10: loss 3.1`), Megatron-LM (` iteration
-//! 100/ 500 | lm loss: 1.0E+01 |`), torchtitan (`step: 10 loss: 7.5`), LitGPT, OLMo and Composer (step and loss on lines of
+//! 100/ 500 | lm loss: 1.0E+01 |`), torchtitan (`step: 10 loss: 7.5`), `LitGPT`, `OLMo` and Composer (step and loss on lines of
 //! their own) and the dictionaries of HF Trainer, which name no step. Progress bars are passed over.
 
 use super::run::Printed;
@@ -157,7 +157,7 @@ fn figure(rest: &str) -> Option<f64> {
     value[..end].trim_end_matches(['.', 'e', '-', '+']).parse().ok().filter(|loss: &f64| loss.is_finite())
 }
 
-/// A step on a line of its own: `[step=10/1000,epoch=0]` (OLMo), `[batch=5/100]:` (Composer).
+/// A step on a line of its own: `[step=10/1000,epoch=0]` (`OLMo`), `[batch=5/100]:` (Composer).
 fn alone(line: &str) -> bool {
     line.trim_end_matches([':', ' ']).ends_with(']') && (line.contains("[step=") || line.contains("[batch="))
 }

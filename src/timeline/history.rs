@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 
 /// Most columns of a history; the values of further ones are counted and left out.
 pub const COLUMNS: usize = 100_000;
-/// Most values of a history, at 16 bytes each (2 GiB); further ones are counted and left out.
-pub const VALUES: u64 = 1 << 27;
+/// Most values of a history, at 16 bytes each (1 GiB); further ones are counted and left out.
+pub const VALUES: u64 = 1 << 26;
 /// A longer name of a column is no name.
 pub const NAME: usize = 1024;
 /// A longer object in the place of a value is not looked into.
@@ -157,7 +157,7 @@ fn special(text: &str) -> Option<f64> {
 /// Names with a number each, found fast where they come in the same order row after row.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    names: Vec<String>,
+    known: Vec<String>,
     index: HashMap<String, usize>,
     /// By name, the one that followed it the last time.
     next: Vec<usize>,
@@ -168,18 +168,18 @@ impl Names {
     /// The number of a name, which is new if it is that of the last name; nothing for one beyond the limits.
     pub fn find(&mut self, name: &str) -> Option<usize> {
         let guess = self.next.get(self.last).copied().unwrap_or(0);
-        if self.names.get(guess).is_some_and(|known| known == name) {
+        if self.known.get(guess).is_some_and(|known| known == name) {
             self.last = guess;
             return Some(guess);
         }
         let found = match self.index.get(name) {
             Some(&found) => found,
-            None if self.names.len() >= COLUMNS || name.len() > NAME => return None,
+            None if self.known.len() >= COLUMNS || name.len() > NAME => return None,
             None => {
-                self.index.insert(name.to_owned(), self.names.len());
-                self.names.push(name.to_owned());
+                self.index.insert(name.to_owned(), self.known.len());
+                self.known.push(name.to_owned());
                 self.next.push(0);
-                self.names.len() - 1
+                self.known.len() - 1
             }
         };
         if let Some(next) = self.next.get_mut(self.last) {
@@ -272,7 +272,7 @@ impl Collector {
             column
         });
         History {
-            columns: self.names.names.into_iter().zip(columns).collect(),
+            columns: self.names.known.into_iter().zip(columns).collect(),
             rows: self.rows,
             skipped: self.skipped,
             dropped: self.dropped,
@@ -313,7 +313,7 @@ impl Last {
 
     /// Names and values, in the order of their first appearance.
     pub fn finish(self) -> impl Iterator<Item = (String, String)> {
-        self.names.names.into_iter().zip(self.texts).filter(|(_, text)| !text.is_empty())
+        self.names.known.into_iter().zip(self.texts).filter(|(_, text)| !text.is_empty())
     }
 }
 

@@ -20,7 +20,7 @@ const DEPTH: usize = 4;
 /// Reads every run that a path holds.
 ///
 /// A path is a W&B run folder, the `wandb/` folder around several, a `.wandb` file, an export of the web page or the API
-/// (CSV, JSON lines, parquet), a TensorBoard event file or a folder of them, a `trainer_state.json` or a folder with
+/// (CSV, JSON lines, parquet), a `TensorBoard` event file or a folder of them, a `trainer_state.json` or a folder with
 /// checkpoints that have one. A folder gives everything it holds of these; one log of several that cannot be read becomes a
 /// note of the first run.
 ///
@@ -96,7 +96,7 @@ fn gather(path: &Path, depth: usize, runs: &mut Vec<Run>, failed: &mut Vec<Error
     };
     let mut keep = |run: Result<Run>| match run {
         Ok(_) if runs.len() >= RUNS => {
-            failed.push(Error::input(format!("more than {RUNS} runs; the others were left out")))
+            failed.push(Error::input(format!("more than {RUNS} runs; the others were left out")));
         }
         Ok(run) => runs.push(run),
         Err(error) => failed.push(error),

@@ -1,4 +1,4 @@
-//! Reads TensorBoard event files: scalars, hyperparameters and the texts that trainers leave their arguments in.
+//! Reads `TensorBoard` event files: scalars, hyperparameters and the texts that trainers leave their arguments in.
 //!
 //! A file is a chain of records: length (u64), its checksum, an `Event` message, its checksum. The checksums are CRC-32C,
 //! rotated and shifted as `TFRecord` has it.
@@ -68,7 +68,8 @@ pub(super) fn open(paths: &[PathBuf]) -> Result<Run> {
         }
         run.started_at = run.started_at.or(file.run.started_at);
         run.config.extend(file.run.config);
-        run.times.extend(file.run.times);
+        // A file that is opened later is no second start.
+        run.times.extend(file.run.times.into_iter().map(|time| Dated { happened: Happened::Other, ..time }));
         run.damage.extend(file.run.damage);
         run.damaged += file.run.damaged;
         run.tail = file.run.tail;

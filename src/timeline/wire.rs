@@ -26,7 +26,7 @@ impl<'a> Content<'a> {
 }
 
 /// The fields of a message, in the order of the bytes; nothing after the first that is broken.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(in crate::timeline) struct Fields<'a> {
     rest: &'a [u8],
     /// Whether the message is broken somewhere in what was read.

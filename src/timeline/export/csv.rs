@@ -87,7 +87,7 @@ fn read(path: &Path, input: impl Read, head: &[u8]) -> Result<Vec<Run>> {
     let mut runs = if table::is_chart(&header) {
         table::chart(&header, &mut table)?
     } else if table::is_runs(&header) {
-        table::runs(&header, &mut table)?
+        table::runs(&header, &mut table)
     } else {
         vec![rows(&header, &mut table).map_err(|error| error.context(path.display().to_string()))?]
     };

@@ -361,6 +361,7 @@ impl<'a> Thrift<'a> {
     }
 
     /// The next field of a structure: its number and kind; nothing at its end.
+    #[allow(clippy::option_option)] // broken, or over, or a field
     fn field(&mut self, last: &mut i64) -> Option<Option<(i64, u8)>> {
         let head = self.byte()?;
         if head == 0 {

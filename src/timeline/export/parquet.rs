@@ -35,28 +35,28 @@ pub(in crate::timeline) fn open(path: &Path) -> Result<Run> {
     if count.saturating_mul(names.len() as u64) > VALUES {
         return Err(named(format!("it has {count} rows of {} numbers, more than {VALUES} values", names.len())));
     }
-    let read = |name: &str| -> std::result::Result<Vec<Option<f64>>, String> {
+    let read = |name: &str| -> std::result::Result<Series, String> {
         let values = column(&file, name)?;
         if values.len() as u64 == count { Ok(values) } else { Err("it has another length than the table".into()) }
     };
     let mut rows = Rows::default();
     let own = super::STEPS.iter().find(|step| names.contains(step)).and_then(|step| read(step).ok());
+    let mut own = own.as_ref().and_then(|own| own.f64().ok()).map(|own| own.iter());
     let mut last = None;
     let steps: Vec<i64> = (0..count)
         .map(|row| {
-            let own = own.as_ref().and_then(|own| *own.get(usize::try_from(row).ok()?)?);
+            let own = own.as_mut().and_then(|own| own.next()?);
             last = own.filter(|value| is_whole(*value)).map(super::cut).or(last);
             last.unwrap_or(i64::try_from(row).unwrap_or(i64::MAX))
         })
         .collect();
-    drop(own);
     let (mut notes, mut any) = (Vec::new(), false);
     // A data frame's own count of rows is no figure of the run.
     for name in names.iter().filter(|name| !name.starts_with("__index_level_")) {
         match read(name) {
             Ok(values) => {
                 any = true;
-                for (step, value) in steps.iter().zip(values) {
+                for (step, value) in steps.iter().zip(values.f64().into_iter().flat_map(|values| values.iter())) {
                     if let Some(value) = value {
                         rows.history.push_number(*step, name, value);
                     }
@@ -81,8 +81,8 @@ pub(in crate::timeline) fn open(path: &Path) -> Result<Run> {
 }
 
 /// One column of numbers; the library may panic on a page that is damaged inside.
-fn column(file: &File, name: &str) -> std::result::Result<Vec<Option<f64>>, String> {
-    let read = || -> std::result::Result<Vec<Option<f64>>, String> {
+fn column(file: &File, name: &str) -> std::result::Result<Series, String> {
+    let read = || -> std::result::Result<Series, String> {
         let failed = |error: polars::prelude::PolarsError| error.to_string();
         let file = file.try_clone().map_err(|error| error.to_string())?;
         let reader = ParquetReader::new(file).with_columns(Some(vec![name.to_owned()])).set_rechunk(true);
@@ -91,8 +91,7 @@ fn column(file: &File, name: &str) -> std::result::Result<Vec<Option<f64>>, Stri
         if !series.dtype().is_primitive_numeric() {
             return Err(format!("its type {} is no number", series.dtype()));
         }
-        let series = series.cast(&DataType::Float64).map_err(failed)?;
-        Ok(series.f64().map_err(failed)?.iter().collect())
+        series.cast(&DataType::Float64).map_err(failed)
     };
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err("its pages are damaged".into()))
 }

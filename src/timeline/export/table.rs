@@ -135,7 +135,7 @@ pub(super) fn is_runs(header: &[String]) -> bool {
 }
 
 /// The table of runs: the run's own columns, then the configuration, then the summary, each in the order of the alphabet.
-pub(super) fn runs(header: &[String], table: &mut Table<impl Read>) -> Result<Vec<Run>> {
+pub(super) fn runs(header: &[String], table: &mut Table<impl Read>) -> Vec<Run> {
     let first = header.iter().position(|name| !OWN.contains(&name.as_str())).unwrap_or(header.len());
     let summary = summary_from(header, first);
     let (mut runs, mut ids) = (Vec::new(), BTreeSet::new());
@@ -172,7 +172,8 @@ pub(super) fn runs(header: &[String], table: &mut Table<impl Read>) -> Result<Ve
                 run.times.push(Dated { happened, what, at, trust: Trust::SelfAsserted });
             }
         }
-        run.started_at = run.times.first().filter(|at| at.at.earliest == at.at.latest).map(|at| at.at.earliest);
+        let started = run.times.iter().find(|time| time.happened == Happened::Started);
+        run.started_at = started.filter(|time| time.at.earliest == time.at.latest).map(|time| time.at.earliest);
         if let Some(seconds) = of("Runtime").and_then(|text| number(&text)) {
             run.summary.insert("_runtime".into(), Value::from(seconds));
         }
@@ -187,7 +188,7 @@ pub(super) fn runs(header: &[String], table: &mut Table<impl Read>) -> Result<Ve
     if let (true, Some(run)) = (left > 0, runs.first_mut()) {
         run.notes.push(format!("{left} more rows of the table were left out"));
     }
-    Ok(runs)
+    runs
 }
 
 /// Where the summary begins: the alphabet begins again there. Without that, where the first name of a logged figure is.

@@ -63,7 +63,7 @@ fn a_table_of_runs_has_settings_and_no_rows() {
     assert_eq!((&run.config["n_layer"], &run.config["weight_decay"]), (&6.into(), &0.1.into()));
     assert_eq!(run.summary["val/loss"], 1.478_632_450_103_759_8);
     assert!(!run.config.contains_key("iter") && run.config["wandb_log"] == true);
-    assert_eq!(run.started_at.unwrap().to_rfc3339(), "2026-05-25T14:08:33+00:00");
+    assert_eq!(run.times[0].at.earliest.to_rfc3339(), "2026-05-25T14:08:33+00:00");
     let twice =
         "\"Name\",\"State\",\"Created\",\"lr\",\"loss\"\na,finished,2026-05-25T14:08:33.000Z,1,2\na,crashed,,3,4\n";
     let ids: Vec<String> = read(twice).unwrap().into_iter().map(|run| run.id).collect();

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::timeline::run::{Form, Run};
+use chrono::{DateTime, Utc};
+
+use crate::timeline::run::{Dated, Form, Happened, Run};
 
 /// Runs that are one training.
 #[derive(Clone, Debug)]
@@ -20,10 +22,8 @@ pub struct Joined {
 /// be only likely. Parts are in order of their start; where they overlap the later one counts from its first step on, and
 /// the steps of the earlier one from there are left out and told in the notes.
 pub fn join(runs: &[Run]) -> Vec<Joined> {
-    let mut after: Vec<Option<(usize, &'static str)>> = vec![None; runs.len()];
-    for at in 0..runs.len() {
-        after[at] = predecessor(runs, at);
-    }
+    let facts: Vec<Facts> = runs.iter().map(Facts::new).collect();
+    let after: Vec<Option<(usize, &'static str)>> = (0..runs.len()).map(|at| predecessor(runs, &facts, at)).collect();
     // One successor each: of two forks of one run both continue it, so a part may be in several trainings.
     let has_next = |at: usize| after.iter().any(|before| before.is_some_and(|(before, _)| before == at));
     let mut joined = Vec::new();
@@ -61,43 +61,63 @@ fn own_steps(run: &Run) -> Option<(i64, i64)> {
     Some((steps().min().or_else(|| all().min())?, steps().max().or_else(|| all().max())?))
 }
 
+/// What the order of runs is told from.
+struct Facts {
+    start: Option<DateTime<Utc>>,
+    steps: Option<(i64, i64)>,
+    /// Widest distance between two logged steps.
+    gap: i64,
+    /// A row of the table of runs is no part of a training that can be put in order.
+    table: bool,
+}
+
+impl Facts {
+    fn new(run: &Run) -> Self {
+        Self {
+            start: run.started_at.or(run.logged_between().map(|(first, _)| first)),
+            steps: own_steps(run),
+            gap: run.step_range().map_or(1, |range| range.widest.max(1)),
+            table: run.form == Form::TableExport,
+        }
+    }
+
+    fn order(&self) -> (Option<DateTime<Utc>>, Option<i64>) {
+        (self.start, self.steps.map(|(first, _)| first))
+    }
+}
+
 /// The run that `runs[at]` goes on from.
-fn predecessor(runs: &[Run], at: usize) -> Option<(usize, &'static str)> {
-    let run = &runs[at];
-    if matches!(run.form, Form::TableExport) {
+fn predecessor(runs: &[Run], facts: &[Facts], at: usize) -> Option<(usize, &'static str)> {
+    let (run, own) = (&runs[at], &facts[at]);
+    if own.table {
         return None;
     }
-    let order =
-        |run: &Run| (run.started_at.or(run.logged_between().map(|(first, _)| first)), own_steps(run).map(|s| s.0));
-    let earlier = |other: usize| other != at && (order(&runs[other]), other) < (order(run), at);
+    let earlier =
+        |other: usize| other != at && !facts[other].table && (facts[other].order(), other) < (own.order(), at);
     if let Some(from) = &run.continues {
         // A rewound run has the id of the run it rewinds.
         let named = || (0..runs.len()).filter(|&other| other != at && runs[other].id == from.run);
-        let last = named().filter(|&other| earlier(other)).max_by_key(|&other| order(&runs[other]));
-        let any = || named().filter(|_| from.run != run.id).max_by_key(|&other| order(&runs[other]));
+        let last = named().filter(|&other| earlier(other)).max_by_key(|&other| facts[other].order());
+        let any = || named().filter(|_| from.run != run.id).max_by_key(|&other| facts[other].order());
         if let Some(before) = last.or_else(any) {
             return Some((before, "it says so"));
         }
     }
-    let before = |other: &usize| earlier(*other) && !matches!(runs[*other].form, Form::TableExport);
+    let before = |other: &usize| earlier(*other);
     let same_id = (0..runs.len()).filter(before).filter(|&other| !run.id.is_empty() && runs[other].id == run.id);
-    if let Some(before) = same_id.max_by_key(|&other| (order(&runs[other]), other)) {
+    if let Some(before) = same_id.max_by_key(|&other| (facts[other].order(), other)) {
         return Some((before, "it has the same id"));
     }
-    let (first, _) = own_steps(run)?;
-    if first <= 0 {
-        return None;
-    }
+    let (first, _) = own.steps.filter(|(first, _)| *first > 0)?;
     let follows = |other: &usize| {
+        let last = facts[*other].steps.map(|(_, last)| last);
+        // No more than two gaps of the log between them, the same project and configuration.
+        let near =
+            last.is_some_and(|last| first > last && first.saturating_sub(last) <= facts[*other].gap.saturating_mul(2));
         let other = &runs[*other];
-        let last = own_steps(other).map(|(_, last)| last);
-        // The same project and configuration, and no more than one gap of the log between them.
-        let gap = other.step_range().map_or(1, |range| range.widest.max(1));
-        let near = last.is_some_and(|last| first > last && first - last <= gap.saturating_mul(2));
-        let alike = other.project == run.project && alike(&other.config, &run.config);
-        near && alike && other.form == run.form
+        near && other.project == run.project && other.form == run.form && alike(&other.config, &run.config)
     };
-    let likely = (0..runs.len()).filter(before).filter(follows).max_by_key(|&other| own_steps(&runs[other]));
+    let likely = (0..runs.len()).filter(before).filter(follows).max_by_key(|&other| facts[other].steps);
     likely.map(|before| {
         (before, "its first step follows on the other's last, and the configuration is the same; likely, not said")
     })
@@ -160,6 +180,14 @@ fn put_together(runs: &[Run], parts: Vec<usize>, mut notes: Vec<String>) -> Join
     run.history = history;
     let firsts = before.iter().filter_map(|&part| runs[part].started_at).chain(run.started_at);
     run.started_at = firsts.min();
+    // The first part's start is the training's; those of the others are no second one.
+    let later = std::mem::take(&mut run.times).into_iter();
+    let other = |time: Dated| match time.happened {
+        Happened::Started | Happened::Created => Dated { happened: Happened::Other, ..time },
+        _ => time,
+    };
+    run.times = runs[parts[0]].times.iter().filter(|time| time.happened != Happened::LastSeen).cloned().collect();
+    run.times.extend(later.map(other));
     run.resumed = true;
     run.damaged = parts.iter().map(|&part| runs[part].damaged).sum();
     run.bytes = parts.iter().map(|&part| runs[part].bytes).sum();

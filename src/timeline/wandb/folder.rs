@@ -69,8 +69,8 @@ fn name(run: &mut Run, folder: &Path) {
     if !is_run(folder) {
         return;
     }
-    let mut parts = name.splitn(2, "run-").nth(1).unwrap_or_default().splitn(2, '-');
-    let (stamp, id) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let rest = name.split_once("run-").map_or("", |(_, rest)| rest);
+    let (stamp, id) = rest.split_once('-').unwrap_or((rest, ""));
     let Ok(local) = NaiveDateTime::parse_from_str(stamp, "%Y%m%d_%H%M%S") else { return };
     let local = local.and_utc();
     let span = |hours| local.checked_add_signed(TimeDelta::hours(hours));
@@ -194,17 +194,21 @@ fn metadata(run: &mut Run, files: &Path) {
         differ(run, what, log, other, source);
     }
     records::set(&mut run.state, &word(metadata.get("state")));
-    for (key, happened, what) in
-        [("startedAt", Happened::Started, "was started"), ("heartbeatAt", Happened::Other, "was last alive")]
-    {
+    // The heartbeat of this file is that of the first seconds: SDKs write it once.
+    let dated = [("startedAt", "was started", Happened::Started), ("heartbeatAt", "was alive", Happened::Other)];
+    for (key, what, happened) in dated {
         if let Some(at) = instant(&word(metadata.get(key))) {
             if key == "startedAt" && run.started_at.is_none() {
                 run.started_at = Some(at);
                 taken.push("start");
             }
             let what = format!("{what}, by files/{source}");
-            let at = Interval { earliest: at, latest: at };
-            run.times.push(Dated { happened, what, at, trust: Trust::SelfAsserted });
+            run.times.push(Dated {
+                happened,
+                what,
+                at: Interval { earliest: at, latest: at },
+                trust: Trust::SelfAsserted,
+            });
         }
     }
     if !taken.is_empty() {

@@ -28,6 +28,7 @@ const FILES_SAVED: u64 = 6;
 const STATS: u64 = 7;
 const ARTIFACT: u64 = 8;
 const OUTPUT_RAW: u64 = 13;
+const USED: u64 = 25;
 
 /// A run in the making.
 pub(super) struct Taker {
@@ -80,6 +81,7 @@ impl Taker {
                 OUTPUT | OUTPUT_RAW => self.print(content.bytes()?)?,
                 ARTIFACT => self.artifact(content.bytes()?)?,
                 FILES_SAVED => self.files(content.bytes()?)?,
+                USED => self.used(content.bytes()?)?,
                 _ => whole |= matches!(number, 5 | 11 | 17 | 18 | 21 | 26),
             }
         }
@@ -296,6 +298,17 @@ impl Taker {
             let name = path.unwrap_or_default().to_owned();
             if !self.run.files.iter().take(1000).any(|file| file.name == name && file.artifact.is_none()) {
                 self.keep(LoggedFile { name, artifact: None, bytes: None, md5: None, sha256: None, at: None });
+            }
+        }
+        (!fields.broken).then_some(())
+    }
+
+    fn used(&mut self, bytes: &[u8]) -> Option<()> {
+        let mut fields = Fields::new(bytes);
+        for (_, content) in fields.by_ref().filter(|(number, _)| *number == 3) {
+            let name = content.text()?;
+            if self.run.used.len() < 1000 && !self.run.used.iter().any(|used| used == name) {
+                self.run.used.push(name.to_owned());
             }
         }
         (!fields.broken).then_some(())
