@@ -330,8 +330,7 @@ pub(crate) fn rule(reading: &Reading) -> std::result::Result<Limit, String> {
     let name = optimizer.name().to_owned();
     let limit = |rule: Rule, exact: bool| Ok(Limit { rule, name: name.clone(), exact });
     match optimizer {
-        Optimizer::AdamW => limit(Rule::Adam { beta1, beta2 }, true),
-        Optimizer::Adam => limit(Rule::Adam { beta1, beta2 }, true),
+        Optimizer::AdamW | Optimizer::Adam => limit(Rule::Adam { beta1, beta2 }, true),
         Optimizer::Lion => limit(Rule::Sign, true),
         Optimizer::Adafactor => limit(Rule::Adafactor, true),
         Optimizer::Muon => limit(Rule::Muon { beta1, beta2 }, false),
