@@ -98,7 +98,7 @@ pub fn read(facts: &mut Repository, work: &Work<'_>) -> Result<(Vec<Vec<Change>>
     let at: BTreeMap<&str, usize> = facts.commits.iter().enumerate().map(|(at, c)| (c.id.as_str(), at)).collect();
     let parents: Vec<Option<usize>> =
         facts.commits.iter().map(|c| c.parents.first().and_then(|id| at.get(id.as_str())).copied()).collect();
-    let (entries, kept) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let (entries, kept, deep) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
     let changes = portions(work, facts.commits.len(), |repository, number| {
         let commit = &facts.commits[number];
         if !commit.reachable || kept.load(Ordering::Relaxed) > CHANGES || entries.load(Ordering::Relaxed) > ENTRIES {
@@ -109,10 +109,14 @@ pub fn read(facts: &mut Repository, work: &Work<'_>) -> Result<(Vec<Vec<Change>>
         compare.trees(old, commit.tree, "", 0)?;
         entries.fetch_add(compare.entries, Ordering::Relaxed);
         kept.fetch_add(compare.changes.len(), Ordering::Relaxed);
+        deep.fetch_add(usize::from(compare.deep), Ordering::Relaxed);
         Ok(compare.changes)
     })?;
     if kept.load(Ordering::Relaxed) > CHANGES || entries.load(Ordering::Relaxed) > ENTRIES {
         facts.notes.push("the history changes more files than are searched; the rest of them is not looked at".into());
+    }
+    if deep.load(Ordering::Relaxed) > 0 {
+        facts.notes.push(format!("some folders are deeper than {DEPTH} in each other and were not searched"));
     }
     let mut versions: Vec<(Oid, Sort)> =
         changes.iter().flatten().filter_map(|change| Some((change.blob?, change.sort))).collect();
