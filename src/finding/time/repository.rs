@@ -238,14 +238,14 @@ mod tests {
         assert!(judgement.findings.iter().all(|finding| finding.direction == Direction::Neutral));
         assert!(judgement.findings.iter().all(|finding| finding.message.ends_with(['.', '?'])));
         let run = Run { id: "r".into(), started_at: Some("2026-08-01T05:00:00Z".parse().unwrap()), ..Run::default() };
-        let facts =
-            TimeFacts { runs: &[run], repository: RepositoryFacts::Read(&repository), ..TimeFacts::default() };
+        let facts = TimeFacts { runs: &[run], repository: RepositoryFacts::Read(&repository), ..TimeFacts::default() };
         assert_eq!(super::super::judge(&facts, &Policy::default()).condition, Condition::Holds);
     }
 
     #[test]
     fn a_parent_in_the_code_is_a_question_and_in_documents_context() {
-        for (path, grade) in [("train.py", Grade::Weak), ("README.md", Grade::Context), ("eval/phi.py", Grade::Context)] {
+        for (path, grade) in [("train.py", Grade::Weak), ("README.md", Grade::Context), ("eval/phi.py", Grade::Context)]
+        {
             let made = Made::new();
             made.commit(0, &[(path, "see Phi-3 of org\n")]);
             let mut options = Options::default();
@@ -276,7 +276,10 @@ mod tests {
             sign(Validity::UnknownKey("SHA256:x".into()), None),
         ];
         let judgement = of(&Repository { signatures, ..Repository::default() });
-        assert_eq!(grades(&judgement, Code::TimeSignatures), [Grade::Context, Grade::Weak, Grade::Moderate, Grade::Context]);
+        assert_eq!(
+            grades(&judgement, Code::TimeSignatures),
+            [Grade::Context, Grade::Weak, Grade::Moderate, Grade::Context]
+        );
         let first = &judgement.findings[0].message;
         assert_eq!(first, "Signatures of 1 commit and 1 tag fit a given key (a@b). A signature says who, not when.");
     }

@@ -1,6 +1,6 @@
 //! What every commit changed, and what the files then hold: trees are compared, every version of a file is read once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -90,6 +90,8 @@ pub struct Work<'a> {
     pub folder: PathBuf,
     pub pulse: &'a Pulse,
     pub threads: usize,
+    /// Trees that are known not to be too large: asking costs nearly as much as reading.
+    pub fit: Mutex<BTreeSet<Oid>>,
     pub patterns: Patterns,
 }
 
@@ -239,9 +241,13 @@ impl<'a> Compare<'a> {
     fn tree(&self, id: Oid) -> Result<git2::Tree<'a>> {
         self.work.pulse.beat("tree", id);
         let failed = |error: git2::Error| missing("tree", id, &error);
-        let (size, _) = self.repository.odb().and_then(|odb| odb.read_header(id)).map_err(failed)?;
-        if size > TREE_LIMIT {
-            return Err(Error::input(format!("the tree {id} is too large: {size} bytes")));
+        let fits = || self.work.fit.lock().unwrap_or_else(PoisonError::into_inner);
+        if !fits().contains(&id) {
+            let (size, _) = self.repository.odb().and_then(|odb| odb.read_header(id)).map_err(failed)?;
+            if size > TREE_LIMIT {
+                return Err(Error::input(format!("the tree {id} is too large: {size} bytes")));
+            }
+            fits().insert(id);
         }
         self.repository.find_tree(id).map_err(failed)
     }

@@ -43,7 +43,8 @@ pub fn python(text: &[u8]) -> Option<Vec<u8>> {
 fn part(text: &[u8], kept: &mut Vec<u8>) {
     let lines = text.iter().filter(|b| **b == b'\n').count();
     // A short line by itself may be a constant that sizes refer to.
-    let constant = text.trim_ascii().len() < 120 && text.contains(&b'=');
+    let line = text.trim_ascii();
+    let constant = line.len() < 120 && line.contains(&b'=') && !line.contains(&b'\n');
     if constant || may_name(text) {
         kept.extend_from_slice(text);
     } else {

@@ -20,7 +20,8 @@ fn the_clocks_of_honest_oddities_are_seen_with_their_extent() {
     }
     made.commit_as(200, 3, &[("a", "4")], "made after it was committed");
     let found = made.read().oddities();
-    let expected = [OddityKind::AuthorAfterCommitter, OddityKind::OlderThanParent, OddityKind::Burst, OddityKind::LateCommit];
+    let expected =
+        [OddityKind::AuthorAfterCommitter, OddityKind::OlderThanParent, OddityKind::Burst, OddityKind::LateCommit];
     assert_eq!(kinds(&found), expected);
     let extents: Vec<f64> = found.iter().map(|oddity| (oddity.extent * 10.0).round() / 10.0).collect();
     assert_eq!(extents, [8.2, 7.6, 28.0, 679.0]);
@@ -150,7 +151,8 @@ fn rewriting_leaves_traces() {
 fn mentions_have_a_file_a_line_and_a_life() {
     let made = Made::new();
     let code = "import x\n# from phi_3\nmodel = AutoModel.from_pretrained('org/phi-3')\nVOCAB = 151552\n";
-    let first = made.commit(0, &[("train.py", code), ("README.md", "like Phi-3\n"), ("run.sh", "python t.py --load ckpt\n")]);
+    let first =
+        made.commit(0, &[("train.py", code), ("README.md", "like Phi-3\n"), ("run.sh", "python t.py --load ckpt\n")]);
     let second = made.commit(1, &[("train.py", "import x\nVOCAB = 151552\n"), ("link", "x")]);
     let mut options = Options::default();
     options.sought.name("Phi", "phi-3");
@@ -158,10 +160,10 @@ fn mentions_have_a_file_a_line_and_a_life() {
     let facts = Repository::read(made.folder.path(), &options).unwrap();
     let seen = |kind: MentionKind| facts.mentions.iter().filter(|m| m.kind == kind).collect::<Vec<_>>();
     let names = seen(MentionKind::Name);
-    assert_eq!(names.iter().map(|m| (m.path.as_str(), m.line, m.place)).collect::<Vec<_>>(), [
-        ("train.py", 2, Place::Code),
-        ("README.md", 1, Place::Documentation)
-    ]);
+    assert_eq!(
+        names.iter().map(|m| (m.path.as_str(), m.line, m.place)).collect::<Vec<_>>(),
+        [("train.py", 2, Place::Code), ("README.md", 1, Place::Documentation)]
+    );
     assert_eq!(names[0].first, first.to_string());
     assert_eq!((&names[0].gone, &names[1].gone), (&Some(second.to_string()), &None));
     assert_eq!(seen(MentionKind::Loads)[0].text, "AutoModel.from_pretrained('org/phi-3')");
@@ -174,8 +176,14 @@ fn mentions_have_a_file_a_line_and_a_life() {
 fn settings_in_every_language_make_one_history() {
     let made = Made::new();
     let python = |layers: i64| format!("class Config:\n    n_layer = {layers}\n    n_head = 4\n    n_embd = 64\n");
-    made.commit(0, &[("model.py", &python(4)), ("run.sh", "t --num-layers 8 --hidden-size 64 --num-attention-heads 4\n")]);
-    let change = made.commit(1, &[("model.py", &python(8)), ("conf/x.yaml", "model:\n  d_model: 64\n  n_layers: 8\n  n_heads: 4\n")]);
+    made.commit(
+        0,
+        &[("model.py", &python(4)), ("run.sh", "t --num-layers 8 --hidden-size 64 --num-attention-heads 4\n")],
+    );
+    let change = made.commit(
+        1,
+        &[("model.py", &python(8)), ("conf/x.yaml", "model:\n  d_model: 64\n  n_layers: 8\n  n_heads: 4\n")],
+    );
     made.commit(2, &[("model.py", "")]);
     let facts = made.read();
     let history = facts.settings_history();
@@ -201,7 +209,8 @@ fn the_result_is_the_same_for_any_number_of_threads() {
         let name = format!("f{}.py", n % 7);
         made.commit(n, &[(&name, &format!("n_layer = {n}\nn_head = 2\nn_embd = 4\nx.from_pretrained('a/b{n}')\n"))]);
     }
-    let read = |threads: usize| Repository::read(made.folder.path(), &Options { threads, ..Options::default() }).unwrap();
+    let read =
+        |threads: usize| Repository::read(made.folder.path(), &Options { threads, ..Options::default() }).unwrap();
     let (one, many) = (read(1), read(5));
     assert_eq!((&one.settings, &one.mentions, &one.notes), (&many.settings, &many.mentions, &many.notes));
     assert_eq!((one.mentions.len(), &one.more_mentions[..]), (100, &[(MentionKind::Loads, 100)][..]));
@@ -229,7 +238,11 @@ fn hostile_trees_and_files_end_in_an_answer() {
     let commit = odb.write(ObjectType::Commit, text.as_bytes()).unwrap();
     made.repository.reference("refs/heads/x", commit, true, "").unwrap();
     let facts = made.read();
-    assert!(facts.notes.iter().any(|note| note.contains("1 versions of files are missing or damaged")), "{:?}", facts.notes);
+    assert!(
+        facts.notes.iter().any(|note| note.contains("1 versions of files are missing or damaged")),
+        "{:?}",
+        facts.notes
+    );
     assert!(facts.notes.iter().any(|note| note.contains("folders are deeper")), "{:?}", facts.notes);
     assert_eq!(facts.mentions.len(), 1);
     assert_eq!(facts.mentions[0].path, "b\u{FFFD}[31m.py");

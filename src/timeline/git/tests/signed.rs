@@ -62,37 +62,45 @@ fn expect(found: &BTreeMap<String, String>, expected: &[(&str, &str)]) {
 fn ssh_signatures_are_judged_as_ssh_keygen_does() {
     let facts = Folder::new().read(SSH, Some(ALLOWED), &[]);
     assert_eq!(facts.commits.len(), 6);
-    expect(&results(&facts), &[
-        ("ann", "good ann@example.org"),
-        ("bob", "good bob@example.org"),
-        ("old", "refused: the key was no longer valid"),
-        ("files", "refused: the allowed signers do not let this key sign for git"),
-        ("stranger", "unknown"),
-        ("v1", "good ann@example.org"),
-        ("v2", "unknown"),
-    ]);
+    expect(
+        &results(&facts),
+        &[
+            ("ann", "good ann@example.org"),
+            ("bob", "good bob@example.org"),
+            ("old", "refused: the key was no longer valid"),
+            ("files", "refused: the allowed signers do not let this key sign for git"),
+            ("stranger", "unknown"),
+            ("v1", "good ann@example.org"),
+            ("v2", "unknown"),
+        ],
+    );
     assert!(facts.notes.iter().any(|note| note.contains("line 6") && note.contains("certificate authorities")));
     assert_eq!(facts.commits.iter().filter(|commit| commit.signature.is_none()).count(), 1);
     // Without keys nothing is known but that they are signed.
     let bare = Folder::new().read(SSH, None, &[]);
-    assert!(bare.signatures.iter().all(|s| matches!(s.validity, Validity::UnknownKey(_)) && s.kind == SignatureKind::Ssh));
+    assert!(
+        bare.signatures.iter().all(|s| matches!(s.validity, Validity::UnknownKey(_)) && s.kind == SignatureKind::Ssh)
+    );
 }
 
 #[test]
 fn openpgp_signatures_are_judged_by_the_key_and_the_day() {
     let facts = Folder::new().read(PGP, None, &[KEYS_ASC, KEYS_GPG]);
-    expect(&results(&facts), &[
-        ("ann", "good ann <ann@example.org>"),
-        ("bob", "good bob <bob@example.org>"),
-        ("the subkey of bob", "good bob <bob@example.org>"),
-        ("lost", "refused: the key of lost <lost@example.org> is revoked"),
-        // Retired a day later, which says nothing against what it signed before.
-        ("retired, before", "good retired"),
-        ("stranger", "unknown"),
-        ("short, in time", "good short"),
-        ("short, too late", "refused: the key of short <short@example.org> had expired"),
-        ("v1", "good ann"),
-    ]);
+    expect(
+        &results(&facts),
+        &[
+            ("ann", "good ann <ann@example.org>"),
+            ("bob", "good bob <bob@example.org>"),
+            ("the subkey of bob", "good bob <bob@example.org>"),
+            ("lost", "refused: the key of lost <lost@example.org> is revoked"),
+            // Retired a day later, which says nothing against what it signed before.
+            ("retired, before", "good retired"),
+            ("stranger", "unknown"),
+            ("short, in time", "good short"),
+            ("short, too late", "refused: the key of short <short@example.org> had expired"),
+            ("v1", "good ann"),
+        ],
+    );
     let other = Folder::new().read(PGP, None, &[KEYS_GPG]);
     assert_eq!(results(&other)["ann"], "unknown");
 }
@@ -102,7 +110,8 @@ fn what_was_altered_fits_no_signature() {
     for (bundle, allowed, keys) in [(SSH, Some(ALLOWED), &[][..]), (PGP, None, &[KEYS_ASC][..])] {
         let folder = Folder::new();
         let facts = folder.read(bundle, allowed, keys);
-        let good = facts.signatures.iter().find(|s| matches!(s.validity, Validity::Good(_)) && s.tag.is_none()).unwrap();
+        let good =
+            facts.signatures.iter().find(|s| matches!(s.validity, Validity::Good(_)) && s.tag.is_none()).unwrap();
         let unpacked = super::super::bundle::open(&folder.file("b", bundle), &super::super::Pulse::default()).unwrap();
         let from = git2::Repository::open_bare(&unpacked.folder.0).unwrap();
         let content = from.odb().unwrap().read(Oid::from_str(&good.object).unwrap()).unwrap().data().to_vec();
@@ -114,7 +123,8 @@ fn what_was_altered_fits_no_signature() {
             let odb = made.odb().unwrap();
             let empty = odb.write(ObjectType::Tree, &[]).unwrap();
             let lines = altered.split('\n').filter(|line| !line.starts_with("parent "));
-            let other_tree = lines.map(|line| if line.starts_with("tree ") { format!("tree {empty}") } else { line.into() });
+            let other_tree =
+                lines.map(|line| if line.starts_with("tree ") { format!("tree {empty}") } else { line.into() });
             for altered in [other_tree.collect::<Vec<_>>().join("\n")] {
                 let id = odb.write(ObjectType::Commit, altered.as_bytes()).unwrap();
                 made.reference("refs/heads/main", id, true, "").unwrap();
