@@ -52,7 +52,7 @@ pub struct Options {
     pub sought: Sought,
     /// An allowed-signers file for SSH signatures.
     pub allowed_signers: Option<PathBuf>,
-    /// Files of OpenPGP public keys.
+    /// Files of `OpenPGP` public keys.
     pub keys: Vec<PathBuf>,
     /// Threads to read with; the result is the same for any number.
     pub threads: usize,
@@ -104,7 +104,7 @@ pub struct Commit {
     /// The kind of its signature, if it has one.
     pub signature: Option<SignatureKind>,
     /// Its files.
-    tree: Option<Oid>,
+    pub(crate) tree: Option<Oid>,
 }
 
 /// What a repository says.

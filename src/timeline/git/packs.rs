@@ -144,7 +144,7 @@ impl Index {
         let each = if second { 28 } else { 24 };
         let least = count.checked_mul(each)?.checked_add(start + 1024 + 40)?;
         let fits = if second { bytes.len() >= least } else { bytes.len() == least };
-        fits.then_some(Self { count, second, bytes })
+        fits.then_some(Self { bytes, count, second })
     }
 
     fn name(&self, at: usize) -> Option<&[u8]> {
