@@ -188,7 +188,7 @@ pub struct Repository {
     pub settings: Vec<String>,
     /// Who may sign with which SSH key: an allowed-signers file of `ssh-keygen`.
     pub allowed_signers: Option<Location>,
-    /// OpenPGP public keys, armoured or binary.
+    /// `OpenPGP` public keys, armoured or binary.
     pub keys: Vec<Location>,
 }
 

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Once;
+use std::sync::{Mutex, Once};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -52,7 +52,7 @@ pub struct Options {
     pub sought: Sought,
     /// An allowed-signers file for SSH signatures.
     pub allowed_signers: Option<PathBuf>,
-    /// Files of OpenPGP public keys.
+    /// Files of `OpenPGP` public keys.
     pub keys: Vec<PathBuf>,
     /// Threads to read with; the result is the same for any number.
     pub threads: usize,
@@ -104,7 +104,7 @@ pub struct Commit {
     /// The kind of its signature, if it has one.
     pub signature: Option<SignatureKind>,
     /// Its files.
-    tree: Option<Oid>,
+    pub(crate) tree: Option<Oid>,
 }
 
 /// What a repository says.
@@ -194,7 +194,7 @@ impl Repository {
         let line: Vec<usize> = facts.line.iter().filter_map(|id| by_id.get(id.as_str()).copied()).collect();
         let folder = repository.commondir().to_owned();
         let patterns = mentions::Patterns::new(&options.sought);
-        let work = changes::Work { folder, pulse, threads: options.threads.max(1), patterns };
+        let work = changes::Work { folder, pulse, threads: options.threads.max(1), fit: Mutex::default(), patterns };
         let (changes, contents) = changes::read(&mut facts, &work)?;
         pulse.beat("history of the files", "");
         layout::read(&mut facts, &options.settings, &changes, &contents, &line);

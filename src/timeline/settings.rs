@@ -143,7 +143,7 @@ fn known(word: &[u8]) -> Option<(usize, usize)> {
         name.len() == word.len()
             && name.bytes().zip(word).all(|(a, b)| a == b.to_ascii_lowercase() || a == b'_' && *b == b'-')
     };
-    KNOWN.iter().enumerate().find_map(|(size, (_, names))| Some((size, names.iter().position(|n| same(&n))?)))
+    KNOWN.iter().enumerate().find_map(|(size, (_, names))| Some((size, names.iter().position(same)?)))
 }
 
 /// Collects sizes by the place they stand in.

@@ -200,3 +200,87 @@ fn short(id: &str) -> &str {
 fn plural(count: u64, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::{RepositoryFacts, TimeFacts};
+    use super::{Code, Direction, Grade, judge};
+    use crate::case::Policy;
+    use crate::finding::{Condition, Judgement};
+    use crate::timeline::git::tests::Made;
+    use crate::timeline::git::{MentionKind, Options, Signature, SignatureKind, Validity};
+    use crate::timeline::{Repository, Run};
+
+    fn of(repository: &Repository) -> Judgement {
+        let mut judgement = Judgement::untested();
+        judge(&mut judgement, &[], repository);
+        judgement
+    }
+
+    fn grades(judgement: &Judgement, code: Code) -> Vec<Grade> {
+        judgement.findings.iter().filter(|finding| finding.code == code).map(|finding| finding.grade).collect()
+    }
+
+    #[test]
+    fn honest_oddities_are_context_and_decide_nothing() {
+        let made = Made::new();
+        made.commit(0, &[("a", "0")]);
+        made.commit_as(-182, -182, &[("a", "1")], "7.6 days before its parent");
+        made.commit_as(-679 * 24, 1, &[("a", "2")], "679 days before its commit");
+        for n in 0..33 {
+            made.commit(2, &[("c.json", &crate::timeline::git::tests::config(n + 1)), ("run.sh", "t --load x\n")]);
+        }
+        let repository = made.read();
+        let judgement = of(&repository);
+        assert_eq!(grades(&judgement, Code::TimeCommitClocks), [Grade::Context; 3]);
+        assert_eq!(grades(&judgement, Code::TimeOtherModels), [Grade::Context]);
+        assert!(judgement.findings.iter().all(|finding| finding.direction == Direction::Neutral));
+        assert!(judgement.findings.iter().all(|finding| finding.message.ends_with(['.', '?'])));
+        let run = Run { id: "r".into(), started_at: Some("2026-08-01T05:00:00Z".parse().unwrap()), ..Run::default() };
+        let facts = TimeFacts { runs: &[run], repository: RepositoryFacts::Read(&repository), ..TimeFacts::default() };
+        assert_eq!(super::super::judge(&facts, &Policy::default()).condition, Condition::Holds);
+    }
+
+    #[test]
+    fn a_parent_in_the_code_is_a_question_and_in_documents_context() {
+        for (path, grade) in [("train.py", Grade::Weak), ("README.md", Grade::Context), ("eval/phi.py", Grade::Context)]
+        {
+            let made = Made::new();
+            made.commit(0, &[(path, "see Phi-3 of org\n")]);
+            let mut options = Options::default();
+            options.sought.name("Phi", "phi-3");
+            let facts = Repository::read(made.folder.path(), &options).unwrap();
+            assert_eq!(facts.mentions[0].kind, MentionKind::Name);
+            let judgement = of(&facts);
+            assert_eq!(grades(&judgement, Code::TimeOtherModels), [grade], "{path}");
+            let finding = &judgement.findings[0];
+            assert_eq!(finding.subject.parent.as_deref(), Some("Phi"));
+            assert!(finding.message.contains(&format!("{path}:1")), "{}", finding.message);
+        }
+    }
+
+    #[test]
+    fn signatures_are_summed_up_by_what_they_say() {
+        let sign = |validity: Validity, tag: Option<&str>| Signature {
+            object: "0123456789abcdef".into(),
+            tag: tag.map(Into::into),
+            kind: SignatureKind::Ssh,
+            validity,
+        };
+        let signatures = vec![
+            sign(Validity::Good("a@b".into()), None),
+            sign(Validity::Good("a@b".into()), Some("v1")),
+            sign(Validity::Bad, None),
+            sign(Validity::Refused("the key had expired".into()), None),
+            sign(Validity::UnknownKey("SHA256:x".into()), None),
+        ];
+        let judgement = of(&Repository { signatures, ..Repository::default() });
+        assert_eq!(
+            grades(&judgement, Code::TimeSignatures),
+            [Grade::Context, Grade::Weak, Grade::Moderate, Grade::Context]
+        );
+        let first = &judgement.findings[0].message;
+        assert_eq!(first, "Signatures of 1 commit and 1 tag fit a given key (a@b). A signature says who, not when.");
+    }
+}

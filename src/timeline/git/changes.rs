@@ -1,6 +1,6 @@
 //! What every commit changed, and what the files then hold: trees are compared, every version of a file is read once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -90,6 +90,8 @@ pub struct Work<'a> {
     pub folder: PathBuf,
     pub pulse: &'a Pulse,
     pub threads: usize,
+    /// Trees that are known not to be too large: asking costs nearly as much as reading.
+    pub fit: Mutex<BTreeSet<Oid>>,
     pub patterns: Patterns,
 }
 
@@ -98,7 +100,7 @@ pub fn read(facts: &mut Repository, work: &Work<'_>) -> Result<(Vec<Vec<Change>>
     let at: BTreeMap<&str, usize> = facts.commits.iter().enumerate().map(|(at, c)| (c.id.as_str(), at)).collect();
     let parents: Vec<Option<usize>> =
         facts.commits.iter().map(|c| c.parents.first().and_then(|id| at.get(id.as_str())).copied()).collect();
-    let (entries, kept) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let (entries, kept, deep) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
     let changes = portions(work, facts.commits.len(), |repository, number| {
         let commit = &facts.commits[number];
         if !commit.reachable || kept.load(Ordering::Relaxed) > CHANGES || entries.load(Ordering::Relaxed) > ENTRIES {
@@ -109,10 +111,14 @@ pub fn read(facts: &mut Repository, work: &Work<'_>) -> Result<(Vec<Vec<Change>>
         compare.trees(old, commit.tree, "", 0)?;
         entries.fetch_add(compare.entries, Ordering::Relaxed);
         kept.fetch_add(compare.changes.len(), Ordering::Relaxed);
+        deep.fetch_add(usize::from(compare.deep), Ordering::Relaxed);
         Ok(compare.changes)
     })?;
     if kept.load(Ordering::Relaxed) > CHANGES || entries.load(Ordering::Relaxed) > ENTRIES {
         facts.notes.push("the history changes more files than are searched; the rest of them is not looked at".into());
+    }
+    if deep.load(Ordering::Relaxed) > 0 {
+        facts.notes.push(format!("some folders are deeper than {DEPTH} in each other and were not searched"));
     }
     let mut versions: Vec<(Oid, Sort)> =
         changes.iter().flatten().filter_map(|change| Some((change.blob?, change.sort))).collect();
@@ -235,9 +241,13 @@ impl<'a> Compare<'a> {
     fn tree(&self, id: Oid) -> Result<git2::Tree<'a>> {
         self.work.pulse.beat("tree", id);
         let failed = |error: git2::Error| missing("tree", id, &error);
-        let (size, _) = self.repository.odb().and_then(|odb| odb.read_header(id)).map_err(failed)?;
-        if size > TREE_LIMIT {
-            return Err(Error::input(format!("the tree {id} is too large: {size} bytes")));
+        let fits = || self.work.fit.lock().unwrap_or_else(PoisonError::into_inner);
+        if !fits().contains(&id) {
+            let (size, _) = self.repository.odb().and_then(|odb| odb.read_header(id)).map_err(failed)?;
+            if size > TREE_LIMIT {
+                return Err(Error::input(format!("the tree {id} is too large: {size} bytes")));
+            }
+            fits().insert(id);
         }
         self.repository.find_tree(id).map_err(failed)
     }

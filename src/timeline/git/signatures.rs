@@ -24,7 +24,7 @@ const LIMIT: usize = 20_000;
 pub enum SignatureKind {
     /// SSHSIG.
     Ssh,
-    /// OpenPGP, RFC 9580.
+    /// `OpenPGP`, RFC 9580.
     OpenPgp,
     /// CMS with X.509 certificates.
     X509,
@@ -96,7 +96,7 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Reads an allowed-signers file (`ssh-keygen(1)`) and OpenPGP public keys, armoured or binary.
+    /// Reads an allowed-signers file (`ssh-keygen(1)`) and `OpenPGP` public keys, armoured or binary.
     ///
     /// # Errors
     /// If a file cannot be read or holds no key at all.
@@ -237,8 +237,8 @@ pub fn read(repository: &git2::Repository, facts: &mut Repository, keys: &Keys, 
 
 /// The seconds in a tag's own header.
 fn tagged_at(content: &[u8]) -> i64 {
-    let header = content.split(|&b| b == b'\n').take_while(|line| !line.is_empty());
-    let line = header.filter_map(|line| line.strip_prefix(b"tagger ")).next().unwrap_or_default();
+    let mut header = content.split(|&b| b == b'\n').take_while(|line| !line.is_empty());
+    let line = header.find_map(|line| line.strip_prefix(b"tagger ")).unwrap_or_default();
     let line = String::from_utf8_lossy(line);
     line.rsplit(' ').nth(1).and_then(|seconds| seconds.parse().ok()).unwrap_or(0)
 }

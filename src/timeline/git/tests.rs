@@ -1,3 +1,6 @@
+mod shapes;
+mod signed;
+
 use std::path::Path;
 
 use git2::{Oid, Signature, Time};

@@ -273,7 +273,7 @@ fn option(word: &str) -> Option<(&str, &str, Option<&str>)> {
 
 /// The program, without its folder; of an interpreter or a launcher the script it runs.
 fn command_name(words: &[String]) -> String {
-    let script = words.iter().find(|word| word.ends_with(".py") && !word.starts_with('-'));
+    let script = words.iter().find(|word| word.strip_suffix(".py").is_some() && !word.starts_with('-'));
     let word = script.or(words.first()).map_or("", String::as_str);
     word.rsplit('/').next().unwrap_or_default().chars().take(60).collect()
 }

@@ -41,9 +41,10 @@ pub fn python(text: &[u8]) -> Option<Vec<u8>> {
 
 /// Keeps a part, or its line ends alone.
 fn part(text: &[u8], kept: &mut Vec<u8>) {
-    let lines = text.iter().filter(|b| **b == b'\n').count();
+    let lines = text.split(|b| *b == b'\n').count() - 1;
     // A short line by itself may be a constant that sizes refer to.
-    let constant = text.trim_ascii().len() < 120 && text.contains(&b'=');
+    let line = text.trim_ascii();
+    let constant = line.len() < 120 && line.contains(&b'=') && !line.contains(&b'\n');
     if constant || may_name(text) {
         kept.extend_from_slice(text);
     } else {

@@ -243,6 +243,8 @@ fn a_stamp_covers_all_history_before_it() {
         committer: crate::timeline::Stamp { at: chrono::DateTime::UNIX_EPOCH, offset: 0 },
         summary: String::new(),
         reachable: true,
+        signature: None,
+        tree: None,
     };
     let commits = vec![commit("first", &["gone"]), commit(&main, &["first"]), commit("later", &[&main])];
     let history = Repository { commits, ..Repository::default() };

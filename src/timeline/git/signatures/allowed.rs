@@ -60,7 +60,7 @@ fn signer(line: &str) -> Result<Signer, String> {
             "namespaces" => signer.namespaces = Some(value.to_owned()),
             "valid-after" => signer.after = Some(time(value).ok_or_else(|| format!("valid-after {value} is no time"))?),
             "valid-before" => {
-                signer.before = Some(time(value).ok_or_else(|| format!("valid-before {value} is no time"))?)
+                signer.before = Some(time(value).ok_or_else(|| format!("valid-before {value} is no time"))?);
             }
             _ => return Err(format!("unknown option {name}").chars().filter(|c| !c.is_control()).collect()),
         }

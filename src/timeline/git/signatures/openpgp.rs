@@ -1,4 +1,4 @@
-//! OpenPGP signatures (RFC 9580) against given public keys.
+//! `OpenPGP` signatures (RFC 9580) against given public keys.
 
 use std::io::Cursor;
 

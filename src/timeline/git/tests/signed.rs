@@ -1,0 +1,175 @@
+//! Signatures that git, ssh-keygen and gpg made (`tests/data/git/make.sh`), and what those say of them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use git2::{ObjectType, Oid};
+
+use super::super::{Keys, SignatureKind, Validity};
+use super::{Options, Repository};
+
+const SSH: &[u8] = include_bytes!("../../../../tests/data/git/ssh.bundle");
+const PGP: &[u8] = include_bytes!("../../../../tests/data/git/pgp.bundle");
+const ALLOWED: &str = include_str!("../../../../tests/data/git/allowed_signers");
+const KEYS_ASC: &[u8] = include_bytes!("../../../../tests/data/git/keys.asc");
+const KEYS_GPG: &[u8] = include_bytes!("../../../../tests/data/git/keys.gpg");
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.0.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    fn read(&self, bundle: &[u8], allowed: Option<&str>, keys: &[&[u8]]) -> Repository {
+        let bundle = self.file("b", bundle);
+        let keys = keys.iter().enumerate().map(|(n, key)| self.file(&format!("k{n}"), key)).collect();
+        let allowed_signers = allowed.map(|text| self.file("allowed", text));
+        Repository::read(&bundle, &Options { allowed_signers, keys, ..Options::default() }).unwrap()
+    }
+}
+
+/// What came out, by the first line of the commit or the name of the tag.
+fn results(facts: &Repository) -> BTreeMap<String, String> {
+    let name = |signature: &super::super::Signature| match &signature.tag {
+        Some(tag) => tag.clone(),
+        None => facts.commits.iter().find(|c| c.id == signature.object).unwrap().summary.replace("signed by ", ""),
+    };
+    let words = |validity: &Validity| match validity {
+        Validity::Good(who) => format!("good {who}"),
+        Validity::Refused(why) => format!("refused: {why}"),
+        Validity::Bad => "bad".into(),
+        Validity::UnknownKey(_) => "unknown".into(),
+        Validity::Unverified(why) => format!("unverified: {why}"),
+    };
+    facts.signatures.iter().map(|signature| (name(signature), words(&signature.validity))).collect()
+}
+
+fn expect(found: &BTreeMap<String, String>, expected: &[(&str, &str)]) {
+    for (name, start) in expected {
+        assert!(found[*name].starts_with(start), "{name}: {} is not {start}", found[*name]);
+    }
+    assert_eq!(found.len(), expected.len(), "{found:?}");
+}
+
+#[test]
+fn ssh_signatures_are_judged_as_ssh_keygen_does() {
+    let facts = Folder::new().read(SSH, Some(ALLOWED), &[]);
+    assert_eq!(facts.commits.len(), 6);
+    expect(
+        &results(&facts),
+        &[
+            ("ann", "good ann@example.org"),
+            ("bob", "good bob@example.org"),
+            ("old", "refused: the key was no longer valid"),
+            ("files", "refused: the allowed signers do not let this key sign for git"),
+            ("stranger", "unknown"),
+            ("v1", "good ann@example.org"),
+            ("v2", "unknown"),
+        ],
+    );
+    assert!(facts.notes.iter().any(|note| note.contains("line 6") && note.contains("certificate authorities")));
+    assert_eq!(facts.commits.iter().filter(|commit| commit.signature.is_none()).count(), 1);
+    // Without keys nothing is known but that they are signed.
+    let bare = Folder::new().read(SSH, None, &[]);
+    assert!(
+        bare.signatures.iter().all(|s| matches!(s.validity, Validity::UnknownKey(_)) && s.kind == SignatureKind::Ssh)
+    );
+}
+
+#[test]
+fn openpgp_signatures_are_judged_by_the_key_and_the_day() {
+    let facts = Folder::new().read(PGP, None, &[KEYS_ASC, KEYS_GPG]);
+    expect(
+        &results(&facts),
+        &[
+            ("ann", "good ann <ann@example.org>"),
+            ("bob", "good bob <bob@example.org>"),
+            ("the subkey of bob", "good bob <bob@example.org>"),
+            ("lost", "refused: the key of lost <lost@example.org> is revoked"),
+            // Retired a day later, which says nothing against what it signed before.
+            ("retired, before", "good retired"),
+            ("stranger", "unknown"),
+            ("short, in time", "good short"),
+            ("short, too late", "refused: the key of short <short@example.org> had expired"),
+            ("v1", "good ann"),
+        ],
+    );
+    let other = Folder::new().read(PGP, None, &[KEYS_GPG]);
+    assert_eq!(results(&other)["ann"], "unknown");
+}
+
+#[test]
+fn what_was_altered_fits_no_signature() {
+    for (bundle, allowed, keys) in [(SSH, Some(ALLOWED), &[][..]), (PGP, None, &[KEYS_ASC][..])] {
+        let folder = Folder::new();
+        let facts = folder.read(bundle, allowed, keys);
+        let good =
+            facts.signatures.iter().find(|s| matches!(s.validity, Validity::Good(_)) && s.tag.is_none()).unwrap();
+        let unpacked = super::super::bundle::open(&folder.file("b", bundle), &super::super::Pulse::default()).unwrap();
+        let from = git2::Repository::open_bare(&unpacked.folder.0).unwrap();
+        let content = from.odb().unwrap().read(Oid::from_str(&good.object).unwrap()).unwrap().data().to_vec();
+        let text = String::from_utf8(content).unwrap();
+        for (was, is) in [("Ann <ann", "Eve <ann"), ("\n\nsigned", "\n\nSigned"), ("+0000", "+0100")] {
+            let altered = text.replacen(was, is, 1);
+            assert_ne!(altered, text);
+            let made = git2::Repository::init_bare(folder.0.path().join(format!("r{}", was.len()))).unwrap();
+            let odb = made.odb().unwrap();
+            let empty = odb.write(ObjectType::Tree, &[]).unwrap();
+            let lines = altered.split('\n').filter(|line| !line.starts_with("parent "));
+            let other_tree =
+                lines.map(|line| if line.starts_with("tree ") { format!("tree {empty}") } else { line.into() });
+            for altered in [other_tree.collect::<Vec<_>>().join("\n")] {
+                let id = odb.write(ObjectType::Commit, altered.as_bytes()).unwrap();
+                made.reference("refs/heads/main", id, true, "").unwrap();
+            }
+            let allowed_signers = allowed.map(|text| folder.file("allowed", text));
+            let keys = keys.iter().map(|key| folder.file("k", key)).collect();
+            let options = Options { allowed_signers, keys, ..Options::default() };
+            let facts = Repository::read(made.path(), &options).unwrap();
+            assert_eq!(facts.signatures.len(), 1);
+            assert_eq!(facts.signatures[0].validity, Validity::Bad, "{was}");
+        }
+    }
+}
+
+#[test]
+fn other_signatures_are_named_and_broken_ones_refused() {
+    let keys = Keys::default();
+    let check = |text: &str| keys.check(SignatureKind::of(text.as_bytes()), text.as_bytes(), b"", 0);
+    for text in [
+        "-----BEGIN SIGNED MESSAGE-----\nx",
+        "-----BEGIN SSH SIGNATURE-----\nU1NIU0lHAAAAAQ==\n-----END SSH SIGNATURE-----",
+        "-----BEGIN PGP SIGNATURE-----\n\nAAAA\n-----END PGP SIGNATURE-----",
+        "nonsense",
+    ] {
+        assert!(matches!(check(text), Validity::Unverified(_)), "{text}: {:?}", check(text));
+    }
+    let folder = Folder::new();
+    let (none, junk) = (folder.file("none", "# nobody\n"), folder.file("junk", b"\x99\x01\x00junk"));
+    assert!(Keys::read(Some(&none), &[]).unwrap_err().to_string().contains("no signer that can be used"));
+    assert!(Keys::read(None, &[junk]).unwrap_err().to_string().contains("no OpenPGP public key"));
+    assert!(Keys::read(Some(&folder.0.path().join("gone")), &[]).unwrap_err().is_io());
+}
+
+#[test]
+fn every_flip_of_a_signed_bundle_ends_in_an_answer() {
+    let folder = Folder::new();
+    let allowed = folder.file("allowed", ALLOWED);
+    for place in (0..SSH.len()).step_by(37) {
+        let mut bytes = SSH.to_vec();
+        bytes[place] ^= 0x20;
+        let path = folder.file("flipped", &bytes);
+        let options = Options { allowed_signers: Some(allowed.clone()), ..Options::default() };
+        if let Ok(facts) = Repository::read(&path, &options) {
+            let good = facts.signatures.iter().filter(|s| matches!(s.validity, Validity::Good(_))).count();
+            assert!(good <= 3, "byte {place}");
+        }
+    }
+}
