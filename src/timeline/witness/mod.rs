@@ -20,7 +20,7 @@ mod signature;
 mod target;
 mod token;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read as _;
 use std::path::Path;
@@ -28,7 +28,7 @@ use std::path::Path;
 use crate::case::{Over, Witness};
 use crate::error::{Error, Result};
 use crate::source::{Access, fetch};
-use crate::timeline::{Covered, Event, Existed, Interval, Repository, Trust};
+use crate::timeline::{Covered, Event, Existed, Interval, Trust};
 
 pub use target::{Target, TargetCheckpoint, TargetFile, Targets};
 
@@ -213,40 +213,6 @@ fn shown(entry: &Witness) -> String {
     // The part behind an `@` of a hub's address is a revision and stands in the path.
     let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
     format!("{scheme}://{place}{path}")
-}
-
-/// The earliest time by which a commit was there, as a believed witness of this grade or above says: one over the commit, a
-/// tag at it, or any commit that descends from it, since an id covers all history before it.
-pub fn covering<'a>(
-    seen: &'a [Witnessed],
-    repository: &Repository,
-    commit: &str,
-    least: Trust,
-) -> Option<&'a Witnessed> {
-    let parents: BTreeMap<&str, &[String]> =
-        repository.commits.iter().map(|commit| (commit.id.as_str(), commit.parents.as_slice())).collect();
-    let leads = |from: &str| {
-        let (mut next, mut met) = (vec![from], BTreeSet::new());
-        while let Some(id) = next.pop() {
-            if id == commit {
-                return true;
-            }
-            if met.insert(id) {
-                next.extend(parents.get(id).into_iter().flat_map(|ids| ids.iter().map(String::as_str)));
-            }
-        }
-        false
-    };
-    let mut trusted: Vec<&Witnessed> = seen
-        .iter()
-        .filter(|seen| seen.verified.is_ok() && seen.trust >= least && seen.existed_by.is_some())
-        .filter(|seen| matches!(&seen.target, Some(Target::Commit(_) | Target::Tag { commit: Some(_), .. })))
-        .collect();
-    trusted.sort_by_key(|seen| seen.existed_by.map(|span| span.latest));
-    trusted.into_iter().find(|seen| match &seen.target {
-        Some(Target::Commit(id) | Target::Tag { commit: Some(id), .. }) => leads(id),
-        _ => false,
-    })
 }
 
 /// Whether what a witness saw is among what the witnesses cover.
