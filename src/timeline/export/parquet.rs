@@ -41,7 +41,7 @@ pub(in crate::timeline) fn open(path: &Path) -> Result<Run> {
     };
     let mut rows = Rows::default();
     let own = super::STEPS.iter().find(|step| names.contains(step)).and_then(|step| read(step).ok());
-    let mut own = own.as_ref().and_then(|own| own.f64().ok()).map(|own| own.iter());
+    let mut own = own.as_ref().and_then(|own| Some(own.f64().ok()?.iter()));
     let mut last = None;
     let steps: Vec<i64> = (0..count)
         .map(|row| {
@@ -56,7 +56,8 @@ pub(in crate::timeline) fn open(path: &Path) -> Result<Run> {
         match read(name) {
             Ok(values) => {
                 any = true;
-                for (step, value) in steps.iter().zip(values.f64().into_iter().flat_map(|values| values.iter())) {
+                let Ok(values) = values.f64() else { continue };
+                for (step, value) in steps.iter().zip(values.iter()) {
                     if let Some(value) = value {
                         rows.history.push_number(*step, name, value);
                     }
