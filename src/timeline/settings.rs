@@ -298,7 +298,7 @@ mod tests {
     use super::{Language, differences, from_config, from_json, read};
 
     /// Name of every place, its sizes in the order of their names, and the line of the first.
-    fn places(text: &str, language: Language) -> Vec<(String, Vec<(String, i64)>, u64)> {
+    fn places(text: &str, language: Language) -> Vec<(String, Sizes, u64)> {
         let block = |block: super::Block| {
             let line = block.lines.values().min().copied().unwrap_or(0);
             (block.name, block.settings.into_iter().collect(), line)
@@ -306,7 +306,9 @@ mod tests {
         read(text.as_bytes(), language).into_iter().map(block).collect()
     }
 
-    fn gpt(hidden: i64, layers: i64, heads: i64) -> Vec<(String, i64)> {
+    type Sizes = Vec<(String, i64)>;
+
+    fn gpt(hidden: i64, layers: i64, heads: i64) -> Sizes {
         let sizes = [("hidden_size", hidden), ("num_attention_heads", heads), ("num_hidden_layers", layers)];
         sizes.map(|(name, value)| (name.to_owned(), value)).into()
     }
@@ -390,7 +392,8 @@ mod tests {
         let grows = (0..60).fold("A=xx\n".to_owned(), |text, _| text + "A=\"$A$A\"\n")
             + "c --n-layer 1 --n-head 2 --n-embd 3 $A\n";
         assert_eq!(places(&grows, Language::Shell).len(), 1);
-        let many: String = (0..20_000).map(|n| format!("m{n} = dict(n_layer={n}, n_head=2, n_embd=3)\n")).collect();
+        let many = (0..20_000).map(|n| format!("m{n} = dict(n_layer={n}, n_head=2, n_embd=3)\n"));
+        let many = many.collect::<Vec<_>>().concat();
         assert_eq!(places(&many, Language::Python).len(), 64);
         for language in [Language::Python, Language::Shell, Language::Make, Language::Yaml, Language::Json] {
             read(b"n_layer \xff\xfe n_head \0 n_embd $ ${ $(( \" ' : =", language);

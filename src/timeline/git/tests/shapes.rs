@@ -61,11 +61,13 @@ fn bundle(made: &Made, tip: Oid, needs: &[Oid], without: &[Oid]) -> std::path::P
     let mut builder = made.repository.packbuilder().unwrap();
     let mut walk = made.repository.revwalk().unwrap();
     walk.push(tip).unwrap();
-    without.iter().for_each(|id| walk.hide(*id).unwrap());
+    for id in without {
+        walk.hide(*id).unwrap();
+    }
     builder.insert_walk(&mut walk).unwrap();
     let mut pack = git2::Buf::new();
     builder.write_buf(&mut pack).unwrap();
-    let needs: String = needs.iter().map(|id| format!("-{id} why\n")).collect();
+    let needs = needs.iter().fold(String::new(), |text, id| format!("{text}-{id} why\n"));
     let head = format!("# v3 git bundle\n@object-format=sha1\n{needs}{tip} refs/heads/main\n{tip} HEAD\n\n");
     let path = made.folder.path().join("x.bundle");
     std::fs::write(&path, [head.as_bytes(), &pack[..]].concat()).unwrap();
