@@ -163,7 +163,7 @@ fn mentions(to: &mut Judgement, repository: &Repository) {
             (MentionKind::Constant, Some(parent)) => {
                 format!("The history has numbers of {parent} that the subject has not")
             }
-            (MentionKind::Loads, _) => "The history loads published models or tokenizers".into(),
+            (MentionKind::Loads, _) => "The history loads models or tokenizers by name or path".into(),
             _ => "The history can start from a checkpoint, as resumed runs do".into(),
         };
         let cases: Vec<String> = list.iter().take(SHOWN).map(|mention| case(mention)).collect();

@@ -93,7 +93,7 @@ fn made_by(signature: &Signature, key: &impl KeyDetails) -> bool {
 
 fn issuer(signature: &Signature) -> String {
     let print = signature.issuer_fingerprint().first().map(|print| format!("{print:x}"));
-    print.or(signature.issuer_key_id().first().map(|id| format!("{id:?}"))).unwrap_or_else(|| "no key is named".into())
+    print.or(signature.issuer_key_id().first().map(ToString::to_string)).unwrap_or_else(|| "no key is named".into())
 }
 
 fn short(text: &str) -> String {
