@@ -51,7 +51,7 @@ fn a_log_altered_in_one_place_contradicts_itself() {
             |c| between(c, "train/learning_rate", 60, 90, |v| 0.9 * v),
             &["time/schedule", "time/differences"],
         ),
-        ("steps", |c| scale_logged(&c.log(), "_step", 2.0), &["time/schedule", "time/tokens"]),
+        ("steps", |c| scale_logged(&c.log(), "_step", 2.0), &["time/schedule", "time/differences"]),
         ("start", |c| between(c, "_timestamp", 0, 1000, |v| v - 864_000.0), &["time/clock", "time/summary"]),
         ("loss, a stretch", |c| between(c, "train/loss", 60, 90, |v| 0.9 * v), &["time/digits", "time/differences"]),
     ];
