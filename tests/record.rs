@@ -53,7 +53,8 @@ fn a_log_altered_in_one_place_contradicts_itself() {
         ),
         ("steps", |c| scale_logged(&c.log(), "_step", 2.0), &["time/schedule", "time/differences"]),
         ("start", |c| between(c, "_timestamp", 0, 1000, |v| v - 864_000.0), &["time/clock", "time/summary"]),
-        ("loss, a stretch", |c| between(c, "train/loss", 60, 90, |v| 0.9 * v), &["time/digits", "time/differences"]),
+        // Its digits are looked at where logs are made by hand: rewriting moves the last one of any number.
+        ("loss, a stretch", |c| between(c, "train/loss", 60, 90, |v| 0.9 * v), &["time/differences"]),
     ];
     let untouched = Copy::of("scratch-moe");
     assert_eq!(asked(&untouched), Vec::<String>::new());
