@@ -127,14 +127,18 @@ pub fn render(timeline: &Timeline, look: Look) -> String {
         ordered(timeline).into_iter().partition(|f| look.verbose || f.grade != Grade::Context);
     if !timeline.findings.is_empty() {
         page.heading("Findings");
-        counted.iter().for_each(|finding| page.finding(finding));
+        for finding in counted {
+            page.finding(finding);
+        }
         if !context.is_empty() {
             page.paragraph(2, &format!("{} more of context, never counted (-v shows).", context.len()));
         }
     }
     if !timeline.missing.is_empty() {
         page.heading("What would settle more");
-        timeline.missing.iter().for_each(|item| page.hanging("  -", Style::new(), item, 4));
+        for item in &timeline.missing {
+            page.hanging("  -", Style::new(), item, 4);
+        }
     }
     if !timeline.skipped.is_empty() {
         page.heading("Not read");
@@ -193,7 +197,9 @@ pub fn to_markdown(timeline: &Timeline) -> String {
     }
     if !timeline.missing.is_empty() {
         heading(&mut out, "What would settle more");
-        timeline.missing.iter().for_each(|item| line(&mut out, &format!("- {}", safe(item))));
+        for item in &timeline.missing {
+            line(&mut out, &format!("- {}", safe(item)));
+        }
     }
     if !timeline.skipped.is_empty() {
         heading(&mut out, "Not read");

@@ -200,6 +200,7 @@ mod tests {
 
     use super::{Clock, Moment, Orders, Trust};
 
+    #[allow(clippy::unnecessary_wraps)] // as the fields of a moment want it
     fn day(day: u32) -> Option<DateTime<Utc>> {
         Some(format!("2026-08-{day:02}T00:00:00Z").parse().unwrap())
     }

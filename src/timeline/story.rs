@@ -226,7 +226,7 @@ impl Story {
         let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
         for (&id, why) in &wanted {
             let Lookup::Found(commit) = repository.commit(id) else { continue };
-            let words: String = why.iter().map(|why| format!(", {why}")).collect();
+            let words = why.iter().fold(String::new(), |all, why| format!("{all}, {why}"));
             let moment = self.orders.add(Moment {
                 what: format!("commit {} was made ({}{words})", short(id), commit.summary),
                 earliest: Some(commit.committer.at),

@@ -17,6 +17,7 @@ fn rate(step: i64) -> f64 {
 }
 
 /// As a program prints it: held in 32 bits.
+#[allow(clippy::cast_possible_truncation)] // that is what is wanted
 fn loss(step: i64) -> f64 {
     let noise = ((step * 7919 + 13) % 1009) as f64 / 1009.0 - 0.5;
     f64::from((3.0 + 3.5 * (-(step as f64) / 120.0).exp() + 0.2 * noise) as f32)
@@ -50,8 +51,11 @@ fn honest() -> Run {
     ] {
         run.config.insert(key.into(), value.into());
     }
-    run.printed = (0..60)
-        .map(|i| Printed { line: 3 * i, step: 10 * i as i64, loss: (loss(10 * i as i64) * 1e3).round() / 1e3 })
+    run.printed = (0_u32..60)
+        .map(|i| {
+            let step = i64::from(10 * i);
+            Printed { line: u64::from(3 * i), step, loss: (loss(step) * 1e3).round() / 1e3 }
+        })
         .collect();
     sum_up(&mut run);
     run.choose_keys(&KeyMap::default()).unwrap();
@@ -71,10 +75,15 @@ fn change(run: &mut Run, key: &str, of: impl Fn(i64, f64) -> f64) {
 
 fn renumber(run: &mut Run, of: impl Fn(i64) -> i64) {
     for column in run.history.columns.values_mut() {
-        column.iter_mut().for_each(|row| row.0 = of(row.0));
+        for row in column {
+            row.0 = of(row.0);
+        }
     }
     change(run, "_step", |step, _| step as f64);
 }
+
+/// An alteration with its name.
+type Named = (&'static str, fn(&mut Run));
 
 fn against(run: &Run) -> BTreeSet<&'static str> {
     let runs = [run.clone()];
@@ -188,16 +197,16 @@ fn rows_altered_without_the_summary_differ_from_it() {
 /// What honest runs do (METHODS 8), as far as a log by hand can show it.
 #[test]
 fn oddities_of_honest_runs_are_not_held_against_them() {
-    let oddities: &[(&str, fn(&mut Run))] = &[
+    let oddities: &[Named] = &[
         ("configured rate not used", |r| change(r, "train/learning_rate", |_, _| 2e-3)),
         ("warm restarts", |r| {
             change(r, "train/learning_rate", |s, _| {
                 let s = (s % 150) as f64;
                 1e-4 + 1e-3 * (1.0 + (std::f64::consts::PI * s / 150.0).cos())
-            })
+            });
         }),
         ("a spike that somebody set", |r| {
-            change(r, "train/learning_rate", |s, v| if (300..=330).contains(&s) { 20.0 * v } else { v })
+            change(r, "train/learning_rate", |s, v| if (300..=330).contains(&s) { 20.0 * v } else { v });
         }),
         ("steps down", |r| change(r, "train/learning_rate", |s, _| if s < 300 { 3e-3 } else { 3e-4 })),
         ("a machine that slept", |r| change(r, "_timestamp", |s, v| if s >= 300 { v + 7200.0 } else { v })),

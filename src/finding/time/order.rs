@@ -28,7 +28,8 @@ pub fn judge(to: &mut Judgement, facts: &TimeFacts<'_>, story: &Story, policy: &
     }
     let dated = |moment: usize| story.orders.latest(moment, Trust::Platform).is_some();
     let mut all = story.starts.iter().chain(story.checkpoints.values()).copied();
-    if !(facts.runs.is_empty() && story.checkpoints.is_empty()) && !all.any(dated) {
+    let any = !facts.runs.is_empty() || !story.checkpoints.is_empty();
+    if any && !all.any(dated) {
         to.missing.push(
             "an outside witness of when the training ran (a tracker's server-side times, a time stamp over an early \
              checkpoint or its upload to a hub); every date of it is its own"
