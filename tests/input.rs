@@ -596,11 +596,11 @@ mod record {
         let copy = Copy::of(OWN);
         fs::remove_file(copy.log()).expect("removed");
         let report = copy.finished(0);
-        assert!(report.skips("run log", "no `.wandb` file"), "{:?}", report.coverage);
+        assert!(report.skips("run log", "holds no run log"), "{:?}", report.coverage);
         let copy = Copy::of(OWN);
         let log = copy.log();
         fs::copy(&log, log.with_file_name("another.wandb")).expect("copied");
-        assert!(copy.finished(0).skips("run log", "2 `.wandb` files"));
+        assert!(copy.finished(0).skips("run log", "the same bytes"));
     }
 
     #[test]
@@ -613,15 +613,20 @@ mod record {
     }
 
     #[test]
-    fn a_killed_run_misses_its_end_and_nothing_else() {
-        let copy = Copy::of(OWN);
-        let length = fs::metadata(copy.log()).expect("a log").len();
-        let file = fs::OpenOptions::new().write(true).open(copy.log()).expect("a log");
-        file.set_len(length * 3 / 4).expect("cut");
-        let report = copy.finished(0);
-        let rows = Evidence::read(&copy.output().join("evidence")).expect("evidence").runs;
-        assert!(!rows.is_empty());
-        assert!(report.of("input/skipped").is_empty());
+    fn a_killed_run_misses_its_end_which_is_a_question_if_checkpoints_go_on() {
+        for (percent, status) in [(98, 0), (75, 3)] {
+            let copy = Copy::of(OWN);
+            let length = fs::metadata(copy.log()).expect("a log").len();
+            let file = fs::OpenOptions::new().write(true).open(copy.log()).expect("a log");
+            file.set_len(length * percent / 100).expect("cut");
+            let report = copy.finished(status);
+            let rows = Evidence::read(&copy.output().join("evidence")).expect("evidence").runs;
+            assert!(!rows.is_empty());
+            assert!(report.of("input/skipped").is_empty());
+            let asked = |f: &&support::report::Finding| f.direction == Direction::Against && f.grade >= Grade::Moderate;
+            let codes: Vec<_> = report.findings.iter().filter(asked).map(|f| f.code.as_str()).collect();
+            assert_eq!(codes, if status == 0 { &[][..] } else { &["time/steps"] }, "{percent}");
+        }
     }
 
     #[test]

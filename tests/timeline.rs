@@ -62,7 +62,7 @@ fn the_folder_holds_the_record_and_is_the_same_whatever_the_threads() {
         assert!(fs::read(one.join(name)).expect("a file") == fs::read(two.join(name)).expect("a file"), "{name}");
     }
     let evidence = Evidence::read(&one.join("evidence")).expect("tables");
-    assert!(evidence.runs.iter().any(|row| row.key == "train/loss") && !evidence.timeline.is_empty());
+    assert!(evidence.runs.iter().any(|row| &*row.key == "train/loss") && !evidence.timeline.is_empty());
     let page = fs::read_to_string(one.join("report.html")).expect("a page");
     assert!(page.contains("class=\"lanes\"") && !page.contains("<script"));
 }

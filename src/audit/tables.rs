@@ -1,6 +1,7 @@
 //! From sums to rows: the evidence tables.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
@@ -369,10 +370,12 @@ fn tensors(session: &Session) -> Vec<TensorRow> {
 pub(super) fn runs(runs: &[Run]) -> Vec<RunRow> {
     let mut rows = Vec::new();
     for run in runs {
+        let id: Arc<str> = run.id.as_str().into();
         for (key, values) in &run.history.columns {
+            let key: Arc<str> = key.as_str().into();
             rows.extend(values.iter().map(|(step, value)| RunRow {
-                run: run.id.clone(),
-                key: key.clone(),
+                run: Arc::clone(&id),
+                key: Arc::clone(&key),
                 step: *step,
                 value: Some(*value),
             }));

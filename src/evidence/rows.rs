@@ -1,5 +1,7 @@
 //! The rows of the tidy tables, one struct a file. Field names are column names, in the order of the file.
 
+use std::sync::Arc;
+
 use crate::error::{Error, Result};
 
 /// What a checkpoint was compared with.
@@ -131,8 +133,9 @@ pub struct TensorRow {
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub struct RunRow {
-    pub run: String,
-    pub key: String,
+    // A log has many values of few columns.
+    pub run: Arc<str>,
+    pub key: Arc<str>,
     pub step: i64,
     pub value: Option<f64>,
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Cursor;
 use std::path::Path;
+use std::sync::Arc;
 
 use polars::prelude::{
     Column, DataFrame, NamedFrom, ParquetCompression, ParquetReader, ParquetWriter, PolarsError, SerReader, Series,
@@ -255,6 +256,16 @@ impl Cell for String {
 
     fn cells(column: &Column) -> Result<Vec<Self>> {
         Option::<Self>::cells(column)?.into_iter().map(|value| value.ok_or_else(missing)).collect()
+    }
+}
+
+impl Cell for Arc<str> {
+    fn series(name: &str, values: &[&Self]) -> Result<Series> {
+        Ok(Series::new(name.into(), values.iter().map(AsRef::as_ref).collect::<Vec<&str>>()))
+    }
+
+    fn cells(column: &Column) -> Result<Vec<Self>> {
+        Ok(String::cells(column)?.into_iter().map(Self::from).collect())
     }
 }
 

@@ -385,7 +385,9 @@ fn departure(run: &[(i64, f64)], law: &RateLaw, limit: f64) -> Departure {
     let floor = 50.0 * limit;
     let telling = || run.iter().filter(|p| law.at(p.0 as f64).abs() > floor);
     let ratios: Vec<f64> = telling().map(|p| p.1 / law.at(p.0 as f64)).collect();
+    // Any one rate is some multiple of the law's.
     if let Some(&first) = ratios.first()
+        && ratios.len() > 1
         && ratios.len() * 2 >= run.len()
         && first > 0.0
         && telling().all(|p| (p.1 - first * law.at(p.0 as f64)).abs() <= 4.0 * limit * first.max(1.0))
