@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use support::{audited, cases, fixtures, program, run};
 
 /// All committed reports together: they are reviewed and cloned.
-const LARGEST: u64 = 6 << 20;
+const LARGEST: u64 = 7 << 20;
 
 fn reports() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("reports")
@@ -107,7 +107,7 @@ fn every_committed_report_has_its_case() {
 #[test]
 fn help_texts_are_as_committed() {
     let mut now = BTreeMap::new();
-    for command in ["", "audit", "compare", "inspect"] {
+    for command in ["", "audit", "compare", "inspect", "timeline"] {
         let mut arguments: Vec<&str> = if command.is_empty() { Vec::new() } else { vec![command] };
         arguments.push("--help");
         let run = run(program().args(&arguments));
@@ -161,6 +161,18 @@ fn comparisons_are_as_committed() {
         }
     }
     check(&reports().join("compare"), &now);
+}
+
+#[test]
+fn a_timeline_is_as_committed() {
+    let mut now = BTreeMap::new();
+    for (format, ending) in [("human", "txt"), ("json", "json"), ("markdown", "md")] {
+        let case = "cases/scratch-moe/case.toml";
+        let run = run(program().current_dir(fixtures()).args(["--format", format, "timeline", case]));
+        assert_eq!((run.status, run.stderr.as_str()), (0, ""));
+        now.insert(format!("scratch-moe.{ending}"), run.stdout);
+    }
+    check(&reports().join("timeline"), &now);
 }
 
 fn size(folder: &Path) -> u64 {
