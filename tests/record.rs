@@ -65,3 +65,37 @@ fn a_log_altered_in_one_place_contradicts_itself() {
         assert!(codes.iter().all(|code| asked.iter().any(|a| a == code)), "{name}: {asked:?}");
     }
 }
+
+/// A run that was killed and resumed under the same id, in two folders: what needs the whole log has it.
+#[test]
+fn a_resumed_run_in_two_folders_is_one_training() {
+    let copy = Copy::of("scratch-moe");
+    let folder = copy.log().parent().expect("a folder").to_owned();
+    let second = folder.with_file_name("offline-run-20261121_230400-j4e7kh62");
+    support::copy(&folder, &second);
+    let name = copy.log().file_name().expect("a name").to_owned();
+    // The first part ends after two thirds of its bytes; the second begins with row 70.
+    let first = std::fs::OpenOptions::new().write(true).open(copy.log()).expect("a log");
+    let length = first.metadata().expect("a length").len();
+    first.set_len(length * 2 / 3).expect("cut");
+    let mut rows = std::collections::BTreeMap::<String, u64>::new();
+    rewrite(
+        &second.join(name),
+        |_, _| {},
+        |name, value| {
+            let row = rows.entry(name.to_owned()).or_default();
+            *row += 1;
+            if *row < 70 {
+                *value = Value::Null;
+            }
+        },
+    );
+    let both = format!("[[run]]\nlog = \"wandb/{}\"\n\n[repository]", second.file_name().expect("a name").display());
+    copy.replace("[repository]", &both);
+    let report = copy.finished(0);
+    let continued = report.of("time/continued");
+    assert_eq!(continued.len(), 1);
+    assert!(continued[0].message.contains("2 logs"), "{}", continued[0].message);
+    let budget = report.of("chain/budget");
+    assert!(budget[0].message.contains("all 6 intervals"), "{}", budget[0].message);
+}

@@ -34,13 +34,13 @@ struct Log<'a> {
 impl<'a> Log<'a> {
     /// The first run that covers the series; else all runs joined, the later one from its first step on, as a resumed
     /// training is.
-    fn new(runs: &'a [Run], first: i64, last: i64) -> Option<Self> {
+    fn new(runs: &[&'a Run], first: i64, last: i64) -> Option<Self> {
         let covers = |points: &[(i64, f64)]| {
             points.first().is_some_and(|p| p.0 <= first.saturating_add(1))
                 && points.last().is_some_and(|p| p.0 >= last.saturating_sub(1))
         };
-        let mut logged: Vec<(&Run, Vec<(i64, f64)>)> =
-            runs.iter().map(|run| (run, run.learning_rate())).filter(|(_, points)| !points.is_empty()).collect();
+        let mut logged: Vec<(&'a Run, Vec<(i64, f64)>)> =
+            runs.iter().map(|&run| (run, run.learning_rate())).filter(|(_, points)| !points.is_empty()).collect();
         let whole = logged.iter().position(|(_, points)| covers(points));
         let (run, points) = if let Some(whole) = whole {
             logged.swap_remove(whole)
@@ -135,10 +135,10 @@ fn laws(optimizer: Option<&Optimizer>) -> (&'static [DecayLaw], bool) {
 
 /// What the judge of the chain is told.
 pub(super) fn facts(session: &Session) -> DecayFacts {
-    let runs = &session.record.record.runs;
+    let runs: Vec<&Run> = session.record.trainings().collect();
     let steps = &session.steps;
-    let log = Log::new(runs, steps[0], steps[steps.len() - 1]);
-    let run = log.as_ref().map_or(runs.first(), |log| Some(log.run));
+    let log = Log::new(&runs, steps[0], steps[steps.len() - 1]);
+    let run = log.as_ref().map_or(runs.first().copied(), |log| Some(log.run));
     let optimizer = run.and_then(Run::optimizer);
     let decay = run.and_then(Run::weight_decay).filter(|decay| *decay >= 0.0);
     let (laws, known) = laws(optimizer.as_ref());

@@ -33,6 +33,8 @@ pub(crate) struct Reading {
     pub listed: Vec<Listed>,
     /// Ids in the register of the parents and controls that the case names.
     pub proposed: BTreeSet<String>,
+    /// Runs that go on from each other, put together.
+    pub joined: Vec<Run>,
 }
 
 /// Learning rates between two checkpoints.
@@ -58,19 +60,16 @@ pub(crate) fn read(case: &Case, access: Access, config: Option<&serde_json::Valu
         witnesses: Vec::new(),
         listed,
         proposed: register::proposed(case)?,
+        joined: Vec::new(),
     };
     let runs = runs(case, access, &mut reading)?;
     let repository = repository::read(case, config, &runs, &mut reading);
     let releases: Vec<Release> = reading.releases.iter().filter_map(|(_, r)| r.clone()).collect();
     let last = config.and_then(settings::from_json);
-    reading.record = Record::new(&Sources {
-        runs: &runs,
-        repository: repository.as_ref(),
-        settings: last.as_ref(),
-        checkpoints: &saved(case)?,
-        releases: &releases,
-        existed: &[],
-    });
+    continued(&mut reading, &runs);
+    let (settings, checkpoints) = (last.as_ref(), &saved(case)?);
+    let told = Sources { settings, checkpoints, releases: &releases, ..Sources::default() };
+    reading.record = Record::new(runs, repository, &told);
     Ok(reading)
 }
 
@@ -86,7 +85,27 @@ fn saved(case: &Case) -> Result<Vec<Saved>> {
         .collect()
 }
 
+/// Puts runs that go on from each other together and says what became of them.
+fn continued(reading: &mut Reading, runs: &[Run]) {
+    for joined in logs::join(runs).into_iter().filter(|joined| joined.parts.len() > 1) {
+        let parts = joined.parts.len();
+        let told =
+            joined.run.notes.iter().filter(|note| joined.parts.iter().all(|&part| !runs[part].notes.contains(note)));
+        let told: Vec<&str> = told.map(String::as_str).collect();
+        let message = format!("{parts} logs are read as one training: {}.", told.join("; "));
+        let mut finding = Finding::new(Code::TimeContinued, Grade::Context, Direction::Neutral, message);
+        finding.n = Some(parts as u64);
+        reading.findings.push(finding);
+        reading.joined.push(joined.run);
+    }
+}
+
 impl Reading {
+    /// The trainings: runs that go on from each other as one, then every run by itself.
+    pub(crate) fn trainings(&self) -> impl Iterator<Item = &Run> {
+        self.joined.iter().chain(&self.record.runs)
+    }
+
     /// Reads the outside witnesses, which needs the digests of the checkpoints, and puts what they cover in its place in the
     /// order of things. `config` as for [`read`].
     pub(crate) fn hear(
@@ -102,14 +121,16 @@ impl Reading {
         self.witnesses = witness::read(&case.witnesses, targets, access);
         let existed = witness::existed(&self.witnesses, targets);
         let releases: Vec<Release> = self.releases.iter().filter_map(|(_, r)| r.clone()).collect();
-        self.record = Record::new(&Sources {
-            runs: &self.record.runs,
-            repository: self.record.repository.as_ref(),
-            settings: config.and_then(settings::from_json).as_ref(),
-            checkpoints: &saved(case)?,
+        let (last, checkpoints) = (config.and_then(settings::from_json), &saved(case)?);
+        let told = Sources {
+            settings: last.as_ref(),
+            checkpoints,
             releases: &releases,
             existed: &existed,
-        });
+            ..Sources::default()
+        };
+        let Record { runs, repository, .. } = std::mem::take(&mut self.record);
+        self.record = Record::new(runs, repository, &told);
         // What is covered stands among the moments already.
         let others = self.witnesses.iter().filter(|seen| !witness::stands(&existed, seen));
         self.record.add(others.filter_map(Witnessed::event).collect());
@@ -268,7 +289,7 @@ pub(crate) fn earlier(reading: &Reading) -> Vec<String> {
 
 /// Learning rates between two checkpoints, from the first run that logged all of them.
 pub(crate) fn rates(reading: &Reading, from: i64, to: i64) -> Option<Rates> {
-    reading.record.runs.iter().find_map(|run| {
+    reading.trainings().find_map(|run| {
         let sum = run.learning_rate_sum(from, to)?;
         if !sum.whole() || sum.sum <= 0.0 {
             return None;
@@ -280,7 +301,7 @@ pub(crate) fn rates(reading: &Reading, from: i64, to: i64) -> Option<Rates> {
 
 /// The learning rate summed over the steps from the first logged one, at every logged step; of the first run that logs it.
 pub(crate) fn summed_rates(reading: &Reading) -> Option<Vec<(i64, f64)>> {
-    let points = reading.record.runs.iter().map(crate::timeline::Run::learning_rate).find(|rates| rates.len() > 1)?;
+    let points = reading.trainings().map(Run::learning_rate).find(|rates| rates.len() > 1)?;
     let mut sum = 0.0;
     let mut before = *points.first()?;
     Some(
@@ -315,7 +336,7 @@ pub(crate) fn left_by_decay(reading: &Reading, steps: &[i64]) -> Vec<Option<f64>
         };
         Some(steps.iter().map(|step| at(*step)).collect())
     };
-    reading.record.runs.iter().find_map(left).unwrap_or_else(|| vec![None; steps.len()])
+    reading.trainings().find_map(left).unwrap_or_else(|| vec![None; steps.len()])
 }
 
 /// How the weights are updated, as far as that limits a step.
@@ -328,7 +349,7 @@ pub(crate) struct Limit {
 
 /// The rule of the first run, or why nothing is known.
 pub(crate) fn rule(reading: &Reading) -> std::result::Result<Limit, String> {
-    let Some(run) = reading.record.runs.first() else { return Err("there is no run log".into()) };
+    let Some(run) = reading.trainings().next() else { return Err("there is no run log".into()) };
     // Without logged betas the widest usual ones: a bound must not accuse anybody of a setting nobody wrote down.
     let rate = |given: Option<f64>, usual: f64| given.filter(|b| (0.0..1.0).contains(b)).unwrap_or(usual);
     let (beta1, beta2) = (rate(run.beta1(), 0.9), rate(run.beta2(), 0.999));

@@ -92,6 +92,7 @@ codes! {
     TimeFreeze "time/freeze" "Since when the repository has the architecture of the final checkpoint",
     TimeOrder "time/order" "What must come before what, against the dates",
     TimeImpossible "time/impossible-parent" "The parent was not public when this training stood",
+    TimeContinued "time/continued" "Logs that go on from each other",
     TimeUndated "time/undated" "Checkpoints that no source dates",
     TimeWitness "time/witness" "What an outside witness saw, and whether it may be believed",
     TimeReleaseDate "time/release-date" "When a parent became public: the case file and the register of releases",

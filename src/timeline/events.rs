@@ -34,14 +34,15 @@ pub struct Record {
 }
 
 impl Record {
-    /// Puts the facts on one clock.
-    pub fn new(sources: &Sources<'_>) -> Self {
+    /// Puts the facts on one clock: runs and repository, and what `told` has beside them.
+    pub fn new(runs: Vec<Run>, repository: Option<Repository>, told: &Sources<'_>) -> Self {
+        let sources = &Sources { runs: &runs, repository: repository.as_ref(), ..*told };
         let story = Story::new(sources);
         let mut events: Vec<Event> = story.orders.moments().iter().filter_map(of_moment).collect();
         events.extend(sources.repository.iter().flat_map(|repository| of_repository(repository, sources.settings)));
         events.sort_by(|a, b| (a.at, a.until, &a.what, &a.source).cmp(&(b.at, b.until, &b.what, &b.source)));
         events.dedup();
-        Self { runs: sources.runs.to_vec(), repository: sources.repository.cloned(), events, story }
+        Self { runs, repository, events, story }
     }
 
     /// Puts more facts on the clock.
@@ -127,7 +128,7 @@ mod tests {
         run.history.push(0, "_timestamp", "1785628900.5");
         run.history.push(1, "_timestamp", "1785632400");
         let day = Release::new("P", "2026-08-02", Trust::Platform, Some("page".into())).unwrap();
-        let record = Record::new(&Sources { runs: &[run], releases: &[day], ..Sources::default() });
+        let record = Record::new(vec![run], None, &Sources { releases: &[day], ..Sources::default() });
         let words: Vec<_> = record.events.iter().map(|event| event.what.as_str()).collect();
         let last = "run abc logged its last row; no end is on record";
         assert_eq!(words, ["P became public", "run abc started", "run abc logged its first row", last]);
