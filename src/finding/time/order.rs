@@ -183,7 +183,7 @@ fn run_start(to: &mut Judgement, facts: &TimeFacts<'_>, story: &Story, parent: &
             let by = &story.orders.moments()[bound.by];
             let words =
                 format!("no later than {} because {} ({}, {}), before", minute(bound.at), by.what, by.trust, by.source);
-            (bound.at, grade, Direction::For, words)
+            (bound.at, grade.min(weight(release)), Direction::For, words)
         } else if let Some(start) = run.started_at.or_else(|| bound(Trust::SelfAsserted).map(|bound| bound.at)) {
             let (grade, direction, order) = if start < release.at.earliest {
                 (Grade::Weak, Direction::For, "before")
@@ -206,6 +206,15 @@ fn run_start(to: &mut Judgement, facts: &TimeFacts<'_>, story: &Story, parent: &
             "days from the release to the start; a run that started before it cannot have used public weights".into();
         finding.evidence = Some(TIMELINE.into());
         to.push(finding);
+    }
+}
+
+/// What the date of a release can carry at the most.
+fn weight(release: &Release) -> Grade {
+    match release.trust {
+        Trust::Platform | Trust::Anchored => Grade::Strong,
+        Trust::Announcement => Grade::Moderate,
+        _ => Grade::Weak,
     }
 }
 
@@ -252,7 +261,7 @@ fn impossible(to: &mut Judgement, facts: &TimeFacts<'_>, story: &Story, parent: 
         witness(run),
         witness(freeze)
     );
-    let mut finding = Finding::new(Code::TimeImpossible, Grade::Strong, Direction::For, message);
+    let mut finding = Finding::new(Code::TimeImpossible, weight(release), Direction::For, message);
     finding.statistic = Some((run.at.max(freeze.at) - release.at.earliest).as_seconds_f64() / 86_400.0);
     finding.n = Some(2);
     finding.subject.parent = Some(parent.into());
