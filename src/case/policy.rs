@@ -152,6 +152,8 @@ pub struct Policy {
     pub printed_loss: f64,
     /// So many losses in a row that stand in two places are a copy.
     pub repeated_rows: u64,
+    /// A log of so many rows in which the loss never changes is a question.
+    pub flat_rows: usize,
     /// A loss so many robust standard deviations above the rows beside it is a spike.
     pub loss_spike: f64,
     /// So many values in one block that are written with other digits than their column ask a question.
@@ -241,6 +243,7 @@ impl Default for Policy {
             summary_seconds: 60.0,
             printed_loss: 0.006,
             repeated_rows: 5,
+            flat_rows: 20,
             loss_spike: 8.0,
             odd_digits: 3,
             pause_times: 20.0,

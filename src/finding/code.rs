@@ -106,7 +106,7 @@ codes! {
     TimeDifferences "time/differences" "Two sources of one run's record against each other",
     TimePrinted "time/printed" "The losses that the program printed against the logged ones",
     TimeRepeated "time/repeated-rows" "The same losses stand in two places",
-    TimeLossShape "time/loss-shape" "Spikes of the loss",
+    TimeLossShape "time/loss-shape" "The shape of the loss",
     TimeDigits "time/digits" "The digits that a column is written with",
     TimeSystem "time/system" "The accelerators worked while steps were logged",
     TimeConstancy "time/machine" "Host, program and commit over the runs",

@@ -120,6 +120,7 @@ pub fn judge(facts: &TimeFacts<'_>, policy: &Policy) -> Judgement {
         summary::differences(&mut judgement, run);
         summary::printed(&mut judgement, policy, run);
         loss_shape::spikes(&mut judgement, policy, run);
+        loss_shape::flat(&mut judgement, policy, run);
         loss_shape::digits(&mut judgement, policy, run);
         machine::alive(&mut judgement, policy, run);
         compute::judge(&mut judgement, facts, policy, run);

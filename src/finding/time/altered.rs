@@ -128,6 +128,7 @@ const ALTERED: &[Alteration] = &[
         |r| change(r, "train/learning_rate", |s, v| if s >= 200 { 0.5 * v } else { v }),
         &["time/schedule"],
     ),
+    ("loss, one value", |r| change(r, "train/loss", |_, _| 3.6), &["time/loss-shape"]),
     ("steps, whole", |r| renumber(r, |s| s * 11 / 10), &["time/schedule", "time/tokens"]),
     ("steps, doubled", |r| renumber(r, |s| 2 * s), &["time/schedule", "time/tokens"]),
     ("steps, a stretch", |r| renumber(r, |s| s + (s.clamp(200, 400) - 200)), &["time/tokens"]),

@@ -48,6 +48,27 @@ pub fn spikes(to: &mut Judgement, policy: &Policy, run: &Run) {
     to.push(finding);
 }
 
+/// A loss that is the same in every row: ten equal rows have been an honest mistake, a whole log of them is a question.
+pub fn flat(to: &mut Judgement, policy: &Policy, run: &Run) {
+    let loss = run.loss();
+    let Some(&(_, first)) = loss.first() else { return };
+    if loss.len() < policy.flat_rows || loss.iter().any(|(_, value)| value.to_bits() != first.to_bits()) {
+        return;
+    }
+    let message = format!(
+        "{}'s loss is {first} in every one of {} rows. A program that logs the wrong variable does that too; a training does \
+         not.",
+        called_first(run),
+        loss.len()
+    );
+    let mut finding = finding(Code::TimeLossShape, Grade::Moderate, Direction::Against, message);
+    finding.statistic = Some(first);
+    finding.n = Some(loss.len() as u64);
+    finding.null = "the loss of a training changes from row to row".into();
+    finding.evidence = Some(RUNS.into());
+    to.push(finding);
+}
+
 /// How a number is held: the coarsest of these that is enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Digits {

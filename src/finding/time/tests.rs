@@ -11,7 +11,7 @@ fn run(first_loss: f64) -> Run {
     run.started_at = Some("2026-08-01T10:00:00Z".parse().unwrap());
     for step in (0..600).step_by(5) {
         run.history.rows += 1;
-        run.history.push(step, "loss", &first_loss.to_string());
+        run.history.push(step, "loss", &(first_loss * (1.0 - 1e-4 * step as f64)).to_string());
         run.history.push(step, "_step", &step.to_string());
         run.history.push(step, "_timestamp", &(1_785_578_400 + step).to_string());
     }
@@ -59,6 +59,14 @@ fn the_first_loss_is_a_question_at_most() {
         assert_eq!(look(&judgement, Code::TimeFirstLoss), [expected], "{loss}");
         assert_eq!(judgement.condition, Condition::Holds);
     }
+    // Beside a start whose weights are a random draw, a low first loss is another log's; before the run changes nothing.
+    let drawn = |loss, start| {
+        let facts = TimeFacts { runs: &[run(loss)], vocabularies: &[1280], start, ..TimeFacts::default() };
+        look(&of(&facts), Code::TimeFirstLoss)
+    };
+    assert_eq!(drawn(4.57, Condition::Holds), [(Grade::Moderate, Direction::Against)]);
+    assert_eq!(drawn(4.57, Condition::Fails), [QUESTION]);
+    assert_eq!(drawn(7.18, Condition::Holds), [FOR]);
     let mut late = run(3.0);
     late.history.columns.values_mut().for_each(|column| column.retain(|&(step, _)| step >= 50));
     let judgement = of(&TimeFacts { runs: &[late], vocabularies: &[1280], ..TimeFacts::default() });
