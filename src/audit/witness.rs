@@ -25,9 +25,12 @@ pub(super) fn targets(case: &Case, record: &Reading, steps: &[i64], digests: &[V
     }
 }
 
-/// The same where nothing was measured: of the checkpoints only those are read that a witness is said to be over.
+/// The same where nothing was measured: of the checkpoints only those are digested that a witness is said to be over, but
+/// all if one does not say what it is over.
 pub(super) fn named(case: &Case, record: &Reading, access: Access) -> Targets {
-    let wanted = |step: i64| case.witnesses.iter().any(|witness| witness.over == Some(Over::Checkpoint(step)));
+    let overs = case.witnesses.iter().map(|witness| &witness.over);
+    let all_wanted = overs.clone().any(Option::is_none);
+    let wanted = |step: i64| all_wanted || overs.clone().any(|over| *over == Some(Over::Checkpoint(step)));
     let (mut steps, mut all) = (Vec::new(), Vec::new());
     for entry in &case.subject.checkpoints {
         let step = entry.step.unwrap_or(0);
