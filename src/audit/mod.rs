@@ -84,7 +84,7 @@ pub(crate) struct Session<'a> {
 impl Session<'_> {
     /// Whether the subject is a series; otherwise nothing can be said of start and chain.
     fn is_series(&self) -> bool {
-        self.case.subject.checkpoints.iter().all(|c| c.step.is_some())
+        self.case.subject.is_series()
     }
 
     fn subject(&self) -> &Checkpoint {
@@ -128,8 +128,8 @@ fn read<'a>(case: &'a Case, access: Access, reporter: &dyn Reporter) -> Result<S
     let twins = compare_pairs(&plan, &material, &pairs)?;
     let unmet = unmet_rows(&plan, &material, &steps)?;
     let tokens = tokens::read(case, &material, &plan, &steps)?;
-    let series = case.subject.checkpoints.iter().all(|c| c.step.is_some());
     let checkpoints = &material.series.checkpoints;
+    let series = case.subject.is_series();
     let ties = ties::Ties::new(&record.record.runs, checkpoints, &digests, (&plan, &measured), &steps, series);
     Ok(Session {
         case,

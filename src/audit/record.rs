@@ -13,8 +13,8 @@ use crate::report::{Input, InputRole, Skipped};
 use crate::source::Access;
 use crate::stats::Rule;
 use crate::timeline::{
-    Decay, Interval, KeyMap, Optimizer, Record, Release, Run, Saved, Sources, Targets, Trust, Witnessed, logs, service,
-    settings, witness,
+    Decay, Existed, Interval, KeyMap, Optimizer, Record, Release, Run, Saved, Sources, Targets, Trust, Witnessed, logs,
+    service, settings, witness,
 };
 
 /// What was read of the record, and what could not be.
@@ -64,12 +64,9 @@ pub(crate) fn read(case: &Case, access: Access, config: Option<&serde_json::Valu
     };
     let runs = runs(case, access, &mut reading)?;
     let repository = repository::read(case, config, &runs, &mut reading);
-    let releases: Vec<Release> = reading.releases.iter().filter_map(|(_, r)| r.clone()).collect();
-    let last = config.and_then(settings::from_json);
     continued(&mut reading, &runs);
-    let (settings, checkpoints) = (last.as_ref(), &saved(case)?);
-    let told = Sources { settings, checkpoints, releases: &releases, ..Sources::default() };
-    reading.record = Record::new(runs, repository, &told);
+    reading.record = Record { runs, repository, ..Record::default() };
+    reading.order(case, config, &[])?;
     Ok(reading)
 }
 
@@ -106,6 +103,16 @@ impl Reading {
         self.joined.iter().chain(&self.record.runs)
     }
 
+    /// Puts runs, repository, releases and what is known to have existed on one clock.
+    fn order(&mut self, case: &Case, config: Option<&serde_json::Value>, existed: &[Existed]) -> Result<()> {
+        let releases: Vec<Release> = self.releases.iter().filter_map(|(_, r)| r.clone()).collect();
+        let (last, checkpoints) = (config.and_then(settings::from_json), &saved(case)?);
+        let told = Sources { settings: last.as_ref(), checkpoints, releases: &releases, existed, ..Sources::default() };
+        let Record { runs, repository, .. } = std::mem::take(&mut self.record);
+        self.record = Record::new(runs, repository, &told);
+        Ok(())
+    }
+
     /// Reads the outside witnesses, which needs the digests of the checkpoints, and puts what they cover in its place in the
     /// order of things. `config` as for [`read`].
     pub(crate) fn hear(
@@ -120,17 +127,7 @@ impl Reading {
         }
         self.witnesses = witness::read(&case.witnesses, targets, access);
         let existed = witness::existed(&self.witnesses, targets);
-        let releases: Vec<Release> = self.releases.iter().filter_map(|(_, r)| r.clone()).collect();
-        let (last, checkpoints) = (config.and_then(settings::from_json), &saved(case)?);
-        let told = Sources {
-            settings: last.as_ref(),
-            checkpoints,
-            releases: &releases,
-            existed: &existed,
-            ..Sources::default()
-        };
-        let Record { runs, repository, .. } = std::mem::take(&mut self.record);
-        self.record = Record::new(runs, repository, &told);
+        self.order(case, config, &existed)?;
         // What is covered stands among the moments already.
         let others = self.witnesses.iter().filter(|seen| !witness::stands(&existed, seen));
         self.record.add(others.filter_map(Witnessed::event).collect());

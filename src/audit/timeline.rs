@@ -3,10 +3,9 @@
 use super::ties::Ties;
 use super::{record, register, repository, tables, witness};
 use crate::case::Case;
-use crate::checkpoint::Checkpoint;
 use crate::error::Result;
 use crate::evidence::Evidence;
-use crate::finding::{Condition, Direction, Grade, Judgement};
+use crate::finding::{Condition, Judgement};
 use crate::report::timeline::{Outcome, SCHEMA, Timeline};
 use crate::report::{CaseSummary, Skipped, Tool};
 use crate::source::Access;
@@ -19,7 +18,12 @@ pub fn timeline(case: &Case, access: impl Into<Access>) -> Result<(Timeline, Evi
     let access = access.into();
     let mut skipped = Vec::new();
     let mut missing = Vec::new();
-    let subject = match case.subject.checkpoints.last().map(|last| open(case, last, access)) {
+    let subject = match case
+        .subject
+        .checkpoints
+        .last()
+        .map(|last| super::open_at(&last.location, case.subject.name.clone(), access))
+    {
         Some(Ok(subject)) => Some(subject),
         Some(Err(error)) => {
             let name = format!("(final checkpoint of {})", case.subject.name);
@@ -71,15 +75,9 @@ pub fn timeline(case: &Case, access: impl Into<Access>) -> Result<(Timeline, Evi
 
 /// Consistent where the condition holds, contradicted where it fails.
 fn outcome(judged: &Judgement) -> Outcome {
-    let conclusive = |f: &crate::finding::Finding| f.direction == Direction::Against && f.grade == Grade::Conclusive;
     match judged.condition {
         Condition::Fails => Outcome::Contradicted,
-        _ if judged.findings.iter().any(conclusive) => Outcome::Contradicted,
         Condition::Holds => Outcome::Consistent,
         Condition::Untested => Outcome::Open,
     }
-}
-
-fn open(case: &Case, last: &crate::case::CheckpointEntry, access: Access) -> Result<Checkpoint> {
-    super::open_at(&last.location, case.subject.name.clone(), access)
 }

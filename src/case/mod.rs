@@ -102,6 +102,14 @@ pub struct Subject {
     pub init: Option<Init>,
 }
 
+impl Subject {
+    /// Whether it is a series; otherwise nothing can be said of start and chain.
+    #[must_use]
+    pub fn is_series(&self) -> bool {
+        self.checkpoints.iter().all(|checkpoint| checkpoint.step.is_some())
+    }
+}
+
 /// One checkpoint of the series.
 #[derive(Clone, Debug)]
 pub struct CheckpointEntry {

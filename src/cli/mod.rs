@@ -89,16 +89,13 @@ fn inspect_model(arguments: &Arguments, model: &Path) -> Result<u8> {
 
 fn audit_case(arguments: &Arguments, case: &Path, output: Option<&Path>) -> Result<u8> {
     let case = Case::read(case)?;
-    if let Some(folder) = output {
-        // Hours of reading must not end at a folder that cannot be written.
-        std::fs::create_dir_all(folder).map_err(|e| Error::io(folder.display(), e))?;
-    }
+    make(output)?;
     let bar = reporter(arguments);
     let done = audit(&case, access(arguments), bar.as_ref())?;
     if let Some(folder) = output {
         folder::write(&done.report, &done.evidence, folder)?;
     }
-    let look = terminal::Look { colour: arguments.color.wanted(), width: width(), verbose: arguments.verbose > 0 };
+    let look = look(arguments);
     match arguments.format {
         Format::Json => print(&json::to_json(&done.report))?,
         Format::Markdown => print(&markdown::to_markdown(&done.report, &done.evidence))?,
@@ -119,14 +116,12 @@ fn audit_case(arguments: &Arguments, case: &Path, output: Option<&Path>) -> Resu
 
 fn timeline_of(arguments: &Arguments, case: &Path, output: Option<&Path>) -> Result<u8> {
     let case = Case::read_record(case)?;
-    if let Some(folder) = output {
-        std::fs::create_dir_all(folder).map_err(|e| Error::io(folder.display(), e))?;
-    }
+    make(output)?;
     let (done, evidence) = timeline(&case, access(arguments))?;
     if let Some(folder) = output {
         record::write(&done, &evidence, folder)?;
     }
-    let look = terminal::Look { colour: arguments.color.wanted(), width: width(), verbose: arguments.verbose > 0 };
+    let look = look(arguments);
     match arguments.format {
         Format::Json => print(&record::to_json(&done))?,
         Format::Markdown => print(&record::to_markdown(&done))?,
@@ -150,7 +145,7 @@ fn timeline_of(arguments: &Arguments, case: &Path, output: Option<&Path>) -> Res
 fn compare_models(arguments: &Arguments, subject: &str, parent: &str, controls: &[String]) -> Result<u8> {
     let case = Case::of_models(subject, parent, controls);
     let done = compare(&case, access(arguments), reporter(arguments).as_ref())?;
-    let look = terminal::Look { colour: arguments.color.wanted(), width: width(), verbose: arguments.verbose > 0 };
+    let look = look(arguments);
     match arguments.format {
         Format::Json => print(&comparison::to_json(&done))?,
         Format::Markdown => print(&comparison::to_markdown(&done))?,
@@ -162,6 +157,16 @@ fn compare_models(arguments: &Arguments, subject: &str, parent: &str, controls: 
         comparison::Outcome::NotComparable => 3,
         comparison::Outcome::Silent | comparison::Outcome::Undetermined => 0,
     })
+}
+
+/// Makes the folder of the output first: hours of reading must not end at a folder that cannot be written.
+fn make(output: Option<&Path>) -> Result<()> {
+    let Some(folder) = output else { return Ok(()) };
+    std::fs::create_dir_all(folder).map_err(|e| Error::io(folder.display(), e))
+}
+
+fn look(arguments: &Arguments) -> terminal::Look {
+    terminal::Look { colour: arguments.color.wanted(), width: width(), verbose: arguments.verbose > 0 }
 }
 
 fn access(arguments: &Arguments) -> Access {

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::git::SettingsChange;
+use super::git::short;
 use super::order::{Clock, Moment};
 use super::{Freeze, Repository, Run, Settings, Sources, Story, Trust};
 
@@ -90,7 +91,7 @@ fn of_repository(repository: &Repository, last: Option<&Settings>) -> Vec<Event>
         grade: Trust::SelfAsserted,
     };
     let commits = repository.commits.iter().map(|commit| {
-        let short = commit.id.get(..9).unwrap_or(&commit.id);
+        let short = short(&commit.id);
         event(commit.committer.at, format!("commit {short}: {}", commit.summary))
     });
     let mut events: Vec<Event> = commits.collect();

@@ -136,6 +136,11 @@ pub struct Repository {
     pub notes: Vec<String>,
 }
 
+/// The first nine digits of an id, which are enough for a reader.
+pub fn short(id: &str) -> &str {
+    id.get(..9).unwrap_or(id)
+}
+
 /// What is known of a commit id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lookup<'a> {

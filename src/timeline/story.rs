@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
+use super::git::short;
 use super::order::{Clock, Moment, Orders};
 use super::releases::Open;
 use super::{Freeze, Happened, Interval, Lookup, Release, Repository, Run, Settings, Trust};
@@ -263,10 +264,6 @@ impl Story {
             clock: Clock::Outside(existed.source.clone()),
         })
     }
-}
-
-fn short(id: &str) -> &str {
-    id.get(..9).unwrap_or(id)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{Code, Direction, Finding, Grade, Judgement, TIMELINE, TimeFacts, called, called_first};
 use crate::case::Policy;
 use crate::timeline::git::{Commit, Freeze, Lookup};
-use crate::timeline::{Repository, Run};
+use crate::timeline::{Repository, Run, git};
 
 /// The commit that a run names: is it in the repository, and not younger than the run?
 pub fn logged_commit(to: &mut Judgement, policy: &Policy, repository: &Repository, run: &Run) {
@@ -170,7 +170,7 @@ pub(super) fn slack(policy: &Policy) -> TimeDelta {
 }
 
 fn short(commit: &Commit) -> String {
-    format!("commit {}", commit.id.get(..9).unwrap_or(&commit.id))
+    format!("commit {}", git::short(&commit.id))
 }
 
 pub(super) fn minute(at: DateTime<Utc>) -> String {

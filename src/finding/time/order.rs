@@ -79,8 +79,8 @@ fn contradiction(orders: &Orders, found: &Contradiction) -> Finding {
     let end = |at: usize| &orders.moments()[found.path[at]];
     let (first, last) = (end(0), end(found.path.len() - 1));
     let own = |moment: &Moment| moment.trust < Trust::Platform;
-    let zone = own(first) || own(last);
-    let zone = zone && first.clock != last.clock && is_zone(found.by);
+    let party = own(first) || own(last);
+    let zone = party && first.clock != last.clock && is_zone(found.by);
     let (grade, direction) = match (own(first), own(last)) {
         (false, false) => (Grade::Strong, Direction::Against),
         (true, true) if first.clock != last.clock => (Grade::Weak, Direction::Neutral),
@@ -91,7 +91,7 @@ fn contradiction(orders: &Orders, found: &Contradiction) -> Finding {
         found.path[1..found.path.len() - 1].iter().map(|&i| orders.moments()[i].what.as_str()).collect();
     let through =
         if through.is_empty() { String::new() } else { format!(", by way of \"{}\"", through.join("\", \"")) };
-    let explained = match (zone, own(first) || own(last)) {
+    let explained = match (zone, party) {
         (true, _) => " A clock set to another time zone explains it.",
         (false, true) => " A clock that was wrong by as much would explain it.",
         (false, false) => "",

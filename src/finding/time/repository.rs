@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Code, Direction, Finding, Grade, Judgement, TIMELINE};
-use crate::timeline::git::{Mention, MentionKind, Oddity, OddityKind, Place, Signature, Validity};
+use crate::timeline::git::{Mention, MentionKind, Oddity, OddityKind, Place, Signature, Validity, short};
 use crate::timeline::{Repository, Run};
 
 const MENTIONS: &str = "evidence/mentions.parquet";
@@ -191,10 +191,6 @@ fn case(mention: &Mention) -> String {
     };
     let (text, path) = (&mention.text, &mention.path);
     format!("`{}` at {path}:{} since {}{gone}", text.replace('`', "'"), mention.line, short(&mention.first))
-}
-
-fn short(id: &str) -> &str {
-    id.get(..9).unwrap_or(id)
 }
 
 fn plural(count: u64, what: &str) -> String {
