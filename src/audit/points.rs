@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::facts::{own, telling};
 use super::path::Trails;
 use super::{Session, averages, seams, surgery};
-use crate::finding::chain::{Detour, Kind, OnLine, Points, Recast, Repeat, Residue, RowLines, Span};
+use crate::finding::chain::{Detour, Kind, OnLine, Points, Recast, Repeat, Resaved, Residue, RowLines, Span};
 use crate::kernel::Dtype;
 use crate::plan::{ALL, TensorFigures, Unit};
 use crate::stats::{Hull, SIGN_ROWS, Trail, hulls, median, middle, signs};
@@ -65,11 +65,13 @@ pub(super) fn points(session: &Session, trails: &Trails, distances: &[Vec<f64>])
         breaks: surgery::breaks(session),
         scaled: surgery::scaled(session),
         redrawn: surgery::redrawn(session),
+        returned: surgery::returned(session),
         straightened: averages::straightened(session, trails),
         undone: averages::undone(trails),
         seams: seams::seams(session, trails),
         layer_seams: seams::layers(session),
         recasts: recasts(session),
+        resaved: resaved(session),
         averaged: session.case.subject.averaged.clone(),
         averaged_steps: session
             .case
@@ -487,15 +489,10 @@ fn detours(session: &Session, trails: &Trails) -> Vec<Detour> {
 /// format on a scale of its own leaves them. A file in a finer format than its values need has lost nothing.
 fn recasts(session: &Session) -> Vec<Recast> {
     let points = session.plan.series;
-    let mut formats: Vec<Option<Dtype>> = vec![None; points];
+    let formats: Vec<Option<Dtype>> = formats(session).into_iter().map(|f| f.map(|[_, needed]| needed)).collect();
     let mut shares: Vec<Vec<f64>> = vec![Vec::new(); points];
-    let bits = |d: &Dtype| d.fraction_bits().unwrap_or(52);
+    let bits = |d: &Dtype| significant(*d);
     for (_, figures) in matrices(session).filter(|(_, f)| f.formats.len() >= points) {
-        for (finest, own) in formats.iter_mut().zip(&figures.formats) {
-            if finest.as_ref().is_none_or(|f| bits(own) > bits(f)) {
-                *finest = Some(*own);
-            }
-        }
         for (t, shares) in shares.iter_mut().enumerate().skip(1) {
             let others = [t - 1, (t + 1).min(points - 1)].into_iter().filter(|s| *s != t);
             let least = others.map(|s| figures.distinct[s]).min().unwrap_or(0);
@@ -521,4 +518,40 @@ fn recasts(session: &Session) -> Vec<Recast> {
             })
         })
         .collect()
+}
+
+/// Bits of the fraction of a number format.
+fn significant(dtype: Dtype) -> i32 {
+    dtype.fraction_bits().unwrap_or(52)
+}
+
+/// By checkpoint, the finest format that a matrix is stored in, and the finest that the values of one need.
+fn formats(session: &Session) -> Vec<Option<[Dtype; 2]>> {
+    let points = session.plan.series;
+    let mut finest: Vec<Option<[Dtype; 2]>> = vec![None; points];
+    for (unit, figures) in matrices(session).filter(|(unit, f)| f.formats.len().min(unit.members.len()) >= points) {
+        for ((finest, member), needed) in finest.iter_mut().zip(&unit.members).zip(&figures.formats) {
+            let [stored, most] = finest.get_or_insert([member.dtype, *needed]);
+            for (most, own) in [(stored, member.dtype), (most, *needed)] {
+                if significant(own) > significant(*most) {
+                    *most = own;
+                }
+            }
+        }
+    }
+    finest
+}
+
+/// Checkpoints whose values need less than their format has, by the two formats.
+fn resaved(session: &Session) -> Vec<Resaved> {
+    let mut found: Vec<Resaved> = Vec::new();
+    for (formats, step) in formats(session).into_iter().zip(&session.steps) {
+        let Some([stored, needed]) = formats.filter(|[a, b]| significant(*a) > significant(*b)) else { continue };
+        let (stored, needed) = (stored.name().to_owned(), needed.name().to_owned());
+        match found.iter_mut().find(|f| f.stored == stored && f.needed == needed) {
+            Some(own) => own.steps.push(*step),
+            None => found.push(Resaved { steps: vec![*step], stored, needed }),
+        }
+    }
+    found
 }

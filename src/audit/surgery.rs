@@ -6,8 +6,9 @@ use rayon::prelude::*;
 
 use super::Session;
 use super::points::{matrices, trail_of};
-use crate::finding::chain::{Break, Redrawn, Scaled};
-use crate::plan::Unit;
+use crate::evidence::ReturnedRow;
+use crate::finding::chain::{Break, Redrawn, Returned, Scaled};
+use crate::plan::{self, Unit};
 use crate::stats::median;
 
 /// A matrix of less than this share of its first squared norm has decayed away.
@@ -195,4 +196,53 @@ pub(super) fn redrawn(session: &Session) -> Vec<Redrawn> {
     })
     .filter(|rows| rows.reversed > 0)
     .collect()
+}
+
+/// Rows of tokens that came back, by tensor and interval.
+pub(super) fn returned(session: &Session) -> Vec<Returned> {
+    let mut found = Vec::new();
+    for unmet in &session.unmet {
+        let unit = &session.plan.units[unmet.unit];
+        for to in 2..session.steps.len() {
+            let own: Vec<&plan::Returned> = unmet.returned.iter().filter(|row| row.to == to).collect();
+            let Some(farthest) = own.iter().max_by(|a, b| a.moved.total_cmp(&b.moved)) else { continue };
+            let since = |from: &usize| own.iter().filter(|row| row.from == *from).count();
+            let usual = (0..to).max_by_key(since).unwrap_or(0);
+            found.push(Returned {
+                steps: (session.steps[to - 1], session.steps[to]),
+                since: session.steps[usual],
+                tensor: unit.tensor.clone(),
+                component: unit.role.judged_as().to_owned(),
+                rows: own.len() as u64,
+                row: farthest.row,
+                moved: farthest.moved,
+                of: unmet.of,
+            });
+        }
+    }
+    found
+}
+
+/// Rows of `evidence/returned.parquet` a tensor, those that had gone farthest first.
+const MOST_RETURNED: usize = 1000;
+
+/// `evidence/returned.parquet`.
+pub(super) fn returned_rows(session: &Session) -> Vec<ReturnedRow> {
+    let mut rows = Vec::new();
+    for unmet in &session.unmet {
+        let unit = &session.plan.units[unmet.unit];
+        let mut own: Vec<&plan::Returned> = unmet.returned.iter().collect();
+        own.sort_by(|a, b| b.moved.total_cmp(&a.moved).then(a.row.cmp(&b.row)));
+        rows.extend(own.into_iter().take(MOST_RETURNED).map(|row| ReturnedRow {
+            tensor: unit.tensor.clone(),
+            component: unit.role.judged_as().to_owned(),
+            row: row.row,
+            from_step: session.steps[row.from],
+            away_step: session.steps[row.away],
+            to_step: session.steps[row.to],
+            moved: row.moved,
+            off: row.off,
+        }));
+    }
+    rows
 }

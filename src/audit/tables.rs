@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::Session;
 use super::path::{self, Trails};
-use super::{clock, copies, merge, register, replay, repository, start, tokens, walk};
+use super::{clock, copies, merge, register, replay, repository, start, surgery, tokens, walk};
 use crate::checkpoint::{Checkpoint, Residual as Axis};
 use crate::disguise::{Found, Observation};
 use crate::evidence::{
@@ -38,6 +38,7 @@ pub fn evidence(session: &Session, trails: &Trails, decay: &DecayFacts) -> Evide
         replay: replay::rows(&session.replay),
         chain: walk::bounded(session, path::chain(session, trails, &components)),
         path: walk::rows(session, trails),
+        returned: surgery::returned_rows(session),
         decay: clock::rows(decay, session.case.policy.clock_tolerance),
         calibration,
         partial: residual.as_ref().map_or(Vec::new(), |r| partial(session, r)),

@@ -88,6 +88,8 @@ pub struct Policy {
     /// So many rows of tokens that point the other way after one interval are a question. Measured: 3, and 8 under Adam with
     /// L2.
     pub rows_reversed: u64,
+    /// So many rows of tokens that come back to where they were are a question. Measured: none.
+    pub rows_returned: u64,
     /// A checkpoint at which the cosine of the displacements before and after is larger than at both checkpoints beside it, by
     /// this as inverse hyperbolic tangents, may be an average of the three. Measured: 0.55; averages 0.88 or more.
     pub average_straightens: f64,
@@ -215,6 +217,7 @@ impl Default for Policy {
             blend_share: 0.05,
             scaled_matrix: 0.13,
             rows_reversed: 12,
+            rows_returned: 1,
             average_straightens: 0.75,
             average_undone: 0.1,
             seam_cosine: 0.05,

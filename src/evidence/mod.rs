@@ -17,8 +17,8 @@ use table::tables;
 pub use releases::ReleaseRow;
 pub use rows::{
     CalibrationRow, ChainRow, CkaRow, ComponentRow, CopyRow, DecayRow, DisguiseRow, ITSELF, ITSELF_FIRST, LayerMapRow,
-    MentionRow, MergeRow, PairRow, PartialRow, PathRow, Reference, ReplayRow, RunRow, SettingRow, SignatureRow,
-    StartRow, TensorRow, TimelineRow, TokenizerRow, TrajectoryRow,
+    MentionRow, MergeRow, PairRow, PartialRow, PathRow, Reference, ReplayRow, ReturnedRow, RunRow, SettingRow,
+    SignatureRow, StartRow, TensorRow, TimelineRow, TokenizerRow, TrajectoryRow,
 };
 
 tables! {
@@ -83,6 +83,8 @@ tables! {
         tensor, component, from_step, to_step, rows, of, state, ratio, ratio_sd, cosine, law, predicted, predicted_low,
         predicted_high, deviation, reading
     }
+    /// Rows of tokens that left an earlier direction and stand on it again.
+    returned: ReturnedRow { tensor, component, row, from_step, away_step, to_step, moved, off }
     /// Tests whose answer is known.
     calibration: CalibrationRow { model, against, component, effect, z, log10_p, rows }
     /// Similarity to a parent given the start.

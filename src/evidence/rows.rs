@@ -352,6 +352,23 @@ pub struct DecayRow {
     pub reading: Option<String>,
 }
 
+/// One row of `evidence/returned.parquet`: one row of a tensor of tokens that came back to an earlier direction.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct ReturnedRow {
+    pub tensor: String,
+    pub component: String,
+    /// Number of the row: the token's id.
+    pub row: u64,
+    pub from_step: i64,
+    pub away_step: i64,
+    pub to_step: i64,
+    /// Sine of the angle between the copies of `from_step` and `away_step`.
+    pub moved: f64,
+    /// The same between `from_step` and `to_step`.
+    pub off: f64,
+}
+
 /// One row of `evidence/replay.parquet`: one tensor of step 0 against what the declared seed draws (METHODS 4, replay).
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]

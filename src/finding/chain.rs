@@ -26,8 +26,8 @@ use crate::evidence::{ChainRow, ComponentRow, PathRow, TrajectoryRow};
 use crate::plan::{ALL, Growth};
 
 pub use points::{
-    Break, Detour, Kind, LayerSeam, OnLine, Points, Recast, Redrawn, Repeat, Residue, RowLines, Scaled, Seam, Span,
-    Straightened,
+    Break, Detour, Kind, LayerSeam, OnLine, Points, Recast, Redrawn, Repeat, Resaved, Residue, Returned, RowLines,
+    Scaled, Seam, Span, Straightened,
 };
 
 /// What was measured of the series.
@@ -120,6 +120,7 @@ pub fn judge(facts: &ChainFacts<'_>, policy: &Policy) -> Judgement {
     surgery::breaks(&mut judgement, facts);
     surgery::scaled(&mut judgement, facts, policy);
     surgery::redrawn(&mut judgement, facts, policy);
+    surgery::returned(&mut judgement, facts, policy);
     copies::precision(&mut judgement, facts);
     copies::turns(&mut judgement, facts, policy);
     made_up::order(&mut judgement, facts, policy);

@@ -58,6 +58,7 @@ codes! {
     ChainTurn "chain/turn" "The way does not turn back on itself",
     ChainAveraged "chain/averaged" "A checkpoint is an average of others",
     ChainTensor "chain/tensor-break" "Every matrix remembers the checkpoint before, as the others do",
+    ChainReturned "chain/returned-rows" "A row of a token that has moved does not come back",
     ChainPrecision "chain/precision" "The precision of the values along the series",
     ChainGrowth "chain/growth" "The model grew between two checkpoints",
     ChainArchitecture "chain/architecture-change" "A checkpoint of another architecture is in the series",

@@ -8,6 +8,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::measure::place;
+use super::returned::{Returned, returned};
 use super::{Material, Plan, Unit};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Context, Result};
@@ -91,6 +92,8 @@ pub struct UnmetRows {
     pub rows: Vec<u64>,
     /// By interval, whether the chosen rows kept their direction there.
     pub holds: Vec<bool>,
+    /// Rows that left an earlier direction and stand on it again, ascending.
+    pub returned: Vec<Returned>,
     /// Neighbours, then first and last, then every second one (what stands round each inner checkpoint).
     pub between: Vec<RowsBetween>,
 }
@@ -136,6 +139,7 @@ pub fn unmet_rows(plan: &Plan, material: &Material, steps: &[i64]) -> Result<Vec
 /// The rows that one tile gave: by interval, a bit for each row that kept its direction.
 struct Tile {
     seen: Vec<RowsSeen>,
+    returned: Vec<Returned>,
     kept: Vec<Vec<u64>>,
 }
 
@@ -169,14 +173,10 @@ impl Reader<'_> {
         let count = self.unit.elements() / self.row;
         let head = 0..count.min((TILE / 16 / self.row).max(1));
         let bits: Vec<i32> = (0..self.points).map(|point| self.bits(point, &head)).collect::<Result<_>>()?;
-        let allowed: Vec<f64> = steps
-            .windows(2)
-            .zip(bits.windows(2))
-            .map(|(steps, bits)| {
-                let updates = updated((steps[0], steps[1]));
-                ROUNDINGS * (rounding(bits[0]) + rounding(bits[1]) + updates) + LEAST_SINE2
-            })
-            .collect();
+        let allowed = |from: usize, to: usize| {
+            let updates = updated((steps[from], steps[to]));
+            ROUNDINGS * (rounding(bits[from]) + rounding(bits[to]) + updates) + LEAST_SINE2
+        };
         // Whole words of the bit sets.
         let rows = (TILE / (self.row * self.points)).div_ceil(64).max(1) * 64;
         let tiles: Vec<Tile> = (0..count.div_ceil(rows))
@@ -185,7 +185,9 @@ impl Reader<'_> {
             .collect::<Result<_>>()?;
         let mut seen = vec![RowsSeen::default(); self.points - 1];
         let mut kept = vec![Vec::new(); self.points - 1];
+        let mut returned = Vec::new();
         for tile in tiles {
+            returned.extend(tile.returned);
             for (interval, (counts, words)) in tile.seen.iter().zip(tile.kept).enumerate() {
                 let sum = &mut seen[interval];
                 sum.usable += counts.usable;
@@ -201,7 +203,7 @@ impl Reader<'_> {
         let (chosen, holds) = choose(&kept);
         let rows = spread(&chosen);
         let between = self.whole(&rows)?;
-        Ok(UnmetRows { unit: index, of: count as u64, bits, seen, rows, holds, between })
+        Ok(UnmetRows { unit: index, of: count as u64, bits, seen, rows, holds, returned, between })
     }
 
     /// Bits of mantissa that a checkpoint's first rows need.
@@ -225,7 +227,7 @@ impl Reader<'_> {
     }
 
     /// Looks at the heads of some rows in all checkpoints.
-    fn look(&self, rows: Range<usize>, allowed: &[f64]) -> Result<Tile> {
+    fn look(&self, rows: Range<usize>, allowed: &(impl Fn(usize, usize) -> f64 + Sync)) -> Result<Tile> {
         let width = self.row.min(PREFIX);
         let heads: Vec<Vec<f64>> = (0..self.points)
             .map(|point| {
@@ -242,8 +244,10 @@ impl Reader<'_> {
             .collect::<Result<_>>()?;
         let mut tile = Tile {
             seen: vec![RowsSeen::default(); self.points - 1],
+            returned: Vec::new(),
             kept: vec![vec![0; rows.len().div_ceil(64)]; self.points - 1],
         };
+        let mut moved: Vec<Vec<Option<f64>>> = vec![vec![None; self.points - 1]; rows.len()];
         for (interval, pair) in heads.windows(2).enumerate() {
             let (seen, kept) = (&mut tile.seen[interval], &mut tile.kept[interval]);
             let pairs = pair[0].chunks_exact(width).zip(pair[1].chunks_exact(width));
@@ -251,7 +255,9 @@ impl Reader<'_> {
             let usual = Usual::of(&products);
             for (at, products) in products.iter().enumerate() {
                 let Some(off) = products.off_line() else { continue };
-                let keeps = off <= allowed[interval] && products.cosine().is_some_and(|c| c > ONE_DIRECTION);
+                moved[at][interval] = Some(off);
+                let keeps =
+                    off <= allowed(interval, interval + 1) && products.cosine().is_some_and(|c| c > ONE_DIRECTION);
                 seen.usable += 1;
                 seen.equal += u64::from(products.equal);
                 seen.kept += u64::from(keeps);
@@ -265,6 +271,12 @@ impl Reader<'_> {
                 seen.even += u64::from(!keeps && (even > EVEN.0 || even > EVEN.1 && off > TURNED));
             }
         }
+        tile.returned = (moved.iter().enumerate())
+            .filter_map(|(at, moved)| {
+                let copies: Vec<&[f64]> = heads.iter().map(|head| &head[at * width..(at + 1) * width]).collect();
+                returned((rows.start + at) as u64, &copies, moved, allowed)
+            })
+            .collect();
         Ok(tile)
     }
 

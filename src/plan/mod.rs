@@ -9,6 +9,7 @@ mod measure;
 mod pairs;
 mod reporter;
 mod residual;
+mod returned;
 mod tokens;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ pub use measure::{Measured, TensorFigures, measure};
 pub use pairs::{PairFigures, compare_pairs};
 pub use reporter::{Quiet, Reporter};
 pub use residual::{ALL, Residual, ResidualFigure};
+pub use returned::Returned;
 pub use tokens::{AttentionGrams, RowPairs, attention_grams, row_sums, rows, token_matrix};
 
 /// Version of the kernels' arithmetic: part of every unit's id, so that figures of two versions are never mixed.

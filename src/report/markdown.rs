@@ -36,7 +36,7 @@ fn conditions(out: &mut String, report: &Report) {
     table(out, &["condition", "", "", "findings"], &[]);
     for stated in wording::conditions(report) {
         let ids: Vec<_> = stated.findings.iter().map(|finding| safe(&finding.id)).collect();
-        row(out, &[stated.name, &bold(wording::condition(stated.state)), stated.sentence, &ids.join(" ")]);
+        row(out, &[stated.name, &bold(wording::condition(stated.state)), &stated.sentence, &ids.join(" ")]);
     }
 }
 

@@ -69,7 +69,7 @@ impl Page {
                 Condition::Untested => AnsiColor::Yellow.on_default(),
             };
             let label = format!("{:<7}{:<9}", stated.name, wording::condition(stated.state));
-            self.hanging(&label, style, stated.sentence, 18);
+            self.hanging(&label, style, &stated.sentence, 18);
         }
     }
 

@@ -91,7 +91,7 @@ pub(super) fn condition(state: Condition) -> &'static str {
 pub(super) struct Stated<'a> {
     pub name: &'static str,
     pub state: Condition,
-    pub sentence: &'static str,
+    pub sentence: String,
     /// Findings of this condition that count.
     pub findings: Vec<&'a Finding>,
 }
@@ -99,13 +99,13 @@ pub(super) struct Stated<'a> {
 /// The four conditions, in order.
 pub(super) fn conditions(report: &Report) -> [Stated<'_>; 4] {
     let states = report.verdict.conditions;
-    let stated = |key, name, state, holds, fails, untested| Stated {
+    let stated = |key, name, state, holds: &str, fails: &str, untested: &str| Stated {
         name,
         state,
         sentence: match state {
-            Condition::Holds => holds,
-            Condition::Fails => fails,
-            Condition::Untested => untested,
+            Condition::Holds => holds.to_owned(),
+            Condition::Fails => fails.to_owned(),
+            Condition::Untested => questioned(report, key).unwrap_or_else(|| untested.to_owned()),
         },
         findings: of(report, key).filter(|finding| finding.grade != Grade::Context).collect(),
     };
@@ -143,6 +143,13 @@ pub(super) fn conditions(report: &Report) -> [Stated<'_>; 4] {
             "Not settled. It needs a run log, a repository or a release date.",
         ),
     ]
+}
+
+/// What stands against a condition that nothing else is missing for.
+fn questioned(report: &Report, condition: &str) -> Option<String> {
+    let open = |finding: &&Finding| finding.direction == Direction::Against && finding.grade >= Grade::Moderate;
+    let ids: Vec<&str> = of(report, condition).filter(open).map(|finding| finding.id.as_str()).collect();
+    (!ids.is_empty()).then(|| format!("Not settled. {} must be explained first.", ids.join(", ")))
 }
 
 /// The condition that a finding belongs to.

@@ -126,3 +126,50 @@ fn a_layer_that_was_drawn_anew_is_named() {
     assert!(found.iter().any(|f| f.subject.steps == [60, 150]), "{}", shown(&report));
     assert!(found.iter().all(|f| f.message.contains("layers.1.")), "{}", shown(&report));
 }
+
+#[test]
+fn rows_that_come_back_are_a_question() {
+    // Rows that the training never met, moved in one checkpoint only: as in a checkpoint of a training from the same start
+    // that met their tokens.
+    let mut numbers = Numbers(14);
+    let mut moved = 0;
+    let report = with_inner(&[60, 300], |name, own, others| {
+        if !name.contains("embed_tokens") {
+            return own.to_vec();
+        }
+        let size = rms(own.iter().copied());
+        let width = 64;
+        let mut new = own.to_vec();
+        for (row, (before, after)) in
+            new.chunks_exact_mut(width).zip(others[0].chunks_exact(width).zip(others[1].chunks_exact(width)))
+        {
+            let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| f64::from(x * y)).sum::<f64>();
+            let cosine = dot(before, after) / (dot(before, before) * dot(after, after)).sqrt();
+            if cosine > 1.0 - 1e-7 && moved < 3 {
+                moved += 1;
+                for x in row {
+                    *x += 0.1 * size * numbers.noise();
+                }
+            }
+        }
+        new
+    });
+    assert_eq!(moved, 3);
+    let found = against(&report, "chain/returned-rows", Grade::Moderate);
+    assert_eq!(found.len(), 1, "{}", shown(&report));
+    assert_eq!((found[0].subject.steps.as_slice(), found[0].statistic), ([150, 300].as_slice(), Some(3.0)));
+    assert_eq!(report.verdict.conditions.chain, Condition::Untested);
+}
+
+#[test]
+fn a_checkpoint_in_a_finer_format_than_its_values_is_said_to_be_re_saved() {
+    let copy = Copy::of(CASE);
+    mix(&copy.weights(600), &mut [], |_, own, _| {
+        own.iter().map(|x| f32::from_bits(x.to_bits() & 0xffff_0000)).collect()
+    });
+    let report = copy.judged();
+    let said = report.of("chain/precision");
+    let re_saved: Vec<_> = said.iter().filter(|f| f.message.contains("before they were saved")).collect();
+    assert_eq!(re_saved.len(), 1, "{}", shown(&report));
+    assert_eq!((re_saved[0].subject.steps.as_slice(), re_saved[0].grade), ([600].as_slice(), Grade::Context));
+}

@@ -88,6 +88,22 @@ pub(super) fn precision(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
         finding.evidence = Some("evidence/tensors.parquet".into());
         judgement.push(finding);
     }
+    for resaved in &facts.points.resaved {
+        let which = match resaved.steps.as_slice() {
+            [one] => format!("step {one}"),
+            all if all.len() == facts.steps.len() => "all steps".to_owned(),
+            all => format!("steps {}", all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+        };
+        let message = format!(
+            "The matrices of {which} are stored in {} and hold numbers of {} only: they were in {} before they were saved, and lost nothing since.",
+            resaved.stored, resaved.needed, resaved.needed
+        );
+        let mut finding = Finding::new(Code::ChainPrecision, Grade::Context, Direction::Neutral, message);
+        finding.subject.steps.clone_from(&resaved.steps);
+        finding.null = "a format shows all of its bits unless the values come from a coarser one".into();
+        finding.evidence = Some("evidence/tensors.parquet".into());
+        judgement.push(finding);
+    }
 }
 
 /// Where the way turns back.

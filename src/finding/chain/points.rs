@@ -21,6 +21,8 @@ pub struct Points {
     pub scaled: Vec<Scaled>,
     /// Rows of tokens that were drawn anew.
     pub redrawn: Vec<Redrawn>,
+    /// Rows of tokens that came back.
+    pub returned: Vec<Returned>,
     /// Checkpoints at which the way is straight.
     pub straightened: Vec<Straightened>,
     /// Least cosine of neighbouring increments after a mean of two neighbours was undone.
@@ -31,6 +33,8 @@ pub struct Points {
     pub layer_seams: Vec<LayerSeam>,
     /// Changes of the number format.
     pub recasts: Vec<Recast>,
+    /// Checkpoints whose values need fewer bits than their format has.
+    pub resaved: Vec<Resaved>,
     /// How the whole series is declared to be averaged.
     pub averaged: Option<String>,
     /// Steps that are declared to be averaged.
@@ -278,4 +282,36 @@ pub struct Recast {
     pub back: bool,
     /// Median share of distinct values, of those of its neighbours, where it is low.
     pub fewer: Option<f64>,
+}
+
+/// Rows of one tensor that stand again on the direction of an earlier checkpoint.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Returned {
+    /// Steps between which they came back.
+    pub steps: (i64, i64),
+    /// The earlier checkpoint, for most of them.
+    pub since: i64,
+    /// The tensor.
+    pub tensor: String,
+    /// Its component.
+    pub component: String,
+    /// Rows that came back.
+    pub rows: u64,
+    /// The one of them that had gone farthest.
+    pub row: u64,
+    /// The sine of the angle by which it had turned.
+    pub moved: f64,
+    /// Rows of the tensor.
+    pub of: u64,
+}
+
+/// Checkpoints in one number format whose values are all numbers of a coarser one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resaved {
+    /// Their steps.
+    pub steps: Vec<i64>,
+    /// The format they are stored in.
+    pub stored: String,
+    /// The format that holds their values.
+    pub needed: String,
 }

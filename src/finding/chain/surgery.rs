@@ -124,3 +124,31 @@ pub(super) fn redrawn(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy:
         judgement.push(finding);
     }
 }
+
+/// Rows of tokens that left an earlier direction and stand on it again.
+pub(super) fn returned(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) {
+    // A whole tensor that came back is a copy of another step, which has its own finding.
+    for rows in facts.points.returned.iter().filter(|r| r.rows >= policy.rows_returned && 2 * r.rows < r.of) {
+        let (a, b) = rows.steps;
+        let message = format!(
+            "Between steps {a} and {b} {} of {} rows of {} came back to where they were at step {} or before, but for their length and roundings; row {} had turned by {:.1} degrees. Training moves the row of a token that is met and only shortens it otherwise: the checkpoints before and after are of two ways. If the training was set back to an earlier checkpoint, say so and leave out what it gave up.",
+            rows.rows,
+            rows.of,
+            rows.tensor,
+            rows.since,
+            rows.row,
+            rows.moved.asin().to_degrees()
+        );
+        let mut finding = Finding::new(Code::ChainReturned, Grade::Moderate, Direction::Against, message);
+        finding.subject.steps = vec![a, b];
+        finding.subject.tensor = Some(rows.tensor.clone());
+        finding.subject.component = Some(rows.component.clone());
+        finding.statistic = Some(rows.rows as f64);
+        finding.effect = Some(rows.moved);
+        finding.n = Some(rows.of);
+        finding.null =
+            "a row in 16 or more dimensions meets an earlier direction to within roundings by chance less than once in 10^17; honest runs: none".into();
+        finding.evidence = Some("evidence/returned.parquet".into());
+        judgement.push(finding);
+    }
+}

@@ -51,7 +51,7 @@ pub(super) struct View<'a> {
 struct ConditionView<'a> {
     name: &'static str,
     state: &'static str,
-    sentence: &'static str,
+    sentence: String,
     ids: Vec<&'a str>,
 }
 
