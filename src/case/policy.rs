@@ -158,6 +158,9 @@ pub struct Policy {
     pub flat_rows: usize,
     /// A loss so many robust standard deviations above the rows beside it is a spike.
     pub loss_spike: f64,
+    /// Six rows of a loss that are all above the six before by this factor, for good or until it falls back so, are a
+    /// question. Measured: 1.15.
+    pub loss_rise: f64,
     /// So many values in one block that are written with other digits than their column ask a question.
     pub odd_digits: u64,
     /// A wait of so many usual ones ...
@@ -248,6 +251,7 @@ impl Default for Policy {
             repeated_rows: 5,
             flat_rows: 20,
             loss_spike: 8.0,
+            loss_rise: 1.3,
             odd_digits: 3,
             pause_times: 20.0,
             pause_seconds: 600.0,
@@ -338,6 +342,7 @@ impl Policy {
             ("summary_seconds", self.summary_seconds),
             ("printed_loss", self.printed_loss),
             ("loss_spike", self.loss_spike),
+            ("loss_rise", self.loss_rise),
             ("pause_times", self.pause_times),
             ("pause_seconds", self.pause_seconds),
             ("pace_fast", self.pace_fast),

@@ -7,6 +7,7 @@ mod clock;
 mod compute;
 mod config;
 mod history;
+mod level;
 mod log;
 mod loss_shape;
 mod machine;
@@ -121,6 +122,7 @@ pub fn judge(facts: &TimeFacts<'_>, policy: &Policy) -> Judgement {
         summary::printed(&mut judgement, policy, run);
         loss_shape::spikes(&mut judgement, policy, run);
         loss_shape::flat(&mut judgement, policy, run);
+        level::judge(&mut judgement, policy, run);
         loss_shape::digits(&mut judgement, policy, run);
         machine::alive(&mut judgement, policy, run);
         compute::judge(&mut judgement, facts, policy, run);

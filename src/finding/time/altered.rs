@@ -73,6 +73,14 @@ fn change(run: &mut Run, key: &str, of: impl Fn(i64, f64) -> f64) {
     }
 }
 
+/// The same run a hundred times slower, its machine measured every 15 seconds; `later` moves the samples.
+fn slowed_and_measured(run: &mut Run, later: impl Fn(i64) -> f64) {
+    change(run, "_runtime", |_, v| 100.0 * v);
+    change(run, "_timestamp", |_, v| START + 100.0 * (v - START));
+    let samples = (0..3300).step_by(15).map(|second| (second, START + second as f64 + later(second))).collect();
+    run.system.columns.insert("_timestamp".into(), samples);
+}
+
 fn renumber(run: &mut Run, of: impl Fn(i64) -> i64) {
     for column in run.history.columns.values_mut() {
         for row in column {
@@ -145,6 +153,14 @@ const ALTERED: &[Alteration] = &[
         |r| change(r, "_timestamp", |s, v| if s >= 300 { v - 86_400.0 } else { v }),
         &["time/clock"],
     ),
+    (
+        "start, ahead from a step on",
+        |r| {
+            slowed_and_measured(r, |_| 0.0);
+            change(r, "_timestamp", |s, v| if s >= 300 { v + 900.0 } else { v });
+        },
+        &["time/clock"],
+    ),
     ("runtime, faster", |r| change(r, "_runtime", |_, v| 100.0 * v), &["time/clock"]),
     (
         "loss, a stretch scaled",
@@ -155,6 +171,16 @@ const ALTERED: &[Alteration] = &[
         "loss, from a step on scaled",
         |r| change(r, "train/loss", |s, v| if s >= 300 { 1.1 * v } else { v }),
         &["time/digits", "time/printed"],
+    ),
+    (
+        "loss, a stretch doubled",
+        |r| change(r, "train/loss", |s, v| if (200..400).contains(&s) { 2.0 * v } else { v }),
+        &["time/loss-shape"],
+    ),
+    (
+        "loss, doubled from a step on",
+        |r| change(r, "train/loss", |s, v| if s >= 200 { 2.0 * v } else { v }),
+        &["time/loss-shape"],
     ),
     (
         "loss, of another place",
@@ -211,6 +237,10 @@ fn oddities_of_honest_runs_are_not_held_against_them() {
         }),
         ("steps down", |r| change(r, "train/learning_rate", |s, _| if s < 300 { 3e-3 } else { 3e-4 })),
         ("a machine that slept", |r| change(r, "_timestamp", |s, v| if s >= 300 { v + 7200.0 } else { v })),
+        ("a machine that slept and was measured before and after", |r| {
+            slowed_and_measured(r, |second| if second > 1800 { 7200.0 } else { 0.0 });
+            change(r, "_timestamp", |s, v| if s >= 300 { v + 7200.0 } else { v });
+        }),
         ("rows that waited", |r| change(r, "_runtime", |s, v| if (300..=305).contains(&s) { v + 565.0 } else { v })),
         ("ten equal rows", |r| change(r, "train/loss", |s, v| if (300..=350).contains(&s) { 3.25 } else { v })),
         ("a batch that grows", |r| change(r, "train/tokens", |s, v| if s < 300 { v / 2.0 } else { v - 76_800.0 })),

@@ -56,6 +56,7 @@ pub fn judge(to: &mut Judgement, policy: &Policy, run: &Run) {
     wrong += usize::from(backwards(to, run, &rows, slack));
     wrong += usize::from(offset(to, run, &rows, slack));
     wrong += usize::from(began(to, run, &rows, slack));
+    wrong += usize::from(awake(to, run, &rows, slack));
     pauses(to, policy, run, &rows);
     pace(to, policy, run, &rows);
     if wrong == 0 {
@@ -151,6 +152,47 @@ fn began(to: &mut Judgement, run: &Run, rows: &[Row], slack: f64) -> bool {
         if apart > 0.0 { "later" } else { "earlier" }
     );
     against(to, message, apart, vec![first.step]);
+    true
+}
+
+/// Samples of the machine that a wait is judged by; and, of their usual distance, how far one may be from the next.
+const SAMPLES: usize = 10;
+const REGULAR: f64 = 5.0;
+
+/// A wall clock that goes ahead of the runtime is that of a machine that slept. One that slept was not measured meanwhile.
+fn awake(to: &mut Judgement, run: &Run, rows: &[Row], slack: f64) -> bool {
+    let Some(samples) = run.system.columns.get("_timestamp") else { return false };
+    let mut samples: Vec<f64> = samples.iter().map(|sample| sample.1).filter(|at| at.is_finite()).collect();
+    samples.sort_by(f64::total_cmp);
+    let mut gaps: Vec<f64> = samples.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    gaps.sort_by(f64::total_cmp);
+    let Some(&usual) = gaps.get(gaps.len() / 2).filter(|_| samples.len() >= SAMPLES) else { return false };
+    let both = || rows.iter().filter_map(|row| Some((row.step, row.wall, row.runtime?)));
+    let ahead = both().zip(both().skip(1)).filter_map(|(before, after)| {
+        let worked = after.2 - before.2;
+        let slept = after.1 - before.1 - worked;
+        if worked < 0.0 || slept <= slack {
+            return None;
+        }
+        // Awake for as long as samples follow on each other from the row before on.
+        let within = samples.iter().copied().filter(|at| (before.1..=after.1).contains(at));
+        let mut until = before.1;
+        for at in within {
+            if at - until > REGULAR * usual.max(1.0) {
+                break;
+            }
+            until = at;
+        }
+        let awake = until - before.1 - worked;
+        (awake > slack.max(0.5 * slept)).then_some((awake, slept, before.0, after.0))
+    });
+    let Some((awake, slept, from, until)) = ahead.max_by(|a, b| a.0.total_cmp(&b.0)) else { return false };
+    let message = format!(
+        "The wall clock of {} goes {slept:.0} s ahead of the runtime between rows {from} and {until}, as that of a machine that \
+         slept, but the machine was measured every {usual:.0} s for {awake:.0} s of them.",
+        called(run)
+    );
+    against(to, message, awake, vec![from, until]);
     true
 }
 
