@@ -27,7 +27,7 @@ pub mod wandb;
 mod wire;
 pub mod witness;
 
-pub use accelerators::{Accelerator, accelerator};
+pub use accelerators::{Accelerator, Grade as PeakGrade, accelerator};
 pub use events::{Event, Record};
 pub use git::{Commit, Freeze, Lookup, Repository, Stamp};
 pub use history::History;

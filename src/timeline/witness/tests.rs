@@ -147,6 +147,13 @@ fn a_public_proof_leads_to_its_block() {
     assert!(matches!(refusal, Refusal::Broken(_)));
     let seen = one(entry("hello-world.txt.ots", Some(Over::File(place("hello-world.txt"))), &[]));
     assert!(matches!(&seen.verified, Err(Refusal::Unanchored(why)) if why.contains("358391")), "{seen:?}");
+    // With the real header it is anchored from one end to the other.
+    let over = || Some(Over::File(place("hello-world.txt")));
+    let anchored = one(Witness { headers: Some(place("blocks.txt")), ..entry("hello-world.txt.ots", over(), &[]) });
+    assert_eq!((anchored.verified, anchored.trust), (Ok(()), Trust::Anchored));
+    let span = anchored.existed_by.unwrap();
+    assert_eq!(span.latest.to_rfc3339(), "2015-05-28T17:41:18+00:00");
+    assert_eq!(span.earliest.to_rfc3339(), "2015-05-28T13:41:18+00:00");
     for (proof, calendars) in [("pending.ots", 1), ("two-calendars.ots", 2)] {
         let seen = one(entry(proof, None, &[]));
         assert!(
