@@ -12,6 +12,9 @@ use super::web::{LARGEST_TEXT, is_text};
 use super::{Blob, HttpFile, MemoryFile, Store};
 use crate::error::{Context, Error, Result};
 
+/// Pages of commits that are asked for.
+pub const PAGES: usize = 40;
+
 /// Where a hub is, and who asks.
 #[derive(Clone)]
 pub struct Hub {
@@ -75,7 +78,8 @@ impl Hub {
         Ok(url)
     }
 
-    /// What the hub says of a model (when it was created and changed, the digests of its files), and its newest commits.
+    /// What the hub says of a model (when it was created and changed, the digests of its files), its commits page by page
+    /// (the newest [`PAGES`] pages), and its files with the commit that each is from, if it shows them.
     ///
     /// # Errors
     /// A usage error if the address is none; otherwise if the hub cannot be reached or has no such model for this token.
@@ -90,7 +94,24 @@ impl Hub {
             let ask = Ask::whole(url, self.credential.as_ref(), &shown);
             network.whole(&ask, longest)?.map_err(|status| refusal(&shown, status, self.hint()))
         };
-        Ok(vec![one(&about)?, one(&commits)?])
+        let mut answers = vec![one(&about)?];
+        for page in 0..PAGES {
+            let mut url = commits.clone();
+            url.set_query((page > 0).then(|| format!("p={page}")).as_deref());
+            let list = one(&url)?;
+            // Behind the last page is an empty one; a hub without pages gives the same one again.
+            if page > 0 && (list.trim_ascii() == b"[]" || answers.contains(&list)) {
+                break;
+            }
+            answers.push(list);
+        }
+        let mut files = self.url(&["api", "models", org, name, "tree", revision])?;
+        files.set_query(Some("expand=true&recursive=true"));
+        let ask = Ask::whole(&files, self.credential.as_ref(), &shown);
+        if let Ok(list) = network.whole(&ask, longest)? {
+            answers.push(list);
+        }
+        Ok(answers)
     }
 
     fn hint(&self) -> &'static str {

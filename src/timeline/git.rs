@@ -26,6 +26,7 @@ use git2::{ErrorCode, Oid};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
+use crate::timeline::listed::Shelf;
 
 pub use clocks::{Oddity, OddityKind};
 pub use freeze::Freeze;
@@ -132,6 +133,10 @@ pub struct Repository {
     pub more_mentions: Vec<(MentionKind, usize)>,
     /// Every signature with what checking it said.
     pub signatures: Vec<Signature>,
+    /// The files of keys that signatures were checked with, by path.
+    pub key_files: Shelf,
+    /// Names of tags, with the full ids of the commits they are at.
+    pub tags: Vec<(String, String)>,
     /// sha256 over the names and targets of all references, in hexadecimal; with it every commit is fixed.
     pub digest: String,
     /// Things worth knowing, in words.
@@ -184,6 +189,7 @@ impl Repository {
             facts.traces.push(Trace { cut: true, words: bundle::builds_on(cut) });
         }
         facts.traces.extend(roots.traces.iter().cloned());
+        facts.tags.clone_from(&roots.tagged);
         walk(repository, &mut facts, &roots, cut, options.limit, pulse)?;
         for id in &options.wanted {
             pulse.beat("commit", id);
@@ -327,6 +333,8 @@ struct Roots {
     commits: Vec<Oid>,
     /// Annotated tags by name.
     tags: Vec<(String, Oid)>,
+    /// Tags of any kind with their commits.
+    tagged: Vec<(String, String)>,
     traces: Vec<Trace>,
 }
 
@@ -342,6 +350,9 @@ impl Roots {
         }) {
             Ok(commit) => {
                 self.commits.push(commit.id());
+                if let Some(tag) = name.strip_prefix("refs/tags/") {
+                    self.tagged.push((clean(tag), commit.id().to_string()));
+                }
                 return Some(commit.id());
             }
             Err(error) if error.code() == ErrorCode::Peel || error.code() == ErrorCode::InvalidSpec => {}

@@ -11,6 +11,7 @@ mod hashed;
 pub mod history;
 pub mod keys;
 pub mod leveldb;
+pub mod listed;
 pub mod logs;
 pub mod order;
 pub mod recipe;
