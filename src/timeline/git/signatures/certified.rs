@@ -36,8 +36,11 @@ impl<'a> Certificate<'a> {
         let _nonce = rest.string()?;
         let count = match plain.as_str() {
             "ssh-ed25519" => 1,
-            "ssh-rsa" | "ecdsa-sha2-nistp256" | "ecdsa-sha2-nistp384" | "ecdsa-sha2-nistp521" => 2,
-            "sk-ssh-ed25519@openssh.com" => 2,
+            "ssh-rsa"
+            | "ecdsa-sha2-nistp256"
+            | "ecdsa-sha2-nistp384"
+            | "ecdsa-sha2-nistp521"
+            | "sk-ssh-ed25519@openssh.com" => 2,
             "sk-ecdsa-sha2-nistp256@openssh.com" => 3,
             _ => return None,
         };
