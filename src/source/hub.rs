@@ -86,19 +86,13 @@ impl Hub {
     pub fn answers(&self, network: &Network, address: &str, longest: usize) -> Result<Vec<Vec<u8>>> {
         let (model, revision) = split(address)?;
         let (org, name) = model.split_once('/').unwrap_or_default();
-        let mut about = self.url(&["api", "models", org, name])?;
-        about.set_query(Some("blobs=true"));
-        let commits = self.url(&["api", "models", org, name, "commits", revision])?;
         let shown = format!("hf://{model}@{revision}");
-        let one = |url: &Url| {
-            let ask = Ask::whole(url, self.credential.as_ref(), &shown);
-            network.whole(&ask, longest)?.map_err(|status| refusal(&shown, status, self.hint()))
-        };
-        let mut answers = vec![one(&about)?];
+        let commits = self.url(&["api", "models", org, name, "commits", revision])?;
+        let mut answers = vec![self.about(network, address, longest)?];
         for page in 0..PAGES {
             let mut url = commits.clone();
             url.set_query((page > 0).then(|| format!("p={page}")).as_deref());
-            let list = one(&url)?;
+            let list = self.one(network, &url, &shown, longest)?;
             // Behind the last page is an empty one; a hub without pages gives the same one again.
             if page > 0 && (list.trim_ascii() == b"[]" || answers.contains(&list)) {
                 break;
@@ -112,6 +106,23 @@ impl Hub {
             answers.push(list);
         }
         Ok(answers)
+    }
+
+    /// The first of these answers alone: what the hub says of the model.
+    ///
+    /// # Errors
+    /// As [`Hub::answers`].
+    pub fn about(&self, network: &Network, address: &str, longest: usize) -> Result<Vec<u8>> {
+        let (model, revision) = split(address)?;
+        let (org, name) = model.split_once('/').unwrap_or_default();
+        let mut about = self.url(&["api", "models", org, name])?;
+        about.set_query(Some("blobs=true"));
+        self.one(network, &about, &format!("hf://{model}@{revision}"), longest)
+    }
+
+    fn one(&self, network: &Network, url: &Url, shown: &str, longest: usize) -> Result<Vec<u8>> {
+        let ask = Ask::whole(url, self.credential.as_ref(), shown);
+        network.whole(&ask, longest)?.map_err(|status| refusal(shown, status, self.hint()))
     }
 
     fn hint(&self) -> &'static str {

@@ -175,7 +175,14 @@ fn content(entry: &Witness, access: Access, shelf: &mut Shelf) -> Parsed<Content
     if entry.proof.scheme().is_some() {
         let answers = fetch::answers(written, access, document::LARGEST).map_err(|error| error.to_string())?;
         shelf.add(Given::Witness, &shown(entry), &answers.concat());
-        return answers.iter().map(|bytes| document::read(bytes)).collect::<Parsed<_>>().map(Content::Answers);
+        // A hub without dated files, or a forge without releases, says what it says elsewhere.
+        let (read, unread): (Vec<_>, Vec<_>) =
+            answers.iter().map(|bytes| document::read(bytes)).partition(std::result::Result::is_ok);
+        let read: Vec<Document> = read.into_iter().flatten().collect();
+        return match unread.into_iter().find_map(std::result::Result::err) {
+            Some(why) if read.is_empty() => Err(why),
+            _ => Ok(Content::Answers(read)),
+        };
     }
     let bytes =
         file(&entry.proof.path, document::LARGEST).map_err(|error| neutral(&error, &entry.proof.path, written))?;

@@ -162,6 +162,39 @@ fn openpgp_signatures_are_judged_by_the_key_and_the_day() {
     assert_eq!(results(&other)["ann"], "unknown");
 }
 
+/// Key and signature of version 6, the samples of RFC 9580, A.3 and A.6.
+#[test]
+fn signatures_of_version_six_are_verified() {
+    const KEY: &str = "-----BEGIN PGP PUBLIC KEY BLOCK-----
+
+xioGY4d/4xsAAAAg+U2nu0jWCmHlZ3BqZYfQMxmZu52JGggkLq2EVD34laPCsQYf
+GwoAAABCBYJjh3/jAwsJBwUVCg4IDAIWAAKbAwIeCSIhBssYbE8GCaaX5NUt+mxy
+KwwfHifBilZwj2Ul7Ce62azJBScJAgcCAAAAAK0oIBA+LX0ifsDm185Ecds2v8lw
+gyU2kCcUmKfvBXbAf6rhRYWzuQOwEn7E/aLwIwRaLsdry0+VcallHhSu4RN6HWaE
+QsiPlR4zxP/TP7mhfVEe7XWPxtnMUMtf15OyA51YBM4qBmOHf+MZAAAAIIaTJINn
++eUBXbki+PSAld2nhJh/LVmFsS+60WyvXkQ1wpsGGBsKAAAALAWCY4d/4wKbDCIh
+BssYbE8GCaaX5NUt+mxyKwwfHifBilZwj2Ul7Ce62azJAAAAAAQBIKbpGG2dWTX8
+j+VjFM21J0hqWlEg+bdiojWnKfA5AQpWUWtnNwDEM0g12vYxoWM8Y81W+bHBw805
+I8kWVkXU6vFOi+HWvv/ira7ofJu16NnoUkhclkUrk0mXubZvyl4GBg==
+-----END PGP PUBLIC KEY BLOCK-----
+";
+    const SIGNATURE: &str = "-----BEGIN PGP SIGNATURE-----
+
+wpgGARsKAAAAKQWCY5ijYyIhBssYbE8GCaaX5NUt+mxyKwwfHifBilZwj2Ul7Ce6
+2azJAAAAAGk2IHZJX1AhiJD39eLuPBgiUU9wUA9VHYblySHkBONKU/usJ9BvuAqo
+/FvLFuGWMbKAdA+epq7V4HOtAPlBWmU8QOd6aud+aSunHQaaEJ+iTFjP2OMW0KBr
+NK2ay45cX1IVAQ==
+-----END PGP SIGNATURE-----
+";
+    let folder = Folder::new();
+    let keys = Keys::read(None, &[folder.file("v6", KEY)]).unwrap();
+    let check = |text: &str| keys.check(SignatureKind::OpenPgp, SIGNATURE.as_bytes(), text.as_bytes(), 0);
+    let text = "What we need from the grocery store:\r\n\r\n- tofu\r\n- vegetables\r\n- noodles\r\n";
+    // Nobody's name stands in the key, so its fingerprint does.
+    assert_eq!(check(text), Validity::Good("cb186c4f0609a697e4d52dfa6c722b0c1f1e27c18a56708f6525ec27bad9acc9".into()));
+    assert_eq!(check(&text.replace("tofu", "cake")), Validity::Bad);
+}
+
 #[test]
 fn what_was_altered_fits_no_signature() {
     for (bundle, allowed, keys) in [(SSH, Some(ALLOWED), &[][..]), (PGP, None, &[KEYS_ASC][..])] {
