@@ -7,6 +7,7 @@ use crate::checkpoint::Checkpoint;
 use crate::finding::{Code, Direction, Finding, Grade, Judgement};
 use crate::plan::manifest;
 use crate::report::{Coverage, Input, InputRole, Skipped};
+use crate::timeline::listed::{Given, Listed};
 
 /// Everything the audit read, in the order of the case file.
 pub fn list(session: &Session) -> Vec<Input> {
@@ -34,6 +35,19 @@ pub fn list(session: &Session) -> Vec<Input> {
         .collect();
     inputs.extend(session.record.inputs.iter().cloned());
     inputs
+}
+
+/// A small file of the record. `uri` is its place as the case names it.
+pub(super) fn of(listed: &Listed, uri: String) -> Input {
+    let role = match listed.given {
+        Given::Witness => InputRole::Witness,
+        Given::Root => InputRole::Root,
+        Given::Headers => InputRole::Headers,
+        Given::Stamped => InputRole::Stamped,
+        Given::Signers => InputRole::Signers,
+    };
+    let name = uri.rsplit('/').next().unwrap_or_default().to_owned();
+    Input { role, name, uri, sha256: listed.sha256.clone(), bytes: listed.bytes }
 }
 
 /// Findings about the material itself, and how much of it was compared.

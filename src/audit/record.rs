@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::ties::{self, Ties};
-use super::{register, repository};
+use super::{inputs, register, repository};
 use crate::case::{Case, Policy};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Context, Result};
@@ -12,6 +12,7 @@ use crate::finding::{Code, Condition, Direction, Finding, Grade, Judgement};
 use crate::report::{Input, InputRole, Skipped};
 use crate::source::Access;
 use crate::stats::Rule;
+use crate::timeline::listed::Shelf;
 use crate::timeline::{
     Decay, Existed, Interval, KeyMap, Optimizer, Record, Release, Run, Saved, Sources, Targets, Trust, Witnessed, logs,
     service, settings, witness,
@@ -125,7 +126,9 @@ impl Reading {
         if case.witnesses.is_empty() {
             return Ok(());
         }
-        self.witnesses = witness::read(&case.witnesses, targets, access);
+        let mut shelf = Shelf::default();
+        self.witnesses = witness::read(&case.witnesses, targets, access, &mut shelf);
+        self.inputs.extend(shelf.iter().map(|listed| inputs::of(listed, listed.written.clone())));
         let existed = witness::existed(&self.witnesses, targets);
         self.order(case, config, &existed)?;
         // What is covered stands among the moments already.

@@ -51,8 +51,7 @@ fn hub(parent: &Reference, access: Access) -> Option<Release> {
     if access.offline || !parent.location.scheme().is_some_and(|scheme| scheme.eq_ignore_ascii_case("hf")) {
         return None;
     }
-    let answers = fetch::answers(written, access, LONGEST).ok()?;
-    let about: serde_json::Value = serde_json::from_slice(answers.first()?).ok()?;
+    let about: serde_json::Value = serde_json::from_slice(&fetch::about(written, access, LONGEST).ok()?).ok()?;
     let created = DateTime::parse_from_rfc3339(about.get("createdAt")?.as_str()?).ok()?;
     Some(from_hub(&parent.name, created.to_utc(), written.clone()))
 }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 
+use super::inputs;
 use super::record::Reading;
 use crate::case::{Case, Location};
 use crate::evidence::{Evidence, MentionRow, SettingRow, SignatureRow};
@@ -43,6 +44,8 @@ pub(super) fn read(
                 sha256: repository.digest.clone(),
                 bytes: repository.commits.len() as u64,
             });
+            let files = repository.key_files.iter();
+            reading.inputs.extend(files.map(|file| inputs::of(file, named(file.written.clone()))));
             Some(repository)
         }
         Err(error) => {

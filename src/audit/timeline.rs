@@ -1,14 +1,17 @@
 //! The record alone: what `scratchproof timeline` does. Of the weights only the header of the final checkpoint is read.
 
+use std::collections::BTreeMap;
+
 use super::ties::Ties;
 use super::{record, register, repository, tables, witness};
 use crate::case::Case;
 use crate::error::Result;
-use crate::evidence::Evidence;
+use crate::evidence::{Evidence, TimelineRow};
 use crate::finding::{Condition, Judgement};
-use crate::report::timeline::{Outcome, SCHEMA, Timeline};
+use crate::report::timeline::{Month, Outcome, SCHEMA, Timeline};
 use crate::report::{CaseSummary, Skipped, Tool};
 use crate::source::Access;
+use crate::timeline::Event;
 
 /// Reads the record of a case and judges it.
 ///
@@ -65,12 +68,41 @@ pub fn timeline(case: &Case, access: impl Into<Access>) -> Result<(Timeline, Evi
         condition: judged.condition,
         missing,
         findings,
-        events: evidence.timeline.clone(),
+        months: months(&reading.record.events),
+        events: told(&reading.record.events, &evidence.timeline),
+        all: evidence.timeline.clone(),
         skipped,
         inputs: reading.inputs,
         policy: serde_json::to_value(&case.policy).unwrap_or_default(),
     };
     Ok((timeline, evidence))
+}
+
+/// From more commits than this on, those that nothing else speaks of are counted by month.
+const COMMITS: usize = 1000;
+
+fn is_long(events: &[Event]) -> bool {
+    events.iter().filter(|event| event.minor).count() > COMMITS
+}
+
+/// The rows of the events that are told one by one.
+fn told(events: &[Event], rows: &[TimelineRow]) -> Vec<TimelineRow> {
+    let long = is_long(events);
+    let told = events.iter().zip(rows).filter(|(event, _)| !(long && event.minor));
+    told.map(|(_, row)| row.clone()).collect()
+}
+
+/// The others, counted.
+fn months(events: &[Event]) -> Vec<Month> {
+    if !is_long(events) {
+        return Vec::new();
+    }
+    let mut counts: BTreeMap<(String, &str), u64> = BTreeMap::new();
+    for event in events.iter().filter(|event| event.minor) {
+        *counts.entry((event.at.format("%Y-%m").to_string(), &event.source)).or_default() += 1;
+    }
+    let of = |((month, source), commits): ((String, &str), u64)| Month { month, source: source.to_owned(), commits };
+    counts.into_iter().map(of).collect()
 }
 
 /// Consistent where the condition holds, contradicted where it fails.

@@ -119,4 +119,9 @@ pub enum InputRole {
     Control,
     Run,
     Repository,
+    Witness,
+    Root,
+    Headers,
+    Stamped,
+    Signers,
 }

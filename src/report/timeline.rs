@@ -37,11 +37,41 @@ pub struct Timeline {
     pub condition: Condition,
     pub missing: Vec<String>,
     pub findings: Vec<Finding>,
+    /// The dated facts, but of a long history only the commits that something else speaks of.
     #[serde(serialize_with = "events")]
     pub events: Vec<TimelineRow>,
+    /// The other commits, counted; empty where every commit is an event.
+    pub months: Vec<Month>,
+    /// Every dated fact, as in `evidence/timeline.parquet`.
+    #[serde(skip)]
+    pub all: Vec<TimelineRow>,
     pub skipped: Vec<Skipped>,
     pub inputs: Vec<Input>,
     pub policy: serde_json::Value,
+}
+
+/// Commits of one month of which nothing else is said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[allow(missing_docs)]
+pub struct Month {
+    /// `2026-08`, by the committer's clock in UTC.
+    pub month: String,
+    pub source: String,
+    pub commits: u64,
+}
+
+/// What was counted, in words; empty where every commit is an event.
+pub(super) fn counted(months: &[Month]) -> String {
+    let commits: u64 = months.iter().map(|month| month.commits).sum();
+    match (months.first(), months.last()) {
+        (Some(first), Some(last)) => format!(
+            "{} more commits from {} to {}, of which nothing else is said: each in evidence/timeline.parquet.",
+            number::count(commits),
+            first.month,
+            last.month
+        ),
+        _ => String::new(),
+    }
 }
 
 #[derive(Serialize)]
@@ -123,6 +153,9 @@ pub fn render(timeline: &Timeline, look: Look) -> String {
     page.hanging(&label, style.on_default().bold(), timeline.outcome.meaning(), 2);
     page.paragraph(2, NO_VERDICT);
     events_to(&mut page, &timeline.events);
+    if !timeline.months.is_empty() {
+        page.paragraph(2, &counted(&timeline.months));
+    }
     let (counted, context): (Vec<_>, Vec<_>) =
         ordered(timeline).into_iter().partition(|f| look.verbose || f.grade != Grade::Context);
     if !timeline.findings.is_empty() {
@@ -177,6 +210,10 @@ pub fn to_markdown(timeline: &Timeline) -> String {
     let word = timeline.outcome.word().to_uppercase();
     line(&mut out, &format!("**{word}:** {} {NO_VERDICT}", timeline.outcome.meaning()));
     markdown::timeline(&mut out, &timeline.events);
+    if !timeline.months.is_empty() {
+        out.push('\n');
+        line(&mut out, &counted(&timeline.months));
+    }
     if !timeline.findings.is_empty() {
         heading(&mut out, "Findings");
         table(&mut out, &["no.", "finding", "grade", "direction", "figure", "n", "words"], &[4, 5]);

@@ -209,6 +209,11 @@ pub(super) fn role(role: InputRole) -> &'static str {
         InputRole::Control => "control",
         InputRole::Run => "run",
         InputRole::Repository => "repository",
+        InputRole::Witness => "witness",
+        InputRole::Root => "root certificate",
+        InputRole::Headers => "block headers",
+        InputRole::Stamped => "stamped file",
+        InputRole::Signers => "signers",
     }
 }
 

@@ -6,6 +6,15 @@ use super::network::{Ask, Network, parse, refusal, shown};
 use super::{Access, Forge};
 use crate::error::{Error, Result};
 
+/// What a hub says of a model itself (`hf://org/name[@revision]`), without its commits and files.
+///
+/// # Errors
+/// As [`answers`].
+pub fn about(address: &str, access: Access, longest: usize) -> Result<Vec<u8>> {
+    refuse_offline(address, access)?;
+    Hub::from_environment()?.about(&Network::shared(), address, longest)
+}
+
 /// The answers behind an address: of a hub's model (`hf://org/name[@revision]`) what the hub says of it, digests of its
 /// files included, and its newest commits; of a repository's page on a known forge what its API says of it and of its
 /// releases; of `https://` otherwise the one document.

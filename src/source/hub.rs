@@ -12,6 +12,9 @@ use super::web::{LARGEST_TEXT, is_text};
 use super::{Blob, HttpFile, MemoryFile, Store};
 use crate::error::{Context, Error, Result};
 
+/// Pages of commits that are asked for.
+pub const PAGES: usize = 40;
+
 /// Where a hub is, and who asks.
 #[derive(Clone)]
 pub struct Hub {
@@ -75,22 +78,51 @@ impl Hub {
         Ok(url)
     }
 
-    /// What the hub says of a model (when it was created and changed, the digests of its files), and its newest commits.
+    /// What the hub says of a model (when it was created and changed, the digests of its files), its commits page by page
+    /// (the newest [`PAGES`] pages), and its files with the commit that each is from, if it shows them.
     ///
     /// # Errors
     /// A usage error if the address is none; otherwise if the hub cannot be reached or has no such model for this token.
     pub fn answers(&self, network: &Network, address: &str, longest: usize) -> Result<Vec<Vec<u8>>> {
         let (model, revision) = split(address)?;
         let (org, name) = model.split_once('/').unwrap_or_default();
+        let shown = format!("hf://{model}@{revision}");
+        let commits = self.url(&["api", "models", org, name, "commits", revision])?;
+        let mut answers = vec![self.about(network, address, longest)?];
+        for page in 0..PAGES {
+            let mut url = commits.clone();
+            url.set_query((page > 0).then(|| format!("p={page}")).as_deref());
+            let list = self.one(network, &url, &shown, longest)?;
+            // Behind the last page is an empty one; a hub without pages gives the same one again.
+            if page > 0 && (list.trim_ascii() == b"[]" || answers.contains(&list)) {
+                break;
+            }
+            answers.push(list);
+        }
+        let mut files = self.url(&["api", "models", org, name, "tree", revision])?;
+        files.set_query(Some("expand=true&recursive=true"));
+        let ask = Ask::whole(&files, self.credential.as_ref(), &shown);
+        if let Ok(list) = network.whole(&ask, longest)? {
+            answers.push(list);
+        }
+        Ok(answers)
+    }
+
+    /// The first of these answers alone: what the hub says of the model.
+    ///
+    /// # Errors
+    /// As [`Hub::answers`].
+    pub fn about(&self, network: &Network, address: &str, longest: usize) -> Result<Vec<u8>> {
+        let (model, revision) = split(address)?;
+        let (org, name) = model.split_once('/').unwrap_or_default();
         let mut about = self.url(&["api", "models", org, name])?;
         about.set_query(Some("blobs=true"));
-        let commits = self.url(&["api", "models", org, name, "commits", revision])?;
-        let shown = format!("hf://{model}@{revision}");
-        let one = |url: &Url| {
-            let ask = Ask::whole(url, self.credential.as_ref(), &shown);
-            network.whole(&ask, longest)?.map_err(|status| refusal(&shown, status, self.hint()))
-        };
-        Ok(vec![one(&about)?, one(&commits)?])
+        self.one(network, &about, &format!("hf://{model}@{revision}"), longest)
+    }
+
+    fn one(&self, network: &Network, url: &Url, shown: &str, longest: usize) -> Result<Vec<u8>> {
+        let ask = Ask::whole(url, self.credential.as_ref(), shown);
+        network.whole(&ask, longest)?.map_err(|status| refusal(shown, status, self.hint()))
     }
 
     fn hint(&self) -> &'static str {

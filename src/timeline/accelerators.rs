@@ -12,8 +12,28 @@ pub struct Accelerator {
     pub pattern: String,
     /// Dense products in bf16 (f16 where there is none), in 10^12 operations a second.
     pub peak: f64,
-    /// Where that is written.
+    /// The maker's document that sets it.
     pub source: String,
+    /// Who was read for it.
+    pub grade: Grade,
+    /// Address of what was read.
+    pub page: Option<String>,
+    /// What the page says where that is not the figure itself.
+    pub note: Option<String>,
+}
+
+/// Where the figure of a peak comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Grade {
+    /// The maker's own page or document.
+    Maker,
+    /// A page that repeats the maker's figure.
+    Repeated,
+    /// Computed from what a page or another entry gives.
+    Derived,
+    /// No page was found: it accuses nobody.
+    Unverified,
 }
 
 #[derive(Deserialize)]
@@ -39,7 +59,7 @@ pub fn accelerator(name: &str) -> Option<&'static Accelerator> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{REGISTER, accelerator};
+    use super::{Grade, REGISTER, accelerator};
 
     #[test]
     fn names_are_found_as_trackers_write_them() {
@@ -56,6 +76,9 @@ mod tests {
             ("NVIDIA A10G", 125.0),
             ("NVIDIA GeForce RTX 4090", 165.2),
             ("NVIDIA GeForce RTX 3090 Ti", 80.0),
+            // A longer name is not the device of the shorter one.
+            ("NVIDIA GeForce RTX 3080 Ti", 68.5),
+            ("NVIDIA GeForce RTX 4080 SUPER", 104.5),
             ("NVIDIA RTX A6000", 154.8),
             ("AMD Instinct MI250X", 383.0),
             ("TPU v5 lite", 197.0),
@@ -65,6 +88,21 @@ mod tests {
             assert_eq!(accelerator(name).unwrap().peak.to_bits(), f64::to_bits(peak), "{name}");
         }
         assert!(accelerator("Intel(R) UHD Graphics").is_none() && accelerator("").is_none());
-        assert!(REGISTER.iter().all(|a| a.peak > 1.0 && !a.source.is_empty()));
+    }
+
+    #[test]
+    fn every_entry_says_where_its_figure_comes_from() {
+        assert!(REGISTER.len() > 50, "the register is not read");
+        for a in REGISTER.iter() {
+            assert!(a.peak > 1.0 && a.source.len() > 8, "{a:?}");
+            assert!(a.page.as_ref().is_none_or(|page| page.starts_with("https://")), "{a:?}");
+            match a.grade {
+                Grade::Maker | Grade::Repeated => assert!(a.page.is_some(), "{a:?}"),
+                Grade::Derived => assert!(a.note.is_some(), "{a:?}"),
+                Grade::Unverified => assert!(a.page.is_none(), "{a:?}"),
+            }
+            // No entry stands behind one that takes its devices.
+            assert_eq!(accelerator(&a.pattern), Some(a), "{}", a.pattern);
+        }
     }
 }

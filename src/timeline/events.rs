@@ -1,12 +1,14 @@
 //! Everything dated, as rows on one clock.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::git::SettingsChange;
 use super::git::short;
 use super::order::{Clock, Moment};
-use super::{Freeze, Repository, Run, Settings, Sources, Story, Trust};
+use super::{Covered, Freeze, Lookup, Repository, Run, Sources, Story, Trust};
 
 /// One row of `evidence/timeline.parquet`: something happened at `at`, or at some time between `at` and `until`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -19,6 +21,8 @@ pub struct Event {
     /// What says so: a log, a repository, a page.
     pub source: String,
     pub grade: Trust,
+    /// Whether it is one of many: a commit that nothing else in the record speaks of.
+    pub minor: bool,
 }
 
 /// All the record says.
@@ -40,7 +44,7 @@ impl Record {
         let sources = &Sources { runs: &runs, repository: repository.as_ref(), ..*told };
         let story = Story::new(sources);
         let mut events: Vec<Event> = story.orders.moments().iter().filter_map(of_moment).collect();
-        events.extend(sources.repository.iter().flat_map(|repository| of_repository(repository, sources.settings)));
+        events.extend(sources.repository.iter().flat_map(|repository| of_repository(repository, sources)));
         events.sort_by(|a, b| (a.at, a.until, &a.what, &a.source).cmp(&(b.at, b.until, &b.what, &b.source)));
         events.dedup();
         Self { runs, repository, events, story }
@@ -67,6 +71,7 @@ fn of_moment(moment: &Moment) -> Option<Event> {
         what: moment.what.clone(),
         source: moment.source.clone(),
         grade: moment.trust,
+        minor: false,
     })
 }
 
@@ -82,28 +87,71 @@ fn size(change: &SettingsChange) -> String {
     }
 }
 
-fn of_repository(repository: &Repository, last: Option<&Settings>) -> Vec<Event> {
+/// Commits that something is said of: the first and the last one, HEAD, tags, what runs name, what a witness covers, first and
+/// last mentions of other models, changes of sizes, the freeze.
+fn spoken_of<'a>(
+    repository: &'a Repository,
+    sources: &'a Sources<'_>,
+    changes: &'a [SettingsChange],
+    freeze: Option<&Freeze<'a>>,
+) -> BTreeSet<&'a str> {
+    let ends = [repository.commits.first(), repository.commits.last(), repository.oldest()];
+    let mut ids: BTreeSet<&str> = ends.into_iter().flatten().map(|commit| commit.id.as_str()).collect();
+    ids.extend(repository.head.as_deref());
+    ids.extend(repository.tags.iter().map(|(_, commit)| commit.as_str()));
+    ids.extend(changes.iter().map(|change| change.commit.as_str()));
+    ids.extend(
+        repository
+            .mentions
+            .iter()
+            .flat_map(|mention| [Some(&mention.first), mention.gone.as_ref()])
+            .flatten()
+            .map(String::as_str),
+    );
+    ids.extend(sources.existed.iter().filter_map(|existed| match &existed.what {
+        Covered::Commit(id) => Some(id.as_str()),
+        Covered::Checkpoint(_) => None,
+    }));
+    let named = sources.runs.iter().filter_map(|run| run.commit.as_deref());
+    ids.extend(named.filter_map(|id| match repository.commit(id) {
+        Lookup::Found(commit) => Some(commit.id.as_str()),
+        _ => None,
+    }));
+    match freeze {
+        Some(Freeze::Since { commit, .. }) => ids.extend([commit.id.as_str()]),
+        Some(Freeze::Past { from, until, .. }) => ids.extend([from.id.as_str(), until.id.as_str()]),
+        _ => {}
+    }
+    ids
+}
+
+fn of_repository(repository: &Repository, sources: &Sources<'_>) -> Vec<Event> {
+    let last = sources.settings;
     let event = |at, what: String| Event {
         at,
         until: None,
         what,
         source: repository.source.clone(),
         grade: Trust::SelfAsserted,
+        minor: false,
     };
-    let commits = repository.commits.iter().map(|commit| {
-        let short = short(&commit.id);
-        event(commit.committer.at, format!("commit {short}: {}", commit.summary))
-    });
-    let mut events: Vec<Event> = commits.collect();
     let mut changes = repository.settings_history();
     changes.truncate(SETTINGS);
+    let freeze = last.map(|last| repository.freeze(last));
+    let spoken = spoken_of(repository, sources, &changes, freeze.as_ref());
+    let commits = repository.commits.iter().map(|commit| {
+        let short = short(&commit.id);
+        let minor = !spoken.contains(commit.id.as_str());
+        Event { minor, ..event(commit.committer.at, format!("commit {short}: {}", commit.summary)) }
+    });
+    let mut events: Vec<Event> = commits.collect();
     for change in changes.chunk_by(|a, b| (&a.commit, &a.path, &a.place) == (&b.commit, &b.path, &b.place)) {
         let Some(first) = change.first() else { continue };
         let sizes: Vec<String> = change.iter().map(size).collect();
         let place = if first.place.is_empty() { String::new() } else { format!(" ({})", first.place) };
         events.push(event(first.at, format!("{}{place}: {}", first.path, sizes.join(", "))));
     }
-    match last.map(|last| repository.freeze(last)) {
+    match freeze {
         Some(Freeze::Since { commit, path }) => {
             events.push(event(commit.committer.at, format!("{path} has the final architecture from here on")));
         }

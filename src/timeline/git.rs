@@ -7,7 +7,9 @@ mod freeze;
 mod layout;
 mod mentions;
 mod objects;
+mod open;
 mod packs;
+mod reftable;
 mod rewritten;
 mod signatures;
 mod watch;
@@ -16,14 +18,15 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, Once};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use git2::{ErrorCode, Oid, RepositoryOpenFlags};
+use git2::{ErrorCode, Oid};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
+use crate::timeline::listed::Shelf;
 
 pub use clocks::{Oddity, OddityKind};
 pub use freeze::Freeze;
@@ -130,6 +133,10 @@ pub struct Repository {
     pub more_mentions: Vec<(MentionKind, usize)>,
     /// Every signature with what checking it said.
     pub signatures: Vec<Signature>,
+    /// The files of keys that signatures were checked with, by path.
+    pub key_files: Shelf,
+    /// Names of tags, with the full ids of the commits they are at.
+    pub tags: Vec<(String, String)>,
     /// sha256 over the names and targets of all references, in hexadecimal; with it every commit is fixed.
     pub digest: String,
     /// Things worth knowing, in words.
@@ -169,28 +176,24 @@ impl Repository {
     fn read_here(path: &Path, options: &Options, pulse: &Pulse) -> Result<Self> {
         let keys = Keys::read(options.allowed_signers.as_deref(), &options.keys)?;
         let mut facts = Self { source: path.display().to_string(), ..Self::default() };
-        let bundle = if bundle::is_bundle(path) { Some(bundle::open(path, pulse)?) } else { None };
-        let repository = open(bundle.as_ref().map_or(path, |bundle| &bundle.folder.0))?;
-        packs::check(repository.commondir(), pulse)?;
-        let mut cut = BTreeSet::new();
-        let roots = match &bundle {
-            Some(bundle) => {
-                cut.extend(bundle.prerequisites.iter().copied());
-                facts.bundle_roots(&repository, bundle)
-            }
-            None => facts.roots(&repository, pulse).map_err(|error| broken("the references", &error))?,
+        let opened = open::open(path, pulse)?;
+        let repository = &opened.repository;
+        let roots = match &opened.references {
+            Some(references) => facts.listed_roots(repository, references),
+            None => facts.roots(repository, pulse).map_err(|error| broken("the references", &error))?,
         };
+        let cut = &opened.cut;
         facts.shallow = repository.is_shallow() || !cut.is_empty();
-        facts.traces = rewritten::traces(repository.path(), repository.is_shallow());
+        facts.traces = rewritten::traces(&opened.folder, repository.is_shallow());
         if !cut.is_empty() {
-            let words = format!("the bundle builds on {} commits that are not in it", cut.len());
-            facts.traces.push(Trace { cut: true, words });
+            facts.traces.push(Trace { cut: true, words: bundle::builds_on(cut) });
         }
         facts.traces.extend(roots.traces.iter().cloned());
-        walk(&repository, &mut facts, &roots, &cut, options.limit, pulse)?;
+        facts.tags.clone_from(&roots.tagged);
+        walk(repository, &mut facts, &roots, cut, options.limit, pulse)?;
         for id in &options.wanted {
             pulse.beat("commit", id);
-            facts.fetch(&repository, id);
+            facts.fetch(repository, id);
         }
         facts.commits.sort_by(|a, b| (a.committer.at, a.author.at, &a.id).cmp(&(b.committer.at, b.author.at, &b.id)));
         facts.line = facts.first_parents();
@@ -199,12 +202,14 @@ impl Repository {
         let line: Vec<usize> = facts.line.iter().filter_map(|id| by_id.get(id.as_str()).copied()).collect();
         let folder = repository.commondir().to_owned();
         let patterns = mentions::Patterns::new(&options.sought);
-        let work = changes::Work { folder, pulse, threads: options.threads.max(1), fit: Mutex::default(), patterns };
+        let partial = opened.partial;
+        let threads = options.threads.max(1);
+        let work = changes::Work { folder, pulse, threads, fit: Mutex::default(), patterns, partial };
         let (changes, contents) = changes::read(&mut facts, &work)?;
         pulse.beat("history of the files", "");
         layout::read(&mut facts, &options.settings, &changes, &contents, &line);
         mentions::collect(&mut facts, &changes, &contents, &line);
-        signatures::read(&repository, &mut facts, &keys, &roots.tags, pulse);
+        signatures::read(repository, &mut facts, &keys, &roots.tags, pulse);
         Ok(facts)
     }
 
@@ -257,29 +262,36 @@ impl Repository {
         match repository.head() {
             Ok(head) => {
                 if let Some(target) = head.target() {
-                    roots.commits.push(target);
+                    roots.add(repository, "HEAD", target);
                     lines.insert(format!("HEAD {target}\n"));
-                    self.head = Some(target.to_string());
+                    // HEAD may be at a tag.
+                    self.head = Some(head.peel_to_commit().map_or(target, |commit| commit.id()).to_string());
                 }
             }
             Err(error) if error.code() == ErrorCode::UnbornBranch || error.code() == ErrorCode::NotFound => {
                 self.notes.push("HEAD is at no commit".into());
             }
-            Err(error) => return Err(error),
+            Err(error) => {
+                let why = clean(error.message());
+                self.notes.push(format!("HEAD cannot be read ({why}); the newest commit stands for it"));
+            }
         }
         self.digest = digest(&lines);
         Ok(roots)
     }
 
-    /// As [`Self::roots`], of a bundle. Without a HEAD of its own the newest commit stands for it.
-    fn bundle_roots(&mut self, repository: &git2::Repository, bundle: &bundle::Bundle) -> Roots {
+    /// As [`Self::roots`], of references that were read elsewhere. Without a HEAD of its own the newest commit stands for it.
+    fn listed_roots(&mut self, repository: &git2::Repository, references: &[(String, Oid)]) -> Roots {
         let (mut roots, mut lines) = (Roots::default(), BTreeSet::new());
-        for (name, id) in &bundle.references {
+        for (name, id) in references {
             lines.insert(format!("{name} {id}\n"));
-            roots.add(repository, name, *id);
+            let commit = roots.add(repository, name, *id);
             if name == "HEAD" {
-                self.head = Some(id.to_string());
+                self.head = Some(commit.unwrap_or(*id).to_string());
             }
+        }
+        if self.head.is_none() {
+            self.notes.push("HEAD is at no commit".into());
         }
         self.digest = digest(&lines);
         roots
@@ -321,22 +333,32 @@ struct Roots {
     commits: Vec<Oid>,
     /// Annotated tags by name.
     tags: Vec<(String, Oid)>,
+    /// Tags of any kind with their commits.
+    tagged: Vec<(String, String)>,
     traces: Vec<Trace>,
 }
 
 impl Roots {
-    fn add(&mut self, repository: &git2::Repository, name: &str, target: Oid) {
+    /// Adds what a reference is at; returns the commit that leads to.
+    fn add(&mut self, repository: &git2::Repository, name: &str, target: Oid) -> Option<Oid> {
         // A tag may name a tree or a blob, which is no history.
         match repository.find_object(target, None).and_then(|object| {
-            if object.kind() == Some(git2::ObjectType::Tag) {
+            if object.kind() == Some(git2::ObjectType::Tag) && name != "HEAD" {
                 self.tags.push((name.trim_start_matches("refs/tags/").to_owned(), target));
             }
             object.peel(git2::ObjectType::Commit)
         }) {
-            Ok(commit) => self.commits.push(commit.id()),
+            Ok(commit) => {
+                self.commits.push(commit.id());
+                if let Some(tag) = name.strip_prefix("refs/tags/") {
+                    self.tagged.push((clean(tag), commit.id().to_string()));
+                }
+                return Some(commit.id());
+            }
             Err(error) if error.code() == ErrorCode::Peel || error.code() == ErrorCode::InvalidSpec => {}
             Err(_) => self.commits.push(target),
         }
+        None
     }
 }
 
@@ -345,44 +367,11 @@ fn digest(lines: &BTreeSet<String>) -> String {
     digest.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
 }
 
-/// Opens without asking who owns the folder, without searching above it, and without being led elsewhere.
-fn open(path: &Path) -> Result<git2::Repository> {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        // libgit2 refuses the repositories of other users because a program may be named in their settings; an auditor
-        // reads just such repositories, and nothing here runs a program or writes.
-        // SAFETY: the option is one number inside libgit2; `Once` keeps it from being set by two threads at a time, and
-        // no repository is opened before it.
-        #[allow(unsafe_code)]
-        let set = unsafe { git2::opts::set_verify_owner_validation(false) };
-        drop(set); // cannot fail; if it did, opening below would say so
-    });
-    let here = fs::canonicalize(path).map_err(|error| Error::io("the folder cannot be opened", error))?;
-    let none: [&std::ffi::OsStr; 0] = [];
-    let repository = git2::Repository::open_ext(&here, RepositoryOpenFlags::NO_SEARCH, none).map_err(|error| {
-        match error.code() {
-            ErrorCode::NotFound => Error::input("this is not a git repository"),
-            _ => broken("the repository", &error),
-        }
-    })?;
-    let real = |folder: &Path| fs::canonicalize(folder).map_err(|error| Error::io(folder.display(), error));
-    let inside = real(repository.path())?.starts_with(&here) && real(repository.commondir())?.starts_with(&here);
-    if !inside && !is_worktree(&repository, &here) {
-        return Err(Error::input("this only points at a git repository elsewhere; name that one itself"));
-    }
-    Ok(repository)
-}
-
-/// Whether a folder is a worktree that the repository it points at knows of: whoever merely writes a pointer into a folder
-/// cannot make the other one point back.
-fn is_worktree(repository: &git2::Repository, here: &Path) -> bool {
-    let back = fs::read_to_string(repository.path().join("gitdir")).unwrap_or_default();
-    let back = fs::canonicalize(back.trim_end());
-    repository.is_worktree() && back.is_ok_and(|back| back == here.join(".git"))
-}
-
 /// Reads every commit the roots lead to, the newest first. Parents that are in `cut`, or beyond the edge of a shallow
-/// clone, are not asked for.
+/// clone, are not asked for; history ends at a commit that is missing or damaged.
+///
+/// # Errors
+/// If a commit is too large, or none can be read although references name some.
 fn walk(
     repository: &git2::Repository,
     to: &mut Repository,
@@ -392,6 +381,7 @@ fn walk(
     pulse: &Pulse,
 ) -> Result<()> {
     let (mut seen, mut heap) = (BTreeSet::new(), BinaryHeap::new());
+    let mut lost: BTreeMap<Oid, Error> = BTreeMap::new();
     let edge = fs::read_to_string(repository.commondir().join("shallow")).unwrap_or_default();
     let edge: BTreeSet<Oid> = edge.lines().filter_map(|line| Oid::from_str(line.trim()).ok()).collect();
     let odb = repository.odb().map_err(|error| broken("the objects", &error))?;
@@ -400,18 +390,20 @@ fn walk(
         for id in next.drain(..) {
             if seen.insert(id) {
                 pulse.beat("commit", id);
-                let (size, _) = odb.read_header(id).map_err(|error| missing("commit", id, &error))?;
+                let size = odb.read_header(id).map_or(0, |(size, _)| size);
                 if size > COMMIT {
                     return Err(Error::input(format!("the commit {id} is too large: {size} bytes")));
                 }
-                let commit = repository.find_commit(id).map_err(|error| missing("commit", id, &error))?;
-                heap.push((commit.time().seconds(), id));
+                match repository.find_commit(id) {
+                    Ok(commit) => heap.push((commit.time().seconds(), id)),
+                    Err(error) => drop(lost.insert(id, missing("commit", id, &error))),
+                }
             }
         }
-        let Some((_, id)) = heap.pop() else { return Ok(()) };
+        let Some((_, id)) = heap.pop() else { break };
         if to.commits.len() >= limit {
             to.notes.push(format!("only the newest {limit} commits were read"));
-            return Ok(());
+            break;
         }
         let commit = repository.find_commit(id).map_err(|error| missing("commit", id, &error))?;
         if !edge.contains(&id) {
@@ -419,6 +411,16 @@ fn walk(
         }
         to.commits.push(facts(&commit, true));
     }
+    let count = lost.len();
+    if let Some((_, error)) = lost.into_iter().next() {
+        if to.commits.is_empty() {
+            return Err(error);
+        }
+        to.shallow = true;
+        let words = format!("{count} commits that it names are not to be read, nor what lies behind them: {error}");
+        to.traces.push(Trace { cut: true, words });
+    }
+    Ok(())
 }
 
 fn facts(commit: &git2::Commit<'_>, reachable: bool) -> Commit {

@@ -11,6 +11,7 @@ mod hashed;
 pub mod history;
 pub mod keys;
 pub mod leveldb;
+pub mod listed;
 pub mod logs;
 pub mod order;
 pub mod recipe;
@@ -27,7 +28,7 @@ pub mod wandb;
 mod wire;
 pub mod witness;
 
-pub use accelerators::{Accelerator, accelerator};
+pub use accelerators::{Accelerator, Grade as PeakGrade, accelerator};
 pub use events::{Event, Record};
 pub use git::{Commit, Freeze, Lookup, Repository, Stamp};
 pub use history::History;

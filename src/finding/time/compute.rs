@@ -3,7 +3,7 @@
 use super::config::{GLOBAL_BATCH, LENGTH, WORLD, number};
 use super::{Code, Direction, Grade, Judgement, TimeFacts, called_first, finding};
 use crate::case::Policy;
-use crate::timeline::{Run, accelerator};
+use crate::timeline::{PeakGrade, Run, accelerator};
 
 /// Six operations a parameter and token (two forward, four backward; Kaplan et al. 2020) over peak rate times time.
 pub fn judge(to: &mut Judgement, facts: &TimeFacts<'_>, policy: &Policy, run: &Run) {
@@ -27,6 +27,11 @@ pub fn judge(to: &mut Judgement, facts: &TimeFacts<'_>, policy: &Policy, run: &R
     let machines = number(run, &["num_nodes", "nnodes", "nodes"]).filter(|n| *n >= 1.0);
     let times = world.map(|w| (w / count as f64).max(1.0)).or(machines).unwrap_or(1.0);
     let sure = world.is_some() || machines.is_some();
+    let unverified = run
+        .devices
+        .iter()
+        .filter_map(|device| accelerator(&device.kind))
+        .find(|accelerator| accelerator.grade == PeakGrade::Unverified);
     let operations = 6.0 * active as f64 * tokens;
     let share = operations / (peak * times * seconds);
     let figures = format!(
@@ -38,6 +43,8 @@ pub fn judge(to: &mut Judgement, facts: &TimeFacts<'_>, policy: &Policy, run: &R
     );
     let (grade, direction, words) = if share <= 1.0 {
         (Grade::Context, Direction::Neutral, "")
+    } else if unverified.is_some() {
+        (Grade::Weak, Direction::Neutral, "; no page was found for that peak rate")
     } else if !sure {
         (Grade::Weak, Direction::Neutral, "; more machines than the log shows would explain it")
     } else if share > policy.compute_impossible {

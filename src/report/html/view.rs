@@ -122,6 +122,7 @@ struct WayView {
 #[derive(Serialize)]
 struct EventsView<'a> {
     drawing: Value,
+    more: String,
     rows: Vec<EventView<'a>>,
 }
 
@@ -179,7 +180,7 @@ pub(super) fn view<'a>(report: &'a Report, evidence: &'a Evidence) -> View<'a> {
         lead: format!("{} {}", wording::meaning(report.verdict.outcome), wording::ONLY_THESE),
         missing: &report.verdict.missing,
         skipped: &report.coverage.skipped,
-        events: events(&evidence.timeline),
+        events: events(&evidence.timeline, &evidence.timeline, String::new()),
         grades: grades(),
         conditions: conditions(report),
         decided: wording::decided(report).into_iter().map(|one| finding(one, true)).collect(),
@@ -242,7 +243,7 @@ pub(super) fn of_timeline(timeline: &Timeline) -> View<'_> {
         lead: timeline::NO_VERDICT.to_owned(),
         missing: &timeline.missing,
         skipped: &timeline.skipped,
-        events: events(&timeline.events),
+        events: events(&timeline.events, &timeline.all, timeline::counted(&timeline.months)),
         grades: grades(),
         conditions: Vec::new(),
         decided: Vec::new(),
@@ -261,9 +262,11 @@ pub(super) fn of_timeline(timeline: &Timeline) -> View<'_> {
     }
 }
 
-fn events(rows: &[TimelineRow]) -> Option<EventsView<'_>> {
+/// `rows` are told one by one, `all` are drawn; `more` is what is to be said of the others.
+fn events<'a>(rows: &'a [TimelineRow], all: &[TimelineRow], more: String) -> Option<EventsView<'a>> {
     (!rows.is_empty()).then(|| EventsView {
-        drawing: Value::from_safe_string(lanes::draw(rows)),
+        drawing: Value::from_safe_string(lanes::draw(all)),
+        more,
         rows: lanes::shown(rows)
             .into_iter()
             .map(|(row, left_out)| EventView {

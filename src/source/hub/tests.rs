@@ -163,13 +163,20 @@ fn shards_of_a_web_folder_come_from_its_index_which_is_hostile() {
 #[test]
 fn what_a_hub_says_of_a_model_is_fetched_with_its_commits() {
     let server = Server::start(|request| match request.path.as_str() {
-        "/api/models/acme/llama?blobs=true" => Reply::whole("{}"),
-        "/api/models/acme/llama/commits/refs%2Fpr%2F1" => Reply::whole("[]"),
+        "/api/models/acme/llama?blobs=true" | "/api/models/acme/old?blobs=true" => Reply::whole("{}"),
+        "/api/models/acme/llama/commits/refs%2Fpr%2F1" => Reply::whole("[1]"),
+        "/api/models/acme/llama/commits/refs%2Fpr%2F1?p=1" => Reply::whole("[2]"),
+        "/api/models/acme/llama/commits/refs%2Fpr%2F1?p=2" => Reply::whole("[]"),
+        "/api/models/acme/llama/tree/refs%2Fpr%2F1?expand=true&recursive=true" => Reply::whole("[3]"),
+        path if path.starts_with("/api/models/acme/old/commits/main") => Reply::whole("[4]"),
         _ => Reply::status(404),
     });
     let hub = Hub::new(&server.base, None).unwrap();
     let answers = hub.answers(&network(), "hf://acme/llama@refs/pr/1", 100).unwrap();
-    assert_eq!(answers, [b"{}".to_vec(), b"[]".to_vec()]);
+    assert_eq!(answers, ["{}", "[1]", "[2]", "[3]"].map(|text| text.as_bytes().to_vec()));
+    // One that knows no pages and shows no files.
+    let answers = hub.answers(&network(), "hf://acme/old", 100).unwrap();
+    assert_eq!(answers, ["{}", "[4]"].map(|text| text.as_bytes().to_vec()));
     assert!(
         hub.answers(&network(), "hf://acme/other", 100)
             .unwrap_err()

@@ -1,5 +1,6 @@
 //! A bundle: references and one pack in a file, as `git bundle create` writes it (gitformat-bundle(5)).
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -24,13 +25,19 @@ pub struct Bundle {
     pub references: Vec<(String, Oid)>,
     /// Commits that the bundle builds on and does not hold.
     pub prerequisites: Vec<Oid>,
+    /// Whether objects were left out of it by a filter.
+    pub filtered: bool,
 }
 
 /// A temporary folder that is removed in the end.
 pub struct Folder(pub PathBuf);
 
 impl Folder {
-    fn new() -> Result<Self> {
+    /// Makes one.
+    ///
+    /// # Errors
+    /// If that is not possible.
+    pub fn new() -> Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         for _ in 0..1000 {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -70,16 +77,15 @@ pub fn open(path: &Path, pulse: &Pulse) -> Result<Bundle> {
         return Err(Error::input(format!("the bundle is too large: {} bytes", about.len())));
     }
     let mut input = BufReader::with_capacity(1 << 20, file);
-    let (references, prerequisites) = header(&mut input)?;
+    let (references, prerequisites, filtered) = header(&mut input)?;
     let folder = Folder::new()?;
     let broken = |error: git2::Error| {
         if prerequisites.is_empty() {
             Error::input(format!("the pack of the bundle cannot be read: {}", error.message()))
         } else {
             Error::input(format!(
-                "the bundle builds on {} commits that are not in it, and its pack cannot be read without them ({}): make \
-                 it with the whole history",
-                prerequisites.len(),
+                "{}; its pack cannot be read without them ({})",
+                builds_on(&prerequisites.iter().copied().collect()),
                 error.message()
             ))
         }
@@ -106,13 +112,24 @@ pub fn open(path: &Path, pulse: &Pulse) -> Result<Bundle> {
             .map_err(|error| Error::input(format!("the pack of the bundle is damaged near byte {read}: {error}")))?;
     }
     indexer.commit().map_err(broken)?;
-    Ok(Bundle { folder, references, prerequisites })
+    Ok(Bundle { folder, references, prerequisites, filtered })
 }
 
-type Header = (Vec<(String, Oid)>, Vec<Oid>);
+/// What a bundle lacks, and what to do.
+pub fn builds_on(commits: &BTreeSet<Oid>) -> String {
+    let first: Vec<String> = commits.iter().take(3).map(ToString::to_string).collect();
+    let more = if commits.len() > first.len() { " and others" } else { "" };
+    format!(
+        "the bundle builds on {} commits that are not in it ({}{more}); git bundle create FILE --all has the whole history",
+        commits.len(),
+        first.join(", ")
+    )
+}
+
+type Header = (Vec<(String, Oid)>, Vec<Oid>, bool);
 
 fn header(input: &mut impl BufRead) -> Result<Header> {
-    let (mut references, mut prerequisites) = (Vec::new(), Vec::new());
+    let (mut references, mut prerequisites, mut filtered) = (Vec::new(), Vec::new(), false);
     let bad = |number: usize, why: &str| Error::input(format!("line {} of the bundle's header {why}", number + 1));
     for number in 0..LINES {
         let mut line = Vec::new();
@@ -127,9 +144,13 @@ fn header(input: &mut impl BufRead) -> Result<Header> {
                 return Err(bad(number, "is not that of a git bundle"));
             }
         } else if line.is_empty() {
-            return Ok((references, prerequisites));
+            return Ok((references, prerequisites, filtered));
         } else if let Some(capability) = line.strip_prefix('@') {
+            if let Some(format) = capability.strip_prefix("object-format=").filter(|format| *format != "sha1") {
+                return Err(Error::input(super::open::other_ids(format)));
+            }
             // Objects left out by a filter show themselves as missing.
+            filtered |= capability.starts_with("filter=");
             if capability != "object-format=sha1" && !capability.starts_with("filter=") {
                 return Err(bad(number, &format!("asks for {}, which is not supported", super::clean(capability))));
             }

@@ -9,7 +9,7 @@ use std::thread;
 use git2::{ObjectType, Oid};
 
 use super::mentions::{Found, Patterns, scan};
-use super::{Pulse, Repository, missing};
+use super::{Pulse, Repository};
 use crate::error::{Error, Result};
 use crate::timeline::settings::{self, Block, Language};
 
@@ -93,6 +93,8 @@ pub struct Work<'a> {
     /// Trees that are known not to be too large: asking costs nearly as much as reading.
     pub fit: Mutex<BTreeSet<Oid>>,
     pub patterns: Patterns,
+    /// Whether objects were left out on purpose.
+    pub partial: bool,
 }
 
 /// Changes by commit, in the order of `facts.commits`, and the contents of all versions.
@@ -101,14 +103,19 @@ pub fn read(facts: &mut Repository, work: &Work<'_>) -> Result<(Vec<Vec<Change>>
     let parents: Vec<Option<usize>> =
         facts.commits.iter().map(|c| c.parents.first().and_then(|id| at.get(id.as_str())).copied()).collect();
     let (entries, kept, deep) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+    let unread: Mutex<BTreeMap<Oid, String>> = Mutex::default();
     let changes = portions(work, facts.commits.len(), |repository, number| {
         let commit = &facts.commits[number];
         if !commit.reachable || kept.load(Ordering::Relaxed) > CHANGES || entries.load(Ordering::Relaxed) > ENTRIES {
             return Ok(Vec::new());
         }
         let old = parents[number].and_then(|parent| facts.commits[parent].tree);
-        let mut compare = Compare { repository, work, changes: Vec::new(), entries: 0, deep: false };
+        let mut compare =
+            Compare { repository, work, changes: Vec::new(), entries: 0, deep: false, unread: BTreeMap::new() };
         compare.trees(old, commit.tree, "", 0)?;
+        if !compare.unread.is_empty() {
+            unread.lock().unwrap_or_else(PoisonError::into_inner).append(&mut compare.unread);
+        }
         entries.fetch_add(compare.entries, Ordering::Relaxed);
         kept.fetch_add(compare.changes.len(), Ordering::Relaxed);
         deep.fetch_add(usize::from(compare.deep), Ordering::Relaxed);
@@ -119,6 +126,10 @@ pub fn read(facts: &mut Repository, work: &Work<'_>) -> Result<(Vec<Vec<Change>>
     }
     if deep.load(Ordering::Relaxed) > 0 {
         facts.notes.push(format!("some folders are deeper than {DEPTH} in each other and were not searched"));
+    }
+    let unread = unread.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if let Some((id, why)) = unread.first_key_value() {
+        facts.notes.push(left_out(work.partial, unread.len(), "folders", *id, why));
     }
     let mut versions: Vec<(Oid, Sort)> =
         changes.iter().flatten().filter_map(|change| Some((change.blob?, change.sort))).collect();
@@ -148,10 +159,22 @@ pub fn read(facts: &mut Repository, work: &Work<'_>) -> Result<(Vec<Vec<Change>>
         facts.notes.push(format!("the versions of the files are more than {} GiB; the rest is not read", BYTES >> 30));
     }
     if let Some((count, (id, why))) = lost.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        facts.notes.push(format!("{count} versions of files are missing or damaged, the first is {id}: {why}"));
+        facts.notes.push(left_out(work.partial, count, "files", id, &why));
     }
     let held = versions.into_iter().zip(contents).filter(|(_, c)| !c.blocks.is_empty() || !c.found.is_empty());
     Ok((changes, Contents(held.collect())))
+}
+
+/// What could not be read of the versions of files or folders, and what to do.
+fn left_out(partial: bool, count: usize, what: &str, id: Oid, why: &str) -> String {
+    if partial {
+        format!(
+            "{count} versions of {what} are not in this partial clone, the first is {id}, and nothing is fetched; a clone \
+             without --filter has them"
+        )
+    } else {
+        format!("{count} versions of {what} are missing or damaged, the first is {id}: {why}")
+    }
 }
 
 fn content(
@@ -235,21 +258,29 @@ struct Compare<'a> {
     changes: Vec<Change>,
     entries: usize,
     deep: bool,
+    /// Trees that are missing or damaged: what changes between them and others is not known.
+    unread: BTreeMap<Oid, String>,
 }
 
 impl<'a> Compare<'a> {
-    fn tree(&self, id: Oid) -> Result<git2::Tree<'a>> {
+    /// `None` if it is missing or damaged.
+    fn tree(&mut self, id: Oid) -> Result<Option<git2::Tree<'a>>> {
         self.work.pulse.beat("tree", id);
-        let failed = |error: git2::Error| missing("tree", id, &error);
         let fits = || self.work.fit.lock().unwrap_or_else(PoisonError::into_inner);
         if !fits().contains(&id) {
-            let (size, _) = self.repository.odb().and_then(|odb| odb.read_header(id)).map_err(failed)?;
+            let size = self.repository.odb().and_then(|odb| odb.read_header(id)).map_or(0, |(size, _)| size);
             if size > TREE_LIMIT {
                 return Err(Error::input(format!("the tree {id} is too large: {size} bytes")));
             }
             fits().insert(id);
         }
-        self.repository.find_tree(id).map_err(failed)
+        match self.repository.find_tree(id) {
+            Ok(tree) => Ok(Some(tree)),
+            Err(error) => {
+                self.unread.insert(id, error.message().into());
+                Ok(None)
+            }
+        }
     }
 
     fn trees(&mut self, old: Option<Oid>, new: Option<Oid>, folder: &str, depth: usize) -> Result<()> {
@@ -260,7 +291,11 @@ impl<'a> Compare<'a> {
             self.deep = true;
             return Ok(());
         }
-        let (old, new) = (old.map(|id| self.tree(id)).transpose()?, new.map(|id| self.tree(id)).transpose()?);
+        let (named, old) = (old.is_some(), old.map_or(Ok(None), |id| self.tree(id))?);
+        let (wanted, new) = (new.is_some(), new.map_or(Ok(None), |id| self.tree(id))?);
+        if named && old.is_none() || wanted && new.is_none() {
+            return Ok(());
+        }
         let length = |tree: &Option<git2::Tree<'_>>| tree.as_ref().map_or(0, git2::Tree::len);
         self.entries += length(&old) + length(&new);
         let (mut a, mut b) = (0, 0);

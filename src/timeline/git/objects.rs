@@ -55,7 +55,8 @@ pub fn objects<T: Send + 'static>(
 ) -> Result<T> {
     let here = path.to_owned();
     watch::run(patience, move |pulse| {
-        let repository = open(&here)?;
+        let opened = open::open(&here, pulse)?;
+        let repository = &opened.repository;
         let odb = repository.odb().map_err(|error| broken("the objects", &error))?;
         let mut show = |kind: &ObjectKind, id: Oid, expected: ObjectType| {
             pulse.beat("object", id);
@@ -69,12 +70,10 @@ pub fn objects<T: Send + 'static>(
             }
         };
         let mut next: Vec<Oid> = Vec::new();
-        let references = repository.references().map_err(|error| broken("the references", &error))?;
-        for reference in references.flatten() {
-            let name = String::from_utf8_lossy(reference.name_bytes()).into_owned();
-            let Some(target) = reference.resolve().ok().and_then(|r| r.target()) else { continue };
+        for (name, target) in opened.references().map_err(|error| broken("the references", &error))? {
             pulse.beat("reference", target);
-            let commit = reference.peel(ObjectType::Commit).ok().map(|commit| commit.id());
+            let object = repository.find_object(target, None).and_then(|object| object.peel(ObjectType::Commit));
+            let commit = object.ok().map(|commit| commit.id());
             if let Some(tag) = name.strip_prefix("refs/tags/") {
                 let kind = ObjectKind::Tag { name: tag.to_owned(), commit: commit.map(|id| id.to_string()) };
                 show(&kind, target, ObjectType::Tag);
@@ -84,7 +83,6 @@ pub fn objects<T: Send + 'static>(
             }
             next.extend(commit);
         }
-        next.extend(repository.head().ok().and_then(|head| head.target()));
         next.extend(wanted.iter().filter_map(|id| Oid::from_str(id).ok()));
         let mut seen = BTreeSet::new();
         while let Some(id) = next.pop() {

@@ -3,11 +3,14 @@
 
 use std::fs::{self, File};
 use std::io::{BufReader, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Pulse;
 use crate::error::{Error, Result};
 
+/// Folders of objects that are borrowed from one another, and how deep, as libgit2 follows them.
+const FOLDERS: usize = 64;
+const DEEPEST: usize = 5;
 /// A larger index is not read: some thirty million objects.
 const INDEX_LIMIT: u64 = 1 << 30;
 
@@ -18,13 +21,15 @@ const INDEX_LIMIT: u64 = 1 << 30;
 /// # Errors
 /// If an index is damaged, leads out of its pack or in a circle, or cannot be read.
 pub fn check(folder: &Path, pulse: &Pulse) -> Result<()> {
-    let objects = folder.join("objects");
-    let mut files = vec![objects.join("info/commit-graph")];
-    for entry in fs::read_dir(objects.join("pack")).into_iter().flatten().flatten() {
-        let path = entry.path();
-        let name = path.file_name().unwrap_or_default();
-        if name == "multi-pack-index" || path.extension().is_some_and(|extension| extension == "idx") {
-            files.push(path);
+    let mut files = Vec::new();
+    for objects in folders(&folder.join("objects"))? {
+        files.push(objects.join("info/commit-graph"));
+        for entry in fs::read_dir(objects.join("pack")).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let name = path.file_name().unwrap_or_default();
+            if name == "multi-pack-index" || path.extension().is_some_and(|extension| extension == "idx") {
+                files.push(path);
+            }
         }
     }
     files.sort();
@@ -43,6 +48,37 @@ pub fn check(folder: &Path, pulse: &Pulse) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A folder of objects and all that it borrows from (`info/alternates`): libgit2 reads their packs too.
+fn folders(objects: &Path) -> Result<Vec<PathBuf>> {
+    let (mut found, mut next) = (Vec::new(), vec![objects.to_owned()]);
+    for _ in 0..=DEEPEST {
+        for folder in std::mem::take(&mut next) {
+            let Ok(folder) = fs::canonicalize(folder) else { continue };
+            if found.contains(&folder) {
+                continue;
+            }
+            let list = folder.join("info/alternates");
+            // What is no file would be waited for.
+            let lines = match fs::metadata(&list) {
+                Ok(about) if !about.is_file() => {
+                    return Err(Error::input("objects/info/alternates is not a regular file"));
+                }
+                Ok(about) if about.len() <= 1 << 20 => fs::read(&list).unwrap_or_default(),
+                Ok(_) => return Err(Error::input("objects/info/alternates is too large")),
+                Err(_) => Vec::new(),
+            };
+            let lines = String::from_utf8_lossy(&lines).into_owned();
+            let named = lines.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+            next.extend(named.map(|line| folder.join(line)));
+            found.push(folder);
+            if found.len() > FOLDERS {
+                return Err(Error::input(format!("its objects are borrowed from more than {FOLDERS} folders")));
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// What is wrong with the places and the chains of a pack, in words.

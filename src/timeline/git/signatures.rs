@@ -2,6 +2,7 @@
 //! signer's own.
 
 mod allowed;
+mod certified;
 mod openpgp;
 
 use std::fs::File;
@@ -12,6 +13,7 @@ use git2::{ObjectType, Oid};
 
 use super::{Commit, Pulse, Repository, clean};
 use crate::error::{Error, Result};
+use crate::timeline::listed::{Given, Shelf};
 
 /// Bytes of a file of keys, and of a signed object.
 const KEY_FILE: u64 = 16 << 20;
@@ -93,6 +95,8 @@ pub struct Keys {
     openpgp: Vec<openpgp::Certificate>,
     /// Lines and keys that cannot be used, in words.
     pub notes: Vec<String>,
+    /// The files they are from, by path.
+    pub files: Shelf,
 }
 
 impl Keys {
@@ -105,6 +109,7 @@ impl Keys {
         if let Some(path) = allowed {
             let place = path.display().to_string();
             let text = bytes(path)?;
+            keys.files.add(Given::Signers, &place, &text);
             let (signers, notes) = allowed::read(&String::from_utf8_lossy(&text));
             if signers.is_empty() {
                 let why = notes.first().map_or(String::new(), |note| format!(": {note}"));
@@ -114,7 +119,9 @@ impl Keys {
             keys.notes.extend(notes);
         }
         for path in openpgp {
-            let found = openpgp::read(&bytes(path)?);
+            let text = bytes(path)?;
+            keys.files.add(Given::Signers, &path.display().to_string(), &text);
+            let found = openpgp::read(&text);
             if found.is_empty() {
                 return Err(Error::input(format!("{}: no OpenPGP public key", path.display())));
             }
@@ -233,6 +240,7 @@ pub fn read(repository: &git2::Repository, facts: &mut Repository, keys: &Keys, 
     }
     facts.signatures = signatures;
     facts.notes.extend(keys.notes.iter().cloned());
+    facts.key_files = keys.files.clone();
 }
 
 /// The seconds in a tag's own header.

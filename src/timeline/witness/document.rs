@@ -54,7 +54,7 @@ pub fn read(bytes: &[u8]) -> Parsed<Document> {
     if bytes.len() > LARGEST {
         return Err(format!("{} bytes are too many for a saved answer (at most {LARGEST})", bytes.len()));
     }
-    let value: Value = serde_json::from_slice(bytes).map_err(|error| format!("it is no JSON: {error}"))?;
+    let value = pages(bytes)?;
     let (kind, mut facts) = match &value {
         Value::Object(_) if value.get("siblings").is_some() => ("model of a Hugging Face hub", hub_model(&value)),
         Value::Object(_) if value.get("path_with_namespace").is_some() => {
@@ -86,6 +86,30 @@ pub fn read(bytes: &[u8]) -> Parsed<Document> {
         return Err(format!("it looks like the {kind} and holds no date that can be read"));
     }
     Ok(Document { kind, facts })
+}
+
+/// The answer, the pages of a list put together: one after another as they were saved (`cat`, `curl` in a loop), or in a
+/// list of lists (`jq -s`).
+fn pages(bytes: &[u8]) -> Parsed<Value> {
+    let values: Result<Vec<Value>, _> = serde_json::Deserializer::from_slice(bytes).into_iter().take(MOST).collect();
+    let mut values = values.map_err(|error| format!("it is no JSON: {error}"))?;
+    let lists = |list: &[Value]| list.len() > 1 && list.iter().all(Value::is_array);
+    if let [Value::Array(list)] = values.as_mut_slice()
+        && lists(list)
+    {
+        values = std::mem::take(list);
+    }
+    if lists(&values) {
+        let lists =
+            values.into_iter().filter_map(|value| if let Value::Array(list) = value { Some(list) } else { None });
+        return Ok(Value::Array(lists.flatten().collect()));
+    }
+    let mut values = values.into_iter();
+    match (values.next(), values.next()) {
+        (Some(one), None) => Ok(one),
+        (None, _) => Err("it is no JSON: it is empty".into()),
+        (Some(_), Some(_)) => Err("it holds several answers that are no pages of one list; save each by itself".into()),
+    }
 }
 
 fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {

@@ -14,10 +14,28 @@ pub const LARGEST: usize = 16 << 20;
 /// clocks, and one that is not later than the median of the eleven before it, which lies an hour or so back.
 const SLACK: TimeDelta = TimeDelta::hours(2);
 
-/// Since a day, the network never worked at less than this difficulty (in units of 2^32 hashes). Half of the least that
-/// was seen in the years after, so that no real block is below it; older blocks are not anchors here.
-const FLOORS: &[(i32, f64)] =
-    &[(2015, 2.0e10), (2016, 5.0e10), (2017, 1.5e11), (2018, 9.0e11), (2020, 6.0e12), (2022, 1.2e13), (2024, 3.0e13)];
+/// The easiest target (in the compact form of a header) of any block from the first day of a year to the first day of the
+/// next row's. The chain sets one target for 2016 blocks; these are from the list of all such targets that the Electrum
+/// wallet carries (`chains/mainnet/checkpoints.json`, blocks up to January 2026), and any node shows them (`getblockheader`).
+/// As difficulties: 4.06e10, 1.04e11, 3.18e11, 1.87e12, 5.62e12, 1.37e13 (July 2021), 2.43e13, 3.41e13, 7.20e13, 1.08e14.
+/// Older blocks are not anchors here: one machine of today would make such a header in weeks.
+const EASIEST: &[(i32, u32)] = &[
+    (2015, 0x181b_0dca),
+    (2016, 0x180a_9591),
+    (2017, 0x1803_75ff),
+    (2018, 0x1800_9645),
+    (2019, 0x1732_18a5),
+    (2020, 0x1714_9624),
+    (2022, 0x170b_98ab),
+    (2023, 0x1708_417e),
+    (2024, 0x1703_e8b3),
+    (2025, 0x1702_9a8a),
+];
+
+/// Half of the least difficulty is asked for: a block's time may be two hours off, so one of the last hours of a year may
+/// be dated into the next; and after the list ends difficulty can fall (the deepest fall of all years since 2015 was to 0.55
+/// of what it had been, in 2021).
+const MARGIN: f64 = 0.5;
 
 /// One header.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,14 +82,15 @@ impl Header {
         if self.digest() > target {
             return Err("its digest is not below its own target: nobody worked for this header".into());
         }
-        let difficulty = 2f64.powi(256 - 32) / value(&target);
+        let difficulty = difficulty(&target);
         let year = |year| {
             NaiveDate::from_ymd_opt(year, 1, 1).map(|day| day.and_hms_opt(0, 0, 0).unwrap_or_default().and_utc())
         };
-        let floor = FLOORS.iter().rev().find(|(from, _)| year(*from).is_some_and(|day| self.at() >= day));
+        let easiest = EASIEST.iter().rev().find(|(from, _)| year(*from).is_some_and(|day| self.at() >= day));
+        let floor = easiest.and_then(|(from, bits)| Some((from, MARGIN * self::difficulty(&self::target(*bits)?))));
         match floor {
             None => Err(format!("it is of {}; blocks before 2015 are no anchor here", self.at().format("%Y-%m-%d"))),
-            Some((from, least)) if difficulty < *least => Err(format!(
+            Some((from, least)) if difficulty < least => Err(format!(
                 "its proof of work has the difficulty {difficulty:.3e}, and the network never worked below {least:.1e} since {from}"
             )),
             Some(_) => Ok(difficulty),
@@ -100,6 +119,11 @@ fn target(bits: u32) -> Option<[u8; 32]> {
         }
     }
     Some(target)
+}
+
+/// How many times 2^32 hashes are tried on average until one is below the target.
+fn difficulty(target: &[u8; 32]) -> f64 {
+    2f64.powi(256 - 32) / value(target)
 }
 
 fn value(target: &[u8; 32]) -> f64 {
@@ -218,6 +242,43 @@ mod tests {
             Header::new(0, bytes).work().unwrap_err()
         });
         assert!(easy.take(64).any(|why| why.contains("never worked below")));
+    }
+
+    /// Real headers of 2015, 2017 and 2024, whose proof of work nobody can make for a test.
+    #[test]
+    fn real_blocks_have_the_difficulty_of_their_time() {
+        for (height, hex, digest, difficulty) in [
+            (
+                358_391,
+                "02000000b96394585a281b7e5f438fd1c9ed492645a1fd61cb3802040000000000000000007ee445d23ad061af4a36b809501fab1ac4f2d7e7a739817dd0cbb7ec661b8a1e376755f58616186272def6",
+                "000000000000000003e892881a8cdcdc117c06d444057c98b6f04a9ee75a2319",
+                48_807_487_244.68,
+            ),
+            (
+                491_133,
+                "00000020790dfd29a6eab5667c8bb42511b3c370d19b03fe9070c1000000000000000000ed32efbfafeb50a29fa29f7838cb3019af23d5623d6e310bce43d50b8b9623776e86ec5930eb001884adf6b3",
+                "000000000000000000185aaf82c613176413c407c061ba254f7ef5713d82078d",
+                1_196_792_694_098.79,
+            ),
+            (
+                839_900,
+                "0060962aa39b4310863947efd282b30ff755d3ab247c76ee7e5d010000000000000000004c4577aff36cdfdb0613ee3dc73c46e349da802849ec4f4995f9de8df5838008df1b226619420317178560d2",
+                "000000000000000000023dfafae2b6e6b5ecf9d1365fafa075dec49625721f37",
+                86_388_558_925_171.02,
+            ),
+        ] {
+            let header = &read(format!("{height} {hex}").as_bytes()).unwrap()[0];
+            let shown = header.digest().iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+            assert_eq!(shown, digest);
+            // Explorers divide the easiest target of all (65535 * 2^208) by the block's, we 2^224.
+            let work = header.work().unwrap() * 65535.0 / 65536.0;
+            assert!((work / difficulty - 1.0).abs() < 1e-9, "{height}: {work}");
+        }
+        // The list grows harder year by year, as the chain did on these days.
+        let all: Vec<f64> = EASIEST.iter().map(|(_, bits)| difficulty(&target(*bits).unwrap())).collect();
+        assert!(all.is_sorted() && EASIEST.is_sorted());
+        let first = (all[0] * 65535.0 / 65536.0, all.last().unwrap() * 65535.0 / 65536.0);
+        assert!((first.0 - 40_640_955_016.58).abs() < 1.0 && (first.1 - 108_105_433_845_147.16).abs() < 1e3);
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! SHA-1 digests; a pair made to collide is not seen here.
 
 mod asn1;
+mod ber;
 mod certificate;
 mod document;
 mod headers;
@@ -28,6 +29,7 @@ use std::path::Path;
 use crate::case::{Over, Witness};
 use crate::error::{Error, Result};
 use crate::source::{Access, fetch};
+use crate::timeline::listed::{Given, Shelf};
 use crate::timeline::{Covered, Event, Existed, Interval, Trust};
 
 pub use target::{Target, TargetCheckpoint, TargetFile, Targets};
@@ -119,7 +121,7 @@ impl Witnessed {
             (None, _) => "a digest of nothing in this case was time-stamped".into(),
         };
         let until = (at.latest > at.earliest).then_some(at.latest);
-        Some(Event { at: at.earliest, until, what, source: self.source.clone(), grade: self.trust })
+        Some(Event { at: at.earliest, until, what, source: self.source.clone(), grade: self.trust, minor: false })
     }
 }
 
@@ -131,8 +133,9 @@ enum Content {
 }
 
 /// Reads and verifies the witnesses of a case, in their order. What cannot be read or believed is said so in the answer.
-pub fn read(entries: &[Witness], targets: &Targets, access: Access) -> Vec<Witnessed> {
-    let contents: Vec<Parsed<Content>> = entries.iter().map(|entry| content(entry, access)).collect();
+/// `shelf` gets every file and answer that was read.
+pub fn read(entries: &[Witness], targets: &Targets, access: Access, shelf: &mut Shelf) -> Vec<Witnessed> {
+    let contents: Vec<Parsed<Content>> = entries.iter().map(|entry| content(entry, access, shelf)).collect();
     let imprints: Vec<Imprint> = contents.iter().flatten().filter_map(imprint).collect();
     let (mut found, unread) = Found::search(&imprints, targets);
     let mut all = Vec::new();
@@ -143,9 +146,12 @@ pub fn read(entries: &[Witness], targets: &Targets, access: Access) -> Vec<Witne
             Ok(content) => {
                 let mut file = None;
                 if let Some(Over::File(place)) = &entry.over {
-                    file = found.file(&place.written, &place.path).err();
+                    match found.file(&place.written, &place.path) {
+                        Ok((digest, length)) => shelf.add_digest(Given::Stamped, &place.written, &digest, length),
+                        Err(error) => file = Some(error),
+                    }
                 }
-                vec![stamped(entry, content, &found, file.as_ref())]
+                vec![stamped(entry, content, &found, file.as_ref(), shelf)]
             }
         };
         if let (Some(error), Some(first)) = (&unread, seen.first_mut()) {
@@ -164,14 +170,23 @@ fn imprint(content: &Content) -> Option<Imprint> {
     }
 }
 
-fn content(entry: &Witness, access: Access) -> Parsed<Content> {
+fn content(entry: &Witness, access: Access, shelf: &mut Shelf) -> Parsed<Content> {
     let written = &entry.proof.written;
     if entry.proof.scheme().is_some() {
         let answers = fetch::answers(written, access, document::LARGEST).map_err(|error| error.to_string())?;
-        return answers.iter().map(|bytes| document::read(bytes)).collect::<Parsed<_>>().map(Content::Answers);
+        shelf.add(Given::Witness, &shown(entry), &answers.concat());
+        // A hub without dated files, or a forge without releases, says what it says elsewhere.
+        let (read, unread): (Vec<_>, Vec<_>) =
+            answers.iter().map(|bytes| document::read(bytes)).partition(std::result::Result::is_ok);
+        let read: Vec<Document> = read.into_iter().flatten().collect();
+        return match unread.into_iter().find_map(std::result::Result::err) {
+            Some(why) if read.is_empty() => Err(why),
+            _ => Ok(Content::Answers(read)),
+        };
     }
     let bytes =
         file(&entry.proof.path, document::LARGEST).map_err(|error| neutral(&error, &entry.proof.path, written))?;
+    shelf.add(Given::Witness, written, &bytes);
     if ots::is_proof(&bytes) {
         return ots::read(&bytes).map(Content::Proof);
     }
@@ -280,12 +295,12 @@ fn refused(entry: &Witness, kind: Kind, refusal: Refusal) -> Witnessed {
 }
 
 /// A token or a proof: what it is over, and whether it is to be believed.
-fn stamped(entry: &Witness, content: &Content, found: &Found, unread: Option<&Error>) -> Witnessed {
+fn stamped(entry: &Witness, content: &Content, found: &Found, unread: Option<&Error>, shelf: &mut Shelf) -> Witnessed {
     let matches = imprint(content).map_or(Vec::new(), |imprint| found.of(&imprint, entry.over.as_ref()));
     let hit = matches.first().filter(|hit| entry.over.as_ref().is_none_or(|over| covers(over, &hit.target)));
     let mut seen = match content {
-        Content::Token(bytes, stamp) => token(entry, bytes, stamp),
-        Content::Proof(proof) => bitcoin(entry, proof),
+        Content::Token(bytes, stamp) => token(entry, bytes, stamp, shelf),
+        Content::Proof(proof) => bitcoin(entry, proof, shelf),
         Content::Answers(_) => return refused(entry, Kind::Unknown, Refusal::Unreadable("it is no stamp".into())),
     };
     if let Some(hit) = hit {
@@ -316,12 +331,15 @@ fn stamped(entry: &Witness, content: &Content, found: &Found, unread: Option<&Er
     seen
 }
 
-fn token(entry: &Witness, bytes: &[u8], stamp: &token::Stamp) -> Witnessed {
+fn token(entry: &Witness, bytes: &[u8], stamp: &token::Stamp, shelf: &mut Shelf) -> Witnessed {
     let mut seen = refused(entry, Kind::Token, Refusal::Unreadable(String::new()));
     seen.existed_by = Some(stamp.interval());
     let mut roots = Vec::new();
     for place in &entry.roots {
         let read = file(&place.path, token::LARGEST).map_err(|error| neutral(&error, &place.path, &place.written));
+        if let Ok(bytes) = &read {
+            shelf.add(Given::Root, &place.written, bytes);
+        }
         match read.and_then(|bytes| certificate::bundle(&bytes)) {
             Ok(mut some) => roots.append(&mut some),
             Err(why) => {
@@ -349,13 +367,14 @@ fn token(entry: &Witness, bytes: &[u8], stamp: &token::Stamp) -> Witnessed {
     seen
 }
 
-fn bitcoin(entry: &Witness, proof: &Proof) -> Witnessed {
+fn bitcoin(entry: &Witness, proof: &Proof, shelf: &mut Shelf) -> Witnessed {
     let mut seen = refused(entry, Kind::OpenTimestamps, Refusal::Unreadable(String::new()));
     seen.notes.extend(proof.left.iter().cloned());
     let headers = match &entry.headers {
         None => Ok(Vec::new()),
         Some(place) => file(&place.path, headers::LARGEST)
             .map_err(|error| neutral(&error, &place.path, &place.written))
+            .inspect(|bytes| shelf.add(Given::Headers, &place.written, bytes))
             .and_then(|bytes| headers::read(&bytes))
             .map_err(|why| format!("the headers {} could not be read: {why}", place.written)),
     };

@@ -13,6 +13,9 @@ const LARGEST_RSA: usize = 8192;
 /// RSA keys of fewer bits can be broken.
 const SMALLEST_RSA: usize = 2048;
 
+/// Bytes of a number of the field of P-521.
+const P521: usize = 66;
+
 /// Hash functions that a proof may rest on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Hash {
@@ -67,6 +70,7 @@ pub enum Key {
     Rsa(RsaPublicKey),
     P256(p256::ecdsa::VerifyingKey),
     P384(p384::ecdsa::VerifyingKey),
+    P521(p521::ecdsa::VerifyingKey),
     Ed25519(ed25519_dalek::VerifyingKey),
 }
 
@@ -95,7 +99,12 @@ impl Key {
                 match curve.as_str() {
                     "1.2.840.10045.3.1.7" => p256::ecdsa::VerifyingKey::from_sec1_bytes(bytes).map(Self::P256).ok(),
                     "1.3.132.0.34" => p384::ecdsa::VerifyingKey::from_sec1_bytes(bytes).map(Self::P384).ok(),
-                    _ => return Err(format!("keys on the curve {curve} are not read here (P-256 and P-384 are)")),
+                    "1.3.132.0.35" => p521::ecdsa::VerifyingKey::from_sec1_bytes(bytes).map(Self::P521).ok(),
+                    _ => {
+                        return Err(format!(
+                            "keys on the curve {curve} are not read here (P-256, P-384 and P-521 are)"
+                        ));
+                    }
                 }
                 .ok_or_else(|| "no point of its curve".to_owned())
             }
@@ -168,6 +177,13 @@ impl Scheme {
                 .is_ok_and(|signature| key.verify_prehash(&hash.digest(message), &signature).is_ok()),
             (Self::Ecdsa(hash), Key::P384(key)) => p384::ecdsa::Signature::from_der(signature)
                 .is_ok_and(|signature| key.verify_prehash(&hash.digest(message), &signature).is_ok()),
+            (Self::Ecdsa(hash), Key::P521(key)) => {
+                // The digest as a number (FIPS 186-5 6.4.2); the crate takes no digest of less than half of the field.
+                let mut number = vec![0; P521.saturating_sub(hash.length())];
+                number.append(&mut hash.digest(message));
+                p521::ecdsa::Signature::from_der(signature)
+                    .is_ok_and(|signature| key.verify_prehash(&number, &signature).is_ok())
+            }
             (Self::Ed25519, Key::Ed25519(key)) => ed25519_dalek::Signature::from_slice(signature)
                 .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
             _ => false,

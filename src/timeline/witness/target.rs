@@ -121,13 +121,17 @@ impl Found {
 
     /// Looks at a file that the case names.
     ///
+    /// Returns its SHA-256 and its length.
+    ///
     /// # Errors
     /// If it cannot be read.
-    pub fn file(&mut self, name: &str, path: &Path) -> Result<()> {
+    pub fn file(&mut self, name: &str, path: &Path) -> Result<(Vec<u8>, u64)> {
         let mut wanted: Vec<Hash> = self.0.keys().map(|(hash, _)| *hash).chain([Hash::Sha256]).collect();
         wanted.sort();
         wanted.dedup();
-        for (hash, digest) in digests(path, &wanted)? {
+        let (all, length) = digests(path, &wanted)?;
+        let mut sha256 = Vec::new();
+        for (hash, digest) in all {
             self.note(&(hash, digest.clone()), &Target::File(name.to_owned()), "its bytes");
             if hash == Hash::Sha256 {
                 self.text(
@@ -135,9 +139,10 @@ impl Found {
                     &Target::File(name.to_owned()),
                     ["its SHA-256 as text", "its SHA-256 as bytes"],
                 );
+                sha256 = digest;
             }
         }
-        Ok(())
+        Ok((sha256, length))
     }
 
     /// What this digest is of; those that are over `over` first.
@@ -226,19 +231,22 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
-fn digests(path: &Path, wanted: &[Hash]) -> Result<Vec<Imprint>> {
+/// Digests of a file, and its length.
+fn digests(path: &Path, wanted: &[Hash]) -> Result<(Vec<Imprint>, u64)> {
     let failed = |error| Error::io(path.display(), error);
     let mut file = File::open(path).map_err(failed)?;
     if !file.metadata().map_err(failed)?.is_file() {
         return Err(Error::usage(format!("{} is not a regular file", path.display())));
     }
     let (mut a, mut b, mut c) = (Sha256::new(), Sha384::new(), Sha512::new());
+    let mut length = 0;
     let mut buffer = vec![0; 1 << 20];
     loop {
         let read = file.read(&mut buffer).map_err(failed)?;
         if read == 0 {
             break;
         }
+        length += read as u64;
         for hash in wanted {
             match hash {
                 Hash::Sha256 => a.update(&buffer[..read]),
@@ -252,5 +260,5 @@ fn digests(path: &Path, wanted: &[Hash]) -> Result<Vec<Imprint>> {
         Hash::Sha384 => b.clone().finalize().to_vec(),
         Hash::Sha512 => c.clone().finalize().to_vec(),
     };
-    Ok(wanted.iter().map(|hash| (*hash, of(hash))).collect())
+    Ok((wanted.iter().map(|hash| (*hash, of(hash))).collect(), length))
 }

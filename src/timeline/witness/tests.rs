@@ -11,6 +11,10 @@ fn place(name: &str) -> Location {
     Location { written: name.into(), path: path.join(name) }
 }
 
+fn read(entries: &[Witness], targets: &Targets, access: Access) -> Vec<Witnessed> {
+    super::read(entries, targets, access, &mut Shelf::default())
+}
+
 fn entry(proof: &str, over: Option<Over>, roots: &[&str]) -> Witness {
     let roots = roots.iter().map(|root| place(root)).collect();
     Witness { proof: place(proof), over, roots, headers: None, line: 1 }
@@ -147,6 +151,13 @@ fn a_public_proof_leads_to_its_block() {
     assert!(matches!(refusal, Refusal::Broken(_)));
     let seen = one(entry("hello-world.txt.ots", Some(Over::File(place("hello-world.txt"))), &[]));
     assert!(matches!(&seen.verified, Err(Refusal::Unanchored(why)) if why.contains("358391")), "{seen:?}");
+    // With the real header it is anchored from one end to the other.
+    let over = || Some(Over::File(place("hello-world.txt")));
+    let anchored = one(Witness { headers: Some(place("blocks.txt")), ..entry("hello-world.txt.ots", over(), &[]) });
+    assert_eq!((anchored.verified, anchored.trust), (Ok(()), Trust::Anchored));
+    let span = anchored.existed_by.unwrap();
+    assert_eq!(span.latest.to_rfc3339(), "2015-05-28T17:41:18+00:00");
+    assert_eq!(span.earliest.to_rfc3339(), "2015-05-28T13:41:18+00:00");
     for (proof, calendars) in [("pending.ots", 1), ("two-calendars.ots", 2)] {
         let seen = one(entry(proof, None, &[]));
         assert!(
@@ -265,4 +276,116 @@ fn a_checkpoint_is_covered_when_all_its_weights_are() {
     let targets = targets();
     let seen = read(&[entry("rsa.tsr", None, &["root.crt"])], &targets, Access::default());
     assert_eq!(existed(&seen, &targets).len(), 1);
+}
+
+#[test]
+fn every_file_that_was_read_is_listed_with_its_digest() {
+    let mut shelf = Shelf::default();
+    let hello = || Some(Over::File(place("hello-world.txt")));
+    let entries = [
+        entry("rsa.tsr", Some(stamped()), &["root.crt", "strangers-root.crt"]),
+        entry("rsa.tst", Some(stamped()), &["root.crt"]),
+        Witness { headers: Some(place("blocks.txt")), ..entry("hello-world.txt.ots", hello(), &[]) },
+        entry("hub-model.json", None, &[]),
+        entry("gone.tsr", None, &[]),
+    ];
+    super::read(&entries, &targets(), Access { offline: true, ..Access::default() }, &mut shelf);
+    let all: Vec<(Given, &str)> = shelf.iter().map(|one| (one.given, one.written.as_str())).collect();
+    let expected = [
+        (Given::Witness, "hello-world.txt.ots"),
+        (Given::Witness, "hub-model.json"),
+        (Given::Witness, "rsa.tsr"),
+        (Given::Witness, "rsa.tst"),
+        (Given::Root, "root.crt"),
+        (Given::Root, "strangers-root.crt"),
+        (Given::Headers, "blocks.txt"),
+        (Given::Stamped, "hello-world.txt"),
+        (Given::Stamped, "stamped.txt"),
+    ];
+    assert_eq!(all, expected);
+    for one in shelf.iter() {
+        let bytes = file(&place(&one.written).path, 1 << 20).unwrap();
+        assert_eq!((one.sha256.clone(), one.bytes), (target::hex(&Hash::Sha256.digest(&bytes)), bytes.len() as u64));
+    }
+}
+
+#[test]
+fn pages_of_a_list_are_one_answer() {
+    let page = |digit: char, day: &str| {
+        let id: String = std::iter::repeat_n(digit, 40).collect();
+        format!(r#"[{{"id":"{id}","title":"t","date":"2026-08-{day}T00:00:00Z"}}]"#)
+    };
+    let (a, b) = (page('a', "01"), page('b', "02"));
+    for text in [format!("{a}{b}"), format!("{a}\n\n{b}\n"), format!("[{a},{b}]")] {
+        assert_eq!(document::read(text.as_bytes()).unwrap().facts.len(), 2, "{text}");
+    }
+    assert_eq!(document::read(a.as_bytes()).unwrap().facts.len(), 1);
+    for (text, word) in
+        [(format!("{a}{{}}"), "several answers"), (String::new(), "empty"), (format!("{a}["), "no JSON")]
+    {
+        assert!(document::read(text.as_bytes()).unwrap_err().contains(word), "{text}");
+    }
+}
+
+/// Writes a value with all lengths of lists open down to a depth, and strings of bytes in two pieces.
+fn open_lengths(der: &[u8], depth: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    for piece in asn1::pieces(der).unwrap() {
+        let tag = piece.whole[0];
+        if tag & 0x20 != 0 && depth > 0 {
+            out.extend([tag, 0x80]);
+            out.extend(open_lengths(piece.value, depth - 1));
+            out.extend([0, 0]);
+        } else if tag == 0x04 && depth > 0 && piece.value.len() > 100 && piece.value.len() < 0x7f + 100 {
+            let (a, b) = piece.value.split_at(100);
+            out.extend([0x24, 0x80, 0x04, 100]);
+            out.extend(a);
+            out.extend([0x04, u8::try_from(b.len()).unwrap()]);
+            out.extend(b);
+            out.extend([0, 0]);
+        } else {
+            out.extend(piece.whole);
+        }
+    }
+    out
+}
+
+#[test]
+fn tokens_with_open_lengths_are_those_with_given_ones() {
+    for name in ["rsa.tst", "rsa.tsr", "p256-sha384.tsr"] {
+        let der = file(&place(name).path, 1 << 20).unwrap();
+        let root = certificate::bundle(&file(&place("root.crt").path, 1 << 20).unwrap()).unwrap();
+        for depth in [1, 2, 3, 4, 5, 6, 9] {
+            let ber = open_lengths(&der, depth);
+            assert_ne!(ber, der);
+            let read = token::binary(&ber).unwrap();
+            assert!(read == der, "{name} {depth}");
+            token::read(&read).unwrap().verify(&root).unwrap();
+            for cut in (0..ber.len()).step_by(7) {
+                let _ = token::binary(&ber[..cut]);
+            }
+        }
+        assert_eq!(token::binary(&der).unwrap(), der);
+    }
+    let deep = [0x30, 0x80].repeat(1000);
+    assert!(ber::to_der(&deep).unwrap_err().contains("in each other"));
+    for bytes in [&b"\x04\x80\x00\x00"[..], b"\x00\x00", b"\x30\x84\xff\xff\xff\xff", b"", b"\x30", b"\x3f\x80"] {
+        assert!(ber::to_der(bytes).is_err(), "{bytes:?}");
+    }
+}
+
+#[test]
+fn keys_on_the_largest_curve_sign_tokens() {
+    for name in ["p521-sha512.tsr", "p521-ess-v1.tsr"] {
+        let seen = one(entry(name, Some(stamped()), &["p521-root.crt"]));
+        assert_eq!((seen.verified, seen.trust), (Ok(()), Trust::Anchored), "{name}");
+    }
+    // The signer's certificate is not in the token: it is given with the roots.
+    let bare = one(entry("p521-bare.tsr", Some(stamped()), &["p521-root.crt"]));
+    assert!(
+        matches!(&bare.verified, Err(Refusal::Unanchored(why)) if why.contains("neither in the token")),
+        "{bare:?}"
+    );
+    let given = one(entry("p521-bare.tsr", Some(stamped()), &["p521-root.crt", "p521-tsa.crt"]));
+    assert_eq!(given.verified, Ok(()));
 }

@@ -5,7 +5,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use der::Tag;
 
-use super::asn1::{Parsed, Piece, only, unsigned};
+use super::asn1::{Parsed, Piece, only, pieces, unsigned};
+use super::ber;
 use super::certificate::{Certificate, chain};
 use super::pem;
 use super::signature::{Hash, Scheme};
@@ -79,22 +80,37 @@ pub enum Doubt {
 
 /// The bytes of a token in any of the forms people keep: DER, PEM, with or without the response around it.
 pub fn binary(bytes: &[u8]) -> Parsed<Vec<u8>> {
-    match pem::decode(bytes) {
-        None => Ok(bytes.to_vec()),
+    let bytes = match pem::decode(bytes) {
+        None => bytes.to_vec(),
         Some(blocks) => match blocks?.into_iter().next() {
-            Some((_, body)) => Ok(body),
-            None => Err("PEM without a block".into()),
+            Some((_, body)) => body,
+            None => return Err("PEM without a block".into()),
         },
+    };
+    if bytes.len() <= LARGEST && has_open_lengths(&bytes) {
+        // What is no BER either is refused with what is wrong with it as DER.
+        return Ok(ber::to_der(&bytes).unwrap_or(bytes));
     }
+    Ok(bytes)
+}
+
+/// Whether a value on the way to what is signed has no length of its own.
+fn has_open_lengths(bytes: &[u8]) -> bool {
+    let mut next = vec![bytes];
+    for _ in 0..8 {
+        for list in std::mem::take(&mut next) {
+            let Ok(found) = pieces(list) else { return true };
+            // Lists, and what stands in numbered places.
+            next.extend(found.iter().filter(|p| p.whole.first().is_some_and(|tag| tag & 0x20 != 0)).map(|p| p.value));
+        }
+    }
+    false
 }
 
 /// Reads a response or a token.
 pub fn read(bytes: &[u8]) -> Parsed<Token<'_>> {
     if bytes.len() > LARGEST {
         return Err(format!("{} bytes are too many for a time-stamp token (at most {LARGEST})", bytes.len()));
-    }
-    if bytes.get(1) == Some(&0x80) {
-        return Err("it has lengths that are not given (BER); write it anew as DER".into());
     }
     let outer = only(bytes, "token")?;
     let mut fields = outer.sequence("token")?;

@@ -4,21 +4,41 @@ use chrono::{NaiveDate, NaiveDateTime};
 use ssh_key::public::KeyData;
 use ssh_key::{HashAlg, PublicKey, SshSig};
 
-use super::Validity;
+use super::{Validity, certified};
 
 /// What git signs is in this namespace.
-const NAMESPACE: &str = "git";
+pub const NAMESPACE: &str = "git";
 
 /// One line of the file.
 #[derive(Debug)]
 pub struct Signer {
-    /// As written: patterns separated by commas.
+    /// Patterns separated by commas, fit to be shown.
     principals: String,
-    key: KeyData,
+    /// As written.
+    pub patterns: String,
+    /// The key; with `authority` that of one who signs certificates.
+    pub key: KeyData,
+    /// Whether it vouches for others and does not sign itself.
+    pub authority: bool,
     namespaces: Option<String>,
     /// Seconds since 1970.
     after: Option<i64>,
     before: Option<i64>,
+}
+
+impl Signer {
+    /// Why the line does not let its key sign for git at a time, if it does not.
+    pub fn refuses(&self, at: i64) -> Option<&'static str> {
+        if self.namespaces.as_ref().is_some_and(|spaces| !matches(spaces, NAMESPACE)) {
+            Some("the allowed signers do not let this key sign for git")
+        } else if self.after.is_some_and(|after| at < after) {
+            Some("the key was not valid yet at the time of the commit")
+        } else if self.before.is_some_and(|before| at > before) {
+            Some("the key was no longer valid at the time of the commit")
+        } else {
+            None
+        }
+    }
 }
 
 /// The signers, and what is wrong with the other lines, in words.
@@ -41,6 +61,8 @@ fn signer(line: &str) -> Result<Signer, String> {
     let (principals, rest) = field(line).ok_or("it has no key")?;
     let mut signer = Signer {
         principals: principals.trim_matches('"').chars().filter(|c| !c.is_control()).take(200).collect(),
+        patterns: principals.trim_matches('"').to_owned(),
+        authority: false,
         key: KeyData::Ed25519(ssh_key::public::Ed25519PublicKey([0; 32])),
         namespaces: None,
         after: None,
@@ -54,9 +76,7 @@ fn signer(line: &str) -> Result<Signer, String> {
         let (name, value) = option.split_once('=').unwrap_or((option, ""));
         let value = value.trim_matches('"');
         match name.to_ascii_lowercase().as_str() {
-            "cert-authority" => {
-                return Err("certificate authorities are not supported; list the keys themselves".into());
-            }
+            "cert-authority" => signer.authority = true,
             "namespaces" => signer.namespaces = Some(value.to_owned()),
             "valid-after" => signer.after = Some(time(value).ok_or_else(|| format!("valid-after {value} is no time"))?),
             "valid-before" => {
@@ -107,7 +127,7 @@ fn time(text: &str) -> Option<i64> {
 }
 
 /// Whether a list of patterns with `*`, `?` and `!` holds a text.
-fn matches(patterns: &str, text: &str) -> bool {
+pub fn matches(patterns: &str, text: &str) -> bool {
     let mut held = false;
     for pattern in patterns.split(',') {
         match pattern.strip_prefix('!') {
@@ -150,12 +170,13 @@ pub fn check(signers: &[Signer], signature: &[u8], signed: &[u8], at: i64) -> Va
     let parsed = match SshSig::from_pem(text.trim_end()) {
         Ok(parsed) => parsed,
         Err(error) => {
-            return unverified(format!("it cannot be read ({error}); signatures of certificates are not supported"));
+            let certified = certified::check(signers, text, signed, at);
+            return certified.unwrap_or_else(|| unverified(format!("it cannot be read ({error})")));
         }
     };
     let key = parsed.public_key();
     let print = key.fingerprint(HashAlg::Sha256).to_string();
-    let known: Vec<&Signer> = signers.iter().filter(|signer| signer.key == *key).collect();
+    let known: Vec<&Signer> = signers.iter().filter(|signer| !signer.authority && signer.key == *key).collect();
     let Some(first) = known.first().copied() else { return Validity::UnknownKey(print) };
     if parsed.namespace() != NAMESPACE {
         return Validity::Refused("it was made for another purpose than git".into());
@@ -167,6 +188,7 @@ pub fn check(signers: &[Signer], signature: &[u8], signed: &[u8], at: i64) -> Va
         "ssh-ed25519"
             | "ecdsa-sha2-nistp256"
             | "ecdsa-sha2-nistp384"
+            | "ecdsa-sha2-nistp521"
             | "rsa-sha2-256"
             | "rsa-sha2-512"
             | "sk-ssh-ed25519@openssh.com"
@@ -178,16 +200,11 @@ pub fn check(signers: &[Signer], signature: &[u8], signed: &[u8], at: i64) -> Va
     if PublicKey::from(key.clone()).verify(NAMESPACE, signed, &parsed).is_err() {
         return Validity::Bad;
     }
-    let mut why = String::new();
+    let mut why = "";
     for signer in known {
-        if signer.namespaces.as_ref().is_some_and(|spaces| !matches(spaces, NAMESPACE)) {
-            why = "the allowed signers do not let this key sign for git".into();
-        } else if signer.after.is_some_and(|after| at < after) {
-            why = "the key was not valid yet at the time of the commit".into();
-        } else if signer.before.is_some_and(|before| at > before) {
-            why = "the key was no longer valid at the time of the commit".into();
-        } else {
-            return Validity::Good(signer.principals.clone());
+        match signer.refuses(at) {
+            None => return Validity::Good(signer.principals.clone()),
+            Some(word) => why = word,
         }
     }
     Validity::Refused(format!("{why} ({})", first.principals))
@@ -224,9 +241,9 @@ mod tests {
              a@b valid-before=\"never\" {key}\na@b\na@b ssh-ed25519 AAAA\na@b odd=1 {key}\n"
         );
         let (signers, notes) = read(&text);
-        assert_eq!(signers.iter().map(|s| s.principals.as_str()).collect::<Vec<_>>(), ["a@b", "c d\",e@f"]);
+        assert_eq!(signers.iter().map(|s| s.principals.as_str()).collect::<Vec<_>>(), ["a@b", "c d\",e@f", "*@x"]);
         let lines: Vec<_> = notes.iter().map(|note| note.split(' ').nth(1).unwrap_or_default()).collect();
-        assert_eq!(lines, ["5", "6", "7", "8", "9"], "{notes:?}");
-        assert!(notes[0].contains("certificate authorities"));
+        assert_eq!(lines, ["6", "7", "8", "9"], "{notes:?}");
+        assert!(signers[2].authority && !signers[0].authority);
     }
 }

@@ -74,13 +74,70 @@ fn ssh_signatures_are_judged_as_ssh_keygen_does() {
             ("v2", "unknown"),
         ],
     );
-    assert!(facts.notes.iter().any(|note| note.contains("line 6") && note.contains("certificate authorities")));
+    assert_eq!(facts.notes, [""; 0]);
     assert_eq!(facts.commits.iter().filter(|commit| commit.signature.is_none()).count(), 1);
     // Without keys nothing is known but that they are signed.
     let bare = Folder::new().read(SSH, None, &[]);
     assert!(
         bare.signatures.iter().all(|s| matches!(s.validity, Validity::UnknownKey(_)) && s.kind == SignatureKind::Ssh)
     );
+}
+
+/// Keys and certificates of every kind, held against what ssh-keygen said of them (`tests/data/git/sshsig/README.md`).
+#[test]
+fn certificates_and_other_keys_are_judged_as_ssh_keygen_does() {
+    const AT: i64 = 1_785_542_400;
+    let folder = PathBuf::from(file!()).ancestors().nth(5).unwrap().join("tests/data/git/sshsig");
+    let folder =
+        if folder.exists() { folder } else { PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/git/sshsig") };
+    let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
+    let keys = Keys::read(Some(&folder.join("allowed")), &[]).unwrap();
+    assert_eq!((keys.notes.len(), keys.files.iter().count()), (0, 1));
+    let check =
+        |name: &str, signed: &[u8], at: i64| keys.check(SignatureKind::Ssh, &read(&format!("{name}.sig")), signed, at);
+    let message = read("msg");
+    for (name, who) in [
+        ("good", "ann@example.org"),
+        ("forever", "ann@example.org"),
+        ("p521", "pp@example.org"),
+        ("rsa", "rr@example.org"),
+        ("sk", "sk@example.org"),
+        ("skquiet", "sk@example.org"),
+    ] {
+        assert_eq!(check(name, &message, AT), Validity::Good(who.into()), "{name}");
+        assert_eq!(check(name, b"other", AT), Validity::Bad, "{name}");
+    }
+    for (name, word) in [
+        ("expired", "no longer valid"),
+        ("otherp", "none of the names"),
+        ("nop", "none of the names"),
+        ("host", "that of a host"),
+        ("file", "another purpose"),
+    ] {
+        let validity = check(name, &message, AT);
+        assert!(matches!(&validity, Validity::Refused(why) if why.contains(word)), "{name}: {validity:?}");
+    }
+    for name in ["foreignca", "ca"] {
+        assert!(matches!(check(name, &message, AT), Validity::UnknownKey(_)), "{name}");
+    }
+    // The times of the certificate and of the line: 1 July to 1 December 2026; all of 2026.
+    for (name, at, word) in [
+        ("good", AT - 60 * 86_400, "not valid yet"),
+        ("good", AT + 200 * 86_400, "no longer valid"),
+        ("rsa", AT - 300 * 86_400, "not valid yet"),
+        ("rsa", AT + 300 * 86_400, "no longer valid"),
+    ] {
+        assert!(matches!(check(name, &message, at), Validity::Refused(why) if why.contains(word)), "{name} {at}");
+    }
+    assert_eq!(check("forever", &message, AT + 20_000 * 86_400), Validity::Good("ann@example.org".into()));
+    // Damage anywhere in a certificate or its signature: never good.
+    let text = String::from_utf8(read("good.sig")).unwrap();
+    for at in 40..text.len() - 40 {
+        let mut other = text.clone().into_bytes();
+        other[at] = if other[at] == b'A' { b'B' } else { b'A' };
+        let validity = keys.check(SignatureKind::Ssh, &other, &message, AT);
+        assert!(other == text.as_bytes() || !matches!(validity, Validity::Good(_)), "{at}: {validity:?}");
+    }
 }
 
 #[test]
@@ -103,6 +160,39 @@ fn openpgp_signatures_are_judged_by_the_key_and_the_day() {
     );
     let other = Folder::new().read(PGP, None, &[KEYS_GPG]);
     assert_eq!(results(&other)["ann"], "unknown");
+}
+
+/// Key and signature of version 6, the samples of RFC 9580, A.3 and A.6.
+#[test]
+fn signatures_of_version_six_are_verified() {
+    const KEY: &str = "-----BEGIN PGP PUBLIC KEY BLOCK-----
+
+xioGY4d/4xsAAAAg+U2nu0jWCmHlZ3BqZYfQMxmZu52JGggkLq2EVD34laPCsQYf
+GwoAAABCBYJjh3/jAwsJBwUVCg4IDAIWAAKbAwIeCSIhBssYbE8GCaaX5NUt+mxy
+KwwfHifBilZwj2Ul7Ce62azJBScJAgcCAAAAAK0oIBA+LX0ifsDm185Ecds2v8lw
+gyU2kCcUmKfvBXbAf6rhRYWzuQOwEn7E/aLwIwRaLsdry0+VcallHhSu4RN6HWaE
+QsiPlR4zxP/TP7mhfVEe7XWPxtnMUMtf15OyA51YBM4qBmOHf+MZAAAAIIaTJINn
++eUBXbki+PSAld2nhJh/LVmFsS+60WyvXkQ1wpsGGBsKAAAALAWCY4d/4wKbDCIh
+BssYbE8GCaaX5NUt+mxyKwwfHifBilZwj2Ul7Ce62azJAAAAAAQBIKbpGG2dWTX8
+j+VjFM21J0hqWlEg+bdiojWnKfA5AQpWUWtnNwDEM0g12vYxoWM8Y81W+bHBw805
+I8kWVkXU6vFOi+HWvv/ira7ofJu16NnoUkhclkUrk0mXubZvyl4GBg==
+-----END PGP PUBLIC KEY BLOCK-----
+";
+    const SIGNATURE: &str = "-----BEGIN PGP SIGNATURE-----
+
+wpgGARsKAAAAKQWCY5ijYyIhBssYbE8GCaaX5NUt+mxyKwwfHifBilZwj2Ul7Ce6
+2azJAAAAAGk2IHZJX1AhiJD39eLuPBgiUU9wUA9VHYblySHkBONKU/usJ9BvuAqo
+/FvLFuGWMbKAdA+epq7V4HOtAPlBWmU8QOd6aud+aSunHQaaEJ+iTFjP2OMW0KBr
+NK2ay45cX1IVAQ==
+-----END PGP SIGNATURE-----
+";
+    let folder = Folder::new();
+    let keys = Keys::read(None, &[folder.file("v6", KEY)]).unwrap();
+    let check = |text: &str| keys.check(SignatureKind::OpenPgp, SIGNATURE.as_bytes(), text.as_bytes(), 0);
+    let text = "What we need from the grocery store:\r\n\r\n- tofu\r\n- vegetables\r\n- noodles\r\n";
+    // Nobody's name stands in the key, so its fingerprint does.
+    assert_eq!(check(text), Validity::Good("cb186c4f0609a697e4d52dfa6c722b0c1f1e27c18a56708f6525ec27bad9acc9".into()));
+    assert_eq!(check(&text.replace("tofu", "cake")), Validity::Bad);
 }
 
 #[test]
