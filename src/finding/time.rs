@@ -6,6 +6,7 @@ mod artifacts;
 mod clock;
 mod compute;
 mod config;
+mod first_loss;
 mod history;
 mod level;
 mod log;
@@ -112,7 +113,7 @@ pub fn judge(facts: &TimeFacts<'_>, policy: &Policy) -> Judgement {
         judgement.missing.push("a run log (W&B file) of the training".into());
     }
     for run in facts.runs {
-        log::first_loss(&mut judgement, facts, policy, run);
+        first_loss::judge(&mut judgement, facts, policy, run);
         log::damage(&mut judgement, run);
         schedule::judge(&mut judgement, policy, run);
         clock::judge(&mut judgement, policy, run);

@@ -71,13 +71,20 @@ const OTHERS: &[&str] = &["teacher", "vision", "ref", "reference", "draft", "eva
 /// The value under the first of these names that stands in the configuration, wherever it is nested: the outermost. Nothing
 /// if that name stands there with several values at one depth.
 pub fn number(run: &Run, names: &[&str]) -> Option<f64> {
+    number_where(run, names, |_| true)
+}
+
+/// As [`number`], where every group it is nested in passes.
+pub fn number_where(run: &Run, names: &[&str], passes: impl Fn(&str) -> bool) -> Option<f64> {
     names.iter().find_map(|name| {
         let mut found: Option<(usize, f64)> = None;
         let mut several = false;
         for (key, value) in &run.config {
             let key = key.replace(['/', '-'], "_").to_ascii_lowercase();
             let mut path = key.rsplit('.');
-            if path.next() != Some(*name) || path.clone().any(|group| OTHERS.iter().any(|o| group.starts_with(o))) {
+            if path.next() != Some(*name)
+                || path.clone().any(|group| OTHERS.iter().any(|o| group.starts_with(o)) || !passes(group))
+            {
                 continue;
             }
             let Some(value) = figure(value) else { continue };

@@ -1,74 +1,9 @@
 //! The run log against the weights.
 
-use super::{Code, Condition, Direction, Finding, Grade, Judgement, RUNS, TimeFacts, called, called_first};
+use super::{Code, Direction, Finding, Grade, Judgement, RUNS, TimeFacts, called};
 use crate::case::Policy;
 use crate::timeline::settings::from_config;
 use crate::timeline::{Run, Tail};
-
-/// First loss against ln(vocabulary): a random model knows nothing, so its cross-entropy begins there or a little above.
-///
-/// Never a verdict, and a question that counts only where the weights of the start say otherwise: another objective, a character vocabulary, a late first row or a warm-up row move it honestly, and a
-/// continued model with a new vocabulary begins there too.
-pub fn first_loss(to: &mut Judgement, facts: &TimeFacts<'_>, policy: &Policy, run: &Run) {
-    let loss = run.loss();
-    let Some(&(step, first)) = loss.first() else {
-        to.missing.push(format!("a loss column in the log of {} ({})", called(run), run.keys.describe()));
-        return;
-    };
-    // Of several embeddings the one that fits best: the question is only whether any explains the figure.
-    let ratios = facts.vocabularies.iter().filter(|&&rows| rows > 1).map(|&rows| (first / (rows as f64).ln(), rows));
-    let Some((ratio, rows)) = ratios.min_by(|a, b| (a.0 - 1.0).abs().total_cmp(&(b.0 - 1.0).abs())) else {
-        to.missing.push("the vocabulary's size, to hold the first loss against".into());
-        return;
-    };
-    let place = called_first(run);
-    let figures = format!(
-        "{place} logs a first loss of {first:.3} at step {step}, {ratio:.3} of ln({rows}) = {:.3}",
-        (rows as f64).ln()
-    );
-    // A loss summed over the calls of a step, or divided by them once too often.
-    let calls = super::config::number(run, super::config::ACCUMULATION).filter(|calls| *calls > 1.0);
-    let inside = |ratio: f64| (policy.first_loss_low..=policy.first_loss_high).contains(&ratio);
-    let (grade, direction, words) = if step > policy.first_loss_step || run.resumed {
-        (Grade::Context, Direction::Neutral, "the log begins too late to show the loss of an untrained model")
-    } else if calls.is_some_and(|calls| inside(ratio * calls) || inside(ratio / calls)) {
-        (
-            Grade::Context,
-            Direction::Neutral,
-            "as an untrained model begins, if the loss is summed or divided over the calls",
-        )
-    } else if ratio < policy.first_loss_low && step <= 1 && facts.start == Condition::Holds {
-        // Measured: 0.992 to 1.005 in 207 honest runs, 0.55 to 0.67 in continued ones.
-        (
-            Grade::Moderate,
-            Direction::Against,
-            "the weights of the start are a random draw, whose loss would be higher; is this the log of this training, and \
-             the loss in other units?",
-        )
-    } else if ratio < policy.first_loss_low {
-        (
-            Grade::Weak,
-            Direction::Neutral,
-            "an untrained model of this vocabulary would begin higher; ask what it started from",
-        )
-    } else if ratio > policy.first_loss_high {
-        (
-            Grade::Context,
-            Direction::Neutral,
-            "higher than cross-entropy over this vocabulary: another objective or a sum over terms",
-        )
-    } else {
-        (Grade::Weak, Direction::For, "as an untrained model begins")
-    };
-    let mut finding = Finding::new(Code::TimeFirstLoss, grade, direction, format!("{figures}: {words}."));
-    finding.statistic = Some(ratio);
-    finding.effect = Some(ratio - 1.0);
-    finding.n = Some(1);
-    finding.subject.steps = vec![step];
-    finding.null = "a model that gives every token the same probability has the loss ln(vocabulary)".into();
-    finding.evidence = Some(RUNS.into());
-    to.push(finding);
-}
 
 /// Damage in the log. A killed run's missing tail is none.
 pub fn damage(to: &mut Judgement, run: &Run) {
