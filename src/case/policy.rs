@@ -157,6 +157,9 @@ pub struct Policy {
     pub summary_seconds: f64,
     /// A printed loss is the logged one if they differ by no more than this share of it (or this much, below 1): two decimals.
     pub printed_loss: f64,
+    /// Columns that are computed from each other may differ here and there in this share of the rows; in more they are no
+    /// such columns.
+    pub identity_scattered: f64,
     /// So many losses in a row that stand in two places are a copy.
     pub repeated_rows: u64,
     /// A log of so many rows in which the loss never changes is a question.
@@ -255,6 +258,7 @@ impl Default for Policy {
             tokens_product: 0.005,
             summary_seconds: 60.0,
             printed_loss: 0.006,
+            identity_scattered: 0.1,
             repeated_rows: 5,
             flat_rows: 20,
             loss_spike: 8.0,
@@ -350,6 +354,7 @@ impl Policy {
             ("tokens_product", self.tokens_product),
             ("summary_seconds", self.summary_seconds),
             ("printed_loss", self.printed_loss),
+            ("identity_scattered", self.identity_scattered),
             ("loss_spike", self.loss_spike),
             ("loss_rise", self.loss_rise),
             ("pause_times", self.pause_times),

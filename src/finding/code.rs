@@ -106,6 +106,7 @@ codes! {
     TimeSummary "time/summary" "The summary of a run against its rows",
     TimeDifferences "time/differences" "Two sources of one run's record against each other",
     TimePrinted "time/printed" "The losses that the program printed against the logged ones",
+    TimeIdentities "time/identities" "Columns that are computed from each other",
     TimeRepeated "time/repeated-rows" "The same losses stand in two places",
     TimeLossShape "time/loss-shape" "The shape of the loss",
     TimeDigits "time/digits" "The digits that a column is written with",

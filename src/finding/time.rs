@@ -8,6 +8,7 @@ mod compute;
 mod config;
 mod first_loss;
 mod history;
+mod identities;
 mod level;
 mod log;
 mod loss_shape;
@@ -125,6 +126,8 @@ pub fn judge(facts: &TimeFacts<'_>, policy: &Policy) -> Judgement {
         loss_shape::flat(&mut judgement, policy, run);
         level::judge(&mut judgement, policy, run);
         loss_shape::digits(&mut judgement, policy, run);
+        identities::judge(&mut judgement, policy, run);
+        identities::unrelated(&mut judgement, run);
         machine::alive(&mut judgement, policy, run);
         compute::judge(&mut judgement, facts, policy, run);
         norms::judge(&mut judgement, facts, policy, run);
