@@ -15,7 +15,7 @@ use super::run::Run;
 use crate::error::{Error, Result};
 
 pub(super) use json::{elements, lines, members};
-pub(super) use parquet::open as parquet;
+pub(super) use parquet::{bytes as parquet_bytes, open as parquet};
 
 /// Reads an export that is text: JSON or CSV.
 ///

@@ -7,10 +7,12 @@
 //! file and each artifact one line of JSON, keys sorted, addresses of files left out (they are signed anew each time);
 //! for each row of history and of machine metrics its text as the service gives it; for each manifest its bytes. Each
 //! line begins with its kind and a tab and ends with a newline, in the order run, history, events, file, metadata,
-//! output, artifact, manifest. `bytes` counts the answers as they came.
+//! output, artifact, manifest. Where the pages of history fail or lack rows, the parquet files that the service has made of
+//! it are read in their place, with their bytes under `parquet`. `bytes` counts the answers as they came.
 
 mod address;
 mod client;
+mod exported;
 mod files;
 mod history;
 mod machine;

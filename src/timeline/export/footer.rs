@@ -3,7 +3,6 @@
 //! The library that decodes the pages trusts the sizes it finds. So footer and page headers (Thrift, compact protocol) are
 //! read here first: a file whose sizes are not those of its bytes, or are beyond the limits, is refused.
 
-use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
 use crate::timeline::history::{COLUMNS, VALUES};
@@ -39,7 +38,7 @@ pub(super) struct Footer {
 }
 
 /// Reads footer and page headers.
-pub(super) fn read(file: &mut File, length: u64) -> Result<Footer, String> {
+pub(super) fn read(file: &mut (impl Read + Seek), length: u64) -> Result<Footer, String> {
     let io = |error: std::io::Error| error.to_string();
     if length < 12 {
         return Err("it is shorter than an empty parquet file".into());
@@ -231,7 +230,7 @@ fn chunk(thrift: &mut Thrift<'_>) -> Option<Chunk> {
 }
 
 /// Follows the page headers of a chunk.
-fn walk(file: &mut File, end: u64, chunk: &Chunk, pages: &mut usize) -> Result<(), String> {
+fn walk(file: &mut (impl Read + Seek), end: u64, chunk: &Chunk, pages: &mut usize) -> Result<(), String> {
     let io = |error: std::io::Error| error.to_string();
     let damaged = || "a page header is damaged".to_owned();
     let mut at = u64::try_from(chunk.offset).map_err(|_| damaged())?;

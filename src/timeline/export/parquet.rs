@@ -1,9 +1,12 @@
 //! Parquet: the history as W&B exports it, or a data frame of it.
 
 use std::fs::File;
+use std::io::{Cursor, Read, Seek};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::Arc;
 
+use polars::io::mmap::MmapBytesReader;
 use polars::prelude::{DataType, ParquetReader, SerReader, Series};
 
 use super::{Rows, footer, sign};
@@ -20,13 +23,34 @@ const LIMIT: u64 = 8 << 30;
 /// # Errors
 /// If the file cannot be read, is damaged, or its sizes are beyond the limits.
 pub(in crate::timeline) fn open(path: &Path) -> Result<Run> {
-    let named = |why: String| Error::input(format!("{}: the parquet file cannot be read: {why}", path.display()));
     let hashed = hashed::open(path)?;
-    let mut file = File::open(path).map_err(|error| Error::io(path.display(), error))?;
+    let file = File::open(path).map_err(|error| Error::io(path.display(), error))?;
     let length = file.metadata().map_err(|error| Error::io(path.display(), error))?.len();
+    let run = table(|| file.try_clone(), length, &path.display().to_string())?;
+    let mut runs = vec![run];
+    sign(hashed, &mut runs)?;
+    runs.pop().ok_or_else(|| Error::input("no run"))
+}
+
+/// As [`open`], of a file that was read already; `name` stands in messages.
+///
+/// # Errors
+/// If it is damaged, or its sizes are beyond the limits.
+pub(in crate::timeline) fn bytes(content: Vec<u8>, name: &str) -> Result<Run> {
+    let (length, content) = (content.len() as u64, Arc::<[u8]>::from(content));
+    table(|| Ok(Cursor::new(Arc::clone(&content))), length, name)
+}
+
+fn table<R: Read + Seek + MmapBytesReader>(
+    open: impl Fn() -> std::io::Result<R>,
+    length: u64,
+    name: &str,
+) -> Result<Run> {
+    let named = |why: String| Error::input(format!("{name}: the parquet file cannot be read: {why}"));
     if length > LIMIT {
         return Err(named(format!("it is longer than {LIMIT} bytes")));
     }
+    let mut file = open().map_err(|error| Error::io(name, error))?;
     let footer = footer::read(&mut file, length).map_err(named)?;
     let count = u64::try_from(footer.rows).unwrap_or(0);
     // A number at the top; what stands in a group or a list is a picture or a histogram of the tracker.
@@ -36,7 +60,7 @@ pub(in crate::timeline) fn open(path: &Path) -> Result<Run> {
         return Err(named(format!("it has {count} rows of {} numbers, more than {VALUES} values", names.len())));
     }
     let read = |name: &str| -> std::result::Result<Series, String> {
-        let values = column(&file, name)?;
+        let values = column(&open, name)?;
         if values.len() as u64 == count { Ok(values) } else { Err("it has another length than the table".into()) }
     };
     let mut rows = Rows::default();
@@ -76,16 +100,17 @@ pub(in crate::timeline) fn open(path: &Path) -> Result<Run> {
     let mut run = rows.finish(Run { form: Form::Rows, ..Run::default() })?;
     run.history.skipped += count.saturating_mul((footer.leaves.len() - names.len()) as u64);
     run.notes.extend(notes.into_iter().take(20));
-    let mut runs = vec![run];
-    sign(hashed, &mut runs)?;
-    runs.pop().ok_or_else(|| Error::input("no run"))
+    Ok(run)
 }
 
 /// One column of numbers; the library may panic on a page that is damaged inside.
-fn column(file: &File, name: &str) -> std::result::Result<Series, String> {
+fn column<R: MmapBytesReader>(
+    open: &impl Fn() -> std::io::Result<R>,
+    name: &str,
+) -> std::result::Result<Series, String> {
     let read = || -> std::result::Result<Series, String> {
         let failed = |error: polars::prelude::PolarsError| error.to_string();
-        let file = file.try_clone().map_err(|error| error.to_string())?;
+        let file = open().map_err(|error| error.to_string())?;
         let reader = ParquetReader::new(file).with_columns(Some(vec![name.to_owned()])).set_rechunk(true);
         let frame = reader.finish().map_err(failed)?;
         let series: &Series = frame.column(name).map_err(failed)?.as_materialized_series();

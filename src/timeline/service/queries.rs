@@ -100,6 +100,22 @@ pub(super) fn history() -> String {
     of_run("HistoryPage", variables, "history(minStep: $minStep, maxStep: $maxStep, samples: $samples)")
 }
 
+/// Signed addresses of parquet files with the history, and `liveKeys` of the rows that are in none yet.
+pub(super) fn parquet() -> String {
+    let selection = "parquetHistory(liveKeys: $liveKeys) { parquetUrls liveData }";
+    of_run("RunParquetHistory", ", $liveKeys: [String!]!", selection)
+}
+
+/// Artifacts of the run with addresses of their files; those of the type `wandb-history` hold the history.
+pub(super) fn history_artifacts() -> String {
+    let node = "versionIndex artifactType { name } files(first: 1001) { edges { node { name directUrl } } }";
+    of_run(
+        "RunHistoryArtifacts",
+        ", $first: Int",
+        &format!("page: outputArtifacts(first: $first) {{ edges {{ node {{ {node} }} }} }}"),
+    )
+}
+
 /// Measurements of the machine, thinned to `samples` rows.
 pub(super) fn events() -> String {
     of_run("Events", ", $samples: Int", "events(samples: $samples)")

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::client::Client;
 use super::history::{self, Extent};
 use super::queries::{self, Fields, RUN};
-use super::{Address, Bounds, files, machine};
+use super::{Address, Bounds, exported, files, machine};
 use crate::error::Result;
 use crate::source::Service;
 use crate::timeline::keys::{KeyMap, Keys};
@@ -45,7 +45,7 @@ pub(super) fn run(service: Service, address: &Address, bounds: &Bounds) -> Resul
             .push(format!("the dates are of the clock of {place}, which says what those who run it want it to say"));
     }
     about(&mut run, &answer);
-    history::read(&mut client, &mut run, &extent(&answer))?;
+    rows(&mut client, &mut run, &extent(&answer))?;
     run.keys = Keys::choose(&run.history, &KeyMap::default())?;
     if let Err(error) = history::events(&mut client, &mut run) {
         run.notes.push(format!("the metrics of the machine could not be read: {error}"));
@@ -69,6 +69,34 @@ pub(super) fn run(service: Service, address: &Address, bounds: &Bounds) -> Resul
     }
     (run.bytes, run.sha256) = client.finish();
     Ok(run)
+}
+
+/// The rows of history: page by page, which gives the text of every number; if that fails or rows are missing, from the
+/// service's parquet files.
+fn rows(client: &mut Client, run: &mut Run, extent: &Extent) -> Result<()> {
+    let failed = history::read(client, run, extent).err();
+    let short = extent.rows.is_some_and(|rows| rows > run.history.rows);
+    let why = match &failed {
+        Some(error) => format!("its pages could not be read ({error})"),
+        None if short => format!("its pages gave {} rows", run.history.rows),
+        None => return Ok(()),
+    };
+    let pages = std::mem::take(&mut run.history);
+    let read = exported::read(client, run, &why);
+    match (read, failed) {
+        (Ok(true), Some(_)) => Ok(()),
+        (Ok(true), None) if run.history.rows > pages.rows => Ok(()),
+        (Err(error), None) => {
+            run.notes.push(format!("the parquet files of the history could not be read: {error}"));
+            run.history = pages;
+            Ok(())
+        }
+        (_, None) => {
+            run.history = pages;
+            Ok(())
+        }
+        (_, Some(error)) => Err(error),
+    }
 }
 
 /// Name, state, times, configuration and summary.

@@ -33,8 +33,17 @@ fn lines(name: &str) -> Vec<String> {
 fn question(request: &Request) -> (String, Value) {
     let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
     let query = body["query"].as_str().unwrap_or_default();
-    let what = ["history(", "events(", "files(", "outputArtifacts(", "inputArtifacts("];
+    let what = [
+        "parquetHistory(",
+        "page: outputArtifacts(first: $first) {",
+        "history(",
+        "events(",
+        "files(",
+        "outputArtifacts(",
+        "inputArtifacts(",
+    ];
     let what = what.iter().find(|what| query.contains(**what)).map_or("run", |what| what.trim_end_matches('('));
+    let what = if what.starts_with("page") { "kept" } else { what };
     (what.to_owned(), body["variables"].clone())
 }
 
@@ -69,6 +78,11 @@ fn answer(request: &Request, store: &str) -> Reply {
                 lines("history.jsonl").into_iter().filter(|line| within.contains(&step(line))).collect();
             of_run(&json!({ "history": rows }))
         }
+        // As a server that has neither answers.
+        "parquetHistory" => Reply::whole(
+            json!({ "errors": [{ "message": "Cannot query field \"parquetHistory\" on type \"Run\"." }] }).to_string(),
+        ),
+        "kept" => of_run(&json!({ "page": { "edges": [] } })),
         "events" => of_run(&json!({ "events": lines("events.jsonl") })),
         "files" => {
             let mut files: Vec<Value> = serde_json::from_str(&recorded("files.json")).unwrap();
@@ -275,6 +289,109 @@ fn what_is_beside_the_history_may_be_missing() {
     let (server, _store) = servers(gone);
     let run = get(&server).unwrap();
     assert!(noted(&run, "wandb-metadata.json could not be read") && run.host.as_deref() == Some("node-1"));
+}
+
+/// The history of the fixture as parquet in two files, the later rows first.
+fn parquet() -> Vec<Vec<u8>> {
+    use polars::prelude::{Column, DataFrame, ParquetWriter};
+
+    let log = wandb::open(&fixtures().join("cases/scratch-same-arch/wandb")).unwrap();
+    let steps: Vec<i64> = log.history.columns["_step"].iter().map(|row| row.0).collect();
+    let one = |steps: &[i64]| {
+        let column = |name: &str| {
+            let of = |step: &i64| log.history.columns[name].iter().find(|row| row.0 == *step).map(|row| row.1);
+            Column::new(name.into(), steps.iter().map(of).collect::<Vec<Option<f64>>>())
+        };
+        let columns = ["_step", "_timestamp", "train/loss", "train/learning_rate"].map(column).to_vec();
+        let mut frame = DataFrame::new(steps.len(), columns).unwrap();
+        let mut bytes = Vec::new();
+        ParquetWriter::new(&mut bytes).finish(&mut frame).unwrap();
+        bytes
+    };
+    vec![one(&steps[40..]), one(&steps[..40])]
+}
+
+#[test]
+fn the_history_is_read_from_parquet_files_where_its_pages_fail() {
+    let log = wandb::open(&fixtures().join("cases/scratch-same-arch/wandb")).unwrap();
+    let files = parquet();
+    let store = Server::start(move |request| match request.path.split('?').next().unwrap_or_default() {
+        "/0.parquet" => Reply::whole(files[0].clone()),
+        "/1.parquet" => Reply::whole(files[1].clone()),
+        _ => Reply::whole("PAR1 is not all"),
+    });
+    let base = store.base.clone();
+    let address = move |name: &str| format!("{base}/{name}?signature=hidden");
+    let refused = || Reply::whole(json!({ "errors": [{ "message": "history is archived" }] }).to_string());
+    let urls = {
+        let address = address.clone();
+        move |names: &[&str], live: usize| {
+            let urls: Vec<String> = names.iter().map(|name| address(name)).collect();
+            let live: Vec<Value> = (0..live).map(|step| json!({ "_step": 600 + step })).collect();
+            of_run(&json!({ "parquetHistory": { "parquetUrls": urls, "liveData": live } }))
+        }
+    };
+    let exported = {
+        let urls = urls.clone();
+        changed(move |what, _| match what {
+            "history" => Some(refused()),
+            "parquetHistory" => Some(urls(&["0.parquet", "1.parquet"], 2)),
+            _ => None,
+        })
+        .unwrap()
+    };
+    for name in ["train/loss", "train/learning_rate", "_timestamp"] {
+        assert_eq!(exported.history.columns[name], log.history.columns[name], "{name}");
+    }
+    assert_eq!((exported.history.rows, &exported.keys.loss), (log.history.rows, &log.keys.loss));
+    assert!(noted(&exported, "2 parquet file(s)") && noted(&exported, "2 rows are not in"), "{:?}", exported.notes);
+    assert!(!format!("{exported:?}").contains("signature"));
+    assert!(store.requests().iter().all(|request| !request.headers.contains_key("authorization")));
+
+    // Pages that lack rows.
+    let short = {
+        let urls = urls.clone();
+        changed(move |what, variables| match what {
+            "history" if variables["minStep"].as_i64() == Some(0) => Some(of_run(&json!({ "history": [] }))),
+            "parquetHistory" => Some(urls(&["1.parquet", "0.parquet"], 0)),
+            _ => None,
+        })
+        .unwrap()
+    };
+    assert_eq!(short.history.columns["train/loss"], log.history.columns["train/loss"]);
+
+    // The same files as an artifact of the run, of which the newest counts.
+    let kept = changed(move |what, _| match what {
+        "history" => Some(refused()),
+        "kept" => {
+            let node = |kind: &str, version: u64, names: &[&str]| {
+                let files: Vec<Value> =
+                    names.iter().map(|name| json!({ "node": { "name": name, "directUrl": address(name) } })).collect();
+                let kind = json!({ "name": kind });
+                json!({ "node": { "versionIndex": version, "artifactType": kind, "files": { "edges": files } } })
+            };
+            let edges = [
+                node("wandb-history", 0, &["1.parquet"]),
+                node("wandb-history", 1, &["1.parquet", "0.parquet", "notes.txt"]),
+                node("model", 7, &["2.parquet"]),
+            ];
+            Some(of_run(&json!({ "page": { "edges": edges } })))
+        }
+        _ => None,
+    })
+    .unwrap();
+    assert_eq!(kept.history.columns["train/loss"], log.history.columns["train/loss"]);
+
+    // A file that is none, and none at all: what the pages said is the error.
+    let error = changed(move |what, _| match what {
+        "history" => Some(refused()),
+        "parquetHistory" => Some(urls(&["0.parquet", "bad.parquet"], 0)),
+        _ => None,
+    })
+    .unwrap_err();
+    assert!(error.to_string().contains("archived") && !error.to_string().contains("signature"), "{error}");
+    let error = changed(move |what, _| (what == "history").then(refused)).unwrap_err();
+    assert!(error.to_string().contains("archived"), "{error}");
 }
 
 #[test]
