@@ -1,7 +1,7 @@
 //! What ties a run's log to the weights beside the chain: norms, digests of files, parameters a token.
 
 use crate::checkpoint::{Checkpoint, Component};
-use crate::finding::time::{CheckpointFile, StepNorm, alike};
+use crate::finding::time::{CheckpointFile, StepNorm, TensorNorm, alike};
 use crate::plan::{FileDigest, Measured, Plan, md5};
 use crate::timeline::Run;
 
@@ -51,15 +51,17 @@ impl Ties {
 fn norms(plan: &Plan, measured: &Measured, steps: &[i64]) -> Vec<StepNorm> {
     let one = |(at, step): (usize, &i64)| {
         let (mut all, mut matrices, mut inner, mut twice) = (0.0, 0.0, 0.0, 0.0);
-        let mut head = false;
+        let (mut head, mut tensors) = (false, Vec::new());
         for (unit, figures) in plan.units.iter().zip(&measured.tensors) {
             if !unit.in_subject() || unit.role.constant {
                 continue;
             }
             let square = figures.gram.product(at, at);
             let component = unit.role.component;
+            let vector = unit.shape.len() < 2;
+            tensors.push(TensorNorm { name: unit.tensor.clone(), norm: square.sqrt(), vector });
             all += square;
-            matrices += if unit.shape.len() > 1 { square } else { 0.0 };
+            matrices += if vector { 0.0 } else { square };
             inner += if component == Component::Embedding { 0.0 } else { square };
             twice += if component == Component::Embedding { 2.0 * square } else { square };
             head |= component == Component::Head;
@@ -72,7 +74,7 @@ fn norms(plan: &Plan, measured: &Measured, steps: &[i64]) -> Vec<StepNorm> {
         if !head {
             norms.push(("all weights, the tied embedding twice".to_owned(), f64::sqrt(twice)));
         }
-        StepNorm { step: *step, norms }
+        StepNorm { step: *step, norms, tensors }
     };
     steps.iter().enumerate().map(one).collect()
 }

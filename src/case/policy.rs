@@ -185,6 +185,12 @@ pub struct Policy {
     pub compute_impossible: f64,
     /// A logged norm is that of a checkpoint if they differ by no more than this share: bf16 holds 8 bits.
     pub norm_agrees: f64,
+    /// The same for the norm of a vector, whose values may all round to one side.
+    pub norm_vector_agrees: f64,
+    /// The same for a norm that is taken from a histogram of 64 bins.
+    pub norm_histogram_agrees: f64,
+    /// Logged norms of tensors are those of the checkpoints if this share of them agrees.
+    pub norm_tensors_agree: f64,
     /// Beyond this share no choice of tensors explains the difference.
     pub norm_differs: f64,
 }
@@ -271,6 +277,9 @@ impl Default for Policy {
             device_busy_share: 0.1,
             compute_impossible: 2.0,
             norm_agrees: 1e-3,
+            norm_vector_agrees: 4e-3,
+            norm_histogram_agrees: 5e-3,
+            norm_tensors_agree: 0.9,
             norm_differs: 0.2,
         }
     }
@@ -364,6 +373,9 @@ impl Policy {
             ("device_busy_share", self.device_busy_share),
             ("compute_impossible", self.compute_impossible),
             ("norm_agrees", self.norm_agrees),
+            ("norm_vector_agrees", self.norm_vector_agrees),
+            ("norm_histogram_agrees", self.norm_histogram_agrees),
+            ("norm_tensors_agree", self.norm_tensors_agree),
             ("norm_differs", self.norm_differs),
         ] {
             // Against NaN every comparison is false, so that nothing would ever be found.

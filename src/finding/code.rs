@@ -114,6 +114,7 @@ codes! {
     TimeConstancy "time/machine" "Host, program and commit over the runs",
     TimeCompute "time/compute" "The accelerators of the log could have done the work",
     TimeNorms "time/norms" "Logged norms of the weights against the checkpoints",
+    TimeTensorNorms "time/tensor-norms" "Logged norms of single tensors against the checkpoints",
     TimeArtifacts "time/artifacts" "Digests that the tracker kept against the files of the checkpoints",
     TimeLogDamage "time/log-damage" "A part of a run log could not be read",
     TimeRepository "time/repository" "What could not be read of the repository",

@@ -19,6 +19,7 @@ mod register;
 mod repository;
 mod schedule;
 mod summary;
+mod tensor_norms;
 mod tokens;
 mod witness;
 
@@ -30,6 +31,7 @@ pub use register::{Listed, RegisterFacts};
 
 pub use artifacts::{CheckpointFile, alike};
 pub use norms::StepNorm;
+pub use tensor_norms::TensorNorm;
 
 const RUNS: &str = "evidence/runs.parquet";
 const TIMELINE: &str = "evidence/timeline.parquet";
@@ -131,6 +133,7 @@ pub fn judge(facts: &TimeFacts<'_>, policy: &Policy) -> Judgement {
         machine::alive(&mut judgement, policy, run);
         compute::judge(&mut judgement, facts, policy, run);
         norms::judge(&mut judgement, facts, policy, run);
+        tensor_norms::judge(&mut judgement, facts, policy, run);
         artifacts::judge(&mut judgement, facts, run);
     }
     machine::constant(&mut judgement, facts.runs);

@@ -37,16 +37,19 @@ impl Default for Keys {
     }
 }
 
-// Spellings as `normal` writes them, the most telling first.
+// Spellings as `normal` writes them, the most telling first; behind them the program and its file, where it was looked up.
 const LOSS: &[&str] = &[
-    "train/loss", // HF Trainer, nanoGPT
+    // HF Trainer (integrations/integration_utils.py puts `train/` before its logs; Axolotl and LLaMA-Factory log through
+    // it), nanoGPT (train.py), Levanter.
+    "train/loss",
     "train_loss",
-    "lm_loss", // Megatron
+    "lm_loss", // Megatron-LM (megatron/training/training.py), nanotron
     "train/lm_loss",
-    "lm_loss_training/lm_loss",
+    "lm_loss_training/lm_loss", // Megatron-DeepSpeed
     "train/ce_loss",
     "train/crossentropyloss", // OLMo
     "train/cross_entropy",
+    "train/cross_entropy_loss", // Marin
     "training/loss",
     "train/train_loss",
     "loss/train",
@@ -54,10 +57,10 @@ const LOSS: &[&str] = &[
     "train/loss_step",
     "train/loss_mean",
     "loss/train/total",             // Composer, LLM Foundry
-    "loss_metrics/global_avg_loss", // torchtitan
-    "reduced_train_loss",           // NeMo
+    "loss_metrics/global_avg_loss", // torchtitan (torchtitan/components/metrics.py)
+    "reduced_train_loss",           // NeMo (lightning/megatron_parallel and the GPT models)
     "train_inner/loss",             // fairseq
-    "train/samples/train_loss",     // DeepSpeed
+    "train/samples/train_loss",     // DeepSpeed (deepspeed/runtime/engine.py)
     "metrics/train/languagecrossentropy",
     "learning/loss", // MaxText
     "loss/out",      // Lingua
@@ -71,7 +74,8 @@ const LEARNING_RATE: &[&str] = &[
     "train/lr",
     "learning_rate/learning_rate",
     "optim/learning_rate_group0",
-    "optim/lr",
+    "optim/lr",            // Lingua
+    "optim/learning_rate", // Levanter
     "optimizer/lr",
     "training/learning_rate",
     "lr_adamw",
@@ -95,6 +99,7 @@ const GRAD_NORM: &[&str] = &[
     "train_inner/gnorm",
     "learning/grad_norm",
     "grad/norm/total", // Levanter
+    "loss/grad_norm",  // Megatron-DeepSpeed
 ];
 const TOKENS: &[&str] = &[
     "consumed_tokens",
@@ -110,8 +115,10 @@ const TOKENS: &[&str] = &[
     "total_tokens",
     "throughput/total_tokens",
     "n_tokens_seen",
-    "time/token",
-    "train/tokens/total",
+    "time/token",         // Composer (composer/trainer/trainer.py)
+    "train/tokens/total", // Axolotl
+    "tokens/total",
+    "lm_loss_training/consumed_train_tokens", // Megatron-DeepSpeed
     "train/total_tokens",
     "optim/total_tokens",
 ];
@@ -131,6 +138,8 @@ const STEP: &[&str] = &[
     "iteration_step",
     "train/iter",
     "train/iteration",
+    "lm_loss_training/iteration", // Megatron-DeepSpeed
+    "time/batch",                 // Composer
     "step",
 ];
 
@@ -262,6 +271,11 @@ mod tests {
             ("train/CE loss", "optim/LR (group 0)", "optim/total grad norm"),
             ("train/CrossEntropyLoss", "optim/learning_rate_group0", "optim/total_grad_norm"),
             ("train_loss", "lr-AdamW", "grad_norm"),
+            ("train/loss", "optim/learning_rate", "grad/norm/total"),
+            ("lm-loss-training/lm loss", "learning-rate/learning-rate", "grad-norm/grad-norm"),
+            ("reduced_train_loss", "lr", "grad_norm"),
+            ("learning/loss", "learning/current_learning_rate", "learning/grad_norm"),
+            ("loss/out", "optim/lr", "optim/grad_norm"),
         ] {
             let log = history(&[(loss, &[3.0]), ("val/loss", &[3.0]), (rate, &[1e-3]), (norm, &[1.0])]);
             let keys = Keys::choose(&log, &KeyMap::default()).unwrap();

@@ -31,7 +31,7 @@ pub mod witness;
 pub use accelerators::{Accelerator, Grade as PeakGrade, accelerator};
 pub use events::{Event, Record};
 pub use git::{Commit, Freeze, Lookup, Repository, Stamp};
-pub use history::History;
+pub use history::{HISTOGRAM_NORM, History};
 pub use keys::{KeyMap, Keys};
 pub use leveldb::{Damage, Tail};
 pub use order::{Bound, Clock, Contradiction, Moment, Orders};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{CheckpointFile, Code, Direction, Grade, Judgement, StepNorm, TimeFacts, judge};
+use super::{CheckpointFile, Code, Direction, Grade, Judgement, StepNorm, TensorNorm, TimeFacts, judge};
 use crate::case::Policy;
 use crate::timeline::{Devices, History, KeyMap, LoggedFile, Printed, Run};
 
@@ -294,6 +294,7 @@ fn logged_norms_tie_the_log_to_the_weights() {
         .map(|&step| StepNorm {
             step,
             norms: vec![("all weights".into(), 100.0 + step as f64 / 10.0), ("all matrices".into(), 90.0)],
+            tensors: Vec::new(),
         })
         .collect();
     let of = |factor: f64| {
@@ -305,6 +306,37 @@ fn logged_norms_tie_the_log_to_the_weights() {
     assert_eq!(of(1.000_1), [(Grade::Moderate, Direction::For)]);
     assert_eq!(of(1.1), [(Grade::Context, Direction::Neutral)]);
     assert_eq!(of(2.0), [(Grade::Weak, Direction::Neutral)]);
+}
+
+/// Four tensors that grow, at four steps; `change` alters the checkpoints.
+fn tensor_norms(column: impl Fn(&str) -> String, change: impl Fn(i64, usize, f64) -> f64) -> Vec<(Grade, Direction)> {
+    let own = |step: i64, at: usize| 10.0 + at as f64 + step as f64 / (40.0 + 10.0 * at as f64);
+    let steps = [0, 200, 400, 600];
+    let name = |at: usize| format!("model.layers.{at}.weight");
+    let mut run = honest();
+    for at in 0..4 {
+        let logged = steps.iter().map(|&step| (step, own(step, at) * (1.0 + 2e-4 * (at as f64 - 1.5)))).collect();
+        run.history.columns.insert(column(&name(at)), logged);
+    }
+    let tensor = |step, at| TensorNorm { name: name(at), norm: change(step, at, own(step, at)), vector: false };
+    let of = |&step: &i64| StepNorm { step, norms: Vec::new(), tensors: (0..4).map(|at| tensor(step, at)).collect() };
+    let norms: Vec<StepNorm> = steps.iter().map(of).collect();
+    grades(&TimeFacts { runs: &[run], norms: &norms, ..TimeFacts::default() }, Code::TimeTensorNorms)
+}
+
+#[test]
+fn logged_norms_of_tensors_tie_every_checkpoint_to_the_log() {
+    let plain = |name: &str| format!("l2_norm/param/module.{name}");
+    let against = (Grade::Moderate, Direction::Against);
+    assert_eq!(tensor_norms(plain, |_, _, v| v), [(Grade::Moderate, Direction::For)]);
+    let histogram = |name: &str| format!("parameters/{name} (norm of histogram)");
+    assert_eq!(tensor_norms(histogram, |_, at, v| v * (1.0 + 1e-3 * at as f64)), [(Grade::Moderate, Direction::For)]);
+    assert_eq!(tensor_norms(plain, |step, at, v| if (step, at) == (400, 2) { 1.05 * v } else { v }), [against]);
+    assert_eq!(tensor_norms(plain, |step, _, v| if step == 600 { 1.05 * v } else { v }), [against]);
+    // A convention that differs at every step is none of the weights' business.
+    assert_eq!(tensor_norms(plain, |_, _, v| 1.4 * v), [(Grade::Weak, Direction::Neutral)]);
+    assert_eq!(tensor_norms(plain, |_, at, v| if at == 0 { 1.4 * v } else { v }), [(Grade::Weak, Direction::Neutral)]);
+    assert_eq!(tensor_norms(|name| format!("l2_norm/param/{name}.of.others"), |_, _, v| v), []);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Logged norms of the weights against the checkpoints.
 
-use super::{Code, Direction, Grade, Judgement, RUNS, TimeFacts, called, finding};
+use super::{Code, Direction, Grade, Judgement, RUNS, TensorNorm, TimeFacts, called, finding};
 use crate::case::Policy;
 use crate::timeline::Run;
 
@@ -11,6 +11,8 @@ pub struct StepNorm {
     pub step: i64,
     /// What is counted, and its norm; the whole model first.
     pub norms: Vec<(String, f64)>,
+    /// Those of single tensors, in the same order at every step.
+    pub tensors: Vec<TensorNorm>,
 }
 
 /// Columns that hold the norm of all weights, as `normal` writes them.
@@ -25,6 +27,9 @@ const TOTAL: &[&str] = &[
     "model/param_norm",
     "parameter_norm",
     "l2_norm/params",
+    "l2_norm/param/global", // Composer
+    "param_norm/global",
+    "params/norm/total", // Levanter
     "params_norm/params_norm",
 ];
 

@@ -201,6 +201,7 @@ impl Taker {
             Logged::Json(text) => Some((&self.names[*from..*to], *text)),
             _ => None,
         });
+        self.history.push_histograms(step, texts.clone());
         self.mirror.row.set(step, texts);
         self.mirror.compare();
         for (from, to, value) in items {
