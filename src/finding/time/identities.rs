@@ -10,6 +10,8 @@ use crate::timeline::{Form, Run};
 
 /// Columns of one kind that are held against each other, at most.
 const COLUMNS: usize = 24;
+/// Values of them, at most; longer columns are left out.
+const VALUES: usize = 1 << 22;
 /// Rows that a relation is looked for on before all are read.
 const LOOKED_AT: usize = 96;
 /// Relations that are named in one finding.
@@ -137,8 +139,17 @@ fn is_perplexity(name: &str) -> bool {
 }
 
 fn columns<'a>(run: &'a Run, kind: fn(&str) -> bool) -> Vec<Column<'a>> {
-    let named = run.history.columns.keys().filter(|name| kind(name));
-    let read = named.take(COLUMNS).map(|name| {
+    let mut named: Vec<(&String, usize)> =
+        run.history.columns.iter().filter(|(name, _)| kind(name)).map(|(name, rows)| (name, rows.len())).collect();
+    // The longest first: of hundreds of evaluations some are looked at, and the training is.
+    named.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
+    let mut room = VALUES;
+    named.retain(|(_, rows)| {
+        let fits = *rows <= room;
+        room -= if fits { *rows } else { 0 };
+        fits
+    });
+    let read = named.into_iter().take(COLUMNS).map(|(name, _)| {
         let rows = run.history.series(name, "_step");
         let values: Vec<f64> = rows.iter().map(|row| row.1).collect();
         let ends = values.iter().fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(*v), high.max(*v)));
