@@ -5,11 +5,11 @@ use super::{Code, Condition, Direction, Finding, Grade, Judgement, RUNS, TimeFac
 use crate::case::Policy;
 use crate::timeline::Run;
 
-/// Share of the target that is spread over the vocabulary: HF Trainer (`training_args.py`), torch, fairseq, NeMo.
+/// Share of the target that is spread over the vocabulary: HF Trainer (`training_args.py`), torch, fairseq, `NeMo`.
 const LABEL_SMOOTHING: &[&str] = &["label_smoothing_factor", "label_smoothing", "label_smoothing_eps"];
 
-/// Weight of the squared logarithm of the softmax' denominator: OLMo-core (`nn/functional/cross_entropy_loss.py`,
-/// `z_loss_multiplier`), OLMo (`auxiliary_loss_multiplier`), nanotron (`z_loss_coefficient`), Levanter and Marin
+/// Weight of the squared logarithm of the softmax' denominator: `OLMo-core` (`nn/functional/cross_entropy_loss.py`,
+/// `z_loss_multiplier`), `OLMo` (`auxiliary_loss_multiplier`), nanotron (`z_loss_coefficient`), Levanter and Marin
 /// (`z_loss_weight`), fairseq pull 2172 and T5X (`z_loss`).
 const Z_LOSS: &[&str] = &[
     "z_loss_multiplier",
@@ -24,7 +24,7 @@ const Z_LOSS: &[&str] = &[
 
 /// Weight of the load balance of experts, which is as large as the number of experts a token is sent to where the router is
 /// even: HF (`router_aux_loss_coef`), Megatron-LM (`moe_aux_loss_coeff`), ms-swift, LLM Foundry and megablocks
-/// (`moe_loss_weight`), OLMo-core (`lb_loss_weight`).
+/// (`moe_loss_weight`), `OLMo-core` (`lb_loss_weight`).
 const BALANCE: &[&str] = &[
     "router_aux_loss_coef",
     "moe_aux_loss_coeff",
@@ -151,7 +151,8 @@ pub fn judge(to: &mut Judgement, facts: &TimeFacts<'_>, policy: &Policy, run: &R
         called_first(run)
     );
     let (grade, direction, words) = words(facts, policy, run, (step, unit, ratio));
-    let mut finding = Finding::new(Code::TimeFirstLoss, grade, direction, format!("{figures}: {words}."));
+    let end = if words.ends_with('?') { "" } else { "." };
+    let mut finding = Finding::new(Code::TimeFirstLoss, grade, direction, format!("{figures}: {words}{end}"));
     finding.statistic = Some(ratio);
     finding.effect = Some(ratio - 1.0);
     finding.n = Some(1);

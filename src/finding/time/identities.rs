@@ -138,7 +138,7 @@ fn is_perplexity(name: &str) -> bool {
     says(&["ppl", "perplexity", "languageperplexity"]) && !says(&["best", "min", "max", "ema", "avg"])
 }
 
-fn columns<'a>(run: &'a Run, kind: fn(&str) -> bool) -> Vec<Column<'a>> {
+fn columns(run: &Run, kind: fn(&str) -> bool) -> Vec<Column<'_>> {
     let mut named: Vec<(&String, usize)> =
         run.history.columns.iter().filter(|(name, _)| kind(name)).map(|(name, rows)| (name, rows.len())).collect();
     // The longest first: of hundreds of evaluations some are looked at, and the training is.
@@ -177,12 +177,15 @@ impl Column<'_> {
     }
 }
 
+/// Rows that are compared, and their steps.
+type Rows = (Vec<Pair>, Vec<i64>);
+
 /// The rows that two columns share, `value` as `of` gives it of the first and the row's step.
 fn joined<'a>(
     column: &'a Column<'a>,
     base: &'a Column<'a>,
     of: impl Fn(i64, f64) -> Option<(f64, f64)> + 'a,
-) -> impl Fn(&[(i64, f64)]) -> (Vec<Pair>, Vec<i64>) + 'a {
+) -> impl Fn(&[(i64, f64)]) -> Rows + 'a {
     move |rows| {
         let one = |&(step, own): &(i64, f64)| {
             let (at, b) = base.at(step)?;
@@ -197,7 +200,7 @@ fn joined<'a>(
 /// Looks at a few rows, then at all.
 fn look(
     column: &Column<'_>,
-    rows: impl Fn(&[(i64, f64)]) -> (Vec<Pair>, Vec<i64>),
+    rows: impl Fn(&[(i64, f64)]) -> Rows,
     given: &[f64],
     free: bool,
 ) -> Option<(Identity, Vec<i64>)> {
@@ -258,7 +261,7 @@ fn exponentials(to: &mut Judgement, run: &Run, perplexities: &[Column<'_>], loss
 /// Nats, bits, a sum over a whole number of things or its inverse, or what the configuration says.
 fn factor_is_known(run: &Run, factor: f64) -> bool {
     let near = |a: f64, b: f64| (a / b - 1.0).abs() < 1e-4;
-    let whole = |f: f64| f >= 0.9 && f < 65_536.0 && near(f, f.round());
+    let whole = |f: f64| (0.9..65_536.0).contains(&f) && near(f, f.round());
     [1.0, LN_2].iter().any(|unit| near(factor, *unit) || whole(factor / unit) || whole(unit / factor))
         || config::mentions(run, factor)
 }
@@ -438,6 +441,16 @@ mod tests {
         }
     }
 
+    /// Its name, the columns that it is done to, and what is done.
+    type Alteration<'a> = (&'a str, &'a [&'a str], fn(i64, f64) -> f64);
+    /// Its name, and what is done.
+    type Oddity<'a> = (&'a str, fn(&mut Run));
+
+    fn change_both(run: &mut Run, of: impl Fn(i64, f64) -> f64) {
+        change(run, "train/loss", &of);
+        change(run, "loss", &of);
+    }
+
     #[test]
     fn one_of_them_altered_alone_is_asked_about() {
         let question = |run: Run| {
@@ -445,7 +458,7 @@ mod tests {
             let asked = found.iter().filter(|f| f.0 == Grade::Moderate && f.1 == Direction::Against);
             asked.map(|f| f.2.clone()).collect::<Vec<_>>()
         };
-        let altered: &[(&str, &[&str], fn(i64, f64) -> f64)] = &[
+        let altered: &[Alteration] = &[
             ("a stretch", &["train/loss", "loss"], |s, v| if (50..90).contains(&s) { 2.0 * v } else { v }),
             ("from a step on", &["train/loss", "loss"], |s, v| if s >= 60 { 0.5 * v } else { v }),
             ("another part", &["train/loss", "loss"], |s, v| if s >= 90 { curve(s - 40, 1) } else { v }),
@@ -455,33 +468,35 @@ mod tests {
         ];
         for (name, keys, of) in altered {
             let mut run = honest();
-            keys.iter().for_each(|key| change(&mut run, key, of));
+            for key in *keys {
+                change(&mut run, key, of);
+            }
             assert!(!question(run).is_empty(), "{name}");
         }
         let mut run = honest();
-        ["train/loss", "loss"].iter().for_each(|key| change(&mut run, key, |s, v| if s >= 60 { 0.5 * v } else { v }));
+        change_both(&mut run, |s, v| if s >= 60 { 0.5 * v } else { v });
         run.form = Form::Service;
         assert_eq!(question(run), Vec::<String>::new(), "several programs may have written what a service holds");
     }
 
     #[test]
     fn what_honest_programs_do_is_no_question() {
-        let honest_oddities: &[(&str, fn(&mut Run))] = &[
+        let honest_oddities: &[Oddity] = &[
             ("mean of exponentials", |run| change(run, "train/perplexity", |s, v| v * (1.02 + 0.01 * noise(s, 77)))),
             ("other windows", |run| change(run, "train/perplexity", |s, v| v * (1.0 + 0.1 * noise(s, 77)))),
             ("in bits", |run| {
-                ["train/loss", "loss"].iter().for_each(|key| change(run, key, |_, v| v / 0.693_147_180_56))
+                change_both(run, |_, v| v / std::f64::consts::LN_2);
             }),
-            ("summed over four", |run| ["train/loss", "loss"].iter().for_each(|key| change(run, key, |_, v| 4.0 * v))),
+            ("summed over four", |run| change_both(run, |_, v| 4.0 * v)),
             ("a weight of the configuration", |run| {
                 run.config.insert("loss_weight".into(), 0.9.into());
-                ["train/loss", "loss"].iter().for_each(|key| change(run, key, |_, v| 0.9 * v));
+                change_both(run, |_, v| 0.9 * v);
             }),
             ("z-loss from step 60 on", |run| {
                 let z = run.history.columns["train/z_loss"].clone();
                 let on =
                     |s: i64, v: f64, sign: f64| if s < 60 { v + sign * z[usize::try_from(s).unwrap()].1 } else { v };
-                ["train/loss", "loss"].iter().for_each(|key| change(run, key, |s, v| on(s, v, -1.0)));
+                change_both(run, |s, v| on(s, v, -1.0));
                 let loss = run.history.columns["loss"].clone();
                 change(run, "train/perplexity", |s, _| loss[usize::try_from(s).unwrap()].1.min(6.0).exp());
                 change(run, "train/z_loss", |s, v| if s < 60 { 0.0 } else { v });

@@ -34,7 +34,7 @@ const BEFORE: &[&str] = &[
     "norms/",
 ];
 
-/// What comes before it and after it: OLMo (`param/NAME.norm`, `olmo/optim.py`).
+/// What comes before it and after it: `OLMo` (`optim/param/NAME.norm`), and programs' own.
 const AROUND: &[(&str, &str)] = &[
     ("param/", ".norm"),
     ("params/", ".norm"),
@@ -65,7 +65,11 @@ fn tensor(column: &str) -> Option<(String, bool)> {
         let named = |before: &&&str| histogram || **before != "parameters/";
         BEFORE.iter().filter(named).find_map(|before| column.strip_prefix(before))
     };
-    around.or_else(plain).map(|name| (bare(name), histogram))
+    let name = around.or_else(plain)?;
+    // W&B numbers the models it watches, but for the first.
+    let numbered = name.strip_prefix("graph_").map(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit()));
+    let name = numbered.filter(|rest| histogram && rest.len() + 6 < name.len()).unwrap_or(name);
+    Some((bare(name), histogram))
 }
 
 /// A tensor's name without what wrappers add.
@@ -214,7 +218,8 @@ pub fn judge(to: &mut Judgement, facts: &TimeFacts<'_>, policy: &Policy, run: &R
     } else {
         (Grade::Weak, Direction::For, "log and weights belong together".to_owned())
     };
-    let mut finding = finding(Code::TimeTensorNorms, grade, direction, format!("{figures}: {words}."));
+    let end = if words.ends_with('?') { "" } else { "." };
+    let mut finding = finding(Code::TimeTensorNorms, grade, direction, format!("{figures}: {words}{end}"));
     finding.statistic = Some(agree as f64 / all.len() as f64);
     finding.n = Some(all.len() as u64);
     finding.subject.steps = steps;
@@ -248,6 +253,7 @@ mod tests {
             ("param/_orig_mod.layers.0.mlp.up.weight.norm", Some((name, false))),
             ("weights/layers/0/mlp/up/weight/norm", Some((name, false))),
             ("parameters/layers.0.mlp.up.weight (norm of histogram)", Some((name, true))),
+            ("parameters/graph_12layers.0.mlp.up.weight (norm of histogram)", Some((name, true))),
             ("parameters/layers.0.mlp.up.weight", None),
             ("l2_norm/grad/layers.0.mlp.up.weight", None),
             ("gradients/layers.0.mlp.up.weight (norm of histogram)", None),
