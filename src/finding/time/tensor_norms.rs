@@ -239,7 +239,7 @@ mod tests {
         let of = |step, histogram| beside(&rows, step, histogram).iter().map(|row| row.0).collect::<Vec<_>>();
         assert_eq!((of(20, false), of(21, false), of(15, false)), (vec![20], vec![20], vec![]));
         assert_eq!((of(20, true), of(15, true)), (vec![10, 20, 30], vec![10, 20]));
-        assert_eq!((of(9, true), of(31, true)), (vec![10], vec![30]));
+        assert_eq!((of(9, true), of(31, true)), (vec![10, 20], vec![30]));
         assert_eq!((of(5, true), of(40, true), of(i64::MIN, true)), (vec![], vec![], vec![]));
         assert_eq!(of(i64::MAX, true), Vec::<i64>::new());
     }
