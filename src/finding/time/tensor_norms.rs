@@ -146,7 +146,8 @@ fn compare<'a>(facts: &'a TimeFacts<'_>, policy: &Policy, run: &Run) -> Vec<Comp
 fn beside(series: &[(i64, f64)], step: i64, histogram: bool) -> &[(i64, f64)] {
     let reach = if histogram { i64::MAX } else { 1 };
     let at = series.partition_point(|point| point.0 < step);
-    let (mut from, mut to) = (at.saturating_sub(1), (at + 2).min(series.len()));
+    let after = at + usize::from(series.get(at).is_some_and(|point| point.0 == step));
+    let (mut from, mut to) = (at.saturating_sub(1), (after + 1).min(series.len()));
     while from < to && step.abs_diff(series[from].0) > reach.unsigned_abs() {
         from += 1;
     }
@@ -239,7 +240,7 @@ mod tests {
         let of = |step, histogram| beside(&rows, step, histogram).iter().map(|row| row.0).collect::<Vec<_>>();
         assert_eq!((of(20, false), of(21, false), of(15, false)), (vec![20], vec![20], vec![]));
         assert_eq!((of(20, true), of(15, true)), (vec![10, 20, 30], vec![10, 20]));
-        assert_eq!((of(9, true), of(31, true)), (vec![10, 20], vec![30]));
+        assert_eq!((of(9, true), of(31, true)), (vec![10], vec![30]));
         assert_eq!((of(5, true), of(40, true), of(i64::MIN, true)), (vec![], vec![], vec![]));
         assert_eq!(of(i64::MAX, true), Vec::<i64>::new());
     }
