@@ -13,6 +13,9 @@ const ROWS: usize = 6;
 /// How near to each other the factors at both ends of a stretch are.
 const ONE_FACTOR: f64 = 0.15;
 
+/// Rates that explain a rise.
+const LEAP: f64 = 2.0;
+
 /// Where the level changed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Rise {
@@ -58,6 +61,13 @@ fn rise(loss: &[f64], least: f64) -> Option<Rise> {
     (as_it_began && at_once && end - at >= ROWS).then_some(Rise { rows: (at, Some(end)), factor })
 }
 
+/// Whether the learning rate doubled between two steps: a training may go wrong at once, and for good.
+fn leaps(rates: &[(i64, f64)], from: i64, until: i64) -> bool {
+    let near: Vec<f64> = rates.iter().filter(|p| (from..=until).contains(&p.0)).map(|p| p.1).collect();
+    let Some((first, rest)) = near.split_first() else { return false };
+    rest.iter().any(|rate| *rate >= LEAP * first)
+}
+
 /// Asks about a loss whose level rises at once and for good, or until it falls back as it rose.
 pub fn judge(to: &mut Judgement, policy: &Policy, run: &Run) {
     let points = run.loss();
@@ -69,6 +79,10 @@ pub fn judge(to: &mut Judgement, policy: &Policy, run: &Run) {
     let first = points[rise.rows.0].0;
     // A resumed run may sum over other batches than before.
     if clock::session_begins(run, first) {
+        return;
+    }
+    let from = points[rise.rows.0.saturating_sub(ROWS)].0;
+    if leaps(&run.learning_rate(), from, first) {
         return;
     }
     let end = rise.rows.1.map(|row| points[row].0);
@@ -120,6 +134,12 @@ mod tests {
         assert_eq!(rise(&falling(|i, v| if i >= 40 { 1.2 * v } else { v }), 1.3), None);
         assert_eq!(rise(&falling(|i, v| if (40..44).contains(&i) { 3.0 * v } else { v }), 1.3), None);
         assert_eq!(rise(&falling(|_, v| v), 1.3), None);
+    }
+
+    #[test]
+    fn a_rate_that_doubled_explains_a_rise() {
+        let rates: Vec<(i64, f64)> = (0..100).map(|step| (step, if step < 40 { 1e-3 } else { 2e-2 })).collect();
+        assert!(leaps(&rates, 34, 40) && !leaps(&rates, 33, 39) && !leaps(&rates, 41, 47) && !leaps(&[], 0, 9));
     }
 
     #[test]
