@@ -292,6 +292,8 @@ fn interval(session: &Session, unmet: &UnmetRows, from: usize, to: usize) -> Clo
     let neighbours = to == from + 1;
     let holds = if neighbours { unmet.holds[from] } else { unmet.holds.iter().all(|holds| *holds) };
     let seen = unmet.seen.get(from).filter(|_| neighbours).copied().unwrap_or_default();
+    let still = |seen: &RowsSeen| seen.usable > 0 && seen.equal == seen.usable;
+    let mut beside = [from.checked_sub(1), Some(to)].into_iter().flatten().filter_map(|at| unmet.seen.get(at));
     let rounded = [rounding(unmet.bits[from]), rounding(unmet.bits[to]) + updated(steps)];
     let measured = if holds { shrinkage(rows, rounded) } else { None };
     let cosines = |rows: &[RowProducts]| -> Vec<f64> { rows.iter().filter_map(RowProducts::cosine).collect() };
@@ -301,7 +303,8 @@ fn interval(session: &Session, unmet: &UnmetRows, from: usize, to: usize) -> Clo
     let mean = all.iter().sum::<f64>() / all.len().max(1) as f64;
     ClockInterval {
         steps,
-        frozen: seen.usable > 0 && seen.equal == seen.usable,
+        frozen: still(&seen),
+        partly: !still(&seen) && beside.any(|seen| still(seen)),
         holds,
         measured,
         expected: None,

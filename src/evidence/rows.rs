@@ -332,7 +332,8 @@ pub struct DecayRow {
     pub rows: u64,
     /// Rows of the tensor.
     pub of: u64,
-    /// `decays`, `equal` (every bit is kept), `frozen` (by all rows of the tensor), `turned`.
+    /// `decays`, `equal` (every bit is kept), `frozen` (by all rows of the tensor), `part` (frozen before or after, so that it
+    /// may have been for a part of it), `turned`.
     pub state: String,
     /// Mean factor of the rows.
     pub ratio: Option<f64>,

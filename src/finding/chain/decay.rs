@@ -83,6 +83,8 @@ pub struct ClockInterval {
     pub steps: (i64, i64),
     /// Whether all rows of the tensor kept every bit.
     pub frozen: bool,
+    /// Whether the tensor may have been frozen in a part of it: it is in the interval before or after.
+    pub partly: bool,
     /// Whether the measured rows kept their direction.
     pub holds: bool,
     /// Their factor.
@@ -112,10 +114,10 @@ impl TokenClock {
 }
 
 impl ClockInterval {
-    /// Whether the interval is one of the clock: the tensor was trained in it.
+    /// Whether the interval is one of the clock: the tensor was trained in all of it.
     #[must_use]
     pub fn counts(&self) -> bool {
-        self.holds && !self.frozen
+        self.holds && !self.frozen && !self.partly
     }
 
     /// In a word.
@@ -123,6 +125,7 @@ impl ClockInterval {
     pub fn state(&self) -> &'static str {
         match self.measured {
             _ if self.frozen => "frozen",
+            Some(_) if self.partly => "part",
             Some(measured) if measured.equal => "equal",
             Some(_) => "decays",
             None => "turned",
@@ -564,6 +567,7 @@ mod tests {
         ClockInterval {
             steps: (100 * at, 100 * (at + 1)),
             frozen: false,
+            partly: false,
             holds: true,
             measured: Some(Shrinkage {
                 rows: 100,
@@ -707,6 +711,11 @@ mod tests {
         // Frozen at first: the clock runs from then on.
         let mut late = ticking(1.0);
         late.intervals[0] = ClockInterval { frozen: true, ..interval(0, 0.0, 0.02) };
+        assert_eq!(weight(&judged(&facts(late.clone()))), (Grade::Strong, Direction::For));
+        // It may have been let go between two checkpoints.
+        late.intervals[1] = interval(1, 0.003, 0.02);
+        assert_eq!(weight(&judged(&facts(late.clone()))), (Grade::Moderate, Direction::Against));
+        late.intervals[1].partly = true;
         assert_eq!(weight(&judged(&facts(late))), (Grade::Strong, Direction::For));
     }
 
