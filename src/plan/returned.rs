@@ -35,6 +35,15 @@ pub struct Returned {
     pub off: f64,
 }
 
+/// The first elements of a row at unit length; zeros where it has none.
+fn direction(copy: &[f64]) -> [f64; GLANCE] {
+    let mut head = [0.0; GLANCE];
+    head.copy_from_slice(&copy[..GLANCE]);
+    let length = head.iter().map(|x| x * x).sum::<f64>().sqrt();
+    let scale = if length > 0.0 && length.is_finite() { 1.0 / length } else { 0.0 };
+    head.map(|x| if scale > 0.0 { x * scale } else { 0.0 })
+}
+
 /// Where the copies of one row, checkpoint by checkpoint, return to an earlier direction; the way back with the widest turn.
 ///
 /// `allowed(from, to)` is the squared sine that roundings may leave. `moved` holds, by interval of neighbours, the squared sine
@@ -50,6 +59,7 @@ pub fn returned(
     if copies.first().is_none_or(|copy| copy.len() < LEAST) {
         return None;
     }
+    let heads: Vec<[f64; GLANCE]> = copies.iter().map(|copy| direction(copy)).collect();
     let least = |from: usize, to: usize| MOVED.max(ABOVE * allowed(from, to));
     for to in 2..copies.len() {
         let away = to - 1;
@@ -57,9 +67,10 @@ pub fn returned(
             continue;
         }
         for from in 0..away {
-            let glance = RowProducts::new(&copies[from][..GLANCE], &copies[to][..GLANCE]);
+            let cosine: f64 = heads[from].iter().zip(&heads[to]).map(|(a, b)| a * b).sum();
             // The head of a row may be off by more than the whole: by chance ten times as much.
-            if glance.off_line().is_none_or(|off| off > ABOVE * allowed(from, to)) {
+            let near = cosine > 0.0 && 1.0 - cosine * cosine <= ABOVE * allowed(from, to);
+            if !near {
                 continue;
             }
             let again = RowProducts::new(copies[from], copies[to]);
