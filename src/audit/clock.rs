@@ -304,7 +304,7 @@ fn interval(session: &Session, unmet: &UnmetRows, from: usize, to: usize) -> Clo
     ClockInterval {
         steps,
         frozen: still(&seen),
-        partly: !still(&seen) && beside.any(|seen| still(seen)),
+        partly: !still(&seen) && beside.any(still),
         holds,
         measured,
         expected: None,

@@ -140,7 +140,7 @@ pub(super) fn returned(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy
     for rows in facts.points.returned.iter().filter(|r| r.rows >= policy.rows_returned && 2 * r.rows < r.of) {
         let (a, b) = rows.steps;
         let message = format!(
-            "Between steps {a} and {b} {} of {} rows of {} came back to where they were at step {} or before, but for their length and roundings; row {} had turned by {:.1} degrees. Training moves the row of a token that is met and only shortens it otherwise: the checkpoints before and after are of two ways. If the training was set back to an earlier checkpoint, say so and leave out what it gave up.",
+            "Between steps {a} and {b}, {} of the {} rows of {} came back to the direction of step {}, to within roundings; row {} had turned away from it by {:.1} degrees. Training moves the row of a token that is met and only shortens it otherwise: the checkpoints before and after are of two ways. If the training was set back to an earlier checkpoint, leave those that it gave up out of the case file.",
             rows.rows,
             rows.of,
             rows.tensor,
