@@ -369,7 +369,7 @@ fn tensors(session: &Session) -> Vec<TensorRow> {
 
 /// Every logged value.
 pub(super) fn runs(runs: &[Run]) -> Vec<RunRow> {
-    let mut rows = Vec::new();
+    let mut rows = Vec::with_capacity(runs.iter().flat_map(|run| run.history.columns.values()).map(Vec::len).sum());
     for run in runs {
         let id: Arc<str> = run.id.as_str().into();
         for (key, values) in &run.history.columns {

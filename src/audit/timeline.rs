@@ -13,11 +13,12 @@ use crate::report::{CaseSummary, Skipped, Tool};
 use crate::source::Access;
 use crate::timeline::Event;
 
-/// Reads the record of a case and judges it.
+/// Reads the record of a case and judges it. Every logged value stands in the evidence if `values` are wanted, which take
+/// more memory than the log itself.
 ///
 /// # Errors
 /// As [`super::audit`], but a checkpoint that cannot be opened is only listed.
-pub fn timeline(case: &Case, access: impl Into<Access>) -> Result<(Timeline, Evidence)> {
+pub fn timeline(case: &Case, access: impl Into<Access>, values: bool) -> Result<(Timeline, Evidence)> {
     let access = access.into();
     let mut skipped = Vec::new();
     let mut missing = Vec::new();
@@ -42,7 +43,7 @@ pub fn timeline(case: &Case, access: impl Into<Access>) -> Result<(Timeline, Evi
     let steps: Vec<i64> = case.subject.checkpoints.iter().filter_map(|checkpoint| checkpoint.step).collect();
     let judged = record::judge(&reading, subject.as_ref(), &steps, Condition::Untested, &Ties::default(), &case.policy);
     let mut evidence = Evidence {
-        runs: tables::runs(&reading.record.runs),
+        runs: if values { tables::runs(&reading.record.runs) } else { Vec::new() },
         timeline: tables::timeline(&reading.record.events),
         releases: register::rows(&reading, subject.as_ref()),
         ..Evidence::default()

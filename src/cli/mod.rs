@@ -117,7 +117,7 @@ fn audit_case(arguments: &Arguments, case: &Path, output: Option<&Path>) -> Resu
 fn timeline_of(arguments: &Arguments, case: &Path, output: Option<&Path>) -> Result<u8> {
     let case = Case::read_record(case)?;
     make(output)?;
-    let (done, evidence) = timeline(&case, access(arguments))?;
+    let (done, evidence) = timeline(&case, access(arguments), output.is_some())?;
     if let Some(folder) = output {
         record::write(&done, &evidence, folder)?;
     }

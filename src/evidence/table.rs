@@ -90,14 +90,20 @@ pub(super) fn make(dir: &Path) -> Result<()> {
 }
 
 pub(super) fn write<R: Row>(path: &Path, rows: &[R]) -> Result<()> {
-    let mut frame = R::frame(rows)?;
     let mut bytes = Vec::new();
-    ParquetWriter::new(&mut bytes)
+    let empty = R::frame(&[])?;
+    let mut writer = ParquetWriter::new(&mut bytes)
         .with_compression(ParquetCompression::Zstd(None))
         .with_row_group_size(Some(ROW_GROUP))
         .set_parallel(false)
-        .finish(&mut frame)
+        .batched(empty.schema())
         .map_err(|error| polars_error(&error))?;
+    // A group at a time: of the values of a long log no second copy is held.
+    for group in rows.chunks(ROW_GROUP) {
+        writer.write_batch(&R::frame(group)?).map_err(|error| polars_error(&error))?;
+    }
+    writer.finish().map_err(|error| polars_error(&error))?;
+    drop(writer);
     fs::write(path, seal::put(bytes)).map_err(|cause| Error::io(place("write", path), cause))
 }
 
