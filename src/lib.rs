@@ -1,17 +1,18 @@
 //! scratchproof settles, with evidence anyone can recompute, whether an AI model was trained from scratch or grown from
 //! somebody else's weights.
 
-pub mod audit;
-pub mod case;
-pub mod checkpoint;
-pub mod disguise;
-pub mod error;
-pub mod evidence;
-pub mod finding;
-pub mod kernel;
-pub mod plan;
-pub mod replay;
-pub mod report;
-pub mod source;
-pub mod stats;
-pub mod timeline;
+pub use scratchproof_audit as audit;
+pub use scratchproof_case as case;
+pub use scratchproof_checkpoint as checkpoint;
+pub use scratchproof_disguise as disguise;
+pub use scratchproof_error as error;
+pub use scratchproof_evidence as evidence;
+pub use scratchproof_finding as finding;
+pub use scratchproof_kernel as kernel;
+pub use scratchproof_plan as plan;
+pub use scratchproof_record as record;
+pub use scratchproof_replay as replay;
+pub use scratchproof_report as report;
+pub use scratchproof_source as source;
+pub use scratchproof_stats as stats;
+pub use scratchproof_timeline as timeline;

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 
 /// The modules from top to bottom. A module uses those of the rows above its own and nothing else.
 const ROWS: &[&[&str]] = &[
-    &["error"],
+    &["error", "texts"],
     &["case", "kernel", "source"],
-    &["checkpoint", "timeline"],
+    &["checkpoint", "record"],
+    &["timeline", "stats"],
     &["plan", "replay"],
     &["evidence"],
-    &["stats"],
     &["disguise"],
     &["finding"],
     &["report"],
@@ -26,7 +26,7 @@ const ROWS: &[&[&str]] = &[
 const FORBIDDEN: &[(&str, &str)] = &[("report", "kernel"), ("report", "plan"), ("report", "source")];
 
 /// The only files that may say `unsafe`, each with the reason beside the word.
-const UNSAFE: &[&str] = &["kernel/sha256.rs", "kernel/simd.rs", "source/local.rs", "timeline/git/open.rs"];
+const UNSAFE: &[&str] = &["kernel/sha256.rs", "kernel/simd.rs", "record/git/open.rs", "source/local.rs"];
 
 /// Lines that hold code, at most; longer files are split by thought.
 const LONGEST: usize = 600;
@@ -88,23 +88,32 @@ struct File {
     says_unsafe: bool,
 }
 
-/// The files below `src`, without those that are only for tests.
+/// The files of every crate below `crates` and of the program, without those that are only for tests. A crate's name is
+/// the first part of its modules'.
 fn sources() -> BTreeMap<String, File> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut paths = Vec::new();
-    walk(&root, &mut paths);
-    let mut files: BTreeMap<String, File> = paths
-        .iter()
-        .map(|path| {
-            let name = path.strip_prefix(&root).expect("a path below src").to_str().expect("a plain name");
-            let mut module: Vec<String> = name.trim_end_matches(".rs").split('/').map(Into::into).collect();
-            module.pop_if(|last| last == "mod");
-            (name.to_owned(), read(module, &fs::read_to_string(path).expect("a source file")))
-        })
-        .collect();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut rooms = vec![(String::new(), root.join("src"))];
+    for entry in fs::read_dir(root.join("crates")).expect("the folder of crates") {
+        let entry = entry.expect("an entry");
+        rooms.push((entry.file_name().into_string().expect("a plain name"), entry.path().join("src")));
+    }
+    let mut files = BTreeMap::new();
+    for (room, folder) in rooms {
+        let mut paths = Vec::new();
+        walk(&folder, &mut paths);
+        for path in paths {
+            let name = path.strip_prefix(&folder).expect("a path below src").to_str().expect("a plain name");
+            let within = name.trim_end_matches(".rs").split('/').map(Into::into);
+            let mut module: Vec<String> =
+                std::iter::once(room.clone()).filter(|room| !room.is_empty()).chain(within).collect();
+            module.pop_if(|last| last == "mod" || (last == "lib" && !room.is_empty()));
+            let shown = if room.is_empty() { name.to_owned() } else { format!("{room}/{name}") };
+            files.insert(shown, read(module, &fs::read_to_string(path).expect("a source file")));
+        }
+    }
     let tests: Vec<Vec<String>> = files.values().flat_map(|file| file.tests.clone()).collect();
     files.retain(|_, file| !tests.iter().any(|test| file.module.starts_with(test)));
-    assert!(files.len() > 20, "the sources were not found");
+    assert!(files.len() > 200, "the sources were not found");
     files
 }
 
@@ -145,6 +154,9 @@ fn read(module: Vec<String>, text: &str) -> File {
                 inline.pop_if(|(_, opened)| *opened == depth);
             }
             "mod" if word(at + 2) == "{" => inline.push((word(at + 1), depth)),
+            name if name.starts_with("scratchproof_") => {
+                file.uses.insert((name["scratchproof_".len()..].to_owned(), tokens[at].line));
+            }
             "crate" | "scratchproof" | "super" if word(at + 1) == "::" && word(at.wrapping_sub(1)) != "::" => {
                 let mut path: Vec<&str> = if word(at) == "super" { place().collect() } else { Vec::new() };
                 let mut next = at;
@@ -155,8 +167,9 @@ fn read(module: Vec<String>, text: &str) -> File {
                 if word(at) != "super" {
                     next += 2;
                 }
-                let uses = match path.first() {
-                    Some(first) => vec![*first],
+                let own = file.module.first().filter(|_| word(at) == "crate" && file.module.len() > 1);
+                let uses = match own.map(String::as_str).or(path.first().copied()) {
+                    Some(first) => vec![first],
                     None if word(next) == "{" => firsts(&tokens, next),
                     None => vec![word(next)],
                 };
@@ -277,7 +290,7 @@ fn closing(text: &str, mark: char) -> usize {
 fn the_reader_sees_what_a_compiler_would() {
     let text = r##"
 //! use crate::comment::X;
-use crate::{a::{x, y}, b, c as d,};
+use crate::{a::{x, y}, b, c as d,}; use scratchproof_k::X;
 use super::e::F; /* crate::no */
 const TEXT: &str = r#"crate::quoted "inner" "#; const C: char = '{'; const Q: char = '\''; fn f<'a>() {}
 mod inner {
@@ -296,7 +309,7 @@ use crate::last;
 "##;
     let file = read(vec!["m".into(), "n".into()], text);
     let uses: Vec<(&str, usize)> = file.uses.iter().map(|(name, line)| (name.as_str(), *line)).collect();
-    let expected = [("a", 3), ("b", 3), ("c", 3), ("h", 8), ("i", 10), ("j", 10), ("last", 18), ("m", 4), ("m", 7)];
+    let expected = [("h", 8), ("j", 10), ("k", 3), ("m", 3), ("m", 4), ("m", 7), ("m", 10), ("m", 18)];
     assert_eq!(uses, expected);
     assert_eq!(file.tests, [["m", "n", "tests"]]);
     assert_eq!((file.lines, file.says_unsafe), (9, true));

@@ -5,7 +5,7 @@ mod support;
 
 use std::fs;
 
-use scratchproof::timeline::wandb;
+use scratchproof::record::wandb;
 use serde::Deserialize;
 use support::forge::{Series, draw};
 use support::report::{Condition, Conditions, Direction, Finding, Grade, Outcome, Report};

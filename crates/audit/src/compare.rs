@@ -1,0 +1,484 @@
+//! Two models and controls without a case file: the audit's measurement and judgement of the parent, and the tables that
+//! public disputes were argued with.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::path::Trails;
+use super::{Session, inputs, parents, read, tables};
+use scratchproof_case::Case;
+use scratchproof_checkpoint::{Checkpoint, Component, Residual as Axis};
+use scratchproof_error::Result;
+use scratchproof_evidence::{Evidence, Reference};
+use scratchproof_finding::{
+    Code, ComponentOutcome, ComponentResult, Condition, Conditions, Direction, Finding, Grade, decide,
+};
+use scratchproof_kernel::{Rows, centre, decode, normalise};
+use scratchproof_plan::{ALL, Reporter, Residual};
+use scratchproof_report::compare::{
+    Answer, Baseline, Comparison, Family, Figures, LayerCell, LayerMap, MatrixCell, Model, Outcome, Question, SCHEMA,
+    Sigma,
+};
+use scratchproof_report::{InputRole, Tool};
+use scratchproof_source::Access;
+use scratchproof_stats::{Aligned, Spread, aligned, log10_upper_tail, separation};
+
+/// Layers of which norms are held against each other: more are taken evenly.
+const LAYERS: usize = 128;
+
+/// Longest vector that is taken for a norm.
+const LONGEST: usize = 1 << 20;
+
+/// Norm weights by family and layer.
+type Norms = BTreeMap<String, BTreeMap<u32, Vec<f64>>>;
+
+/// Compares subject and parent of a case, with its controls.
+///
+/// # Errors
+/// If a model cannot be read.
+pub fn compare(case: &Case, access: impl Into<Access>, reporter: &dyn Reporter) -> Result<Comparison> {
+    let session = read(case, access.into(), reporter)?;
+    let evidence = tables::evidence(&session, &Trails::new(&session), &super::clock::facts(&session));
+    let (mut parent, components) = parents(&session, &evidence, &BTreeSet::new());
+    let (inputs, mut coverage) = inputs::coverage(&session);
+    parent.findings.extend(inputs.findings);
+    let mut findings: Vec<Finding> = parent.findings;
+    findings.sort_by_key(|f| (std::cmp::Reverse(f.grade), f.code));
+    let untested = Condition::Untested;
+    let conditions = Conditions { start: untested, chain: untested, parent: parent.condition, time: untested };
+    // Ids, order and what is missing are the verdict's work; the verdict itself needs a series and is not given here.
+    let verdict = decide(&mut findings, conditions, Vec::new(), parent.missing);
+    let models = session.material.given();
+    let norms: Vec<Norms> = models.iter().map(|model| norms(model)).collect::<Result<_>>()?;
+    let work = Work { session: &session, residual: Residual::new(&session.plan, &session.measured), norms };
+    let comparable = !evidence.pairs.is_empty();
+    coverage.compared =
+        evidence.pairs.iter().filter(|row| matches!(row.reference, Reference::Parent(_))).count() as u64;
+    for finding in &mut findings {
+        // One model has no steps.
+        finding.subject.steps.clear();
+    }
+    // A parent of another width shares no shape with the subject and can be its source all the same.
+    let outcome = if findings.iter().any(|f| f.direction == Direction::Against && f.grade == Grade::Conclusive) {
+        Outcome::Similar
+    } else if coverage.compared == 0 {
+        Outcome::NotComparable
+    } else if findings.iter().any(|f| f.code == Code::ParentSilent && f.grade >= Grade::Strong) {
+        Outcome::Silent
+    } else {
+        Outcome::Undetermined
+    };
+    let matrix = work.matrix();
+    let questions = if comparable { questions(case, &components, &matrix) } else { Vec::new() };
+    Ok(Comparison {
+        schema: SCHEMA,
+        tool: Tool { name: "scratchproof", version: env!("CARGO_PKG_VERSION") },
+        models: work.models(),
+        outcome,
+        components,
+        families: work.families(),
+        baselines: work.baselines(),
+        matrix,
+        sigma: work.sigma(),
+        questions,
+        layer_maps: layer_maps(&evidence, &case.parents[0].name),
+        findings,
+        missing: verdict.missing,
+        coverage,
+        policy: serde_json::to_value(&case.policy).unwrap_or_default(),
+    })
+}
+
+struct Work<'a> {
+    session: &'a Session<'a>,
+    residual: Option<Residual<'a>>,
+    norms: Vec<Norms>,
+}
+
+impl Work<'_> {
+    fn name(&self, model: usize) -> String {
+        let case = self.session.case;
+        let references = case.parents.iter().chain(&case.controls).map(|r| &r.name);
+        std::iter::once(&case.subject.name).chain(references).nth(model).cloned().unwrap_or_default()
+    }
+
+    /// Every two models: subject and parent, subject and controls, parent and controls, controls.
+    fn pairs(&self) -> Vec<(usize, usize)> {
+        let models = self.session.plan.series + self.session.plan.references;
+        (0..models).flat_map(|a| (a + 1..models).map(move |b| (a, b))).collect()
+    }
+
+    fn models(&self) -> Vec<Model> {
+        let list = inputs::list(self.session);
+        let checkpoints = self.session.material.given();
+        checkpoints
+            .into_iter()
+            .zip(list)
+            .enumerate()
+            .map(|(index, (checkpoint, input))| Model {
+                name: self.name(index),
+                role: match input.role {
+                    InputRole::Parent => "parent",
+                    InputRole::Control => "control",
+                    _ => "subject",
+                },
+                architecture: checkpoint.architecture.clone(),
+                hidden_size: checkpoint.hidden_size(),
+                layers: checkpoint.layers(),
+                tensors: checkpoint.tensors.len(),
+                parameters: checkpoint.tensors.iter().map(|t| t.elements() as u64).sum(),
+                uri: input.uri,
+                sha256: input.sha256,
+                bytes: input.bytes,
+            })
+            .collect()
+    }
+
+    /// The column test of the norms that two models have in the same layers, which is exact for vectors too.
+    fn norm_test(&self, (a, b): (usize, usize), family: Option<&str>) -> Option<Aligned> {
+        let (mut x, mut y, mut hidden, mut count) = (Vec::new(), Vec::new(), 0, 0);
+        for (name, layers) in self.norms[a].iter().filter(|(name, _)| family.is_none_or(|f| f == *name)) {
+            for (layer, own) in layers {
+                let Some(other) = self.norms[b].get(name).and_then(|l| l.get(layer)) else { continue };
+                if other.len() != own.len() || hidden != 0 && hidden != own.len() {
+                    continue;
+                }
+                #[allow(clippy::cast_possible_truncation)]
+                let mut rows = [own, other].map(|v| v.iter().map(|v| *v as f32).collect::<Vec<f32>>());
+                for row in &mut rows {
+                    centre(row, own.len());
+                }
+                let [mut p, mut q] = rows;
+                if normalise(&mut p) && normalise(&mut q) {
+                    hidden = own.len();
+                    count += 1;
+                    x.extend(p);
+                    y.extend(q);
+                }
+            }
+        }
+        if count == 0 {
+            return None;
+        }
+        aligned(Rows::whole(x, hidden).total(&Rows::whole(y, hidden)), f64::from(count), hidden)
+    }
+
+    /// Means over the tensors of every family that two models share.
+    fn families(&self) -> Vec<Family> {
+        let session = self.session;
+        let mut found: BTreeMap<(Component, String), Family> = BTreeMap::new();
+        for pair in self.pairs() {
+            let tests = self.residual.as_ref().map_or(BTreeMap::new(), |residual| residual.families(pair.0, pair.1));
+            let mut sums: BTreeMap<(Component, &str), Means> = BTreeMap::new();
+            for (unit, figures) in session.plan.units.iter().zip(&session.measured.tensors) {
+                let slot = |model: usize| unit.members.iter().position(|m| m.model == model);
+                let (Some(a), Some(b)) = (slot(pair.0), slot(pair.1)) else { continue };
+                if !unit.in_subject() || unit.role.constant || !unit.role.tower.is_empty() {
+                    continue;
+                }
+                let means = sums.entry((unit.role.component, &unit.role.family)).or_default();
+                means.add(&figures.gram.pair(a, b));
+            }
+            for ((component, family), means) in sums {
+                let test = match tests.get(family) {
+                    Some(figure) => aligned(figure.sums, figure.tensors as f64, session.plan.hidden.unwrap_or(0)),
+                    None if component == Component::Norms => self.norm_test(pair, Some(family)),
+                    None => None,
+                };
+                let row = found.entry((component, family.to_owned())).or_insert_with(|| Family {
+                    family: family.to_owned(),
+                    component: component.name(),
+                    pairs: Vec::new(),
+                });
+                row.pairs.push(Figures {
+                    first: self.name(pair.0),
+                    second: self.name(pair.1),
+                    tensors: means.tensors,
+                    cosine: means.cosine(),
+                    pearson: means.pearson(),
+                    relative_l2: means.relative_l2(),
+                    z: test.map(|t| t.z),
+                    log10_p: test.map(|t| t.log10_p),
+                });
+            }
+        }
+        found.into_values().collect()
+    }
+
+    fn matrix(&self) -> Vec<MatrixCell> {
+        let whole = |pair: (usize, usize)| {
+            let figures = self.residual.as_ref()?.figures(pair.0, pair.1);
+            let all = figures.into_iter().find(|f| f.component == ALL && f.tensors > 0)?;
+            aligned(all.sums, all.tensors as f64, self.session.plan.hidden?)
+        };
+        self.pairs()
+            .into_iter()
+            .map(|pair| {
+                let mut cosines = Vec::new();
+                let mut pearsons = Vec::new();
+                for (family, layers) in &self.norms[pair.0] {
+                    for (layer, own) in layers {
+                        if let Some(other) = self.norms[pair.1].get(family).and_then(|l| l.get(layer)) {
+                            cosines.extend(cosine(own, other));
+                            pearsons.extend(pearson(own, other));
+                        }
+                    }
+                }
+                let (norms, test) = (self.norm_test(pair, None), whole(pair));
+                MatrixCell {
+                    first: self.name(pair.0),
+                    second: self.name(pair.1),
+                    norms: cosines.len(),
+                    norm_cosine: Spread::of(&cosines).map(|s| s.mean),
+                    norm_pearson: Spread::of(&pearsons).map(|s| s.mean),
+                    norm_z: norms.map(|t| t.z),
+                    z: test.map(|t| t.z),
+                    log10_p: test.map(|t| t.log10_p),
+                    effect: test.map(|t| t.effect),
+                }
+            })
+            .collect()
+    }
+
+    /// What layers of one model show among themselves, layer 0 left out, and the kinds of norms of one layer.
+    fn baselines(&self) -> Vec<Baseline> {
+        let mut rows = Vec::new();
+        for (model, norms) in self.norms.iter().enumerate() {
+            for (family, layers) in norms {
+                let inner: Vec<&Vec<f64>> = layers.iter().filter(|(layer, _)| **layer > 0).map(|(_, v)| v).collect();
+                let cosines: Vec<f64> = inner
+                    .iter()
+                    .enumerate()
+                    .flat_map(|(at, a)| inner[at + 1..].iter().filter_map(|b| cosine(a, b)))
+                    .collect();
+                rows.extend(baseline(self.name(model), family.clone(), &cosines));
+            }
+            let kinds: Vec<&String> = norms.keys().collect();
+            for (at, first) in kinds.iter().enumerate() {
+                for second in &kinds[at + 1..] {
+                    let layers = norms[*first].iter().filter(|(layer, _)| **layer > 0);
+                    let cosines: Vec<f64> =
+                        layers.filter_map(|(layer, a)| cosine(a, norms[*second].get(layer)?)).collect();
+                    rows.extend(baseline(self.name(model), format!("{first} and {second} of one layer"), &cosines));
+                }
+            }
+        }
+        rows
+    }
+
+    /// The sigma of the accusation, for every reference, by its own arithmetic and with another baseline.
+    fn sigma(&self) -> Vec<Sigma> {
+        let mut rows = Vec::new();
+        for (family, own) in &self.norms[0] {
+            for other in 1..self.norms.len() {
+                let Some(theirs) = self.norms[other].get(family) else { continue };
+                let inner = |layers: &BTreeMap<u32, Vec<f64>>| -> Vec<u32> {
+                    layers.keys().copied().filter(|layer| *layer > 0).collect()
+                };
+                let matched: Vec<f64> =
+                    inner(own).iter().filter_map(|layer| cosine(&own[layer], theirs.get(layer)?)).collect();
+                let layer_0: Vec<f64> = theirs.get(&0).map_or(Vec::new(), |zero| {
+                    inner(theirs).iter().filter_map(|layer| cosine(zero, &theirs[layer])).collect()
+                });
+                let others: Vec<f64> = inner(own)
+                    .iter()
+                    .flat_map(|i| inner(theirs).into_iter().filter(move |j| j != i).map(move |j| (*i, j)))
+                    .filter_map(|(i, j)| cosine(&own[&i], &theirs[&j]))
+                    .collect();
+                let Some(group) = Spread::of(&matched) else { continue };
+                let [zero, mismatched] = [Spread::of(&layer_0), Spread::of(&others)];
+                rows.push(Sigma {
+                    norm: family.clone(),
+                    first: self.name(0),
+                    second: self.name(other),
+                    layers: group.n,
+                    matched: group.mean,
+                    layer_0: zero.map(|s| s.mean),
+                    sigma_layer_0: zero.and_then(|s| separation(group, s)),
+                    mismatched: mismatched.map(|s| s.mean),
+                    sigma_mismatched: mismatched.and_then(|s| separation(group, s)),
+                });
+            }
+        }
+        rows
+    }
+}
+
+/// Sums of the figures of one family.
+#[derive(Default)]
+struct Means {
+    tensors: usize,
+    sums: [(f64, usize); 3],
+}
+
+impl Means {
+    fn add(&mut self, pair: &scratchproof_kernel::Pair) {
+        self.tensors += 1;
+        let relative = Some((pair.distance2 / pair.squares[0]).sqrt()).filter(|v| v.is_finite());
+        for (sum, value) in self.sums.iter_mut().zip([pair.cosine(), pair.pearson(), relative]) {
+            if let Some(value) = value {
+                sum.0 += value;
+                sum.1 += 1;
+            }
+        }
+    }
+
+    fn mean(&self, which: usize) -> Option<f64> {
+        let (sum, n) = self.sums[which];
+        (n > 0).then(|| sum / n as f64)
+    }
+
+    fn cosine(&self) -> Option<f64> {
+        self.mean(0)
+    }
+
+    fn pearson(&self) -> Option<f64> {
+        self.mean(1)
+    }
+
+    fn relative_l2(&self) -> Option<f64> {
+        self.mean(2)
+    }
+}
+
+fn baseline(model: String, norm: String, cosines: &[f64]) -> Option<Baseline> {
+    let spread = Spread::of(cosines)?;
+    Some(Baseline {
+        model,
+        norm,
+        pairs: spread.n,
+        mean: spread.mean,
+        least: cosines.iter().copied().fold(f64::INFINITY, f64::min),
+        most: cosines.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+    })
+}
+
+/// The norm weights of a language model's layers, over its residual stream.
+fn norms(model: &Checkpoint) -> Result<Norms> {
+    let mut norms = Norms::new();
+    let own = model.tensors.iter().filter(|t| {
+        t.role.component == Component::Norms
+            && t.role.residual == Axis::Vector
+            && t.role.tower.is_empty()
+            && t.role.family.strip_suffix(".bias").is_none()
+            && t.elements() <= LONGEST
+    });
+    let mut layers: Vec<u32> = own.clone().filter_map(|t| t.role.layer).collect();
+    layers.sort_unstable();
+    layers.dedup();
+    let stride = layers.len().div_ceil(LAYERS).max(1);
+    let chosen: BTreeSet<u32> = layers.into_iter().step_by(stride).collect();
+    for tensor in own {
+        let Some(layer) = tensor.role.layer.filter(|layer| chosen.contains(layer)) else { continue };
+        let mut values = vec![0.0; tensor.elements()];
+        decode(tensor.dtype, &model.read(tensor)?, &mut values);
+        if values.iter().all(|v| v.is_finite()) {
+            norms.entry(tensor.role.family.clone()).or_default().insert(layer, values);
+        }
+    }
+    Ok(norms)
+}
+
+fn cosine(a: &[f64], b: &[f64]) -> Option<f64> {
+    if a.len() != b.len() {
+        return None;
+    }
+    let product = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(p, q)| p * q).sum::<f64>();
+    let cosine = product(a, b) / (product(a, a).sqrt() * product(b, b).sqrt());
+    cosine.is_finite().then(|| cosine.clamp(-1.0, 1.0))
+}
+
+fn pearson(a: &[f64], b: &[f64]) -> Option<f64> {
+    let centred = |values: &[f64]| {
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        // The mean of a constant may be off by a rounding, and noise has a correlation.
+        let constant = values.iter().all(|v| v.to_bits() == values[0].to_bits());
+        values.iter().map(|v| if constant { 0.0 } else { v - mean }).collect::<Vec<f64>>()
+    };
+    if a.is_empty() || b.is_empty() { None } else { cosine(&centred(a), &centred(b)) }
+}
+
+fn layer_maps(evidence: &Evidence, parent: &str) -> Vec<LayerMap> {
+    let mut maps: BTreeMap<(bool, &str), LayerMap> = BTreeMap::new();
+    for row in evidence.layer_map.iter().filter(|row| row.parent == parent) {
+        let map = maps
+            .entry((row.family != ALL, &row.family))
+            .or_insert_with(|| LayerMap { family: row.family.clone(), cells: Vec::new() });
+        map.cells.push(LayerCell {
+            subject: row.layer_subject,
+            parent: row.layer_parent,
+            z: row.z,
+            pearson: row.pearson,
+        });
+    }
+    maps.into_values().collect()
+}
+
+/// The two questions that a comparison of norms leaves open.
+fn questions(case: &Case, components: &[ComponentResult], matrix: &[MatrixCell]) -> Vec<Question> {
+    let (subject, parent) = (&case.subject.name, &case.parents[0].name);
+    let cell = |a: &str, b: &str| matrix.iter().find(|c| c.first == *a && c.second == *b);
+    let rich: Vec<_> = components.iter().filter(|c| c.name != "norms" && c.z.is_some()).collect();
+    let derived = rich.iter().filter(|c| c.outcome == ComponentOutcome::Derived).count();
+    let figures: Vec<String> = rich
+        .iter()
+        .map(|c| format!("{} z {:.1}, correlation {:.3}", c.name, c.z.unwrap_or(0.0), c.effect.unwrap_or(0.0)))
+        .collect();
+    let norms = cell(subject, parent);
+    let independent = rich.iter().any(|c| c.outcome == ComponentOutcome::Independent);
+    let beyond = |p: Option<f64>| p.is_some_and(|p| p <= case.policy.moderate_log10_p);
+    let answer = if derived > 0 {
+        Answer::Yes
+    } else if independent && !rich.iter().any(|c| beyond(c.log10_p)) {
+        Answer::No
+    } else {
+        Answer::CannotBeSaid
+    };
+    let preserved = Question {
+        id: "selective-preservation",
+        question: "Does what the norms seem to show hold on the tensors that carry information (attention, router, experts, MLP, embedding, head)?",
+        answer,
+        why: if rich.is_empty() {
+            "no matrix of the two models has the same function and shape".to_owned()
+        } else {
+            let cosine = norms.and_then(|c| c.norm_cosine).map_or("none".to_owned(), |c| format!("{c:.3}"));
+            format!("raw cosine of the norms {cosine}; centred on the matrices: {}", figures.join("; "))
+        },
+        z: norms.and_then(|c| c.z),
+        log10_p: norms.and_then(|c| c.log10_p),
+    };
+    let own = norms.and_then(|c| c.z);
+    let controls: Vec<(&str, f64)> = case
+        .controls
+        .iter()
+        .filter_map(|control| Some((control.name.as_str(), cell(subject, &control.name)?.z?)))
+        .collect();
+    // Both are standard normal for strangers, so their difference over sqrt 2 is; the nearest control is the hardest test.
+    let nearest = controls.iter().max_by(|a, b| a.1.total_cmp(&b.1));
+    let (answer, why, z) = match (own, nearest) {
+        (Some(own), Some((control, theirs))) => {
+            let z = (own - theirs) / std::f64::consts::SQRT_2;
+            let answer = if log10_upper_tail(z) <= case.policy.moderate_log10_p { Answer::Yes } else { Answer::No };
+            let why = format!(
+                "z over the whole model {own:.1} with {parent} and {theirs:.1} with {control}, the nearest of {} controls; difference over sqrt 2: {z:.1}",
+                controls.len()
+            );
+            (answer, why, Some(z))
+        }
+        (None, _) => (Answer::CannotBeSaid, "subject and parent have no matrix to compare".to_owned(), None),
+        (_, None) if case.controls.is_empty() => (
+            Answer::CannotBeSaid,
+            "there is no control: nothing says what a stranger of this architecture shows".to_owned(),
+            None,
+        ),
+        (_, None) => (Answer::CannotBeSaid, "no control has a matrix to compare with the subject".to_owned(), None),
+    };
+    let nearer = Question {
+        id: "nearer-than-control",
+        question: "Is the subject nearer to the parent than to the controls?",
+        answer,
+        why,
+        z,
+        log10_p: z.map(log10_upper_tail),
+    };
+    vec![preserved, nearer]
+}

@@ -1,0 +1,190 @@
+//! What was read, what was not, and what was wrong with it.
+
+use std::collections::BTreeSet;
+
+use super::Session;
+use scratchproof_checkpoint::Checkpoint;
+use scratchproof_finding::{Code, Direction, Finding, Grade, Judgement};
+use scratchproof_plan::manifest;
+use scratchproof_record::listed::{Given, Listed};
+use scratchproof_report::{Coverage, Input, InputRole, Skipped};
+
+/// Everything the audit read, in the order of the case file.
+pub fn list(session: &Session) -> Vec<Input> {
+    let case = session.case;
+    let kept = session.material.series.checkpoints.iter().zip(&session.steps);
+    let mut models: Vec<(InputRole, String, &Checkpoint)> = kept
+        .map(|(checkpoint, step)| {
+            let name = if session.is_series() { format!("step {step}") } else { case.subject.name.clone() };
+            (InputRole::Checkpoint, name, checkpoint)
+        })
+        .collect();
+    let roles = case.parents.iter().map(|p| (InputRole::Parent, &p.name));
+    let roles = roles.chain(case.controls.iter().map(|c| (InputRole::Control, &c.name)));
+    models.extend(roles.zip(&session.material.references).map(|((role, name), c)| (role, name.clone(), c.as_ref())));
+    let mut inputs: Vec<Input> = models
+        .into_iter()
+        .zip(&session.digests)
+        .map(|((role, name, checkpoint), files)| Input {
+            role,
+            name,
+            uri: checkpoint.uri.clone(),
+            sha256: manifest(files),
+            bytes: files.iter().map(|f| f.bytes).sum(),
+        })
+        .collect();
+    inputs.extend(session.record.inputs.iter().cloned());
+    inputs
+}
+
+/// A small file of the record. `uri` is its place as the case names it.
+pub(super) fn of(listed: &Listed, uri: String) -> Input {
+    let role = match listed.given {
+        Given::Witness => InputRole::Witness,
+        Given::Root => InputRole::Root,
+        Given::Headers => InputRole::Headers,
+        Given::Stamped => InputRole::Stamped,
+        Given::Signers => InputRole::Signers,
+    };
+    let name = uri.rsplit('/').next().unwrap_or_default().to_owned();
+    Input { role, name, uri, sha256: listed.sha256.clone(), bytes: listed.bytes }
+}
+
+/// Findings about the material itself, and how much of it was compared.
+pub fn coverage(session: &Session) -> (Judgement, Coverage) {
+    let mut judgement = Judgement::untested();
+    let mut skipped: Vec<Skipped> =
+        session.plan.skipped.iter().map(|(tensor, why)| Skipped { tensor: tensor.clone(), why: why.clone() }).collect();
+    skipped.extend(session.record.skipped.iter().cloned());
+    let tokens = session.tokens.skipped.iter();
+    skipped.extend(tokens.map(|(tensor, why)| Skipped { tensor: tensor.clone(), why: why.clone() }));
+    skipped.extend(
+        session.left_out.iter().map(|(step, why)| Skipped { tensor: format!("(step {step})"), why: why.clone() }),
+    );
+    skipped.extend(towers(session));
+    broken_weights(session, &mut judgement, &mut skipped);
+    let unknown: Vec<&str> =
+        session.subject().tensors.iter().filter(|t| !t.role.known).map(|t| t.name.as_str()).collect();
+    if let Some(first) = unknown.first() {
+        let mut finding = Finding::new(
+            Code::InputUnknownNames,
+            Grade::Context,
+            Direction::Neutral,
+            format!(
+                "{} of {} tensors have names that no architecture template knows (first: {first}). They are measured by name and shape; no test of start or parent uses them.",
+                unknown.len(),
+                session.subject().tensors.len()
+            ),
+        );
+        finding.n = Some(unknown.len() as u64);
+        finding.evidence = Some("evidence/tensors.parquet".into());
+        judgement.push(finding);
+        skipped.extend(unknown.iter().map(|name| Skipped {
+            tensor: (*name).to_owned(),
+            why: "no architecture template knows this name, so its axes are not known".into(),
+        }));
+    }
+    judgement.findings.extend(session.record.findings.iter().cloned());
+    judgement.missing.extend(session.record.missing.iter().cloned());
+    skipped.sort();
+    skipped.dedup();
+    let own = session.plan.units.iter().filter(|unit| unit.in_subject());
+    let coverage = Coverage {
+        tensors: session.subject().tensors.len() as u64,
+        compared: own.filter(|unit| unit.members.len() > 1).count() as u64,
+        skipped,
+        bytes_read: session.measured.bytes_read,
+    };
+    (judgement, coverage)
+}
+
+/// What the towers of the subject were compared with, where that is not the tower of the same name.
+fn towers(session: &Session) -> Vec<Skipped> {
+    let mut lines = Vec::new();
+    for (meetings, reference) in session.plan.meetings.iter().zip(&session.material.references) {
+        for meeting in meetings {
+            let why = match &meeting.other {
+                None => format!("{}: has nothing of the function and shape of this part", reference.uri),
+                Some(other) if *other == meeting.tower => continue,
+                Some(other) => format!(
+                    "{}: compared with {}, {} tensors of one function and shape",
+                    reference.uri,
+                    if other.is_empty() { "its main model".to_owned() } else { format!("its {other}") },
+                    meeting.tensors
+                ),
+            };
+            let part = if meeting.tower.is_empty() { "language model" } else { &meeting.tower };
+            lines.push(Skipped { tensor: format!("({part})"), why });
+        }
+    }
+    lines
+}
+
+/// Weights that are not finite, and matrices that are all zero after the start.
+fn broken_weights(session: &Session, judgement: &mut Judgement, skipped: &mut Vec<Skipped>) {
+    let name = |model: usize| {
+        let references = session.case.parents.iter().map(|p| ("parent", &p.name));
+        let references = references.chain(session.case.controls.iter().map(|c| ("control", &c.name)));
+        if model < session.plan.series {
+            format!("step {}", session.steps[model])
+        } else {
+            references
+                .collect::<Vec<_>>()
+                .get(model - session.plan.series)
+                .map_or(String::new(), |(role, n)| format!("{role} {n}"))
+        }
+    };
+    let mut zero: BTreeSet<(String, String)> = BTreeSet::new();
+    let mut broken: Vec<(String, String, u64)> = Vec::new();
+    for (unit, figures) in session.plan.units.iter().zip(&session.measured.tensors) {
+        for (slot, member) in unit.members.iter().enumerate() {
+            let count = figures.gram.nonfinite(slot);
+            if count > 0 {
+                broken.push((unit.tensor.clone(), name(member.model), count));
+                skipped.push(Skipped {
+                    tensor: unit.tensor.clone(),
+                    why: format!(
+                        "{}: {count} of {} values are not finite",
+                        name(member.model),
+                        figures.gram.elements()
+                    ),
+                });
+            } else if unit.view.is_some() && member.model > 0 && figures.gram.product(slot, slot) == 0.0 {
+                zero.insert((unit.tensor.clone(), name(member.model)));
+                skipped.push(Skipped { tensor: unit.tensor.clone(), why: format!("{}: all zero", name(member.model)) });
+            }
+        }
+    }
+    if let Some((tensor, model, _)) = broken.first() {
+        let models: BTreeSet<&str> = broken.iter().map(|(_, model, _)| model.as_str()).collect();
+        let mut finding = Finding::new(
+            Code::InputNonFinite,
+            Grade::Context,
+            Direction::Neutral,
+            format!(
+                "{} values in {} tensors are NaN or infinite (first: {tensor} of {model}; in {}). These tensors take no part in any test of a checkpoint that has them.",
+                broken.iter().map(|(_, _, count)| count).sum::<u64>(),
+                broken.iter().map(|(tensor, _, _)| tensor).collect::<BTreeSet<_>>().len(),
+                models.into_iter().collect::<Vec<_>>().join(", ")
+            ),
+        );
+        finding.subject.tensor = Some(tensor.clone());
+        finding.n = Some(broken.iter().map(|(_, _, count)| count).sum());
+        judgement.push(finding);
+        judgement.missing.push(format!("finite weights in {tensor} of {model}").into());
+    }
+    if let Some((tensor, model)) = zero.first() {
+        let mut finding = Finding::new(
+            Code::InputZeroTensor,
+            Grade::Context,
+            Direction::Neutral,
+            format!(
+                "{} weight matrices are all zero (first: {tensor} of {model}). They take no part in any test.",
+                zero.len()
+            ),
+        );
+        finding.subject.tensor = Some(tensor.clone());
+        finding.n = Some(zero.len() as u64);
+        judgement.push(finding);
+    }
+}

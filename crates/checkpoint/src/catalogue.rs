@@ -1,0 +1,297 @@
+//! All tensors of a model, whatever files they are in.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::header::quoted;
+use super::index::{self, Layout};
+use super::residual::{hidden_sizes, set_prediction_layers_apart, settle_residual_axes};
+use super::{Header, HeaderTensor, Meeting, Role, TensorRecord, Tokenizer, TokenizerFiles, builtin};
+use scratchproof_error::{Context, Error, Result};
+use scratchproof_source::{Access, Blob, LocalDir, Reading, Store, locate};
+
+/// One model: its tensors, and where their bytes are.
+pub struct Checkpoint {
+    /// Where it is.
+    pub uri: String,
+    /// The tensors, sorted by name.
+    pub tensors: Vec<TensorRecord>,
+    /// The files that hold them, sorted by name.
+    pub shards: Vec<Shard>,
+    /// `config.json`, if there is one.
+    pub config: Option<serde_json::Value>,
+    /// The architecture whose templates know most of the names.
+    pub architecture: Option<String>,
+    /// Tensors that are in the files and not in `tensors`, with the reason, sorted.
+    pub skipped: Vec<Skipped>,
+    /// Safetensors files of the folder that are not part of the model, sorted.
+    pub unread: Vec<String>,
+    /// What its tokens are, read when it is asked for.
+    pub vocabulary: Arc<TokenizerFiles>,
+    /// Where it was put in another model's packaging: which of its own towers each of that model's towers met.
+    pub met: Vec<Meeting>,
+}
+
+/// One file of a model.
+#[derive(Clone)]
+pub struct Shard {
+    /// Name in the folder.
+    pub name: String,
+    /// Its bytes.
+    pub blob: Arc<dyn Blob>,
+}
+
+/// A tensor that is not compared, and why.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Skipped {
+    /// Name of the tensor.
+    pub tensor: String,
+    /// Why, in words.
+    pub why: String,
+}
+
+impl Checkpoint {
+    /// Opens a folder or a file on this computer.
+    ///
+    /// # Errors
+    /// If there is nothing there, no safetensors file is in it, or a file is not what it must be.
+    pub fn open(path: &Path, reading: Reading) -> Result<Self> {
+        Self::from_store(&LocalDir::open(path, reading)?)
+    }
+
+    /// Opens what a user calls a model: a path, or an address of a network as [`locate`] knows them.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`]; a usage error if the address is of a kind that is not read, or `access` is offline.
+    pub fn open_named(model: &str, access: Access) -> Result<Self> {
+        Self::from_store(&*locate(model, access)?)
+    }
+
+    /// Opens the model in a place, or the one file of it that the user named.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`].
+    pub fn from_store(store: &dyn Store) -> Result<Self> {
+        let uri = store.uri();
+        let names = store.list()?;
+        let config = names.iter().any(|name| name == "config.json").then(|| read_config(store));
+        let config = config.transpose().context(|| format!("{uri}: config.json"))?;
+        let layout = match store.only() {
+            Some(file) => Layout { shards: vec![file.to_owned()], ..Layout::default() },
+            None => index::layout(store, &names).context(|| uri.clone())?,
+        };
+        let mut checkpoint = Self {
+            uri,
+            tensors: Vec::new(),
+            shards: Vec::new(),
+            config,
+            architecture: None,
+            skipped: Vec::new(),
+            unread: layout.unread.clone(),
+            vocabulary: Arc::new(TokenizerFiles::open(store, &names)),
+            met: Vec::new(),
+        };
+        let found = checkpoint.read_shards(store, &layout)?;
+        checkpoint.name(found);
+        Ok(checkpoint)
+    }
+
+    /// Reads every header and holds the index against them.
+    fn read_shards(&mut self, store: &dyn Store, layout: &Layout) -> Result<BTreeMap<String, (usize, HeaderTensor)>> {
+        let mut found: BTreeMap<String, (usize, HeaderTensor)> = BTreeMap::new();
+        let mut seen: HashMap<String, usize> = HashMap::new();
+        for (shard, name) in layout.shards.iter().enumerate() {
+            let blob: Arc<dyn Blob> = Arc::from(store.open(name)?);
+            let header = Header::read(&*blob)?;
+            self.shards.push(Shard { name: name.clone(), blob });
+            let names = header.tensors.iter().map(|tensor| &tensor.name);
+            for tensor in names.chain(header.skipped.iter().map(|(tensor, _)| tensor)) {
+                if let Some(other) = seen.insert(tensor.clone(), shard) {
+                    let other = &layout.shards[other];
+                    return Err(Error::input(format!(
+                        "{}: tensor {} is both in {} and in {}",
+                        self.uri,
+                        quoted(tensor),
+                        quoted(other),
+                        quoted(name)
+                    )));
+                }
+            }
+            self.skipped.extend(header.skipped.into_iter().map(|(tensor, why)| Skipped { tensor, why }));
+            found.extend(header.tensors.into_iter().map(|tensor| (tensor.name.clone(), (shard, tensor))));
+        }
+        if let Some((index, map)) = &layout.index {
+            for (tensor, shard) in map {
+                if seen.get(tensor).is_none_or(|at| layout.shards[*at] != *shard) {
+                    return Err(Error::input(format!(
+                        "{}: {index} says that tensor {} is in {}, but it is not",
+                        self.uri,
+                        quoted(tensor),
+                        quoted(shard)
+                    )));
+                }
+            }
+            let unlisted: Vec<String> = found.keys().filter(|tensor| !map.contains_key(*tensor)).cloned().collect();
+            for tensor in unlisted {
+                found.remove(&tensor);
+                self.skipped.push(Skipped { tensor, why: format!("{index} does not name it, so no loader reads it") });
+            }
+        }
+        self.skipped.sort();
+        Ok(found)
+    }
+
+    /// Says what the tensors are for.
+    fn name(&mut self, found: BTreeMap<String, (usize, HeaderTensor)>) {
+        let model_type = self.config.as_ref().and_then(|config| config.get("model_type")?.as_str());
+        let names: Vec<&str> = found.keys().map(String::as_str).collect();
+        let recognition = builtin().recognise(&names, model_type);
+        self.architecture = recognition.architecture;
+        self.tensors = found
+            .into_values()
+            .zip(recognition.roles.into_iter().zip(recognition.splits))
+            .map(|((shard, tensor), (role, split))| TensorRecord {
+                name: tensor.name,
+                dtype: tensor.dtype,
+                shape: tensor.shape,
+                shard,
+                offset: tensor.offset,
+                bytes: tensor.bytes,
+                role,
+                split,
+            })
+            .collect();
+        settle_residual_axes(&mut self.tensors);
+        set_prediction_layers_apart(&mut self.tensors);
+    }
+
+    /// The tokenizer beside the weights, read and parsed once.
+    ///
+    /// # Errors
+    /// If there is none or it cannot be used. Then only the comparison by strings is not made.
+    pub fn tokenizer(&self) -> Result<&Tokenizer> {
+        self.vocabulary.tokenizer()
+    }
+
+    /// Bytes of all tensors.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.tensors.iter().map(|tensor| tensor.bytes).sum()
+    }
+
+    /// The tensor of that name.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<&TensorRecord> {
+        let at = self.tensors.binary_search_by(|tensor| tensor.name.as_str().cmp(name)).ok()?;
+        Some(&self.tensors[at])
+    }
+
+    /// The bytes of one of this checkpoint's tensors, little-endian, outermost axis first.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn read(&self, tensor: &TensorRecord) -> Result<Cow<'_, [u8]>> {
+        let shard = self.shards.get(tensor.shard);
+        let shard = shard.ok_or_else(|| Error::usage(format!("{} has no such shard", self.uri)))?;
+        let length = usize::try_from(tensor.bytes).map_err(|cause| Error::io(&self.uri, cause))?;
+        let bytes = shard.blob.bytes(tensor.offset, length)?;
+        if let Cow::Owned(_) = bytes {
+            shard.blob.release(tensor.offset, length);
+        }
+        Ok(bytes)
+    }
+
+    /// Length of the residual stream of the language model: what most tensors say, else config.json.
+    #[must_use]
+    pub fn hidden_size(&self) -> Option<usize> {
+        hidden_sizes(&self.tensors).get("").copied().or_else(|| self.setting(&["hidden_size", "n_embd", "d_model"]))
+    }
+
+    /// Length of the residual stream of every tower, by its name prefix; the language model's is empty.
+    #[must_use]
+    pub fn axes(&self) -> BTreeMap<&str, usize> {
+        hidden_sizes(&self.tensors)
+    }
+
+    /// Number of tokens: rows of the embedding or the head, else config.json.
+    #[must_use]
+    pub fn vocab_size(&self) -> Option<usize> {
+        let rows = |family: &str| {
+            let tensor = self.tensors.iter().find(|tensor| tensor.role.is_main(family) && tensor.shape.len() == 2)?;
+            Some(tensor.shape[0])
+        };
+        rows("embedding").or_else(|| rows("head")).or_else(|| self.setting(&["vocab_size"]))
+    }
+
+    /// Number of different layers of the language model.
+    #[must_use]
+    pub fn layers(&self) -> usize {
+        let main = self.tensors.iter().filter(|tensor| tensor.role.tower.is_empty() && !tensor.role.is_prediction());
+        let mut layers: Vec<u32> = main.filter_map(|tensor| tensor.role.layer).collect();
+        layers.sort_unstable();
+        layers.dedup();
+        layers.len()
+    }
+
+    /// Number of experts of the layer that has most; 0 without experts.
+    #[must_use]
+    pub fn experts(&self) -> usize {
+        let mut single: BTreeMap<(Option<u32>, &str), usize> = BTreeMap::new();
+        let mut stacked = 0;
+        for tensor in self.tensors.iter().filter(|tensor| tensor.role.tower.is_empty()) {
+            if tensor.role.expert.is_some() {
+                *single.entry((tensor.role.layer, &tensor.role.family)).or_default() += 1;
+            } else if tensor.role.known && tensor.role.family.starts_with("experts.") && tensor.shape.len() == 3 {
+                stacked = stacked.max(tensor.shape[0]);
+            }
+        }
+        single.into_values().max().unwrap_or(0).max(stacked)
+    }
+
+    /// A whole number of config.json, or of the part about the language model in it.
+    pub(super) fn setting(&self, keys: &[&str]) -> Option<usize> {
+        let config = self.config.as_ref()?;
+        let places = [Some(config), config.get("text_config")];
+        let mut values = places.into_iter().flatten().flat_map(|place| keys.iter().filter_map(|key| place.get(key)));
+        values.find_map(|value| usize::try_from(value.as_u64()?).ok())
+    }
+}
+
+impl fmt::Debug for Checkpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Checkpoint({}, {} tensors)", self.uri, self.tensors.len())
+    }
+}
+
+impl fmt::Debug for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Shard({})", self.name)
+    }
+}
+
+impl Role {
+    /// Whether it belongs to a layer for multi-token prediction.
+    pub(super) fn is_prediction(&self) -> bool {
+        self.known && self.family.starts_with("mtp.")
+    }
+
+    /// Whether this is that family of the language model itself.
+    pub(super) fn is_main(&self, family: &str) -> bool {
+        self.known && self.tower.is_empty() && self.family == family
+    }
+}
+
+/// Reads config.json.
+fn read_config(store: &dyn Store) -> Result<serde_json::Value> {
+    let text = index::read_small(store, "config.json")?;
+    let config: serde_json::Value = serde_json::from_slice(&text).map_err(|error| Error::input(error.to_string()))?;
+    if config.is_object() { Ok(config) } else { Err(Error::input("it is not a JSON object")) }
+}
+
+#[cfg(test)]
+mod tests;

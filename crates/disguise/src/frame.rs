@@ -1,0 +1,241 @@
+//! Whether the residual axis of one model is that of another in another order or another basis (METHODS 2.1).
+
+use rayon::prelude::*;
+
+use super::weights::{Matrix, narrow};
+use scratchproof_kernel::{assign, centre, cross, nearest_orthogonal, transpose};
+use scratchproof_stats::{log10_poisson_upper, log10_upper_tail};
+
+/// Longest residual axis for which a rotation is looked for: the singular vectors of a d x d matrix cost some 20 d^3
+/// operations.
+pub const LONGEST_ROTATION: usize = 1536;
+
+/// From so many dimensions or units on, assignments and rotations are made only where the cheap answer leaves room for one.
+pub const MANY: usize = 1024;
+
+/// Two lists of mutual bests of unrelated models agree on one at most in expectation; with this
+/// many the assignments are made. Every finding needs a share of all that is far above it.
+pub const WORTH: f64 = 3.0;
+
+/// How the residual axis of the other model is written in the subject's coordinates.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Frame {
+    /// Dimension i is dimension i.
+    AsItStands,
+    /// For every dimension of the subject, the dimension of the other model, or that and the length of its axis where the
+    /// sign is the other one; `None` where two halves disagree.
+    Permuted(Vec<Option<usize>>),
+    /// A matrix, other x own, whose columns are the subject's directions in the other model's coordinates.
+    Rotated(Vec<f32>),
+}
+
+impl Frame {
+    /// The word for it in a table or a message.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::AsItStands => "as it stands",
+            Self::Permuted(_) => "permuted",
+            Self::Rotated(_) => "rotated",
+        }
+    }
+
+    /// Rows of the other model in the subject's coordinates, rows x `own`.
+    pub fn express(&self, values: &[f32], other: usize, own: usize) -> Vec<f32> {
+        match self {
+            Self::AsItStands => values.to_vec(),
+            Self::Permuted(order) => values
+                .par_chunks_exact(other)
+                .flat_map_iter(|row| {
+                    let value = move |i: usize| if i < other { row[i] } else { -row[i - other] };
+                    order.iter().map(move |i| i.map_or(0.0, value))
+                })
+                .collect(),
+            Self::Rotated(q) => product(values, &transpose(q, other, own), other),
+        }
+    }
+}
+
+/// A B^T for rows of length `k`, on all threads; every entry is summed in one order whatever their number.
+pub fn product(a: &[f32], b: &[f32], k: usize) -> Vec<f32> {
+    let band = (64 * k).max(k);
+    a.par_chunks(band).flat_map_iter(|rows| cross(rows, b, k).into_iter().map(narrow)).collect()
+}
+
+/// M = A^T B over rows that belong together, each row scaled to length 1, the whole to one for each row.
+#[derive(Clone, Debug)]
+pub struct CrossGram {
+    /// Length of the own and of the other residual axis.
+    pub sizes: (usize, usize),
+    /// own x other.
+    pub centred: Vec<f32>,
+    /// The same without centring, since a rotation does not keep the mean; empty where no rotation is looked for.
+    pub plain: Vec<f32>,
+    /// Rows that took part.
+    pub rows: usize,
+}
+
+impl CrossGram {
+    /// Nothing yet.
+    pub fn empty(own: usize, other: usize) -> Self {
+        let plain = if own.max(other) <= LONGEST_ROTATION { own * other } else { 0 };
+        Self { sizes: (own, other), centred: vec![0.0; own * other], plain: vec![0.0; plain], rows: 0 }
+    }
+
+    /// Adds two matrices whose rows belong together.
+    pub fn add(&mut self, a: &Matrix, b: &Matrix) {
+        let rows = a.rows();
+        if rows != b.rows() || rows < 2 || (a.cols, b.cols) != self.sizes {
+            return;
+        }
+        let scale = narrow(1.0 / (rows as f64).sqrt());
+        let sum = |into: &mut [f32], a: &Matrix, b: &Matrix| {
+            let (at, bt) = (transpose(&a.values, rows, a.cols), transpose(&b.values, rows, b.cols));
+            for (sum, m) in into.iter_mut().zip(product(&at, &bt, rows)) {
+                *sum += m * scale;
+            }
+        };
+        let centred = |m: &Matrix| {
+            let mut m = m.clone();
+            centre(&mut m.values, m.cols);
+            m.normalised()
+        };
+        sum(&mut self.centred, &centred(a), &centred(b));
+        if !self.plain.is_empty() {
+            sum(&mut self.plain, &a.clone().normalised(), &b.clone().normalised());
+        }
+        self.rows += rows;
+    }
+
+    /// The sum of two.
+    pub fn and(&self, other: &Self) -> Self {
+        let sum = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| x + y).collect();
+        Self {
+            sizes: self.sizes,
+            centred: sum(&self.centred, &other.centred),
+            plain: sum(&self.plain, &other.plain),
+            rows: self.rows + other.rows,
+        }
+    }
+
+    /// The best relabelling: for every own dimension one of the other model's, as in [`Frame::Permuted`]. A norm that only
+    /// scales does not see the sign of a dimension, so a disguise may flip it.
+    pub fn order(&self) -> Vec<Option<usize>> {
+        self.signed(assign(&self.sizes_of_entries(), self.sizes.0, self.sizes.1))
+    }
+
+    fn sizes_of_entries(&self) -> Vec<f32> {
+        self.centred.iter().map(|v| v.abs()).collect()
+    }
+
+    fn signed(&self, order: Vec<Option<usize>>) -> Vec<Option<usize>> {
+        let other = self.sizes.1;
+        let signed = |(i, j): (usize, Option<usize>)| {
+            let j = j?;
+            Some(if self.centred[i * other + j] < 0.0 { j + other } else { j })
+        };
+        order.into_iter().enumerate().map(signed).collect()
+    }
+
+    /// Dimensions that are each other's best: no relabelling, but two fits of one relabelling agree on them, at a
+    /// hundredth of the cost.
+    pub fn best(&self) -> Vec<Option<usize>> {
+        self.signed(mutual(&self.sizes_of_entries(), self.sizes.0, self.sizes.1))
+    }
+
+    /// The cosine of two fits, and how far that is beyond what unrelated ones show: of one rotation they are alike before
+    /// it is known. `None` where no rotation is looked for.
+    pub fn alike(&self, other: &Self) -> Option<Agreement> {
+        if self.plain.is_empty() || self.rows == 0 || other.rows == 0 {
+            return None;
+        }
+        let product =
+            |x: &[f32], y: &[f32]| -> f64 { x.iter().zip(y).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum() };
+        let lengths = (product(&self.plain, &self.plain) * product(&other.plain, &other.plain)).sqrt();
+        let cosine = if lengths > 0.0 { product(&self.plain, &other.plain) / lengths } else { 0.0 };
+        let of = self.sizes.0.min(self.sizes.1);
+        let z = cosine * ((self.sizes.0 * self.sizes.1) as f64).sqrt();
+        Some(Agreement { agreed: z, expected: 0.0, of, log10_p: log10_upper_tail(z) })
+    }
+
+    /// The nearest rotation, own x other; `None` where none is looked for.
+    pub fn rotation(&self) -> Option<Vec<f64>> {
+        if self.plain.is_empty() || self.rows == 0 {
+            return None;
+        }
+        let wide: Vec<f64> = self.plain.iter().map(|v| f64::from(*v)).collect();
+        nearest_orthogonal(&wide, self.sizes.0, self.sizes.1)
+    }
+}
+
+/// Two fits that know nothing of each other, and how far they agree.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Agreement {
+    /// Dimensions, or trace of Q1^T Q2, on which they agree.
+    pub agreed: f64,
+    /// What independent models are expected to show.
+    pub expected: f64,
+    /// Dimensions in all.
+    pub of: usize,
+    /// log10 of the chance of as many.
+    pub log10_p: f64,
+}
+
+impl Agreement {
+    /// Share of the dimensions.
+    pub fn effect(&self) -> f64 {
+        self.agreed / self.of.max(1) as f64
+    }
+}
+
+/// Dimensions on which two relabellings agree, sign and all: half of what [`same_order`] expects.
+pub fn same_signed_order(a: &[Option<usize>], b: &[Option<usize>], other: usize) -> Agreement {
+    let plain = same_order(a, b, other);
+    let expected = plain.expected / 2.0;
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
+    let log10_p = log10_poisson_upper(plain.agreed as u64, expected);
+    Agreement { expected, log10_p, ..plain }
+}
+
+/// Units on which two matchings agree: Poisson under the null, its mean the shorter axis over the
+/// longer.
+pub fn same_order(a: &[Option<usize>], b: &[Option<usize>], other: usize) -> Agreement {
+    let agreed = a.iter().zip(b).filter(|(x, y)| x.is_some() && x == y).count();
+    let expected = a.len().min(other) as f64 / a.len().max(other).max(1) as f64;
+    Agreement { agreed: agreed as f64, expected, of: a.len(), log10_p: log10_poisson_upper(agreed as u64, expected) }
+}
+
+/// tr(Q1^T Q2), standard normal for unrelated rotations, the shorter axis for equal ones.
+pub fn same_rotation(a: &[f64], b: &[f64], own: usize, other: usize) -> Agreement {
+    let trace: f64 = a.iter().zip(b).map(|(x, y)| x * y).sum();
+    Agreement { agreed: trace, expected: 0.0, of: own.min(other), log10_p: log10_upper_tail(trace) }
+}
+
+/// Rows and columns of a score matrix that are each other's best; of equal scores the first.
+pub fn mutual(scores: &[f32], rows: usize, cols: usize) -> Vec<Option<usize>> {
+    let mut of_column = vec![(f32::NEG_INFINITY, usize::MAX); cols];
+    let mut of_row = vec![None; rows];
+    for (i, row) in scores.chunks_exact(cols.max(1)).enumerate() {
+        let mut best = f32::NEG_INFINITY;
+        for (j, (score, column)) in row.iter().zip(&mut of_column).enumerate() {
+            if *score > best {
+                best = *score;
+                of_row[i] = Some(j);
+            }
+            if *score > column.0 {
+                *column = (*score, i);
+            }
+        }
+    }
+    of_row.into_iter().enumerate().map(|(i, j)| j.filter(|j| of_column[*j].1 == i)).collect()
+}
+
+/// Those on which both agree.
+pub fn common(a: &[Option<usize>], b: &[Option<usize>]) -> Vec<Option<usize>> {
+    a.iter().zip(b).map(|(x, y)| if x == y { *x } else { None }).collect()
+}
+
+/// Share of a relabelling that leaves a dimension where it is.
+pub fn fixed(order: &[Option<usize>]) -> f64 {
+    let fixed = order.iter().enumerate().filter(|(i, j)| **j == Some(*i)).count();
+    fixed as f64 / order.iter().flatten().count().max(1) as f64
+}

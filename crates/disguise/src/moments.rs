@@ -1,0 +1,85 @@
+//! Second moments over the residual axis: W^T W, blind to the order, scale and sign of the rows.
+
+use super::frame::product;
+use super::weights::{Matrix, narrow};
+use scratchproof_kernel::{deflate, transpose};
+use scratchproof_stats::correlations;
+
+/// Dimensions of the residual axis that are looked at: a subset of exchangeable dimensions is as exchangeable.
+pub const DIMENSIONS: usize = 512;
+
+/// Sum of W^T W of unit rows, over the first [`DIMENSIONS`] spread dimensions.
+#[derive(Clone, Debug)]
+pub struct Moments {
+    /// Dimensions.
+    pub size: usize,
+    /// size x size.
+    pub values: Vec<f64>,
+    /// Rows that took part.
+    pub rows: usize,
+}
+
+impl Moments {
+    /// Nothing yet, for a residual axis of that length.
+    pub fn empty(hidden: usize) -> Self {
+        let size = hidden.min(DIMENSIONS);
+        Self { size, values: vec![0.0; size * size], rows: 0 }
+    }
+
+    /// Of one matrix.
+    pub fn of(matrix: &Matrix) -> Self {
+        let mut own = Self::empty(matrix.cols);
+        own.add(matrix);
+        own
+    }
+
+    /// Adds a matrix.
+    pub fn add(&mut self, matrix: &Matrix) {
+        let hidden = matrix.cols;
+        let unit = matrix.clone().normalised();
+        let dimensions: Vec<usize> = (0..self.size).map(|i| (2 * i + 1) * hidden / (2 * self.size)).collect();
+        let picked: Vec<f32> =
+            unit.values.chunks_exact(hidden).flat_map(|row| dimensions.iter().map(|&d| row[d])).collect();
+        let columns = transpose(&picked, unit.rows(), self.size);
+        for (sum, v) in self.values.iter_mut().zip(product(&columns, &columns, unit.rows().max(1))) {
+            *sum += f64::from(v);
+        }
+        self.rows += unit.rows();
+    }
+
+    /// Adds another.
+    pub fn and(&mut self, other: &Self) {
+        self.values.iter_mut().zip(&other.values).for_each(|(a, b)| *a += b);
+        self.rows += other.rows;
+    }
+
+    /// The correlations of the dimensions, without their diagonal and without the leading direction, size x size: one
+    /// dimension that is larger than the others, or one direction that all rows share, would carry the test alone.
+    /// `None` where a dimension is zero or there are too few.
+    pub fn correlations(&self) -> Option<Vec<f64>> {
+        let n = self.size;
+        if n < 4 || (0..n).any(|i| self.values[i * n + i] <= 0.0) {
+            return None;
+        }
+        let mut values = self.values.clone();
+        correlations(&mut values, n);
+        values.iter_mut().step_by(n + 1).for_each(|v| *v = 0.0);
+        deflate(&mut values, n, n, 1);
+        // Of matrices of rank one nothing is left but rounding.
+        let left: f64 = values.iter().map(|v| v * v).sum();
+        (left > 1e-9 * (n * n) as f64).then_some(values)
+    }
+
+    /// The entries of [`Moments::correlations`] below the diagonal, less their mean, scaled to length 1.
+    pub fn profile(&self) -> Option<Vec<f32>> {
+        let n = self.size;
+        let all = self.correlations()?;
+        let mut entries: Vec<f64> = (0..n).flat_map(|i| all[i * n..i * n + i].iter().copied()).collect();
+        let mean = entries.iter().sum::<f64>() / entries.len() as f64;
+        for value in &mut entries {
+            *value -= mean;
+        }
+        let norm = entries.iter().map(|v| v * v).sum::<f64>().sqrt();
+        (norm > 0.0).then(|| entries.into_iter().map(|v| narrow(v / norm)).collect())
+    }
+}

@@ -1,0 +1,372 @@
+//! A model taken apart for the search: the matrices of each layer, norm weights folded in.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use scratchproof_checkpoint::{Checkpoint, Component, Heads, Part};
+use scratchproof_error::{Context, Result};
+
+/// Rows of one matrix that are looked at; of a longer one as many, spread evenly.
+pub const ROWS: usize = 2048;
+
+/// Rows of a token matrix that are looked at.
+const TOKENS: usize = 8192;
+
+/// Layers that are looked at cost no more elements than this in one model: 256 MiB as f32.
+const ELEMENTS: usize = 64 << 20;
+
+/// Experts of a layer that are looked at one by one.
+pub const EXPERTS: usize = 16;
+
+/// Model types, by their beginning, that store a norm's multipliers less one.
+const LESS_ONE: &[&str] = &["gemma", "paligemma", "recurrent_gemma", "nemotron", "qwen3_next"];
+
+/// For every token row of the subject, the row of the other model that means the same token.
+pub type TokenRows = Vec<Option<u32>>;
+
+/// Some rows of a matrix, over the residual axis as columns.
+#[derive(Clone, Debug)]
+pub struct Matrix {
+    /// Length of a row.
+    pub cols: usize,
+    /// Which rows of the part these are, ascending.
+    pub picked: Vec<usize>,
+    /// Rows of the part.
+    pub total: usize,
+    /// The rows, one after the other.
+    pub values: Vec<f32>,
+}
+
+impl Matrix {
+    /// Rows that are here.
+    pub fn rows(&self) -> usize {
+        self.picked.len()
+    }
+
+    /// Whether any value is not zero and all are finite.
+    fn usable(&self) -> bool {
+        self.values.iter().all(|v| v.is_finite()) && self.values.iter().any(|v| *v != 0.0)
+    }
+
+    /// The row with index `i` among those that are here.
+    pub fn row(&self, i: usize) -> &[f32] {
+        &self.values[i * self.cols..(i + 1) * self.cols]
+    }
+
+    /// These of its rows.
+    pub fn chosen(&self, rows: &[usize]) -> Self {
+        Self {
+            cols: self.cols,
+            picked: rows.iter().map(|i| self.picked[*i]).collect(),
+            total: self.total,
+            values: rows.iter().flat_map(|i| self.row(*i)).copied().collect(),
+        }
+    }
+
+    /// With the sign of each row such that `seen`, the same rows in another frame, points the way of `like`.
+    pub fn signed_like(mut self, like: &Self, seen: &Self) -> Self {
+        let cols = self.cols.max(1);
+        for (i, row) in self.values.chunks_exact_mut(cols).enumerate() {
+            let product: f64 = like.row(i).iter().zip(seen.row(i)).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+            if product < 0.0 {
+                for value in row {
+                    *value = -*value;
+                }
+            }
+        }
+        self
+    }
+
+    /// Scales every row to length 1; a zero row stays zero. Rescaled pairs of rows hide nothing after that.
+    pub fn normalised(mut self) -> Self {
+        for row in self.values.chunks_exact_mut(self.cols.max(1)) {
+            let norm = row.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+            if norm > 0.0 {
+                for value in row {
+                    *value = narrow(f64::from(*value) / norm);
+                }
+            }
+        }
+        self
+    }
+}
+
+/// Rounds to single precision.
+#[allow(clippy::cast_possible_truncation)]
+pub fn narrow(value: f64) -> f32 {
+    value as f32
+}
+
+/// Which MLP of a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Slot {
+    /// The layer's only one.
+    Dense,
+    /// The one that sees every token beside the experts.
+    Shared,
+    /// One of the experts.
+    Expert(u32),
+}
+
+/// The function of a matrix inside a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Function {
+    /// Queries, keys, values and the projection of their sum.
+    Query,
+    /// See [`Function::Query`].
+    Key,
+    /// See [`Function::Query`].
+    Value,
+    /// See [`Function::Query`].
+    Output,
+    /// A row for each expert.
+    Router,
+    /// The three matrices of an MLP; a model without gates has no [`Function::Gate`].
+    Gate(Slot),
+    /// See [`Function::Gate`].
+    Up(Slot),
+    /// See [`Function::Gate`].
+    Down(Slot),
+}
+
+impl Function {
+    /// What a part is for, if it is one of those that the search knows.
+    pub fn of(part: &Part) -> Option<Self> {
+        if !part.role.tower.is_empty() || !part.residual || part.role.constant || part.rows < 2 {
+            return None;
+        }
+        let (family, slot) = if let Some(family) = part.role.family.strip_prefix("experts.") {
+            (family, Slot::Expert(part.role.expert?))
+        } else if let Some(family) = part.role.family.strip_prefix("shared_experts.") {
+            (family, Slot::Shared)
+        } else if let Some(family) = part.role.family.strip_prefix("shared_expert.") {
+            (family, Slot::Shared)
+        } else {
+            (part.role.family.as_str(), Slot::Dense)
+        };
+        Some(match family {
+            // The low ranks of multi-head latent attention read the residual axis in the place of queries and keys.
+            "q_proj" | "q_a_proj" => Self::Query,
+            "k_proj" | "kv_a_proj" => Self::Key,
+            "v_proj" => Self::Value,
+            "o_proj" => Self::Output,
+            "router" => Self::Router,
+            "gate_proj" => Self::Gate(slot),
+            "up_proj" => Self::Up(slot),
+            "down_proj" => Self::Down(slot),
+            _ => return None,
+        })
+    }
+
+    /// The MLP it belongs to.
+    pub fn slot(self) -> Option<Slot> {
+        match self {
+            Self::Gate(slot) | Self::Up(slot) | Self::Down(slot) => Some(slot),
+            _ => None,
+        }
+    }
+
+    /// The component it is judged with.
+    pub fn component(self) -> &'static str {
+        match self {
+            Self::Query | Self::Key | Self::Value | Self::Output => Component::Attention.name(),
+            Self::Router => Component::Router.name(),
+            Self::Gate(slot) | Self::Up(slot) | Self::Down(slot) => match slot {
+                Slot::Dense => Component::Mlp.name(),
+                Slot::Shared | Slot::Expert(_) => Component::Experts.name(),
+            },
+        }
+    }
+}
+
+/// One model, opened for a search. Matrices are read when they are asked for.
+pub struct Weights<'a> {
+    checkpoint: &'a Checkpoint,
+    /// Length of the residual axis.
+    pub hidden: usize,
+    /// The matrices of every layer.
+    layers: BTreeMap<u32, BTreeMap<Function, Part>>,
+    embedding: Option<Part>,
+    head: Option<Part>,
+    /// Norm weights by family and layer, ready to be multiplied.
+    norms: BTreeMap<(String, Option<u32>), Vec<f32>>,
+    /// Sizes of the heads, where they are known.
+    pub heads: Option<Heads>,
+}
+
+impl<'a> Weights<'a> {
+    /// Takes a model apart; `None` if it has no layer with a residual axis.
+    ///
+    /// # Errors
+    /// If norm weights cannot be read.
+    pub fn new(checkpoint: &'a Checkpoint) -> Result<Option<Self>> {
+        let Some(hidden) = checkpoint.hidden_size() else { return Ok(None) };
+        let mut own = Self {
+            checkpoint,
+            hidden,
+            layers: BTreeMap::new(),
+            embedding: None,
+            head: None,
+            norms: BTreeMap::new(),
+            heads: checkpoint.heads(),
+        };
+        for part in checkpoint.parts() {
+            let role = &part.role;
+            if !role.tower.is_empty() || !part.residual || part.cols != hidden {
+                continue;
+            }
+            if role.component == Component::Norms && part.rows == 1 && role.family.strip_suffix(".bias").is_none() {
+                let weights = own.norm(&part)?;
+                own.norms.insert((role.family.clone(), role.layer), weights);
+            } else if let (Some(function), Some(layer)) = (Function::of(&part), role.layer) {
+                own.layers.entry(layer).or_default().entry(function).or_insert(part);
+            } else if role.family == "embedding" && role.layer.is_none() {
+                own.embedding = Some(part);
+            } else if role.family == "head" && role.layer.is_none() {
+                own.head = Some(part);
+            }
+        }
+        Ok((!own.layers.is_empty()).then_some(own))
+    }
+
+    /// The multipliers of a norm. Gemma stores them less one.
+    fn norm(&self, part: &Part) -> Result<Vec<f32>> {
+        let mut weights = self.checkpoint.matrix(part).context(|| self.checkpoint.uri.clone())?;
+        let config = self.checkpoint.config.as_ref();
+        let named = |config: &serde_json::Value| config.get("model_type")?.as_str().map(str::to_owned);
+        let family = config.and_then(named).or_else(|| self.checkpoint.architecture.clone()).unwrap_or_default();
+        if LESS_ONE.iter().any(|prefix| family.starts_with(prefix)) {
+            for weight in &mut weights {
+                *weight += 1.0;
+            }
+        }
+        Ok(weights)
+    }
+
+    /// The layers, ascending.
+    pub fn layers(&self) -> Vec<u32> {
+        self.layers.keys().copied().collect()
+    }
+
+    /// As many layers as may be looked at, spread evenly.
+    pub fn sample(&self) -> Vec<u32> {
+        let layers = self.layers();
+        let cost = |layer: &u32| -> usize {
+            let functions = &self.layers[layer];
+            let looked = |f: &Function| !matches!(f.slot(), Some(Slot::Expert(e)) if e as usize >= EXPERTS);
+            functions.iter().filter(|(f, _)| looked(f)).map(|(_, p)| p.rows.min(ROWS) * p.cols).sum()
+        };
+        let total: usize = layers.iter().map(cost).sum();
+        if total <= ELEMENTS {
+            return layers;
+        }
+        let wanted = (ELEMENTS / (total / layers.len()).max(1)).clamp(2, layers.len());
+        spread(layers.len(), wanted).into_iter().map(|i| layers[i]).collect()
+    }
+
+    /// The experts of a layer.
+    pub fn experts(&self, layer: u32) -> BTreeSet<u32> {
+        let expert = |f: &Function| match f.slot() {
+            Some(Slot::Expert(e)) => Some(e),
+            _ => None,
+        };
+        self.layers.get(&layer).map_or(BTreeSet::new(), |l| l.keys().filter_map(expert).collect())
+    }
+
+    /// The functions of a layer.
+    pub fn functions(&self, layer: u32) -> BTreeSet<Function> {
+        self.layers.get(&layer).map_or(BTreeSet::new(), |l| l.keys().copied().collect())
+    }
+
+    /// Rows of a matrix in the file, and how many of them are looked at.
+    pub fn size(&self, layer: u32, function: Function) -> Option<usize> {
+        Some(self.layers.get(&layer)?.get(&function)?.rows)
+    }
+
+    /// A matrix of a layer with the norm weights in front of it folded in; `None` if there is none that is usable.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn matrix(&self, layer: u32, function: Function) -> Result<Option<Matrix>> {
+        self.matrix_of(layer, function, ROWS)
+    }
+
+    /// The same with no more than so many rows.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn matrix_of(&self, layer: u32, function: Function, most: usize) -> Result<Option<Matrix>> {
+        let Some(part) = self.layers.get(&layer).and_then(|l| l.get(&function)) else { return Ok(None) };
+        let whole = self.heads.as_ref().map_or(1, |h| h.dim);
+        let block =
+            if function.component() == Component::Attention.name() && part.rows % whole == 0 { whole } else { 1 };
+        let blocks = part.rows / block;
+        let picked: Vec<usize> = spread(blocks, (most.min(ROWS) / block).max(1))
+            .into_iter()
+            .flat_map(|b| b * block..(b + 1) * block)
+            .collect();
+        self.read(part, picked, self.before(layer, function))
+    }
+
+    /// The embedding and the head, rows that mean the same token beside each other: (this model's, the other's).
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn tokens(&self, other: &Weights<'_>, rows: Option<&TokenRows>, most: usize) -> Result<Vec<(Matrix, Matrix)>> {
+        let mut pairs = Vec::new();
+        for (own, theirs, norm) in
+            [(&self.embedding, &other.embedding, None), (&self.head, &other.head, Some("final_norm"))]
+        {
+            let (Some(own), Some(theirs)) = (own, theirs) else { continue };
+            let mut known: Vec<(usize, usize)> = match rows {
+                Some(rows) => rows.iter().enumerate().filter_map(|(i, j)| Some((i, (*j)? as usize))).collect(),
+                None => (0..own.rows.min(theirs.rows)).map(|i| (i, i)).collect(),
+            };
+            known.retain(|(i, j)| *i < own.rows && *j < theirs.rows);
+            let mut chosen: Vec<(usize, usize)> =
+                spread(known.len(), most.min(TOKENS)).into_iter().map(|i| known[i]).collect();
+            chosen.sort_unstable();
+            let (a, b): (Vec<usize>, Vec<usize>) = chosen.into_iter().unzip();
+            let fold = |model: &Weights<'_>| norm.and_then(|n| model.norms.get(&(n.to_owned(), None)).cloned());
+            if let (Some(a), Some(b)) = (self.read(own, a, fold(self))?, other.read(theirs, b, fold(other))?)
+                && a.rows() > 2
+            {
+                pairs.push((a, b));
+            }
+        }
+        Ok(pairs)
+    }
+
+    /// The norm weights that multiply what a matrix reads.
+    pub fn before(&self, layer: u32, function: Function) -> Option<Vec<f32>> {
+        let family = match function {
+            Function::Query | Function::Key | Function::Value => "input_norm",
+            Function::Router | Function::Gate(_) | Function::Up(_) => "post_attention_norm",
+            Function::Output | Function::Down(_) => return None,
+        };
+        // A norm behind the attention is one in front of the MLP only where there is one in front of the attention too.
+        let pre_norm = self.norms.contains_key(&("input_norm".to_owned(), Some(layer)));
+        pre_norm.then(|| self.norms.get(&(family.to_owned(), Some(layer))).cloned()).flatten()
+    }
+
+    /// The norm weights in front of the head.
+    pub fn before_head(&self) -> Option<Vec<f32>> {
+        self.norms.get(&("final_norm".to_owned(), None)).cloned()
+    }
+
+    fn read(&self, part: &Part, picked: Vec<usize>, fold: Option<Vec<f32>>) -> Result<Option<Matrix>> {
+        let mut values = self.checkpoint.rows_of(part, &picked).context(|| self.checkpoint.uri.clone())?;
+        if let Some(fold) = fold.filter(|f| f.len() == part.cols) {
+            for row in values.chunks_exact_mut(part.cols) {
+                row.iter_mut().zip(&fold).for_each(|(v, f)| *v *= f);
+            }
+        }
+        let matrix = Matrix { cols: part.cols, picked, total: part.rows, values };
+        Ok(matrix.usable().then_some(matrix))
+    }
+}
+
+/// `wanted` of `count`, spread evenly.
+pub fn spread(count: usize, wanted: usize) -> Vec<usize> {
+    let wanted = wanted.min(count);
+    (0..wanted).map(|i| (2 * i + 1) * count / (2 * wanted)).collect()
+}

@@ -1,0 +1,159 @@
+//! Condition C: every checkpoint follows from the one before by training (METHODS 5).
+
+mod averages;
+mod blend;
+mod budget;
+mod copies;
+mod decay;
+mod growth;
+mod made_up;
+mod memory;
+mod points;
+mod seams;
+mod structure;
+mod surgery;
+#[cfg(test)]
+mod tests;
+
+pub use budget::Bound;
+pub use decay::{ClockInterval, DecayFacts, TokenClock};
+
+use std::collections::BTreeSet;
+
+use super::{Code, Condition, Direction, Finding, Grade, Judgement};
+use scratchproof_case::Policy;
+use scratchproof_evidence::{ChainRow, ComponentRow, PathRow, TrajectoryRow};
+use scratchproof_plan::{ALL, Growth};
+
+pub use points::{
+    Break, Detour, Kind, LayerSeam, OnLine, Points, Recast, Redrawn, Repeat, Resaved, Residue, Returned, RowLines,
+    Scaled, Seam, Span, Straightened,
+};
+
+/// What was measured of the series.
+pub struct ChainFacts<'a> {
+    /// Steps of the checkpoints, ascending.
+    pub steps: &'a [i64],
+    /// Names of the towers, which have a memory of their own.
+    pub towers: Vec<&'a str>,
+    /// Every checkpoint against the first and the one before.
+    pub figures: &'a [ComponentRow],
+    /// Every neighbouring pair.
+    pub path: &'a [ChainRow],
+    /// The way of every component.
+    pub way: &'a [PathRow],
+    /// Every tensor of every checkpoint against the first and the one before.
+    pub tensors: &'a [TrajectoryRow],
+    /// The optimiser, where its steps have a bound.
+    pub bound: Option<Bound>,
+    /// Why there is no bound or no budget, in words.
+    pub unbounded: Option<String>,
+    /// Rows that no training reached.
+    pub decay: &'a DecayFacts,
+    /// Single checkpoints and what lies between them.
+    pub points: &'a Points,
+    /// Pairs of steps with equal weights.
+    pub equal: &'a [(i64, i64)],
+    /// Length of the path over its length with two inner checkpoints exchanged, or the part from one to the other turned
+    /// round: their steps and the ratio.
+    pub exchanges: &'a [(i64, i64, f64)],
+    /// Inner neighbours off the straight line from first to last.
+    pub residuals: &'a [OffLine],
+    /// Neighbours of different architecture: their steps and what changed.
+    pub growth: &'a [(i64, i64, Growth)],
+    /// Checkpoints of another architecture: step and why they were left out.
+    pub left_out: &'a [(i64, String)],
+}
+
+/// Two neighbouring inner checkpoints, without what lies on the straight line from the first to the last.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OffLine {
+    /// Their steps.
+    pub steps: (i64, i64),
+    /// Cosine of what is left of them.
+    pub cosine: f64,
+    /// The cosine that a random walk tied at both ends would have there.
+    pub expected: f64,
+}
+
+/// Judges the chain.
+#[must_use]
+pub fn judge(facts: &ChainFacts<'_>, policy: &Policy) -> Judgement {
+    let mut judgement = Judgement::untested();
+    for (step, why) in facts.left_out {
+        let mut finding = Finding::new(
+            Code::ChainArchitecture,
+            Grade::Context,
+            Direction::Neutral,
+            format!("The checkpoint of step {step} was left out: {why}. Leftovers of an earlier run look like this."),
+        );
+        finding.subject.steps = vec![*step];
+        judgement.push(finding);
+        judgement.missing.push(format!("the checkpoint of step {step} in the final architecture").into());
+    }
+    growth::growth(&mut judgement, facts);
+    if facts.steps.len() < 2 {
+        judgement.missing.push("two or more checkpoints of the training".into());
+        return judgement;
+    }
+    let mut remembered = memory::memory(&mut judgement, facts, policy, ALL);
+    for tower in &facts.towers {
+        remembered &= memory::memory(&mut judgement, facts, policy, tower);
+    }
+    let parts: BTreeSet<&str> = facts.way.iter().map(|r| r.component.as_str()).collect();
+    for part in parts.into_iter().filter(|part| *part != ALL && !facts.towers.contains(part)) {
+        if remembered {
+            remembered &= memory::memory(&mut judgement, facts, policy, part);
+        }
+    }
+    memory::tensors(&mut judgement, facts, policy);
+    memory::displacement(&mut judgement, facts, policy);
+    budget::budget(&mut judgement, facts, policy);
+    budget::relative(&mut judgement, facts, policy);
+    decay::decay(&mut judgement, facts.decay, policy);
+    blend::computed(&mut judgement, facts, policy);
+    averages::averages(&mut judgement, facts, policy);
+    seams::seams(&mut judgement, facts, policy);
+    made_up::off_chord(&mut judgement, facts);
+    structure::structure(&mut judgement, facts, policy);
+    copies::duplicates(&mut judgement, facts);
+    surgery::breaks(&mut judgement, facts);
+    surgery::scaled(&mut judgement, facts, policy);
+    surgery::redrawn(&mut judgement, facts, policy);
+    surgery::returned(&mut judgement, facts, policy);
+    copies::precision(&mut judgement, facts);
+    copies::turns(&mut judgement, facts, policy);
+    made_up::order(&mut judgement, facts, policy);
+    made_up::noise(&mut judgement, facts, policy);
+    excuse_averages(&mut judgement, facts.points);
+    judgement.settle(if remembered { Condition::Holds } else { Condition::Untested });
+    judgement
+}
+
+/// An average lags behind: it holds less of the way than the checkpoint before, and its rows stand where they stood. What
+/// is strong all the same stays a question: a declaration is no pardon.
+fn excuse_averages(judgement: &mut Judgement, points: &Points) {
+    let codes = [Code::ChainDecayClock, Code::ChainDisplacement, Code::ChainTurn, Code::ChainOrder];
+    let told = |finding: &&mut Finding| {
+        let any = finding.subject.steps.iter().any(|step| points.declared(*step));
+        codes.contains(&finding.code) && finding.direction == Direction::Against && any
+    };
+    for finding in judgement.findings.iter_mut().filter(told) {
+        if finding.grade >= Grade::Strong && finding.code != Code::ChainDecayClock {
+            finding.grade = Grade::Moderate;
+        } else {
+            (finding.direction, finding.grade) = (Direction::Neutral, Grade::Context);
+        }
+        finding.message.push("A checkpoint among these is declared to be an average, which lags behind.");
+    }
+}
+
+/// Steps as a list of words, at most eight of them.
+fn listed(steps: &[i64]) -> String {
+    let words: Vec<String> = steps.iter().take(8).map(ToString::to_string).collect();
+    match (words.as_slice(), steps.len()) {
+        ([only], _) => only.clone(),
+        ([first @ .., last], 0..=8) => format!("{} and {last}", first.join(", ")),
+        (_, all) => format!("{} and {} more", words.join(", "), all - 8),
+    }
+}

@@ -1,0 +1,214 @@
+//! The distance between neighbours against what the optimiser can do, and against the intervals beside it.
+
+use super::ChainFacts;
+use crate::{Code, Direction, Finding, Grade, Judgement};
+use scratchproof_case::Policy;
+use scratchproof_evidence::ChainRow;
+use scratchproof_plan::ALL;
+
+/// The optimiser of the log, where its steps have a bound.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bound {
+    /// Its name.
+    pub optimiser: String,
+    /// Whether the bound cannot be crossed. Not where only some gradient norms are logged, and not where parts of the model
+    /// usually have learning rates of their own that the log does not hold.
+    pub exact: bool,
+}
+
+fn range(row: &ChainRow) -> String {
+    format!("between steps {} and {}", row.from_step, row.to_step)
+}
+
+fn finding(row: &ChainRow, grade: Grade, direction: Direction, message: String) -> Finding {
+    let mut finding = Finding::new(Code::ChainBudget, grade, direction, message);
+    finding.subject.component = (row.component != ALL).then(|| row.component.clone());
+    finding.subject.steps = vec![row.from_step, row.to_step];
+    finding.evidence = Some("evidence/chain.parquet".into());
+    finding
+}
+
+/// What the optimiser can do with the logged learning rates.
+pub(super) fn budget(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) {
+    let spent: Vec<(&ChainRow, f64)> = facts.path.iter().filter_map(|r| Some((r, r.budget?))).collect();
+    let whole = || spent.iter().filter(|(r, _)| r.component == ALL).copied();
+    let over = |(row, budget): (&ChainRow, f64)| budget / row.bound.unwrap_or(1.0);
+    let Some((worst, budget)) = whole().max_by(|a, b| over(*a).total_cmp(&over(*b))) else {
+        let why =
+            facts.unbounded.clone().unwrap_or_else(|| "no learning rates are logged between the checkpoints".into());
+        judgement.missing.push(format!("a test of the step sizes: {why}").into());
+        return;
+    };
+    let intervals = whole().count();
+    let mut shown = (worst, budget);
+    let part = spent.iter().filter(|(r, _)| r.component != ALL && r.bound.is_some()).copied();
+    let part = part.filter(|p| over(*p) > policy.budget_excess).max_by(|a, b| over(*a).total_cmp(&over(*b)));
+    let (grade, direction, message) = match (&facts.bound, worst.bound) {
+        (Some(Bound { optimiser, exact }), Some(bound)) if budget > bound * policy.budget_excess => {
+            let told = format!(
+                "The whole model moved {budget:.3} times the sum of the logged learning rates {}; {optimiser}",
+                range(worst)
+            );
+            if *exact && parts_over(facts, worst) {
+                let message = format!(
+                    "{told} cannot exceed {bound:.3}. These two checkpoints are not joined by the logged training."
+                );
+                (Grade::Conclusive, Direction::Against, message)
+            } else if *exact {
+                judgement.missing.push("the learning rates of the components, if one has its own".into());
+                let message = format!(
+                    "{told} cannot exceed {bound:.3} unless a component that is most of the model has a learning rate of its own; most others stay within."
+                );
+                (Grade::Moderate, Direction::Against, message)
+            } else {
+                let message = format!(
+                    "{told} reaches {bound:.3} at the logged rates and norms; parts may have rates of their own."
+                );
+                (Grade::Weak, Direction::Against, message)
+            }
+        }
+        (Some(Bound { optimiser, exact: true }), _) if part.is_some() => {
+            let (row, excess) = part.unwrap_or(shown);
+            shown = (row, excess);
+            judgement
+                .missing
+                .push(format!("the learning rate of component {}, if it has one of its own", row.component).into());
+            let message = format!(
+                "Component {} moved {excess:.2} times the sum of the logged learning rates {}; {optimiser} cannot exceed {:.2} unless this component has a learning rate of its own.",
+                row.component,
+                range(row),
+                row.bound.unwrap_or(1.0)
+            );
+            (Grade::Moderate, Direction::Against, message)
+        }
+        (Some(Bound { optimiser, exact }), Some(bound)) => {
+            let message = format!(
+                "In all {intervals} intervals the model moved at most {budget:.3} times the sum of the logged learning rates ({}); {optimiser} can reach {bound:.3}.",
+                range(worst)
+            );
+            (if *exact { Grade::Moderate } else { Grade::Weak }, Direction::For, message)
+        }
+        _ => {
+            let message = format!(
+                "In {intervals} intervals the model moved at most {budget:.3} times the sum of the logged learning rates ({}). No bound applies: {}.",
+                range(worst),
+                facts.unbounded.as_deref().unwrap_or("the optimiser is not known")
+            );
+            (Grade::Context, Direction::Neutral, message)
+        }
+    };
+    let (worst, budget) = shown;
+    let mut finding = finding(worst, grade, direction, message);
+    finding.statistic = Some(budget);
+    finding.effect = worst.bound.map(|bound| budget / bound);
+    finding.n = Some(intervals as u64);
+    finding.null = match (&facts.bound, worst.bound) {
+        (Some(Bound { optimiser, .. }), Some(bound)) => {
+            format!("{optimiser}: root mean square displacement at most {bound:.3} times the sum of the learning rates")
+                .into()
+        }
+        _ => "none: the step of this optimiser depends on the size of the gradient".into(),
+    };
+    judgement.push(finding);
+}
+
+/// Whether half of the components or more are beyond the bound where the whole model is: one alone may have a learning rate
+/// of its own, and be most of the model.
+fn parts_over(facts: &ChainFacts<'_>, whole: &ChainRow) -> bool {
+    let parts = || facts.path.iter().filter(|r| r.component != ALL && r.from_step == whole.from_step);
+    let over = parts().filter(|r| r.budget.zip(r.bound).is_some_and(|(budget, bound)| budget > bound)).count();
+    2 * over >= parts().filter(|r| r.budget.is_some()).count()
+}
+
+/// An interval's speed over that of the ones beside it.
+struct Pace<'a> {
+    row: &'a ChainRow,
+    /// Over the faster one.
+    fast: f64,
+    /// Over the slower one.
+    slow: f64,
+    /// Whether there is one on either side.
+    inner: bool,
+}
+
+/// Speeds by the sum of the learning rates, as a way straight on would have it, and by that sum over the root of the steps,
+/// as a random walk would; a training lies between the two, so the milder figure counts.
+fn paces<'a>(rows: &[&'a ChainRow], rates: bool) -> Vec<Pace<'a>> {
+    let speed = |row: &ChainRow| {
+        let steps = ((i128::from(row.to_step) - i128::from(row.from_step)) as f64).max(1.0);
+        let over = if rates { row.lr_sum? } else { steps };
+        let speed = row.rms? / over;
+        (speed > 0.0 && speed.is_finite()).then_some([speed, speed * steps.sqrt()])
+    };
+    let speeds: Vec<Option<[f64; 2]>> = rows.iter().map(|row| speed(row)).collect();
+    let pace = |t: usize| {
+        // The first interval of a training has its warm-up and its largest gradients.
+        let own = speeds[t].filter(|_| t > 0)?;
+        let beside: Vec<[f64; 2]> = [t.checked_sub(1), Some(t + 1)]
+            .into_iter()
+            .flatten()
+            .filter_map(|at| speeds.get(at).copied().flatten())
+            .collect();
+        let of = |k: usize| beside.iter().map(move |s| s[k]);
+        let fast = (0..2).map(|k| own[k] / of(k).fold(0.0, f64::max)).fold(f64::INFINITY, f64::min);
+        let slow = (0..2).map(|k| own[k] / of(k).fold(f64::INFINITY, f64::min)).fold(0.0, f64::max);
+        (!beside.is_empty()).then_some(Pace { row: rows[t], fast, slow, inner: beside.len() == 2 })
+    };
+    (0..rows.len()).filter_map(pace).collect()
+}
+
+/// Every interval against those beside it, whatever the optimiser.
+pub(super) fn relative(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) {
+    let rates = facts.path.iter().all(|r| r.lr_sum.is_some());
+    let mut names: Vec<&str> = facts.path.iter().map(|r| r.component.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let mut fastest: Option<(Pace<'_>, f64)> = None;
+    let mut slowest: Option<Pace<'_>> = None;
+    for name in names {
+        let rows: Vec<&ChainRow> = facts.path.iter().filter(|r| r.component == name).collect();
+        for pace in paces(&rows, rates) {
+            // A last interval is held against one neighbour, a component against fewer elements.
+            let end = if pace.inner { 1.0 } else { 1.75 };
+            let own = if name == ALL { 1.0 } else { 1.75 };
+            let excess = pace.fast / (policy.leap * end * own);
+            if name == ALL && pace.slow * policy.standstill < 1.0 && slowest.as_ref().is_none_or(|s| pace.slow < s.slow)
+            {
+                slowest = Some(Pace { ..pace });
+            }
+            if excess > 1.0 && fastest.as_ref().is_none_or(|f| excess > f.1) {
+                fastest = Some((pace, excess));
+            }
+        }
+    }
+    let unit = if rates { "for the logged learning rates" } else { "a step; without learning rates this says little" };
+    let grade = if rates { Grade::Moderate } else { Grade::Weak };
+    let name = |row: &ChainRow| match row.component.as_str() {
+        ALL => "The whole model".to_owned(),
+        name => format!("Component {name}"),
+    };
+    if let Some((pace, _)) = fastest {
+        let message = format!(
+            "{} moved {:.1} times as fast {} as in the faster of the intervals beside it, {unit}; honest runs reached 1.3, and 2.0 in their last interval.",
+            name(pace.row),
+            pace.fast,
+            range(pace.row)
+        );
+        let mut finding = finding(pace.row, grade, Direction::Against, message);
+        finding.effect = Some(pace.fast);
+        finding.null = "the speed of the intervals beside it".into();
+        judgement.push(finding);
+    }
+    if let Some(pace) = slowest {
+        let message = format!(
+            "{} hardly moved {}: {:.4} of the speed of the slower interval beside it, {unit}. Copies with a little noise look like this, and steps that a number format loses.",
+            name(pace.row),
+            range(pace.row),
+            pace.slow
+        );
+        let mut finding = finding(pace.row, grade, Direction::Against, message);
+        finding.effect = Some(pace.slow);
+        finding.null = "the speed of the intervals beside it".into();
+        judgement.push(finding);
+    }
+}

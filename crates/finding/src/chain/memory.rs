@@ -1,0 +1,456 @@
+//! Memory of the start and of the one before: what is left against what decay leaves.
+
+use super::ChainFacts;
+use crate::{Code, Direction, Finding, Grade, Judgement};
+use scratchproof_case::Policy;
+use scratchproof_evidence::{ComponentRow, PathRow, Reference, TrajectoryRow};
+use scratchproof_plan::ALL;
+use scratchproof_stats::{Aligned, holm, log10_upper_tail};
+
+const NULL: &str = "relabelling of the residual axis: what checkpoints of two different runs show";
+
+/// Standard deviations that a matrix which was drawn anew stays below, in 999 of 1,000. One above it is remembered, however
+/// little: a small matrix under Muon was measured at 3.9, which is nothing among 30.
+const FORGOTTEN: f64 = 3.0;
+
+fn figures<'a>(facts: &'a ChainFacts<'_>, reference: &Reference, component: &str) -> Vec<&'a ComponentRow> {
+    facts.figures.iter().filter(|r| r.component == component && r.reference == *reference).collect()
+}
+
+/// Whether this many columns and rows can show that a part is forgotten: the standard deviation of the null, times what a
+/// strong finding needs, is at most half a correlation.
+fn visible(row: &ComponentRow, policy: &Policy) -> bool {
+    let (Some(z), Some(effect), Some(log10_p)) = (row.z, row.effect, row.log10_p) else { return false };
+    Aligned { z, log10_p, effect }.detectable(policy.strong_log10_p) <= 0.5
+}
+
+/// What decay alone leaves of one checkpoint in a later one.
+#[derive(Clone, Copy)]
+struct Expected {
+    /// The factor on the weights.
+    decay: f64,
+    /// The correlation, for the sizes that the two have.
+    correlation: f64,
+}
+
+impl Expected {
+    /// Of the checkpoint before, or of the first; `None` where the log does not say how weights decay.
+    fn new(facts: &ChainFacts<'_>, component: &str, before: i64, step: i64) -> Option<Self> {
+        let at = |step: i64| facts.way.iter().find(|r| r.component == component && r.step == step);
+        let (before, row): (&PathRow, &PathRow) = (at(before)?, at(step)?);
+        let decay = row.expected_retained? / before.expected_retained?;
+        let correlation = row.expected_cosine? / before.expected_cosine?;
+        (decay.is_finite() && correlation.is_finite()).then_some(Self { decay, correlation })
+    }
+
+    /// With learning rates `times` the logged ones: parts of a model may have rates of their own.
+    fn at_rates(self, times: f64) -> f64 {
+        self.correlation * self.decay.powf(times - 1.0)
+    }
+
+    /// Whether the test would have seen it beyond doubt, even the least share of it that honest runs kept.
+    fn seen(self, row: &ComponentRow, times: f64, policy: &Policy) -> bool {
+        let (Some(z), Some(effect)) = (row.z, row.effect) else { return false };
+        let deviation = (effect / z).abs();
+        let correlation = policy.memory_share * self.at_rates(times).min(1.0);
+        deviation > 0.0 && log10_upper_tail(correlation / deviation) <= policy.conclusive_log10_p
+    }
+}
+
+/// What a component is to the model.
+#[derive(Clone, Copy, PartialEq)]
+enum Part {
+    Whole,
+    Tower,
+    /// Tokens: a vocabulary may be exchanged honestly.
+    Tokens,
+    Inner,
+}
+
+impl Part {
+    fn of(facts: &ChainFacts<'_>, component: &str) -> Self {
+        match component {
+            ALL => Self::Whole,
+            _ if facts.towers.contains(&component) => Self::Tower,
+            "embedding" | "head" => Self::Tokens,
+            _ => Self::Inner,
+        }
+    }
+
+    /// How many times the logged learning rate it may have had.
+    fn rates(self, policy: &Policy) -> f64 {
+        if self == Self::Whole { policy.own_rate_whole } else { policy.own_rate_part }
+    }
+}
+
+/// Training does not erase what it starts from: neighbours are similar beyond any doubt, or they are not neighbours, unless
+/// decay took everything. Asked of the whole model, of every tower and of every component that is large enough. Whether
+/// everything is remembered.
+pub(super) fn memory(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy, component: &str) -> bool {
+    let part = Part::of(facts, component);
+    let mut neighbours = figures(facts, &Reference::Previous, component);
+    let mut from_start = figures(facts, &Reference::Init, component);
+    if part == Part::Whole {
+        if neighbours.is_empty() || neighbours.iter().any(|r| r.z.is_none()) {
+            judgement
+                .missing
+                .push("matrices with a residual axis in every checkpoint, to test the memory of the start".into());
+            return false;
+        }
+    } else {
+        neighbours.retain(|row| visible(row, policy));
+        from_start.retain(|row| visible(row, policy));
+        if neighbours.is_empty() {
+            return true;
+        }
+    }
+    let mut remembered = true;
+    let adjusted = holm(&neighbours.iter().map(|r| r.log10_p).collect::<Vec<_>>());
+    for (row, log10_p) in neighbours.iter().zip(adjusted) {
+        let Some(log10_p) = log10_p.filter(|p| *p > policy.strong_log10_p) else { continue };
+        remembered = false;
+        broken(judgement, facts, policy, (part, row, log10_p));
+    }
+    if remembered {
+        remembered = start(judgement, facts, policy, part, &from_start);
+    }
+    if remembered && part == Part::Whole {
+        kept(judgement, facts, &neighbours, from_start.last().copied(), NULL);
+    }
+    remembered
+}
+
+fn place(component: &str, part: Part) -> String {
+    if part == Part::Whole { String::new() } else { format!("Component {component}: ") }
+}
+
+fn finding(code: Code, grade: Grade, message: String, row: &ComponentRow, steps: Vec<i64>) -> Finding {
+    let direction = if grade == Grade::Context { Direction::Neutral } else { Direction::Against };
+    let mut finding = Finding::new(code, grade, direction, message);
+    finding.subject.steps = steps;
+    finding.subject.component = (row.component != ALL).then(|| row.component.clone());
+    finding.statistic = row.z;
+    finding.log10_p = row.log10_p;
+    finding.effect = row.effect;
+    finding.n = Some(row.rows * row.columns);
+    finding.null = NULL.into();
+    finding.evidence = Some("evidence/components.parquet".into());
+    finding
+}
+
+/// A checkpoint that has nothing, or little, of the one before.
+fn broken(
+    judgement: &mut Judgement,
+    facts: &ChainFacts<'_>,
+    policy: &Policy,
+    (part, row, log10_p): (Part, &ComponentRow, f64),
+) {
+    let before = facts.steps.iter().rev().find(|s| **s < row.step).copied().unwrap_or(row.step);
+    let expected = Expected::new(facts, &row.component, before, row.step);
+    let nothing = log10_p > policy.moderate_log10_p;
+    // Weights that turned against what they were are no other run's: strong decay through the gradients does that.
+    let turned = row.z.is_some_and(|z| log10_upper_tail(-z) <= policy.strong_log10_p);
+    let sure = expected.is_some_and(|e| e.seen(row, part.rates(policy), policy));
+    // A correlation of exactly nothing has no measured deviation, and explains nothing.
+    let explained = row.z.is_some_and(|z| z != 0.0) && expected.is_some_and(|e| !e.seen(row, 1.0, policy));
+    let leap = expected.is_none() && leap(facts, &row.component, row.step) > policy.leap;
+    let grade = match part {
+        _ if explained => Grade::Context,
+        Part::Tokens => Grade::Moderate,
+        _ if nothing && !turned && (sure || leap) => Grade::Conclusive,
+        _ => Grade::Moderate,
+    };
+    let why = match expected {
+        _ if grade == Grade::Conclusive && leap => {
+            ", what two different runs show, and it is farther away than training went before and after. It does not descend from it".to_owned()
+        }
+        Some(e) if grade == Grade::Conclusive => format!(
+            ", what two different runs show; the logged decay leaves a correlation of {:.3}. It does not descend from it",
+            e.correlation
+        ),
+        Some(e) if explained => format!("; the logged decay leaves {:.3}, too little to be seen here", e.correlation),
+        Some(e) => format!("; the logged decay leaves a correlation of {:.3}", e.correlation),
+        None => "; how much decay leaves is not known without learning rates and a decoupled weight decay in the log".to_owned(),
+    };
+    let tokens =
+        if part == Part::Tokens { ". An exchanged vocabulary looks like this; it must be declared" } else { "" };
+    let message = format!(
+        "{}The checkpoint of step {} {} of the weights of step {before}: z = {:.1}, correlation {:.3}{why}{tokens}.",
+        place(&row.component, part),
+        row.step,
+        if nothing { "keeps nothing" } else { "keeps little" },
+        row.z.unwrap_or(0.0),
+        row.effect.unwrap_or(0.0),
+    );
+    let mut finding = finding(Code::ChainMemory, grade, message, row, vec![before, row.step]);
+    finding.log10_p = Some(log10_p);
+    judgement.push(finding);
+    if grade == Grade::Context {
+        judgement.missing.push(
+            format!("checkpoints between steps {before} and {}, close enough to see the memory", row.step).into(),
+        );
+    }
+}
+
+/// Speed into a checkpoint over the larger of those of the intervals beside it: a leap between intervals that crept.
+fn leap(facts: &ChainFacts<'_>, component: &str, step: i64) -> f64 {
+    let rows: Vec<&PathRow> = facts.way.iter().filter(|r| r.component == component).collect();
+    let Some(at) = rows.iter().position(|r| r.step == step) else { return 0.0 };
+    let speed = |t: usize| rows.get(t).and_then(|r| r.relative_speed);
+    let beside = [at.checked_sub(1).and_then(speed), speed(at + 1)].into_iter().flatten().fold(0.0, f64::max);
+    // The first interval of a training is the fastest, and has nothing before it to be held against.
+    if at > 1 && beside > 0.0 { speed(at).unwrap_or(0.0) / beside } else { 0.0 }
+}
+
+/// Every later checkpoint against the first. Whether it is remembered.
+fn start(
+    judgement: &mut Judgement,
+    facts: &ChainFacts<'_>,
+    policy: &Policy,
+    part: Part,
+    rows: &[&ComponentRow],
+) -> bool {
+    let first = facts.steps[0];
+    let Some(last) = rows.last() else { return true };
+    let with = |row: &ComponentRow| Expected::new(facts, &row.component, first, row.step);
+    let retained = |row: &ComponentRow| {
+        facts.way.iter().find(|r| r.component == row.component && r.step == row.step).and_then(|r| r.start_retained)
+    };
+    // The worst checkpoint of those where decay leaves enough to be seen: share of the expected that is there.
+    let low = if part == Part::Whole { policy.start_retained_whole } else { policy.start_retained_part };
+    let short: Vec<(&ComponentRow, Expected, f64)> = rows
+        .iter()
+        .filter_map(|row| {
+            let expected = with(row).filter(|e| e.seen(row, 1.0, policy))?;
+            let share = retained(row)? / expected.decay;
+            // Both the products of all elements and the correlation of the sampled rows must miss it.
+            let seen = row.effect? / expected.correlation;
+            (share.max(seen) < low).then_some((*row, expected, share))
+        })
+        .collect();
+    let name = place(&last.component, part);
+    if let Some((row, expected, share)) = short.iter().min_by(|a, b| a.2.total_cmp(&b.2)) {
+        let nothing = row.log10_p.is_some_and(|p| p > policy.moderate_log10_p);
+        let sure = part != Part::Tokens && expected.seen(row, part.rates(policy), policy);
+        // A share is a figure of the whole; at rates of its own a part would keep less.
+        let at_rates = share * expected.decay / expected.decay.powf(part.rates(policy));
+        let grade = match part {
+            _ if nothing && sure => Grade::Conclusive,
+            Part::Whole | Part::Tower if sure && at_rates < low / 2.0 => Grade::Strong,
+            _ => Grade::Moderate,
+        };
+        let message = format!(
+            "{name}The checkpoint of step {} holds {share:.2} of what the logged decay leaves of the start: {:.3} of the weights where {:.3} is expected, correlation {:.3} (z = {:.1}) where {:.3} is expected; honest runs kept {} of it or more. {} of {} later checkpoints keep too little, the first at step {}.",
+            row.step,
+            share * expected.decay,
+            expected.decay,
+            row.effect.unwrap_or(0.0),
+            row.z.unwrap_or(0.0),
+            expected.correlation,
+            if part == Part::Whole { "0.87" } else { "0.45" },
+            short.len(),
+            rows.len(),
+            short[0].0.step,
+        );
+        let mut finding = finding(Code::ChainMemory, grade, message, row, vec![first, row.step]);
+        finding.effect = Some(*share);
+        finding.evidence = Some("evidence/path.parquet".into());
+        judgement.push(finding);
+        judgement.missing.push("checkpoints that show how the last one came from the first".into());
+        return false;
+    }
+    if part != Part::Whole && part != Part::Tower || last.log10_p.is_none_or(|p| p <= policy.moderate_log10_p) {
+        return true;
+    }
+    let figures = format!(
+        "{name}The last checkpoint, step {}, keeps nothing of the first that could be seen: z = {:.1}, correlation {:.3}",
+        last.step,
+        last.z.unwrap_or(0.0),
+        last.effect.unwrap_or(0.0)
+    );
+    let (grade, message) = match with(last) {
+        Some(e) => (
+            Grade::Context,
+            format!("{figures}. The logged decay leaves a correlation of {:.3}, too little to be seen.", e.correlation),
+        ),
+        None => (
+            Grade::Moderate,
+            format!(
+                "{figures}. Training does not erase its start unless weight decay does, and the log does not say how weights decay; so nothing joins the two."
+            ),
+        ),
+    };
+    judgement.push(finding(Code::ChainMemory, grade, message, last, vec![first, last.step]));
+    judgement.missing.push("checkpoints that show how the last one came from the first".into());
+    false
+}
+
+/// Single tensors that have nothing of themselves in the checkpoint before, while their component has.
+pub(super) fn tensors(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) {
+    let sure = |row: &TrajectoryRow| row.log10_p.is_some_and(|p| p <= policy.conclusive_log10_p);
+    for pair in facts.steps.windows(2) {
+        let component = |name: &str| {
+            let mut rows = facts.figures.iter().filter(|r| r.step == pair[1] && r.reference == Reference::Previous);
+            rows.find(|r| r.component == name)
+        };
+        let of: Vec<&TrajectoryRow> = facts
+            .tensors
+            .iter()
+            .filter(|r| r.step == pair[1] && r.reference == Reference::Previous && r.z.is_some())
+            .collect();
+        let adjusted = holm(&of.iter().map(|r| r.log10_p).collect::<Vec<_>>());
+        let lost: Vec<&TrajectoryRow> = of
+            .iter()
+            .zip(adjusted)
+            .filter(|(row, p)| {
+                let usual =
+                    || facts.tensors.iter().filter(|r| r.tensor == row.tensor && r.reference == Reference::Previous);
+                let others = usual().filter(|r| r.step != row.step);
+                p.is_some_and(|p| p > policy.moderate_log10_p)
+                    && row.z.is_some_and(|z| z < FORGOTTEN)
+                    && row.cosine.is_some_and(|c| c < 1.0)
+                    && 2 * others.clone().filter(|r| sure(r)).count() > others.count()
+                    && component(&row.component).is_some_and(|r| r.effect.is_some_and(|e| e >= 0.3))
+            })
+            .map(|(row, _)| *row)
+            .collect();
+        let Some(worst) = lost.iter().max_by_key(|r| r.elements) else { continue };
+        let layers: std::collections::BTreeSet<u32> = lost.iter().filter_map(|r| r.layer).collect();
+        let names: Vec<&str> = lost.iter().take(4).map(|r| r.tensor.as_str()).collect();
+        let message = format!(
+            "{} of {} matrices keep nothing of themselves between steps {} and {}, while their components do: {}{}{}. They were drawn anew or taken from elsewhere.",
+            lost.len(),
+            of.len(),
+            pair[0],
+            pair[1],
+            names.join(", "),
+            if lost.len() > names.len() { ", ..." } else { "" },
+            if layers.is_empty() { String::new() } else { format!("; layers {layers:?}").replace(['{', '}'], "") },
+        );
+        let mut finding = Finding::new(Code::ChainMemory, Grade::Moderate, Direction::Against, message);
+        finding.subject.steps = pair.to_vec();
+        let same = lost.iter().all(|r| r.component == worst.component);
+        finding.subject.component = same.then(|| worst.component.clone());
+        finding.subject.layer = if layers.len() == 1 { layers.first().copied() } else { None };
+        finding.subject.tensor = (lost.len() == 1).then(|| worst.tensor.clone());
+        finding.statistic = worst.z;
+        finding.log10_p = worst.log10_p;
+        finding.effect = worst.pearson;
+        finding.n = Some(lost.len() as u64);
+        finding.null = NULL.into();
+        finding.evidence = Some("evidence/trajectory.parquet".into());
+        judgement.push(finding);
+    }
+}
+
+/// A training goes on from where it was: what it moved since the start is still there at the next checkpoint.
+pub(super) fn displacement(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) {
+    let mut worst: Option<(&PathRow, f64, f64, i64)> = None;
+    let mut least = f64::INFINITY;
+    let mut tested = 0;
+    for pair in facts.steps.windows(2) {
+        for row in facts.way.iter().filter(|r| r.step == pair[1]) {
+            let (Some(carried), Some(expected)) = (row.carried, Expected::new(facts, &row.component, pair[0], pair[1]))
+            else {
+                continue;
+            };
+            let share = carried / expected.decay;
+            let low = if row.component == ALL {
+                tested += 1;
+                least = least.min(share);
+                policy.carried_whole
+            } else {
+                let seen = figures(facts, &Reference::Previous, &row.component);
+                if !seen.iter().any(|r| r.step == row.step && visible(r, policy)) {
+                    continue;
+                }
+                match row.component.as_str() {
+                    "embedding" | "head" | "mlp" | "experts" => policy.carried_matrices,
+                    "attention" => policy.carried_attention,
+                    _ => policy.carried_part,
+                }
+            };
+            // The farthest below its own limit, the whole model before its parts.
+            let rank = share / low + if row.component == ALL { -1.0 } else { 0.0 };
+            if share < low && worst.is_none_or(|w| rank < w.2) {
+                worst = Some((row, share, rank, pair[0]));
+            }
+        }
+    }
+    let null = "a training moves on from where it is: honest runs kept 1.00 of their way or more over the whole model, 0.82 in embedding, head and MLPs, 0.58 in attention";
+    let Some((row, share, _, before)) = worst else {
+        if tested > 0 {
+            let mut finding = Finding::new(
+                Code::ChainDisplacement,
+                Grade::Weak,
+                Direction::For,
+                format!(
+                    "Every checkpoint holds the way that the one before had gone since the start, {least:.2} of it or more, decay apart."
+                ),
+            );
+            finding.statistic = Some(least);
+            finding.effect = Some(least);
+            finding.n = Some(tested);
+            finding.null = null.into();
+            finding.evidence = Some("evidence/path.parquet".into());
+            judgement.push(finding);
+        }
+        return;
+    };
+    let at_rates = Expected::new(facts, &row.component, before, row.step)
+        .map_or(share, |e| share * e.decay / e.decay.powf(policy.own_rate_whole));
+    let strong = row.component == ALL && at_rates < policy.carried_strong;
+    let message = format!(
+        "{}The checkpoint of step {} holds {share:.2} of the way that step {before} had gone since the start, decay apart; training goes on from where it was. Another training from the same start looks like this.",
+        if row.component == ALL { String::new() } else { format!("Component {}: ", row.component) },
+        row.step,
+    );
+    let grade = if strong { Grade::Strong } else { Grade::Moderate };
+    let mut finding = Finding::new(Code::ChainDisplacement, grade, Direction::Against, message);
+    finding.subject.steps = vec![before, row.step];
+    finding.subject.component = (row.component != ALL).then(|| row.component.clone());
+    finding.statistic = row.carried;
+    finding.effect = Some(share);
+    finding.n = Some(tested);
+    finding.null = null.into();
+    finding.evidence = Some("evidence/path.parquet".into());
+    judgement.push(finding);
+}
+
+/// The finding of a whole model that remembers.
+fn kept(
+    judgement: &mut Judgement,
+    facts: &ChainFacts<'_>,
+    neighbours: &[&ComponentRow],
+    last: Option<&ComponentRow>,
+    null: &str,
+) {
+    let weakest = neighbours.iter().min_by(|a, b| a.z.unwrap_or(0.0).total_cmp(&b.z.unwrap_or(0.0)));
+    if let Some(weakest) = weakest {
+        let mut finding = Finding::new(
+            Code::ChainMemory,
+            Grade::Strong,
+            Direction::For,
+            format!(
+                "Every checkpoint remembers the one before: smallest z = {:.1} (step {}, correlation {:.3}){}.",
+                weakest.z.unwrap_or(0.0),
+                weakest.step,
+                weakest.effect.unwrap_or(0.0),
+                last.map_or(String::new(), |l| format!(
+                    "; the last, step {}, remembers the first with z = {:.1} and correlation {:.3}",
+                    l.step,
+                    l.z.unwrap_or(0.0),
+                    l.effect.unwrap_or(0.0)
+                )),
+            ),
+        );
+        finding.subject.steps = facts.steps.to_vec();
+        finding.statistic = weakest.z;
+        finding.log10_p = weakest.log10_p;
+        finding.effect = weakest.effect;
+        finding.n = Some(neighbours.len() as u64);
+        finding.null = null.into();
+        finding.evidence = Some("evidence/components.parquet".into());
+        judgement.push(finding);
+    }
+}

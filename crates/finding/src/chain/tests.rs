@@ -1,0 +1,202 @@
+use super::*;
+use scratchproof_evidence::Reference;
+
+const STEPS: [i64; 4] = [0, 100, 200, 300];
+
+/// What a component shows at one checkpoint.
+#[derive(Clone, Copy)]
+struct Shown {
+    /// Correlation with the one before and with the first.
+    correlations: [f64; 2],
+    /// Regression on the first.
+    retained: f64,
+    /// What decay leaves; `None` where nobody knows.
+    expected: Option<f64>,
+    carried: f64,
+    rms: f64,
+}
+
+const HONEST: Shown = Shown { correlations: [0.9, 0.8], retained: 0.9, expected: Some(0.9), carried: 1.02, rms: 0.01 };
+
+/// The judgement of a series whose checkpoints show this; a standard deviation of the null is 0.01.
+fn judged(component: &str, shown: [Shown; 3], policy: &Policy) -> Judgement {
+    let (mut figures, mut way, mut path) = (Vec::new(), Vec::new(), Vec::new());
+    let names: Vec<&str> = if component == ALL { vec![ALL] } else { vec![ALL, component] };
+    for name in names {
+        for (t, &step) in STEPS.iter().enumerate() {
+            let one = match t.checked_sub(1) {
+                Some(before) if name == component => shown[before],
+                _ => HONEST,
+            };
+            let expected = if t == 0 { one.expected.map(|_| 1.0) } else { one.expected };
+            way.push(PathRow {
+                step,
+                component: name.into(),
+                size: Some(0.02),
+                pc1: None,
+                pc2: None,
+                pc3: None,
+                share1: None,
+                share2: None,
+                share3: None,
+                step_length: None,
+                relative_speed: (t > 0).then_some(one.rms / 0.01),
+                turn: None,
+                start_cosine: None,
+                start_retained: Some(if t == 0 { 1.0 } else { one.retained }),
+                expected_retained: expected,
+                expected_cosine: expected,
+                carried: (t > 1).then_some(one.carried),
+                carried_cosine: None,
+            });
+            if t == 0 {
+                continue;
+            }
+            for (reference, effect) in [Reference::Previous, Reference::Init].into_iter().zip(one.correlations) {
+                let z = effect / 0.01;
+                figures.push(ComponentRow {
+                    step,
+                    component: name.into(),
+                    reference,
+                    effect: Some(effect),
+                    z: Some(z),
+                    log10_p: Some(scratchproof_stats::log10_upper_tail(z)),
+                    rows: 512,
+                    columns: 64,
+                });
+            }
+            path.push(ChainRow {
+                from_step: STEPS[t - 1],
+                to_step: step,
+                component: name.into(),
+                rms: Some(one.rms),
+                lr_sum: Some(0.1),
+                budget: Some(one.rms / 0.1),
+                bound: Some(1.0),
+                off_chord: (t > 1).then_some(0.2),
+                lag1_cosine: None,
+                memory_z: None,
+                memory_effect: None,
+            });
+        }
+    }
+    let facts = ChainFacts {
+        steps: &STEPS,
+        towers: Vec::new(),
+        figures: &figures,
+        path: &path,
+        way: &way,
+        tensors: &[],
+        bound: Some(Bound { optimiser: "AdamW".into(), exact: true }),
+        unbounded: None,
+        decay: &DecayFacts::default(),
+        points: &Points::default(),
+        growth: &[],
+        equal: &[],
+        exchanges: &[],
+        residuals: &[],
+        left_out: &[],
+    };
+    judge(&facts, policy)
+}
+
+/// The gravest finding of a code against the claim.
+fn against(judgement: &Judgement, code: Code) -> Option<(Grade, Vec<i64>)> {
+    let found = judgement.findings.iter().filter(|f| f.code == code && f.direction == Direction::Against);
+    found.max_by_key(|f| f.grade).map(|f| (f.grade, f.subject.steps.clone()))
+}
+
+#[test]
+fn an_honest_series_holds() {
+    let judgement = judged(ALL, [HONEST; 3], &Policy::default());
+    assert_eq!(judgement.condition, Condition::Holds, "{judgement:#?}");
+    for code in [Code::ChainMemory, Code::ChainDisplacement, Code::ChainBudget] {
+        assert_eq!(against(&judgement, code), None);
+    }
+}
+
+#[test]
+fn a_broken_link_is_conclusive_where_decay_left_something_to_see() {
+    let lost = Shown { correlations: [0.001, 0.001], retained: 0.001, ..HONEST };
+    let policy = Policy::default();
+    for (component, grade) in
+        [(ALL, Grade::Conclusive), ("attention", Grade::Conclusive), ("embedding", Grade::Moderate)]
+    {
+        let after = Shown { correlations: [0.9, 0.001], ..lost };
+        let judgement = judged(component, [HONEST, lost, after], &policy);
+        assert_eq!(against(&judgement, Code::ChainMemory), Some((grade, vec![100, 200])), "{component}");
+    }
+    // Nobody knows what decay leaves: Adam with L2 can do that.
+    let unknown = |shown: Shown| Shown { expected: None, ..shown };
+    let judgement = judged(ALL, [unknown(HONEST), unknown(lost), unknown(HONEST)], &policy);
+    assert_eq!(against(&judgement, Code::ChainMemory), Some((Grade::Moderate, vec![100, 200])));
+    // But not with a leap.
+    let leap = Shown { rms: 0.05, ..unknown(lost) };
+    let judgement = judged(ALL, [unknown(HONEST), leap, unknown(HONEST)], &policy);
+    assert_eq!(against(&judgement, Code::ChainMemory), Some((Grade::Conclusive, vec![100, 200])));
+    // Decay left nothing that could be seen.
+    let gone = Shown { expected: Some(0.01), retained: 0.01, ..lost };
+    let after = Shown { correlations: [0.9, 0.001], ..gone };
+    let judgement = judged(ALL, [HONEST, gone, after], &policy);
+    assert_eq!(against(&judgement, Code::ChainMemory), None, "{judgement:#?}");
+    assert_eq!(judgement.condition, Condition::Untested);
+}
+
+/// Every checkpoint is near the one before, and the last has nothing of the first.
+#[test]
+fn the_start_may_not_fade_faster_than_decay() {
+    let at = |left: f64| Shown { correlations: [0.9, left], retained: left, ..HONEST };
+    let policy = Policy::default();
+    let judgement = judged(ALL, [at(0.6), at(0.3), at(0.001)], &policy);
+    assert_eq!(against(&judgement, Code::ChainMemory), Some((Grade::Conclusive, vec![0, 300])));
+    let judgement = judged(ALL, [at(0.6), at(0.5), at(0.4)], &policy);
+    assert_eq!(against(&judgement, Code::ChainMemory), Some((Grade::Moderate, vec![0, 300])));
+    let judgement = judged(ALL, [at(0.6), at(0.3), at(0.1)], &policy);
+    assert_eq!(against(&judgement, Code::ChainMemory), Some((Grade::Strong, vec![0, 300])));
+    let judgement = judged("attention", [at(0.6), at(0.5), at(0.4)], &policy);
+    assert_eq!(against(&judgement, Code::ChainMemory), None);
+}
+
+#[test]
+fn the_way_so_far_is_carried_on() {
+    let policy = Policy::default();
+    for (component, carried, grade) in [
+        (ALL, 0.98, None),
+        (ALL, 0.95, Some(Grade::Moderate)),
+        (ALL, 0.8, Some(Grade::Moderate)),
+        (ALL, 0.1, Some(Grade::Strong)),
+        ("attention", 0.5, None),
+        ("attention", 0.1, Some(Grade::Moderate)),
+        ("embedding", 0.8, None),
+        ("embedding", 0.7, Some(Grade::Moderate)),
+    ] {
+        let judgement = judged(component, [HONEST, HONEST, Shown { carried, ..HONEST }], &policy);
+        let expected = grade.map(|grade| (grade, vec![200, 300]));
+        assert_eq!(against(&judgement, Code::ChainDisplacement), expected, "{component} {carried}");
+    }
+}
+
+#[test]
+fn speeds_are_held_against_those_beside_them() {
+    let policy = Policy::default();
+    let at = |rms: f64| Shown { rms, ..HONEST };
+    let cases = [
+        ([at(0.01), at(0.015), at(0.01)], None),
+        ([at(0.01), at(0.03), at(0.01)], Some(vec![100, 200])),
+        // The first interval is the fastest of most trainings, the last has one neighbour.
+        ([at(0.05), at(0.01), at(0.01)], None),
+        ([at(0.01), at(0.01), at(0.03)], None),
+        ([at(0.01), at(0.01), at(0.04)], Some(vec![200, 300])),
+        ([at(0.01), at(0.0001), at(0.01)], Some(vec![100, 200])),
+    ];
+    for (shown, steps) in cases {
+        let judgement = judged(ALL, shown, &policy);
+        let expected = steps.map(|steps| (Grade::Moderate, steps));
+        assert_eq!(against(&judgement, Code::ChainBudget), expected, "{:?}", shown.map(|s| s.rms));
+    }
+    // Beyond what AdamW can do, and where one part alone may have had a rate of its own.
+    let judgement = judged(ALL, [at(0.2), at(0.1), at(0.05)], &policy);
+    assert_eq!(against(&judgement, Code::ChainBudget), Some((Grade::Conclusive, vec![0, 100])));
+    let judgement = judged("embedding", [at(0.2), at(0.1), at(0.05)], &policy);
+    assert_eq!(against(&judgement, Code::ChainBudget), Some((Grade::Moderate, vec![0, 100])));
+}

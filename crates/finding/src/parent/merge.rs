@@ -1,0 +1,138 @@
+//! Two or more parents in one subject.
+
+use std::collections::BTreeSet;
+
+use super::{ALL, NULL, ParentFacts};
+use crate::{Code, Direction, Finding, Grade, Judgement};
+use scratchproof_case::Policy;
+use scratchproof_evidence::{MergeRow, Reference};
+
+/// The finding that several parents each add to what the others explain.
+///
+/// A parent counts if the column test of the final checkpoint against it, after the other parents are projected out of
+/// both, is strong. Where parents are relatives of each other that is not enough: two trainings from one point have 0.10 to
+/// 0.30 of their ways in common, so the one that was used would bring the other with it. Then the partial correlation has
+/// to be above the policy's limit for two trainings apart, as in [`shared_seed`](super::shared_seed). A checkpoint on the
+/// way from one to the other is above it too (measured: 0.33 to 0.47 for the parent at the beginning, weights 0.15 to 0.19),
+/// so relatives give no more than a moderate finding unless the blend is exact.
+pub(super) fn find(
+    judgement: &mut Judgement,
+    facts: &ParentFacts<'_>,
+    uncalibrated: bool,
+    seeded: &BTreeSet<String>,
+    policy: &Policy,
+) {
+    let whole: Vec<&MergeRow> = facts.merge.iter().filter(|r| r.component == ALL && r.layer.is_none()).collect();
+    let tests = (whole.len().max(1) as f64).log10();
+    let kin = |row: &MergeRow| {
+        whole.iter().any(|other| other.parent != row.parent && relatives(facts, &row.parent, &other.parent, policy))
+    };
+    let counts = |row: &&&MergeRow| {
+        let (Some(effect), Some(log10_p)) = (row.effect, row.log10_p) else { return false };
+        let enough = if kin(row) { policy.shared_seed_partial } else { policy.strong_effect };
+        log10_p + tests <= policy.strong_log10_p
+            && effect >= enough
+            && row.weight > 0.0
+            && !seeded.contains(&row.parent)
+    };
+    let used: Vec<&MergeRow> = whole.iter().filter(counts).copied().collect();
+    if used.len() < 2 {
+        return;
+    }
+    let weakest = used.iter().copied().min_by(|a, b| a.effect.unwrap_or(0.0).total_cmp(&b.effect.unwrap_or(0.0)));
+    let Some(weakest) = weakest else { return };
+    let (effect, log10_p) = (weakest.effect.unwrap_or(0.0), weakest.log10_p.unwrap_or(0.0) + tests);
+    let exact = weakest.roundings.is_some_and(|r| r < policy.blend_roundings);
+    let mut grade = super::grade(log10_p, effect, policy).unwrap_or(Grade::Moderate);
+    // Only parents that are relatives of each other: one may have become the other by way of the subject.
+    let between = !exact && used.iter().all(|row| kin(row));
+    let mut message = format!(
+        "The final checkpoint is {}: {}, which explains {:.1} % of its centred squared norm over {} matrices.",
+        if between { "near a weighted sum of parents that are relatives of each other" } else { "a merge" },
+        weights(&used),
+        weakest.share * 100.0,
+        weakest.tensors
+    );
+    for row in &used {
+        message.push_str(&format!(
+            " {} explains {:.1} % alone and adds {:.1} % to the others (correlation given them {:.3}, z = {:.1}).",
+            row.parent,
+            row.alone * 100.0,
+            row.gain * 100.0,
+            row.effect.unwrap_or(0.0),
+            row.z.unwrap_or(0.0)
+        ));
+    }
+    if exact {
+        grade = Grade::Conclusive;
+        message.push_str(" What is left is rounding: an exact blend, tensor by tensor, and no training after it.");
+    } else if between {
+        grade = grade.min(Grade::Moderate);
+        message.push_str(" More than rounding is left: a merge that was trained on, or a checkpoint on the way of training from one to the other.");
+    } else {
+        message.push_str(" More than rounding is left: the merge was trained on, or more went into it.");
+    }
+    let names: BTreeSet<&str> = used.iter().map(|r| r.parent.as_str()).collect();
+    let own: Vec<&MergeRow> = facts.merge.iter().filter(|r| names.contains(r.parent.as_str())).collect();
+    let components: BTreeSet<&str> = own.iter().map(|r| r.component.as_str()).filter(|c| *c != ALL).collect();
+    let each: Vec<String> = components
+        .into_iter()
+        .map(|component| {
+            let rows: Vec<&MergeRow> =
+                own.iter().copied().filter(|r| r.component == component && r.layer.is_none()).collect();
+            let share = rows.first().map_or(0.0, |r| r.share * 100.0);
+            format!("{component} {} ({share:.1} %)", weights(&rows))
+        })
+        .collect();
+    message.push_str(&format!(" By component: {}.", each.join("; ")));
+    message.push_str(&by_layer(&own, &used));
+    let mut direction = Direction::Against;
+    if uncalibrated {
+        (grade, direction) = (Grade::Context, Direction::Neutral);
+        message.push_str(" Not counted: every control fires.");
+    } else if facts.controls.is_empty() && grade == Grade::Conclusive && !exact {
+        grade = Grade::Strong;
+        message.push_str(" Graded strong, not conclusive: there is no control.");
+    }
+    let mut finding = Finding::new(Code::ParentMerge, grade, direction, message);
+    finding.subject.parent = Some(used.iter().map(|r| r.parent.as_str()).collect::<Vec<_>>().join(", "));
+    finding.subject.steps = vec![facts.steps.1];
+    finding.statistic = weakest.z;
+    finding.log10_p = Some(log10_p.min(0.0));
+    finding.effect = Some(effect);
+    finding.n = Some(weakest.elements);
+    finding.null = format!("given the other parents, {NULL}").into();
+    finding.evidence = Some("evidence/merge.parquet".into());
+    judgement.push(finding);
+}
+
+/// `0.62 x A + 0.38 x B`
+fn weights(rows: &[&MergeRow]) -> String {
+    rows.iter().map(|r| format!("{:.2} x {}", r.weight, r.parent)).collect::<Vec<_>>().join(" + ")
+}
+
+/// The range of the weights over the layers, where they differ.
+fn by_layer(own: &[&MergeRow], used: &[&MergeRow]) -> String {
+    let range = |parent: &str| {
+        let layers = own.iter().filter(|r| r.layer.is_some() && r.parent == parent).map(|r| r.weight);
+        layers.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), w| (low.min(w), high.max(w)))
+    };
+    let ranges: Vec<(&str, (f64, f64))> = used.iter().map(|r| (r.parent.as_str(), range(&r.parent))).collect();
+    if !ranges.iter().any(|(_, (low, high))| high - low > 0.05) {
+        return String::new();
+    }
+    let shown: Vec<String> =
+        ranges.iter().map(|(parent, (low, high))| format!("{parent} {low:.2} to {high:.2}")).collect();
+    format!(" The weights differ between layers: {}.", shown.join(", "))
+}
+
+/// Whether two parents are nearer to each other than strangers are.
+fn relatives(facts: &ParentFacts<'_>, a: &str, b: &str, policy: &Policy) -> bool {
+    facts.calibration.iter().any(|row| {
+        row.component == ALL
+            && row.model == Reference::Parent(a.to_owned()).to_string()
+            && row.against == Reference::Parent(b.to_owned()).to_string()
+            && row.effect.is_some_and(|e| e >= policy.strong_effect)
+            && row.log10_p.is_some_and(|p| p <= policy.moderate_log10_p)
+    })
+}

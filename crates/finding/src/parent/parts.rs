@@ -1,0 +1,153 @@
+//! The parts of a model that have a residual axis, and so a null, of their own: the language model and every tower.
+
+use std::collections::BTreeSet;
+
+use super::{ALL, ParentFacts, Tested};
+use crate::Judgement;
+use scratchproof_evidence::Reference;
+
+/// The language model ([`ALL`], which stands for the whole model) or a tower of the subject.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Part {
+    /// [`ALL`], or the tower's name: its component.
+    pub name: String,
+    /// Family of its layer map over all its families.
+    pub map: String,
+    /// Share of the final checkpoint's bytes.
+    pub share: f64,
+    /// Weight matrices with a residual axis.
+    pub matrices: usize,
+    /// What every parent and control has that could be its source: a tower's name, empty for the main model.
+    pub met: Vec<(Reference, Option<String>)>,
+}
+
+impl Part {
+    /// What a parent has that could be its source.
+    fn source(&self, parent: &str) -> Option<&str> {
+        let of = |(reference, _): &&(Reference, Option<String>)| *reference == Reference::Parent(parent.to_owned());
+        self.met.iter().find(of).and_then(|(_, other)| other.as_deref())
+    }
+}
+
+/// The part that a component is judged with.
+pub(super) fn part_of<'a>(facts: &'a ParentFacts<'_>, component: &str) -> &'a str {
+    facts.parts.iter().find(|part| part.name == component).map_or(ALL, |part| part.name.as_str())
+}
+
+/// Whether a parent could be the source of this part at all: silence is demanded of those only.
+fn candidate(part: &Part, parent: &str) -> bool {
+    part.met.is_empty() || part.source(parent).is_some()
+}
+
+/// What a tower of the subject is called in the parent, where that is another name.
+pub(super) fn alias(facts: &ParentFacts<'_>, component: &str, parent: &str) -> String {
+    let part = facts.parts.iter().find(|part| part.name == component && part.name != ALL);
+    match part.and_then(|part| part.source(parent)) {
+        Some("") => " (the main model there)".to_owned(),
+        Some(other) if other != component => format!(" (`{other}` there)"),
+        _ => String::new(),
+    }
+}
+
+/// Of a tower that equals the parent's at every checkpoint, value by value: that it was frozen.
+pub(super) fn frozen(facts: &ParentFacts<'_>, component: &str, parent: &str) -> String {
+    let Some(part) = facts.parts.iter().find(|part| part.name == component && part.name != ALL) else {
+        return String::new();
+    };
+    let own = facts.equal.iter().filter(|e| e.parent == parent && e.component == component);
+    let steps: BTreeSet<i64> = facts.figures.iter().map(|row| row.step).collect();
+    let mut tensors: BTreeSet<&str> = own.clone().map(|e| e.tensor.as_str()).collect();
+    tensors.retain(|t| own.clone().filter(|e| e.tensor == *t).count() == steps.len());
+    let layers: BTreeSet<u32> = own.filter(|e| tensors.contains(e.tensor.as_str())).filter_map(|e| e.layer).collect();
+    let layers: Vec<String> = layers.iter().map(u32::to_string).collect();
+    match tensors.len() {
+        0 => String::new(),
+        n if n >= part.matrices => {
+            format!(" Frozen: all its {n} weight matrices equal the parent's value by value at every checkpoint.")
+        }
+        n => format!(
+            " Frozen in part: {n} of its {} weight matrices equal the parent's value by value at every checkpoint (layers {}).",
+            part.matrices,
+            layers.join(", ")
+        ),
+    }
+}
+
+/// The controls, part by part: one may share a tower with the subject and still be a stranger in its language model.
+pub(super) struct Controls {
+    /// Control and part in which it is no stranger.
+    pub aside: BTreeSet<(String, String)>,
+    /// Control and part that it reaches.
+    reached: BTreeSet<(String, String)>,
+}
+
+impl Controls {
+    pub fn new(facts: &ParentFacts<'_>, tests: &[Tested<'_>], aside: BTreeSet<(String, String)>) -> Self {
+        let control = |t: &Tested<'_>| match &t.row.reference {
+            Reference::Control(name) => Some((name.clone(), part_of(facts, &t.row.component).to_owned())),
+            _ => None,
+        };
+        Self { aside, reached: tests.iter().filter_map(control).collect() }
+    }
+
+    /// Whether a control was set aside in a part.
+    pub fn is_aside(&self, control: &str, part: &str) -> bool {
+        self.aside.contains(&(control.to_owned(), part.to_owned()))
+    }
+
+    /// Whether a control reaches a part and is a stranger in it.
+    pub fn usable(&self, part: &str) -> bool {
+        self.reached.iter().any(|(control, own)| own == part && !self.is_aside(control, own))
+    }
+
+    /// Whether all controls that reach a part fire in it: then nothing says that the tests are silent between strangers.
+    pub fn uncalibrated(&self, part: &str) -> bool {
+        self.aside.iter().any(|(_, own)| own == part) && !self.usable(part)
+    }
+
+    /// What keeps a similarity in this part from being conclusive, in words.
+    pub fn lacking(&self, facts: &ParentFacts<'_>, part: &str) -> Option<String> {
+        if facts.controls.is_empty() {
+            Some("there is no control".to_owned())
+        } else if part != ALL && !self.usable(part) {
+            Some(format!("no control reaches {part}"))
+        } else {
+            None
+        }
+    }
+}
+
+/// Parts in which a parent must be silent before it is cleared: those it could be the source of. A parent that has a tower
+/// only is no candidate for the language model; one without a tower none for the tower. Whatever could be compared counts.
+pub(super) fn demanded(facts: &ParentFacts<'_>, parent: &str, tests: &[&Tested<'_>]) -> BTreeSet<String> {
+    let compared = |part: &&Part| tests.iter().any(|t| part_of(facts, &t.row.component) == part.name);
+    let lead = facts.parts.iter().find(|part| part.name == ALL);
+    let towers: BTreeSet<String> =
+        facts.parts.iter().filter(|p| p.name != ALL).filter(compared).map(|p| p.name.clone()).collect();
+    if lead.is_none_or(|lead| candidate(lead, parent)) || towers.is_empty() {
+        BTreeSet::from([ALL.to_owned()])
+    } else {
+        towers
+    }
+}
+
+/// Says of the towers what no reference could show.
+pub(super) fn unreached(judgement: &mut Judgement, facts: &ParentFacts<'_>, tests: &[Tested<'_>], controls: &Controls) {
+    for part in facts.parts.iter().filter(|part| part.name != ALL && part.matrices > 0) {
+        let name = &part.name;
+        if !tests.iter().any(|t| t.row.component == *name) {
+            judgement.missing.push(
+                format!(
+                    "a candidate source of {name}: nothing in {} has the function and shape of its {} weight matrices",
+                    facts.parents.join(", "),
+                    part.matrices
+                )
+                .into(),
+            );
+        } else if !controls.usable(name) && !controls.uncalibrated(name) {
+            judgement
+                .missing
+                .push(format!("a control that reaches {name}: an unrelated model with such a tower").into());
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Condition S: the first checkpoint is a random draw (METHODS 4).
+
+mod constants;
+mod independence;
+mod replay;
+mod scheme;
+mod spectrum;
+mod steps;
+
+use std::collections::BTreeSet;
+
+use super::{Code, Condition, Direction, Finding, Grade, Judgement, Subject};
+use scratchproof_case::{Init, Policy};
+use scratchproof_evidence::StartRow;
+
+pub use constants::StartVector;
+pub use steps::{Clock, Drift};
+
+pub use replay::Replay;
+
+/// What was measured of the first checkpoint.
+pub struct StartFacts<'a> {
+    /// Steps of the series; empty if there is none.
+    pub steps: &'a [i64],
+    /// Matrices of the first checkpoint.
+    pub rows: &'a [StartRow],
+    /// Its vectors.
+    pub vectors: &'a [StartVector],
+    /// Learning rates of the log, summed.
+    pub clock: Option<Clock>,
+    /// Scales of the families, carried back to step 0.
+    pub drift: &'a [Drift],
+    /// What the developer declared.
+    pub declared: Option<&'a Init>,
+    /// The declared start, drawn again.
+    pub replay: &'a Replay,
+}
+
+/// The matrices that can be held against a draw: position embeddings may be a formula.
+fn drawn<'a>(facts: &StartFacts<'a>) -> impl Iterator<Item = &'a StartRow> + use<'a> {
+    facts.rows.iter().filter(|row| !row.family.contains("position"))
+}
+
+/// Judges the start; also says in which components it is a clean draw.
+#[must_use]
+pub fn judge(facts: &StartFacts<'_>, policy: &Policy) -> (Judgement, BTreeSet<String>) {
+    let mut judgement = Judgement::untested();
+    let Some(&step) = facts.steps.first() else {
+        judgement.missing.push("checkpoints from the start of training: one model has no start".into());
+        return (judgement, BTreeSet::new());
+    };
+    let clean = spectrum::judge(&mut judgement, facts, step, policy);
+    independence::judge(&mut judgement, facts, step, policy);
+    constants::judge(&mut judgement, facts, step);
+    scheme::judge(&mut judgement, facts, step, policy);
+    let trained = steps::judge(&mut judgement, facts, step);
+    if step != 0 {
+        let looks = steps::carried_back(facts, &clean, trained.as_ref());
+        let mut finding = Finding::new(
+            Code::StartNotFirst,
+            Grade::Context,
+            Direction::Neutral,
+            format!("The earliest checkpoint is step {step}: what the weights were before it is not shown.{looks}"),
+        );
+        finding.subject.steps = vec![step];
+        judgement.push(finding);
+        judgement.missing.push(format!("the checkpoint of step 0 (the earliest is step {step})").into());
+        // A trained checkpoint is expected to look trained: nothing here is against the claim then, and what looks drawn
+        // may have been drawn after step 0.
+        for finding in &mut judgement.findings {
+            if finding.direction == Direction::Against {
+                (finding.direction, finding.grade) = (Direction::Neutral, Grade::Context);
+            }
+        }
+        return (judgement, BTreeSet::new());
+    }
+    if replay::judge(&mut judgement, facts.replay) {
+        judgement.settle(Condition::Holds);
+        return (judgement, facts.rows.iter().map(|r| r.component.clone()).collect());
+    }
+    let judged = drawn(facts).any(|r| r.edge_log10_p.is_some());
+    if !judged {
+        judgement.missing.push("a matrix of known function in the first checkpoint, to test for a random start".into());
+    }
+    judgement.settle(if judged { Condition::Holds } else { Condition::Untested });
+    (judgement, clean)
+}
+
+/// `3 of 14 matrices`, with the plural where it belongs.
+fn of(count: usize, all: usize, what: &str) -> String {
+    format!("{count} of {all} {what}")
+}
+
+fn subject_of(row: &StartRow, step: i64) -> Subject {
+    Subject {
+        component: Some(row.component.clone()),
+        layer: row.layer,
+        tensor: Some(row.tensor.clone()),
+        steps: vec![step],
+        parent: None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,96 @@
+//! Norms of rows and columns, and tensors that resemble each other: entries of a draw are independent of all others.
+
+use std::collections::BTreeMap;
+
+use super::{Code, Direction, Finding, Grade, Judgement, Policy, StartFacts, StartRow, drawn, of, subject_of};
+use scratchproof_stats::holm;
+
+pub fn judge(judgement: &mut Judgement, facts: &StartFacts<'_>, step: i64, policy: &Policy) {
+    norms(judgement, facts, step, policy);
+    twins(judgement, facts, step, policy);
+}
+
+/// Norms of rows and columns: independent draws have them all alike, trained ones differ.
+fn norms(judgement: &mut Judgement, facts: &StartFacts<'_>, step: i64, policy: &Policy) {
+    let rows: Vec<&StartRow> = drawn(facts).collect();
+    let both = |r: &&StartRow| [r.row_norm_log10_p, r.column_norm_log10_p];
+    let adjusted = holm(&rows.iter().flat_map(both).collect::<Vec<_>>());
+    let least = |pair: &[Option<f64>]| pair.iter().flatten().copied().reduce(f64::min);
+    let tested: Vec<(&StartRow, f64)> =
+        rows.iter().zip(adjusted.chunks(2)).filter_map(|(row, pair)| Some((*row, least(pair)?))).collect();
+    let Some(&(row, log10_p)) = tested.iter().min_by(|a, b| a.1.total_cmp(&b.1)) else { return };
+    let spread = |(_, p): &&(&StartRow, f64)| *p <= policy.strong_log10_p;
+    let outliers = tested.iter().filter(spread).count();
+    let all = tested.len();
+    let (grade, direction, message) = if outliers == 0 {
+        let message =
+            format!("Row and column norms of all {all} matrices of step {step} spread as those of independent draws.");
+        (Grade::Weak, Direction::For, message)
+    } else {
+        // Some schemes scale rows on purpose (per-head or per-token scales), so this alone is a question. Values that
+        // also follow no law, in most matrices of a component, are more than that: no scheme is known to give them.
+        let mut components: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+        for one in &tested {
+            let (odd, of) = components.entry(&one.0.component).or_default();
+            *of += 1;
+            *odd += usize::from(spread(&one) && one.0.scheme.is_none());
+        }
+        let lawless = components.values().any(|(odd, of)| 2 * odd > *of && *odd > 1);
+        let message = format!(
+            "Row or column norms of {} of step {step} spread more than those of independent draws, most in {}{}.",
+            of(outliers, all, "matrices"),
+            row.tensor,
+            if lawless { "; and their values follow no known law" } else { "" }
+        );
+        (if lawless { Grade::Moderate } else { Grade::Weak }, Direction::Against, message)
+    };
+    let mut finding = Finding::new(Code::StartIndependence, grade, direction, message);
+    finding.subject.steps = vec![step];
+    if outliers > 0 {
+        finding.subject = subject_of(row, step);
+    }
+    finding.log10_p = Some(log10_p);
+    finding.effect = Some(outliers as f64 / all as f64);
+    finding.n = Some(all as u64);
+    finding.null =
+        "squared norms of rows and columns of independent entries: chi-square, Holm over all matrices".into();
+    finding.evidence = Some("evidence/start.parquet".into());
+    judgement.push(finding);
+}
+
+/// Tensors of one shape that are copies of each other, or share a part. Layers or experts that begin as copies of one
+/// draw are a choice that some make, so this is a question.
+fn twins(judgement: &mut Judgement, facts: &StartFacts<'_>, step: i64, policy: &Policy) {
+    let rows: Vec<&StartRow> = drawn(facts).collect();
+    let adjusted = holm(&rows.iter().map(|r| r.twin_log10_p).collect::<Vec<_>>());
+    let found: Vec<(&StartRow, f64, f64)> = rows
+        .iter()
+        .zip(adjusted)
+        .filter_map(|(row, p)| Some((*row, row.twin_pearson?, p?)))
+        .filter(|(_, r, p)| *p <= policy.strong_log10_p && r.abs() >= policy.strong_effect)
+        .collect();
+    let Some(&(row, pearson, log10_p)) = found.iter().max_by(|a, b| a.1.abs().total_cmp(&b.1.abs())) else { return };
+    let copies = found.iter().filter(|(_, r, _)| r.abs() > 0.999).count();
+    let mut families: Vec<&str> = found.iter().map(|(row, ..)| row.family.as_str()).collect();
+    families.sort_unstable();
+    families.dedup();
+    let few = if families.len() <= 6 { families.join(" ") } else { format!("{} families", families.len()) };
+    let mut finding = Finding::new(
+        Code::StartIndependence,
+        Grade::Weak,
+        Direction::Against,
+        format!(
+            "{} of step {step} ({few}) resemble another tensor, {copies} as copies, most {} and {} (correlation {pearson:.3}): layers or experts begin as copies of one draw, or were not drawn.",
+            of(found.len(), rows.len(), "matrices"),
+            row.tensor,
+            row.twin.as_deref().unwrap_or_default(),
+        ),
+    );
+    finding.subject = subject_of(row, step);
+    finding.log10_p = Some(log10_p);
+    finding.effect = Some(pearson.abs());
+    finding.n = Some(rows.len() as u64);
+    finding.null = "correlation of independent tensors: normal, Holm over all matrices".into();
+    finding.evidence = Some("evidence/start.parquet".into());
+    judgement.push(finding);
+}

@@ -1,0 +1,204 @@
+//! The decision: a pure function of findings and policy.
+
+use scratchproof_texts::Text;
+use serde::Serialize;
+
+use super::{Direction, Finding, Grade};
+
+/// What the evidence says of the claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum Outcome {
+    Confirmed,
+    Refuted,
+    Inconclusive,
+}
+
+/// What the evidence says of one of the four conditions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum Condition {
+    Holds,
+    Fails,
+    #[default]
+    Untested,
+}
+
+/// The four conditions of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[allow(missing_docs)]
+pub struct Conditions {
+    pub start: Condition,
+    pub chain: Condition,
+    pub parent: Condition,
+    pub time: Condition,
+}
+
+/// The verdict, with what decided it and what is missing for more.
+#[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs)]
+pub struct Verdict {
+    pub outcome: Outcome,
+    /// The parents it was tested against: nobody is cleared of a parent that was not proposed.
+    pub against: Vec<String>,
+    pub conditions: Conditions,
+    /// Ids of the findings that decided.
+    pub reasons: Vec<String>,
+    #[serde(serialize_with = "scratchproof_texts::sentences")]
+    pub missing: Vec<Text>,
+}
+
+/// What the evidence says of one component.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum ComponentOutcome {
+    Independent,
+    Derived,
+    Undetermined,
+}
+
+/// One component against the parent it is nearest to.
+#[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs)]
+pub struct ComponentResult {
+    pub name: String,
+    pub outcome: ComponentOutcome,
+    pub parent: Option<String>,
+    pub z: Option<f64>,
+    pub log10_p: Option<f64>,
+    pub effect: Option<f64>,
+    /// Layers of the subject that are derived.
+    pub layers: Vec<u32>,
+}
+
+/// What one condition's judge says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judgement {
+    /// Findings, without ids.
+    pub findings: Vec<Finding>,
+    /// Whether the condition holds.
+    pub condition: Condition,
+    /// What would be needed for more, in words.
+    pub missing: Vec<Text>,
+}
+
+impl Judgement {
+    /// Nothing found, nothing tested.
+    #[must_use]
+    pub fn untested() -> Self {
+        Self { findings: Vec::new(), condition: Condition::Untested, missing: Vec::new() }
+    }
+
+    /// Adds a finding.
+    pub fn push(&mut self, finding: Finding) {
+        self.findings.push(finding);
+    }
+
+    /// Whether a finding of at least `grade` is against the claim.
+    #[must_use]
+    pub fn against(&self, grade: Grade) -> bool {
+        self.findings.iter().any(|f| f.direction == Direction::Against && f.grade >= grade)
+    }
+
+    /// Fails on a strong finding against, stays untested on a moderate one, and otherwise is `otherwise`.
+    pub fn settle(&mut self, otherwise: Condition) {
+        self.condition = if self.against(Grade::Strong) {
+            Condition::Fails
+        } else if self.against(Grade::Moderate) {
+            Condition::Untested
+        } else {
+            otherwise
+        };
+    }
+}
+
+/// Gives ids in the given order and decides: one conclusive finding against refutes, or two strong ones of different
+/// conditions; start, chain and parent holding, time not failing and no question of grade moderate open confirms;
+/// everything else is inconclusive.
+#[must_use]
+pub fn decide(
+    findings: &mut [Finding],
+    conditions: Conditions,
+    against: Vec<String>,
+    mut missing: Vec<Text>,
+) -> Verdict {
+    for (index, finding) in findings.iter_mut().enumerate() {
+        finding.id = format!("F{:03}", index + 1);
+    }
+    let counted = |grade: Grade| {
+        findings.iter().filter(move |f| f.direction == Direction::Against && f.grade >= grade).collect::<Vec<_>>()
+    };
+    let conclusive = counted(Grade::Conclusive);
+    let strong = counted(Grade::Strong);
+    let open = counted(Grade::Moderate);
+    let kinds: std::collections::BTreeSet<_> = strong.iter().map(|f| f.code.condition()).collect();
+    let holds = |condition| condition == Condition::Holds;
+    let (outcome, deciding) = if !conclusive.is_empty() {
+        (Outcome::Refuted, conclusive)
+    } else if kinds.len() >= 2 {
+        (Outcome::Refuted, strong)
+    } else if holds(conditions.start)
+        && holds(conditions.chain)
+        && holds(conditions.parent)
+        && conditions.time != Condition::Fails
+        && open.is_empty()
+    {
+        let supports = |f: &&Finding| f.direction == Direction::For && f.grade >= Grade::Moderate;
+        (Outcome::Confirmed, findings.iter().filter(supports).collect())
+    } else {
+        (Outcome::Inconclusive, open)
+    };
+    missing.sort_by_cached_key(Text::english);
+    missing.dedup();
+    let reasons = deciding.into_iter().map(|f| f.id.clone()).collect();
+    Verdict { outcome, against, conditions, reasons, missing }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Code;
+
+    const HOLDS: Conditions = Conditions {
+        start: Condition::Holds,
+        chain: Condition::Holds,
+        parent: Condition::Holds,
+        time: Condition::Untested,
+    };
+
+    fn against(code: Code, grade: Grade) -> Finding {
+        Finding::new(code, grade, Direction::Against, "")
+    }
+
+    fn outcome(mut findings: Vec<Finding>, conditions: Conditions) -> Outcome {
+        decide(&mut findings, conditions, Vec::new(), Vec::new()).outcome
+    }
+
+    #[test]
+    fn one_conclusive_or_two_kinds_of_strong_refute() {
+        let (a, b) = (Code::ParentSimilarity, Code::StartSpectrum);
+        assert_eq!(outcome(vec![against(a, Grade::Conclusive)], HOLDS), Outcome::Refuted);
+        assert_eq!(outcome(vec![against(a, Grade::Strong), against(b, Grade::Strong)], HOLDS), Outcome::Refuted);
+        assert_eq!(outcome(vec![against(a, Grade::Strong), against(a, Grade::Strong)], HOLDS), Outcome::Inconclusive);
+        assert_eq!(outcome(vec![against(a, Grade::Moderate)], HOLDS), Outcome::Inconclusive);
+        assert_eq!(outcome(vec![against(a, Grade::Weak), against(b, Grade::Weak)], HOLDS), Outcome::Confirmed);
+        let supports = Finding::new(a, Grade::Conclusive, Direction::For, "");
+        assert_eq!(outcome(vec![supports], Conditions { chain: Condition::Untested, ..HOLDS }), Outcome::Inconclusive);
+    }
+
+    #[test]
+    fn confirmed_needs_three_conditions_and_no_contradiction_in_time() {
+        assert_eq!(outcome(Vec::new(), HOLDS), Outcome::Confirmed);
+        for broken in [
+            Conditions { start: Condition::Untested, ..HOLDS },
+            Conditions { chain: Condition::Fails, ..HOLDS },
+            Conditions { parent: Condition::Untested, ..HOLDS },
+            Conditions { time: Condition::Fails, ..HOLDS },
+        ] {
+            assert_eq!(outcome(Vec::new(), broken), Outcome::Inconclusive);
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! What a reader hands on as dated: something that happened, something that existed by a time.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::releases::{Interval, Trust};
+
+/// One row of `evidence/timeline.parquet`: something happened at `at`, or at some time between `at` and `until`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[allow(missing_docs)]
+pub struct Event {
+    pub at: DateTime<Utc>,
+    pub until: Option<DateTime<Utc>>,
+    /// What happened, in words.
+    pub what: String,
+    /// What says so: a log, a repository, a page.
+    pub source: String,
+    pub grade: Trust,
+    /// Whether it is one of many: a commit that nothing else in the record speaks of.
+    pub minor: bool,
+}
+
+/// Something that is known to have existed by a time because somebody outside stamped it or holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Existed {
+    /// What.
+    pub what: Covered,
+    /// By when: its latest end is what counts. The earliest end is when it was stamped or stored.
+    pub by: Interval,
+    /// Who vouches for it.
+    pub trust: Trust,
+    /// Where it is said.
+    pub source: String,
+}
+
+/// What a witness covers.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Covered {
+    /// The checkpoint of a step.
+    Checkpoint(i64),
+    /// A commit, by its full id.
+    Commit(String),
+}

@@ -1,0 +1,237 @@
+//! Rows of JSON: one object a line, a list of objects, or an object with a history in it.
+//!
+//! Objects are taken apart in place and numbers are left as text until they are read by the standard library, so that no
+//! digit is lost and `NaN`, which Python writes and JSON has no word for, is a number.
+
+use std::borrow::Cow;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::{Rows, sign};
+use crate::hashed;
+use crate::run::{Form, Run};
+use crate::wandb::config::{flatten, json};
+use scratchproof_error::{Error, Result};
+
+/// A longer line is passed over.
+const LINE: usize = 64 << 20;
+/// A longer document that is not in lines is not read.
+const DOCUMENT: u64 = 512 << 20;
+
+/// Reads a file of JSON.
+///
+/// # Errors
+/// If it is no rows, cannot be read, or is a single document of more than 512 MiB.
+pub(super) fn open(path: &Path) -> Result<Vec<Run>> {
+    // A line that is a whole object with another after it is one of many.
+    let head = hashed::head(path, 1 << 20)?;
+    let text = String::from_utf8_lossy(&head);
+    let text = text.trim_start_matches('\u{feff}').trim_start();
+    let first = value(text).map(|(first, rest)| (first, rest.trim_start()));
+    if first.is_some_and(|(first, rest)| first.starts_with('{') && rest.starts_with('{')) {
+        return Ok(vec![lines(path)?]);
+    }
+    let (bytes, hashed) = hashed::whole(path, DOCUMENT)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let text = text.trim_start_matches('\u{feff}').trim();
+    let named = |what: &str| Error::input(format!("{}: {what}", path.display()));
+    if text.starts_with('{')
+        && members(text).is_some_and(|mut all| all.any(|m| m.is_some_and(|(k, _)| k == "log_history")))
+    {
+        return Ok(vec![crate::trainer_state::open(path)?]);
+    }
+    let run = document(text).ok_or_else(|| named("is JSON, but no rows of a history"))?;
+    let mut runs = vec![run];
+    sign(hashed, &mut runs)?;
+    Ok(runs)
+}
+
+/// A list of rows, one row, or an object with `history` and what else the API gives of a run.
+fn document(text: &str) -> Option<Run> {
+    let (mut rows, mut run) = (Rows::default(), Run { form: Form::Rows, ..Run::default() });
+    if text.starts_with('[') {
+        for element in elements(text)? {
+            row(&mut rows, element?)?;
+        }
+        return rows.finish(run).ok();
+    }
+    if !members(text)?.any(|member| member.is_some_and(|(key, value)| key == "history" && value.starts_with('['))) {
+        row(&mut rows, text)?;
+        return rows.finish(run).ok();
+    }
+    for member in members(text)? {
+        let (key, value) = member?;
+        let word = || serde_json::from_str::<Value>(value).ok()?.as_str().map(str::to_owned);
+        match &*key {
+            "history" => {
+                for element in elements(value)? {
+                    row(&mut rows, element?)?;
+                }
+            }
+            "id" | "run_id" => run.id = word().unwrap_or_default(),
+            "name" | "display_name" => run.name = word(),
+            "project" => run.project = word(),
+            "entity" => run.entity = word(),
+            "state" => run.state = word(),
+            "config" | "summary" | "summary_metrics" => {
+                let place = if key == "config" { &mut run.config } else { &mut run.summary };
+                for inner in members(value)? {
+                    let (key, value) = inner?;
+                    flatten(place, key.into_owned(), json(value));
+                }
+            }
+            _ => {}
+        }
+    }
+    rows.finish(run).ok()
+}
+
+/// Reads a file with one JSON object a line. Lines that are none are damage.
+///
+/// # Errors
+/// If it cannot be read, or no line is a row.
+pub(crate) fn lines(path: &Path) -> Result<Run> {
+    let mut input = BufReader::with_capacity(1 << 16, hashed::open(path)?);
+    let (mut rows, mut run) = (Rows::default(), Run { form: Form::Rows, ..Run::default() });
+    let (mut line, mut offset) = (Vec::new(), 0_u64);
+    loop {
+        line.clear();
+        let failed = |error| Error::io(path.display(), error);
+        let n = (&mut input).take(LINE as u64).read_until(b'\n', &mut line).map_err(failed)?;
+        if n == 0 {
+            break;
+        }
+        let long = n == LINE && line.last() != Some(&b'\n');
+        let text = String::from_utf8_lossy(&line);
+        let text = text.trim_start_matches('\u{feff}').trim();
+        if !text.is_empty() && (long || row(&mut rows, text).is_none()) {
+            run.damaged += 1;
+            if run.damage.len() < 1000 {
+                let what = if long { "a line of more than 64 MiB" } else { "a line that is no JSON object" };
+                run.damage.push(crate::leveldb::Damage { offset, what: what.into() });
+            }
+            if long {
+                skip_line(&mut input).map_err(failed)?;
+            }
+        }
+        offset += n as u64;
+    }
+    if rows.history.rows == 0 {
+        return Err(Error::input(format!("{}: no line is a JSON object", path.display())));
+    }
+    // A copy made while the run went on ends inside a line.
+    if run.damaged == 1 && run.damage.first().is_some_and(|damage| damage.offset + line_length(&line) >= offset) {
+        run.tail = crate::leveldb::Tail::Complete;
+    }
+    let mut runs = vec![rows.finish(run)?];
+    sign(input.into_inner(), &mut runs)?;
+    runs.pop().ok_or_else(|| Error::input("no run"))
+}
+
+fn line_length(line: &[u8]) -> u64 {
+    line.len() as u64
+}
+
+fn skip_line(input: &mut impl BufRead) -> std::io::Result<()> {
+    loop {
+        let buffer = input.fill_buf()?;
+        let (used, done) = match buffer.iter().position(|&b| b == b'\n') {
+            Some(at) => (at + 1, true),
+            None => (buffer.len(), buffer.is_empty()),
+        };
+        input.consume(used);
+        if done {
+            return Ok(());
+        }
+    }
+}
+
+/// Takes one row; nothing if it is no object.
+fn row(rows: &mut Rows, text: &str) -> Option<()> {
+    if text.len() > LINE {
+        return None;
+    }
+    let all: Option<Vec<_>> = members(text)?.collect();
+    let all = all?;
+    let step = rows.begin(|name| all.iter().find(|(key, _)| key == name).map(|(_, value)| *value));
+    for (key, value) in &all {
+        rows.history.push(step, key, value);
+    }
+    Some(())
+}
+
+/// The members of an object, each with the text of its value; `None` where the text is broken.
+pub(crate) fn members(text: &str) -> Option<impl Iterator<Item = Option<(Cow<'_, str>, &str)>>> {
+    let mut rest = text.trim().strip_prefix('{')?.strip_suffix('}')?;
+    let mut over = rest.trim().is_empty();
+    Some(std::iter::from_fn(move || {
+        if over {
+            return None;
+        }
+        let member = member(&mut rest, &mut over);
+        over |= member.is_none();
+        Some(member)
+    }))
+}
+
+fn member<'a>(rest: &mut &'a str, over: &mut bool) -> Option<(Cow<'a, str>, &'a str)> {
+    let (key, after) = value(rest.trim_start())?;
+    let inner = key.strip_prefix('"')?.strip_suffix('"')?;
+    let key = if inner.contains('\\') { Cow::Owned(serde_json::from_str(key).ok()?) } else { Cow::Borrowed(inner) };
+    let (value, after) = value(after.trim_start().strip_prefix(':')?.trim_start())?;
+    *rest = next(after, over)?;
+    Some((key, value))
+}
+
+/// The elements of a list, each as text; `None` where the text is broken.
+pub(crate) fn elements(text: &str) -> Option<impl Iterator<Item = Option<&str>>> {
+    let mut rest = text.trim().strip_prefix('[')?.strip_suffix(']')?;
+    let mut over = rest.trim().is_empty();
+    Some(std::iter::from_fn(move || {
+        if over {
+            return None;
+        }
+        let element = value(rest.trim_start()).and_then(|(element, after)| {
+            rest = next(after, &mut over)?;
+            Some(element)
+        });
+        over |= element.is_none();
+        Some(element)
+    }))
+}
+
+/// What follows a comma; without one it is over.
+fn next<'a>(after: &'a str, over: &mut bool) -> Option<&'a str> {
+    let after = after.trim_start();
+    *over = after.is_empty();
+    if *over { Some(after) } else { after.strip_prefix(',') }
+}
+
+/// The text of the value that stands first, and what follows it.
+fn value(text: &str) -> Option<(&str, &str)> {
+    let bytes = text.as_bytes();
+    let (mut depth, mut quoted, mut escaped) = (0_u64, false, false);
+    for (at, &byte) in bytes.iter().enumerate() {
+        if quoted {
+            (quoted, escaped) = (escaped || byte != b'"', !escaped && byte == b'\\');
+            if !quoted && depth == 0 {
+                return Some(text.split_at(at + 1));
+            }
+            continue;
+        }
+        match byte {
+            b'"' if at > 0 && depth == 0 => return None,
+            b'"' => quoted = true,
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' if depth > 1 => depth -= 1,
+            b'}' | b']' if depth == 1 => return Some(text.split_at(at + 1)),
+            b',' | b':' | b'}' | b']' | b' ' | b'\t' | b'\r' | b'\n' if depth == 0 => {
+                return (at > 0).then(|| text.split_at(at));
+            }
+            _ => {}
+        }
+    }
+    (depth == 0 && !quoted && !text.is_empty()).then_some((text, ""))
+}

@@ -1,0 +1,468 @@
+//! A git repository as a source of facts: read only, whoever owns it, wherever it lies.
+
+mod bundle;
+mod changes;
+mod clocks;
+mod freeze;
+mod layout;
+mod mentions;
+mod objects;
+mod open;
+mod packs;
+mod reftable;
+mod rewritten;
+mod signatures;
+mod watch;
+
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::fmt::Display;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use git2::{ErrorCode, Oid};
+use sha2::{Digest, Sha256};
+
+use crate::listed::Shelf;
+use scratchproof_error::{Error, Result};
+
+pub use clocks::{Oddity, OddityKind};
+pub use freeze::Freeze;
+pub use layout::{SettingsChange, SettingsRow};
+pub use mentions::{Mention, MentionKind, Place, Sought};
+pub use objects::{Object, ObjectKind, objects};
+pub use rewritten::Trace;
+pub use signatures::{Keys, Signature, SignatureKind, Validity};
+use watch::Pulse;
+
+/// Shorter names of commits say too little.
+const SHORTEST: usize = 7;
+/// First lines of messages are cut here.
+const SUMMARY: usize = 200;
+/// Larger commits are not read.
+const COMMIT: usize = 16 << 20;
+
+/// What to look for in a repository.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Files that hold the architecture; found by their content if left empty.
+    pub settings: Vec<String>,
+    /// Commits that run logs name: looked up even where no branch reaches them.
+    pub wanted: Vec<String>,
+    /// Other people's models to look for.
+    pub sought: Sought,
+    /// An allowed-signers file for SSH signatures.
+    pub allowed_signers: Option<PathBuf>,
+    /// Files of `OpenPGP` public keys.
+    pub keys: Vec<PathBuf>,
+    /// Threads to read with; the result is the same for any number.
+    pub threads: usize,
+    /// So many commits are read, the newest first.
+    pub limit: usize,
+    /// One object may take so long to read. libgit2 never returns from a loose object whose compressed bytes are cut off.
+    pub patience: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            settings: Vec::new(),
+            wanted: Vec::new(),
+            sought: Sought::default(),
+            allowed_signers: None,
+            keys: Vec::new(),
+            threads: rayon::current_num_threads().min(8),
+            limit: 200_000,
+            patience: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A time in a commit, by the clock of whoever made it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// The instant.
+    pub at: DateTime<Utc>,
+    /// Minutes east of UTC, as written.
+    pub offset: i32,
+}
+
+/// One commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Commit {
+    /// Full id in hexadecimal.
+    pub id: String,
+    /// Ids of its parents.
+    pub parents: Vec<String>,
+    /// When its change was made.
+    pub author: Stamp,
+    /// When it was put into the history; a rebase renews it.
+    pub committer: Stamp,
+    /// First line of its message, without control characters, at most 200 characters.
+    pub summary: String,
+    /// Whether a branch, tag or HEAD leads to it.
+    pub reachable: bool,
+    /// The kind of its signature, if it has one.
+    pub signature: Option<SignatureKind>,
+    /// Its files.
+    pub(crate) tree: Option<Oid>,
+}
+
+/// What a repository says.
+#[derive(Clone, Debug, Default)]
+pub struct Repository {
+    /// The repository as it was named by the caller.
+    pub source: String,
+    /// The commit that HEAD is at.
+    pub head: Option<String>,
+    /// Every commit, the oldest committer time first.
+    pub commits: Vec<Commit>,
+    /// Ids of the line of first parents from HEAD, the oldest first.
+    pub line: Vec<String>,
+    /// How the structural settings changed along that line, the oldest first.
+    pub settings: Vec<SettingsRow>,
+    /// Whether older history was left out: a shallow clone, or a bundle that builds on commits it does not hold.
+    pub shallow: bool,
+    /// Traces that the history was rewritten or cut.
+    pub traces: Vec<Trace>,
+    /// Mentions of other people's models.
+    pub mentions: Vec<Mention>,
+    /// Mentions beyond those that are kept, by kind.
+    pub more_mentions: Vec<(MentionKind, usize)>,
+    /// Every signature with what checking it said.
+    pub signatures: Vec<Signature>,
+    /// The files of keys that signatures were checked with, by path.
+    pub key_files: Shelf,
+    /// Names of tags, with the full ids of the commits they are at.
+    pub tags: Vec<(String, String)>,
+    /// sha256 over the names and targets of all references, in hexadecimal; with it every commit is fixed.
+    pub digest: String,
+    /// Things worth knowing, in words.
+    pub notes: Vec<String>,
+}
+
+/// The first nine digits of an id, which are enough for a reader.
+pub fn short(id: &str) -> &str {
+    id.get(..9).unwrap_or(id)
+}
+
+/// What is known of a commit id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lookup<'a> {
+    /// It is there.
+    Found(&'a Commit),
+    /// It is not.
+    Missing,
+    /// More than one begins so.
+    Ambiguous,
+    /// That is no commit id of seven digits or more.
+    NotAnId,
+}
+
+impl Repository {
+    /// Reads a bare repository, a working tree or a `.git` folder. Folders above are not searched.
+    ///
+    /// # Errors
+    /// If the path is none of these (input), or an object that history needs is missing or damaged.
+    pub fn read(path: &Path, options: &Options) -> Result<Self> {
+        let (here, wish) = (path.to_owned(), options.clone());
+        let place = path.display().to_string();
+        watch::run(options.patience, move |pulse| Self::read_here(&here, &wish, pulse))
+            .map_err(|error| error.context(place))
+    }
+
+    fn read_here(path: &Path, options: &Options, pulse: &Pulse) -> Result<Self> {
+        let keys = Keys::read(options.allowed_signers.as_deref(), &options.keys)?;
+        let mut facts = Self { source: path.display().to_string(), ..Self::default() };
+        let opened = open::open(path, pulse)?;
+        let repository = &opened.repository;
+        let roots = match &opened.references {
+            Some(references) => facts.listed_roots(repository, references),
+            None => facts.roots(repository, pulse).map_err(|error| broken("the references", &error))?,
+        };
+        let cut = &opened.cut;
+        facts.shallow = repository.is_shallow() || !cut.is_empty();
+        facts.traces = rewritten::traces(&opened.folder, repository.is_shallow());
+        if !cut.is_empty() {
+            facts.traces.push(Trace { cut: true, words: bundle::builds_on(cut) });
+        }
+        facts.traces.extend(roots.traces.iter().cloned());
+        facts.tags.clone_from(&roots.tagged);
+        walk(repository, &mut facts, &roots, cut, options.limit, pulse)?;
+        for id in &options.wanted {
+            pulse.beat("commit", id);
+            facts.fetch(repository, id);
+        }
+        facts.commits.sort_by(|a, b| (a.committer.at, a.author.at, &a.id).cmp(&(b.committer.at, b.author.at, &b.id)));
+        facts.line = facts.first_parents();
+        let by_id: BTreeMap<&str, usize> =
+            facts.commits.iter().enumerate().map(|(at, c)| (c.id.as_str(), at)).collect();
+        let line: Vec<usize> = facts.line.iter().filter_map(|id| by_id.get(id.as_str()).copied()).collect();
+        let folder = repository.commondir().to_owned();
+        let patterns = mentions::Patterns::new(&options.sought);
+        let partial = opened.partial;
+        let threads = options.threads.max(1);
+        let work = changes::Work { folder, pulse, threads, fit: Mutex::default(), patterns, partial };
+        let (changes, contents) = changes::read(&mut facts, &work)?;
+        pulse.beat("history of the files", "");
+        layout::read(&mut facts, &options.settings, &changes, &contents, &line);
+        mentions::collect(&mut facts, &changes, &contents, &line);
+        signatures::read(repository, &mut facts, &keys, &roots.tags, pulse);
+        Ok(facts)
+    }
+
+    /// Looks a commit up by its full or shortened id.
+    pub fn commit(&self, id: &str) -> Lookup<'_> {
+        if !is_id(id) {
+            return Lookup::NotAnId;
+        }
+        let id = id.to_ascii_lowercase();
+        let mut found = self.commits.iter().filter(|commit| commit.id.starts_with(&id));
+        match (found.next(), found.next()) {
+            (None, _) => Lookup::Missing,
+            (Some(commit), None) => Lookup::Found(commit),
+            (Some(_), Some(_)) => Lookup::Ambiguous,
+        }
+    }
+
+    /// The earliest commit that a branch leads to, by committer time.
+    pub fn oldest(&self) -> Option<&Commit> {
+        self.commits.iter().find(|commit| commit.reachable)
+    }
+
+    /// What every reference and HEAD lead to.
+    fn roots(&mut self, repository: &git2::Repository, pulse: &Pulse) -> Result<Roots, git2::Error> {
+        let (mut roots, mut lines) = (Roots::default(), BTreeSet::new());
+        let (mut replaced, mut originals) = (0, 0);
+        for reference in repository.references()? {
+            let reference = reference?;
+            let name = String::from_utf8_lossy(reference.name_bytes()).into_owned();
+            replaced += usize::from(name.starts_with("refs/replace/"));
+            originals += usize::from(name.starts_with("refs/original/"));
+            let Ok(resolved) = reference.resolve() else {
+                self.notes.push(format!("the reference {} leads nowhere", clean(&name)));
+                continue;
+            };
+            if let Some(target) = resolved.target() {
+                lines.insert(format!("{name} {target}\n"));
+                pulse.beat("reference", clean(&name));
+                roots.add(repository, &name, target);
+            }
+        }
+        if replaced > 0 {
+            let words = format!("{replaced} replace references, which are not followed");
+            roots.traces.push(Trace { cut: false, words });
+        }
+        if originals > 0 {
+            let words = format!("{originals} originals of rewritten branches (refs/original), which are read too");
+            roots.traces.push(Trace { cut: false, words });
+        }
+        match repository.head() {
+            Ok(head) => {
+                if let Some(target) = head.target() {
+                    roots.add(repository, "HEAD", target);
+                    lines.insert(format!("HEAD {target}\n"));
+                    // HEAD may be at a tag.
+                    self.head = Some(head.peel_to_commit().map_or(target, |commit| commit.id()).to_string());
+                }
+            }
+            Err(error) if error.code() == ErrorCode::UnbornBranch || error.code() == ErrorCode::NotFound => {
+                self.notes.push("HEAD is at no commit".into());
+            }
+            Err(error) => {
+                let why = clean(error.message());
+                self.notes.push(format!("HEAD cannot be read ({why}); the newest commit stands for it"));
+            }
+        }
+        self.digest = digest(&lines);
+        Ok(roots)
+    }
+
+    /// As [`Self::roots`], of references that were read elsewhere. Without a HEAD of its own the newest commit stands for it.
+    fn listed_roots(&mut self, repository: &git2::Repository, references: &[(String, Oid)]) -> Roots {
+        let (mut roots, mut lines) = (Roots::default(), BTreeSet::new());
+        for (name, id) in references {
+            lines.insert(format!("{name} {id}\n"));
+            let commit = roots.add(repository, name, *id);
+            if name == "HEAD" {
+                self.head = Some(commit.unwrap_or(*id).to_string());
+            }
+        }
+        if self.head.is_none() {
+            self.notes.push("HEAD is at no commit".into());
+        }
+        self.digest = digest(&lines);
+        roots
+    }
+
+    /// Adds a commit that no reference leads to, if the object is still there.
+    fn fetch(&mut self, repository: &git2::Repository, id: &str) {
+        if is_id(id)
+            && self.commit(id) == Lookup::Missing
+            && let Ok(commit) = repository.find_commit_by_prefix(&id.to_ascii_lowercase())
+        {
+            self.commits.push(facts(&commit, false));
+        }
+    }
+
+    /// The line of first parents from HEAD, or from the newest commit where HEAD is at none.
+    fn first_parents(&self) -> Vec<String> {
+        let by_id: std::collections::BTreeMap<&str, &Commit> =
+            self.commits.iter().map(|c| (c.id.as_str(), c)).collect();
+        let newest = || self.commits.iter().rfind(|commit| commit.reachable).map(|commit| commit.id.as_str());
+        let mut next = self.head.as_deref().or_else(newest);
+        let (mut line, mut seen) = (Vec::new(), BTreeSet::new());
+        while let Some(commit) = next.and_then(|id| by_id.get(id)) {
+            // Grafts can make a circle.
+            if !seen.insert(commit.id.as_str()) {
+                break;
+            }
+            line.push(commit.id.clone());
+            next = commit.parents.first().map(String::as_str);
+        }
+        line.reverse();
+        line
+    }
+}
+
+/// Where reading begins.
+#[derive(Default)]
+struct Roots {
+    commits: Vec<Oid>,
+    /// Annotated tags by name.
+    tags: Vec<(String, Oid)>,
+    /// Tags of any kind with their commits.
+    tagged: Vec<(String, String)>,
+    traces: Vec<Trace>,
+}
+
+impl Roots {
+    /// Adds what a reference is at; returns the commit that leads to.
+    fn add(&mut self, repository: &git2::Repository, name: &str, target: Oid) -> Option<Oid> {
+        // A tag may name a tree or a blob, which is no history.
+        match repository.find_object(target, None).and_then(|object| {
+            if object.kind() == Some(git2::ObjectType::Tag) && name != "HEAD" {
+                self.tags.push((name.trim_start_matches("refs/tags/").to_owned(), target));
+            }
+            object.peel(git2::ObjectType::Commit)
+        }) {
+            Ok(commit) => {
+                self.commits.push(commit.id());
+                if let Some(tag) = name.strip_prefix("refs/tags/") {
+                    self.tagged.push((clean(tag), commit.id().to_string()));
+                }
+                return Some(commit.id());
+            }
+            Err(error) if error.code() == ErrorCode::Peel || error.code() == ErrorCode::InvalidSpec => {}
+            Err(_) => self.commits.push(target),
+        }
+        None
+    }
+}
+
+fn digest(lines: &BTreeSet<String>) -> String {
+    let digest = lines.iter().fold(Sha256::new(), Digest::chain_update).finalize();
+    digest.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+}
+
+/// Reads every commit the roots lead to, the newest first. Parents that are in `cut`, or beyond the edge of a shallow
+/// clone, are not asked for; history ends at a commit that is missing or damaged.
+///
+/// # Errors
+/// If a commit is too large, or none can be read although references name some.
+fn walk(
+    repository: &git2::Repository,
+    to: &mut Repository,
+    roots: &Roots,
+    cut: &BTreeSet<Oid>,
+    limit: usize,
+    pulse: &Pulse,
+) -> Result<()> {
+    let (mut seen, mut heap) = (BTreeSet::new(), BinaryHeap::new());
+    let mut lost: BTreeMap<Oid, Error> = BTreeMap::new();
+    let edge = fs::read_to_string(repository.commondir().join("shallow")).unwrap_or_default();
+    let edge: BTreeSet<Oid> = edge.lines().filter_map(|line| Oid::from_str(line.trim()).ok()).collect();
+    let odb = repository.odb().map_err(|error| broken("the objects", &error))?;
+    let mut next = roots.commits.clone();
+    loop {
+        for id in next.drain(..) {
+            if seen.insert(id) {
+                pulse.beat("commit", id);
+                let size = odb.read_header(id).map_or(0, |(size, _)| size);
+                if size > COMMIT {
+                    return Err(Error::input(format!("the commit {id} is too large: {size} bytes")));
+                }
+                match repository.find_commit(id) {
+                    Ok(commit) => heap.push((commit.time().seconds(), id)),
+                    Err(error) => drop(lost.insert(id, missing("commit", id, &error))),
+                }
+            }
+        }
+        let Some((_, id)) = heap.pop() else { break };
+        if to.commits.len() >= limit {
+            to.notes.push(format!("only the newest {limit} commits were read"));
+            break;
+        }
+        let commit = repository.find_commit(id).map_err(|error| missing("commit", id, &error))?;
+        if !edge.contains(&id) {
+            next.extend(commit.parent_ids().filter(|parent| !cut.contains(parent)));
+        }
+        to.commits.push(facts(&commit, true));
+    }
+    let count = lost.len();
+    if let Some((_, error)) = lost.into_iter().next() {
+        if to.commits.is_empty() {
+            return Err(error);
+        }
+        to.shallow = true;
+        let words = format!("{count} commits that it names are not to be read, nor what lies behind them: {error}");
+        to.traces.push(Trace { cut: true, words });
+    }
+    Ok(())
+}
+
+fn facts(commit: &git2::Commit<'_>, reachable: bool) -> Commit {
+    let first = commit.message_bytes().split(|&b| b == b'\n').next().unwrap_or_default();
+    let summary = String::from_utf8_lossy(first);
+    Commit {
+        id: commit.id().to_string(),
+        parents: commit.parent_ids().map(|id| id.to_string()).collect(),
+        author: stamp(commit.author().when()),
+        committer: stamp(commit.committer().when()),
+        summary: clean(&summary),
+        reachable,
+        signature: signatures::of_header(commit.raw_header_bytes()),
+        tree: Some(commit.tree_id()),
+    }
+}
+
+/// A time beyond what a calendar holds becomes the calendar's end.
+fn stamp(time: git2::Time) -> Stamp {
+    let end = if time.seconds() < 0 { DateTime::<Utc>::MIN_UTC } else { DateTime::<Utc>::MAX_UTC };
+    Stamp { at: DateTime::from_timestamp(time.seconds(), 0).unwrap_or(end), offset: time.offset_minutes() }
+}
+
+/// Text of the other side, fit for a terminal.
+fn clean(text: &str) -> String {
+    text.chars().take(SUMMARY).map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect()
+}
+
+fn is_id(text: &str) -> bool {
+    (SHORTEST..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+fn missing(kind: &str, id: impl Display, error: &git2::Error) -> Error {
+    Error::input(format!("the {kind} {id} is missing or damaged: {}", error.message()))
+}
+
+fn broken(what: &str, error: &git2::Error) -> Error {
+    Error::input(format!("{what} cannot be read: {}", error.message()))
+}
+
+#[doc(hidden)]
+pub mod testing;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

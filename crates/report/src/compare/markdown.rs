@@ -1,0 +1,214 @@
+//! The comparison for a pull request or a mail.
+
+use super::super::markdown::{heading, line, row, safe, table};
+use super::super::{number, wording};
+use super::{
+    BASELINES, Comparison, FAMILIES, MATRIX, MISLEADS, NO_CONTROL, NO_VERDICT, SIGMA, answer, cell, largest, letter,
+    meaning, outcome, pair, shown,
+};
+
+/// The whole comparison as Markdown, one newline at the end. Words from outside cannot make markup.
+#[must_use]
+pub fn to_markdown(comparison: &Comparison) -> String {
+    let mut out = String::new();
+    head(&mut out, comparison);
+    tables(&mut out, comparison);
+    sigma(&mut out, comparison);
+    maps(&mut out, comparison);
+    rest(&mut out, comparison);
+    out
+}
+
+fn head(out: &mut String, comparison: &Comparison) {
+    let names: Vec<String> = comparison.models.iter().take(2).map(|model| safe(&model.name)).collect();
+    line(out, &format!("# scratchproof: {}", names.join(" against ")));
+    out.push('\n');
+    line(out, &format!("**{}:** {} {NO_VERDICT}", outcome(comparison.outcome), meaning(comparison.outcome)));
+    heading(out, "Models");
+    table(out, &["", "role", "name", "architecture", "hidden", "layers", "parameters", "sha256"], &[4, 5, 6]);
+    for model in &comparison.models {
+        row(
+            out,
+            &[
+                &letter(comparison, &model.name),
+                model.role,
+                &safe(&model.name),
+                &model.architecture.as_deref().map_or_else(|| "–".to_owned(), safe),
+                &model.hidden_size.map_or_else(|| "–".to_owned(), |hidden| hidden.to_string()),
+                &model.layers.to_string(),
+                &number::count(model.parameters),
+                &safe(&model.sha256),
+            ],
+        );
+    }
+    if comparison.models.len() < 3 {
+        out.push('\n');
+        line(out, NO_CONTROL);
+    }
+    if !comparison.questions.is_empty() {
+        heading(out, "Cross-examination");
+    }
+    for question in &comparison.questions {
+        line(out, &format!("- {} **{}:** {}", question.question, answer(question.answer), safe(&question.why)));
+    }
+}
+
+fn tables(out: &mut String, comparison: &Comparison) {
+    if !comparison.components.is_empty() {
+        heading(out, "Components of A against B");
+        table(out, &["component", "outcome", "z", "log10 p", "effect", "derived layers"], &[2, 3, 4]);
+    }
+    for component in &comparison.components {
+        row(
+            out,
+            &[
+                &safe(&component.name),
+                wording::component(component.outcome),
+                &number::z(component.z),
+                &number::short(component.log10_p),
+                &number::effect(component.effect),
+                &wording::layers(&component.layers),
+            ],
+        );
+    }
+    if !comparison.families.is_empty() {
+        titled(out, "Families", FAMILIES);
+        let header = ["family", "pair", "n", "raw cos", "Pearson", "rel. L2", "z", "log10 p"];
+        table(out, &header, &[2, 3, 4, 5, 6, 7]);
+    }
+    for family in &comparison.families {
+        for figures in &family.pairs {
+            row(
+                out,
+                &[
+                    &safe(&family.family),
+                    &pair(comparison, &figures.first, &figures.second),
+                    &figures.tensors.to_string(),
+                    &number::effect(figures.cosine),
+                    &number::effect(figures.pearson),
+                    &number::effect(figures.relative_l2),
+                    &number::z(figures.z),
+                    &number::short(figures.log10_p),
+                ],
+            );
+        }
+    }
+    if !comparison.baselines.is_empty() {
+        titled(out, "Norms inside one model", BASELINES);
+        table(out, &["model", "norm", "pairs", "raw cos", "least", "most"], &[2, 3, 4, 5]);
+    }
+    for baseline in &comparison.baselines {
+        let [mean, least, most] = [baseline.mean, baseline.least, baseline.most].map(|v| number::effect(Some(v)));
+        let pairs = baseline.pairs.to_string();
+        row(out, &[&letter(comparison, &baseline.model), &safe(&baseline.norm), &pairs, &mean, &least, &most]);
+    }
+    titled(out, "Every model against every other", MATRIX);
+    let header = ["pair", "norms", "raw cos", "Pearson", "norms z", "all z", "log10 p", "effect"];
+    table(out, &header, &[1, 2, 3, 4, 5, 6, 7]);
+    for found in &comparison.matrix {
+        row(
+            out,
+            &[
+                &pair(comparison, &found.first, &found.second),
+                &found.norms.to_string(),
+                &number::effect(found.norm_cosine),
+                &number::effect(found.norm_pearson),
+                &number::z(found.norm_z),
+                &number::z(found.z),
+                &number::short(found.log10_p),
+                &number::effect(found.effect),
+            ],
+        );
+    }
+}
+
+fn sigma(out: &mut String, comparison: &Comparison) {
+    if comparison.sigma.is_empty() {
+        return;
+    }
+    titled(out, "The sigma of the raw cosine, and why it misleads", SIGMA);
+    let header = ["norm", "pair", "layers", "matched", "layer 0", "sigma", "other layers", "sigma"];
+    table(out, &header, &[2, 3, 4, 5, 6, 7]);
+    for found in &comparison.sigma {
+        row(
+            out,
+            &[
+                &safe(&found.norm),
+                &pair(comparison, &found.first, &found.second),
+                &found.layers.to_string(),
+                &number::effect(Some(found.matched)),
+                &number::effect(found.layer_0),
+                &number::z(found.sigma_layer_0),
+                &number::effect(found.mismatched),
+                &number::z(found.sigma_mismatched),
+            ],
+        );
+    }
+    out.push('\n');
+    line(out, MISLEADS);
+}
+
+fn maps(out: &mut String, comparison: &Comparison) {
+    let Some(first) = comparison.layer_maps.first() else { return };
+    let all = shown(first);
+    heading(out, "Layers of A (down) against layers of B (across): z");
+    let heads: Vec<String> = all.parent.iter().map(u32::to_string).collect();
+    let header: Vec<&str> = std::iter::once("").chain(heads.iter().map(String::as_str)).collect();
+    table(out, &header, &(1..header.len()).collect::<Vec<_>>());
+    for subject in &all.subject {
+        let cells = all.parent.iter().map(|parent| {
+            let z = all.cells.get(&(*subject, *parent)).copied().flatten();
+            let beyond = z.is_some_and(|z| z >= super::super::heatmap::BEYOND);
+            if beyond { format!("**{}**", cell(z)) } else { cell(z) }
+        });
+        let cells: Vec<String> = std::iter::once(subject.to_string()).chain(cells).collect();
+        row(out, &cells.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+    out.push('\n');
+    table(out, &["family", "cells", "z of 5 or more", "largest z (A x B)"], &[1, 2, 3]);
+    for map in comparison.layer_maps.iter().map(shown) {
+        row(out, &[&safe(&map.family), &map.cells.len().to_string(), &map.beyond.to_string(), &largest(&map)]);
+    }
+}
+
+fn rest(out: &mut String, comparison: &Comparison) {
+    if !comparison.findings.is_empty() {
+        heading(out, "Findings");
+    }
+    for finding in &comparison.findings {
+        let weight = format!("{}, {}", wording::grade(finding.grade), wording::direction(finding.direction));
+        line(
+            out,
+            &format!("- **{}** `{}` ({weight}): {}", safe(&finding.id), finding.code, safe(&finding.message.english())),
+        );
+    }
+    if !comparison.missing.is_empty() {
+        heading(out, "What would settle more");
+    }
+    for item in &comparison.missing {
+        line(out, &format!("- {}", safe(&item.english())));
+    }
+    heading(out, "Coverage");
+    let coverage = &comparison.coverage;
+    let (compared, tensors) = (number::count(coverage.compared), number::count(coverage.tensors));
+    line(
+        out,
+        &format!(
+            "{compared} of {tensors} tensors of A have one of the same function and shape in B; {} cases where a model has none.",
+            coverage.skipped.len()
+        ),
+    );
+    if !coverage.skipped.is_empty() {
+        out.push('\n');
+        table(out, &["not compared", "why"], &[]);
+    }
+    for skipped in &coverage.skipped {
+        row(out, &[&safe(&skipped.tensor), &safe(&skipped.why)]);
+    }
+}
+
+fn titled(out: &mut String, title: &str, words: &str) {
+    heading(out, title);
+    line(out, words);
+    out.push('\n');
+}

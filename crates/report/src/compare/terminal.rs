@@ -1,0 +1,264 @@
+//! The comparison for a terminal.
+
+use anstyle::{AnsiColor, Style};
+
+use super::super::terminal::{Look, Page};
+use super::super::{number, text, wording};
+use super::{
+    BASELINES, Comparison, FAMILIES, MATRIX, MISLEADS, NO_CONTROL, NO_VERDICT, Outcome, SIGMA, answer, cell, largest,
+    letter, meaning, outcome, pair, shown,
+};
+use scratchproof_finding::Grade;
+
+/// Widest map that is drawn.
+const COLUMNS: usize = 4;
+
+/// The whole comparison, its outcome first, one newline at the end.
+#[must_use]
+pub fn render(comparison: &Comparison, look: Look) -> String {
+    let mut page = Page::new(look);
+    head(&mut page, comparison);
+    questions(&mut page, comparison);
+    components(&mut page, comparison);
+    families(&mut page, comparison);
+    baselines(&mut page, comparison);
+    matrix(&mut page, comparison);
+    sigma(&mut page, comparison);
+    maps(&mut page, comparison);
+    findings(&mut page, comparison);
+    rest(&mut page, comparison);
+    page.out
+}
+
+fn head(page: &mut Page, comparison: &Comparison) {
+    let style = match comparison.outcome {
+        Outcome::Similar => AnsiColor::Red,
+        Outcome::Silent => AnsiColor::Green,
+        Outcome::Undetermined | Outcome::NotComparable => AnsiColor::Yellow,
+    };
+    let label = format!("{}:", outcome(comparison.outcome));
+    page.hanging(&label, style.on_default().bold(), meaning(comparison.outcome), 2);
+    page.paragraph(2, NO_VERDICT);
+    page.heading("Models");
+    let mut table = page.table(&["", "role", "name", "architecture", "hidden", "layers", "parameters"]);
+    for model in &comparison.models {
+        table.add_row([
+            letter(comparison, &model.name),
+            model.role.to_owned(),
+            text::printable(&model.name),
+            model.architecture.as_deref().map_or_else(|| "–".to_owned(), text::printable),
+            model.hidden_size.map_or_else(|| "–".to_owned(), |hidden| hidden.to_string()),
+            model.layers.to_string(),
+            number::count(model.parameters),
+        ]);
+    }
+    page.put(table, &[4, 5, 6]);
+    if comparison.models.len() < 3 {
+        page.out.push('\n');
+        page.paragraph(2, NO_CONTROL);
+    }
+}
+
+fn questions(page: &mut Page, comparison: &Comparison) {
+    if comparison.questions.is_empty() {
+        return;
+    }
+    page.heading("Cross-examination");
+    for question in &comparison.questions {
+        page.paragraph(2, question.question);
+        let label = format!("    {}:", answer(question.answer));
+        page.hanging(&label, Style::new().bold(), &question.why, 6);
+    }
+}
+
+fn components(page: &mut Page, comparison: &Comparison) {
+    if comparison.components.is_empty() {
+        return;
+    }
+    page.heading("Components of A against B");
+    let mut table = page.table(&["component", "outcome", "z", "log10 p", "effect", "derived layers"]);
+    for component in &comparison.components {
+        table.add_row([
+            text::printable(&component.name),
+            wording::component(component.outcome).to_owned(),
+            number::z(component.z),
+            number::short(component.log10_p),
+            number::effect(component.effect),
+            wording::layers(&component.layers),
+        ]);
+    }
+    page.put(table, &[2, 3, 4]);
+}
+
+fn families(page: &mut Page, comparison: &Comparison) {
+    if comparison.families.is_empty() {
+        return;
+    }
+    page.heading("Families");
+    page.paragraph(2, FAMILIES);
+    let mut table = page.table(&["family", "pair", "n", "raw cos", "Pearson", "rel. L2", "z", "log10 p"]);
+    for family in &comparison.families {
+        for (at, figures) in family.pairs.iter().enumerate() {
+            table.add_row([
+                if at == 0 { text::printable(&family.family) } else { String::new() },
+                pair(comparison, &figures.first, &figures.second),
+                figures.tensors.to_string(),
+                number::effect(figures.cosine),
+                number::effect(figures.pearson),
+                number::effect(figures.relative_l2),
+                number::z(figures.z),
+                number::short(figures.log10_p),
+            ]);
+        }
+    }
+    page.put(table, &[2, 3, 4, 5, 6, 7]);
+}
+
+fn baselines(page: &mut Page, comparison: &Comparison) {
+    if comparison.baselines.is_empty() {
+        return;
+    }
+    page.heading("Norms inside one model");
+    page.paragraph(2, BASELINES);
+    let mut table = page.table(&["model", "norm", "pairs", "raw cos", "least", "most"]);
+    for row in &comparison.baselines {
+        table.add_row([
+            letter(comparison, &row.model),
+            text::printable(&row.norm),
+            row.pairs.to_string(),
+            number::effect(Some(row.mean)),
+            number::effect(Some(row.least)),
+            number::effect(Some(row.most)),
+        ]);
+    }
+    page.put(table, &[2, 3, 4, 5]);
+}
+
+fn matrix(page: &mut Page, comparison: &Comparison) {
+    page.heading("Every model against every other");
+    page.paragraph(2, MATRIX);
+    let mut table = page.table(&["pair", "norms", "raw cos", "Pearson", "norms z", "all z", "log10 p", "effect"]);
+    for row in &comparison.matrix {
+        table.add_row([
+            pair(comparison, &row.first, &row.second),
+            row.norms.to_string(),
+            number::effect(row.norm_cosine),
+            number::effect(row.norm_pearson),
+            number::z(row.norm_z),
+            number::z(row.z),
+            number::short(row.log10_p),
+            number::effect(row.effect),
+        ]);
+    }
+    page.put(table, &[1, 2, 3, 4, 5, 6, 7]);
+}
+
+fn sigma(page: &mut Page, comparison: &Comparison) {
+    if comparison.sigma.is_empty() {
+        return;
+    }
+    page.heading("The sigma of the raw cosine, and why it misleads");
+    page.paragraph(2, SIGMA);
+    let mut table = page.table(&["norm", "pair", "layers", "matched", "layer 0", "sigma", "other layers", "sigma"]);
+    for row in &comparison.sigma {
+        table.add_row([
+            text::printable(&row.norm),
+            pair(comparison, &row.first, &row.second),
+            row.layers.to_string(),
+            number::effect(Some(row.matched)),
+            number::effect(row.layer_0),
+            number::z(row.sigma_layer_0),
+            number::effect(row.mismatched),
+            number::z(row.sigma_mismatched),
+        ]);
+    }
+    page.put(table, &[2, 3, 4, 5, 6, 7]);
+    page.paragraph(2, MISLEADS);
+}
+
+fn maps(page: &mut Page, comparison: &Comparison) {
+    let Some(first) = comparison.layer_maps.first() else { return };
+    page.heading("Layers of A (down) against layers of B (across): z");
+    let all = shown(first);
+    let fits = 8 + COLUMNS * all.parent.len() <= page.look.width;
+    let maps = if page.look.verbose { &comparison.layer_maps[..] } else { &comparison.layer_maps[..1] };
+    for map in maps {
+        let map = shown(map);
+        page.paragraph(2, &format!("{}:", map.family));
+        let width = if fits { COLUMNS } else { 1 };
+        if fits {
+            let heads = map.parent.iter().fold(String::new(), |line, layer| format!("{line}{layer:>width$}"));
+            page.out.push_str(&format!("        {heads}\n"));
+        }
+        for subject in &map.subject {
+            let mut line = format!("  {subject:>5} ");
+            for parent in &map.parent {
+                let z = map.cells.get(&(*subject, *parent)).copied().flatten();
+                let beyond = z.is_some_and(|z| z >= super::super::heatmap::BEYOND);
+                let word = if fits {
+                    format!("{:>width$}", cell(z))
+                } else {
+                    (if beyond {
+                        "#"
+                    } else if z.is_some() {
+                        "."
+                    } else {
+                        " "
+                    })
+                    .to_owned()
+                };
+                line.push_str(&if beyond { page.paint(Style::new().bold(), &word) } else { word });
+            }
+            page.out.push_str(line.trim_end());
+            page.out.push('\n');
+        }
+    }
+    page.out.push('\n');
+    let mut table = page.table(&["family", "cells", "z of 5 or more", "largest z (A x B)"]);
+    for map in comparison.layer_maps.iter().map(shown) {
+        let row = [text::printable(&map.family), map.cells.len().to_string(), map.beyond.to_string(), largest(&map)];
+        table.add_row(row);
+    }
+    page.put(table, &[1, 2, 3]);
+}
+
+fn findings(page: &mut Page, comparison: &Comparison) {
+    if comparison.findings.is_empty() {
+        return;
+    }
+    page.heading("Findings");
+    let verbose = page.look.verbose;
+    let (shown, counted): (Vec<_>, Vec<_>) =
+        comparison.findings.iter().partition(|finding| verbose || finding.grade != Grade::Context);
+    for finding in shown {
+        page.finding(finding);
+    }
+    if !counted.is_empty() {
+        let what = if counted.len() == 1 { "finding" } else { "findings" };
+        page.paragraph(2, &format!("{} more {what} of context, never counted (-v shows).", counted.len()));
+    }
+}
+
+fn rest(page: &mut Page, comparison: &Comparison) {
+    if !comparison.missing.is_empty() {
+        page.heading("What would settle more");
+        for item in &comparison.missing {
+            page.hanging("  -", Style::new(), &item.english(), 4);
+        }
+    }
+    page.heading("Coverage");
+    let coverage = &comparison.coverage;
+    let (compared, tensors) = (number::count(coverage.compared), number::count(coverage.tensors));
+    let line = format!(
+        "{compared} of {tensors} tensors of A have one of the same function and shape in B; {} cases where a model has none.",
+        coverage.skipped.len()
+    );
+    page.paragraph(2, &line.replace('\u{a0}', " "));
+    let listed = if page.look.verbose { coverage.skipped.len() } else { 5 };
+    for skipped in coverage.skipped.iter().take(listed) {
+        page.hanging("  -", Style::new(), &format!("{}: {}", skipped.tensor, skipped.why), 4);
+    }
+    if coverage.skipped.len() > listed {
+        page.paragraph(2, &format!("... and {} more (-v shows).", coverage.skipped.len() - listed));
+    }
+}

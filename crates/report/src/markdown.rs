@@ -1,0 +1,262 @@
+//! The report for a pull request or a mail.
+
+use super::{Report, lanes, number, plane, scene, text, wording};
+use scratchproof_evidence::{Evidence, TimelineRow};
+use scratchproof_finding::Finding;
+
+/// The whole report as Markdown, one newline at the end. Words from outside cannot make markup.
+#[must_use]
+pub fn to_markdown(report: &Report, evidence: &Evidence) -> String {
+    let mut out = String::new();
+    verdict(&mut out, report);
+    conditions(&mut out, report);
+    components(&mut out, report);
+    series(&mut out, evidence);
+    way(&mut out, evidence);
+    timeline(&mut out, &evidence.timeline);
+    findings(&mut out, report);
+    rest(&mut out, report);
+    out
+}
+
+fn verdict(out: &mut String, report: &Report) {
+    line(out, &format!("# scratchproof: {}", safe(wording::name(report))));
+    out.push('\n');
+    let word = wording::outcome(report.verdict.outcome).to_uppercase();
+    line(
+        out,
+        &format!("**{word}:** {}; tested against: {}", safe(&wording::claim(report)), safe(&wording::against(report))),
+    );
+    out.push('\n');
+    line(out, &format!("{} {}", wording::meaning(report.verdict.outcome), wording::ONLY_THESE));
+}
+
+fn conditions(out: &mut String, report: &Report) {
+    heading(out, "Conditions");
+    table(out, &["condition", "", "", "findings"], &[]);
+    for stated in wording::conditions(report) {
+        let ids: Vec<_> = stated.findings.iter().map(|finding| safe(&finding.id)).collect();
+        row(out, &[stated.name, &bold(wording::condition(stated.state)), &stated.sentence, &ids.join(" ")]);
+    }
+}
+
+fn components(out: &mut String, report: &Report) {
+    if report.components.is_empty() {
+        return;
+    }
+    heading(out, "Components");
+    table(out, &["component", "outcome", "z", "log10 p", "effect", "nearest parent", "derived layers"], &[2, 3, 4]);
+    for component in &report.components {
+        row(
+            out,
+            &[
+                &safe(&component.name),
+                wording::component(component.outcome),
+                &number::z(component.z),
+                &number::short(component.log10_p),
+                &number::effect(component.effect),
+                &component.parent.as_deref().map_or_else(|| "–".to_owned(), safe),
+                &wording::layers(&component.layers),
+            ],
+        );
+    }
+}
+
+fn series(out: &mut String, evidence: &Evidence) {
+    let scene = scene::series(evidence, &[]);
+    let Some(whole) = scene.iter().find(|component| component.name == "all") else { return };
+    heading(out, "Whole model over the steps");
+    table(out, &["against", "first step", "z", "last step", "z", "effect"], &[1, 2, 3, 4, 5]);
+    for series in &whole.lines {
+        let (Some(first), Some(last)) = (series.points.first(), series.points.last()) else { continue };
+        row(
+            out,
+            &[
+                &safe(&series.label()),
+                &first.step.to_string(),
+                &number::z(first.z),
+                &last.step.to_string(),
+                &number::z(last.z),
+                &number::effect(last.effect),
+            ],
+        );
+    }
+}
+
+fn way(out: &mut String, evidence: &Evidence) {
+    let rows = plane::way(evidence);
+    if rows.is_empty() {
+        return;
+    }
+    heading(out, "Way of the weights");
+    line(out, &plane::describe(&rows));
+    out.push('\n');
+    table(out, &plane::HEADER, &[0, 1, 2, 3, 4, 5]);
+    for one in rows {
+        let cells = plane::cells(one);
+        row(out, &cells.each_ref().map(String::as_str));
+    }
+}
+
+/// The dated facts.
+pub(super) fn timeline(out: &mut String, rows: &[TimelineRow]) {
+    if rows.is_empty() {
+        return;
+    }
+    heading(out, "Timeline (UTC)");
+    table(out, &["at", "what", "grade", "source"], &[]);
+    for (event, left_out) in lanes::shown(rows) {
+        row(out, &[&lanes::when(event), &safe(&event.what), &safe(&event.grade), &safe(&event.source)]);
+        if left_out > 0 {
+            row(out, &["...", &format!("{left_out} more"), "", &safe(&event.source)]);
+        }
+    }
+}
+
+fn findings(out: &mut String, report: &Report) {
+    let decided = wording::decided(report);
+    if !decided.is_empty() {
+        heading(out, "What decided");
+        listed(out, &decided);
+    }
+    let others: Vec<_> = report.findings.iter().filter(|finding| !wording::decides(report, finding)).collect();
+    if !others.is_empty() {
+        heading(out, "Other findings");
+        listed(out, &others);
+    }
+}
+
+fn listed(out: &mut String, findings: &[&Finding]) {
+    table(out, &["", "grade", "finding", "figure", "log10 p", "effect", "n"], &[3, 4, 5, 6]);
+    for finding in findings {
+        let about = wording::subject(finding);
+        let about = if about.is_empty() { String::new() } else { format!(" {}", safe(&about)) };
+        row(
+            out,
+            &[
+                &safe(&finding.id),
+                &format!("{}, {}", wording::grade(finding.grade), wording::direction(finding.direction)),
+                &format!("`{}`{about}<br>{}", finding.code, safe(&finding.message.english())),
+                &number::short(finding.statistic),
+                &number::short(finding.log10_p),
+                &number::effect(finding.effect),
+                &finding.n.map_or_else(|| "–".to_owned(), number::count),
+            ],
+        );
+    }
+}
+
+fn rest(out: &mut String, report: &Report) {
+    if !report.verdict.missing.is_empty() {
+        heading(out, "What would settle more");
+        for item in &report.verdict.missing {
+            line(out, &format!("- {}", safe(&item.english())));
+        }
+    }
+    heading(out, "Coverage");
+    let coverage = &report.coverage;
+    line(
+        out,
+        &format!(
+            "{} of {} tensors compared, {} read, {} skipped.",
+            number::count(coverage.compared),
+            number::count(coverage.tensors),
+            number::bytes(coverage.bytes_read),
+            coverage.skipped.len()
+        ),
+    );
+    if !coverage.skipped.is_empty() {
+        out.push('\n');
+        table(out, &["skipped", "why"], &[]);
+        for skipped in &coverage.skipped {
+            row(out, &[&safe(&skipped.tensor), &safe(&skipped.why)]);
+        }
+    }
+    if !report.inputs.is_empty() {
+        heading(out, "Inputs");
+        table(out, &["role", "name", "from", "size", "sha256"], &[3]);
+        for input in &report.inputs {
+            row(
+                out,
+                &[
+                    wording::role(input.role),
+                    &safe(&input.name),
+                    &safe(&input.uri),
+                    &number::bytes(input.bytes),
+                    &safe(&input.sha256),
+                ],
+            );
+        }
+    }
+    out.push('\n');
+    line(
+        out,
+        &format!(
+            "{} {}, case digest {}. Thresholds and every figure: report.json and evidence/.",
+            report.tool.name,
+            report.tool.version,
+            if report.case.digest.is_empty() { "–".to_owned() } else { safe(&report.case.digest) }
+        ),
+    );
+}
+
+pub(super) fn heading(out: &mut String, name: &str) {
+    out.push('\n');
+    line(out, &format!("## {name}"));
+    out.push('\n');
+}
+
+pub(super) fn table(out: &mut String, header: &[&str], right: &[usize]) {
+    row(out, header);
+    let rule: Vec<_> = (0..header.len()).map(|at| if right.contains(&at) { "---:" } else { "---" }).collect();
+    row(out, &rule);
+}
+
+pub(super) fn row(out: &mut String, cells: &[&str]) {
+    line(out, &format!("| {} |", cells.join(" | ")));
+}
+
+pub(super) fn line(out: &mut String, text: &str) {
+    out.push_str(text);
+    out.push('\n');
+}
+
+fn bold(text: &str) -> String {
+    format!("**{text}**")
+}
+
+/// The text with everything that Markdown or HTML would take for markup escaped, and no bare address that a forge would
+/// turn into a link or a mention.
+pub(super) fn safe(text: &str) -> String {
+    let shown = text::printable(text);
+    let mut escaped = String::with_capacity(shown.len());
+    for (at, character) in shown.char_indices() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '@' => escaped.push_str("&#64;"),
+            ':' if shown[at..].starts_with("://") => escaped.push_str("&#58;"),
+            '.' if shown[..at].ends_with("www") => escaped.push_str("&#46;"),
+            '|' | '\\' | '`' | '*' | '_' | '[' | ']' | '#' | '~' | '$' => {
+                escaped.push('\\');
+                escaped.push(character);
+            }
+            _ => escaped.push(character),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::safe;
+
+    #[test]
+    fn markup_is_text() {
+        assert_eq!(safe("a|b`c<d>*"), "a\\|b\\`c&lt;d&gt;\\*");
+        assert_eq!(safe("[x](https://y) @me"), "\\[x\\](https&#58;//y) &#64;me");
+        assert_eq!(safe("www.x: a"), "www&#46;x: a");
+        assert_eq!(safe("\u{202e}"), "\\\\u{202e}");
+    }
+}

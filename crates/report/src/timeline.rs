@@ -1,0 +1,264 @@
+//! The record alone, as `scratchproof timeline` shows it. Nothing is computed here.
+
+use anstyle::{AnsiColor, Style};
+use scratchproof_texts::Text;
+use serde::{Serialize, Serializer};
+
+use super::markdown::{heading, line, row, safe, table};
+use super::terminal::{Look, Page};
+use super::{CaseSummary, Input, Skipped, Tool, folder, html, json, lanes, markdown, number, text, wording};
+use scratchproof_error::Result;
+use scratchproof_evidence::{Evidence, TimelineRow};
+use scratchproof_finding::{Condition, Direction, Finding, Grade};
+
+/// Schema of what `timeline` prints as JSON.
+pub const SCHEMA: &str = "scratchproof.timeline/1";
+
+/// What the record comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// Nothing in it contradicts the claim or itself.
+    Consistent,
+    /// It leaves a question, or there is too little of it.
+    Open,
+    /// It contradicts itself or the claim.
+    Contradicted,
+}
+
+/// The record with what was found in it.
+#[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs)]
+pub struct Timeline {
+    pub schema: &'static str,
+    pub tool: Tool,
+    pub case: CaseSummary,
+    pub outcome: Outcome,
+    /// Condition `time` of the claim.
+    pub condition: Condition,
+    #[serde(serialize_with = "scratchproof_texts::sentences")]
+    pub missing: Vec<Text>,
+    pub findings: Vec<Finding>,
+    /// The dated facts, but of a long history only the commits that something else speaks of.
+    #[serde(serialize_with = "events")]
+    pub events: Vec<TimelineRow>,
+    /// The other commits, counted; empty where every commit is an event.
+    pub months: Vec<Month>,
+    /// Every dated fact, as in `evidence/timeline.parquet`.
+    #[serde(skip)]
+    pub all: Vec<TimelineRow>,
+    pub skipped: Vec<Skipped>,
+    pub inputs: Vec<Input>,
+    pub policy: serde_json::Value,
+}
+
+/// Commits of one month of which nothing else is said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[allow(missing_docs)]
+pub struct Month {
+    /// `2026-08`, by the committer's clock in UTC.
+    pub month: String,
+    pub source: String,
+    pub commits: u64,
+}
+
+/// What was counted, in words; empty where every commit is an event.
+pub(super) fn counted(months: &[Month]) -> String {
+    let commits: u64 = months.iter().map(|month| month.commits).sum();
+    match (months.first(), months.last()) {
+        (Some(first), Some(last)) => format!(
+            "{} more commits from {} to {}, of which nothing else is said: each in evidence/timeline.parquet.",
+            number::count(commits),
+            first.month,
+            last.month
+        ),
+        _ => String::new(),
+    }
+}
+
+#[derive(Serialize)]
+struct Event<'a> {
+    at: &'a str,
+    until: Option<&'a str>,
+    what: &'a str,
+    source: &'a str,
+    grade: &'a str,
+}
+
+#[allow(clippy::ptr_arg)] // as the derive hands it over
+fn events<S: Serializer>(rows: &Vec<TimelineRow>, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.collect_seq(rows.iter().map(|row| Event {
+        at: &row.at,
+        until: row.until.as_deref(),
+        what: &row.what,
+        source: &row.source,
+        grade: &row.grade,
+    }))
+}
+
+impl Outcome {
+    /// The word for a heading.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Consistent => "consistent",
+            Self::Open => "open",
+            Self::Contradicted => "contradicted",
+        }
+    }
+
+    /// The word of the verdict that looks alike.
+    pub(super) fn look(self) -> &'static str {
+        match self {
+            Self::Consistent => "confirmed",
+            Self::Open => "inconclusive",
+            Self::Contradicted => "refuted",
+        }
+    }
+
+    /// The sentence after the word.
+    pub(super) fn meaning(self) -> &'static str {
+        match self {
+            Self::Consistent => "nothing in the record contradicts the claim or the record itself.",
+            Self::Open => "the record leaves a question, or there is too little of it.",
+            Self::Contradicted => "the record contradicts itself or the claim.",
+        }
+    }
+}
+
+/// Why this is not a verdict on the claim.
+pub(super) const NO_VERDICT: &str =
+    "This is the record alone; whether the claim holds needs the weights too (scratchproof audit).";
+
+/// The findings to be shown: against first, then by weight.
+pub(super) fn ordered(timeline: &Timeline) -> Vec<&Finding> {
+    let mut findings: Vec<&Finding> = timeline.findings.iter().collect();
+    findings.sort_by_key(|f| (f.direction != Direction::Against, std::cmp::Reverse(f.grade)));
+    findings
+}
+
+/// As JSON.
+#[must_use]
+pub fn to_json(timeline: &Timeline) -> String {
+    json::rounded(timeline)
+}
+
+/// For a terminal.
+#[must_use]
+pub fn render(timeline: &Timeline, look: Look) -> String {
+    let mut page = Page::new(look);
+    let style = match timeline.outcome {
+        Outcome::Consistent => AnsiColor::Green,
+        Outcome::Open => AnsiColor::Yellow,
+        Outcome::Contradicted => AnsiColor::Red,
+    };
+    let label = format!("{}:", timeline.outcome.word().to_uppercase());
+    page.hanging(&label, style.on_default().bold(), timeline.outcome.meaning(), 2);
+    page.paragraph(2, NO_VERDICT);
+    events_to(&mut page, &timeline.events);
+    if !timeline.months.is_empty() {
+        page.paragraph(2, &counted(&timeline.months));
+    }
+    let (counted, context): (Vec<_>, Vec<_>) =
+        ordered(timeline).into_iter().partition(|f| look.verbose || f.grade != Grade::Context);
+    if !timeline.findings.is_empty() {
+        page.heading("Findings");
+        for finding in counted {
+            page.finding(finding);
+        }
+        if !context.is_empty() {
+            page.paragraph(2, &format!("{} more of context, never counted (-v shows).", context.len()));
+        }
+    }
+    if !timeline.missing.is_empty() {
+        page.heading("What would settle more");
+        for item in &timeline.missing {
+            page.hanging("  -", Style::new(), &item.english(), 4);
+        }
+    }
+    if !timeline.skipped.is_empty() {
+        page.heading("Not read");
+        for skipped in &timeline.skipped {
+            page.hanging("  -", Style::new(), &format!("{}: {}", skipped.tensor, skipped.why), 4);
+        }
+    }
+    page.out
+}
+
+/// The dated facts, the earliest first.
+fn events_to(page: &mut Page, events: &[TimelineRow]) {
+    if events.is_empty() {
+        return;
+    }
+    page.heading("Timeline (UTC)");
+    for (row, left_out) in lanes::shown(events) {
+        let style = match row.grade.as_str() {
+            "anchored" | "platform" => Style::new().bold(),
+            _ => Style::new(),
+        };
+        let when = format!("  {}", lanes::when(row));
+        page.hanging(&when, style, &format!("{} ({})", row.what, row.grade), 20);
+        if left_out > 0 {
+            page.paragraph(20, &format!("... {left_out} more of {} ...", text::printable(&row.source)));
+        }
+    }
+}
+
+/// As Markdown.
+#[must_use]
+pub fn to_markdown(timeline: &Timeline) -> String {
+    let mut out = String::new();
+    line(&mut out, &format!("# scratchproof timeline: {}", safe(&timeline.case.name)));
+    out.push('\n');
+    let word = timeline.outcome.word().to_uppercase();
+    line(&mut out, &format!("**{word}:** {} {NO_VERDICT}", timeline.outcome.meaning()));
+    markdown::timeline(&mut out, &timeline.events);
+    if !timeline.months.is_empty() {
+        out.push('\n');
+        line(&mut out, &counted(&timeline.months));
+    }
+    if !timeline.findings.is_empty() {
+        heading(&mut out, "Findings");
+        table(&mut out, &["no.", "finding", "grade", "direction", "figure", "n", "words"], &[4, 5]);
+        for finding in ordered(timeline) {
+            row(
+                &mut out,
+                &[
+                    &safe(&finding.id),
+                    finding.code.name(),
+                    wording::grade(finding.grade),
+                    wording::direction(finding.direction),
+                    &number::short(finding.statistic),
+                    &finding.n.map_or_else(|| "–".to_owned(), number::count),
+                    &safe(&finding.message.english()),
+                ],
+            );
+        }
+    }
+    if !timeline.missing.is_empty() {
+        heading(&mut out, "What would settle more");
+        for item in &timeline.missing {
+            line(&mut out, &format!("- {}", safe(&item.english())));
+        }
+    }
+    if !timeline.skipped.is_empty() {
+        heading(&mut out, "Not read");
+        for skipped in &timeline.skipped {
+            line(&mut out, &format!("- {}: {}", safe(&skipped.tensor), safe(&skipped.why)));
+        }
+    }
+    out
+}
+
+/// Tables that belong to the record.
+const TABLES: [&str; 4] = ["runs", "timeline", "settings", "releases"];
+
+/// Writes `evidence/` with the tables of the record, `report.html`, `report.md` and, last, `report.json`.
+///
+/// # Errors
+/// If a file cannot be written.
+pub fn write(timeline: &Timeline, evidence: &Evidence, dir: &std::path::Path) -> Result<()> {
+    evidence.write_tables(&dir.join(folder::EVIDENCE), |name| TABLES.contains(&name))?;
+    folder::whole(dir, "report.html", &html::timeline(timeline)?)?;
+    folder::whole(dir, "report.md", &to_markdown(timeline))?;
+    folder::whole(dir, "report.json", &to_json(timeline))
+}

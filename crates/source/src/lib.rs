@@ -1,0 +1,136 @@
+//! Bytes from outside: one trait for a file, whatever holds it.
+
+mod cache;
+mod directory;
+pub mod fetch;
+mod forge;
+mod http;
+mod hub;
+mod local;
+mod locator;
+mod made;
+mod memory;
+mod network;
+mod service;
+#[doc(hidden)]
+pub mod testing;
+mod web;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use scratchproof_error::Result;
+
+pub use directory::LocalDir;
+pub use forge::Forge;
+pub use http::HttpFile;
+pub use hub::{Hub, HubModel};
+pub use local::{LocalFile, Reading};
+pub use locator::{Access, is_address, locate};
+pub use made::{MadeFile, Make};
+pub use memory::{MemoryFile, MemoryStore};
+pub use network::{Limits, Network};
+pub use service::{Service, ServiceReply};
+pub use web::HttpDir;
+
+/// A finished, immutable run of bytes that can be read at any offset.
+///
+/// Everything behind it is hostile: a length may be a lie and a read may come back short, which is an error.
+pub trait Blob: Send + Sync {
+    /// Length in bytes.
+    fn len(&self) -> u64;
+
+    /// Whether there is nothing to read.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What to call it in a message or in `inputs[].uri`.
+    fn uri(&self) -> String;
+
+    /// Fills `buffer` from `offset`.
+    ///
+    /// # Errors
+    /// If the range is not wholly inside the file, or the read fails.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()>;
+
+    /// The bytes themselves where they are already in memory, so that nothing has to be copied.
+    fn resident(&self, offset: u64, length: usize) -> Option<&[u8]> {
+        let _ = (offset, length);
+        None
+    }
+
+    /// Says that a range handed out by [`Blob::resident`] is not needed any more, so that it need not count as this
+    /// process's memory.
+    fn release(&self, offset: u64, length: usize) {
+        let _ = (offset, length);
+    }
+
+    /// Whether the bytes are computed from other files, so that there is no file to take a digest of.
+    fn is_made(&self) -> bool {
+        false
+    }
+
+    /// A range, borrowed where it is in memory and copied into a new buffer otherwise.
+    ///
+    /// # Errors
+    /// As [`Blob::read_at`].
+    fn bytes(&self, offset: u64, length: usize) -> Result<Cow<'_, [u8]>> {
+        if let Some(bytes) = self.resident(offset, length) {
+            return Ok(Cow::Borrowed(bytes));
+        }
+        let mut buffer = vec![0; length];
+        self.read_at(offset, &mut buffer)?;
+        Ok(Cow::Owned(buffer))
+    }
+}
+
+impl<B: Blob + ?Sized> Blob for Arc<B> {
+    fn len(&self) -> u64 {
+        (**self).len()
+    }
+
+    fn uri(&self) -> String {
+        (**self).uri()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        (**self).read_at(offset, buffer)
+    }
+
+    fn resident(&self, offset: u64, length: usize) -> Option<&[u8]> {
+        (**self).resident(offset, length)
+    }
+
+    fn release(&self, offset: u64, length: usize) {
+        (**self).release(offset, length);
+    }
+
+    fn is_made(&self) -> bool {
+        (**self).is_made()
+    }
+}
+
+/// A place that holds the files of one model.
+pub trait Store: Send + Sync {
+    /// What to call it.
+    fn uri(&self) -> String;
+
+    /// Names of the files in it (no folders), sorted.
+    ///
+    /// # Errors
+    /// If the place cannot be listed.
+    fn list(&self) -> Result<Vec<String>>;
+
+    /// Opens one file by its name inside the place. Names come from hostile indexes: anything that is not the plain name
+    /// of an entry of the place (a separator, `..`, a NUL) is refused.
+    ///
+    /// # Errors
+    /// If the name leads outside or the file cannot be opened.
+    fn open(&self, name: &str) -> Result<Box<dyn Blob>>;
+
+    /// The file's name, if the place is the one file of it that the user named.
+    fn only(&self) -> Option<&str> {
+        None
+    }
+}

@@ -1,0 +1,152 @@
+//! Everything a person reads. A judge hands on a [`Text`]: a key and named parameters, no sentence. The sentence is made
+//! from the text files, one entry a key, when something is shown: `en/chain.toml` has `chain/…` and so on.
+//!
+//! An entry is a template with the parameters' names in it: `{{ count }} of {{ of }}`, `{{ share|percent(1) }}`. The
+//! filters are in [`filters`]. A parameter that an entry names and a text lacks is an error, not an empty place.
+
+mod files;
+mod filters;
+mod param;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize, Serializer};
+
+pub use files::{Language, keys, render, source};
+pub use param::Param;
+
+/// The key of several sentences, one after the other.
+pub(crate) const SEVERAL: &str = "+";
+
+/// A sentence to be: its entry in the text files, and what is filled in.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Text {
+    /// `file/section/entry`; empty for words that are no entry's and are shown as they are ([`Text::plain`]).
+    pub key: Cow<'static, str>,
+    /// What is filled in, by name.
+    pub params: BTreeMap<Cow<'static, str>, Param>,
+}
+
+impl Text {
+    /// A text with no parameters yet.
+    #[must_use]
+    pub const fn new(key: &'static str) -> Self {
+        Self { key: Cow::Borrowed(key), params: BTreeMap::new() }
+    }
+
+    /// Adds a parameter.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Into<Param>) -> Self {
+        self.params.insert(Cow::Borrowed(name), value.into());
+        self
+    }
+
+    /// Words that are shown as they are, in any language: what another program or a file says.
+    #[must_use]
+    pub fn plain(words: impl Into<String>) -> Self {
+        Self::default().with("words", words.into())
+    }
+
+    /// Adds a sentence after this one.
+    pub fn push(&mut self, more: impl Into<Self>) {
+        let more = more.into();
+        if self.key == SEVERAL
+            && let Some(Param::List(parts)) = self.params.get_mut("parts")
+        {
+            parts.push(more.into());
+        } else {
+            let first = std::mem::take(self);
+            *self = Self::new(SEVERAL).with("parts", vec![first, more]);
+        }
+    }
+
+    /// Whether there is nothing to say.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.key.is_empty() && self.params.is_empty()
+    }
+
+    /// A parameter, by name.
+    #[must_use]
+    pub fn param(&self, name: &str) -> Option<&Param> {
+        self.params.get(name)
+    }
+
+    /// Whether the English sentence has these words.
+    #[must_use]
+    pub fn contains(&self, words: &str) -> bool {
+        self.english().contains(words)
+    }
+
+    /// The sentence, in English.
+    #[must_use]
+    pub fn english(&self) -> String {
+        render(self, Language::English)
+    }
+}
+
+impl fmt::Display for Text {
+    /// The English sentence, for logs and tests.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.english())
+    }
+}
+
+impl From<&str> for Text {
+    fn from(words: &str) -> Self {
+        Self::plain(words)
+    }
+}
+
+impl From<String> for Text {
+    fn from(words: String) -> Self {
+        Self::plain(words)
+    }
+}
+
+/// Writes a text as its English sentence: what JSON holds for people.
+///
+/// # Errors
+/// Those of the serializer.
+pub fn sentence<S: Serializer>(text: &Text, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&text.english())
+}
+
+/// As [`sentence`], for a list.
+///
+/// # Errors
+/// Those of the serializer.
+pub fn sentences<S: Serializer>(texts: &[Text], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(texts.iter().map(Text::english))
+}
+
+/// `text!("chain/off-chord/apart", count = 3, least = 0.04)`: a [`Text`] with its parameters.
+#[macro_export]
+macro_rules! text {
+    ($key:literal $(, $name:ident $(= $value:expr)?)* $(,)?) => {
+        $crate::Text::new($key)$(.with(stringify!($name), $crate::text!(@value $name $(= $value)?)))*
+    };
+    (@value $name:ident = $value:expr) => { $value };
+    (@value $name:ident) => { $name };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_a_key_and_parameters_and_survives_json() {
+        let least = 0.25;
+        let text = text!("chain/x/y", count = 3_usize, least, inner = text!("chain/x/z"), list = vec!["a", "b"]);
+        assert_eq!(text.param("count"), Some(&Param::Count(3)));
+        let json = serde_json::to_string(&text).expect("json");
+        assert_eq!(serde_json::from_str::<Text>(&json).expect("text"), text, "{json}");
+    }
+
+    #[test]
+    fn words_of_others_are_shown_as_they_are() {
+        assert_eq!(Text::plain("{{ no }} <b>").english(), "{{ no }} <b>");
+    }
+}
