@@ -1,6 +1,6 @@
 //! What was read, what was not, and what was wrong with it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Session;
 use scratchproof_checkpoint::Checkpoint;
@@ -8,6 +8,7 @@ use scratchproof_finding::{Code, Direction, Finding, Grade, Judgement};
 use scratchproof_plan::manifest;
 use scratchproof_record::listed::{Given, Listed};
 use scratchproof_report::{Coverage, Input, InputRole, Skipped};
+use scratchproof_texts::{Text, text};
 
 /// Everything the audit read, in the order of the case file.
 pub fn list(session: &Session) -> Vec<Input> {
@@ -70,10 +71,11 @@ pub fn coverage(session: &Session) -> (Judgement, Coverage) {
             Code::InputUnknownNames,
             Grade::Context,
             Direction::Neutral,
-            format!(
-                "{} of {} tensors have names that no architecture template knows (first: {first}). They are measured by name and shape; no test of start or parent uses them.",
-                unknown.len(),
-                session.subject().tensors.len()
+            text!(
+                "input/unknown-names/some",
+                count = unknown.len(),
+                all = session.subject().tensors.len(),
+                tensor = *first
             ),
         );
         finding.n = Some(unknown.len() as u64);
@@ -122,20 +124,18 @@ fn towers(session: &Session) -> Vec<Skipped> {
 
 /// Weights that are not finite, and matrices that are all zero after the start.
 fn broken_weights(session: &Session, judgement: &mut Judgement, skipped: &mut Vec<Skipped>) {
+    let case = session.case;
     let name = |model: usize| {
-        let references = session.case.parents.iter().map(|p| ("parent", &p.name));
-        let references = references.chain(session.case.controls.iter().map(|c| ("control", &c.name)));
-        if model < session.plan.series {
-            format!("step {}", session.steps[model])
-        } else {
-            references
-                .collect::<Vec<_>>()
-                .get(model - session.plan.series)
-                .map_or(String::new(), |(role, n)| format!("{role} {n}"))
-        }
+        let Some(reference) = model.checked_sub(session.plan.series) else {
+            return text!("input/model/step", step = session.steps[model]);
+        };
+        let parents = case.parents.iter().map(|p| text!("input/model/parent", name = &p.name));
+        let controls = case.controls.iter().map(|c| text!("input/model/control", name = &c.name));
+        parents.chain(controls).nth(reference).unwrap_or_default()
     };
-    let mut zero: BTreeSet<(String, String)> = BTreeSet::new();
-    let mut broken: Vec<(String, String, u64)> = Vec::new();
+    // By tensor, then by the model's words.
+    let mut zero: BTreeMap<(String, String), Text> = BTreeMap::new();
+    let mut broken: Vec<(String, Text, u64)> = Vec::new();
     for (unit, figures) in session.plan.units.iter().zip(&session.measured.tensors) {
         for (slot, member) in unit.members.iter().enumerate() {
             let count = figures.gram.nonfinite(slot);
@@ -150,38 +150,38 @@ fn broken_weights(session: &Session, judgement: &mut Judgement, skipped: &mut Ve
                     ),
                 });
             } else if unit.view.is_some() && member.model > 0 && figures.gram.product(slot, slot) == 0.0 {
-                zero.insert((unit.tensor.clone(), name(member.model)));
+                zero.insert((unit.tensor.clone(), name(member.model).english()), name(member.model));
                 skipped.push(Skipped { tensor: unit.tensor.clone(), why: format!("{}: all zero", name(member.model)) });
             }
         }
     }
     if let Some((tensor, model, _)) = broken.first() {
-        let models: BTreeSet<&str> = broken.iter().map(|(_, model, _)| model.as_str()).collect();
+        let models: BTreeMap<String, &Text> = broken.iter().map(|(_, model, _)| (model.english(), model)).collect();
+        let values: u64 = broken.iter().map(|(_, _, count)| count).sum();
         let mut finding = Finding::new(
             Code::InputNonFinite,
             Grade::Context,
             Direction::Neutral,
-            format!(
-                "{} values in {} tensors are NaN or infinite (first: {tensor} of {model}; in {}). These tensors take no part in any test of a checkpoint that has them.",
-                broken.iter().map(|(_, _, count)| count).sum::<u64>(),
-                broken.iter().map(|(tensor, _, _)| tensor).collect::<BTreeSet<_>>().len(),
-                models.into_iter().collect::<Vec<_>>().join(", ")
+            text!(
+                "input/non-finite/some",
+                values,
+                tensors = broken.iter().map(|(tensor, _, _)| tensor).collect::<BTreeSet<_>>().len(),
+                tensor,
+                model = model.clone(),
+                models = models.into_values().cloned().collect::<Vec<_>>()
             ),
         );
         finding.subject.tensor = Some(tensor.clone());
-        finding.n = Some(broken.iter().map(|(_, _, count)| count).sum());
+        finding.n = Some(values);
         judgement.push(finding);
-        judgement.missing.push(format!("finite weights in {tensor} of {model}").into());
+        judgement.missing.push(text!("input/non-finite/missing", tensor, model = model.clone()));
     }
-    if let Some((tensor, model)) = zero.first() {
+    if let Some(((tensor, _), model)) = zero.first_key_value() {
         let mut finding = Finding::new(
             Code::InputZeroTensor,
             Grade::Context,
             Direction::Neutral,
-            format!(
-                "{} weight matrices are all zero (first: {tensor} of {model}). They take no part in any test.",
-                zero.len()
-            ),
+            text!("input/zero-tensor/some", count = zero.len(), tensor, model = model.clone()),
         );
         finding.subject.tensor = Some(tensor.clone());
         finding.n = Some(zero.len() as u64);

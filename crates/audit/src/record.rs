@@ -17,7 +17,7 @@ use scratchproof_record::{
 use scratchproof_report::{Input, InputRole, Skipped};
 use scratchproof_source::Access;
 use scratchproof_stats::Rule;
-use scratchproof_texts::Text;
+use scratchproof_texts::{Text, text};
 use scratchproof_timeline::{Record, Saved, Sources};
 
 /// What was read of the record, and what could not be.
@@ -350,12 +350,12 @@ pub(crate) struct Limit {
 }
 
 /// The rule of the first run, or why nothing is known.
-pub(crate) fn rule(reading: &Reading) -> std::result::Result<Limit, String> {
-    let Some(run) = reading.trainings().next() else { return Err("there is no run log".into()) };
+pub(crate) fn rule(reading: &Reading) -> std::result::Result<Limit, Text> {
+    let Some(run) = reading.trainings().next() else { return Err(text!("chain/budget/no-log")) };
     // Without logged betas the widest usual ones: a bound must not accuse anybody of a setting nobody wrote down.
     let rate = |given: Option<f64>, usual: f64| given.filter(|b| (0.0..1.0).contains(b)).unwrap_or(usual);
     let (beta1, beta2) = (rate(run.beta1(), 0.9), rate(run.beta2(), 0.999));
-    let Some(optimizer) = run.optimizer() else { return Err("the run configuration names no optimiser".into()) };
+    let Some(optimizer) = run.optimizer() else { return Err(text!("chain/budget/no-optimiser")) };
     let name = optimizer.name().to_owned();
     let limit = |rule: Rule, exact: bool| Ok(Limit { rule, name: name.clone(), exact });
     match optimizer {
@@ -367,16 +367,14 @@ pub(crate) fn rule(reading: &Reading) -> std::result::Result<Limit, String> {
             let clip = run.grad_clip().filter(|clip| *clip > 0.0);
             let logged = run.grad_norm().into_iter().map(|(_, norm)| norm).filter(|norm| *norm > 0.0).reduce(f64::max);
             let Some(momentum) = run.momentum().filter(|m| (0.0..1.0).contains(m)) else {
-                return Err("the run configuration does not give the momentum of SGD".into());
+                return Err(text!("chain/budget/no-momentum"));
             };
             let Some(gradient) = clip.or(logged) else {
-                return Err(
-                    "a step of SGD is as large as its gradient, and neither clipping nor norms are logged".into()
-                );
+                return Err(text!("chain/budget/no-clipping"));
             };
             let decay = run.weight_decay().filter(|d| *d >= 0.0).unwrap_or(0.0);
             limit(Rule::Momentum { momentum, gradient, decay }, clip.is_some())
         }
-        Optimizer::Unknown(_) => Err(format!("the step of {name} has no bound that is known here")),
+        Optimizer::Unknown(_) => Err(text!("chain/budget/no-bound", optimiser = name)),
     }
 }

@@ -24,6 +24,7 @@ use super::{Code, Condition, Direction, Finding, Grade, Judgement};
 use scratchproof_case::Policy;
 use scratchproof_evidence::{ChainRow, ComponentRow, PathRow, TrajectoryRow};
 use scratchproof_plan::{ALL, Growth};
+use scratchproof_texts::{Text, text};
 
 pub use points::{
     Break, Detour, Kind, LayerSeam, OnLine, Points, Recast, Redrawn, Repeat, Resaved, Residue, Returned, RowLines,
@@ -46,8 +47,8 @@ pub struct ChainFacts<'a> {
     pub tensors: &'a [TrajectoryRow],
     /// The optimiser, where its steps have a bound.
     pub bound: Option<Bound>,
-    /// Why there is no bound or no budget, in words.
-    pub unbounded: Option<String>,
+    /// Why there is no bound or no budget, as a part of a sentence.
+    pub unbounded: Option<Text>,
     /// Rows that no training reached.
     pub decay: &'a DecayFacts,
     /// Single checkpoints and what lies between them.
@@ -85,15 +86,15 @@ pub fn judge(facts: &ChainFacts<'_>, policy: &Policy) -> Judgement {
             Code::ChainArchitecture,
             Grade::Context,
             Direction::Neutral,
-            format!("The checkpoint of step {step} was left out: {why}. Leftovers of an earlier run look like this."),
+            text!("chain/architecture-change/left-out", step = *step, why),
         );
         finding.subject.steps = vec![*step];
         judgement.push(finding);
-        judgement.missing.push(format!("the checkpoint of step {step} in the final architecture").into());
+        judgement.missing.push(text!("chain/missing/architecture", step = *step));
     }
     growth::growth(&mut judgement, facts);
     if facts.steps.len() < 2 {
-        judgement.missing.push("two or more checkpoints of the training".into());
+        judgement.missing.push(text!("chain/missing/series"));
         return judgement;
     }
     let mut remembered = memory::memory(&mut judgement, facts, policy, ALL);
@@ -144,16 +145,6 @@ fn excuse_averages(judgement: &mut Judgement, points: &Points) {
         } else {
             (finding.direction, finding.grade) = (Direction::Neutral, Grade::Context);
         }
-        finding.message.push("A checkpoint among these is declared to be an average, which lags behind.");
-    }
-}
-
-/// Steps as a list of words, at most eight of them.
-fn listed(steps: &[i64]) -> String {
-    let words: Vec<String> = steps.iter().take(8).map(ToString::to_string).collect();
-    match (words.as_slice(), steps.len()) {
-        ([only], _) => only.clone(),
-        ([first @ .., last], 0..=8) => format!("{} and {last}", first.join(", ")),
-        (_, all) => format!("{} and {} more", words.join(", "), all - 8),
+        finding.message.push(text!("chain/averaged/lags"));
     }
 }

@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use super::{Code, Condition, Direction, Finding, Grade, Judgement, Subject};
 use scratchproof_case::{Init, Policy};
 use scratchproof_evidence::StartRow;
+use scratchproof_texts::text;
 
 pub use constants::StartVector;
 pub use steps::{Clock, Drift};
@@ -46,7 +47,7 @@ fn drawn<'a>(facts: &StartFacts<'a>) -> impl Iterator<Item = &'a StartRow> + use
 pub fn judge(facts: &StartFacts<'_>, policy: &Policy) -> (Judgement, BTreeSet<String>) {
     let mut judgement = Judgement::untested();
     let Some(&step) = facts.steps.first() else {
-        judgement.missing.push("checkpoints from the start of training: one model has no start".into());
+        judgement.missing.push(text!("start/missing/series"));
         return (judgement, BTreeSet::new());
     };
     let clean = spectrum::judge(&mut judgement, facts, step, policy);
@@ -55,16 +56,12 @@ pub fn judge(facts: &StartFacts<'_>, policy: &Policy) -> (Judgement, BTreeSet<St
     scheme::judge(&mut judgement, facts, step, policy);
     let trained = steps::judge(&mut judgement, facts, step);
     if step != 0 {
-        let looks = steps::carried_back(facts, &clean, trained.as_ref());
-        let mut finding = Finding::new(
-            Code::StartNotFirst,
-            Grade::Context,
-            Direction::Neutral,
-            format!("The earliest checkpoint is step {step}: what the weights were before it is not shown.{looks}"),
-        );
+        let mut message = text!("start/not-at-zero/later", step);
+        steps::carried_back(&mut message, facts, &clean, trained.as_ref());
+        let mut finding = Finding::new(Code::StartNotFirst, Grade::Context, Direction::Neutral, message);
         finding.subject.steps = vec![step];
         judgement.push(finding);
-        judgement.missing.push(format!("the checkpoint of step 0 (the earliest is step {step})").into());
+        judgement.missing.push(text!("start/missing/step-0", step));
         // A trained checkpoint is expected to look trained: nothing here is against the claim then, and what looks drawn
         // may have been drawn after step 0.
         for finding in &mut judgement.findings {
@@ -80,15 +77,10 @@ pub fn judge(facts: &StartFacts<'_>, policy: &Policy) -> (Judgement, BTreeSet<St
     }
     let judged = drawn(facts).any(|r| r.edge_log10_p.is_some());
     if !judged {
-        judgement.missing.push("a matrix of known function in the first checkpoint, to test for a random start".into());
+        judgement.missing.push(text!("start/missing/matrix"));
     }
     judgement.settle(if judged { Condition::Holds } else { Condition::Untested });
     (judgement, clean)
-}
-
-/// `3 of 14 matrices`, with the plural where it belongs.
-fn of(count: usize, all: usize, what: &str) -> String {
-    format!("{count} of {all} {what}")
 }
 
 fn subject_of(row: &StartRow, step: i64) -> Subject {

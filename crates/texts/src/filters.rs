@@ -1,6 +1,8 @@
 //! How values are written in an entry.
 //!
-//! `fixed(3)`: three decimals; `percent(1)`: a share as `12.3 %`; `list`: `a, b and c`; `plural("layer")` and
+//! `fixed(3)`: three decimals; `signed(1)`: the same with its sign; `scientific(1)`: `3.2e-5`; `shortest`: as many digits as
+//! tell the number from others; `steps`: an estimated number of steps; `percent(1)`: a share as `12.3 %`; `list`: `a, b and c`; `listed(8)`: the same of eight at
+//! most, then how many more; `some(more)`: `a, b and 5 more`, of a list that was cut by so many; `plural("layer")` and
 //! `plural("entry", "entries")`: the word for that many.
 
 use minijinja::value::{Value, ValueKind};
@@ -10,9 +12,18 @@ use crate::Language;
 
 pub fn add(environment: &mut Environment<'_>, language: Language) {
     environment.add_filter("fixed", fixed);
+    environment.add_filter("signed", signed);
+    environment.add_filter("scientific", scientific);
+    environment.add_filter("shortest", shortest);
+    environment.add_filter("steps", steps);
     environment.add_filter("percent", percent);
     environment.add_filter("plural", plural);
     environment.add_filter("list", move |values: Vec<Value>| list(&values, language));
+    environment.add_filter("listed", move |values: Vec<Value>, most: usize| {
+        let rest = values.len().saturating_sub(most);
+        if rest == 0 { list(&values, language) } else { some(&values[..most], rest, language) }
+    });
+    environment.add_filter("some", move |values: Vec<Value>, more: usize| some(&values, more, language));
 }
 
 fn number(value: &Value) -> Result<f64, Error> {
@@ -25,6 +36,27 @@ fn number(value: &Value) -> Result<f64, Error> {
 #[allow(clippy::needless_pass_by_value)] // as the engine hands it over
 fn fixed(value: Value, digits: usize) -> Result<String, Error> {
     Ok(format!("{:.digits$}", number(&value)?))
+}
+
+#[allow(clippy::needless_pass_by_value)]
+fn signed(value: Value, digits: usize) -> Result<String, Error> {
+    Ok(format!("{:+.digits$}", number(&value)?))
+}
+
+#[allow(clippy::needless_pass_by_value)]
+fn scientific(value: Value, digits: usize) -> Result<String, Error> {
+    Ok(format!("{:.digits$e}", number(&value)?))
+}
+
+#[allow(clippy::needless_pass_by_value)]
+fn shortest(value: Value) -> Result<String, Error> {
+    Ok(number(&value)?.to_string())
+}
+
+#[allow(clippy::needless_pass_by_value)]
+fn steps(value: Value) -> Result<String, Error> {
+    let steps = number(&value)?;
+    Ok(if steps < 10.0 { format!("{steps:.1}") } else { format!("{steps:.0}") })
 }
 
 #[allow(clippy::needless_pass_by_value)]
@@ -45,5 +77,14 @@ fn list(values: &[Value], language: Language) -> String {
         ([one], _) => one.clone(),
         (many, Language::Korean) => many.join(", "),
         ([rest @ .., last], Language::English) => format!("{} and {last}", rest.join(", ")),
+    }
+}
+
+fn some(values: &[Value], more: usize, language: Language) -> String {
+    let words = values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    match (more, language) {
+        (0, _) => words,
+        (_, Language::English) => format!("{words} and {more} more"),
+        (_, Language::Korean) => format!("{words} 외 {more}개"),
     }
 }

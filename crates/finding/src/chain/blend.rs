@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::points::{OnLine, Points, Span};
-use super::{ChainFacts, listed};
+use super::ChainFacts;
 use crate::{Code, Direction, Finding, Grade, Judgement};
 use scratchproof_case::Policy;
 use scratchproof_plan::ALL;
+use scratchproof_texts::{Text, text};
 
 /// Checkpoints nearer than this many steps may lie on a line by momentum and small steps.
 const GAP: i64 = 10;
@@ -59,35 +60,24 @@ fn lines(judgement: &mut Judgement, points: &Points, policy: &Policy, explained:
         let steps: Vec<i64> = group.iter().map(|line| line.middle).collect();
         let share = group.iter().map(|line| line.share).fold(0.0, f64::max);
         let roundings = group.iter().map(|line| line.roundings).fold(0.0, f64::max);
-        let each: Vec<String> = group
-            .iter()
-            .take(NAMED)
-            .map(|line| {
-                let (low, high) = line.fractions;
-                let place = if high - low < 0.01 {
-                    format!("{:.0} % of the way", 50.0 * (low + high))
-                } else {
-                    format!("{:.0} to {:.0} % of the way, by tensor", 100.0 * low, 100.0 * high)
-                };
-                format!("step {} between steps {} and {}, {place}", line.middle, line.ends.0, line.ends.1)
-            })
-            .collect();
-        let more = if group.len() > NAMED { format!("; and {} more", group.len() - NAMED) } else { String::new() };
-        let place = if share > 0.99 {
-            "in all matrices".to_owned()
-        } else {
-            let names: Vec<&str> = group.iter().flat_map(|l| &l.tensors).map(String::as_str).take(NAMED).collect();
-            format!("in {:.0} % of the weights ({} and others)", 100.0 * share, names.join(", "))
+        let each = |line: &&OnLine| {
+            let (low, high) = line.fractions;
+            let (a, b) = line.ends;
+            if high - low < 0.01 {
+                text!("chain/off-chord/place", step = line.middle, a, b, place = 0.5 * (low + high))
+            } else {
+                text!("chain/off-chord/places", step = line.middle, a, b, low, high)
+            }
         };
-        let mut finding = Finding::new(
-            Code::ChainOffChord,
-            grade,
-            Direction::Against,
-            format!(
-                "Checkpoints lie on a line through two others {place}, exact to {roundings:.2} roundings of the number format: {}{more}. One of each three was computed from the others; training does not walk a straight line.",
-                each.join("; ")
-            ),
+        let message = text!(
+            "chain/off-chord/on-line",
+            tensors = group.iter().flat_map(|l| &l.tensors).map(String::as_str).take(NAMED).collect::<Vec<_>>(),
+            share,
+            roundings,
+            checkpoints = group.iter().take(NAMED).map(each).collect::<Vec<Text>>(),
+            more = group.len().saturating_sub(NAMED)
         );
+        let mut finding = Finding::new(Code::ChainOffChord, grade, Direction::Against, message);
         finding.subject.steps = steps;
         if let [line] = group.as_slice() {
             finding.subject.tensor = line.tensors.first().filter(|_| line.tensors.len() == 1).cloned();
@@ -95,7 +85,7 @@ fn lines(judgement: &mut Judgement, points: &Points, policy: &Policy, explained:
         finding.statistic = Some(roundings);
         finding.effect = Some(share);
         finding.n = Some(group.len() as u64);
-        finding.null = "honest runs leave the line by 0.02 of its length or more where it is above rounding".into();
+        finding.null = text!("chain/off-chord/null-line");
         finding.evidence = Some("evidence/trajectory.parquet".into());
         judgement.push(finding);
     }
@@ -113,16 +103,20 @@ fn rows(judgement: &mut Judgement, points: &Points, explained: &BTreeSet<i64>) {
             Code::ChainOffChord,
             if near { Grade::Moderate } else { Grade::Strong },
             Direction::Against,
-            format!(
-                "{} of {} sampled rows of the checkpoint of step {} lie on the line through the same rows of steps {} and {} up to rounding, each at its own place: they were put together from these two.",
-                lines.on, lines.of, lines.step, lines.ends.0, lines.ends.1
+            text!(
+                "chain/off-chord/rows",
+                count = lines.on,
+                rows = lines.of,
+                step = lines.step,
+                a = lines.ends.0,
+                b = lines.ends.1
             ),
         );
         finding.subject.steps = vec![lines.ends.0, lines.step, lines.ends.1];
         finding.statistic = Some(share);
         finding.effect = Some(share);
         finding.n = Some(lines.of);
-        finding.null = "rows of an honest run that move at all leave the line, as the whole does".into();
+        finding.null = text!("chain/off-chord/null-rows");
         finding.evidence = Some("evidence/trajectory.parquet".into());
         judgement.push(finding);
         return;
@@ -132,15 +126,7 @@ fn rows(judgement: &mut Judgement, points: &Points, explained: &BTreeSet<i64>) {
 /// An average of earlier checkpoints: a usual way to finish a training, if it is said.
 fn mean(judgement: &mut Judgement, points: &Points, step: i64, of: &[i64], roundings: f64) {
     let declared = points.declared(step);
-    let message = format!(
-        "The checkpoint of step {step} is the mean of the checkpoints of steps {}, exact to {roundings:.2} roundings of the number format{}.",
-        listed(of),
-        if declared {
-            ", as declared"
-        } else {
-            ": no training made it. Averaging weights at the end of a training is legitimate, if it is declared (averaged = \"swa\" in the checkpoint's entry)"
-        }
-    );
+    let message = text!("chain/averaged/mean", step, of, roundings, declared);
     let (grade, direction) =
         if declared { (Grade::Context, Direction::Neutral) } else { (Grade::Moderate, Direction::Against) };
     let mut finding = Finding::new(Code::ChainAveraged, grade, direction, message);
@@ -148,11 +134,11 @@ fn mean(judgement: &mut Judgement, points: &Points, step: i64, of: &[i64], round
     finding.statistic = Some(roundings);
     finding.effect = Some(1.0);
     finding.n = Some(of.len() as u64);
-    finding.null = "a training step adds what no earlier checkpoint holds".into();
+    finding.null = text!("chain/averaged/null-mean");
     finding.evidence = Some("evidence/trajectory.parquet".into());
     judgement.push(finding);
     if !declared {
-        judgement.missing.push(format!("whether the checkpoint of step {step} was averaged, and from what").into());
+        judgement.missing.push(text!("chain/averaged/missing-whether", step));
     }
 }
 
@@ -184,26 +170,22 @@ fn spans(judgement: &mut Judgement, points: &Points, explained: &mut BTreeSet<i6
         let steps: Vec<i64> = own.iter().map(|span| span.step).collect();
         let gap = steps.windows(2).map(|w| w[1] - w[0]).min().unwrap_or(GAP);
         let grade = if gap >= GAP && component == ALL { Grade::Strong } else { Grade::Moderate };
-        let weights: Vec<String> = example.weights.iter().map(|(step, w)| format!("{w:.2} of step {step}")).collect();
-        let place = if component == ALL { String::new() } else { format!("Component {component}: ") };
-        let mut finding = Finding::new(
-            Code::ChainOffChord,
-            grade,
-            Direction::Against,
-            format!(
-                "{place}The checkpoints of steps {} are combinations of other checkpoints, exact to {:.2} roundings of the number format; step {} is {}. Training adds what no other checkpoint holds.",
-                listed(&steps),
-                own.iter().map(|s| s.roundings).fold(0.0, f64::max),
-                example.step,
-                weights.join(" + "),
-            ),
+        let weight = |(step, weight): &(i64, f64)| text!("chain/off-chord/weight", step = *step, weight = *weight);
+        let message = text!(
+            "chain/off-chord/combinations",
+            component = (component != ALL).then_some(component),
+            steps = steps.as_slice(),
+            roundings = own.iter().map(|s| s.roundings).fold(0.0, f64::max),
+            step = example.step,
+            weights = example.weights.iter().map(weight).collect::<Vec<Text>>()
         );
+        let mut finding = Finding::new(Code::ChainOffChord, grade, Direction::Against, message);
         finding.subject.steps = steps;
         finding.subject.component = (component != ALL).then(|| component.to_owned());
         finding.statistic = Some(example.roundings);
         finding.effect = Some(1.0);
         finding.n = Some(own.len() as u64);
-        finding.null = "a checkpoint leaves the span of all others by 0.05 of its way or more".into();
+        finding.null = text!("chain/off-chord/null-span");
         finding.evidence = Some("evidence/trajectory.parquet".into());
         judgement.push(finding);
     }

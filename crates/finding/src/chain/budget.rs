@@ -5,6 +5,7 @@ use crate::{Code, Direction, Finding, Grade, Judgement};
 use scratchproof_case::Policy;
 use scratchproof_evidence::ChainRow;
 use scratchproof_plan::ALL;
+use scratchproof_texts::{Text, text};
 
 /// The optimiser of the log, where its steps have a bound.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,11 +17,7 @@ pub struct Bound {
     pub exact: bool,
 }
 
-fn range(row: &ChainRow) -> String {
-    format!("between steps {} and {}", row.from_step, row.to_step)
-}
-
-fn finding(row: &ChainRow, grade: Grade, direction: Direction, message: String) -> Finding {
+fn finding(row: &ChainRow, grade: Grade, direction: Direction, message: Text) -> Finding {
     let mut finding = Finding::new(Code::ChainBudget, grade, direction, message);
     finding.subject.component = (row.component != ALL).then(|| row.component.clone());
     finding.subject.steps = vec![row.from_step, row.to_step];
@@ -34,66 +31,52 @@ pub(super) fn budget(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: 
     let whole = || spent.iter().filter(|(r, _)| r.component == ALL).copied();
     let over = |(row, budget): (&ChainRow, f64)| budget / row.bound.unwrap_or(1.0);
     let Some((worst, budget)) = whole().max_by(|a, b| over(*a).total_cmp(&over(*b))) else {
-        let why =
-            facts.unbounded.clone().unwrap_or_else(|| "no learning rates are logged between the checkpoints".into());
-        judgement.missing.push(format!("a test of the step sizes: {why}").into());
+        let why = facts.unbounded.clone().unwrap_or_else(|| text!("chain/budget/no-rates"));
+        judgement.missing.push(text!("chain/budget/missing-test", why));
         return;
     };
     let intervals = whole().count();
     let mut shown = (worst, budget);
     let part = spent.iter().filter(|(r, _)| r.component != ALL && r.bound.is_some()).copied();
     let part = part.filter(|p| over(*p) > policy.budget_excess).max_by(|a, b| over(*a).total_cmp(&over(*b)));
+    let (from, to) = (worst.from_step, worst.to_step);
     let (grade, direction, message) = match (&facts.bound, worst.bound) {
         (Some(Bound { optimiser, exact }), Some(bound)) if budget > bound * policy.budget_excess => {
-            let told = format!(
-                "The whole model moved {budget:.3} times the sum of the logged learning rates {}; {optimiser}",
-                range(worst)
-            );
             if *exact && parts_over(facts, worst) {
-                let message = format!(
-                    "{told} cannot exceed {bound:.3}. These two checkpoints are not joined by the logged training."
-                );
+                let message = text!("chain/budget/beyond", ratio = budget, from, to, optimiser, bound);
                 (Grade::Conclusive, Direction::Against, message)
             } else if *exact {
-                judgement.missing.push("the learning rates of the components, if one has its own".into());
-                let message = format!(
-                    "{told} cannot exceed {bound:.3} unless a component that is most of the model has a learning rate of its own; most others stay within."
-                );
+                judgement.missing.push(text!("chain/budget/missing-rates"));
+                let message = text!("chain/budget/beyond-unless", ratio = budget, from, to, optimiser, bound);
                 (Grade::Moderate, Direction::Against, message)
             } else {
-                let message = format!(
-                    "{told} reaches {bound:.3} at the logged rates and norms; parts may have rates of their own."
-                );
+                let message = text!("chain/budget/beyond-logged", ratio = budget, from, to, optimiser, bound);
                 (Grade::Weak, Direction::Against, message)
             }
         }
         (Some(Bound { optimiser, exact: true }), _) if part.is_some() => {
             let (row, excess) = part.unwrap_or(shown);
             shown = (row, excess);
-            judgement
-                .missing
-                .push(format!("the learning rate of component {}, if it has one of its own", row.component).into());
-            let message = format!(
-                "Component {} moved {excess:.2} times the sum of the logged learning rates {}; {optimiser} cannot exceed {:.2} unless this component has a learning rate of its own.",
-                row.component,
-                range(row),
-                row.bound.unwrap_or(1.0)
+            let component = &row.component;
+            judgement.missing.push(text!("chain/budget/missing-rate", component));
+            let message = text!(
+                "chain/budget/component-beyond",
+                component,
+                ratio = excess,
+                from = row.from_step,
+                to = row.to_step,
+                optimiser,
+                bound = row.bound.unwrap_or(1.0)
             );
             (Grade::Moderate, Direction::Against, message)
         }
         (Some(Bound { optimiser, exact }), Some(bound)) => {
-            let message = format!(
-                "In all {intervals} intervals the model moved at most {budget:.3} times the sum of the logged learning rates ({}); {optimiser} can reach {bound:.3}.",
-                range(worst)
-            );
+            let message = text!("chain/budget/within", intervals, ratio = budget, from, to, optimiser, bound);
             (if *exact { Grade::Moderate } else { Grade::Weak }, Direction::For, message)
         }
         _ => {
-            let message = format!(
-                "In {intervals} intervals the model moved at most {budget:.3} times the sum of the logged learning rates ({}). No bound applies: {}.",
-                range(worst),
-                facts.unbounded.as_deref().unwrap_or("the optimiser is not known")
-            );
+            let why = facts.unbounded.clone().unwrap_or_else(|| text!("chain/budget/unknown-optimiser"));
+            let message = text!("chain/budget/unbounded", intervals, ratio = budget, from, to, why);
             (Grade::Context, Direction::Neutral, message)
         }
     };
@@ -104,10 +87,9 @@ pub(super) fn budget(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: 
     finding.n = Some(intervals as u64);
     finding.null = match (&facts.bound, worst.bound) {
         (Some(Bound { optimiser, .. }), Some(bound)) => {
-            format!("{optimiser}: root mean square displacement at most {bound:.3} times the sum of the learning rates")
-                .into()
+            text!("chain/budget/null-bound", optimiser, bound)
         }
-        _ => "none: the step of this optimiser depends on the size of the gradient".into(),
+        _ => text!("chain/budget/null-none"),
     };
     judgement.push(finding);
 }
@@ -181,34 +163,35 @@ pub(super) fn relative(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy
             }
         }
     }
-    let unit = if rates { "for the logged learning rates" } else { "a step; without learning rates this says little" };
     let grade = if rates { Grade::Moderate } else { Grade::Weak };
-    let name = |row: &ChainRow| match row.component.as_str() {
-        ALL => "The whole model".to_owned(),
-        name => format!("Component {name}"),
-    };
+    // The whole model has no name.
+    let name = |row: &ChainRow| (row.component != ALL).then(|| row.component.clone());
     if let Some((pace, _)) = fastest {
-        let message = format!(
-            "{} moved {:.1} times as fast {} as in the faster of the intervals beside it, {unit}; honest runs reached 1.3, and 2.0 in their last interval.",
-            name(pace.row),
-            pace.fast,
-            range(pace.row)
+        let message = text!(
+            "chain/budget/faster",
+            component = name(pace.row),
+            times = pace.fast,
+            from = pace.row.from_step,
+            to = pace.row.to_step,
+            rates
         );
         let mut finding = finding(pace.row, grade, Direction::Against, message);
         finding.effect = Some(pace.fast);
-        finding.null = "the speed of the intervals beside it".into();
+        finding.null = text!("chain/budget/null-beside");
         judgement.push(finding);
     }
     if let Some(pace) = slowest {
-        let message = format!(
-            "{} hardly moved {}: {:.4} of the speed of the slower interval beside it, {unit}. Copies with a little noise look like this, and steps that a number format loses.",
-            name(pace.row),
-            range(pace.row),
-            pace.slow
+        let message = text!(
+            "chain/budget/slower",
+            component = name(pace.row),
+            times = pace.slow,
+            from = pace.row.from_step,
+            to = pace.row.to_step,
+            rates
         );
         let mut finding = finding(pace.row, grade, Direction::Against, message);
         finding.effect = Some(pace.slow);
-        finding.null = "the speed of the intervals beside it".into();
+        finding.null = text!("chain/budget/null-beside");
         judgement.push(finding);
     }
 }

@@ -1,7 +1,8 @@
 //! Checkpoints that are other checkpoints again: copies, returns, replaced tensors, another number format.
 
-use super::{ChainFacts, listed};
+use super::ChainFacts;
 use crate::{Code, Direction, Finding, Grade, Judgement};
+use scratchproof_texts::text;
 
 /// Two steps with the same weights.
 pub(super) fn duplicates(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
@@ -14,37 +15,28 @@ pub(super) fn duplicates(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
             Code::ChainDuplicate,
             Grade::Moderate,
             Direction::Against,
-            format!(
-                "Steps {a} and {b} hold the same weights, element by element: one of them is a copy, or nothing was trained between them."
-            ),
+            text!("chain/duplicate-step/equal", a = *a, b = *b),
         );
         finding.subject.steps = vec![*a, *b];
         finding.effect = Some(1.0);
-        finding.null = "a training step changes weights".into();
+        finding.null = text!("chain/duplicate-step/null-equal");
         finding.evidence = Some("evidence/trajectory.parquet".into());
         judgement.push(finding);
     }
     for repeat in repeats.iter().filter(|r| r.returned || !r.equal) {
         let (a, b) = repeat.steps;
+        let (roundings, expected) = (repeat.roundings, repeat.expected);
         let message = if repeat.returned {
-            format!(
-                "The weights of step {b} are those of step {a} again, to {:.1} roundings of the number format, and a checkpoint between them is {:.0} roundings away: training does not return.",
-                repeat.roundings, repeat.expected
-            )
+            text!("chain/duplicate-step/returned", a, b, roundings, away = expected)
         } else {
-            format!(
-                "Steps {a} and {b} differ by {:.1} roundings of the number format, where {:.0} are to be expected of the slowest other interval{}: one of them is a copy, or next to nothing was trained between them.",
-                repeat.roundings,
-                repeat.expected,
-                if repeat.logged { " and the logged learning rates" } else { "" }
-            )
+            text!("chain/duplicate-step/near", a, b, roundings, expected, logged = repeat.logged)
         };
         let grade = if repeat.returned { Grade::Strong } else { Grade::Moderate };
         let mut finding = Finding::new(Code::ChainDuplicate, grade, Direction::Against, message);
         finding.subject.steps = vec![a, b];
         finding.statistic = Some(repeat.roundings);
         finding.effect = Some(repeat.roundings / repeat.expected);
-        finding.null = "honest neighbours differ by 0.05 of what the other intervals let expect, or more".into();
+        finding.null = text!("chain/duplicate-step/null-near");
         finding.evidence = Some("evidence/chain.parquet".into());
         judgement.push(finding);
     }
@@ -59,48 +51,28 @@ pub(super) fn precision(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
         } else {
             (Grade::Context, Direction::Neutral)
         };
-        let mut finding = Finding::new(
-            Code::ChainPrecision,
-            grade,
-            direction,
-            if let Some(share) = recast.fewer {
-                format!(
-                    "The matrices of step {} hold {:.0} % as many different values as those of the steps beside it: this checkpoint went through a coarser number format, apart from the others.",
-                    recast.step,
-                    100.0 * share
-                )
-            } else {
-                format!(
-                    "The values of step {} are in {}, those of the step before in {}{}.",
-                    recast.step,
-                    recast.to,
-                    recast.from,
-                    if recast.back {
-                        "; a later step is as those before: this checkpoint went through another precision, apart from the others"
-                    } else {
-                        ", and the series stays so"
-                    }
-                )
-            },
-        );
+        let message = if let Some(share) = recast.fewer {
+            text!("chain/precision/fewer-values", step = recast.step, share)
+        } else {
+            text!("chain/precision/recast", step = recast.step, from = &recast.from, to = &recast.to, back = recast.back)
+        };
+        let mut finding = Finding::new(Code::ChainPrecision, grade, direction, message);
         finding.subject.steps = vec![recast.step];
-        finding.null = "checkpoints of one run are saved in one precision".into();
+        finding.null = text!("chain/precision/null-one");
         finding.evidence = Some("evidence/tensors.parquet".into());
         judgement.push(finding);
     }
     for resaved in &facts.points.resaved {
-        let which = match resaved.steps.as_slice() {
-            [one] => format!("step {one}"),
-            all if all.len() == facts.steps.len() => "all steps".to_owned(),
-            all => format!("steps {}", all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
-        };
-        let message = format!(
-            "The matrices of {which} are stored in {} and hold numbers of {} only: they were in {} before they were saved, and lost nothing since.",
-            resaved.stored, resaved.needed, resaved.needed
+        let message = text!(
+            "chain/precision/resaved",
+            steps = resaved.steps.as_slice(),
+            all = resaved.steps.len() > 1 && resaved.steps.len() == facts.steps.len(),
+            stored = &resaved.stored,
+            needed = &resaved.needed
         );
         let mut finding = Finding::new(Code::ChainPrecision, Grade::Context, Direction::Neutral, message);
         finding.subject.steps.clone_from(&resaved.steps);
-        finding.null = "a format shows all of its bits unless the values come from a coarser one".into();
+        finding.null = text!("chain/precision/null-bits");
         finding.evidence = Some("evidence/tensors.parquet".into());
         judgement.push(finding);
     }
@@ -118,31 +90,23 @@ pub(super) fn turns(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &
     let grade =
         if back.iter().any(|d| !d.last && d.cosine < -policy.turn_strong) { Grade::Strong } else { Grade::Moderate };
     let steps: Vec<i64> = back.iter().map(|d| d.steps.1).collect();
-    let advice = if worst.last {
-        " An average of earlier weights lies behind the last checkpoint; if it is one, declare it (averaged = \"ema\" or \"swa\" in the checkpoint's entry)."
-    } else {
-        ""
-    };
-    let mut finding = Finding::new(
-        Code::ChainTurn,
-        grade,
-        Direction::Against,
-        format!(
-            "The way turns back at steps {}: the displacements before and after have a cosine of {:.2} at step {} (from step {} to step {}). Checkpoints of one run, in the order of their steps, do not go to and fro.{advice}",
-            listed(&steps),
-            worst.cosine,
-            worst.steps.1,
-            worst.steps.0,
-            worst.steps.2
-        ),
+    let mut message = text!(
+        "chain/turn/to-and-fro",
+        steps,
+        cosine = worst.cosine,
+        step = worst.steps.1,
+        from = worst.steps.0,
+        to = worst.steps.2
     );
+    if worst.last {
+        message.push(text!("chain/turn/average"));
+    }
+    let mut finding = Finding::new(Code::ChainTurn, grade, Direction::Against, message);
     finding.subject.steps = vec![worst.steps.0, worst.steps.1, worst.steps.2];
     finding.statistic = Some(worst.cosine);
     finding.effect = Some(-worst.cosine);
     finding.n = Some(points.detours.len() as u64);
-    finding.null =
-        "a walk about a minimum turns back with a cosine of -0.5 at most; honest runs were measured down to -0.40"
-            .into();
+    finding.null = text!("chain/turn/null-to-and-fro");
     finding.evidence = Some("evidence/chain.parquet".into());
     judgement.push(finding);
 }

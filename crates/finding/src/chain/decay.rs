@@ -4,6 +4,7 @@ use crate::{Code, Direction, Finding, Grade, Judgement};
 use scratchproof_case::Policy;
 use scratchproof_kernel::ONE_DIRECTION;
 use scratchproof_stats::{DecayLaw, Expected, Reading, Shrinkage, read, scale};
+use scratchproof_texts::{Text, text};
 
 /// A row of which less than this cosine is left was not only rounded to a coarser format.
 const OFF: f64 = 0.99;
@@ -138,10 +139,7 @@ pub(super) fn decay(judgement: &mut Judgement, facts: &DecayFacts, policy: &Poli
     let before = judgement.findings.len();
     for clock in facts.clocks.iter().filter(|clock| clock.rows > 0) {
         if clock.intervals.iter().all(|interval| interval.frozen) {
-            let text = format!(
-                "All {} rows of {} keep every bit in all intervals: it is frozen, and no clock.",
-                clock.of, clock.tensor
-            );
+            let text = text!("chain/decay-clock/frozen", rows = clock.of, tensor = &clock.tensor);
             push(judgement, clock, Grade::Context, Direction::Neutral, text, |_| {});
             continue;
         }
@@ -160,7 +158,7 @@ fn push(
     clock: &TokenClock,
     grade: Grade,
     direction: Direction,
-    message: String,
+    mut message: Text,
     more: impl FnOnce(&mut Finding),
 ) {
     // Small gradients of rows that stand for no token can look like decay, as under SGD.
@@ -169,21 +167,17 @@ fn push(
         Direction::For if clock.tied => (grade.min(Grade::Weak), direction),
         _ => (grade, direction),
     };
-    let note = if clock.tied && grade < Grade::Moderate && clock.rows > 0 {
-        " The model has no head, so these may be the rows of its output layer as well, which always get a gradient: this is not weighed."
-    } else {
-        ""
-    };
-    let mut finding = Finding::new(Code::ChainDecayClock, grade, direction, message + note);
+    if clock.tied && grade < Grade::Moderate && clock.rows > 0 {
+        message.push(text!("chain/decay-clock/tied"));
+    }
+    let mut finding = Finding::new(Code::ChainDecayClock, grade, direction, message);
     finding.subject.component = Some(clock.component.clone());
     finding.subject.tensor = Some(clock.tensor.clone());
     if let (Some(first), Some(last)) = (clock.intervals.first(), clock.intervals.last()) {
         finding.subject.steps = vec![first.steps.0, last.steps.1];
     }
     finding.n = Some(clock.rows);
-    finding.null =
-        "rows without a gradient keep their direction and shrink by the product of 1 - learning rate * weight decay"
-            .into();
+    finding.null = text!("chain/decay-clock/null");
     finding.evidence = Some("evidence/decay.parquet".into());
     more(&mut finding);
     judgement.push(finding);
@@ -197,18 +191,9 @@ fn silent(judgement: &mut Judgement, facts: &DecayFacts) {
     let (clock, text) = match coupled {
         Some(clock) => (
             clock,
-            format!(
-                "In {} of the {} rows of {} every element moved towards zero by about one amount, and no row kept its direction: so does weight decay that goes through the steps of Adam (L2) or through a sign. There is no decay clock.",
-                clock.even, clock.of, clock.tensor
-            ),
+            text!("chain/decay-clock/coupled", count = clock.even, rows = clock.of, tensor = &clock.tensor),
         ),
-        None => (
-            &facts.clocks[0],
-            format!(
-                "No rows of {} keep their direction through the checkpoints: every token was in the data, or its row got gradients all the same, as every row of an embedding does that is the output layer too. There is no decay clock.",
-                names.join(", ")
-            ),
-        ),
+        None => (&facts.clocks[0], text!("chain/decay-clock/none", tensors = names)),
     };
     push(judgement, clock, Grade::Context, Direction::Neutral, text, |_| {});
 }
@@ -229,18 +214,16 @@ fn turned(judgement: &mut Judgement, clock: &TokenClock, policy: &Policy) -> boo
         let next = intervals.get(at + 1).filter(|next| !next.holds);
         if let (Some(next), Some(across)) = (next, interval.across.filter(|across| *across > ONE_DIRECTION)) {
             let far = median < OFF;
-            let text = format!(
-                "{} rows of {} that no training reached have one direction at steps {} and {} (cosine {across:.5}), and another at step {} between them (cosine {median:.4}). {}",
-                clock.rows,
-                clock.tensor,
-                interval.steps.0,
-                next.steps.1,
-                interval.steps.1,
-                if far {
-                    "No training leaves a line and comes back to it: the weights of that step are not of this run."
-                } else {
-                    "So near to the line a checkpoint that was saved in a coarser number format would be."
-                }
+            let text = text!(
+                "chain/decay-clock/left-the-line",
+                rows = clock.rows,
+                tensor = &clock.tensor,
+                before = interval.steps.0,
+                after = next.steps.1,
+                across,
+                step = interval.steps.1,
+                cosine = median,
+                far
             );
             let grade = if far && enough { Grade::Strong } else { Grade::Moderate };
             push(judgement, clock, grade, Direction::Against, text, |f| {
@@ -255,26 +238,23 @@ fn turned(judgement: &mut Judgement, clock: &TokenClock, policy: &Policy) -> boo
         let z = mean * ((clock.rows * interval.elements) as f64).sqrt();
         let inner = at > 0 && at + 1 < intervals.len();
         let anew = z < 3.0;
-        let (grade, why) = if anew && inner && enough {
-            (
-                Grade::Strong,
-                "what two draws have in common, which is nothing: the checkpoints before and after are not of one run, unless these rows were drawn anew in between",
-            )
-        } else if anew {
-            (
-                Grade::Moderate,
-                "what two draws have in common, which is nothing: these rows were drawn anew in between, or the two checkpoints are not of one run",
-            )
-        } else {
-            (Grade::Weak, "they were trained in between, or their tokens were put into use")
+        let grade = match anew {
+            true if inner && enough => Grade::Strong,
+            true => Grade::Moderate,
+            false => Grade::Weak,
         };
-        let text = format!(
-            "{} rows of {} keep their direction in {held} of {} intervals and lose it between steps {} and {}: mean cosine {mean:.4} (z {z:.1}), {why}.",
-            clock.rows,
-            clock.tensor,
-            intervals.len(),
-            interval.steps.0,
-            interval.steps.1
+        let text = text!(
+            "chain/decay-clock/turned",
+            rows = clock.rows,
+            tensor = &clock.tensor,
+            held,
+            intervals = intervals.len(),
+            from = interval.steps.0,
+            to = interval.steps.1,
+            cosine = mean,
+            z,
+            anew,
+            two_runs = grade == Grade::Strong
         );
         push(judgement, clock, grade, Direction::Against, text, |f| {
             f.subject.steps = vec![interval.steps.0, interval.steps.1];
@@ -303,15 +283,15 @@ fn grown(judgement: &mut Judgement, clock: &TokenClock, policy: &Policy) -> bool
         .min_by(|a, b| a.1.exponent().total_cmp(&b.1.exponent()));
     let Some((interval, measured)) = worst else { return false };
     let grade = if measured.rows >= policy.clock_rows { Grade::Strong } else { Grade::Moderate };
-    let text = format!(
-        "{} rows of {} that got no gradient grow by the factor {:.5} (standard error {:.1e}) between steps {} and {}{}. Weight decay only shrinks: the later checkpoint stands before the earlier one in the training, or is not of it.",
-        measured.rows,
-        clock.tensor,
-        measured.ratio,
-        measured.error,
-        interval.steps.0,
-        interval.steps.1,
-        if all.len() > 1 { format!(" and in {} more intervals", all.len() - 1) } else { String::new() }
+    let text = text!(
+        "chain/decay-clock/grown",
+        rows = measured.rows,
+        tensor = &clock.tensor,
+        ratio = measured.ratio,
+        error = measured.error,
+        from = interval.steps.0,
+        to = interval.steps.1,
+        more = all.len() - 1
     );
     push(judgement, clock, grade, Direction::Against, text, |f| {
         f.subject.steps = vec![interval.steps.0, interval.steps.1];
@@ -349,16 +329,16 @@ fn tick(judgement: &mut Judgement, facts: &DecayFacts, clock: &TokenClock, polic
     let telling: Vec<&Figure> = figures.iter().filter(|figure| reading(figure) != Reading::Blind).collect();
     let Some(shown) = telling.iter().max_by(|a, b| a.2.exponent.total_cmp(&b.2.exponent)) else {
         let (interval, m, e) = figures[figures.len() - 1];
-        let text = format!(
-            "{} rows of {} got no gradient: the factor {:.5} (standard error {:.1e}) between steps {} and {}, {:.5} predicted from the log (doubt {:.1e}). The errors are too large to see a tenth more or less, so the clock says nothing.",
-            m.rows,
-            clock.tensor,
-            m.ratio,
-            m.error,
-            interval.steps.0,
-            interval.steps.1,
-            (-e.exponent).exp(),
-            e.doubt
+        let text = text!(
+            "chain/decay-clock/blind",
+            rows = m.rows,
+            tensor = &clock.tensor,
+            ratio = m.ratio,
+            error = m.error,
+            from = interval.steps.0,
+            to = interval.steps.1,
+            predicted = (-e.exponent).exp(),
+            doubt = e.doubt
         );
         return push(judgement, clock, Grade::Context, Direction::Neutral, text, |f| f.statistic = Some(m.ratio));
     };
@@ -375,28 +355,21 @@ fn agrees(judgement: &mut Judgement, clock: &TokenClock, policy: &Policy, shown:
     let worst = telling.iter().map(|figure| off(figure).abs()).fold(0.0, f64::max);
     let clear = telling.iter().all(|figure| read(&figure.1, &figure.2, policy.clock_tolerance) == Reading::Agrees);
     let strong = clear && m.rows >= policy.clock_rows && matches!(clock.law, DecayLaw::Rate | DecayLaw::Momentum);
-    let text = format!(
-        "{} of {} rows of {} got no gradient and only decay: by the factor {:.5} (standard error {:.1e}) from step {} to {}, where the log predicts {:.5} ({}); {:+.2} % of the decay. {}. With a tenth more rate, weight decay or steps it would be {:.5}. So the logged rates, the weight decay and the steps are those of these weights.",
-        m.rows,
-        clock.of,
-        clock.tensor,
-        m.ratio,
-        m.error,
-        interval.steps.0,
-        interval.steps.1,
-        (-e.exponent).exp(),
-        clock.law.name(),
-        100.0 * off(shown),
-        if telling.len() == 1 {
-            "No other interval can tell a tenth more or less".to_owned()
-        } else {
-            format!(
-                "Of the {} intervals that can tell a tenth more or less, none is off by more than its error (at most {:.2} %)",
-                telling.len(),
-                100.0 * worst
-            )
-        },
-        (-1.1 * e.exponent).exp(),
+    let text = text!(
+        "chain/decay-clock/agrees",
+        rows = m.rows,
+        all = clock.of,
+        tensor = &clock.tensor,
+        ratio = m.ratio,
+        error = m.error,
+        from = interval.steps.0,
+        to = interval.steps.1,
+        predicted = (-e.exponent).exp(),
+        law = clock.law.name(),
+        off = 100.0 * off(shown),
+        intervals = telling.len(),
+        worst,
+        tenth_more = (-1.1 * e.exponent).exp()
     );
     let grade = if strong { Grade::Strong } else { Grade::Moderate };
     push(judgement, clock, grade, Direction::For, text, |f| {
@@ -412,21 +385,16 @@ fn kept(judgement: &mut Judgement, facts: &DecayFacts, clock: &TokenClock, polic
     let rate = facts.largest.zip(facts.decay).map(|(rate, decay)| rate * decay);
     let (grade, why) = match (facts.decay, rate) {
         (Some(0.0), _) => {
-            (if enough { Grade::Moderate } else { Grade::Weak }, "as they must without weight decay".to_owned())
+            (if enough { Grade::Moderate } else { Grade::Weak }, text!("chain/decay-clock/kept-no-decay"))
         }
-        (Some(_), Some(rate)) if clock.coarse && rate < LOST_IN_BF16 => (
-            Grade::Weak,
-            format!(
-                "they are not decayed, or the weights are held in bf16, where an update of {rate:.1e} of a weight is lost by rounding"
-            ),
-        ),
-        (Some(decay), _) => (Grade::Weak, format!("the weight decay of {decay} is not applied to them")),
-        (None, _) => (Grade::Weak, "no weight decay is applied to them".to_owned()),
+        (Some(_), Some(rate)) if clock.coarse && rate < LOST_IN_BF16 => {
+            (Grade::Weak, text!("chain/decay-clock/kept-rounding", update = rate))
+        }
+        (Some(decay), _) => (Grade::Weak, text!("chain/decay-clock/kept-not-applied", decay)),
+        (None, _) => (Grade::Weak, text!("chain/decay-clock/kept-none-logged")),
     };
-    let text = format!(
-        "{} of {} rows of {} got no gradient and keep every bit through all checkpoints: {why}. There is no decay to hold against the log, but one run leaves such rows alone and two do not share them.",
-        clock.rows, clock.of, clock.tensor
-    );
+    let text =
+        text!("chain/decay-clock/kept", rows = clock.rows, all = clock.of, tensor = &clock.tensor, why);
     push(judgement, clock, grade, Direction::For, text, |f| f.statistic = Some(1.0));
 }
 
@@ -441,21 +409,24 @@ fn relative(
 ) {
     let shape: Vec<(Shrinkage, Expected)> = figures.iter().map(|(_, m, e)| (*m, *e)).collect();
     let product: f64 = measured.iter().filter_map(|i| i.measured).map(|m| m.ratio).product();
-    let lacks = if facts.rates { "weight decay" } else { "learning rate" };
+    let rates = facts.rates;
     let fitted = scale(&shape, policy.clock_tolerance).filter(|_| facts.rates && shape.len() >= 3);
-    let told = match fitted {
-        Some((factor, true)) => format!(
-            " The {} intervals follow the logged learning rates, with a weight decay of {factor:.4}.",
-            shape.len()
-        ),
-        Some((_, false)) => " No one weight decay explains all intervals.".to_owned(),
-        None => String::new(),
-    };
-    judgement.missing.push(format!("the {lacks} of the run, to hold the decay of unused rows against it").into());
-    let text = format!(
-        "{} of {} rows of {} got no gradient and only decay, by the factor {product:.5} in all. The log has no {lacks}, so nothing is predicted.{told}",
-        clock.rows, clock.of, clock.tensor
+    judgement.missing.push(text!("chain/decay-clock/missing-setting", rates));
+    let mut text = text!(
+        "chain/decay-clock/unpredicted",
+        rows = clock.rows,
+        all = clock.of,
+        tensor = &clock.tensor,
+        ratio = product,
+        rates
     );
+    match fitted {
+        Some((factor, true)) => {
+            text.push(text!("chain/decay-clock/one-decay", intervals = shape.len(), decay = factor));
+        }
+        Some((_, false)) => text.push(text!("chain/decay-clock/no-one-decay")),
+        None => {}
+    }
     push(judgement, clock, Grade::Context, Direction::Neutral, text, |f| f.statistic = Some(product));
 }
 
@@ -477,10 +448,6 @@ fn apart(
     else {
         return;
     };
-    let times = |figure: &Figure| match 1.0 + off(figure) {
-        times if times.is_finite() => format!("{times:.3}"),
-        _ => "no decay predicted".to_owned(),
-    };
     let shape: Vec<(Shrinkage, Expected)> = telling.iter().map(|(_, m, e)| (*m, *e)).collect();
     let one = scale(&shape, policy.clock_tolerance);
     let written = one.filter(|(_, even)| *even).and_then(|(factor, _)| declared(facts, decay, factor));
@@ -488,54 +455,48 @@ fn apart(
     let why = match (one, &written) {
         (_, Some(setting)) => {
             direction = Direction::For;
-            format!("That is explained by the setting {setting}.")
+            text!("chain/decay-clock/setting", key = &setting.0, value = setting.1)
         }
         (Some((factor, true)), None) if factor.abs() < NONE => {
             direction = Direction::Neutral;
-            "They are not decayed at all.".to_owned()
+            text!("chain/decay-clock/no-decay")
         }
-        (Some((factor, true)), None) => format!(
-            "One factor explains all {} intervals that can tell: {factor:.4} of the logged decay. The rows of tokens have a rate or a weight decay of their own, steps are counted otherwise, or the log is not of this run.",
-            telling.len()
-        ),
-        _ => format!(
-            "{differs} of {} intervals that can tell are off, each by another factor ({}). The decay of these rows does not follow the log: another schedule for them, or the log is not of this run.",
-            telling.len(),
-            telling
-                .iter()
-                .take(NAMED)
-                .map(|f| format!("{}-{}: {}", f.0.steps.0, f.0.steps.1, times(f)))
-                .collect::<Vec<_>>()
-                .join(", ")
-        ),
+        (Some((factor, true)), None) => {
+            text!("chain/decay-clock/one-factor", intervals = telling.len(), factor)
+        }
+        _ => {
+            let each = |f: &&Figure| {
+                let times = Some(1.0 + off(f)).filter(|times| times.is_finite());
+                text!("chain/decay-clock/factor-of", from = f.0.steps.0, to = f.0.steps.1, times)
+            };
+            let factors: Vec<Text> = telling.iter().take(NAMED).map(each).collect();
+            text!("chain/decay-clock/many-factors", differs, intervals = telling.len(), factors)
+        }
     };
-    let optimizer = facts.optimizer.clone().unwrap_or_else(|| "an unnamed optimiser".into());
-    let doubt = if facts.known || direction != Direction::Against {
-        String::new()
-    } else {
+    let doubtful = !facts.known && direction == Direction::Against;
+    if doubtful {
         (grade, direction) = (Grade::Context, Direction::Neutral);
-        format!(" Under {optimizer} the rows of tokens need not decay at the logged rate, so this is no contradiction.")
-    };
-    if direction == Direction::Against {
-        judgement
-            .missing
-            .push(format!("the learning rate and the weight decay of {}, if it has its own", clock.tensor).into());
     }
-    let text = format!(
-        "{} of {} rows of {} got no gradient and only decay: by the factor {:.5} (standard error {:.1e}) from step {} to {}, where the log predicts {:.5} (doubt {:.1e}){}. {why}{doubt}",
-        m.rows,
-        clock.of,
-        clock.tensor,
-        m.ratio,
-        m.error,
-        interval.steps.0,
-        interval.steps.1,
-        (-e.exponent).exp(),
-        e.doubt,
-        Some(100.0 * off(&(*interval, *m, *e)))
-            .filter(|x| x.is_finite())
-            .map_or(String::new(), |x| format!("; {x:+.1} % of the decay")),
+    if direction == Direction::Against {
+        judgement.missing.push(text!("chain/decay-clock/missing-own", tensor = &clock.tensor));
+    }
+    let mut text = text!(
+        "chain/decay-clock/apart",
+        rows = m.rows,
+        all = clock.of,
+        tensor = &clock.tensor,
+        ratio = m.ratio,
+        error = m.error,
+        from = interval.steps.0,
+        to = interval.steps.1,
+        predicted = (-e.exponent).exp(),
+        doubt = e.doubt,
+        off = Some(100.0 * off(&(*interval, *m, *e))).filter(|x| x.is_finite())
     );
+    text.push(why);
+    if doubtful {
+        text.push(text!("chain/decay-clock/other-optimiser", optimiser = facts.optimizer.as_deref()));
+    }
     push(judgement, clock, grade, direction, text, |f| {
         f.statistic = Some(m.ratio);
         f.effect = Some(off(&(*interval, *m, *e))).filter(|x| x.is_finite());
@@ -544,7 +505,7 @@ fn apart(
 }
 
 /// A setting that says the factor: a multiplier, a rate or a decay of the embedding's own, steps that are parts of an update.
-fn declared(facts: &DecayFacts, decay: f64, factor: f64) -> Option<String> {
+fn declared(facts: &DecayFacts, decay: f64, factor: f64) -> Option<&(String, f64)> {
     let near = |value: f64, wanted: f64| wanted > 0.0 && (value / wanted - 1.0).abs() < SAME;
     let says = |(key, value): &&(String, f64)| {
         if key.to_ascii_lowercase().contains("accum") {
@@ -554,7 +515,7 @@ fn declared(facts: &DecayFacts, decay: f64, factor: f64) -> Option<String> {
             || near(*value, factor * decay)
             || facts.largest.is_some_and(|rate| near(*value, factor * rate))
     };
-    facts.settings.iter().find(says).map(|(key, value)| format!("{key} = {value}"))
+    facts.settings.iter().find(says)
 }
 
 #[cfg(test)]

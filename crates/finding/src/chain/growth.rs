@@ -4,19 +4,19 @@ use super::ChainFacts;
 use crate::{Code, Direction, Finding, Grade, Judgement};
 use scratchproof_plan::Growth;
 use scratchproof_stats::median;
+use scratchproof_texts::{Text, text};
 
 /// Matrices that a message names.
 const NAMED: usize = 3;
 
-fn shape(sizes: &[usize]) -> String {
-    sizes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" x ")
+/// The first few of a list.
+fn some<T>(list: impl IntoIterator<Item = T>) -> Vec<T> {
+    list.into_iter().take(NAMED).collect()
 }
 
-/// Names the first few of a list.
-fn some(mut words: Vec<String>) -> String {
-    let more = words.len().saturating_sub(NAMED);
-    words.truncate(NAMED);
-    words.join(", ") + &if more > 0 { format!(" and {more} more") } else { String::new() }
+/// How many of a list are not among them.
+fn rest(count: usize) -> usize {
+    count.saturating_sub(NAMED)
 }
 
 /// Judges every change of architecture between neighbours.
@@ -37,19 +37,13 @@ pub(super) fn growth(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
             (Grade::Strong, Direction::Against)
         };
         let end = if forgotten.is_empty() {
-            format!("what both have is remembered (median correlation {typical:.2}).")
+            text!("chain/growth/remembered", typical)
         } else {
-            format!(
-                "the part that both have is not remembered in {}, while the median correlation of all is {typical:.2}: it was replaced.",
-                some(forgotten.iter().map(|r| r.tensor.clone()).collect())
-            )
+            let tensors = some(forgotten.iter().map(|r| r.tensor.as_str()));
+            text!("chain/growth/forgotten", tensors, more = rest(forgotten.len()), typical)
         };
-        let mut finding = Finding::new(
-            Code::ChainGrowth,
-            grade,
-            direction,
-            format!("Between steps {from} and {to} the model changed its sizes: {}; {end}", changes(growth)),
-        );
+        let message = text!("chain/growth/changed", from = *from, to = *to, changes = changes(growth), end);
+        let mut finding = Finding::new(Code::ChainGrowth, grade, direction, message);
         finding.subject.steps = vec![*from, *to];
         if let [only] = growth.resized.as_slice() {
             finding.subject.tensor = Some(only.tensor.clone());
@@ -57,33 +51,44 @@ pub(super) fn growth(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
         finding.statistic = Some(typical);
         finding.effect = Some(typical);
         finding.n = Some(growth.same.len() as u64 + growth.resized.len() as u64);
-        finding.null = "two runs have nothing in common: correlation 0".into();
+        finding.null = text!("chain/growth/null");
         judgement.push(finding);
     }
 }
 
-fn changes(growth: &Growth) -> String {
+/// What changed, part by part.
+fn changes(growth: &Growth) -> Vec<Text> {
     let mut parts = Vec::new();
     if !growth.resized.is_empty() {
-        let words =
-            growth.resized.iter().map(|r| format!("{} from {} to {}", r.tensor, shape(&r.before), shape(&r.after)));
-        parts.push(some(words.collect()));
+        let matrices = some(growth.resized.iter().map(|r| {
+            let (before, after) = (r.before.as_slice(), r.after.as_slice());
+            text!("chain/growth/size", tensor = &r.tensor, before, after)
+        }));
+        parts.push(text!("chain/growth/resized", matrices, more = rest(growth.resized.len())));
     }
-    let copies: Vec<String> = growth
+    let copies: Vec<Text> = growth
         .new
         .iter()
-        .filter_map(|n| n.copy.as_ref().map(|(of, r)| format!("{} like {of} ({r:.2})", n.tensor)))
+        .filter_map(|n| Some((n, n.copy.as_ref()?)))
+        .map(|(n, (of, r))| text!("chain/growth/copy", tensor = &n.tensor, of, correlation = *r))
         .collect();
-    let zeros: Vec<String> = growth.new.iter().filter(|n| n.zero).map(|n| n.tensor.clone()).collect();
-    let others: Vec<String> =
-        growth.new.iter().filter(|n| !n.zero && n.copy.is_none()).map(|n| n.tensor.clone()).collect();
-    for (what, list) in [("copies of earlier matrices: ", copies), ("all zero: ", zeros), ("new: ", others)] {
-        if !list.is_empty() {
-            parts.push(format!("{what}{}", some(list)));
-        }
+    let zeros: Vec<&str> = growth.new.iter().filter(|n| n.zero).map(|n| n.tensor.as_str()).collect();
+    let others: Vec<&str> =
+        growth.new.iter().filter(|n| !n.zero && n.copy.is_none()).map(|n| n.tensor.as_str()).collect();
+    if !copies.is_empty() {
+        let more = rest(copies.len());
+        parts.push(text!("chain/growth/copies", matrices = some(copies), more));
+    }
+    if !zeros.is_empty() {
+        let more = rest(zeros.len());
+        parts.push(text!("chain/growth/zero", matrices = some(zeros), more));
+    }
+    if !others.is_empty() {
+        let more = rest(others.len());
+        parts.push(text!("chain/growth/new", matrices = some(others), more));
     }
     if growth.dropped > 0 {
-        parts.push(format!("{} of {} matrices are gone", growth.dropped, growth.matrices.0));
+        parts.push(text!("chain/growth/gone", count = growth.dropped, all = growth.matrices.0));
     }
-    parts.join("; ")
+    parts
 }

@@ -4,13 +4,14 @@ use super::ChainFacts;
 use crate::{Code, Direction, Finding, Grade, Judgement};
 use scratchproof_case::Policy;
 use scratchproof_plan::ALL;
+use scratchproof_texts::text;
 
 /// How far inner checkpoints are from the chords of their neighbours, where none is on one.
 pub(super) fn off_chord(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
     let off: Vec<(i64, f64)> =
         facts.path.iter().filter(|r| r.component == ALL).filter_map(|r| Some((r.from_step, r.off_chord?))).collect();
     let Some(least) = off.iter().min_by(|a, b| a.1.total_cmp(&b.1)) else {
-        judgement.missing.push("three or more checkpoints, to see whether one was computed from others".into());
+        judgement.missing.push(text!("chain/off-chord/missing-three"));
         return;
     };
     if facts.points.lines.is_empty() {
@@ -19,19 +20,13 @@ pub(super) fn off_chord(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
             Code::ChainOffChord,
             Grade::Weak,
             Direction::For,
-            format!(
-                "{} of {} inner checkpoints lie off the chord between their neighbours, by {:.3} (step {}) to {most:.3} of its length.",
-                off.len(),
-                off.len(),
-                least.1,
-                least.0
-            ),
+            text!("chain/off-chord/apart", count = off.len(), least = least.1, step = least.0, most),
         );
         finding.subject.steps = vec![least.0];
         finding.statistic = Some(least.1);
         finding.effect = Some(least.1);
         finding.n = Some(off.len() as u64);
-        finding.null = "a blend of two checkpoints lies on the line between them up to rounding".into();
+        finding.null = text!("chain/off-chord/null-apart");
         finding.evidence = Some("evidence/chain.parquet".into());
         judgement.push(finding);
     }
@@ -41,20 +36,13 @@ pub(super) fn off_chord(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
 pub(super) fn order(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) {
     let Some(&(a, b, ratio)) = facts.exchanges.iter().max_by(|x, y| x.2.total_cmp(&y.2)) else { return };
     let (grade, direction, message) = if ratio > policy.order_excess {
-        let message = format!(
-            "The path is {ratio:.2} times shorter with steps {a} and {b} exchanged: these checkpoints do not lie in the order of their steps."
-        );
+        let message = text!("chain/order/shorter", a, b, ratio);
         (Grade::Strong, Direction::Against, message)
     } else if ratio > 1.0 {
-        let message = format!(
-            "The path is {ratio:.2} times shorter with steps {a} and {b} exchanged; honest runs were measured up to 0.88."
-        );
+        let message = text!("chain/order/hardly-shorter", a, b, ratio);
         (Grade::Moderate, Direction::Against, message)
     } else {
-        let message = format!(
-            "The checkpoints lie along the path in the order of their steps: exchanging any two inner checkpoints makes it longer, least steps {a} and {b} ({:.2} times).",
-            1.0 / ratio
-        );
+        let message = text!("chain/order/in-order", a, b, longer = 1.0 / ratio);
         (Grade::Weak, Direction::For, message)
     };
     let mut finding = Finding::new(Code::ChainOrder, grade, direction, message);
@@ -62,7 +50,7 @@ pub(super) fn order(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &
     finding.statistic = Some(ratio);
     finding.effect = Some(ratio - 1.0);
     finding.n = Some(facts.exchanges.len() as u64);
-    finding.null = "the path of a training in the order of its steps is the shortest; honest runs reach 0.88".into();
+    finding.null = text!("chain/order/null");
     finding.evidence = Some("evidence/trajectory.parquet".into());
     judgement.push(finding);
 }
@@ -73,19 +61,17 @@ pub(super) fn noise(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &
     let Some(least) = telling.iter().min_by(|a, b| a.cosine.total_cmp(&b.cosine)) else { return };
     let apart = telling.iter().filter(|r| r.cosine < policy.noise_cosine).count();
     let (grade, direction, message) = if telling.len() >= 2 && apart == telling.len() {
-        let message = format!(
-            "Away from the straight line between first and last checkpoint, none of {apart} pairs of neighbours has anything in common (largest expected {:.2}, smallest cosine {:.3} at steps {} and {}): like a blend with fresh noise, not like a walk.",
-            telling.iter().map(|r| r.expected).fold(0.0, f64::max),
-            least.cosine,
-            least.steps.0,
-            least.steps.1
+        let message = text!(
+            "chain/noise/apart",
+            pairs = apart,
+            expected = telling.iter().map(|r| r.expected).fold(0.0, f64::max),
+            cosine = least.cosine,
+            a = least.steps.0,
+            b = least.steps.1
         );
         (Grade::Strong, Direction::Against, message)
     } else {
-        let message = format!(
-            "Away from the straight line between first and last checkpoint, neighbours have a cosine of {:.2} or more (steps {} and {}), as a walk has; a blend with fresh noise has 0.",
-            least.cosine, least.steps.0, least.steps.1
-        );
+        let message = text!("chain/noise/together", cosine = least.cosine, a = least.steps.0, b = least.steps.1);
         let direction = if apart == 0 { Direction::For } else { Direction::Neutral };
         (Grade::Weak, direction, message)
     };
@@ -94,7 +80,7 @@ pub(super) fn noise(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &
     finding.statistic = Some(least.cosine);
     finding.effect = Some(least.cosine);
     finding.n = Some(telling.len() as u64);
-    finding.null = "independent noise on a straight line: cosine 0; honest runs were measured from 0.16 up".into();
+    finding.null = text!("chain/noise/null");
     finding.evidence = Some("evidence/chain.parquet".into());
     judgement.push(finding);
 }

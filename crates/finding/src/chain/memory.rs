@@ -6,8 +6,18 @@ use scratchproof_case::Policy;
 use scratchproof_evidence::{ComponentRow, PathRow, Reference, TrajectoryRow};
 use scratchproof_plan::ALL;
 use scratchproof_stats::{Aligned, holm, log10_upper_tail};
+use scratchproof_texts::{Text, text};
 
-const NULL: &str = "relabelling of the residual axis: what checkpoints of two different runs show";
+fn null() -> Text {
+    text!("chain/memory/null")
+}
+
+/// Matrices that a message names.
+const NAMED: usize = 4;
+
+/// Least share of what decay leaves of the start that honest runs kept: over the whole model, and in one component.
+const HONEST_WHOLE: f64 = 0.87;
+const HONEST_PART: f64 = 0.45;
 
 /// Standard deviations that a matrix which was drawn anew stays below, in 999 of 1,000. One above it is remembered, however
 /// little: a small matrix under Muon was measured at 3.9, which is nothing among 30.
@@ -92,9 +102,7 @@ pub(super) fn memory(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: 
     let mut from_start = figures(facts, &Reference::Init, component);
     if part == Part::Whole {
         if neighbours.is_empty() || neighbours.iter().any(|r| r.z.is_none()) {
-            judgement
-                .missing
-                .push("matrices with a residual axis in every checkpoint, to test the memory of the start".into());
+            judgement.missing.push(text!("chain/memory/missing-axis"));
             return false;
         }
     } else {
@@ -115,16 +123,17 @@ pub(super) fn memory(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: 
         remembered = start(judgement, facts, policy, part, &from_start);
     }
     if remembered && part == Part::Whole {
-        kept(judgement, facts, &neighbours, from_start.last().copied(), NULL);
+        kept(judgement, facts, &neighbours, from_start.last().copied());
     }
     remembered
 }
 
-fn place(component: &str, part: Part) -> String {
-    if part == Part::Whole { String::new() } else { format!("Component {component}: ") }
+/// The component that a message names: the whole model has no name.
+fn place(component: &str, part: Part) -> Option<&str> {
+    (part != Part::Whole).then_some(component)
 }
 
-fn finding(code: Code, grade: Grade, message: String, row: &ComponentRow, steps: Vec<i64>) -> Finding {
+fn finding(code: Code, grade: Grade, message: Text, row: &ComponentRow, steps: Vec<i64>) -> Finding {
     let direction = if grade == Grade::Context { Direction::Neutral } else { Direction::Against };
     let mut finding = Finding::new(code, grade, direction, message);
     finding.subject.steps = steps;
@@ -133,7 +142,7 @@ fn finding(code: Code, grade: Grade, message: String, row: &ComponentRow, steps:
     finding.log10_p = row.log10_p;
     finding.effect = row.effect;
     finding.n = Some(row.rows * row.columns);
-    finding.null = NULL.into();
+    finding.null = null();
     finding.evidence = Some("evidence/components.parquet".into());
     finding
 }
@@ -160,35 +169,26 @@ fn broken(
         _ if nothing && !turned && (sure || leap) => Grade::Conclusive,
         _ => Grade::Moderate,
     };
-    let why = match expected {
-        _ if grade == Grade::Conclusive && leap => {
-            ", what two different runs show, and it is farther away than training went before and after. It does not descend from it".to_owned()
-        }
-        Some(e) if grade == Grade::Conclusive => format!(
-            ", what two different runs show; the logged decay leaves a correlation of {:.3}. It does not descend from it",
-            e.correlation
-        ),
-        Some(e) if explained => format!("; the logged decay leaves {:.3}, too little to be seen here", e.correlation),
-        Some(e) => format!("; the logged decay leaves a correlation of {:.3}", e.correlation),
-        None => "; how much decay leaves is not known without learning rates and a decoupled weight decay in the log".to_owned(),
-    };
-    let tokens =
-        if part == Part::Tokens { ". An exchanged vocabulary looks like this; it must be declared" } else { "" };
-    let message = format!(
-        "{}The checkpoint of step {} {} of the weights of step {before}: z = {:.1}, correlation {:.3}{why}{tokens}.",
-        place(&row.component, part),
-        row.step,
-        if nothing { "keeps nothing" } else { "keeps little" },
-        row.z.unwrap_or(0.0),
-        row.effect.unwrap_or(0.0),
+    let conclusive = grade == Grade::Conclusive;
+    let message = text!(
+        "chain/memory/broken",
+        component = place(&row.component, part),
+        step = row.step,
+        before,
+        nothing,
+        z = row.z.unwrap_or(0.0),
+        correlation = row.effect.unwrap_or(0.0),
+        expected = expected.map(|e| e.correlation),
+        leap = leap && conclusive,
+        conclusive,
+        explained,
+        tokens = part == Part::Tokens
     );
     let mut finding = finding(Code::ChainMemory, grade, message, row, vec![before, row.step]);
     finding.log10_p = Some(log10_p);
     judgement.push(finding);
     if grade == Grade::Context {
-        judgement.missing.push(
-            format!("checkpoints between steps {before} and {}, close enough to see the memory", row.step).into(),
-        );
+        judgement.missing.push(text!("chain/memory/missing-between", before, step = row.step));
     }
 }
 
@@ -239,49 +239,43 @@ fn start(
             Part::Whole | Part::Tower if sure && at_rates < low / 2.0 => Grade::Strong,
             _ => Grade::Moderate,
         };
-        let message = format!(
-            "{name}The checkpoint of step {} holds {share:.2} of what the logged decay leaves of the start: {:.3} of the weights where {:.3} is expected, correlation {:.3} (z = {:.1}) where {:.3} is expected; honest runs kept {} of it or more. {} of {} later checkpoints keep too little, the first at step {}.",
-            row.step,
-            share * expected.decay,
-            expected.decay,
-            row.effect.unwrap_or(0.0),
-            row.z.unwrap_or(0.0),
-            expected.correlation,
-            if part == Part::Whole { "0.87" } else { "0.45" },
-            short.len(),
-            rows.len(),
-            short[0].0.step,
+        let message = text!(
+            "chain/memory/start-short",
+            component = name,
+            step = row.step,
+            share = *share,
+            retained = share * expected.decay,
+            expected = expected.decay,
+            correlation = row.effect.unwrap_or(0.0),
+            z = row.z.unwrap_or(0.0),
+            expected_correlation = expected.correlation,
+            honest = if part == Part::Whole { HONEST_WHOLE } else { HONEST_PART },
+            count = short.len(),
+            all = rows.len(),
+            first = short[0].0.step
         );
         let mut finding = finding(Code::ChainMemory, grade, message, row, vec![first, row.step]);
         finding.effect = Some(*share);
         finding.evidence = Some("evidence/path.parquet".into());
         judgement.push(finding);
-        judgement.missing.push("checkpoints that show how the last one came from the first".into());
+        judgement.missing.push(text!("chain/memory/missing-path"));
         return false;
     }
     if part != Part::Whole && part != Part::Tower || last.log10_p.is_none_or(|p| p <= policy.moderate_log10_p) {
         return true;
     }
-    let figures = format!(
-        "{name}The last checkpoint, step {}, keeps nothing of the first that could be seen: z = {:.1}, correlation {:.3}",
-        last.step,
-        last.z.unwrap_or(0.0),
-        last.effect.unwrap_or(0.0)
+    let expected = with(last).map(|e| e.correlation);
+    let message = text!(
+        "chain/memory/start-unseen",
+        component = name,
+        step = last.step,
+        z = last.z.unwrap_or(0.0),
+        correlation = last.effect.unwrap_or(0.0),
+        expected
     );
-    let (grade, message) = match with(last) {
-        Some(e) => (
-            Grade::Context,
-            format!("{figures}. The logged decay leaves a correlation of {:.3}, too little to be seen.", e.correlation),
-        ),
-        None => (
-            Grade::Moderate,
-            format!(
-                "{figures}. Training does not erase its start unless weight decay does, and the log does not say how weights decay; so nothing joins the two."
-            ),
-        ),
-    };
+    let grade = if expected.is_some() { Grade::Context } else { Grade::Moderate };
     judgement.push(finding(Code::ChainMemory, grade, message, last, vec![first, last.step]));
-    judgement.missing.push("checkpoints that show how the last one came from the first".into());
+    judgement.missing.push(text!("chain/memory/missing-path"));
     false
 }
 
@@ -316,16 +310,15 @@ pub(super) fn tensors(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy:
             .collect();
         let Some(worst) = lost.iter().max_by_key(|r| r.elements) else { continue };
         let layers: std::collections::BTreeSet<u32> = lost.iter().filter_map(|r| r.layer).collect();
-        let names: Vec<&str> = lost.iter().take(4).map(|r| r.tensor.as_str()).collect();
-        let message = format!(
-            "{} of {} matrices keep nothing of themselves between steps {} and {}, while their components do: {}{}{}. They were drawn anew or taken from elsewhere.",
-            lost.len(),
-            of.len(),
-            pair[0],
-            pair[1],
-            names.join(", "),
-            if lost.len() > names.len() { ", ..." } else { "" },
-            if layers.is_empty() { String::new() } else { format!("; layers {layers:?}").replace(['{', '}'], "") },
+        let message = text!(
+            "chain/memory/tensors",
+            count = lost.len(),
+            all = of.len(),
+            from = pair[0],
+            to = pair[1],
+            tensors = lost.iter().take(NAMED).map(|r| r.tensor.as_str()).collect::<Vec<_>>(),
+            more = lost.len().saturating_sub(NAMED),
+            layers = layers.iter().copied().collect::<Vec<_>>()
         );
         let mut finding = Finding::new(Code::ChainMemory, Grade::Moderate, Direction::Against, message);
         finding.subject.steps = pair.to_vec();
@@ -337,7 +330,7 @@ pub(super) fn tensors(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy:
         finding.log10_p = worst.log10_p;
         finding.effect = worst.pearson;
         finding.n = Some(lost.len() as u64);
-        finding.null = NULL.into();
+        finding.null = null();
         finding.evidence = Some("evidence/trajectory.parquet".into());
         judgement.push(finding);
     }
@@ -377,21 +370,19 @@ pub(super) fn displacement(judgement: &mut Judgement, facts: &ChainFacts<'_>, po
             }
         }
     }
-    let null = "a training moves on from where it is: honest runs kept 1.00 of their way or more over the whole model, 0.82 in embedding, head and MLPs, 0.58 in attention";
+    let null = text!("chain/displacement/null");
     let Some((row, share, _, before)) = worst else {
         if tested > 0 {
             let mut finding = Finding::new(
                 Code::ChainDisplacement,
                 Grade::Weak,
                 Direction::For,
-                format!(
-                    "Every checkpoint holds the way that the one before had gone since the start, {least:.2} of it or more, decay apart."
-                ),
+                text!("chain/displacement/held", share = least),
             );
             finding.statistic = Some(least);
             finding.effect = Some(least);
             finding.n = Some(tested);
-            finding.null = null.into();
+            finding.null = null;
             finding.evidence = Some("evidence/path.parquet".into());
             judgement.push(finding);
         }
@@ -400,10 +391,12 @@ pub(super) fn displacement(judgement: &mut Judgement, facts: &ChainFacts<'_>, po
     let at_rates = Expected::new(facts, &row.component, before, row.step)
         .map_or(share, |e| share * e.decay / e.decay.powf(policy.own_rate_whole));
     let strong = row.component == ALL && at_rates < policy.carried_strong;
-    let message = format!(
-        "{}The checkpoint of step {} holds {share:.2} of the way that step {before} had gone since the start, decay apart; training goes on from where it was. Another training from the same start looks like this.",
-        if row.component == ALL { String::new() } else { format!("Component {}: ", row.component) },
-        row.step,
+    let message = text!(
+        "chain/displacement/short",
+        component = (row.component != ALL).then_some(row.component.as_str()),
+        step = row.step,
+        share,
+        before
     );
     let grade = if strong { Grade::Strong } else { Grade::Moderate };
     let mut finding = Finding::new(Code::ChainDisplacement, grade, Direction::Against, message);
@@ -412,7 +405,7 @@ pub(super) fn displacement(judgement: &mut Judgement, facts: &ChainFacts<'_>, po
     finding.statistic = row.carried;
     finding.effect = Some(share);
     finding.n = Some(tested);
-    finding.null = null.into();
+    finding.null = null;
     finding.evidence = Some("evidence/path.parquet".into());
     judgement.push(finding);
 }
@@ -423,7 +416,6 @@ fn kept(
     facts: &ChainFacts<'_>,
     neighbours: &[&ComponentRow],
     last: Option<&ComponentRow>,
-    null: &str,
 ) {
     let weakest = neighbours.iter().min_by(|a, b| a.z.unwrap_or(0.0).total_cmp(&b.z.unwrap_or(0.0)));
     if let Some(weakest) = weakest {
@@ -431,17 +423,14 @@ fn kept(
             Code::ChainMemory,
             Grade::Strong,
             Direction::For,
-            format!(
-                "Every checkpoint remembers the one before: smallest z = {:.1} (step {}, correlation {:.3}){}.",
-                weakest.z.unwrap_or(0.0),
-                weakest.step,
-                weakest.effect.unwrap_or(0.0),
-                last.map_or(String::new(), |l| format!(
-                    "; the last, step {}, remembers the first with z = {:.1} and correlation {:.3}",
-                    l.step,
-                    l.z.unwrap_or(0.0),
-                    l.effect.unwrap_or(0.0)
-                )),
+            text!(
+                "chain/memory/kept",
+                z = weakest.z.unwrap_or(0.0),
+                step = weakest.step,
+                correlation = weakest.effect.unwrap_or(0.0),
+                last = last.map(|l| l.step),
+                last_z = last.map(|l| l.z.unwrap_or(0.0)),
+                last_correlation = last.map(|l| l.effect.unwrap_or(0.0))
             ),
         );
         finding.subject.steps = facts.steps.to_vec();
@@ -449,7 +438,7 @@ fn kept(
         finding.log10_p = weakest.log10_p;
         finding.effect = weakest.effect;
         finding.n = Some(neighbours.len() as u64);
-        finding.null = null.into();
+        finding.null = null();
         finding.evidence = Some("evidence/components.parquet".into());
         judgement.push(finding);
     }

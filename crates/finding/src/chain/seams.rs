@@ -6,6 +6,7 @@ use super::ChainFacts;
 use super::points::Seam;
 use crate::{Code, Direction, Finding, Grade, Judgement};
 use scratchproof_case::Policy;
+use scratchproof_texts::text;
 
 /// Components that seldom move alike: routers are small and follow the experts.
 const ERRATIC: &[&str] = &["router"];
@@ -40,15 +41,15 @@ pub(super) fn seams(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &
             continue;
         }
         let names: Vec<&str> = own.iter().map(|s| s.component.as_str()).collect();
-        let message = format!(
-            "Between steps {} and {} {} went back on what it had done from step {} on (cosine {:.2}; {:.2} at the checkpoints beside) and moved {:.2} times as fast as in the intervals beside: a checkpoint of another training of the same start follows so.",
-            steps.1,
-            steps.2,
-            names.join(", "),
-            steps.0,
-            worst.cosine,
-            worst.beside,
-            worst.faster
+        let message = text!(
+            "chain/turn/back",
+            components = names,
+            before = steps.0,
+            from = steps.1,
+            to = steps.2,
+            cosine = worst.cosine,
+            beside = worst.beside,
+            faster = worst.faster
         );
         let mut finding = Finding::new(Code::ChainTurn, Grade::Moderate, Direction::Against, message);
         finding.subject.steps = vec![steps.1, steps.2];
@@ -58,8 +59,7 @@ pub(super) fn seams(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &
         finding.statistic = Some(worst.dip);
         finding.effect = Some(-worst.cosine);
         finding.n = Some(own.len() as u64);
-        finding.null =
-            "the way of a component bends as much at one checkpoint as at those beside it, and does not hasten where it turns".into();
+        finding.null = text!("chain/turn/null-back");
         finding.evidence = Some("evidence/path.parquet".into());
         judgement.push(finding);
     }
@@ -74,14 +74,14 @@ fn returns(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy, a
     for (steps, own) in told {
         let Some(worst) = own.iter().min_by(|a, b| a.cosine.total_cmp(&b.cosine)) else { continue };
         let names: Vec<&str> = own.iter().map(|s| s.component.as_str()).collect();
-        let message = format!(
-            "What {} did from step {} to step {} was undone by step {}: the displacements have a cosine of {:.2} ({:.2} at the checkpoints beside).",
-            names.join(", "),
-            steps.0,
-            steps.1,
-            steps.2,
-            worst.cosine,
-            worst.beside
+        let message = text!(
+            "chain/turn/undone",
+            components = names,
+            before = steps.0,
+            from = steps.1,
+            to = steps.2,
+            cosine = worst.cosine,
+            beside = worst.beside
         );
         let mut finding = Finding::new(Code::ChainTurn, Grade::Moderate, Direction::Against, message);
         finding.subject.steps = vec![steps.0, steps.1, steps.2];
@@ -91,7 +91,7 @@ fn returns(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy, a
         finding.statistic = Some(worst.cosine);
         finding.effect = Some(-worst.cosine);
         finding.n = Some(own.len() as u64);
-        finding.null = "a walk about a minimum turns back with a cosine of -0.5 at most; components of honest runs were measured down to -0.53".into();
+        finding.null = text!("chain/turn/null-undone");
         finding.evidence = Some("evidence/path.parquet".into());
         judgement.push(finding);
     }
@@ -106,10 +106,16 @@ fn layers(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) {
             && ![s.steps.1, s.steps.2].iter().any(|step| facts.points.declared(*step))
     });
     for seam in told {
-        let tower = if seam.tower.is_empty() { String::new() } else { format!(" of {}", seam.tower) };
-        let message = format!(
-            "Between steps {} and {} layer {}{tower} went back on what it had done from step {} on (cosine {:.2}; {:.2} or more in the other layers) and hastened {:.2} times as much as they: a layer of another training of the same start follows so.",
-            seam.steps.1, seam.steps.2, seam.layer, seam.steps.0, seam.cosine, seam.sharpest, seam.faster
+        let message = text!(
+            "chain/turn/layer",
+            layer = seam.layer,
+            tower = Some(seam.tower.as_str()).filter(|tower| !tower.is_empty()),
+            before = seam.steps.0,
+            from = seam.steps.1,
+            to = seam.steps.2,
+            cosine = seam.cosine,
+            sharpest = seam.sharpest,
+            faster = seam.faster
         );
         let mut finding = Finding::new(Code::ChainTurn, Grade::Moderate, Direction::Against, message);
         finding.subject.steps = vec![seam.steps.1, seam.steps.2];
@@ -117,7 +123,7 @@ fn layers(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) {
         finding.statistic = Some(seam.dip);
         finding.effect = Some(-seam.cosine);
         finding.n = Some(facts.steps.len() as u64);
-        finding.null = "the layers of one training bend and hasten together".into();
+        finding.null = text!("chain/turn/null-layer");
         finding.evidence = Some("evidence/trajectory.parquet".into());
         judgement.push(finding);
     }

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::ChainFacts;
 use super::points::{Kind, Residue};
-use super::{ChainFacts, listed};
 use crate::{Code, Direction, Finding, Grade, Judgement};
 use scratchproof_case::Policy;
+use scratchproof_texts::text;
 
 /// The checkpoint before, the one in question, the one after.
 type Steps = (i64, i64, i64);
@@ -72,9 +73,11 @@ pub(super) fn structure(judgement: &mut Judgement, facts: &ChainFacts<'_>, polic
             Code::ChainStructure,
             Grade::Weak,
             Direction::For,
-            format!(
-                "What lies between the checkpoints has the structure of updates: squared products of its rows are {:.1} times what independent signs give, or more (least in component {} at step {}).",
-                least.ratio, least.component, least.steps.1
+            text!(
+                "chain/structure/updates",
+                ratio = least.ratio,
+                component = &least.component,
+                step = least.steps.1
             ),
         );
         finish(&mut finding, &[least]);
@@ -86,30 +89,20 @@ fn report(judgement: &mut Judgement, kind: Kind, residues: &[&Residue], whole: b
     let steps: BTreeSet<i64> = residues.iter().map(|r| r.steps.1).collect();
     let steps: Vec<i64> = steps.into_iter().collect();
     let what = match kind {
-        Kind::Increment => format!("What was added on the way to steps {}", listed(&steps)),
-        Kind::OffChord => {
-            format!("What parts the checkpoints of steps {} from the lines between their neighbours", listed(&steps))
-        }
-        Kind::OffSpan => {
-            format!("What the checkpoints of steps {} have that no combination of the others has", listed(&steps))
-        }
+        Kind::Increment => text!("chain/structure/increment", steps = steps.as_slice()),
+        Kind::OffChord => text!("chain/structure/off-chord", steps = steps.as_slice()),
+        Kind::OffSpan => text!("chain/structure/off-span", steps = steps.as_slice()),
     };
     let roundings = residues.iter().map(|r| r.roundings).fold(f64::INFINITY, f64::min);
     let grade = if whole && roundings >= BEYOND_ROUNDING { Grade::Strong } else { Grade::Moderate };
     let components: BTreeSet<&str> = residues.iter().map(|r| r.component.as_str()).collect();
     let components: Vec<&str> = components.into_iter().collect();
-    let place = if whole { "every component".to_owned() } else { components.join(", ") };
     let least = residues.iter().map(|r| r.ratio).fold(f64::INFINITY, f64::min);
     let most = residues.iter().map(|r| r.ratio).fold(0.0, f64::max);
-    let mut finding = Finding::new(
-        Code::ChainStructure,
-        grade,
-        Direction::Against,
-        format!(
-            "{what} has no structure in {place}: squared products of its rows are {least:.2} to {most:.2} times what independent signs give, and it is {roundings:.0} roundings of the number format in size. Updates of a training are sums of outer products; this is noise{}.",
-            if grade == Grade::Moderate && whole { ", which stochastic rounding makes too" } else { "" }
-        ),
-    );
+    let stochastic = grade == Grade::Moderate && whole;
+    let message =
+        text!("chain/structure/noise", what, whole, components = components.as_slice(), least, most, roundings, stochastic);
+    let mut finding = Finding::new(Code::ChainStructure, grade, Direction::Against, message);
     finish(&mut finding, residues);
     finding.subject.steps = steps;
     if let [component] = components.as_slice()
@@ -125,6 +118,6 @@ fn finish(finding: &mut Finding, residues: &[&Residue]) {
     finding.statistic = residues.iter().map(|r| r.ratio).reduce(f64::min);
     finding.effect = finding.statistic.map(|ratio| ratio - 1.0);
     finding.n = Some(residues.iter().map(|r| r.tensors as u64).sum());
-    finding.null = "independent signs of the elements, whatever their sizes: ratio 1; honest runs were measured from 1.5 up, below 0.9 under Muon".into();
+    finding.null = text!("chain/structure/null");
     finding.evidence = Some("evidence/trajectory.parquet".into());
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use scratchproof_texts::text;
+
 use super::{Code, Direction, Finding, Grade, Judgement, StartFacts};
 
 /// A vector of the first checkpoint.
@@ -36,27 +38,29 @@ pub fn judge(judgement: &mut Judgement, facts: &StartFacts<'_>, step: i64) {
         return;
     }
     let moved: Vec<_> = norms.iter().filter(|v| v.varies()).collect();
+    // Biases and other terms: zero, another constant (time constants, temperatures), or neither; a bias may be drawn.
+    let zero = others.iter().filter(|v| v.mean == 0.0 && v.std == 0.0).count();
+    let constant = others.iter().filter(|v| !v.varies()).count() - zero;
+    let (all, others) = (norms.len(), others.len());
     let mut finding = if let Some(worst) = moved.iter().max_by(|a, b| a.std.total_cmp(&b.std)) {
-        let mut finding = Finding::new(
-            Code::StartConstants,
-            Grade::Moderate,
-            Direction::Against,
-            format!(
-                "{} of {} norm weight vectors are not constant at step {step}, most {} (standard deviation {:.4}): norm weights start as one value{}.",
-                moved.len(),
-                norms.len(),
-                worst.tensor,
-                worst.std,
-                rest(&others),
-            ),
+        let message = text!(
+            "start/constants/vary",
+            count = moved.len(),
+            all,
+            step,
+            tensor = &worst.tensor,
+            std = worst.std,
+            others,
+            zero,
+            constant
         );
+        let mut finding = Finding::new(Code::StartConstants, Grade::Moderate, Direction::Against, message);
         finding.subject.tensor = Some(worst.tensor.clone());
         finding
     } else {
-        let values: BTreeSet<String> = norms.iter().map(|v| format!("{}", v.mean)).collect();
-        let values = values.into_iter().collect::<Vec<_>>().join(", ");
-        let message =
-            format!("All {} norm weight vectors of step {step} are constant ({values}){}.", norms.len(), rest(&others));
+        let values: BTreeSet<String> = norms.iter().map(|v| v.mean.to_string()).collect();
+        let values: Vec<String> = values.into_iter().collect();
+        let message = text!("start/constants/constant", all, step, values, others, zero, constant);
         Finding::new(Code::StartConstants, Grade::Moderate, Direction::For, message)
     };
     finding.subject.component = Some("norms".into());
@@ -64,17 +68,6 @@ pub fn judge(judgement: &mut Judgement, facts: &StartFacts<'_>, step: i64) {
     finding.statistic = Some(moved.len() as f64);
     finding.effect = Some(moved.len() as f64 / norms.len() as f64);
     finding.n = Some(norms.len() as u64);
-    finding.null = "untrained norm weights are all one value".into();
+    finding.null = text!("start/constants/null");
     judgement.push(finding);
-}
-
-/// Biases and other terms: zero, another constant (time constants, temperatures), or neither; a bias may be drawn.
-fn rest(others: &[&StartVector]) -> String {
-    if others.is_empty() {
-        return String::new();
-    }
-    let zero = others.iter().filter(|v| v.mean == 0.0 && v.std == 0.0).count();
-    let constant = others.iter().filter(|v| !v.varies()).count() - zero;
-    let constant = if constant == 0 { String::new() } else { format!(", {constant} another constant") };
-    format!("; {zero} of {} biases and other vectors are zero{constant}", others.len())
 }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Code, Direction, Finding, Grade, Judgement, Policy, StartFacts, StartRow, drawn, of, subject_of};
+use super::{Code, Direction, Finding, Grade, Judgement, Policy, StartFacts, StartRow, drawn, subject_of};
 use scratchproof_stats::holm;
+use scratchproof_texts::text;
 
 pub fn judge(judgement: &mut Judgement, facts: &StartFacts<'_>, step: i64, policy: &Policy) {
     norms(judgement, facts, step, policy);
@@ -23,9 +24,7 @@ fn norms(judgement: &mut Judgement, facts: &StartFacts<'_>, step: i64, policy: &
     let outliers = tested.iter().filter(spread).count();
     let all = tested.len();
     let (grade, direction, message) = if outliers == 0 {
-        let message =
-            format!("Row and column norms of all {all} matrices of step {step} spread as those of independent draws.");
-        (Grade::Weak, Direction::For, message)
+        (Grade::Weak, Direction::For, text!("start/independence/norms-alike", all, step))
     } else {
         // Some schemes scale rows on purpose (per-head or per-token scales), so this alone is a question. Values that
         // also follow no law, in most matrices of a component, are more than that: no scheme is known to give them.
@@ -36,11 +35,13 @@ fn norms(judgement: &mut Judgement, facts: &StartFacts<'_>, step: i64, policy: &
             *odd += usize::from(spread(&one) && one.0.scheme.is_none());
         }
         let lawless = components.values().any(|(odd, of)| 2 * odd > *of && *odd > 1);
-        let message = format!(
-            "Row or column norms of {} of step {step} spread more than those of independent draws, most in {}{}.",
-            of(outliers, all, "matrices"),
-            row.tensor,
-            if lawless { "; and their values follow no known law" } else { "" }
+        let message = text!(
+            "start/independence/norms-spread",
+            count = outliers,
+            all,
+            step,
+            tensor = &row.tensor,
+            lawless
         );
         (if lawless { Grade::Moderate } else { Grade::Weak }, Direction::Against, message)
     };
@@ -52,8 +53,7 @@ fn norms(judgement: &mut Judgement, facts: &StartFacts<'_>, step: i64, policy: &
     finding.log10_p = Some(log10_p);
     finding.effect = Some(outliers as f64 / all as f64);
     finding.n = Some(all as u64);
-    finding.null =
-        "squared norms of rows and columns of independent entries: chi-square, Holm over all matrices".into();
+    finding.null = text!("start/independence/null-norms");
     finding.evidence = Some("evidence/start.parquet".into());
     judgement.push(finding);
 }
@@ -74,23 +74,23 @@ fn twins(judgement: &mut Judgement, facts: &StartFacts<'_>, step: i64, policy: &
     let mut families: Vec<&str> = found.iter().map(|(row, ..)| row.family.as_str()).collect();
     families.sort_unstable();
     families.dedup();
-    let few = if families.len() <= 6 { families.join(" ") } else { format!("{} families", families.len()) };
-    let mut finding = Finding::new(
-        Code::StartIndependence,
-        Grade::Weak,
-        Direction::Against,
-        format!(
-            "{} of step {step} ({few}) resemble another tensor, {copies} as copies, most {} and {} (correlation {pearson:.3}): layers or experts begin as copies of one draw, or were not drawn.",
-            of(found.len(), rows.len(), "matrices"),
-            row.tensor,
-            row.twin.as_deref().unwrap_or_default(),
-        ),
+    let message = text!(
+        "start/independence/alike",
+        count = found.len(),
+        all = rows.len(),
+        step,
+        families,
+        copies,
+        tensor = &row.tensor,
+        other = row.twin.as_deref().unwrap_or_default(),
+        correlation = pearson
     );
+    let mut finding = Finding::new(Code::StartIndependence, Grade::Weak, Direction::Against, message);
     finding.subject = subject_of(row, step);
     finding.log10_p = Some(log10_p);
     finding.effect = Some(pearson.abs());
     finding.n = Some(rows.len() as u64);
-    finding.null = "correlation of independent tensors: normal, Holm over all matrices".into();
+    finding.null = text!("start/independence/null-alike");
     finding.evidence = Some("evidence/start.parquet".into());
     judgement.push(finding);
 }

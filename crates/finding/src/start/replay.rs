@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::{Code, Direction, Finding, Grade, Judgement};
 use scratchproof_replay::{Replayed, TensorReplay};
+use scratchproof_texts::{Text, text};
 
 /// What came of drawing the declared initialisation again.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,20 +35,17 @@ pub fn judge(judgement: &mut Judgement, replay: &Replay) -> bool {
     let (seed, replayed) = match replay {
         Replay::Undeclared => return false,
         Replay::NoRecipe => {
-            judgement.missing.push(
-                "a recipe of the initialisation (`[subject.init] recipe`), as fixtures/replay/record.py writes it: with the declared seed it lets step 0 be drawn again".into());
+            judgement.missing.push(text!("start/replay/missing-recipe"));
             return false;
         }
         Replay::UnknownFramework(name) => {
-            let message = format!(
-                "The generator of the declared framework `{}` is not known, so the start cannot be drawn again from its seed. Known: torch-cpu, numpy, numpy-legacy, jax.",
-                name.chars().take(80).collect::<String>().escape_debug()
-            );
+            let framework = name.chars().take(80).collect::<String>().escape_debug().to_string();
+            let message = text!("start/replay/unknown-framework", framework);
             return put(judgement, Grade::Context, Direction::Neutral, message, None);
         }
         Replay::Unfit(why) => {
-            judgement.missing.push("a recipe of the initialisation that fits the checkpoint of step 0".into());
-            let message = format!("The start was not drawn again from its seed: {why}.");
+            judgement.missing.push(text!("start/replay/missing-fitting-recipe"));
+            let message = text!("start/replay/unfit", why);
             return put(judgement, Grade::Context, Direction::Neutral, message, None);
         }
         Replay::Done(seed, replayed) => (*seed, replayed),
@@ -66,11 +64,11 @@ pub fn judge(judgement: &mut Judgement, replay: &Replay) -> bool {
     proven
 }
 
-fn put(judgement: &mut Judgement, grade: Grade, direction: Direction, message: String, with: Option<Finding>) -> bool {
+fn put(judgement: &mut Judgement, grade: Grade, direction: Direction, message: Text, with: Option<Finding>) -> bool {
     let mut finding = with.unwrap_or_else(|| Finding::new(Code::StartReplay, grade, direction, ""));
-    (finding.grade, finding.direction, finding.message) = (grade, direction, message.into());
+    (finding.grade, finding.direction, finding.message) = (grade, direction, message);
     finding.subject.steps = vec![0];
-    finding.null = "another draw: an element is equal by chance only".into();
+    finding.null = text!("start/replay/null");
     judgement.push(finding);
     false
 }
@@ -124,22 +122,18 @@ impl<'a> Sorted<'a> {
         seed: u64,
         replayed: &Replayed,
         judgement: &mut Judgement,
-    ) -> (Grade, Direction, String, crate::Subject) {
+    ) -> (Grade, Direction, Text, crate::Subject) {
         let drawn = |list: &[&TensorReplay]| list.iter().any(|t| t.drawn > 0);
         let mut subject = crate::Subject::default();
         let (elements, equal) = sums(replayed.tensors.iter());
         let share = if elements == 0 { 0.0 } else { equal as f64 / elements as f64 };
-        let by = format!("seed {seed} ({}, {})", replayed.generator, replayed.variant);
+        // The seed is a word: some have more digits than a number of other programs holds.
+        let by = || text!("start/replay/by", seed = seed.to_string(), generator = replayed.generator, variant = replayed.variant);
         let lacking: Vec<&str> =
             replayed.left_out.iter().map(String::as_str).chain(self.spelt.iter().map(|t| t.tensor.as_str())).collect();
         if !drawn(&self.exact) && !drawn(&self.near) {
-            judgement
-                .missing
-                .push("seed, version and device of the framework as they were when step 0 was drawn".into());
-            let message = format!(
-                "No drawn tensor of step 0 is what {by} draws ({:.2} % of {elements} elements are equal): another seed, version or device, or another order of construction than the recipe's.",
-                100.0 * share
-            );
+            judgement.missing.push(text!("start/replay/missing-framework"));
+            let message = text!("start/replay/none-drawn", by = by(), share, elements);
             return (Grade::Weak, Direction::Neutral, message, subject);
         }
         if !self.differing.is_empty() {
@@ -155,61 +149,78 @@ impl<'a> Sorted<'a> {
             let inside =
                 self.differing.iter().any(|t| t.order.is_none_or(|order| last.is_some_and(|last| order < last)));
             if inside && 2 * wrong <= elements {
-                let message = format!(
-                    "{} of {} tensors of step 0 are not what {by} draws, while {} others are, some of them drawn later: {}. These were changed after the draw, or the recipe is not of this code.",
-                    names.len(),
-                    replayed.tensors.len(),
-                    self.exact.len() + self.near.len(),
-                    list(&names)
+                let message = text!(
+                    "start/replay/changed-inside",
+                    count = names.len(),
+                    all = replayed.tensors.len(),
+                    by = by(),
+                    others = self.exact.len() + self.near.len(),
+                    tensors = named(&names),
+                    more = rest(&names)
                 );
                 return (Grade::Moderate, Direction::Against, message, subject);
             }
-            judgement.missing.push("a recipe of the initialisation whose every draw is that of step 0".into());
-            let message = format!(
-                "{} of {} tensors of step 0 are what {by} draws; from {} on they are not ({:.2} % of {elements} elements are equal): another order of construction than the recipe's, or another version.",
-                self.exact.len() + self.near.len(),
-                replayed.tensors.len(),
-                self.differing.iter().min_by_key(|t| t.order).map_or("", |t| t.tensor.as_str()),
-                100.0 * share
+            judgement.missing.push(text!("start/replay/missing-order"));
+            let message = text!(
+                "start/replay/other-end",
+                count = self.exact.len() + self.near.len(),
+                all = replayed.tensors.len(),
+                by = by(),
+                tensor = self.differing.iter().min_by_key(|t| t.order).map_or("", |t| t.tensor.as_str()),
+                share,
+                elements
             );
             return (Grade::Weak, Direction::Neutral, message, subject);
         }
         let drawn_elements: u64 = replayed.tensors.iter().map(|t| t.drawn).sum();
         if !lacking.is_empty() {
-            judgement.missing.push(format!("what fills {} at step 0, in the recipe", list(&lacking)).into());
-            let message = format!(
-                "{} tensors of step 0 are what {by} draws ({:.2} % of {elements} elements bit for bit); the recipe does not say how {} others are drawn: {}.",
-                self.exact.len() + self.near.len(),
-                100.0 * share,
-                lacking.len(),
-                list(&lacking)
+            judgement.missing.push(text!("start/replay/missing-filling", tensors = named(&lacking), more = rest(&lacking)));
+            let message = text!(
+                "start/replay/recipe-lacks",
+                count = self.exact.len() + self.near.len(),
+                by = by(),
+                share,
+                elements,
+                others = lacking.len(),
+                tensors = named(&lacking),
+                more = rest(&lacking)
             );
             return (Grade::Moderate, Direction::For, message, subject);
         }
         if self.near.is_empty() {
-            let message = format!(
-                "All {} tensors of step 0 are, bit for bit, what {by} draws with the recipe: {elements} elements, {drawn_elements} drawn and {} constant.",
-                replayed.tensors.len(),
-                elements - drawn_elements
+            let message = text!(
+                "start/replay/all",
+                all = replayed.tensors.len(),
+                by = by(),
+                elements,
+                drawn = drawn_elements,
+                constant = elements - drawn_elements
             );
             return (Grade::Conclusive, Direction::For, message, subject);
         }
         let names: Vec<&str> = self.near.iter().map(|t| t.tensor.as_str()).collect();
-        let message = format!(
-            "All {} tensors of step 0 are what {by} draws but for roundings: {:.4} % of {elements} elements bit for bit, {:.4} % within one unit in the last place, the rest within 1 in 4,000 ({}).",
-            replayed.tensors.len(),
-            100.0 * share,
-            100.0 * replayed.tensors.iter().map(|t| t.within_ulp).sum::<u64>() as f64 / elements.max(1) as f64,
-            list(&names)
+        let message = text!(
+            "start/replay/roundings",
+            all = replayed.tensors.len(),
+            by = by(),
+            share,
+            elements,
+            near = replayed.tensors.iter().map(|t| t.within_ulp).sum::<u64>() as f64 / elements.max(1) as f64,
+            tensors = named(&names),
+            more = rest(&names)
         );
         (Grade::Strong, Direction::For, message, subject)
     }
 }
 
-fn list(names: &[&str]) -> String {
-    let first: Vec<String> = names.iter().take(NAMED).map(|name| name.escape_debug().to_string()).collect();
-    let rest = names.len().saturating_sub(NAMED);
-    if rest == 0 { first.join(", ") } else { format!("{} and {rest} more", first.join(", ")) }
+/// The first few names, safe to print.
+fn named(names: &[&str]) -> Vec<String> {
+    names.iter().take(NAMED).map(|name| name.escape_debug().to_string()).collect()
+}
+
+/// How many names are not among them.
+fn rest(names: &[&str]) -> usize {
+    names.len().saturating_sub(NAMED)
 }
 
 #[cfg(test)]

@@ -4,6 +4,10 @@ use std::collections::BTreeMap;
 
 use super::{Code, Direction, Finding, Grade, Init, Judgement, Policy, StartFacts, StartRow};
 use scratchproof_stats::{Law, holm};
+use scratchproof_texts::{Text, text};
+
+/// Schemes that a message tells; of more it says how many.
+const FEW: usize = 4;
 
 pub fn judge(judgement: &mut Judgement, facts: &StartFacts<'_>, step: i64, policy: &Policy) {
     let mut families: BTreeMap<&str, Vec<&StartRow>> = BTreeMap::new();
@@ -13,56 +17,40 @@ pub fn judge(judgement: &mut Judgement, facts: &StartFacts<'_>, step: i64, polic
     if families.is_empty() {
         return;
     }
-    let mut kinds: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    let mut kinds: BTreeMap<String, (Text, Vec<&str>)> = BTreeMap::new();
     let mut recognised = 0;
     for (family, rows) in &families {
         let (text, known) = kind(rows);
         recognised += usize::from(known);
-        kinds.entry(text).or_default().push(family);
+        kinds.entry(text.english()).or_insert_with(|| (text, Vec::new())).1.push(family);
     }
-    let found: Vec<String> = kinds
-        .iter()
-        .map(|(kind, families)| match families.as_slice() {
-            _ if kinds.len() == 1 => kind.clone(),
-            few if few.len() <= 4 => format!("{kind}: {}", few.join(" ")),
-            many => format!("{kind}: {} families", many.len()),
-        })
-        .collect();
-    let found = if found.len() <= 4 {
-        found.join("; ")
-    } else {
-        format!(
-            "{recognised} of {} families follow a known law and rule, in {} different ways",
-            families.len(),
-            found.len()
-        )
+    let ways = kinds.len();
+    let mut message = match ways {
+        1 => text!("start/scheme/one", step, kind = kinds.into_values().next().map(|(kind, _)| kind)),
+        2..=FEW => {
+            let each = |(kind, families): (Text, Vec<&str>)| text!("start/scheme/of", kind, families);
+            text!("start/scheme/some", step, kinds = kinds.into_values().map(each).collect::<Vec<_>>())
+        }
+        _ => text!("start/scheme/many", step, count = recognised, all = families.len(), ways),
     };
     let all = recognised == families.len();
-    let mut message = format!("Scheme of step {step}: {found}.");
     let mut direction = if all { Direction::For } else { Direction::Neutral };
     // The worst fit of a matrix to the law and scale of its family. Training moves it far later than the spectrum.
     let fits = holm(&facts.rows.iter().map(|r| r.fit_log10_p).collect::<Vec<_>>());
     let worst = facts.rows.iter().zip(fits).filter_map(|(r, p)| Some((r, p?))).min_by(|a, b| a.1.total_cmp(&b.1));
     if let Some((row, p)) = worst.filter(|(_, p)| *p <= policy.strong_log10_p) {
-        message.push_str(&format!(
-            " The values of {} do not fit it (distance {:.3}, log10 p {p:.0}).",
-            row.tensor,
-            row.fit_distance.unwrap_or(0.0)
-        ));
+        let distance = row.fit_distance.unwrap_or(0.0);
+        message.push(text!("start/scheme/no-fit", tensor = &row.tensor, distance, log10_p = p));
         direction = Direction::Neutral;
     }
     if let Some(declared) = facts.declared {
         let differing: Vec<&str> =
             families.iter().filter(|(_, rows)| differs(declared, rows)).map(|(family, _)| *family).collect();
-        let declared = format!(
-            "{}{}",
-            declared.scheme.as_deref().unwrap_or("no scheme"),
-            declared.std.map_or(String::new(), |s| format!(", std {s}"))
-        );
+        let (scheme, std) = (declared.scheme.as_deref(), declared.std);
         if differing.is_empty() {
-            message.push_str(&format!(" That is what was declared ({declared})."));
+            message.push(text!("start/scheme/as-declared", scheme, std));
         } else {
-            message.push_str(&format!(" Declared was {declared}; it does not describe {}.", differing.join(" ")));
+            message.push(text!("start/scheme/not-declared", scheme, std, families = differing));
             direction = Direction::Neutral;
         }
     }
@@ -72,30 +60,32 @@ pub fn judge(judgement: &mut Judgement, facts: &StartFacts<'_>, step: i64, polic
     finding.log10_p = worst.map(|(_, p)| p);
     finding.effect = Some(f64::from(u32::try_from(recognised).unwrap_or(u32::MAX)) / families.len() as f64);
     finding.n = Some(families.len() as u64);
-    finding.null = "values of the named law and scale: Kolmogorov-Smirnov, Holm over all matrices".into();
+    finding.null = text!("start/scheme/null");
     finding.evidence = Some("evidence/start.parquet".into());
     judgement.push(finding);
 }
 
 /// The scheme of a family in words, and whether law and rule are known.
-fn kind(rows: &[&StartRow]) -> (String, bool) {
+fn kind(rows: &[&StartRow]) -> (Text, bool) {
     let mut schemes: Vec<&str> = rows.iter().filter_map(|r| r.scheme.as_deref()).collect();
     schemes.sort_unstable();
     schemes.dedup();
     let first = rows.iter().find(|r| r.scheme.is_some()).unwrap_or(&rows[0]);
     match (schemes.as_slice(), &first.rule) {
-        ([], _) => ("no known law".to_owned(), false),
-        ([_, _, ..], _) => (schemes.join(" and "), rows.iter().all(|r| known(r))),
+        ([], _) => (text!("start/scheme/no-law"), false),
+        ([_, _, ..], _) => (text!("start/scheme/several", schemes), rows.iter().all(|r| known(r))),
         ([scheme], _) if rows.len() > 1 && rows.iter().any(|r| r.scheme.is_none()) => {
-            (format!("{scheme}, not in every tensor"), false)
+            (text!("start/scheme/not-every", scheme = *scheme), false)
         }
-        (["zero"], _) => ("zero".to_owned(), true),
-        (["repeated"], _) => ("equal rows or columns".to_owned(), false),
-        ([scheme @ ("constant" | "identity")], Some(value)) => (format!("{scheme} {value}"), true),
-        (["orthogonal"], Some(gain)) => (format!("orthogonal, {gain}"), true),
-        (["scaled"], _) => ("rows or columns of different scales".to_owned(), false),
-        ([scheme], Some(rule)) => (format!("{scheme}, std {rule}"), true),
-        ([scheme], None) => (format!("{scheme}, std {:.4} (no known rule)", pooled_std(rows)), false),
+        (["zero"], _) => (text!("start/scheme/zero"), true),
+        (["repeated"], _) => (text!("start/scheme/repeated"), false),
+        ([scheme @ ("constant" | "identity")], Some(value)) => {
+            (text!("start/scheme/value", scheme = *scheme, value), true)
+        }
+        (["orthogonal"], Some(gain)) => (text!("start/scheme/orthogonal", gain), true),
+        (["scaled"], _) => (text!("start/scheme/scaled"), false),
+        ([scheme], Some(rule)) => (text!("start/scheme/rule", scheme = *scheme, rule), true),
+        ([scheme], None) => (text!("start/scheme/no-rule", scheme = *scheme, std = pooled_std(rows)), false),
     }
 }
 

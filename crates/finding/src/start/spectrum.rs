@@ -2,11 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Code, Direction, Finding, Grade, Judgement, Policy, StartFacts, StartRow, drawn, of, subject_of};
+use super::{Code, Direction, Finding, Grade, Judgement, Policy, StartFacts, StartRow, drawn, subject_of};
 use scratchproof_stats::holm;
-
-const EDGE: &str = "largest singular value of independent entries: Tracy-Widom law, Holm over all matrices";
-const COSINES: &str = "squared cosines between rows of independent entries: normal limit, Holm over all matrices";
+use scratchproof_texts::text;
 
 /// One matrix with its probabilities after multiplicity.
 struct Tested<'a> {
@@ -60,10 +58,14 @@ fn outlier(component: &str, tested: &[Tested], outliers: usize, step: i64, polic
         Code::StartSpectrum,
         if strong { Grade::Strong } else { Grade::Moderate },
         Direction::Against,
-        format!(
-            "Component {component}: {} at step {step} have a singular value that no random draw has; the largest is {:.2} times the edge ({name}). These weights had been trained before this run, or this checkpoint was not saved at step {step}.",
-            of(outliers, tested.len(), "matrices"),
-            excess + 1.0,
+        text!(
+            "start/spectrum/outside",
+            component,
+            count = outliers,
+            all = tested.len(),
+            step,
+            ratio = excess + 1.0,
+            tensor = name
         ),
     );
     if let Some(worst) = worst {
@@ -73,7 +75,7 @@ fn outlier(component: &str, tested: &[Tested], outliers: usize, step: i64, polic
     finding.log10_p = Some(log10_p);
     finding.effect = Some(excess);
     finding.n = Some(tested.len() as u64);
-    finding.null = EDGE.into();
+    finding.null = text!("start/spectrum/null-edge");
     finding.evidence = Some("evidence/start.parquet".into());
     finding
 }
@@ -89,10 +91,7 @@ fn correlated(component: &str, tested: &[Tested], bulk: usize, step: i64) -> Fin
         Code::StartSpectrum,
         Grade::Moderate,
         Direction::Against,
-        format!(
-            "Component {component}: no singular value of step {step} is outside the edge, but rows of {} are nearer to each other than those of a random draw, most in {name} (z {z:.1}): a draw with something else added.",
-            of(bulk, tested.len(), "matrices"),
-        ),
+        text!("start/spectrum/correlated", component, count = bulk, all = tested.len(), step, tensor = name, z),
     );
     if let Some(worst) = worst {
         finding.subject = subject_of(worst.row, step);
@@ -101,7 +100,7 @@ fn correlated(component: &str, tested: &[Tested], bulk: usize, step: i64) -> Fin
     finding.log10_p = worst.map(p);
     finding.effect = Some(bulk as f64 / tested.len() as f64);
     finding.n = Some(tested.len() as u64);
-    finding.null = COSINES.into();
+    finding.null = text!("start/spectrum/null-cosines");
     finding.evidence = Some("evidence/start.parquet".into());
     finding
 }
@@ -113,17 +112,14 @@ fn inside(rows: &[&StartRow], matrices: usize, step: i64) -> Finding {
         Code::StartSpectrum,
         Grade::Strong,
         Direction::For,
-        format!(
-            "All {matrices} matrices of step {step} have the singular values of a random draw; the most extreme is {:.3} times the edge.",
-            ratio.unwrap_or(1.0)
-        ),
+        text!("start/spectrum/inside", matrices, step, ratio = ratio.unwrap_or(1.0)),
     );
     finding.subject.steps = vec![step];
     finding.statistic = worst.and_then(|(r, _)| r.edge_score);
     finding.log10_p = worst.map(|(_, p)| (p + (matrices as f64).log10()).min(0.0));
     finding.effect = ratio.map(|r| r - 1.0);
     finding.n = Some(matrices as u64);
-    finding.null = EDGE.into();
+    finding.null = text!("start/spectrum/null-edge");
     finding.evidence = Some("evidence/start.parquet".into());
     finding
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Code, Direction, Finding, Grade, Judgement, StartFacts};
+use scratchproof_texts::{Text, text};
 
 /// The learning rate of the log, summed from its first step on.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,6 +74,9 @@ pub struct Trained {
 /// times the learning rate and one without warm-up at a constant rate.
 const POWERS: [f64; 3] = [0.5, 0.75, 1.0];
 
+/// Families that a message names.
+const NAMED: usize = 3;
+
 /// Below this growth between the first two checkpoints the ratio says nothing: the way was long before.
 const LEAST_GROWTH: f64 = 1.1;
 
@@ -111,18 +115,11 @@ fn trained(facts: &StartFacts<'_>) -> Option<Trained> {
 }
 
 impl Trained {
-    fn words(&self) -> String {
-        let number = |x: f64| if x < 10.0 { format!("{x:.1}") } else { format!("{x:.0}") };
-        match (self.low, self.best, self.high) {
-            (None, ..) => "more steps than the run's log shows".to_owned(),
-            (Some(low), None, _) if !self.beyond => format!("{} steps or more", number(low)),
-            (Some(low), Some(best), Some(high)) => {
-                format!("about {} steps ({} to {})", number(best), number(low), number(high))
-            }
-            (Some(low), Some(best), None) => {
-                format!("about {} steps ({} to more than the run's log shows)", number(best), number(low))
-            }
-            (Some(low), None, _) => format!("{} steps to more than the run's log shows", number(low)),
+    /// The range as a part of a sentence. A bound that the log does not reach is `none`.
+    fn range(&self) -> Text {
+        match (self.low, self.best) {
+            (Some(low), None) if !self.beyond => text!("start/trained-steps/at-least", low),
+            _ => text!("start/trained-steps/range", low = self.low, best = self.best, high = self.high),
         }
     }
 }
@@ -132,21 +129,14 @@ pub fn judge(judgement: &mut Judgement, facts: &StartFacts<'_>, step: i64) -> Op
     let moved = facts.vectors.iter().filter(|v| v.norm && v.varies()).count();
     let trained = trained(facts).filter(|_| moved > 0)?;
     if step == 0 {
-        let mut finding = Finding::new(
-            Code::StartTrained,
-            Grade::Weak,
-            Direction::Against,
-            format!(
-                "Step 0 looks trained for {}: so far are its norm weights from 1 (or 0), at the speed at which they move between steps 0 and {}.",
-                trained.words(),
-                facts.steps.get(1).copied().unwrap_or(0)
-            ),
-        );
+        let next = facts.steps.get(1).copied().unwrap_or(0);
+        let message = text!("start/trained-steps/looks", range = trained.range(), next);
+        let mut finding = Finding::new(Code::StartTrained, Grade::Weak, Direction::Against, message);
         finding.subject.steps = vec![step];
         finding.subject.component = Some("norms".into());
         finding.statistic = trained.best.or(trained.low);
         finding.n = Some(moved as u64);
-        finding.null = "none: an estimate; untrained norm weights are all one value".into();
+        finding.null = text!("start/trained-steps/null");
         judgement.push(finding);
     }
     Some(trained)
@@ -154,31 +144,25 @@ pub fn judge(judgement: &mut Judgement, facts: &StartFacts<'_>, step: i64) -> Op
 
 /// What can be said of step 0 where the first checkpoint is later. None of it proves a random start: a trained model
 /// that was trained on can look the same.
-pub fn carried_back(facts: &StartFacts<'_>, clean: &BTreeSet<String>, trained: Option<&Trained>) -> String {
-    let mut text = String::new();
+pub fn carried_back(text: &mut Text, facts: &StartFacts<'_>, clean: &BTreeSet<String>, trained: Option<&Trained>) {
     let step = facts.steps.first().copied().unwrap_or(0);
     if let Some(trained) = trained {
-        text.push_str(&format!(" Its norm weights look trained for {}; step {step} is claimed.", trained.words()));
+        text.push(text!("start/not-at-zero/norms", range = trained.range(), step));
     }
     if !facts.drift.is_empty() {
-        let named: Vec<String> = facts
-            .drift
-            .iter()
-            .filter_map(|d| Some(format!("{} {:.4} to {:.4} ({})", d.family, d.std, d.back, d.rule.as_ref()?)))
-            .collect();
-        let few = named.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
-        text.push_str(&format!(
-            " Carried back to step 0 along the first interval, the standard deviations of {} of {} families follow a known rule{}{few}.",
-            named.len(),
-            facts.drift.len(),
-            if named.is_empty() { "" } else { ": " }
-        ));
+        let follows = |d: &Drift| {
+            let rule = d.rule.as_deref()?;
+            Some(text!("start/not-at-zero/family", family = &d.family, std = d.std, back = d.back, rule))
+        };
+        let mut named: Vec<Text> = facts.drift.iter().filter_map(follows).collect();
+        let count = named.len();
+        named.truncate(NAMED);
+        text.push(text!("start/not-at-zero/scales", count, all = facts.drift.len(), named));
     }
     if !clean.is_empty() {
-        let names: Vec<&str> = clean.iter().map(String::as_str).collect();
-        text.push_str(&format!(" Singular values still as a draw's: {}.", names.join(", ")));
+        let components: Vec<&str> = clean.iter().map(String::as_str).collect();
+        text.push(text!("start/not-at-zero/clean", components));
     }
-    text
 }
 
 #[cfg(test)]
