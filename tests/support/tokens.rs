@@ -16,6 +16,7 @@ pub fn walk(folder: &Path, paths: &mut Vec<PathBuf>) {
 }
 
 /// A word, a mark or a literal, with its first and last line.
+#[allow(dead_code)] // not every test asks for the last line
 #[derive(Clone, Copy, Debug)]
 pub struct Token<'a> {
     pub text: &'a str,

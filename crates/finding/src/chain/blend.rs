@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::points::{OnLine, Points, Span};
 use super::ChainFacts;
+use super::points::{OnLine, Points, Span};
 use crate::{Code, Direction, Finding, Grade, Judgement};
 use scratchproof_case::Policy;
 use scratchproof_plan::ALL;

@@ -54,7 +54,13 @@ pub(super) fn precision(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
         let message = if let Some(share) = recast.fewer {
             text!("chain/precision/fewer-values", step = recast.step, share)
         } else {
-            text!("chain/precision/recast", step = recast.step, from = &recast.from, to = &recast.to, back = recast.back)
+            text!(
+                "chain/precision/recast",
+                step = recast.step,
+                from = &recast.from,
+                to = &recast.to,
+                back = recast.back
+            )
         };
         let mut finding = Finding::new(Code::ChainPrecision, grade, direction, message);
         finding.subject.steps = vec![recast.step];

@@ -189,10 +189,9 @@ fn silent(judgement: &mut Judgement, facts: &DecayFacts) {
     let coupled =
         facts.clocks.iter().filter(|clock| clock.even >= LEAST_EVEN && !clock.tied).max_by_key(|clock| clock.even);
     let (clock, text) = match coupled {
-        Some(clock) => (
-            clock,
-            text!("chain/decay-clock/coupled", count = clock.even, rows = clock.of, tensor = &clock.tensor),
-        ),
+        Some(clock) => {
+            (clock, text!("chain/decay-clock/coupled", count = clock.even, rows = clock.of, tensor = &clock.tensor))
+        }
         None => (&facts.clocks[0], text!("chain/decay-clock/none", tensors = names)),
     };
     push(judgement, clock, Grade::Context, Direction::Neutral, text, |_| {});
@@ -393,8 +392,7 @@ fn kept(judgement: &mut Judgement, facts: &DecayFacts, clock: &TokenClock, polic
         (Some(decay), _) => (Grade::Weak, text!("chain/decay-clock/kept-not-applied", decay)),
         (None, _) => (Grade::Weak, text!("chain/decay-clock/kept-none-logged")),
     };
-    let text =
-        text!("chain/decay-clock/kept", rows = clock.rows, all = clock.of, tensor = &clock.tensor, why);
+    let text = text!("chain/decay-clock/kept", rows = clock.rows, all = clock.of, tensor = &clock.tensor, why);
     push(judgement, clock, grade, Direction::For, text, |f| f.statistic = Some(1.0));
 }
 

@@ -411,12 +411,7 @@ pub(super) fn displacement(judgement: &mut Judgement, facts: &ChainFacts<'_>, po
 }
 
 /// The finding of a whole model that remembers.
-fn kept(
-    judgement: &mut Judgement,
-    facts: &ChainFacts<'_>,
-    neighbours: &[&ComponentRow],
-    last: Option<&ComponentRow>,
-) {
+fn kept(judgement: &mut Judgement, facts: &ChainFacts<'_>, neighbours: &[&ComponentRow], last: Option<&ComponentRow>) {
     let weakest = neighbours.iter().min_by(|a, b| a.z.unwrap_or(0.0).total_cmp(&b.z.unwrap_or(0.0)));
     if let Some(weakest) = weakest {
         let mut finding = Finding::new(

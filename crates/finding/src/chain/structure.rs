@@ -73,12 +73,7 @@ pub(super) fn structure(judgement: &mut Judgement, facts: &ChainFacts<'_>, polic
             Code::ChainStructure,
             Grade::Weak,
             Direction::For,
-            text!(
-                "chain/structure/updates",
-                ratio = least.ratio,
-                component = &least.component,
-                step = least.steps.1
-            ),
+            text!("chain/structure/updates", ratio = least.ratio, component = &least.component, step = least.steps.1),
         );
         finish(&mut finding, &[least]);
         judgement.push(finding);
@@ -100,8 +95,16 @@ fn report(judgement: &mut Judgement, kind: Kind, residues: &[&Residue], whole: b
     let least = residues.iter().map(|r| r.ratio).fold(f64::INFINITY, f64::min);
     let most = residues.iter().map(|r| r.ratio).fold(0.0, f64::max);
     let stochastic = grade == Grade::Moderate && whole;
-    let message =
-        text!("chain/structure/noise", what, whole, components = components.as_slice(), least, most, roundings, stochastic);
+    let message = text!(
+        "chain/structure/noise",
+        what,
+        whole,
+        components = components.as_slice(),
+        least,
+        most,
+        roundings,
+        stochastic
+    );
     let mut finding = Finding::new(Code::ChainStructure, grade, Direction::Against, message);
     finish(&mut finding, residues);
     finding.subject.steps = steps;

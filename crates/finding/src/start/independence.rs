@@ -35,14 +35,8 @@ fn norms(judgement: &mut Judgement, facts: &StartFacts<'_>, step: i64, policy: &
             *odd += usize::from(spread(&one) && one.0.scheme.is_none());
         }
         let lawless = components.values().any(|(odd, of)| 2 * odd > *of && *odd > 1);
-        let message = text!(
-            "start/independence/norms-spread",
-            count = outliers,
-            all,
-            step,
-            tensor = &row.tensor,
-            lawless
-        );
+        let message =
+            text!("start/independence/norms-spread", count = outliers, all, step, tensor = &row.tensor, lawless);
         (if lawless { Grade::Moderate } else { Grade::Weak }, Direction::Against, message)
     };
     let mut finding = Finding::new(Code::StartIndependence, grade, direction, message);

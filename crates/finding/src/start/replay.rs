@@ -128,7 +128,14 @@ impl<'a> Sorted<'a> {
         let (elements, equal) = sums(replayed.tensors.iter());
         let share = if elements == 0 { 0.0 } else { equal as f64 / elements as f64 };
         // The seed is a word: some have more digits than a number of other programs holds.
-        let by = || text!("start/replay/by", seed = seed.to_string(), generator = replayed.generator, variant = replayed.variant);
+        let by = || {
+            text!(
+                "start/replay/by",
+                seed = seed.to_string(),
+                generator = replayed.generator,
+                variant = replayed.variant
+            )
+        };
         let lacking: Vec<&str> =
             replayed.left_out.iter().map(String::as_str).chain(self.spelt.iter().map(|t| t.tensor.as_str())).collect();
         if !drawn(&self.exact) && !drawn(&self.near) {
@@ -174,7 +181,11 @@ impl<'a> Sorted<'a> {
         }
         let drawn_elements: u64 = replayed.tensors.iter().map(|t| t.drawn).sum();
         if !lacking.is_empty() {
-            judgement.missing.push(text!("start/replay/missing-filling", tensors = named(&lacking), more = rest(&lacking)));
+            judgement.missing.push(text!(
+                "start/replay/missing-filling",
+                tensors = named(&lacking),
+                more = rest(&lacking)
+            ));
             let message = text!(
                 "start/replay/recipe-lacks",
                 count = self.exact.len() + self.near.len(),
