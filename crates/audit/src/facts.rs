@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Session;
-use scratchproof_checkpoint::{Component, Residual as Axis, Shard};
+use scratchproof_checkpoint::{Component, Residual as Axis};
 use scratchproof_disguise::Found;
 use scratchproof_evidence::{Evidence, Reference};
 use scratchproof_finding::parent::{EqualTensor, NormFigure, Part};
@@ -25,12 +25,7 @@ pub fn unreached_share(session: &Session) -> f64 {
         })
         .map(|(unit, _)| (unit.elements() * unit.members[last].dtype.width()) as u64)
         .sum();
-    let data = |shard: &Shard| {
-        let mut length = [0; 8];
-        let header = shard.blob.read_at(0, &mut length).map_or(0, |()| u64::from_le_bytes(length).saturating_add(8));
-        shard.blob.len().saturating_sub(header)
-    };
-    let all: u64 = session.subject().shards.iter().map(data).sum();
+    let all = session.subject().stored;
     if all > 0 { 1.0 - reached.min(all) as f64 / all as f64 } else { 0.0 }
 }
 

@@ -8,11 +8,13 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::forms::{self, Catalogue};
 use super::header::quoted;
 use super::index::{self, Layout};
 use super::residual::{hidden_sizes, set_prediction_layers_apart, settle_residual_axes};
-use super::{Header, HeaderTensor, Meeting, Role, TensorRecord, Tokenizer, TokenizerFiles, builtin};
+use super::{HeaderTensor, Meeting, Role, TensorRecord, Tokenizer, TokenizerFiles, builtin};
 use scratchproof_error::{Context, Error, Result};
+use scratchproof_texts::Text;
 use scratchproof_source::{Access, Blob, LocalDir, Reading, Store, locate};
 
 /// One model: its tensors, and where their bytes are.
@@ -29,8 +31,14 @@ pub struct Checkpoint {
     pub architecture: Option<String>,
     /// Tensors that are in the files and not in `tensors`, with the reason, sorted.
     pub skipped: Vec<Skipped>,
-    /// Safetensors files of the folder that are not part of the model, sorted.
+    /// Files of the folder that hold tensors and are not part of the model, sorted.
     pub unread: Vec<String>,
+    /// The form it is kept in.
+    pub form: Text,
+    /// What a reader should know of how it was read, in sentences.
+    pub notes: Vec<Text>,
+    /// Bytes of all tensors in the files, also of those that are not in `tensors`.
+    pub stored: u64,
     /// What its tokens are, read when it is asked for.
     pub vocabulary: Arc<TokenizerFiles>,
     /// Where it was put in another model's packaging: which of its own towers each of that model's towers met.
@@ -95,39 +103,28 @@ impl Checkpoint {
             unread: layout.unread.clone(),
             vocabulary: Arc::new(TokenizerFiles::open(store, &names)),
             met: Vec::new(),
+            form: Text::default(),
+            notes: Vec::new(),
+            stored: 0,
         };
         let found = checkpoint.read_shards(store, &layout)?;
+        checkpoint.look_at_twin(store, &layout.twin, &found);
         checkpoint.name(found);
         Ok(checkpoint)
     }
 
-    /// Reads every header and holds the index against them.
+    /// Reads what every file holds and holds the index against it.
     fn read_shards(&mut self, store: &dyn Store, layout: &Layout) -> Result<BTreeMap<String, (usize, HeaderTensor)>> {
         let mut found: BTreeMap<String, (usize, HeaderTensor)> = BTreeMap::new();
-        let mut seen: HashMap<String, usize> = HashMap::new();
-        for (shard, name) in layout.shards.iter().enumerate() {
+        let mut seen: HashMap<String, String> = HashMap::new();
+        for name in &layout.shards {
             let blob: Arc<dyn Blob> = Arc::from(store.open(name)?);
-            let header = Header::read(&*blob)?;
-            self.shards.push(Shard { name: name.clone(), blob });
-            let names = header.tensors.iter().map(|tensor| &tensor.name);
-            for tensor in names.chain(header.skipped.iter().map(|(tensor, _)| tensor)) {
-                if let Some(other) = seen.insert(tensor.clone(), shard) {
-                    let other = &layout.shards[other];
-                    return Err(Error::input(format!(
-                        "{}: tensor {} is both in {} and in {}",
-                        self.uri,
-                        quoted(tensor),
-                        quoted(other),
-                        quoted(name)
-                    )));
-                }
-            }
-            self.skipped.extend(header.skipped.into_iter().map(|(tensor, why)| Skipped { tensor, why }));
-            found.extend(header.tensors.into_iter().map(|tensor| (tensor.name.clone(), (shard, tensor))));
+            let catalogue = forms::catalogue(name, &blob)?;
+            self.add(name, catalogue, &mut found, &mut seen)?;
         }
         if let Some((index, map)) = &layout.index {
             for (tensor, shard) in map {
-                if seen.get(tensor).is_none_or(|at| layout.shards[*at] != *shard) {
+                if seen.get(tensor) != Some(shard) {
                     return Err(Error::input(format!(
                         "{}: {index} says that tensor {} is in {}, but it is not",
                         self.uri,
@@ -144,6 +141,41 @@ impl Checkpoint {
         }
         self.skipped.sort();
         Ok(found)
+    }
+
+    /// Takes over what a file holds. A tensor that another file has as well is two versions of one: refused.
+    fn add(
+        &mut self,
+        file: &str,
+        catalogue: Catalogue,
+        found: &mut BTreeMap<String, (usize, HeaderTensor)>,
+        seen: &mut HashMap<String, String>,
+    ) -> Result<()> {
+        let names = catalogue.entries.iter().map(|entry| &entry.name);
+        for tensor in names.chain(catalogue.skipped.iter().map(|skipped| &skipped.tensor)) {
+            if let Some(other) = seen.insert(tensor.clone(), file.to_owned()) {
+                return Err(Error::input(format!(
+                    "{}: tensor {} is both in {} and in {}",
+                    self.uri,
+                    quoted(tensor),
+                    quoted(&other),
+                    quoted(file)
+                )));
+            }
+        }
+        self.form = catalogue.form.clone();
+        self.stored += catalogue.stored;
+        self.skipped.extend(catalogue.skipped.iter().cloned());
+        for note in &catalogue.notes {
+            if !self.notes.contains(note) {
+                self.notes.push(note.clone());
+            }
+        }
+        self.config = self.config.take().or_else(|| catalogue.settings.clone());
+        let (files, tensors) = catalogue.settle(file, self.shards.len())?;
+        self.shards.extend(files);
+        found.extend(tensors.into_iter().map(|(shard, tensor)| (tensor.name.clone(), (shard, tensor))));
+        Ok(())
     }
 
     /// Says what the tensors are for.

@@ -28,6 +28,8 @@ pub struct Header {
     pub tensors: Vec<HeaderTensor>,
     /// Tensors in number formats that cannot be decoded: name and reason. Their bytes are accounted for all the same.
     pub skipped: Vec<(String, String)>,
+    /// Bytes of all tensors.
+    pub data: u64,
 }
 
 /// One tensor as the header describes it.
@@ -54,7 +56,7 @@ impl Header {
         Self::read_from(blob).context(|| blob.uri())
     }
 
-    fn read_from(blob: &dyn Blob) -> Result<Self> {
+    pub(super) fn read_from(blob: &dyn Blob) -> Result<Self> {
         let file = blob.len();
         if file < PREFIX {
             return Err(Error::input(format!("the file has {file} bytes, too few for a safetensors file")));
@@ -88,7 +90,7 @@ impl Header {
         let (metadata, entries) = json::parse(json)?;
         let start = PREFIX + json.len() as u64;
         let data = file.checked_sub(start).ok_or_else(|| Error::input("the file ends inside its header"))?;
-        let mut header = Self { metadata, ..Self::default() };
+        let mut header = Self { metadata, data, ..Self::default() };
         for entry in &entries {
             check_span(entry)?;
         }

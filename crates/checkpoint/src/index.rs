@@ -19,38 +19,126 @@ pub(super) struct Layout {
     pub(super) shards: Vec<String>,
     /// Tensor to file, if there is an index.
     pub(super) index: Option<(String, BTreeMap<String, String>)>,
-    /// Safetensors files of the place that are not part of the model.
+    /// Files of the place that hold tensors and are not part of the model.
     pub(super) unread: Vec<String>,
+    /// The same model in the form of torch beside the safetensors.
+    pub(super) twin: Vec<String>,
 }
 
-/// Decides as the usual loaders do: one file of the usual name, else an index, else every safetensors file there is.
+/// Endings of files that can hold tensors.
+const ENDINGS: &[&str] = &[
+    ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".tar", ".jit", ".torchscript", ".gguf", ".npz", ".onnx", ".h5", ".hdf5",
+    ".keras", ".msgpack",
+];
+
+/// Beginnings of files that lie beside the weights and are none.
+const BESIDE: &[&str] =
+    &["optimizer", "optim_", "scheduler", "rng_state", "random_states", "training_args", "scaler", "adapter_", "trainer_"];
+
+/// Names of files that are the model, from the surest, where several lie in one folder.
+const ONES: &[&str] = &["model.safetensors", "pytorch_model.bin", "lit_model.pth", "model.pt", "model.pth", "ckpt.pt", "last.ckpt"];
+
+/// Decides as the usual loaders do: one file of the usual name, else an index, else every file of one kind there is.
 pub(super) fn layout(store: &dyn Store, names: &[String]) -> Result<Layout> {
-    const ONE: &str = "model.safetensors";
-    let tensors: Vec<&String> = names.iter().filter(|name| name.ends_with(".safetensors")).collect();
+    let with = |ending: &str| -> Vec<&String> { names.iter().filter(|name| name.ends_with(ending)).collect() };
+    let tensors = with(".safetensors");
     let mut found = Layout::default();
-    let indexes: Vec<&String> = names.iter().filter(|name| name.ends_with(".safetensors.index.json")).collect();
-    let index = indexes.iter().find(|name| *name == &&format!("{ONE}.index.json")).or(match &indexes[..] {
-        [only] => Some(only),
-        _ => None,
-    });
-    if tensors.iter().any(|name| *name == ONE) {
-        found.shards.push(ONE.to_owned());
+    if tensors.is_empty() && with(".safetensors.index.json").is_empty() {
+        return others(store, names);
+    }
+    let index = the_index(names, ".safetensors.index.json", "model.safetensors.index.json");
+    if tensors.iter().any(|name| *name == ONES[0]) {
+        found.shards.push(ONES[0].to_owned());
     } else if let Some(index) = index {
-        let map = read_index(store, index, names).context(|| (*index).clone())?;
-        found.shards = map.values().cloned().collect();
-        found.shards.sort();
-        found.shards.dedup();
-        found.index = Some(((*index).clone(), map));
+        found.indexed(store, index, names)?;
     } else if tensors.is_empty() {
         return Err(nothing(names));
     } else {
         found.shards = tensors.iter().map(|name| (*name).clone()).collect();
     }
     found.unread = tensors.into_iter().filter(|name| !found.shards.contains(name)).cloned().collect();
+    found.twin = torch(store, names)?.shards;
     Ok(found)
 }
 
-/// What to say of a place without safetensors.
+/// The one index of its kind, or the one of the usual name.
+fn the_index<'a>(names: &'a [String], ending: &str, usual: &str) -> Option<&'a String> {
+    let indexes: Vec<&String> = names.iter().filter(|name| name.ends_with(ending)).collect();
+    indexes.iter().find(|name| ***name == usual).copied().or(match indexes[..] {
+        [only] => Some(only),
+        _ => None,
+    })
+}
+
+impl Layout {
+    fn indexed(&mut self, store: &dyn Store, index: &str, names: &[String]) -> Result<()> {
+        let map = read_index(store, index, names).context(|| index.to_owned())?;
+        self.shards = map.values().cloned().collect();
+        self.shards.sort();
+        self.shards.dedup();
+        self.index = Some((index.to_owned(), map));
+        Ok(())
+    }
+}
+
+/// The model as transformers wrote it before safetensors: one file, or an index with its shards.
+fn torch(store: &dyn Store, names: &[String]) -> Result<Layout> {
+    let mut found = Layout::default();
+    if names.iter().any(|name| name == ONES[1]) {
+        found.shards.push(ONES[1].to_owned());
+    } else if let Some(index) = the_index(names, ".bin.index.json", "pytorch_model.bin.index.json") {
+        found.indexed(store, index, names)?;
+    }
+    Ok(found)
+}
+
+/// A place without safetensors: what torch and others write.
+fn others(store: &dyn Store, names: &[String]) -> Result<Layout> {
+    let mut found = torch(store, names)?;
+    let weights = |name: &&String| {
+        ENDINGS.iter().any(|ending| name.ends_with(ending)) && !BESIDE.iter().any(|start| name.starts_with(start))
+    };
+    let candidates: Vec<&String> = names.iter().filter(weights).collect();
+    if found.shards.is_empty() {
+        let one = ONES.iter().find(|one| candidates.iter().any(|name| name == *one));
+        found.shards = match (&candidates[..], one) {
+            ([], _) => return Err(nothing(names)),
+            ([only], _) => vec![(*only).clone()],
+            (_, Some(one)) => vec![(*one).to_owned()],
+            (several, None) if parts_of_one(several) => several.iter().map(|name| (*name).clone()).collect(),
+            (several, None) => {
+                let list: Vec<String> = several.iter().take(8).map(|name| quoted(name)).collect();
+                let more = several.len().checked_sub(8).filter(|more| *more > 0);
+                let more = more.map_or(String::new(), |more| format!(" and {more} more"));
+                return Err(Error::input(format!(
+                    "several files hold weights, and none has a name that says which is the model: {}{more}; name the file",
+                    list.join(", ")
+                )));
+            }
+        };
+    }
+    found.unread = candidates.into_iter().filter(|name| !found.shards.contains(name)).cloned().collect();
+    Ok(found)
+}
+
+/// Whether the names are those of the parts of one model: `NAME-00001-of-00003.gguf` to the last.
+fn parts_of_one(names: &[&String]) -> bool {
+    let part = |name: &str| {
+        let (before, after) = name.rsplit_once("-of-")?;
+        let (total, ending) = after.split_once('.')?;
+        let (stem, number) = before.rsplit_once('-')?;
+        Some((stem.to_owned(), ending.to_owned(), number.parse::<usize>().ok()?, total.parse::<usize>().ok()?))
+    };
+    let parts: Option<Vec<_>> = names.iter().map(|name| part(name)).collect();
+    let Some(parts) = parts else { return false };
+    let first = &parts[0];
+    let same = parts.iter().all(|part| (&part.0, &part.1, part.3) == (&first.0, &first.1, first.3));
+    let mut numbers: Vec<usize> = parts.iter().map(|part| part.2).collect();
+    numbers.sort_unstable();
+    same && (numbers.iter().copied().eq(1..=first.3) || numbers.iter().copied().eq(0..first.3))
+}
+
+/// What to say of a place without weights.
 fn nothing(names: &[String]) -> Error {
     const SHOWN: usize = 8;
     if names.is_empty() {
@@ -60,18 +148,12 @@ fn nothing(names: &[String]) -> Error {
     if names.len() > SHOWN {
         list.push(format!("{} more", names.len() - SHOWN));
     }
-    let ends = |endings: &[&str]| names.iter().any(|name| endings.iter().any(|ending| name.ends_with(ending)));
-    let advice = if ends(&[".bin", ".pt", ".pth", ".ckpt"]) {
-        "a pickle can run code when it is opened, so it is not read: load the model with transformers and save it with \
-         `save_pretrained(folder, safe_serialization=True)`"
-    } else if ends(&[".gguf"]) {
-        "GGUF files are quantised for inference: ask for the weights they were made of, as safetensors"
-    } else if ends(&[".safetensors.index.json"]) {
+    let advice = if names.iter().any(|name| name.ends_with(".safetensors.index.json")) {
         "there are several indexes: name the folder of one model"
     } else {
         "give the folder or the file that holds the weights"
     };
-    Error::input(format!("no safetensors file is in it, but {}; {advice}", list.join(", ")))
+    Error::input(format!("no file with tensors is in it, but {}; {advice}", list.join(", ")))
 }
 
 /// Reads the index and checks the names of its files.

@@ -3,6 +3,7 @@
 mod architecture;
 mod catalogue;
 mod correspondence;
+mod forms;
 mod header;
 mod index;
 mod part;

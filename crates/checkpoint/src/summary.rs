@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{Checkpoint, Component, Dtype, Skipped, TensorRecord};
 use scratchproof_error::Result;
+use scratchproof_texts::{Text, sentence, sentences};
 
 /// Bytes that are decoded at once; a multiple of every element's width.
 const WINDOW: usize = 1 << 20;
@@ -41,8 +42,14 @@ pub struct Summary {
     pub unknown: Vec<String>,
     /// Tensors in the files that are not looked at.
     pub skipped: Vec<Skipped>,
-    /// Safetensors files in the folder that are not part of the model.
+    /// Files in the folder that hold tensors and are not part of the model.
     pub unread: Vec<String>,
+    /// The form it is kept in.
+    #[serde(serialize_with = "sentence")]
+    pub form: Text,
+    /// How it was read, where that is not plain.
+    #[serde(serialize_with = "sentences")]
+    pub notes: Vec<Text>,
     /// What the bytes themselves showed, if they were read.
     pub check: Option<ByteCheck>,
 }
@@ -111,6 +118,8 @@ impl Summary {
             unknown: unknown.map(|tensor| tensor.name.clone()).collect(),
             skipped: checkpoint.skipped.clone(),
             unread: checkpoint.unread.clone(),
+            form: checkpoint.form.clone(),
+            notes: checkpoint.notes.clone(),
             check: None,
         }
     }

@@ -169,6 +169,9 @@ mod tests {
             unread: Vec::new(),
             vocabulary: Arc::default(),
             met: Vec::new(),
+            form: Default::default(),
+            notes: Vec::new(),
+            stored: 0,
         }
     }
 

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use super::{number, text};
+use scratchproof_texts::Text;
 use scratchproof_checkpoint::{ByteCheck, DtypeRow, FamilyRow, Skipped, Summary};
 
 /// Schema of the JSON form.
@@ -105,6 +106,7 @@ fn facts(summary: &Summary) -> Vec<(&'static str, String)> {
     let known = |value: Option<usize>| value.map_or_else(|| "unknown".to_owned(), |value| number::count(value as u64));
     let dtype = |row: &DtypeRow| format!("{} in {}", number::bytes(row.bytes), row.dtype);
     let mut facts = vec![
+        ("form", summary.form.english()),
         ("architecture", summary.architecture.clone().unwrap_or_else(|| "unknown".to_owned())),
         ("layers", number::count(summary.layers as u64)),
         ("hidden size", known(summary.hidden_size)),
@@ -114,7 +116,7 @@ fn facts(summary: &Summary) -> Vec<(&'static str, String)> {
         ("bytes", summary.dtypes.iter().map(dtype).collect::<Vec<_>>().join(", ")),
     ];
     if summary.experts > 0 {
-        facts.insert(2, ("experts", number::count(summary.experts as u64)));
+        facts.insert(3, ("experts", number::count(summary.experts as u64)));
     }
     if let Some(check) = &summary.check {
         facts.push(("checked", checked(check)));
@@ -156,9 +158,10 @@ fn cells(row: &FamilyRow) -> [String; 6] {
 fn lists(summary: &Summary) -> Vec<(String, Vec<String>)> {
     let skipped = |skipped: &Skipped| format!("{}: {}", skipped.tensor, skipped.why);
     let mut lists = vec![
+        ("How it was read".to_owned(), summary.notes.iter().map(Text::english).collect()),
         ("Names that no architecture knows".to_owned(), summary.unknown.clone()),
         ("Tensors that are not looked at".to_owned(), summary.skipped.iter().map(skipped).collect()),
-        ("Safetensors files in the folder that are not part of the model".to_owned(), summary.unread.clone()),
+        ("Files with tensors in the folder that are not part of the model".to_owned(), summary.unread.clone()),
     ];
     if let Some(check) = &summary.check {
         lists.push(("Tensors with elements that are not finite".to_owned(), check.non_finite_tensors.clone()));

@@ -20,6 +20,7 @@ pub enum Language {
 /// The files, by the first part of their keys.
 const ENGLISH: &[(&str, &str)] = &[
     ("chain", include_str!("../en/chain.toml")),
+    ("checkpoint", include_str!("../en/checkpoint.toml")),
     ("input", include_str!("../en/input.toml")),
     ("parent", include_str!("../en/parent.toml")),
     ("start", include_str!("../en/start.toml")),

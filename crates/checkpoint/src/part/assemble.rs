@@ -46,6 +46,9 @@ impl Checkpoint {
             unread: Vec::new(),
             vocabulary: like.vocabulary.clone(),
             met: Vec::new(),
+            form: like.form.clone(),
+            notes: Vec::new(),
+            stored: like.stored,
         }
     }
 

@@ -1,0 +1,194 @@
+//! The forms in which checkpoints are kept: one trait, one file a format, recognised by content. Every form gives the same
+//! thing, a [`Catalogue`] of named tensors with number format, shape and byte ranges or strides. Nothing that is in a file
+//! is ever run.
+
+mod gather;
+mod pickle;
+mod safetensors;
+mod state;
+mod torch;
+mod twin;
+mod zip;
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::header::quoted;
+use crate::{Dtype, HeaderTensor, Shard, Skipped};
+use scratchproof_error::{Context, Error, Result};
+use scratchproof_source::{Blob, MadeFile, Make};
+use scratchproof_texts::Text;
+
+/// A way of keeping tensors in a file.
+pub(crate) trait Form: Sync {
+    /// The key of what it is called.
+    fn name(&self) -> &'static str;
+
+    /// Whether a file is of this form, by what is in it.
+    fn holds(&self, file: &Glance<'_>) -> bool;
+
+    /// The tensors of a file.
+    ///
+    /// # Errors
+    /// If the file is not wholly what the form says: one sentence with the tensor.
+    fn catalogue(&self, file: &Glance<'_>) -> Result<Catalogue>;
+}
+
+/// A file at first sight.
+pub(crate) struct Glance<'a> {
+    /// Name in the folder.
+    pub(crate) name: &'a str,
+    /// Its bytes.
+    pub(crate) blob: &'a Arc<dyn Blob>,
+    /// The first of them.
+    pub(crate) head: Vec<u8>,
+}
+
+/// What a file or a folder holds.
+#[derive(Default)]
+pub(crate) struct Catalogue {
+    /// The form it is kept in.
+    pub(crate) form: Text,
+    /// The files that hold the bytes.
+    pub(crate) files: Vec<Shard>,
+    /// The tensors, in the writer's order.
+    pub(crate) entries: Vec<Entry>,
+    /// Tensors that are not read, with the reason.
+    pub(crate) skipped: Vec<Skipped>,
+    /// What a reader should know of how it was read.
+    pub(crate) notes: Vec<Text>,
+    /// The model's settings, where they are in the file itself.
+    pub(crate) settings: Option<Value>,
+    /// Bytes of all tensors that the files hold, also of those that are not read.
+    pub(crate) stored: u64,
+}
+
+/// One tensor.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) name: String,
+    pub(crate) dtype: Dtype,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) place: Place,
+}
+
+/// Where a tensor's elements are.
+#[derive(Clone)]
+pub(crate) enum Place {
+    /// One after the other from a byte of a file.
+    Run { file: usize, offset: u64 },
+    /// From a byte of a file, with steps in elements along each axis.
+    Strided { file: usize, offset: u64, strides: Vec<usize> },
+    /// They are put together or unpacked when they are asked for.
+    Made(Arc<dyn Fn() -> Result<Vec<u8>> + Send + Sync>),
+}
+
+/// Every form, in the order in which they are tried.
+static FORMS: &[&dyn Form] = &[&torch::Zip, &torch::Legacy, &safetensors::Safetensors];
+
+/// Bytes that are looked at to tell a form.
+const HEAD: u64 = 512;
+
+/// The tensors of a file, whatever its form.
+///
+/// # Errors
+/// If the file is of no form that is read, or not wholly what its form says.
+pub(crate) fn catalogue(name: &str, blob: &Arc<dyn Blob>) -> Result<Catalogue> {
+    let read = || {
+        let length = usize::try_from(blob.len().min(HEAD)).unwrap_or(0);
+        let file = Glance { name, blob, head: blob.bytes(0, length)?.into_owned() };
+        // What is of no other form is held against the safetensors format, which says what is wrong.
+        let form = FORMS.iter().find(|form| form.holds(&file)).copied().unwrap_or(&safetensors::Safetensors);
+        let mut found = form.catalogue(&file)?;
+        if found.form.is_empty() {
+            found.form = Text::new(form.name());
+        }
+        Ok(found)
+    };
+    read().context(|| blob.uri())
+}
+
+impl Entry {
+    /// Length in bytes.
+    ///
+    /// # Errors
+    /// If the shape is larger than anything.
+    pub(crate) fn bytes(&self) -> Result<usize> {
+        size(&self.shape, self.dtype.width()).ok_or_else(|| {
+            Error::input(format!("the shape {:?} of tensor {} overflows", self.shape, quoted(&self.name)))
+        })
+    }
+
+    /// The elements, little-endian, outermost axis first.
+    pub(crate) fn read(&self, files: &[Shard]) -> Result<Vec<u8>> {
+        let blob = |file: usize| {
+            let shard = files.get(file);
+            shard.map(|shard| &*shard.blob).ok_or_else(|| Error::usage("a tensor is in no file"))
+        };
+        let bytes = match &self.place {
+            Place::Run { file, offset } => blob(*file)?.bytes(*offset, self.bytes()?)?.into_owned(),
+            Place::Strided { file, offset, strides } => {
+                gather::strided(blob(*file)?, *offset, &self.shape, strides, self.dtype.width())?
+            }
+            Place::Made(make) => make()?,
+        };
+        if bytes.len() != self.bytes()? {
+            return Err(Error::input(format!("tensor {} has {} bytes", quoted(&self.name), bytes.len())));
+        }
+        Ok(bytes)
+    }
+}
+
+/// Bytes of a shape, with room for every sub-shape's.
+pub(crate) fn size(shape: &[usize], width: usize) -> Option<usize> {
+    let full = shape.iter().filter(|axis| **axis > 0).try_fold(width.max(8), |product, axis| product.checked_mul(*axis))?;
+    isize::try_from(full).ok()?;
+    if shape.contains(&0) { Some(0) } else { Some(full / width.max(8) * width) }
+}
+
+impl Catalogue {
+    /// The tensors as runs of bytes of files: what is strided or made is put into one file that exists nowhere, which is
+    /// computed tensor by tensor when it is read. `first` is the number that the first of the files gets.
+    ///
+    /// # Errors
+    /// If a shape is larger than anything.
+    pub(crate) fn settle(self, uri: &str, first: usize) -> Result<(Vec<Shard>, Vec<(usize, HeaderTensor)>)> {
+        let Self { mut files, entries, .. } = self;
+        let sources: Arc<[Shard]> = files.clone().into();
+        let made = first + files.len();
+        let mut pieces: Vec<(u64, Make)> = Vec::new();
+        let mut end = 0;
+        let mut tensors = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let bytes = entry.bytes()? as u64;
+            let Entry { name, dtype, shape, place } = entry.clone();
+            if let Place::Run { file, offset } = place {
+                tensors.push((first + file, HeaderTensor { name, dtype, shape, offset, bytes }));
+                continue;
+            }
+            tensors.push((made, HeaderTensor { name, dtype, shape, offset: end, bytes }));
+            let sources = Arc::clone(&sources);
+            let make = move || entry.read(&sources).context(|| format!("tensor {}", quoted(&entry.name)));
+            pieces.push((bytes, Box::new(make)));
+            end += bytes;
+        }
+        if !pieces.is_empty() {
+            let name = "(put together)".to_owned();
+            let blob = Arc::new(MadeFile::new(format!("{uri} {name}"), pieces));
+            files.push(Shard { name, blob });
+        }
+        Ok((files, tensors))
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Run { file, offset } => write!(f, "byte {offset} of file {file}"),
+            Self::Strided { file, offset, strides } => write!(f, "byte {offset} of file {file} by {strides:?}"),
+            Self::Made(_) => f.write_str("made"),
+        }
+    }
+}
