@@ -16,7 +16,7 @@ fn last(names: &[&str]) -> (String, Option<u32>, Option<u32>, Residual) {
 #[test]
 fn every_file_is_read_and_named() {
     assert_eq!(builtin().names().len(), SOURCES.len());
-    let folder = concat!(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."), "/src/checkpoint/architectures");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/architectures");
     let mut files: Vec<String> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap().replace(".toml", ""))
