@@ -14,8 +14,8 @@ use super::index::{self, Layout};
 use super::residual::{hidden_sizes, set_prediction_layers_apart, settle_residual_axes};
 use super::{HeaderTensor, Meeting, Role, TensorRecord, Tokenizer, TokenizerFiles, builtin};
 use scratchproof_error::{Context, Error, Result};
-use scratchproof_texts::Text;
 use scratchproof_source::{Access, Blob, LocalDir, Reading, Store, locate};
+use scratchproof_texts::Text;
 
 /// One model: its tensors, and where their bytes are.
 pub struct Checkpoint {

@@ -143,7 +143,8 @@ impl Entry {
 
 /// Bytes of a shape, with room for every sub-shape's.
 pub(crate) fn size(shape: &[usize], width: usize) -> Option<usize> {
-    let full = shape.iter().filter(|axis| **axis > 0).try_fold(width.max(8), |product, axis| product.checked_mul(*axis))?;
+    let full =
+        shape.iter().filter(|axis| **axis > 0).try_fold(width.max(8), |product, axis| product.checked_mul(*axis))?;
     isize::try_from(full).ok()?;
     if shape.contains(&0) { Some(0) } else { Some(full / width.max(8) * width) }
 }

@@ -27,16 +27,39 @@ pub(super) struct Layout {
 
 /// Endings of files that can hold tensors.
 const ENDINGS: &[&str] = &[
-    ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".tar", ".jit", ".torchscript", ".gguf", ".npz", ".onnx", ".h5", ".hdf5",
-    ".keras", ".msgpack",
+    ".safetensors",
+    ".bin",
+    ".pt",
+    ".pth",
+    ".ckpt",
+    ".tar",
+    ".jit",
+    ".torchscript",
+    ".gguf",
+    ".npz",
+    ".onnx",
+    ".h5",
+    ".hdf5",
+    ".keras",
+    ".msgpack",
 ];
 
 /// Beginnings of files that lie beside the weights and are none.
-const BESIDE: &[&str] =
-    &["optimizer", "optim_", "scheduler", "rng_state", "random_states", "training_args", "scaler", "adapter_", "trainer_"];
+const BESIDE: &[&str] = &[
+    "optimizer",
+    "optim_",
+    "scheduler",
+    "rng_state",
+    "random_states",
+    "training_args",
+    "scaler",
+    "adapter_",
+    "trainer_",
+];
 
 /// Names of files that are the model, from the surest, where several lie in one folder.
-const ONES: &[&str] = &["model.safetensors", "pytorch_model.bin", "lit_model.pth", "model.pt", "model.pth", "ckpt.pt", "last.ckpt"];
+const ONES: &[&str] =
+    &["model.safetensors", "pytorch_model.bin", "lit_model.pth", "model.pt", "model.pth", "ckpt.pt", "last.ckpt"];
 
 /// Decides as the usual loaders do: one file of the usual name, else an index, else every file of one kind there is.
 pub(super) fn layout(store: &dyn Store, names: &[String]) -> Result<Layout> {

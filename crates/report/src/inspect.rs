@@ -5,8 +5,8 @@ use std::fmt::Write;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use super::{number, text};
-use scratchproof_texts::Text;
 use scratchproof_checkpoint::{ByteCheck, DtypeRow, FamilyRow, Skipped, Summary};
+use scratchproof_texts::Text;
 
 /// Schema of the JSON form.
 pub const SCHEMA: &str = "scratchproof.inspect/1";

@@ -31,14 +31,27 @@ pub(super) fn contiguous(shape: &[usize], strides: &[usize]) -> bool {
 ///
 /// # Errors
 /// If the bytes cannot be read.
-pub(super) fn strided(blob: &dyn Blob, offset: u64, shape: &[usize], strides: &[usize], width: usize) -> Result<Vec<u8>> {
+pub(super) fn strided(
+    blob: &dyn Blob,
+    offset: u64,
+    shape: &[usize],
+    strides: &[usize],
+    width: usize,
+) -> Result<Vec<u8>> {
     let bytes = super::size(shape, width).ok_or_else(|| Error::input("a shape overflows"))?;
     let mut out = Vec::with_capacity(bytes);
     part(blob, offset, shape, strides, width, &mut out)?;
     Ok(out)
 }
 
-fn part(blob: &dyn Blob, offset: u64, shape: &[usize], strides: &[usize], width: usize, out: &mut Vec<u8>) -> Result<()> {
+fn part(
+    blob: &dyn Blob,
+    offset: u64,
+    shape: &[usize],
+    strides: &[usize],
+    width: usize,
+    out: &mut Vec<u8>,
+) -> Result<()> {
     let span = extent(shape, strides).and_then(|extent| extent.checked_mul(width));
     let span = span.ok_or_else(|| Error::input("strides overflow"))?;
     match (shape, strides) {

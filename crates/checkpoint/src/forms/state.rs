@@ -64,15 +64,17 @@ pub(super) fn model(arena: &Arena, root: Id) -> Result<Found> {
             let tensors = arena.pairs(value).is_some().then(|| arena.tensors(value, &|_| true).ok())??;
             (!tensors.is_empty()).then_some(value)
         };
-        let Some((name, value)) = MODEL.iter().find_map(|name| inside(&name).map(|value| (*name, value))) else { break };
+        let Some((name, value)) = MODEL.iter().find_map(|name| inside(&name).map(|value| (*name, value))) else {
+            break;
+        };
         found.notes.extend(left_out(arena, at, name));
         path.push(name);
         at = value;
     }
     // The parts of a model that is trained in several (pipelines of Megatron) are asked for by their own form.
-    let trainers = arena.pairs(at).is_some_and(|pairs| {
-        pairs.iter().any(|(key, _)| arena.text(*key).is_some_and(|key| OPTIMIZER.contains(&key)))
-    });
+    let trainers = arena
+        .pairs(at)
+        .is_some_and(|pairs| pairs.iter().any(|(key, _)| arena.text(*key).is_some_and(|key| OPTIMIZER.contains(&key))));
     let enter = |name: &str| !trainers || name.contains('.') || !is_other(name);
     found.tensors = arena.tensors(at, &enter)?;
     if trainers && path.is_empty() {

@@ -68,7 +68,8 @@ impl Form for Legacy {
 }
 
 fn is_pickle(name: &str) -> bool {
-    name.strip_suffix("data.pkl").is_some_and(|folder| folder.is_empty() || folder.matches('/').count() == 1 && folder.ends_with('/'))
+    name.strip_suffix("data.pkl")
+        .is_some_and(|folder| folder.is_empty() || folder.matches('/').count() == 1 && folder.ends_with('/'))
 }
 
 impl Archive {
@@ -182,9 +183,8 @@ impl Archive {
         let shown = quoted(name);
         let storage = &self.arena.storages[view.storage];
         let key = quoted(&storage.key);
-        let (file, start, length) = self.storages[view.storage].ok_or_else(|| {
-            Error::input(format!("tensor {shown} is in the storage {key}, which is not in the file"))
-        })?;
+        let (file, start, length) = self.storages[view.storage]
+            .ok_or_else(|| Error::input(format!("tensor {shown} is in the storage {key}, which is not in the file")))?;
         let width = view.kind.width();
         let end = gather::extent(&view.shape, &view.strides).and_then(|extent| {
             let end = u64::try_from(extent).ok()?.checked_add(view.offset)?;
@@ -281,7 +281,12 @@ pub(super) fn unpacking(blob: &Arc<dyn Blob>, name: &str, member: &Member) -> Ma
 }
 
 /// Where the storages behind the pickles are: each is its number of elements in eight bytes, then the elements.
-fn legacy_storages(arena: &Arena, keys: &[String], blob: &dyn Blob, start: u64) -> Result<Vec<Option<(usize, u64, u64)>>> {
+fn legacy_storages(
+    arena: &Arena,
+    keys: &[String],
+    blob: &dyn Blob,
+    start: u64,
+) -> Result<Vec<Option<(usize, u64, u64)>>> {
     let mut found = vec![None; arena.storages.len()];
     let by_key: std::collections::HashMap<&str, usize> =
         arena.storages.iter().enumerate().map(|(index, storage)| (storage.key.as_str(), index)).collect();
@@ -298,7 +303,9 @@ fn legacy_storages(arena: &Arena, keys: &[String], blob: &dyn Blob, start: u64) 
         let bytes = elements.checked_mul(storage.kind.width() as u64);
         let end = bytes.and_then(|bytes| at.checked_add(8)?.checked_add(bytes)).filter(|end| *end <= blob.len());
         let (Some(bytes), Some(end)) = (bytes, end) else {
-            return Err(Error::input(format!("the storage {shown} is said to have {elements} elements, more than the file")));
+            return Err(Error::input(format!(
+                "the storage {shown} is said to have {elements} elements, more than the file"
+            )));
         };
         if elements != storage.elements {
             return Err(Error::input(format!(

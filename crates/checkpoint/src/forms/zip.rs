@@ -53,7 +53,9 @@ impl Directory {
     pub(super) fn read(blob: &dyn Blob) -> Result<Self> {
         let (start, size, count) = end_of_directory(blob)?;
         if size > LARGEST || count > ENTRIES {
-            return Err(Error::input(format!("the zip directory has {count} entries in {size} bytes, more than are read")));
+            return Err(Error::input(format!(
+                "the zip directory has {count} entries in {size} bytes, more than are read"
+            )));
         }
         let bytes = blob.bytes(start, usize::try_from(size).map_err(|_| too_large())?)?;
         let mut rest: &[u8] = &bytes;
@@ -163,7 +165,9 @@ fn end_of_directory(blob: &dyn Blob) -> Result<(u64, u64, u64)> {
         None => (start, size, count),
     };
     if start.checked_add(size).is_none_or(|end| end > file) {
-        return Err(Error::input(format!("the zip directory is given as {size} bytes from byte {start}, but the file has {file}")));
+        return Err(Error::input(format!(
+            "the zip directory is given as {size} bytes from byte {start}, but the file has {file}"
+        )));
     }
     if count > size / 46 {
         return Err(Error::input(format!("{count} entries do not fit in the {size} bytes of the zip directory")));
@@ -181,7 +185,8 @@ fn entry(bytes: &[u8]) -> Result<(String, Member, u64, &[u8])> {
     let (name, extra, comment) = (length(bytes, 28)?, length(bytes, 30)?, length(bytes, 32)?);
     let cut = || Error::input("the zip directory is cut short");
     let words = bytes.get(46..46 + name).ok_or_else(cut)?;
-    let name_text = String::from_utf8(words.to_vec()).map_err(|_| Error::input("a name in the zip archive is not UTF-8"))?;
+    let name_text =
+        String::from_utf8(words.to_vec()).map_err(|_| Error::input("a name in the zip archive is not UTF-8"))?;
     let mut fields = bytes.get(46 + name..46 + name + extra).ok_or_else(cut)?;
     let rest = bytes.get(46 + name + extra + comment..).ok_or_else(cut)?;
     while fields.len() >= 4 {
@@ -203,10 +208,14 @@ fn entry(bytes: &[u8]) -> Result<(String, Member, u64, &[u8])> {
         return Err(Error::input(format!("{shown} in the zip archive is encrypted: decrypt the archive first")));
     }
     if method != 0 && method != 8 {
-        return Err(Error::input(format!("{shown} in the zip archive is compressed by method {method}, which is not read")));
+        return Err(Error::input(format!(
+            "{shown} in the zip archive is compressed by method {method}, which is not read"
+        )));
     }
     if method == 0 && packed != size {
-        return Err(Error::input(format!("{shown} is stored in {packed} bytes of the zip archive but said to have {size}")));
+        return Err(Error::input(format!(
+            "{shown} is stored in {packed} bytes of the zip archive but said to have {size}"
+        )));
     }
     if size > packed.saturating_mul(DEFLATE) {
         return Err(Error::input(format!(

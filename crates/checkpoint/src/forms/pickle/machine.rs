@@ -186,7 +186,8 @@ impl Machine<'_> {
             }
             0x93 => {
                 let (name, module) = (self.pop()?, self.pop()?);
-                let (Node::Text(module), Node::Text(name)) = (&self.arena.nodes[module], &self.arena.nodes[name]) else {
+                let (Node::Text(module), Node::Text(name)) = (&self.arena.nodes[module], &self.arena.nodes[name])
+                else {
                     return Err(damaged("a name is no text"));
                 };
                 let (module, name) = (module.clone(), name.clone());
@@ -332,7 +333,9 @@ impl Machine<'_> {
     fn count_text(&mut self, length: u64) -> Result<()> {
         self.text = self.text.saturating_add(length);
         if self.text > TEXT {
-            return Err(Error::input(format!("the pickle has more than {TEXT} bytes of text: no checkpoint needs so many")));
+            return Err(Error::input(format!(
+                "the pickle has more than {TEXT} bytes of text: no checkpoint needs so many"
+            )));
         }
         Ok(())
     }

@@ -51,7 +51,10 @@ impl Arena {
     /// The value of a dict's key; the last one where it is there twice, as Python has it.
     pub(in crate::forms) fn get(&self, id: Id, name: &str) -> Option<Id> {
         let found = self.pairs(id)?.iter().rev();
-        found.into_iter().find(|(key, _)| matches!(&self.nodes[*key], Node::Text(text) if **text == *name)).map(|(_, value)| *value)
+        found
+            .into_iter()
+            .find(|(key, _)| matches!(&self.nodes[*key], Node::Text(text) if **text == *name))
+            .map(|(_, value)| *value)
     }
 
     pub(in crate::forms) fn text(&self, id: Id) -> Option<&str> {
@@ -103,13 +106,16 @@ impl Arena {
         while let Some((path, id, depth)) = todo.pop() {
             steps += 1;
             if depth > DEPTH || steps > STEPS || path.len() > 4096 {
-                return Err(Error::input("the pickle is nested more deeply or shared more often than a checkpoint can be"));
+                return Err(Error::input(
+                    "the pickle is nested more deeply or shared more often than a checkpoint can be",
+                ));
             }
             let join = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
             match &self.nodes[id] {
                 Node::Tensor(_) => found.push((path, id)),
                 Node::List(items) | Node::Tuple(items) => {
-                    let below = items.iter().enumerate().rev().map(|(at, item)| (join(&at.to_string()), *item, depth + 1));
+                    let below =
+                        items.iter().enumerate().rev().map(|(at, item)| (join(&at.to_string()), *item, depth + 1));
                     todo.extend(below);
                 }
                 Node::Record(_, Some(state)) => todo.push((path, *state, depth + 1)),
