@@ -13,7 +13,7 @@ use scratchproof::checkpoint::{Checkpoint, Summary, check_bytes};
 use scratchproof::error::{Error, Result};
 use scratchproof::finding::{Direction, Grade, Outcome};
 use scratchproof::kernel;
-use scratchproof::plan::{Quiet, Reporter};
+use scratchproof::measure::{Quiet, Reporter};
 use scratchproof::report::{compare as comparison, folder, inspect, json, markdown, terminal, timeline as record};
 use scratchproof::source::{Access, Reading, is_address};
 

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use scratchproof::plan::Reporter;
+use scratchproof::measure::Reporter;
 
 /// One bar at a time.
 pub struct Bar(OnceLock<ProgressBar>);

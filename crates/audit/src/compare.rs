@@ -3,43 +3,44 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::path::Trails;
-use super::{Session, inputs, parents, read, tables};
+use super::{inputs, models, record};
 use scratchproof_case::Case;
-use scratchproof_checkpoint::{Checkpoint, Component, Residual as Axis};
 use scratchproof_error::Result;
 use scratchproof_evidence::{Evidence, Reference};
+use scratchproof_facts::parent::Parents;
+use scratchproof_facts::{Session, decay, evidence};
 use scratchproof_finding::{
-    Code, ComponentOutcome, ComponentResult, Condition, Conditions, Direction, Finding, Grade, decide,
+    Code, ComponentOutcome, ComponentResult, Condition, Conditions, Direction, Finding, Grade, decide, parent,
 };
-use scratchproof_kernel::{Rows, centre, decode, normalise};
-use scratchproof_plan::{ALL, Reporter, Residual};
+use scratchproof_kernel::{Rows, centre, normalise};
+use scratchproof_measure::{Asked, Norms, Reporter, measure, norms};
+use scratchproof_measurements::{ALL, Component, Replay, Trails};
 use scratchproof_report::compare::{
     Answer, Baseline, Comparison, Family, Figures, LayerCell, LayerMap, MatrixCell, Model, Outcome, Question, SCHEMA,
     Sigma,
 };
-use scratchproof_report::{InputRole, Tool};
+use scratchproof_report::{Input, InputRole, Tool};
 use scratchproof_source::Access;
 use scratchproof_stats::{Aligned, Spread, aligned, log10_upper_tail, separation};
-
-/// Layers of which norms are held against each other: more are taken evenly.
-const LAYERS: usize = 128;
-
-/// Longest vector that is taken for a norm.
-const LONGEST: usize = 1 << 20;
-
-/// Norm weights by family and layer.
-type Norms = BTreeMap<String, BTreeMap<u32, Vec<f64>>>;
 
 /// Compares subject and parent of a case, with its controls.
 ///
 /// # Errors
 /// If a model cannot be read.
 pub fn compare(case: &Case, access: impl Into<Access>, reporter: &dyn Reporter) -> Result<Comparison> {
-    let session = read(case, access.into(), reporter)?;
-    let evidence = tables::evidence(&session, &Trails::new(&session), &super::clock::facts(&session));
-    let (mut parent, components) = parents(&session, &evidence, &BTreeSet::new());
-    let (inputs, mut coverage) = inputs::coverage(&session);
+    let access = access.into();
+    let models = models::open(case, access)?;
+    let opened = models.checkpoints.iter().chain(models.references.iter().map(AsRef::as_ref));
+    let norms: Vec<Norms> = opened.map(norms).collect::<Result<_>>()?;
+    let read = record::read(case, access, models.checkpoints.last().and_then(|last| last.config.as_ref()))?;
+    let asked = Asked { series: false, every_pair: true };
+    let measured = measure(models, Replay::Undeclared, asked, &|_| false, reporter)?;
+    let session = Session { case, measured: &measured, record: &read.reading };
+    let evidence = evidence(&session, &Trails::new(&measured.plan, &measured.tensors), &decay(&session));
+    let clean = BTreeSet::new();
+    let parents = Parents::new(&session, &evidence);
+    let (mut parent, components) = parent::judge(&parents.facts(&session, &evidence, &clean), &case.policy);
+    let (inputs, mut coverage) = inputs::coverage(&session, &read);
     parent.findings.extend(inputs.findings);
     let mut findings: Vec<Finding> = parent.findings;
     findings.sort_by_key(|f| (std::cmp::Reverse(f.grade), f.code));
@@ -47,9 +48,7 @@ pub fn compare(case: &Case, access: impl Into<Access>, reporter: &dyn Reporter) 
     let conditions = Conditions { start: untested, chain: untested, parent: parent.condition, time: untested };
     // Ids, order and what is missing are the verdict's work; the verdict itself needs a series and is not given here.
     let verdict = decide(&mut findings, conditions, Vec::new(), parent.missing);
-    let models = session.material.given();
-    let norms: Vec<Norms> = models.iter().map(|model| norms(model)).collect::<Result<_>>()?;
-    let work = Work { session: &session, residual: Residual::new(&session.plan, &session.measured), norms };
+    let work = Work { session, inputs: inputs::list(&session, &read), norms };
     let comparable = !evidence.pairs.is_empty();
     coverage.compared =
         evidence.pairs.iter().filter(|row| matches!(row.reference, Reference::Parent(_))).count() as u64;
@@ -89,8 +88,9 @@ pub fn compare(case: &Case, access: impl Into<Access>, reporter: &dyn Reporter) 
 }
 
 struct Work<'a> {
-    session: &'a Session<'a>,
-    residual: Option<Residual<'a>>,
+    session: Session<'a>,
+    /// What was read, the models first.
+    inputs: Vec<Input>,
     norms: Vec<Norms>,
 }
 
@@ -103,31 +103,27 @@ impl Work<'_> {
 
     /// Every two models: subject and parent, subject and controls, parent and controls, controls.
     fn pairs(&self) -> Vec<(usize, usize)> {
-        let models = self.session.plan.series + self.session.plan.references;
+        let models = self.session.measured.plan.series + self.session.measured.plan.references;
         (0..models).flat_map(|a| (a + 1..models).map(move |b| (a, b))).collect()
     }
 
     fn models(&self) -> Vec<Model> {
-        let list = inputs::list(self.session);
-        let checkpoints = self.session.material.given();
-        checkpoints
-            .into_iter()
-            .zip(list)
-            .enumerate()
-            .map(|(index, (checkpoint, input))| Model {
+        let models = self.session.measured.models.iter().zip(&self.inputs).enumerate();
+        models
+            .map(|(index, (model, input))| Model {
                 name: self.name(index),
                 role: match input.role {
                     InputRole::Parent => "parent",
                     InputRole::Control => "control",
                     _ => "subject",
                 },
-                architecture: checkpoint.architecture.clone(),
-                hidden_size: checkpoint.hidden_size(),
-                layers: checkpoint.layers(),
-                tensors: checkpoint.tensors.len(),
-                parameters: checkpoint.tensors.iter().map(|t| t.elements() as u64).sum(),
-                uri: input.uri,
-                sha256: input.sha256,
+                architecture: model.architecture.clone(),
+                hidden_size: model.hidden_size,
+                layers: model.layers,
+                tensors: model.tensors.len(),
+                parameters: model.tensors.iter().map(|t| t.elements() as u64).sum(),
+                uri: input.uri.clone(),
+                sha256: input.sha256.clone(),
                 bytes: input.bytes,
             })
             .collect()
@@ -167,11 +163,12 @@ impl Work<'_> {
         let session = self.session;
         let mut found: BTreeMap<(Component, String), Family> = BTreeMap::new();
         for pair in self.pairs() {
-            let tests = self.residual.as_ref().map_or(BTreeMap::new(), |residual| residual.families(pair.0, pair.1));
+            let empty = BTreeMap::new();
+            let tests = session.measured.kept.families.iter().find(|(models, _)| *models == pair);
+            let tests = tests.map_or(&empty, |(_, tests)| tests);
             let mut sums: BTreeMap<(Component, &str), Means> = BTreeMap::new();
-            for (unit, figures) in session.plan.units.iter().zip(&session.measured.tensors) {
-                let slot = |model: usize| unit.members.iter().position(|m| m.model == model);
-                let (Some(a), Some(b)) = (slot(pair.0), slot(pair.1)) else { continue };
+            for (unit, figures) in session.measured.plan.units.iter().zip(&session.measured.tensors) {
+                let (Some(a), Some(b)) = (unit.slot(pair.0), unit.slot(pair.1)) else { continue };
                 if !unit.in_subject() || unit.role.constant || !unit.role.tower.is_empty() {
                     continue;
                 }
@@ -180,7 +177,9 @@ impl Work<'_> {
             }
             for ((component, family), means) in sums {
                 let test = match tests.get(family) {
-                    Some(figure) => aligned(figure.sums, figure.tensors as f64, session.plan.hidden.unwrap_or(0)),
+                    Some(figure) => {
+                        aligned(figure.sums, figure.tensors as f64, session.measured.plan.hidden.unwrap_or(0))
+                    }
                     None if component == Component::Norms => self.norm_test(pair, Some(family)),
                     None => None,
                 };
@@ -206,9 +205,9 @@ impl Work<'_> {
 
     fn matrix(&self) -> Vec<MatrixCell> {
         let whole = |pair: (usize, usize)| {
-            let figures = self.residual.as_ref()?.figures(pair.0, pair.1);
-            let all = figures.into_iter().find(|f| f.component == ALL && f.tensors > 0)?;
-            aligned(all.sums, all.tensors as f64, self.session.plan.hidden?)
+            let figures = self.session.measured.kept.between(pair.0, pair.1);
+            let all = figures.iter().find(|f| f.component == ALL && f.tensors > 0)?;
+            aligned(all.sums, all.tensors as f64, self.session.measured.plan.hidden?)
         };
         self.pairs()
             .into_iter()
@@ -350,32 +349,6 @@ fn baseline(model: String, norm: String, cosines: &[f64]) -> Option<Baseline> {
         least: cosines.iter().copied().fold(f64::INFINITY, f64::min),
         most: cosines.iter().copied().fold(f64::NEG_INFINITY, f64::max),
     })
-}
-
-/// The norm weights of a language model's layers, over its residual stream.
-fn norms(model: &Checkpoint) -> Result<Norms> {
-    let mut norms = Norms::new();
-    let own = model.tensors.iter().filter(|t| {
-        t.role.component == Component::Norms
-            && t.role.residual == Axis::Vector
-            && t.role.tower.is_empty()
-            && t.role.family.strip_suffix(".bias").is_none()
-            && t.elements() <= LONGEST
-    });
-    let mut layers: Vec<u32> = own.clone().filter_map(|t| t.role.layer).collect();
-    layers.sort_unstable();
-    layers.dedup();
-    let stride = layers.len().div_ceil(LAYERS).max(1);
-    let chosen: BTreeSet<u32> = layers.into_iter().step_by(stride).collect();
-    for tensor in own {
-        let Some(layer) = tensor.role.layer.filter(|layer| chosen.contains(layer)) else { continue };
-        let mut values = vec![0.0; tensor.elements()];
-        decode(tensor.dtype, &model.read(tensor)?, &mut values);
-        if values.iter().all(|v| v.is_finite()) {
-            norms.entry(tensor.role.family.clone()).or_default().insert(layer, values);
-        }
-    }
-    Ok(norms)
 }
 
 fn cosine(a: &[f64], b: &[f64]) -> Option<f64> {

@@ -2,39 +2,39 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Session;
-use scratchproof_checkpoint::Checkpoint;
+use super::record::Read;
+use scratchproof_facts::{Session, references};
 use scratchproof_finding::{Code, Direction, Finding, Grade, Judgement};
-use scratchproof_plan::manifest;
+use scratchproof_measurements::{Model, manifest};
 use scratchproof_record::listed::{Given, Listed};
 use scratchproof_report::{Coverage, Input, InputRole, Skipped};
 use scratchproof_texts::{Text, text};
 
 /// Everything the audit read, in the order of the case file.
-pub fn list(session: &Session) -> Vec<Input> {
+pub fn list(session: &Session, read: &Read) -> Vec<Input> {
     let case = session.case;
-    let kept = session.material.series.checkpoints.iter().zip(&session.steps);
-    let mut models: Vec<(InputRole, String, &Checkpoint)> = kept
-        .map(|(checkpoint, step)| {
+    let kept = session.measured.models.iter().zip(&session.measured.steps);
+    let mut models: Vec<(InputRole, String, &Model)> = kept
+        .map(|(model, step)| {
             let name = if session.is_series() { format!("step {step}") } else { case.subject.name.clone() };
-            (InputRole::Checkpoint, name, checkpoint)
+            (InputRole::Checkpoint, name, model)
         })
         .collect();
     let roles = case.parents.iter().map(|p| (InputRole::Parent, &p.name));
     let roles = roles.chain(case.controls.iter().map(|c| (InputRole::Control, &c.name)));
-    models.extend(roles.zip(&session.material.references).map(|((role, name), c)| (role, name.clone(), c.as_ref())));
+    models.extend(roles.zip(session.measured.references()).map(|((role, name), model)| (role, name.clone(), model)));
     let mut inputs: Vec<Input> = models
         .into_iter()
-        .zip(&session.digests)
-        .map(|((role, name, checkpoint), files)| Input {
+        .zip(&session.measured.digests)
+        .map(|((role, name, model), files)| Input {
             role,
             name,
-            uri: checkpoint.uri.clone(),
+            uri: model.uri.clone(),
             sha256: manifest(files),
             bytes: files.iter().map(|f| f.bytes).sum(),
         })
         .collect();
-    inputs.extend(session.record.inputs.iter().cloned());
+    inputs.extend(read.inputs.iter().cloned());
     inputs
 }
 
@@ -52,20 +52,28 @@ pub(super) fn of(listed: &Listed, uri: String) -> Input {
 }
 
 /// Findings about the material itself, and how much of it was compared.
-pub fn coverage(session: &Session) -> (Judgement, Coverage) {
+pub fn coverage(session: &Session, read: &Read) -> (Judgement, Coverage) {
     let mut judgement = Judgement::untested();
-    let mut skipped: Vec<Skipped> =
-        session.plan.skipped.iter().map(|(tensor, why)| Skipped { tensor: tensor.clone(), why: why.clone() }).collect();
-    skipped.extend(session.record.skipped.iter().cloned());
-    let tokens = session.tokens.skipped.iter();
-    skipped.extend(tokens.map(|(tensor, why)| Skipped { tensor: tensor.clone(), why: why.clone() }));
+    let mut skipped: Vec<Skipped> = session
+        .measured
+        .plan
+        .skipped
+        .iter()
+        .map(|(tensor, why)| Skipped { tensor: tensor.clone(), why: why.clone() })
+        .collect();
+    skipped.extend(read.skipped.iter().cloned());
+    skipped.extend(vocabularies(session));
     skipped.extend(
-        session.left_out.iter().map(|(step, why)| Skipped { tensor: format!("(step {step})"), why: why.clone() }),
+        session
+            .measured
+            .left_out
+            .iter()
+            .map(|(step, why)| Skipped { tensor: format!("(step {step})"), why: why.clone() }),
     );
     skipped.extend(towers(session));
     broken_weights(session, &mut judgement, &mut skipped);
     let unknown: Vec<&str> =
-        session.subject().tensors.iter().filter(|t| !t.role.known).map(|t| t.name.as_str()).collect();
+        session.measured.subject().tensors.iter().filter(|t| !t.role.known).map(|t| t.name.as_str()).collect();
     if let Some(first) = unknown.first() {
         let mut finding = Finding::new(
             Code::InputUnknownNames,
@@ -74,7 +82,7 @@ pub fn coverage(session: &Session) -> (Judgement, Coverage) {
             text!(
                 "input/unknown-names/some",
                 count = unknown.len(),
-                all = session.subject().tensors.len(),
+                all = session.measured.subject().tensors.len(),
                 tensor = *first
             ),
         );
@@ -86,13 +94,13 @@ pub fn coverage(session: &Session) -> (Judgement, Coverage) {
             why: "no architecture template knows this name, so its axes are not known".into(),
         }));
     }
-    judgement.findings.extend(session.record.findings.iter().cloned());
-    judgement.missing.extend(session.record.missing.iter().cloned());
+    judgement.findings.extend(read.findings.iter().cloned());
+    judgement.missing.extend(read.missing.iter().cloned());
     skipped.sort();
     skipped.dedup();
-    let own = session.plan.units.iter().filter(|unit| unit.in_subject());
+    let own = session.measured.plan.units.iter().filter(|unit| unit.in_subject());
     let coverage = Coverage {
-        tensors: session.subject().tensors.len() as u64,
+        tensors: session.measured.subject().tensors.len() as u64,
         compared: own.filter(|unit| unit.members.len() > 1).count() as u64,
         skipped,
         bytes_read: session.measured.bytes_read,
@@ -100,10 +108,21 @@ pub fn coverage(session: &Session) -> (Judgement, Coverage) {
     (judgement, coverage)
 }
 
+/// What could not be compared through tokens.
+fn vocabularies(session: &Session) -> Vec<Skipped> {
+    let references = references(session);
+    let name = |of: &Option<usize>| {
+        let named = of.and_then(|of| references.get(of)).map(|(_, reference)| reference.to_string());
+        named.unwrap_or_else(|| "subject".to_owned())
+    };
+    let skipped = session.measured.vocabularies.skipped.iter();
+    skipped.map(|(of, what, why)| Skipped { tensor: what.clone(), why: format!("{}: {why}", name(of)) }).collect()
+}
+
 /// What the towers of the subject were compared with, where that is not the tower of the same name.
 fn towers(session: &Session) -> Vec<Skipped> {
     let mut lines = Vec::new();
-    for (meetings, reference) in session.plan.meetings.iter().zip(&session.material.references) {
+    for (meetings, reference) in session.measured.plan.meetings.iter().zip(session.measured.references()) {
         for meeting in meetings {
             let why = match &meeting.other {
                 None => format!("{}: has nothing of the function and shape of this part", reference.uri),
@@ -126,8 +145,8 @@ fn towers(session: &Session) -> Vec<Skipped> {
 fn broken_weights(session: &Session, judgement: &mut Judgement, skipped: &mut Vec<Skipped>) {
     let case = session.case;
     let name = |model: usize| {
-        let Some(reference) = model.checked_sub(session.plan.series) else {
-            return text!("input/model/step", step = session.steps[model]);
+        let Some(reference) = model.checked_sub(session.measured.plan.series) else {
+            return text!("input/model/step", step = session.measured.steps[model]);
         };
         let parents = case.parents.iter().map(|p| text!("input/model/parent", name = &p.name));
         let controls = case.controls.iter().map(|c| text!("input/model/control", name = &c.name));
@@ -136,7 +155,7 @@ fn broken_weights(session: &Session, judgement: &mut Judgement, skipped: &mut Ve
     // By tensor, then by the model's words.
     let mut zero: BTreeMap<(String, String), Text> = BTreeMap::new();
     let mut broken: Vec<(String, Text, u64)> = Vec::new();
-    for (unit, figures) in session.plan.units.iter().zip(&session.measured.tensors) {
+    for (unit, figures) in session.measured.plan.units.iter().zip(&session.measured.tensors) {
         for (slot, member) in unit.members.iter().enumerate() {
             let count = figures.gram.nonfinite(slot);
             if count > 0 {

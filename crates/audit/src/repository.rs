@@ -1,13 +1,12 @@
-//! The repository of a case: what is looked for in it, and what it gave, as tables.
+//! The repository of a case: what is looked for in it.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::Read as _;
 
 use super::inputs;
-use super::record::Reading;
+use super::record::Read;
 use scratchproof_case::{Case, Location};
-use scratchproof_evidence::{Evidence, MentionRow, SettingRow, SignatureRow};
-use scratchproof_record::git::{MentionKind, Sought, Validity};
+use scratchproof_record::git::Sought;
 use scratchproof_record::{Repository, Run, git};
 use scratchproof_report::{Input, InputRole, Skipped};
 
@@ -19,7 +18,7 @@ pub(super) fn read(
     case: &Case,
     config: Option<&serde_json::Value>,
     runs: &[Run],
-    reading: &mut Reading,
+    read: &mut Read,
 ) -> Option<Repository> {
     let entry = case.repository.as_ref()?;
     let options = git::Options {
@@ -37,7 +36,7 @@ pub(super) fn read(
     match Repository::read(&entry.location.path, &options) {
         Ok(mut repository) => {
             repository.source.clone_from(&entry.location.written);
-            reading.inputs.push(Input {
+            read.inputs.push(Input {
                 role: InputRole::Repository,
                 name: repository.head.clone().unwrap_or_default(),
                 uri: entry.location.written.clone(),
@@ -45,15 +44,13 @@ pub(super) fn read(
                 bytes: repository.commits.len() as u64,
             });
             let files = repository.key_files.iter();
-            reading.inputs.extend(files.map(|file| inputs::of(file, named(file.written.clone()))));
+            read.inputs.extend(files.map(|file| inputs::of(file, named(file.written.clone()))));
             Some(repository)
         }
         Err(error) => {
             let why = named(error.to_string());
-            reading
-                .skipped
-                .push(Skipped { tensor: format!("(repository {})", entry.location.written), why: why.clone() });
-            reading.unreadable = Some(why);
+            read.skipped.push(Skipped { tensor: format!("(repository {})", entry.location.written), why: why.clone() });
+            read.reading.unreadable = Some(why);
             None
         }
     }
@@ -88,55 +85,4 @@ fn configuration(location: &Location) -> Option<serde_json::Value> {
     let mut bytes = Vec::new();
     File::open(path).ok()?.take(CONFIGURATION).read_to_end(&mut bytes).ok()?;
     serde_json::from_slice(&bytes).ok()
-}
-
-/// Adds the tables.
-pub(super) fn tables(repository: Option<&Repository>, to: &mut Evidence) {
-    let Some(repository) = repository else { return };
-    let history = repository.settings_history().into_iter().map(|change| SettingRow {
-        commit: change.commit,
-        at: change.at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
-        path: change.path,
-        place: change.place,
-        line: change.line.and_then(|line| u32::try_from(line).ok()),
-        name: change.name,
-        value: change.value,
-        former: change.former,
-    });
-    to.settings = history.collect();
-    let mentions = repository.mentions.iter().map(|mention| MentionRow {
-        kind: match mention.kind {
-            MentionKind::Name => "name",
-            MentionKind::Loads => "loads",
-            MentionKind::Starts => "starts",
-            MentionKind::Constant => "constant",
-        }
-        .to_owned(),
-        text: mention.text.clone(),
-        parent: mention.parent.clone(),
-        path: mention.path.clone(),
-        line: mention.line,
-        place: mention.place.words().to_owned(),
-        first: mention.first.clone(),
-        gone: mention.gone.clone(),
-        main: mention.main,
-    });
-    to.mentions = mentions.collect();
-    let signatures = repository.signatures.iter().map(|signature| {
-        let (result, words) = match &signature.validity {
-            Validity::Good(who) => ("good", who.as_str()),
-            Validity::Refused(why) => ("refused", why.as_str()),
-            Validity::Bad => ("bad", "it does not fit what it stands on"),
-            Validity::UnknownKey(print) => ("unknown-key", print.as_str()),
-            Validity::Unverified(why) => ("unverified", why.as_str()),
-        };
-        SignatureRow {
-            object: signature.object.clone(),
-            tag: signature.tag.clone(),
-            kind: signature.kind.name().to_owned(),
-            result: result.to_owned(),
-            words: words.to_owned(),
-        }
-    });
-    to.signatures = signatures.collect();
 }

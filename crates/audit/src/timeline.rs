@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::ties::Ties;
-use super::{record, register, repository, tables, witness};
+use super::{models, record, witness};
 use scratchproof_case::Case;
 use scratchproof_error::Result;
 use scratchproof_evidence::{Evidence, TimelineRow};
+use scratchproof_facts::time::{self, Weights};
 use scratchproof_finding::{Condition, Judgement};
+use scratchproof_measure::model;
 use scratchproof_record::Event;
 use scratchproof_report::timeline::{Month, Outcome, SCHEMA, Timeline};
 use scratchproof_report::{CaseSummary, Skipped, Tool};
@@ -26,7 +27,7 @@ pub fn timeline(case: &Case, access: impl Into<Access>, values: bool) -> Result<
         .subject
         .checkpoints
         .last()
-        .map(|last| super::open_at(&last.location, case.subject.name.clone(), access))
+        .map(|last| models::open_at(&last.location, case.subject.name.clone(), access))
     {
         Some(Ok(subject)) => Some(subject),
         Some(Err(error)) => {
@@ -38,29 +39,25 @@ pub fn timeline(case: &Case, access: impl Into<Access>, values: bool) -> Result<
         None => None,
     };
     let config = subject.as_ref().and_then(|subject| subject.config.as_ref());
-    let mut reading = record::read(case, access, config)?;
-    reading.hear(case, access, config, &witness::named(case, &reading, access))?;
+    let mut read = record::read(case, access, config)?;
+    read.hear(case, access, config, &witness::named(case, &read.reading, access))?;
+    let subject = subject.as_ref().map(|subject| model(subject, true));
+    let reading = &read.reading;
     let steps: Vec<i64> = case.subject.checkpoints.iter().filter_map(|checkpoint| checkpoint.step).collect();
-    let judged = record::judge(&reading, subject.as_ref(), &steps, Condition::Untested, &Ties::default(), &case.policy);
-    let mut evidence = Evidence {
-        runs: if values { tables::runs(&reading.record.runs) } else { Vec::new() },
-        timeline: tables::timeline(&reading.record.events),
-        releases: register::rows(&reading, subject.as_ref()),
-        ..Evidence::default()
-    };
-    repository::tables(reading.record.repository.as_ref(), &mut evidence);
+    let judged = time::judge(reading, subject.as_ref(), &steps, Condition::Untested, &Weights::default(), &case.policy);
+    let evidence = time::record_tables(reading, subject.as_ref(), values);
     let outcome = outcome(&judged);
     let mut findings = judged.findings;
-    findings.extend(reading.findings);
+    findings.extend(read.findings);
     findings.sort_by_key(|finding| (std::cmp::Reverse(finding.grade), finding.code));
     for (index, finding) in findings.iter_mut().enumerate() {
         finding.id = format!("F{:03}", index + 1);
     }
     missing.extend(judged.missing);
-    missing.extend(reading.missing);
+    missing.extend(read.missing);
     missing.sort_by_cached_key(scratchproof_texts::Text::english);
     missing.dedup();
-    skipped.extend(reading.skipped);
+    skipped.extend(read.skipped);
     let timeline = Timeline {
         schema: SCHEMA,
         tool: Tool::this(),
@@ -69,11 +66,11 @@ pub fn timeline(case: &Case, access: impl Into<Access>, values: bool) -> Result<
         condition: judged.condition,
         missing,
         findings,
-        months: months(&reading.record.events),
-        events: told(&reading.record.events, &evidence.timeline),
+        months: months(&read.reading.record.events),
+        events: told(&read.reading.record.events, &evidence.timeline),
         all: evidence.timeline.clone(),
         skipped,
-        inputs: reading.inputs,
+        inputs: read.inputs,
         policy: serde_json::to_value(&case.policy).unwrap_or_default(),
     };
     Ok((timeline, evidence))

@@ -2,11 +2,13 @@
 
 use scratchproof_case::{Case, Over};
 use scratchproof_checkpoint::Checkpoint;
-use scratchproof_plan::{FileDigest, digests, manifest};
+use scratchproof_facts::Reading;
+use scratchproof_measure::digests;
+use scratchproof_measurements::{FileDigest, manifest};
 use scratchproof_record::witness::{TargetCheckpoint, TargetFile, Targets};
 use scratchproof_source::Access;
 
-use super::record::Reading;
+use super::models;
 
 /// The repository, the commits that runs name, and the checkpoints of `steps` with the digests of their files (of more
 /// models there may be digests after them).
@@ -39,7 +41,7 @@ pub(super) fn named(case: &Case, record: &Reading, access: Access) -> Targets {
         }
         // What cannot be read is not found, and the witness says so.
         let opened: Option<Checkpoint> =
-            super::open_at(&entry.location, format!("checkpoint of step {step}"), access).ok();
+            models::open_at(&entry.location, format!("checkpoint of step {step}"), access).ok();
         if let Some(mut files) = opened.and_then(|checkpoint| digests(&[&checkpoint]).ok()) {
             steps.push(step);
             all.append(&mut files);

@@ -16,7 +16,7 @@ mod tower;
 
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use architecture::{Architectures, Arrangement, Recognition, Split, builtin};
 pub use catalogue::{Checkpoint, Shard, Skipped};
@@ -29,7 +29,7 @@ pub use tokenizer::{TokenComparison, Tokenizer, TokenizerFiles, TokenizerKind};
 pub use tower::Meeting;
 
 /// The part of a model that is judged as a whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[allow(missing_docs)]
 pub enum Component {
@@ -44,7 +44,7 @@ pub enum Component {
 }
 
 /// Which axis of a tensor is the residual stream (the hidden dimension), the axis that all tensors share.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Residual {
     /// The last axis but one: rows of `o_proj` and `down_proj` as PyTorch stores them, of each matrix in a stack.
@@ -58,7 +58,7 @@ pub enum Residual {
 }
 
 /// What a tensor is for, as its name says.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Role {
     /// Name prefix of the tower it belongs to (`vision_tower`); empty for the language model itself.
     pub tower: String,

@@ -30,8 +30,8 @@ mod units;
 mod weights;
 
 pub use express::express;
-pub use found::{Found, IN_PLACE, Observation, Question, Relabelling};
+pub use found::{Found, Relabelling};
 pub use frame::Frame;
 pub use layer::limits;
-pub use search::{BY_TOKENS, search};
+pub use search::search;
 pub use weights::TokenRows;

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::found::Question;
 use super::frame::{Agreement, CrossGram, Frame};
 use super::search::{Candidate, InFrame, Search, rotated};
 use super::units::{expressed, together};
 use super::weights::Function;
 use scratchproof_error::Result;
+use scratchproof_measurements::Question;
 
 impl Search<'_> {
     /// A frame that only tokens proposed, fitted again to the neurons that are matched in it: to those of one half of the

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::found::{Question, Relabelling};
+use super::found::Relabelling;
 use super::frame::{Agreement, Frame, fixed};
 use super::search::{InFrame, Search, TOKENS};
 use super::weights::{Function, Slot};
+use scratchproof_measurements::Question;
 
 impl Search<'_> {
     /// Whether the second moments of a component are beyond what strangers show.
@@ -13,8 +14,8 @@ impl Search<'_> {
         self.observations.iter().any(|o| {
             o.question == Question::SecondMoments
                 && o.layer_subject.is_none()
-                && o.log10_p <= self.policy.moderate_log10_p
-                && o.effect >= self.policy.strong_effect
+                && o.log10_p <= self.rules.shown_log10_p
+                && o.effect >= self.rules.shown_effect
         })
     }
 
@@ -26,8 +27,8 @@ impl Search<'_> {
             o.question == Question::SecondMoments
                 && o.component == "all"
                 && o.layer_subject.is_none()
-                && o.log10_p <= self.policy.strong_log10_p
-                && o.effect >= self.policy.conclusive_effect
+                && o.log10_p <= self.rules.certain_log10_p
+                && o.effect >= self.rules.certain_effect
         });
         if neurons.is_none() && !proven && !moments {
             return None;
@@ -59,7 +60,7 @@ impl Search<'_> {
             let agreed = matching.order.iter().flatten().count() as f64;
             total += agreed;
             moved += agreed * (1.0 - fixed(&matching.order));
-            let shown = matching.agreement.log10_p <= self.policy.moderate_log10_p;
+            let shown = matching.agreement.log10_p <= self.rules.shown_log10_p;
             up_cycled |= shown && matches!((slot, theirs), (Slot::Expert(_) | Slot::Shared, Slot::Dense));
             pruned |= shown && self.narrower(*slot, *theirs, &best.layers);
         }
@@ -88,16 +89,16 @@ impl Search<'_> {
     }
 
     pub(super) fn shown(&self, agreement: Agreement, against: usize) -> bool {
-        let policy = self.policy;
-        let share = if against == TOKENS { policy.matched_by_tokens } else { policy.matched_strong };
-        agreement.log10_p <= policy.moderate_log10_p && agreement.effect() >= share
+        let rules = self.rules;
+        let share = if against == TOKENS { rules.matched_by_tokens } else { rules.matched };
+        agreement.log10_p <= rules.shown_log10_p && agreement.effect() >= share
     }
 
     /// The neurons that were matched, if they are more than independent models show in that frame.
     pub(super) fn neurons_found(&self, tried: &InFrame) -> Option<Agreement> {
-        let policy = self.policy;
-        let share = if tried.candidate.proven { policy.matched_strong } else { policy.matched_by_tokens };
-        tried.neurons.filter(|n| n.log10_p <= policy.moderate_log10_p && n.effect() >= share)
+        let rules = self.rules;
+        let share = if tried.candidate.proven { rules.matched } else { rules.matched_by_tokens };
+        tried.neurons.filter(|n| n.log10_p <= rules.shown_log10_p && n.effect() >= share)
     }
 
     fn narrower(&self, slot: Slot, theirs: Slot, layers: &BTreeMap<u32, u32>) -> bool {

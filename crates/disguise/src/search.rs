@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
 
-use super::found::{Found, IN_PLACE, Observation, Question};
+use super::found::Found;
 use super::frame::{
     Agreement, CrossGram, Frame, MANY, WORTH, common, fixed, same_order, same_rotation, same_signed_order,
 };
@@ -12,9 +12,9 @@ use super::layer::{chosen, in_rows, layer_moments, mlps, partners, stands_out};
 use super::moments::Moments;
 use super::units::{Matching, Mlp, expressed, heads, neurons, overlaps, together};
 use super::weights::{EXPERTS, Function, ROWS, Slot, TokenRows, Weights, spread};
-use scratchproof_case::Policy;
 use scratchproof_checkpoint::Checkpoint;
 use scratchproof_error::Result;
+use scratchproof_measurements::{BY_TOKENS, IN_PLACE, Observation, Question, SearchRules};
 use scratchproof_stats::{Mantel, mantel};
 
 /// Two halves must agree on so much more as rotations than as relabellings to be called rotated.
@@ -36,20 +36,20 @@ pub(super) const TOKENS: usize = 6;
 /// Heads and experts are few; an order of theirs counts from this.
 const FEW_LOG10_P: f64 = -3.0;
 
-/// Asks every question of two models. What the policy would call moderate decides what is looked at further.
+/// Asks every question of two models. Fixed rules decide what is looked at further, never the policy of a case.
 ///
 /// # Errors
 /// If weights cannot be read.
-pub fn search(own: &Checkpoint, other: &Checkpoint, tokens: Option<&TokenRows>, policy: &Policy) -> Result<Found> {
+pub fn search(own: &Checkpoint, other: &Checkpoint, tokens: Option<&TokenRows>, rules: &SearchRules) -> Result<Found> {
     let (Some(own), Some(other)) = (Weights::new(own)?, Weights::new(other)?) else { return Ok(Found::default()) };
-    Search { own, other, tokens, policy, observations: Vec::new() }.run()
+    Search { own, other, tokens, rules, observations: Vec::new() }.run()
 }
 
 pub(super) struct Search<'a> {
     pub own: Weights<'a>,
     pub other: Weights<'a>,
     pub tokens: Option<&'a TokenRows>,
-    pub policy: &'a Policy,
+    pub rules: &'a SearchRules,
     pub observations: Vec<Observation>,
 }
 
@@ -68,9 +68,6 @@ impl Candidate {
         }
     }
 }
-
-/// Frames that token rows propose and nothing proves yet.
-pub const BY_TOKENS: [&str; 2] = ["permuted as the tokens are", "rotated as the tokens are"];
 
 /// What matching in one frame gave.
 pub(super) struct InFrame {
@@ -238,7 +235,7 @@ impl Search<'_> {
             if let Some(test) = compared(a.correlations().as_ref(), b.correlations().as_ref(), a.size) {
                 self.observations.push(Observation {
                     question: Question::SecondMoments,
-                    frame: Frame::AsItStands.name(),
+                    frame: Frame::AsItStands.name().to_owned(),
                     between: "sums over the layers".into(),
                     component: component.to_owned(),
                     layer_subject: None,
@@ -276,7 +273,7 @@ impl Search<'_> {
         for ((i, j), test) in &cells {
             self.observations.push(Observation {
                 question: Question::SecondMoments,
-                frame: Frame::AsItStands.name(),
+                frame: Frame::AsItStands.name().to_owned(),
                 between: "layer against layer".into(),
                 component: "all".into(),
                 layer_subject: Some(*i),
@@ -431,7 +428,7 @@ impl Search<'_> {
     fn fit(&mut self, question: Question, (a, b): (&str, &str), agreement: Agreement, in_place: Option<f64>) {
         self.observations.push(Observation {
             question,
-            frame: if question == Question::Order { "permuted" } else { "rotated" },
+            frame: if question == Question::Order { "permuted" } else { "rotated" }.to_owned(),
             between: format!("{a} against {b}"),
             component: "all".into(),
             layer_subject: None,
@@ -528,7 +525,7 @@ impl Search<'_> {
     ) {
         self.observations.push(Observation {
             question,
-            frame,
+            frame: frame.to_owned(),
             between: between.to_owned(),
             component: component.to_owned(),
             layer_subject: layers.map(|l| l.0),

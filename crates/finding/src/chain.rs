@@ -23,12 +23,12 @@ use std::collections::BTreeSet;
 use super::{Code, Condition, Direction, Finding, Grade, Judgement};
 use scratchproof_case::Policy;
 use scratchproof_evidence::{ChainRow, ComponentRow, PathRow, TrajectoryRow};
-use scratchproof_plan::{ALL, Growth};
+use scratchproof_measurements::{ALL, Growth};
 use scratchproof_texts::{Text, text};
 
 pub use points::{
-    Break, Detour, Kind, LayerSeam, OnLine, Points, Recast, Redrawn, Repeat, Resaved, Residue, Returned, RowLines,
-    Scaled, Seam, Span, Straightened,
+    Break, Detour, LayerSeam, OnLine, Points, Recast, Redrawn, Repeat, Resaved, Residue, Returned, RowLines, Scaled,
+    Seam, Span, Straightened,
 };
 
 /// What was measured of the series.

@@ -16,7 +16,7 @@ use scratchproof_case::Policy;
 use scratchproof_evidence::{
     CalibrationRow, CkaRow, ComponentRow, DisguiseRow, LayerMapRow, MergeRow, PartialRow, Reference, TokenizerRow,
 };
-use scratchproof_plan::ALL;
+use scratchproof_measurements::ALL;
 use scratchproof_stats::{Aligned, holm};
 
 pub use parts::Part;

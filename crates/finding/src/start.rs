@@ -17,7 +17,7 @@ use scratchproof_texts::text;
 pub use constants::StartVector;
 pub use steps::{Clock, Drift};
 
-pub use replay::Replay;
+pub use scratchproof_measurements::Replay;
 
 /// What was measured of the first checkpoint.
 pub struct StartFacts<'a> {

@@ -5,6 +5,8 @@
 //! distance along the path is ever the small difference of two large numbers; distances between checkpoints and
 //! references, which no increment carries, are summed directly.
 
+use serde::{Deserialize, Serialize};
+
 use super::simd::{Lanes, simd};
 use super::{Level, level};
 
@@ -17,7 +19,7 @@ const LANES: usize = 8;
 type Lane = [f64; LANES];
 
 /// How many models there are of each kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GramShape {
     /// Checkpoints of the series, in the order of their steps.
     pub series: usize,
@@ -34,7 +36,7 @@ impl GramShape {
 }
 
 /// Sums over the elements of one tensor, or of a part of it; parts are merged in order.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Gram {
     shape: GramShape,
     elements: u64,

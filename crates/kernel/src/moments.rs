@@ -1,5 +1,7 @@
 //! The figures of a matrix that tell a random draw from anything else.
 
+use serde::{Deserialize, Serialize};
+
 use super::dot::{gram, trace};
 use super::spectrum::{gram_of_columns, largest_eigenvalue, singular_values_of_gram};
 
@@ -10,7 +12,7 @@ const SCALABLE: usize = 16;
 const LEVELS: usize = 64;
 
 /// What a sample of a tensor is, before any question of chance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Form {
     /// Nothing below.
     Free,
@@ -25,7 +27,7 @@ pub enum Form {
 }
 
 /// One level of the distribution of the values.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rank {
     /// A number between two neighbouring values of the sample. Rounding to a grid moves no value over it.
     pub at: f64,
@@ -34,7 +36,7 @@ pub struct Rank {
 }
 
 /// Figures of one matrix. Rows that are all zero (padding tokens) are left out.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Block {
     /// Rows that were looked at.
     pub rows: usize,
@@ -59,7 +61,7 @@ pub struct Block {
 }
 
 /// Two matrices of one stack that resemble each other most.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Alike {
     /// Their places in the stack.
     pub places: (usize, usize),
@@ -72,7 +74,7 @@ pub struct Alike {
 }
 
 /// Figures of a sample of a tensor: of all of it, and of each matrix of a stack.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Moments {
     /// Rows that were looked at.
     pub rows: usize,

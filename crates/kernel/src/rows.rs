@@ -1,5 +1,7 @@
 //! Two copies of one row: whether it only changed its length, and by which factor (METHODS 5, decay clock).
 
+use serde::{Deserialize, Serialize};
+
 /// Ratios of rows count as one factor if they are this near to their median.
 const ONE_FACTOR: f64 = 0.01;
 
@@ -23,7 +25,7 @@ pub fn updated((from, to): (i64, i64)) -> f64 {
 pub const LEAST_SINE2: f64 = 1e-10;
 
 /// Sums over two copies `a` (earlier) and `b` (later) of one row.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RowProducts {
     /// Elements.
     pub elements: usize,
@@ -106,7 +108,7 @@ impl RowProducts {
 }
 
 /// The one factor of most rows.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CommonFactor {
     /// Rows that have it.
     pub rows: u64,

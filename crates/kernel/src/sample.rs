@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use super::dot::{cross, gram, inner, trace};
 use super::spectrum::transpose;
 
@@ -9,7 +11,7 @@ use super::spectrum::transpose;
 ///
 /// A stored tensor is `outer` matrices of `rows` x `cols`; if the residual axis is the stored rows, a row of the view
 /// is a stored column.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct View {
     /// Stacked matrices (experts), 1 for a plain matrix.
     pub outer: usize,
@@ -127,7 +129,7 @@ enum Form {
 }
 
 /// The sums of one column test.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Sums {
     /// tr(A^T B).
     pub trace: f64,

@@ -4,6 +4,8 @@
 
 #![allow(clippy::float_cmp)] // equal is what is asked here
 
+use serde::{Deserialize, Serialize};
+
 use super::Dtype;
 
 /// Largest values whose places are compared.
@@ -13,7 +15,7 @@ pub const EXTREMES: usize = 32;
 pub const ONE_DIRECTION: f64 = 0.999;
 
 /// How a number was brought to a coarser format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Rounding {
     /// To the nearest, ties to even: what every framework does.
     Nearest,

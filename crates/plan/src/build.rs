@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::{KERNEL_VERSION, Member, Plan, Unit};
 use scratchproof_checkpoint::{Checkpoint, Correspondence, Residual, Side, TensorRecord};
 use scratchproof_kernel::View;
+use scratchproof_measurements::{KERNEL_VERSION, Member, Plan, SearchRules, Unit};
 
 /// Rows of a tensor that its own column test samples at least; 64 rows of 4,096 columns see a correlation of 0.01 at
 /// five sigma (METHODS 2).
@@ -32,6 +32,8 @@ pub struct Material {
     pub series: Series,
     /// Parents, then controls.
     pub references: Vec<Arc<Checkpoint>>,
+    /// How many of them are parents.
+    pub parents: usize,
     /// Parents written in the subject's coordinates, each with its place among the references.
     pub relabelled: Vec<(usize, Checkpoint)>,
 }
@@ -87,79 +89,87 @@ impl Series {
     }
 }
 
-impl Plan {
-    /// Plans the measurement of a series against its references.
-    ///
-    /// # Panics
-    /// If the series is empty: a case file names at least one checkpoint.
-    #[must_use]
-    pub fn new(material: &Material) -> Self {
-        let series = &material.series.checkpoints;
-        let subject = series.last().expect("a series has a checkpoint");
-        let axes: BTreeMap<String, usize> = subject.axes().into_iter().map(|(t, n)| (t.to_owned(), n)).collect();
-        let mut skipped: Vec<(String, String)> =
-            subject.skipped.iter().map(|s| (s.tensor.clone(), s.why.clone())).collect();
-        let mut members = series_members(series, &mut skipped);
-        let mut extra = Vec::new();
-        let mut meetings = Vec::new();
-        for (model, reference) in material.models().into_iter().enumerate().skip(series.len()) {
-            let given = model < series.len() + material.references.len();
-            let correspondence = Correspondence::between(subject, reference);
-            let mut paired = BTreeSet::new();
-            for &(own, other) in &correspondence.pairs {
-                paired.insert(other);
-                if let Some(list) = members.get_mut(subject.tensors[own].name.as_str()) {
-                    list.push(member(model, &reference.tensors[other]));
-                }
-            }
-            for mismatch in correspondence.mismatches.iter().filter(|m| given && m.side == Side::First) {
-                // A reference in the subject's packaging says itself what it could not be put into.
-                let at = reference.skipped.binary_search_by(|skipped| skipped.tensor.cmp(&mismatch.tensor));
-                let why = at.map_or(&mismatch.reason, |at| &reference.skipped[at].why);
-                skipped.push((mismatch.tensor.clone(), format!("{}: {why}", reference.uri)));
-            }
-            // Layers of the reference that the subject does not have by that number still belong in the layer map.
-            let alike: BTreeSet<_> = subject.tensors.iter().map(|t| layer_key(&t.role.tower, t)).collect();
-            for (i, tensor) in reference.tensors.iter().enumerate() {
-                if paired.contains(&i) || tensor.role.layer.is_none() {
-                    continue;
-                }
-                let met = correspondence.towers.iter().filter(|m| m.other.as_ref() == Some(&tensor.role.tower));
-                extra.extend(
-                    met.filter(|m| alike.contains(&layer_key(&m.tower, tensor)))
-                        .map(|m| (model, m.tower.clone(), tensor)),
-                );
-            }
-            if given {
-                // In the subject's packaging its towers have the subject's names.
-                meetings.push(if reference.met.is_empty() { correspondence.towers } else { reference.met.clone() });
+/// Plans the measurement of a series against its references.
+///
+/// # Panics
+/// If the series is empty: a case file names at least one checkpoint.
+#[must_use]
+pub fn plan(material: &Material) -> Plan {
+    let series = &material.series.checkpoints;
+    let subject = series.last().expect("a series has a checkpoint");
+    let axes: BTreeMap<String, usize> = subject.axes().into_iter().map(|(t, n)| (t.to_owned(), n)).collect();
+    let mut skipped: Vec<(String, String)> =
+        subject.skipped.iter().map(|s| (s.tensor.clone(), s.why.clone())).collect();
+    let mut members = series_members(series, &mut skipped);
+    let mut extra = Vec::new();
+    let mut meetings = Vec::new();
+    for (model, reference) in material.models().into_iter().enumerate().skip(series.len()) {
+        let given = model < series.len() + material.references.len();
+        let correspondence = Correspondence::between(subject, reference);
+        let mut paired = BTreeSet::new();
+        for &(own, other) in &correspondence.pairs {
+            paired.insert(other);
+            if let Some(list) = members.get_mut(subject.tensors[own].name.as_str()) {
+                list.push(member(model, &reference.tensors[other]));
             }
         }
-        let mut units: Vec<Unit> = subject
-            .tensors
-            .iter()
-            .filter_map(|tensor| members.remove(tensor.name.as_str()).map(|members| unit(tensor, members, &axes)))
-            .collect();
-        units.extend(extra.into_iter().map(|(model, tower, tensor)| {
-            // In the subject's words, so that the layers of both are found under one name.
-            let mut own = tensor.clone();
-            own.role.tower = tower;
-            unit(&own, vec![member(model, tensor)], &axes)
-        }));
-        let models = material.models().len();
-        let towers = axes.len().saturating_sub(1).max(1);
-        for (place, (tower, hidden)) in axes.iter().enumerate() {
-            keep(&mut units, models, tower, *hidden, if place == 0 { KEPT_BYTES } else { KEPT_BYTES / (2 * towers) });
+        for mismatch in correspondence.mismatches.iter().filter(|m| given && m.side == Side::First) {
+            // A reference in the subject's packaging says itself what it could not be put into.
+            let at = reference.skipped.binary_search_by(|skipped| skipped.tensor.cmp(&mismatch.tensor));
+            let why = at.map_or(&mismatch.reason, |at| &reference.skipped[at].why);
+            skipped.push((mismatch.tensor.clone(), format!("{}: {why}", reference.uri)));
         }
-        for unit in &mut units {
-            unit.id = id(unit, material);
+        // Layers of the reference that the subject does not have by that number still belong in the layer map.
+        let alike: BTreeSet<_> = subject.tensors.iter().map(|t| layer_key(&t.role.tower, t)).collect();
+        for (i, tensor) in reference.tensors.iter().enumerate() {
+            if paired.contains(&i) || tensor.role.layer.is_none() {
+                continue;
+            }
+            let met = correspondence.towers.iter().filter(|m| m.other.as_ref() == Some(&tensor.role.tower));
+            extra.extend(
+                met.filter(|m| alike.contains(&layer_key(&m.tower, tensor))).map(|m| (model, m.tower.clone(), tensor)),
+            );
         }
-        skipped.sort();
-        skipped.dedup();
-        let references = material.references.len();
-        let relabelled = material.relabelled.len();
-        let hidden = axes.values().next().copied().or_else(|| subject.hidden_size());
-        Self { series: series.len(), references, relabelled, hidden, axes, meetings, units, skipped }
+        if given {
+            // In the subject's packaging its towers have the subject's names.
+            meetings.push(if reference.met.is_empty() { correspondence.towers } else { reference.met.clone() });
+        }
+    }
+    let mut units: Vec<Unit> = subject
+        .tensors
+        .iter()
+        .filter_map(|tensor| members.remove(tensor.name.as_str()).map(|members| unit(tensor, members, &axes)))
+        .collect();
+    units.extend(extra.into_iter().map(|(model, tower, tensor)| {
+        // In the subject's words, so that the layers of both are found under one name.
+        let mut own = tensor.clone();
+        own.role.tower = tower;
+        unit(&own, vec![member(model, tensor)], &axes)
+    }));
+    let models = material.models().len();
+    let towers = axes.len().saturating_sub(1).max(1);
+    for (place, (tower, hidden)) in axes.iter().enumerate() {
+        keep(&mut units, models, tower, *hidden, if place == 0 { KEPT_BYTES } else { KEPT_BYTES / (2 * towers) });
+    }
+    for unit in &mut units {
+        unit.id = id(unit, material);
+    }
+    skipped.sort();
+    skipped.dedup();
+    let references = material.references.len();
+    let relabelled = material.relabelled.len();
+    let hidden = axes.values().next().copied().or_else(|| subject.hidden_size());
+    Plan {
+        rules: SearchRules::FIXED,
+        series: series.len(),
+        parents: material.parents,
+        references,
+        relabelled,
+        hidden,
+        axes,
+        meetings,
+        units,
+        skipped,
     }
 }
 

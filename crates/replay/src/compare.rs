@@ -7,6 +7,7 @@ use scratchproof_checkpoint::{Checkpoint, TensorRecord};
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_kernel::random::{Build, Fill, Legacy, Pcg64, Threefry, TorchCpu, erfinv};
 use scratchproof_kernel::{Dtype, Rounding, decode, round};
+use scratchproof_measurements::{Replayed, TensorReplay};
 
 /// Stored elements that are compared to tell which build drew them.
 const PROBE: u64 = 1 << 20;
@@ -26,64 +27,6 @@ const BITS_OF_OPERATION: f64 = 64.0;
 
 /// Elements up to which a tensor that is one draw need not outweigh it: biases hold no weights worth hiding.
 const SMALL: u64 = 64;
-
-/// How one tensor came out.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TensorReplay {
-    /// Its name.
-    pub tensor: String,
-    /// The component it is judged with.
-    pub component: String,
-    /// Stored elements.
-    pub elements: u64,
-    /// Of them, those that the recipe draws.
-    pub drawn: u64,
-    /// Those that it fills with a constant.
-    pub constant: u64,
-    /// Those that are what the recipe says, bit for bit.
-    pub equal: u64,
-    /// Those that are it, or the next number of the stored format.
-    pub within_ulp: u64,
-    /// Those that are it but for the roundings of a library: a relative 2^-12, or 2^-16 of the largest beside it.
-    pub close: u64,
-    /// Whether what the equal elements show outweighs what the recipe says freely.
-    pub explained: bool,
-    /// Which of the drawn tensors it is, in the order of the stream.
-    pub order: Option<u64>,
-}
-
-impl TensorReplay {
-    /// Whether every element is what the recipe says.
-    #[must_use]
-    pub fn exact(&self) -> bool {
-        self.equal == self.elements && self.explained
-    }
-}
-
-/// An initialisation drawn again.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Replayed {
-    /// Whose generator.
-    pub generator: &'static str,
-    /// The build whose rounding matched best.
-    pub variant: &'static str,
-    /// Every stored floating-point tensor that the recipe fills, by name.
-    pub tensors: Vec<TensorReplay>,
-    /// Stored floating-point tensors that it does not fill.
-    pub left_out: Vec<String>,
-    /// Tensors that it fills and nobody stored.
-    pub absent: Vec<String>,
-    /// Tensors that the recorder could not follow, with the reason.
-    pub unknown: Vec<(String, String)>,
-}
-
-impl Replayed {
-    /// Whether the recipe fills every stored tensor, and every element is what it says.
-    #[must_use]
-    pub fn whole(&self) -> bool {
-        !self.tensors.is_empty() && self.left_out.is_empty() && self.tensors.iter().all(TensorReplay::exact)
-    }
-}
 
 /// Draws the initialisation again and compares.
 ///
@@ -345,7 +288,14 @@ impl<'a> Fitted<'a> {
         let floats = self.checkpoint.tensors.iter().filter(|t| t.dtype.is_float() && !t.role.constant);
         let left_out = floats.filter(|t| !filled.contains(t.name.as_str())).map(|t| t.name.clone()).collect();
         let (generator, variant) = variant.names();
-        Replayed { generator, variant, tensors, left_out, absent, unknown: self.recipe.unknown.clone() }
+        Replayed {
+            generator: generator.to_owned(),
+            variant: variant.to_owned(),
+            tensors,
+            left_out,
+            absent,
+            unknown: self.recipe.unknown.clone(),
+        }
     }
 }
 

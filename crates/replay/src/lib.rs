@@ -3,5 +3,5 @@
 mod compare;
 mod recipe;
 
-pub use compare::{Replayed, TensorReplay, replay};
+pub use compare::replay;
 pub use recipe::{FORMAT, Framework, LARGEST, Recipe};

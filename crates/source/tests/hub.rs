@@ -79,7 +79,7 @@ fn a_model_of_a_hub_is_the_same_as_the_local_one_and_pinned() {
     assert_eq!(remote.shards[0].blob.uri(), format!("hf://acme/llama@{SHA}/model.safetensors"));
     assert!(network.blocks_held() <= 4);
     let (remote, local) =
-        (scratchproof_plan::digests(&[&remote]).unwrap(), scratchproof_plan::digests(&[&local]).unwrap());
+        (scratchproof_measure::digests(&[&remote]).unwrap(), scratchproof_measure::digests(&[&local]).unwrap());
     assert_eq!(remote, local);
     assert!(store.requests().iter().all(|request| !request.headers.contains_key("authorization")));
 }

@@ -6,7 +6,7 @@ use super::ChainFacts;
 use super::points::{OnLine, Points, Span};
 use crate::{Code, Direction, Finding, Grade, Judgement};
 use scratchproof_case::Policy;
-use scratchproof_plan::ALL;
+use scratchproof_measurements::ALL;
 use scratchproof_texts::{Text, text};
 
 /// Checkpoints nearer than this many steps may lie on a line by momentum and small steps.

@@ -4,7 +4,7 @@ use super::ChainFacts;
 use crate::{Code, Direction, Finding, Grade, Judgement};
 use scratchproof_case::Policy;
 use scratchproof_evidence::ChainRow;
-use scratchproof_plan::ALL;
+use scratchproof_measurements::ALL;
 use scratchproof_texts::{Text, text};
 
 /// The optimiser of the log, where its steps have a bound.

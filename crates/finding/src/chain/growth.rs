@@ -2,7 +2,7 @@
 
 use super::ChainFacts;
 use crate::{Code, Direction, Finding, Grade, Judgement};
-use scratchproof_plan::Growth;
+use scratchproof_measurements::Growth;
 use scratchproof_stats::median;
 use scratchproof_texts::{Text, text};
 
@@ -26,7 +26,7 @@ pub(super) fn growth(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
         let typical = median(old);
         // Leftovers of another run have nothing in common; the checkpoint is left out and named elsewhere.
         let Some(typical) = typical.filter(|t| *t >= 0.2) else { continue };
-        let forgotten: Vec<&scratchproof_plan::Resized> = growth
+        let forgotten: Vec<&scratchproof_measurements::Resized> = growth
             .resized
             .iter()
             .filter(|r| r.kept.is_some_and(|k| k.abs() * (r.elements as f64).sqrt() < 6.0) && r.elements >= 1024)

@@ -3,7 +3,7 @@
 use super::ChainFacts;
 use crate::{Code, Direction, Finding, Grade, Judgement};
 use scratchproof_case::Policy;
-use scratchproof_plan::ALL;
+use scratchproof_measurements::ALL;
 use scratchproof_texts::text;
 
 /// How far inner checkpoints are from the chords of their neighbours, where none is on one.

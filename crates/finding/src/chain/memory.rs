@@ -4,7 +4,7 @@ use super::ChainFacts;
 use crate::{Code, Direction, Finding, Grade, Judgement};
 use scratchproof_case::Policy;
 use scratchproof_evidence::{ComponentRow, PathRow, Reference, TrajectoryRow};
-use scratchproof_plan::ALL;
+use scratchproof_measurements::ALL;
 use scratchproof_stats::{Aligned, holm, log10_upper_tail};
 use scratchproof_texts::{Text, text};
 

@@ -1,5 +1,7 @@
 //! What was measured of the points of a series, for the judges of made-up checkpoints.
 
+use scratchproof_measurements::Kind;
+
 /// Everything about single checkpoints and what lies between them.
 #[derive(Clone, Debug, Default)]
 pub struct Points {
@@ -96,17 +98,6 @@ pub struct Span {
     pub roundings: f64,
     /// Distance from the span over the distance from the nearest checkpoint.
     pub over_nearest: f64,
-}
-
-/// Which residue of the way is looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    /// From one checkpoint to the next.
-    Increment,
-    /// From the line through its neighbours to a checkpoint.
-    OffChord,
-    /// From the span of all others to a checkpoint.
-    OffSpan,
 }
 
 /// Whether a residue has any structure, over the matrices of one component.

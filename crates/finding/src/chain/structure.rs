@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ChainFacts;
-use super::points::{Kind, Residue};
+use super::points::Residue;
 use crate::{Code, Direction, Finding, Grade, Judgement};
 use scratchproof_case::Policy;
+use scratchproof_measurements::Kind;
 use scratchproof_texts::text;
 
 /// The checkpoint before, the one in question, the one after.

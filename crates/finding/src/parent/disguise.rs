@@ -6,8 +6,8 @@ use super::parts::Controls;
 use super::{ALL, ParentFacts, Tested, capital, grade, named, nearness};
 use crate::{Code, Direction, Finding, Grade, Judgement, Subject};
 use scratchproof_case::Policy;
-use scratchproof_disguise::{BY_TOKENS, IN_PLACE};
 use scratchproof_evidence::{DisguiseRow, Reference};
+use scratchproof_measurements::{BY_TOKENS, IN_PLACE};
 
 /// How the evidence ends the name of two fits of which one is that of the token rows.
 const TOKENS: &str = "against tokens";

@@ -3,23 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::{Code, Direction, Finding, Grade, Judgement};
-use scratchproof_replay::{Replayed, TensorReplay};
+use scratchproof_measurements::{Replay, Replayed, TensorReplay};
 use scratchproof_texts::{Text, text};
-
-/// What came of drawing the declared initialisation again.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Replay {
-    /// No seed, or no checkpoint of step 0.
-    Undeclared,
-    /// A framework whose generator is not known.
-    UnknownFramework(String),
-    /// A seed and nothing that says what was drawn from it.
-    NoRecipe,
-    /// A recipe that cannot be read or does not fit the checkpoint, with the reason.
-    Unfit(String),
-    /// Seed and outcome.
-    Done(u64, Replayed),
-}
 
 /// Share of a tensor's elements within one unit in the last place from which it counts as the same draw by another library,
 /// where the others are near as well. Measured: `erfinv` of the AVX2 build 1.0, JAX's normal draws in F32 0.80; a stranger's

@@ -1,0 +1,66 @@
+//! The path of the weights through the checkpoints.
+
+mod averages;
+pub(crate) mod clock;
+pub(crate) mod path;
+mod points;
+mod splices;
+pub(crate) mod surgery;
+mod trails;
+pub(crate) mod trajectory;
+
+use super::Session;
+use super::time::rates;
+use scratchproof_evidence::Evidence;
+use scratchproof_finding::chain::{Bound, ChainFacts, DecayFacts, OffLine, Points};
+use scratchproof_measurements::Trails;
+use scratchproof_texts::Text;
+
+/// What the judge of the chain asks that no table holds.
+#[derive(Clone, Debug)]
+pub struct Chain {
+    points: Points,
+    equal: Vec<(i64, i64)>,
+    exchanges: Vec<(i64, i64, f64)>,
+    residuals: Vec<OffLine>,
+    /// The optimiser of the log where its steps have a bound, or why none is known.
+    bound: Result<Bound, Text>,
+}
+
+impl Chain {
+    /// Gathers it.
+    #[must_use]
+    pub fn new(session: &Session, trails: &Trails) -> Self {
+        let distances = trails.matrices.distances();
+        Self {
+            points: points::points(session, trails, &distances),
+            equal: path::equal_steps(session),
+            exchanges: path::exchanges(session, &distances),
+            residuals: path::residuals(session, &distances),
+            bound: rates::rule(session.record).map(|limit| Bound { optimiser: limit.name, exact: limit.exact }),
+        }
+    }
+
+    /// The facts, beside the tables.
+    #[must_use]
+    pub fn facts<'a>(&'a self, session: &Session<'a>, evidence: &'a Evidence, decay: &'a DecayFacts) -> ChainFacts<'a> {
+        let measured = session.measured;
+        ChainFacts {
+            steps: &measured.steps,
+            towers: measured.plan.towers().map(|(tower, _)| tower).collect(),
+            figures: &evidence.components,
+            path: &evidence.chain,
+            way: &evidence.path,
+            tensors: &evidence.trajectory,
+            bound: self.bound.clone().ok(),
+            unbounded: self.bound.clone().err(),
+            decay,
+            points: &self.points,
+            equal: &self.equal,
+            exchanges: &self.exchanges,
+            residuals: &self.residuals,
+            growth: &measured.growth,
+            left_out: &measured.left_out,
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! The search for a disguise, as rows of evidence and as facts.
+
+use std::collections::BTreeMap;
+
+use crate::session::{Session, references};
+use scratchproof_evidence::{DisguiseRow, Reference};
+use scratchproof_measurements::{Found, Observation};
+
+pub fn rows(session: &Session) -> Vec<DisguiseRow> {
+    let rows = |((_, reference), found): ((usize, Reference), &Found)| -> Vec<DisguiseRow> {
+        let row = |o: &Observation| DisguiseRow {
+            reference: reference.clone(),
+            question: o.question.name().to_owned(),
+            frame: o.frame.clone(),
+            between: o.between.clone(),
+            component: o.component.clone(),
+            layer_subject: o.layer_subject,
+            layer_parent: o.layer_other,
+            agreed: o.agreed,
+            expected: o.expected,
+            of: o.of,
+            z: o.z,
+            log10_p: Some(o.log10_p),
+            effect: Some(o.effect),
+            in_place: o.in_place,
+        };
+        found.observations.iter().map(row).collect()
+    };
+    references(session).into_iter().zip(&session.measured.found).flat_map(rows).collect()
+}
+
+/// By parent, how it is written in the subject's coordinates.
+pub fn disguises(session: &Session) -> BTreeMap<String, Vec<String>> {
+    let parents = session.case.parents.iter().zip(&session.measured.found);
+    parents.filter_map(|(p, found)| Some((p.name.clone(), found.disguise.as_ref()?.words.clone()))).collect()
+}
+
+/// By parent, how its residual axis is read.
+pub fn frames(session: &Session) -> BTreeMap<String, String> {
+    let parents = session.case.parents.iter().zip(&session.measured.found);
+    let frame = |found: &Found| Some(found.disguise.as_ref()?.frame.clone());
+    parents.filter_map(|(p, found)| Some((p.name.clone(), frame(found)?))).collect()
+}

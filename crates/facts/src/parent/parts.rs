@@ -1,0 +1,130 @@
+//! The parts of the subject, and which of its tensors a reference has.
+
+use std::collections::BTreeSet;
+
+use crate::session::{Session, given};
+use scratchproof_evidence::{Reference, TrajectoryRow};
+use scratchproof_finding::parent::{EqualTensor, NormFigure, Part};
+use scratchproof_measurements::{ALL, Axis, Component};
+
+/// Share of the final checkpoint's bytes that no test can reach: under names that no template knows, in a number format
+/// that cannot be decoded, not finite in some checkpoint, all zero at the end, or of another shape in another checkpoint.
+pub fn unreached_share(session: &Session) -> f64 {
+    let last = session.measured.plan.last();
+    let reached: u64 = session
+        .measured
+        .own()
+        .filter(|(unit, figures)| {
+            let finite = (0..=last).all(|t| figures.gram.nonfinite(t) == 0);
+            let dead = unit.shape.len() > 1 && figures.gram.product(last, last) == 0.0;
+            unit.role.known && finite && !dead
+        })
+        .map(|(unit, _)| (unit.elements() * unit.members[last].dtype.width()) as u64)
+        .sum();
+    let all = session.measured.subject().data_bytes;
+    if all > 0 { 1.0 - reached.min(all) as f64 / all as f64 } else { 0.0 }
+}
+
+/// All components of the subject that hold weights, by name.
+pub fn components(session: &Session) -> Vec<String> {
+    let names: BTreeSet<String> =
+        session.measured.own().filter(|(u, _)| !u.role.constant).map(|(u, _)| u.role.judged_as().to_owned()).collect();
+    names.into_iter().collect()
+}
+
+/// The component of every family that a layer map can have.
+pub fn families(session: &Session) -> Vec<(String, String)> {
+    let pairs: BTreeSet<(String, String)> = session
+        .measured
+        .own()
+        .filter(|(u, _)| u.role.layer.is_some())
+        .map(|(u, _)| (session.measured.plan.family(&u.role), u.role.judged_as().to_owned()))
+        .collect();
+    pairs.into_iter().collect()
+}
+
+/// The language model, which stands for the whole, and the towers.
+pub fn parts(session: &Session) -> Vec<Part> {
+    let plan = &session.measured.plan;
+    let references = given(session);
+    let all: u64 = session.measured.subject().bytes;
+    let part = |tower: &str| {
+        let tensors = session.measured.subject().tensors.iter().filter(|t| t.role.tower == tower);
+        let met = plan.meetings.iter().zip(&references).filter_map(|(meetings, reference)| {
+            let meeting = meetings.iter().find(|m| m.tower == tower)?;
+            Some((reference.clone(), meeting.other.clone()))
+        });
+        Part {
+            name: if tower == plan.lead() { ALL.to_owned() } else { tower.to_owned() },
+            map: if tower.is_empty() { ALL.to_owned() } else { format!("{tower}.{ALL}") },
+            share: tensors.map(|t| t.bytes).sum::<u64>() as f64 / all.max(1) as f64,
+            matrices: session.measured.own().filter(|(u, _)| u.role.tower == tower && u.is_telling()).count(),
+            met: met.collect(),
+        }
+    };
+    let towers = plan.towers().map(|(tower, _)| tower);
+    std::iter::once(plan.lead()).chain(towers).map(part).collect()
+}
+
+/// Tensors of a checkpoint that equal a parent's and no control's.
+pub fn equal_tensors(session: &Session) -> Vec<EqualTensor> {
+    let mut equal = Vec::new();
+    let parents = session.case.parents.len();
+    for (unit, figures) in session.measured.own().filter(|(unit, _)| unit.is_telling()) {
+        for (t, &step) in session.measured.steps.iter().enumerate() {
+            if figures.gram.pair(t, t).pearson().is_none() {
+                continue;
+            }
+            let matches = |model: usize| {
+                let slot = unit.slot(model)?;
+                (figures.gram.distance2(t, slot) == 0.0).then_some(())
+            };
+            let controls: Vec<String> = (parents..session.measured.plan.references)
+                .filter(|c| matches(session.measured.plan.series + c).is_some())
+                .map(|c| session.case.controls[c - parents].name.clone())
+                .collect();
+            for (p, parent) in session.case.parents.iter().enumerate() {
+                if matches(session.measured.plan.series + p).is_some() {
+                    equal.push(EqualTensor {
+                        parent: parent.name.clone(),
+                        tensor: unit.tensor.clone(),
+                        component: unit.role.judged_as().to_owned(),
+                        layer: unit.role.layer,
+                        step,
+                        elements: figures.gram.elements(),
+                        untouched: figures.gram.distance2(0, t) == 0.0,
+                        controls: controls.clone(),
+                    });
+                }
+            }
+        }
+    }
+    equal
+}
+
+/// Raw cosine and Pearson of the final norm weights against every reference, averaged over the tensors.
+pub fn norms(session: &Session, trajectory: &[TrajectoryRow]) -> Vec<NormFigure> {
+    let last = session.measured.steps[session.measured.plan.last()];
+    let norms: BTreeSet<&str> = session
+        .measured
+        .own()
+        .filter(|(u, _)| u.role.component == Component::Norms && u.role.residual == Axis::Vector)
+        .map(|(u, _)| u.tensor.as_str())
+        .collect();
+    let rows: Vec<_> = trajectory.iter().filter(|r| r.step == last && norms.contains(r.tensor.as_str())).collect();
+    let references: BTreeSet<&Reference> = rows.iter().map(|r| &r.reference).collect();
+    let outside = references.into_iter().filter(|r| matches!(r, Reference::Parent(_) | Reference::Control(_)));
+    outside
+        .filter_map(|reference| {
+            let of: Vec<_> = rows.iter().filter(|r| r.reference == *reference).collect();
+            let mean =
+                |values: Vec<f64>| (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64);
+            Some(NormFigure {
+                reference: reference.clone(),
+                cosine: mean(of.iter().filter_map(|r| r.cosine).collect())?,
+                pearson: mean(of.iter().filter_map(|r| r.pearson).collect()),
+                tensors: of.len() as u64,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,45 @@
+//! The first checkpoint as a draw.
+
+pub(crate) mod draw;
+pub(crate) mod replay;
+mod scales;
+
+use super::Session;
+use super::time::rates;
+use scratchproof_evidence::Evidence;
+use scratchproof_finding::start::{Clock, Drift, StartFacts, StartVector};
+
+/// What the judge of the start asks that no table holds.
+#[derive(Clone, Debug)]
+pub struct Start {
+    vectors: Vec<StartVector>,
+    /// The learning rate summed from the first logged step on, of the first run that logs it.
+    clock: Option<Clock>,
+    drift: Vec<Drift>,
+}
+
+impl Start {
+    /// Gathers it.
+    #[must_use]
+    pub fn new(session: &Session) -> Self {
+        Self {
+            vectors: scales::vectors(session),
+            clock: rates::summed_rates(session.record).and_then(Clock::new),
+            drift: scales::drift(session),
+        }
+    }
+
+    /// The facts, beside the tables.
+    #[must_use]
+    pub fn facts<'a>(&'a self, session: &Session<'a>, evidence: &'a Evidence) -> StartFacts<'a> {
+        StartFacts {
+            steps: if session.is_series() { &session.measured.steps } else { &[] },
+            rows: &evidence.start,
+            vectors: &self.vectors,
+            clock: self.clock.clone(),
+            drift: &self.drift,
+            declared: session.case.subject.init.as_ref(),
+            replay: &session.measured.replay,
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! What the run logs say of the updates between two checkpoints.
+
+use super::Reading;
+use scratchproof_record::{Decay, Optimizer, Run};
+use scratchproof_stats::Rule;
+use scratchproof_texts::{Text, text};
+
+/// Learning rates between two checkpoints.
+pub struct Rates {
+    /// Sum over the steps.
+    pub sum: f64,
+    /// Share of a weight that decoupled decay takes away.
+    pub decay: f64,
+}
+
+/// Learning rates between two checkpoints, from the first run that logged all of them.
+pub fn rates(reading: &Reading, from: i64, to: i64) -> Option<Rates> {
+    reading.trainings().find_map(|run| {
+        let sum = run.learning_rate_sum(from, to)?;
+        if !sum.whole() || sum.sum <= 0.0 {
+            return None;
+        }
+        let decay = run.weight_decay().map_or(0.0, |decay| 1.0 - sum.ln_decay(decay).exp());
+        Some(Rates { sum: sum.sum, decay })
+    })
+}
+
+/// The learning rate summed over the steps from the first logged one, at every logged step; of the first run that logs it.
+pub fn summed_rates(reading: &Reading) -> Option<Vec<(i64, f64)>> {
+    let points = reading.trainings().map(Run::learning_rate).find(|rates| rates.len() > 1)?;
+    let mut sum = 0.0;
+    let mut before = *points.first()?;
+    Some(
+        points
+            .into_iter()
+            .map(|(step, rate)| {
+                sum += (step as f64 - before.0 as f64) * f64::midpoint(rate, before.1);
+                before = (step, rate);
+                (step, sum)
+            })
+            .collect(),
+    )
+}
+
+/// By checkpoint, the share of the first one that weight decay alone leaves, from the first run that logged all of it.
+/// `None` where that is not known: no log, no weight decay in the configuration, or one that is not decoupled.
+pub fn left_by_decay(reading: &Reading, steps: &[i64]) -> Vec<Option<f64>> {
+    let left = |run: &Run| -> Option<Vec<Option<f64>>> {
+        let (first, last) = (*steps.first()?, *steps.last()?);
+        let whole = run.learning_rate_sum(first, last)?;
+        if !whole.whole() {
+            return None;
+        }
+        let decay = run.decay();
+        let at = |step: i64| match decay {
+            Decay::None => Some(1.0),
+            Decay::Unknown => None,
+            Decay::Decoupled(_) | Decay::Coupled(_) if step == first => Some(1.0),
+            Decay::Decoupled(decay) => Some(run.learning_rate_sum(first, step)?.ln_decay(decay).exp()),
+            // The gradient of L2 goes through the momentum, which makes it 1 / (1 - momentum) steps.
+            Decay::Coupled(decay) => Some((-decay * run.learning_rate_sum(first, step)?.sum).exp()),
+        };
+        Some(steps.iter().map(|step| at(*step)).collect())
+    };
+    reading.trainings().find_map(left).unwrap_or_else(|| vec![None; steps.len()])
+}
+
+/// How the weights are updated, as far as that limits a step.
+pub struct Limit {
+    /// The rule.
+    pub rule: Rule,
+    /// The optimiser's name.
+    pub name: String,
+    /// Whether it cannot be crossed.
+    pub exact: bool,
+}
+
+/// The rule of the first run, or why nothing is known.
+pub fn rule(reading: &Reading) -> std::result::Result<Limit, Text> {
+    let Some(run) = reading.trainings().next() else { return Err(text!("chain/budget/no-log")) };
+    // Without logged betas the widest usual ones: a bound must not accuse anybody of a setting nobody wrote down.
+    let rate = |given: Option<f64>, usual: f64| given.filter(|b| (0.0..1.0).contains(b)).unwrap_or(usual);
+    let (beta1, beta2) = (rate(run.beta1(), 0.9), rate(run.beta2(), 0.999));
+    let Some(optimizer) = run.optimizer() else { return Err(text!("chain/budget/no-optimiser")) };
+    let name = optimizer.name().to_owned();
+    let limit = |rule: Rule, exact: bool| Ok(Limit { rule, name: name.clone(), exact });
+    match optimizer {
+        Optimizer::AdamW | Optimizer::Adam => limit(Rule::Adam { beta1, beta2 }, true),
+        Optimizer::Lion => limit(Rule::Sign, true),
+        Optimizer::Adafactor => limit(Rule::Adafactor, true),
+        Optimizer::Muon => limit(Rule::Muon { beta1, beta2 }, false),
+        Optimizer::Sgd => {
+            let clip = run.grad_clip().filter(|clip| *clip > 0.0);
+            let logged = run.grad_norm().into_iter().map(|(_, norm)| norm).filter(|norm| *norm > 0.0).reduce(f64::max);
+            let Some(momentum) = run.momentum().filter(|m| (0.0..1.0).contains(m)) else {
+                return Err(text!("chain/budget/no-momentum"));
+            };
+            let Some(gradient) = clip.or(logged) else {
+                return Err(text!("chain/budget/no-clipping"));
+            };
+            let decay = run.weight_decay().filter(|d| *d >= 0.0).unwrap_or(0.0);
+            limit(Rule::Momentum { momentum, gradient, decay }, clip.is_some())
+        }
+        Optimizer::Unknown(_) => Err(text!("chain/budget/no-bound", optimiser = name)),
+    }
+}

@@ -1,0 +1,55 @@
+//! The declared initialisation, drawn again.
+
+use std::fs;
+
+use scratchproof_case::Case;
+use scratchproof_checkpoint::Checkpoint;
+use scratchproof_error::{Context, Error, Result};
+use scratchproof_measurements::Replay;
+use scratchproof_replay::{Framework, LARGEST, Recipe, replay};
+use scratchproof_source::Access;
+
+/// Draws the start again if the case says how and the earliest checkpoint is step 0.
+///
+/// # Errors
+/// If a file cannot be read. A recipe that does not fit is a finding.
+pub fn replayed(case: &Case, access: Access) -> Result<Replay> {
+    let Some(init) = &case.subject.init else { return Ok(Replay::Undeclared) };
+    let first = case.subject.checkpoints.first().filter(|c| c.step == Some(0));
+    let (Some(seed), Some(first)) = (init.seed, first) else { return Ok(Replay::Undeclared) };
+    let declared = init.framework.as_deref();
+    if let Some(name) = declared.filter(|name| Framework::parse(name).is_none()) {
+        return Ok(Replay::UnknownFramework(name.to_owned()));
+    }
+    let Some(location) = &init.recipe else { return Ok(Replay::NoRecipe) };
+    let bytes = file(&location.path).context(|| location.written.clone())?;
+    let recipe = match Recipe::read(&bytes) {
+        Ok(recipe) if declared.is_none_or(|name| Framework::parse(name) == Some(recipe.framework)) => recipe,
+        Ok(_) => {
+            return Ok(Replay::Unfit(format!("{}: it is of another framework than the case file", location.written)));
+        }
+        Err(error) => return Ok(Replay::Unfit(error.context(location.written.clone()).to_string())),
+    };
+    // As it is stored: the audit's own view may have split or joined tensors.
+    let checkpoint = if first.location.scheme().is_some() {
+        Checkpoint::open_named(&first.location.written, access)?
+    } else {
+        Checkpoint::open(&first.location.path, access.reading)?
+    };
+    match replay(&recipe, seed, &checkpoint) {
+        Ok(replayed) => Ok(Replay::Done(seed, replayed)),
+        Err(error) if error.is_input() => Ok(Replay::Unfit(error.context(location.written.clone()).to_string())),
+        Err(error) => Err(error),
+    }
+}
+
+fn file(path: &std::path::Path) -> Result<Vec<u8>> {
+    let about = fs::metadata(path).map_err(|cause| Error::io("cannot read the recipe", cause))?;
+    if !about.is_file() {
+        return Err(Error::usage("the recipe is not a regular file"));
+    }
+    if about.len() > LARGEST {
+        return Err(Error::usage(format!("{} bytes is too large for a recipe", about.len())));
+    }
+    fs::read(path).map_err(|cause| Error::io("cannot read the recipe", cause))
+}

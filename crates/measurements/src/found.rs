@@ -1,0 +1,94 @@
+//! What the search for a disguise asked, and what it was answered (METHODS 2.1, 2.2 and 3).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Frames that token rows propose and nothing proves yet.
+pub const BY_TOKENS: [&str; 2] = ["permuted as the tokens are", "rotated as the tokens are"];
+
+/// Share of dimensions, heads or experts that are where they were, from which none is said to have moved.
+pub const IN_PLACE: f64 = 0.9;
+
+/// What was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Question {
+    /// Do the two agree on W^T W over the residual axis?
+    SecondMoments,
+    /// Is the residual axis the other's in another order?
+    Order,
+    /// Is it the other's in another basis?
+    Rotation,
+    /// Are the neurons the other's?
+    Neurons,
+    /// Are the experts?
+    Experts,
+    /// Are the heads?
+    Heads,
+}
+
+impl Question {
+    /// Its name in a table.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SecondMoments => "second-moments",
+            Self::Order => "order",
+            Self::Rotation => "rotation",
+            Self::Neurons => "neurons",
+            Self::Experts => "experts",
+            Self::Heads => "heads",
+        }
+    }
+}
+
+/// One answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Observation {
+    /// What was asked.
+    pub question: Question,
+    /// How the residual axis of the other model was read: `as it stands`, `permuted`, `rotated`, or one of [`BY_TOKENS`].
+    pub frame: String,
+    /// Which fits or matrices were held against each other.
+    pub between: String,
+    /// Component, or `all`.
+    pub component: String,
+    /// Layer of the subject, where it is of one layer.
+    pub layer_subject: Option<u32>,
+    /// Layer of the other model.
+    pub layer_other: Option<u32>,
+    /// Dimensions, neurons, experts or heads on which two fits agree; for a rotation tr(Q1^T Q2).
+    pub agreed: Option<f64>,
+    /// What independent models show.
+    pub expected: Option<f64>,
+    /// Dimensions or units in all; for second moments pairs of dimensions.
+    pub of: u64,
+    /// The standard score, where the null is normal.
+    pub z: Option<f64>,
+    /// log10 of the chance of as much.
+    pub log10_p: f64,
+    /// Share agreed, or correlation of the second moments.
+    pub effect: f64,
+    /// Of those agreed, the share that are where they were: 1 where nothing was relabelled.
+    pub in_place: Option<f64>,
+}
+
+/// How a reference is written in the subject's coordinates, as far as a judge asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disguise {
+    /// How its residual axis is read.
+    pub frame: String,
+    /// For layers of the subject, the reference's layer.
+    pub layers: BTreeMap<u32, u32>,
+    /// The disguise in words, empty where the reference is written as the subject is.
+    pub words: Vec<String>,
+}
+
+/// What a search found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Found {
+    /// All answers.
+    pub observations: Vec<Observation>,
+    /// Where a question was answered beyond its null.
+    pub disguise: Option<Disguise>,
+}

@@ -1,0 +1,56 @@
+//! What the catalogue of a model says, without the model.
+
+use serde::{Deserialize, Serialize};
+
+use scratchproof_checkpoint::Role;
+use scratchproof_kernel::Dtype;
+
+/// One model as its headers, its configuration and its tokenizer describe it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Model {
+    /// Where it is.
+    pub uri: String,
+    /// The architecture whose templates know most of the names.
+    pub architecture: Option<String>,
+    /// `config.json`, if there is one.
+    pub config: Option<serde_json::Value>,
+    /// The tensors by name; those of a checkpoint of the series before the final one are the plan's and not listed again.
+    pub tensors: Vec<Tensor>,
+    /// Length of the residual stream of the language model.
+    pub hidden_size: Option<usize>,
+    /// Number of tokens: rows of the embedding or the head, else what the configuration says.
+    pub vocab_size: Option<usize>,
+    /// Different layers of the language model.
+    pub layers: usize,
+    /// Experts of the layer that has most; 0 without experts.
+    pub experts: usize,
+    /// Tokens of the tokenizer beside the weights, if there is one that can be used.
+    pub tokenizer: Option<usize>,
+    /// Bytes of all tensors.
+    pub bytes: u64,
+    /// Bytes of weights in the files, those of tensors that are not compared among them.
+    pub data_bytes: u64,
+}
+
+/// One tensor of a model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Tensor {
+    /// Name in the file.
+    pub name: String,
+    /// Number format.
+    pub dtype: Dtype,
+    /// Shape, outermost axis first.
+    pub shape: Vec<usize>,
+    /// Length in bytes.
+    pub bytes: u64,
+    /// What it is for.
+    pub role: Role,
+}
+
+impl Tensor {
+    /// Number of elements.
+    #[must_use]
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+}

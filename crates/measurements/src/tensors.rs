@@ -1,0 +1,20 @@
+//! The sums of one pass over one tensor.
+
+use serde::{Deserialize, Serialize};
+
+use scratchproof_kernel::{Dtype, Gram, Moments, Sums};
+
+/// The figures of one tensor over all models.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TensorFigures {
+    /// The one-pass Gram matrix; rows are the unit's members.
+    pub gram: Gram,
+    /// Column test of pairs of members (positions in the unit's members), where the tensor has a residual axis.
+    pub columns: Vec<((usize, usize), Sums)>,
+    /// The coarsest format that holds a member's first sampled rows.
+    pub formats: Vec<Dtype>,
+    /// How many different absolute values those hold.
+    pub distinct: Vec<u32>,
+    /// Figures of sampled rows of the first checkpoint, for the tests of the start; of all its matrices.
+    pub start: Option<Moments>,
+}
