@@ -117,8 +117,8 @@ impl<'a> Sorted<'a> {
             text!(
                 "start/replay/by",
                 seed = seed.to_string(),
-                generator = replayed.generator,
-                variant = replayed.variant
+                generator = replayed.generator.as_str(),
+                variant = replayed.variant.as_str()
             )
         };
         let lacking: Vec<&str> =
