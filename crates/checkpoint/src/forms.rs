@@ -3,11 +3,16 @@
 //! is ever run.
 
 mod gather;
+mod gguf;
+mod npz;
+mod onnx;
 mod pickle;
 mod safetensors;
 mod state;
+mod tape;
 mod torch;
 mod twin;
+mod ways_out;
 mod zip;
 
 use std::fmt;
@@ -79,14 +84,22 @@ pub(crate) struct Entry {
 pub(crate) enum Place {
     /// One after the other from a byte of a file.
     Run { file: usize, offset: u64 },
-    /// From a byte of a file, with steps in elements along each axis.
-    Strided { file: usize, offset: u64, strides: Vec<usize> },
+    /// From a byte of a file, with steps in elements along each axis of a shape that has as many elements.
+    Strided { file: usize, offset: u64, shape: Vec<usize>, strides: Vec<usize> },
     /// They are put together or unpacked when they are asked for.
     Made(Arc<dyn Fn() -> Result<Vec<u8>> + Send + Sync>),
 }
 
 /// Every form, in the order in which they are tried.
-static FORMS: &[&dyn Form] = &[&torch::Zip, &torch::Legacy, &safetensors::Safetensors];
+static FORMS: &[&dyn Form] = &[
+    &torch::Zip,
+    &npz::Npz,
+    &gguf::Gguf,
+    &ways_out::WayOut,
+    &torch::Legacy,
+    &safetensors::Safetensors,
+    &onnx::Onnx,
+];
 
 /// Bytes that are looked at to tell a form.
 const HEAD: u64 = 512;
@@ -129,8 +142,8 @@ impl Entry {
         };
         let bytes = match &self.place {
             Place::Run { file, offset } => blob(*file)?.bytes(*offset, self.bytes()?)?.into_owned(),
-            Place::Strided { file, offset, strides } => {
-                gather::strided(blob(*file)?, *offset, &self.shape, strides, self.dtype.width())?
+            Place::Strided { file, offset, shape, strides } => {
+                gather::strided(blob(*file)?, *offset, shape, strides, self.dtype.width())?
             }
             Place::Made(make) => make()?,
         };
@@ -188,7 +201,7 @@ impl fmt::Debug for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Run { file, offset } => write!(f, "byte {offset} of file {file}"),
-            Self::Strided { file, offset, strides } => write!(f, "byte {offset} of file {file} by {strides:?}"),
+            Self::Strided { file, offset, strides, .. } => write!(f, "byte {offset} of file {file} by {strides:?}"),
             Self::Made(_) => f.write_str("made"),
         }
     }

@@ -78,3 +78,22 @@ fn both_forms_in_one_folder_are_compared() {
     let said = notes(&open("hf-trainer/checkpoint-60"));
     assert!(said.contains("equal in every byte"), "{said}");
 }
+
+#[test]
+fn gguf_gives_the_published_names_rows_and_the_references_numbers() {
+    for step in [0, 20, 60] {
+        let found = same(&format!("gguf/step{step}.gguf"), &format!("hf-trainer/checkpoint-{step}"));
+        assert_eq!(found.heads().map(|heads| (heads.query, heads.key_value)), Some((4, 2)));
+    }
+    let said = notes(&same("blocks.gguf", "blocks.safetensors"));
+    assert!(said.contains("Q6_K (1)") && said.contains("not equal"), "{said}");
+}
+
+#[test]
+fn arrays_of_numpy_and_initialisers_of_onnx() {
+    for step in [0, 20, 60] {
+        same(&format!("npz/step{step}.npz"), &format!("hf-trainer/checkpoint-{step}"));
+    }
+    same("order.npz", "order.safetensors");
+    same("step60.onnx", "hf-trainer/checkpoint-60");
+}

@@ -6,14 +6,12 @@
 
 mod globals;
 mod machine;
-mod tape;
 mod tree;
 
 use crate::Dtype;
 
 pub(super) use globals::Global;
 pub(super) use machine::{Settings, run};
-pub(super) use tape::Tape;
 
 /// Where a value is in the arena.
 pub(super) type Id = usize;

@@ -4,7 +4,8 @@
 
 use std::sync::Arc;
 
-use super::pickle::{self, Arena, Id, Kind, Settings, Tape, View};
+use super::pickle::{self, Arena, Id, Kind, Settings, View};
+use super::tape::Tape;
 use super::zip::{Directory, Member, unpack, unpackable};
 use super::{Catalogue, Entry, Form, Glance, Place, gather, state};
 use crate::header::quoted;
@@ -16,6 +17,9 @@ use scratchproof_texts::{Text, text};
 /// The first value of the form before 1.6: `torch.serialization.MAGIC_NUMBER`, 0x1950a86a20f9469cfc6c, as a pickle of
 /// protocol 2 writes it.
 const MAGIC: &[u8] = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
+
+/// What a tape is called that holds a pickle.
+const PICKLE: &str = "the pickle";
 
 /// The largest pickle that is read.
 const LARGEST: u64 = 256 << 20;
@@ -102,10 +106,10 @@ impl Archive {
         let root = if member.deflated {
             let bytes = zip.small(&**blob, &pickled, LARGEST)?.unwrap_or_default();
             let bytes = scratchproof_source::MemoryFile::new(name, bytes);
-            pickle::run(&mut Tape::new(&bytes, 0, bytes.len()), &mut arena, Settings { scripted })
+            pickle::run(&mut Tape::new(PICKLE, &bytes, 0, bytes.len()), &mut arena, Settings { scripted })
         } else {
             let end = member.offset + member.size.min(LARGEST);
-            pickle::run(&mut Tape::new(&**blob, member.offset, end), &mut arena, Settings { scripted })
+            pickle::run(&mut Tape::new(PICKLE, &**blob, member.offset, end), &mut arena, Settings { scripted })
         };
         let root = root.context(|| pickled.clone())?;
         let mut files = vec![Shard { name: name.to_owned(), blob: Arc::clone(blob) }];
@@ -115,7 +119,7 @@ impl Archive {
 
     fn legacy(name: &str, blob: &Arc<dyn Blob>) -> Result<Self> {
         let mut arena = Arena::default();
-        let mut tape = Tape::new(&**blob, 0, blob.len());
+        let mut tape = Tape::new(PICKLE, &**blob, 0, blob.len());
         let head = blob.bytes(0, usize::try_from(blob.len().min(16)).unwrap_or(0))?.into_owned();
         let mut next = |arena: &mut Arena| pickle::run(&mut tape, arena, Settings::default());
         let files = vec![Shard { name: name.to_owned(), blob: Arc::clone(blob) }];
@@ -224,7 +228,7 @@ impl Archive {
         let place = match view.shape.contains(&0) {
             true => Place::Run { file, offset: start },
             false if gather::contiguous(&view.shape, &view.strides) => Place::Run { file, offset },
-            false => Place::Strided { file, offset, strides: view.strides.clone() },
+            false => Place::Strided { file, offset, shape: view.shape.clone(), strides: view.strides.clone() },
         };
         Ok(Entry { name: name.to_owned(), dtype, shape: view.shape.clone(), place })
     }

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::{Arena, Global, Id, Kind, Node, Storage, Tape, View};
+use super::super::tape::Tape;
+use super::{Arena, Global, Id, Kind, Node, Storage, View};
 use crate::header::quoted;
 use scratchproof_error::{Error, Result};
 
