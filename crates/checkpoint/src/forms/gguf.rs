@@ -207,7 +207,10 @@ fn place(
     let bytes = elements / numbers * width;
     let at = start.checked_add(*offset).filter(|at| at.checked_add(bytes as u64).is_some_and(|end| end <= blob.len()));
     let at = at.ok_or_else(|| {
-        Error::input(format!("its {bytes} bytes from byte {offset} of the data are not in the file of {} bytes", blob.len()))
+        Error::input(format!(
+            "its {bytes} bytes from byte {offset} of the data are not in the file of {} bytes",
+            blob.len()
+        ))
     })?;
     if let Some((kind, ..)) = blocks::unread(*kind) {
         let why = format!("it is quantised to {kind}, which is not decoded");

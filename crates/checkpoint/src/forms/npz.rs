@@ -63,7 +63,9 @@ fn array(blob: &Arc<dyn Blob>, path: &str, member: &Member) -> Result<Result<Arr
     }
     let (length, start) = match head.get(6..12).ok_or_else(damaged)? {
         [1, _, a, b, ..] => (usize::from(u16::from_le_bytes([*a, *b])), 10),
-        [2 | 3, _, a, b, c, d] => (usize::try_from(u32::from_le_bytes([*a, *b, *c, *d])).unwrap_or(usize::MAX), 12_usize),
+        [2 | 3, _, a, b, c, d] => {
+            (usize::try_from(u32::from_le_bytes([*a, *b, *c, *d])).unwrap_or(usize::MAX), 12_usize)
+        }
         _ => return Err(Error::input("its version of NumPy's format is not known")),
     };
     let words = head.get(start..start.saturating_add(length)).ok_or_else(damaged)?;
@@ -73,7 +75,8 @@ fn array(blob: &Arc<dyn Blob>, path: &str, member: &Member) -> Result<Result<Arr
     let Some((format, _)) = format else { return Ok(Err("it is a table of fields, not a tensor".to_owned())) };
     let fortran = field("fortran_order").is_some_and(|rest| rest.starts_with("True"));
     let shape = field("shape").and_then(|rest| rest.strip_prefix('(')?.split_once(')')).ok_or_else(damaged)?.0;
-    let shape = shape.split(',').map(str::trim).filter(|axis| !axis.is_empty()).map(|axis| axis.parse().map_err(|_| damaged()));
+    let shape =
+        shape.split(',').map(str::trim).filter(|axis| !axis.is_empty()).map(|axis| axis.parse().map_err(|_| damaged()));
     let shape = shape.collect::<Result<Vec<usize>>>()?;
     let dtype = match format {
         "<f8" => Dtype::F64,
@@ -91,7 +94,8 @@ fn array(blob: &Arc<dyn Blob>, path: &str, member: &Member) -> Result<Result<Arr
         "|O" => return Ok(Err("it holds Python objects, which are not read".to_owned())),
         other => return Ok(Err(format!("the number format {} is not read", quoted(other)))),
     };
-    let bytes = super::size(&shape, dtype.width()).ok_or_else(|| Error::input(format!("the shape {shape:?} overflows")))?;
+    let bytes =
+        super::size(&shape, dtype.width()).ok_or_else(|| Error::input(format!("the shape {shape:?} overflows")))?;
     let begin = (start + length) as u64;
     if begin.checked_add(bytes as u64) != Some(member.size) {
         return Err(Error::input(format!(

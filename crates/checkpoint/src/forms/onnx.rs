@@ -101,14 +101,16 @@ fn each(
 }
 
 fn tensor(blob: &dyn Blob, span: &Span, budget: &mut usize, catalogue: &mut Catalogue) -> Result<()> {
-    let (mut shape, mut name, mut kind, mut raw, mut external, mut typed) = (Vec::new(), String::new(), 0, None, false, None);
+    let (mut shape, mut name, mut kind, mut raw, mut external, mut typed) =
+        (Vec::new(), String::new(), 0, None, false, None);
     each(blob, span.start, span.end, budget, &mut |field, span, budget| {
         match field {
             1 if span.start == span.end => shape.push(span.number),
             1 => {
                 let mut at = span.start;
                 while at < span.end {
-                    *budget = budget.checked_sub(1).ok_or_else(|| Error::input("a shape has more axes than are read"))?;
+                    *budget =
+                        budget.checked_sub(1).ok_or_else(|| Error::input("a shape has more axes than are read"))?;
                     shape.push(varint(blob, &mut at, span.end)?);
                 }
             }
@@ -148,7 +150,9 @@ fn tensor(blob: &dyn Blob, span: &Span, budget: &mut usize, catalogue: &mut Cata
         17 => Dtype::F8E4M3,
         19 => Dtype::F8E5M2,
         other => {
-            catalogue.skipped.push(Skipped { tensor: name, why: format!("the number format {other} of ONNX is not read") });
+            catalogue
+                .skipped
+                .push(Skipped { tensor: name, why: format!("the number format {other} of ONNX is not read") });
             return Ok(());
         }
     };

@@ -64,6 +64,7 @@ fn way_out(file: &Glance<'_>) -> Option<Text> {
 fn pointer(head: &[u8]) -> Text {
     let words = String::from_utf8_lossy(head);
     let line = |start: &str| words.lines().find_map(|line| line.strip_prefix(start)).unwrap_or("?").trim().to_owned();
-    let short = |words: String| words.chars().filter(|c| c.is_ascii_alphanumeric() || *c == ':').take(80).collect::<String>();
+    let short =
+        |words: String| words.chars().filter(|c| c.is_ascii_alphanumeric() || *c == ':').take(80).collect::<String>();
     text!("checkpoint/way-out/lfs", digest = short(line("oid ")), size = short(line("size ")))
 }
