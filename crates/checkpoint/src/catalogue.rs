@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::forms::folder::{self, Found};
 use super::forms::{self, Catalogue};
 use super::header::quoted;
 use super::index::{self, Layout};
@@ -87,11 +88,22 @@ impl Checkpoint {
     pub fn from_store(store: &dyn Store) -> Result<Self> {
         let uri = store.uri();
         let names = store.list()?;
+        let found = if store.only().is_some() {
+            None
+        } else {
+            folder::find(store, &names, index::has_weights(&names)).context(|| uri.clone())?
+        };
+        let together = match found {
+            Some(Found::Elsewhere(place)) => return Self::from_store(&*place),
+            Some(Found::Together(catalogue)) => Some(*catalogue),
+            None => None,
+        };
         let config = names.iter().any(|name| name == "config.json").then(|| read_config(store));
         let config = config.transpose().context(|| format!("{uri}: config.json"))?;
-        let layout = match store.only() {
-            Some(file) => Layout { shards: vec![file.to_owned()], ..Layout::default() },
-            None => index::layout(store, &names).context(|| uri.clone())?,
+        let layout = match (store.only(), &together) {
+            (_, Some(_)) => Layout::default(),
+            (Some(file), None) => Layout { shards: vec![file.to_owned()], ..Layout::default() },
+            (None, None) => index::layout(store, &names).context(|| uri.clone())?,
         };
         let mut checkpoint = Self {
             uri,
@@ -107,7 +119,11 @@ impl Checkpoint {
             notes: Vec::new(),
             stored: 0,
         };
-        let found = checkpoint.read_shards(store, &layout)?;
+        let mut found = checkpoint.read_shards(store, &layout)?;
+        if let Some(catalogue) = together {
+            let uri = checkpoint.uri.clone();
+            checkpoint.add(&uri, catalogue, &mut found, &mut HashMap::new())?;
+        }
         checkpoint.look_at_twin(store, &layout.twin, &found);
         checkpoint.name(found);
         Ok(checkpoint)

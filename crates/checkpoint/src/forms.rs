@@ -2,10 +2,17 @@
 //! thing, a [`Catalogue`] of named tensors with number format, shape and byte ranges or strides. Nothing that is in a file
 //! is ever run.
 
+mod consolidated;
+mod deepspeed;
+mod distributed;
+pub(crate) mod folder;
 mod gather;
 mod gguf;
+mod hub_cache;
+mod megatron;
 mod npz;
 mod onnx;
+mod parts;
 mod pickle;
 mod safetensors;
 mod state;
@@ -91,8 +98,15 @@ pub(crate) enum Place {
 }
 
 /// Every form, in the order in which they are tried.
-static FORMS: &[&dyn Form] =
-    &[&torch::Zip, &npz::Npz, &gguf::Gguf, &ways_out::WayOut, &torch::Legacy, &safetensors::Safetensors, &onnx::Onnx];
+static FORMS: &[&dyn Form] = &[
+    &safetensors::Safetensors,
+    &torch::Zip,
+    &npz::Npz,
+    &gguf::Gguf,
+    &ways_out::WayOut,
+    &torch::Legacy,
+    &onnx::Onnx,
+];
 
 /// Bytes that are looked at to tell a form.
 const HEAD: u64 = 512;

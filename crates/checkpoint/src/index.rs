@@ -61,6 +61,15 @@ const BESIDE: &[&str] = &[
 const ONES: &[&str] =
     &["model.safetensors", "pytorch_model.bin", "lit_model.pth", "model.pt", "model.pth", "ckpt.pt", "last.ckpt"];
 
+/// Whether files that hold tensors on their own are among the names.
+pub(super) fn has_weights(names: &[String]) -> bool {
+    names.iter().any(is_weights)
+}
+
+fn is_weights(name: &String) -> bool {
+    ENDINGS.iter().any(|ending| name.ends_with(ending)) && !BESIDE.iter().any(|start| name.starts_with(start))
+}
+
 /// Decides as the usual loaders do: one file of the usual name, else an index, else every file of one kind there is.
 pub(super) fn layout(store: &dyn Store, names: &[String]) -> Result<Layout> {
     let with = |ending: &str| -> Vec<&String> { names.iter().filter(|name| name.ends_with(ending)).collect() };
@@ -118,10 +127,7 @@ fn torch(store: &dyn Store, names: &[String]) -> Result<Layout> {
 /// A place without safetensors: what torch and others write.
 fn others(store: &dyn Store, names: &[String]) -> Result<Layout> {
     let mut found = torch(store, names)?;
-    let weights = |name: &&String| {
-        ENDINGS.iter().any(|ending| name.ends_with(ending)) && !BESIDE.iter().any(|start| name.starts_with(start))
-    };
-    let candidates: Vec<&String> = names.iter().filter(weights).collect();
+    let candidates: Vec<&String> = names.iter().filter(|name| is_weights(name)).collect();
     if found.shards.is_empty() {
         let one = ONES.iter().find(|one| candidates.iter().any(|name| name == *one));
         found.shards = match (&candidates[..], one) {
@@ -197,7 +203,7 @@ fn read_index(store: &dyn Store, name: &str, names: &[String]) -> Result<BTreeMa
 }
 
 /// A whole small file.
-pub(super) fn read_small(store: &dyn Store, name: &str) -> Result<Vec<u8>> {
+pub(crate) fn read_small(store: &dyn Store, name: &str) -> Result<Vec<u8>> {
     whole(&*store.open(name)?)
 }
 

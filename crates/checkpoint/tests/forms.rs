@@ -97,3 +97,11 @@ fn arrays_of_numpy_and_initialisers_of_onnx() {
     same("order.npz", "order.safetensors");
     same("step60.onnx", "hf-trainer/checkpoint-60");
 }
+
+#[test]
+fn a_distributed_checkpoint_of_two_processes_in_a_trainers_folder() {
+    for step in [0, 20, 60] {
+        let found = same(&format!("fsdp/checkpoint-{step}"), &format!("fsdp/truth-{step}"));
+        assert_eq!(found.form.english(), "torch distributed checkpoint");
+    }
+}

@@ -79,6 +79,41 @@ impl Store for LocalDir {
         Ok(Box::new(LocalFile::open(&self.root.join(name), self.reading)?))
     }
 
+    fn folders(&self) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        if self.only.is_none() {
+            let failed = |cause: io::Error| Error::io(self.root.display(), cause);
+            for entry in std::fs::read_dir(&self.root).map_err(failed)? {
+                let entry = entry.map_err(failed)?;
+                if let Ok(name) = entry.file_name().into_string()
+                    && entry.path().is_dir()
+                {
+                    names.push(name);
+                }
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn enter(&self, name: &str) -> Result<Box<dyn Store>> {
+        plain(name)?;
+        let path = self.root.join(name);
+        if self.only.is_some() || !path.is_dir() {
+            return Err(Error::input(format!("there is no folder {name:?} in {}", self.root.display())));
+        }
+        Ok(Box::new(Self { root: path, only: None, reading: self.reading }))
+    }
+
+    fn beside(&self, name: &str) -> Result<Option<Box<dyn Blob>>> {
+        plain(name)?;
+        let path = self.root.join(name);
+        if !path.is_file() {
+            return Ok(None);
+        }
+        Ok(Some(Box::new(LocalFile::open(&path, self.reading)?)))
+    }
+
     fn only(&self) -> Option<&str> {
         self.only.as_deref()
     }

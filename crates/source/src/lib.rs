@@ -19,7 +19,7 @@ mod web;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use scratchproof_error::Result;
+use scratchproof_error::{Error, Result};
 
 pub use directory::LocalDir;
 pub use forge::Forge;
@@ -128,6 +128,30 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// If the name leads outside or the file cannot be opened.
     fn open(&self, name: &str) -> Result<Box<dyn Blob>>;
+
+    /// Names of the folders in it, sorted; none where a place has files only.
+    ///
+    /// # Errors
+    /// If the place cannot be listed.
+    fn folders(&self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    /// A folder in it as a place of its own. The name is refused as by [`Store::open`].
+    ///
+    /// # Errors
+    /// If there is no such folder.
+    fn enter(&self, name: &str) -> Result<Box<dyn Store>> {
+        Err(Error::input(format!("there is no folder {name:?} in {}", self.uri())))
+    }
+
+    /// A small file beside the one file that the user named, if there is one of that name.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    fn beside(&self, name: &str) -> Result<Option<Box<dyn Blob>>> {
+        if self.list()?.iter().any(|file| file == name) { self.open(name).map(Some) } else { Ok(None) }
+    }
 
     /// The file's name, if the place is the one file of it that the user named.
     fn only(&self) -> Option<&str> {

@@ -86,7 +86,7 @@ impl MemoryStore {
         Self::default()
     }
 
-    /// The folder with one more file.
+    /// The folder with one more file; a name with `/` puts it into a folder within.
     #[must_use]
     pub fn with(mut self, name: &str, bytes: impl Into<Vec<u8>>) -> Self {
         self.files.insert(name.to_owned(), MemoryFile::new(name, bytes));
@@ -100,7 +100,26 @@ impl Store for MemoryStore {
     }
 
     fn list(&self) -> Result<Vec<String>> {
-        Ok(self.files.keys().cloned().collect())
+        Ok(self.files.keys().filter(|name| !name.contains('/')).cloned().collect())
+    }
+
+    fn folders(&self) -> Result<Vec<String>> {
+        let mut names: Vec<String> =
+            self.files.keys().filter_map(|name| name.split_once('/')).map(|(folder, _)| folder.to_owned()).collect();
+        names.dedup();
+        Ok(names)
+    }
+
+    fn enter(&self, name: &str) -> Result<Box<dyn Store>> {
+        plain(name)?;
+        let within = |(path, file): (&String, &MemoryFile)| {
+            Some((path.strip_prefix(name)?.strip_prefix('/')?.to_owned(), file.clone()))
+        };
+        let files: BTreeMap<String, MemoryFile> = self.files.iter().filter_map(within).collect();
+        if files.is_empty() {
+            return Err(Error::input(format!("there is no folder {name:?} in memory")));
+        }
+        Ok(Box::new(Self { files }))
     }
 
     fn open(&self, name: &str) -> Result<Box<dyn Blob>> {

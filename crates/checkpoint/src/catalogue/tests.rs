@@ -94,7 +94,7 @@ fn an_index_that_names_itself_or_a_tensor_in_two_shards() {
     let parts = MemoryStore::new().with("m-1.safetensors", shard(&["a", "b"])).with("m-2.safetensors", shard(&["b"]));
     let map = index(&[("a", "m-1.safetensors"), ("b", "m-2.safetensors")]);
     says(&refused(&parts.clone().with(INDEX, map)), &["tensor \"b\" is both in"]);
-    says(&refused(&parts.with(INDEX, index(&[("a", INDEX)]))), &[INDEX, "not a safetensors file"]);
+    says(&refused(&parts.with(INDEX, index(&[("a", INDEX)]))), &[INDEX, "a text file in JSON"]);
 }
 
 #[test]

@@ -43,6 +43,16 @@ pub(super) struct Found {
     pub(super) optimizers: Vec<Id>,
 }
 
+/// Whether trainers put the model under this name.
+pub(super) fn is_model(name: &str) -> bool {
+    MODEL.contains(&name)
+}
+
+/// Whether what is under this name is an optimizer's or another part of a trainer.
+pub(super) fn is_optimizer(name: &str) -> bool {
+    OPTIMIZER.contains(&name) || name.starts_with("chained_") || is_other(name)
+}
+
 fn is_other(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     OTHER.iter().any(|start| name.starts_with(start))

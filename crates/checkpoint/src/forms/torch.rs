@@ -53,7 +53,7 @@ impl Form for Zip {
     }
 
     fn catalogue(&self, file: &Glance<'_>) -> Result<Catalogue> {
-        Archive::open(file.name, file.blob)?.catalogue()
+        Archive::open(file.name, file.blob)?.model()
     }
 }
 
@@ -67,7 +67,7 @@ impl Form for Legacy {
     }
 
     fn catalogue(&self, file: &Glance<'_>) -> Result<Catalogue> {
-        Archive::open(file.name, file.blob)?.catalogue()
+        Archive::open(file.name, file.blob)?.model()
     }
 }
 
@@ -147,7 +147,10 @@ impl Archive {
     }
 
     /// The model in it.
-    fn catalogue(self) -> Result<Catalogue> {
+    ///
+    /// # Errors
+    /// If there is none, or a tensor of it is not in the file.
+    pub(super) fn model(self) -> Result<Catalogue> {
         let found = state::model(&self.arena, self.root)?;
         let mut catalogue = Catalogue {
             settings: found.settings.map(|id| self.arena.settings(id)),

@@ -4,7 +4,7 @@
 use half::f16;
 
 /// A way of storing numbers in a GGUF file (`GGMLQuantizationType`, `GGML_QUANT_SIZES`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Blocks {
     /// Its name.
     pub(super) name: &'static str,

@@ -41,6 +41,7 @@ pub(in crate::forms) enum Global {
 /// Classes whose objects trainers write beside the weights: only their fields are read. A name that ends with a dot
 /// stands for every class below it.
 const RECORDS: &[&str] = &[
+    "_io.BytesIO",
     "argparse.Namespace",
     "builtins.complex",
     "builtins.object",

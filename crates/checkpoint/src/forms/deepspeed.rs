@@ -1,0 +1,346 @@
+//! DeepSpeed: `global_stepN/` with the module in `mp_rank_00_model_states.pt` and the master weights in pieces in
+//! `zero_pp_rank_*_optim_states.pt`, put together as `zero_to_fp32.py` does; universal checkpoints, a folder a parameter;
+//! and pipelines, a file a layer and model-parallel part.
+
+use std::sync::Arc;
+
+use super::parts::{Files, viewed};
+use super::pickle::Id;
+use super::torch::Archive;
+use super::{Catalogue, Entry, Place, megatron, size};
+use crate::header::quoted;
+use crate::{Dtype, Shard, Skipped};
+use scratchproof_error::{Context, Error, Result};
+use scratchproof_source::{Blob, Store};
+use scratchproof_texts::{Text, text};
+
+/// Parameters of a universal checkpoint, at most.
+const PARAMETERS: usize = 1 << 18;
+
+/// Whether a file is a part of a DeepSpeed checkpoint.
+pub(super) fn is_state(name: &str) -> bool {
+    name.ends_with("_optim_states.pt") || name.ends_with("_model_states.pt") || name.ends_with("-model_states.pt")
+}
+
+/// The folder that `latest` names, or the last step where there is no `latest`.
+///
+/// # Errors
+/// If it names a folder that is not there.
+pub(super) fn latest(store: &dyn Store, names: &[String], folders: &[String]) -> Result<String> {
+    let mut steps: Vec<(u64, &String)> = folders
+        .iter()
+        .filter_map(|name| Some((name.strip_prefix("global_step")?.split('_').next()?.parse().ok()?, name)))
+        .collect();
+    steps.sort();
+    if names.iter().any(|name| name == "latest") {
+        let blob = store.open("latest")?;
+        let words = blob.bytes(0, usize::try_from(blob.len().min(256)).unwrap_or(0))?;
+        let named = String::from_utf8_lossy(&words).trim().to_owned();
+        if folders.contains(&named) {
+            return Ok(named);
+        }
+        let there: Vec<&str> = steps.iter().map(|(_, name)| name.as_str()).collect();
+        return Err(Error::input(format!(
+            "`latest` points to {}, which is not there; {}",
+            quoted(&named),
+            if there.is_empty() {
+                "no other step is either".to_owned()
+            } else {
+                format!("name one of {}", super::state::listed(&there).join(", "))
+            }
+        )));
+    }
+    steps.last().map(|(_, name)| (*name).clone()).ok_or_else(|| Error::input("no step of DeepSpeed is in it"))
+}
+
+fn open(store: &dyn Store, name: &str) -> Result<Archive> {
+    let blob: Arc<dyn Blob> = Arc::from(store.open(name)?);
+    Archive::open(name, &blob).context(|| quoted(name))
+}
+
+/// The number behind a word of a file's name: 3 of `zero_pp_rank_3_mp_rank_00`.
+fn number(name: &str, word: &str) -> Option<usize> {
+    let digits: String = name.split_once(word)?.1.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().ok()
+}
+
+/// The model of one step's folder.
+///
+/// # Errors
+/// If ranks are missing or their parts do not make the parameters.
+pub(super) fn catalogue(store: &dyn Store, names: &[String]) -> Result<Catalogue> {
+    if store.folders()?.iter().any(|folder| folder == "zero") {
+        return universal(store);
+    }
+    let with = |end: &str| -> Vec<&String> { names.iter().filter(|name| name.ends_with(end)).collect() };
+    let layers: Vec<&String> = with("-model_states.pt");
+    if !layers.is_empty() {
+        return megatron::pipeline(store, &layers);
+    }
+    let mut states: Vec<&String> = with("_optim_states.pt");
+    let models: Vec<&String> = with("_model_states.pt");
+    let parallel = models.iter().filter_map(|name| number(name, "mp_rank_")).max().unwrap_or(0);
+    if parallel > 0 {
+        return Err(Error::input(format!(
+            "the model is in {} model-parallel parts of a script's own (mp_rank_00 to mp_rank_{parallel:02}): nothing in \
+             the files says along which axis each tensor was cut; make a universal checkpoint with \
+             deepspeed/checkpoint/ds_to_universal.py",
+            parallel + 1
+        )));
+    }
+    let first = models.iter().min_by_key(|name| number(name, "zero_pp_rank_").unwrap_or(0));
+    let first = first.ok_or_else(|| Error::input("there is no file with the model's states (mp_rank_00_model_states.pt)"))?;
+    let model = open(store, first)?;
+    states.sort_by_key(|name| number(name, "zero_pp_rank_").unwrap_or(0));
+    let mut catalogue = Catalogue { form: Text::new("checkpoint/form/deepspeed"), ..Catalogue::default() };
+    let found = if states.is_empty() { None } else { partitions(store, &states)? };
+    let Some(zero) = found else {
+        // Without ZeRO the module is whole.
+        let mut module = model.model()?;
+        catalogue.notes.push(text!("checkpoint/deepspeed/module"));
+        catalogue.notes.append(&mut module.notes);
+        catalogue.entries = module.entries;
+        catalogue.skipped = module.skipped;
+        catalogue.stored = module.stored;
+        catalogue.files = module.files;
+        return Ok(catalogue);
+    };
+    catalogue.notes.push(text!("checkpoint/deepspeed/zero", stage = zero.stage, ranks = zero.ranks.len()));
+    together(&model, zero, &mut catalogue)?;
+    Ok(catalogue)
+}
+
+/// The master weights of all ranks.
+struct Zero {
+    stage: i64,
+    /// By rank, by group: a long vector each.
+    ranks: Vec<Vec<Entry>>,
+    files: Files,
+    /// Elements that each parameter of each group is followed by.
+    paddings: Option<Vec<Vec<usize>>>,
+}
+
+/// The vectors of the ranks; `None` if they are no ZeRO optimizer's.
+fn partitions(store: &dyn Store, names: &[&String]) -> Result<Option<Zero>> {
+    let mut zero = Zero { stage: 0, ranks: Vec::new(), files: Files::default(), paddings: None };
+    for (rank, name) in names.iter().enumerate() {
+        let archive = open(store, name)?;
+        let arena = &archive.arena;
+        let Some(state) = arena.get(archive.root, "optimizer_state_dict") else { return Ok(None) };
+        let Some(stage) = arena.get(state, "zero_stage").and_then(|id| stage(&archive, id)) else { return Ok(None) };
+        let count = arena.get(state, "partition_count");
+        let count = count.and_then(|id| arena.whole(id).or_else(|| Some(arena.sizes(id)?.into_iter().max()? as i64)));
+        if count.is_some_and(|count| usize::try_from(count).ok() != Some(names.len())) {
+            return Err(Error::input(format!(
+                "{} says that {} ranks wrote this checkpoint, but the states of {} are there: ranks are missing or left over \
+                 from another run",
+                quoted(name),
+                count.unwrap_or_default(),
+                names.len()
+            )));
+        }
+        if number(name, "zero_pp_rank_").is_some_and(|own| own != rank) {
+            return Err(Error::input(format!("the states of rank {rank} are missing; the next are {}", quoted(name))));
+        }
+        let key = if stage == 3 { "fp32_flat_groups" } else { "single_partition_of_fp32_groups" };
+        let groups = arena.get(state, key);
+        let groups: Vec<Id> = match groups {
+            Some(id) if arena.view(id).is_some() => vec![id],
+            Some(id) => arena.items(id).unwrap_or_default().to_vec(),
+            None => return Ok(None),
+        };
+        let padding = arena.get(state, "param_alignment_paddings").and_then(|id| arena.items(id));
+        zero.paddings = padding.map(|groups| groups.iter().filter_map(|group| arena.sizes(*group)).collect());
+        zero.stage = stage;
+        let mut part = Catalogue::default();
+        let named = groups.iter().enumerate().map(|(group, id)| (format!("group {group} of rank {rank}"), *id)).collect();
+        archive.entries(named, &mut part).context(|| quoted(name))?;
+        if part.entries.len() != groups.len() {
+            return Err(Error::input(format!("{} has master weights in a format that is not read", quoted(name))));
+        }
+        part.files = archive.files;
+        zero.files.take(&mut part);
+        zero.ranks.push(part.entries);
+    }
+    Ok(Some(zero))
+}
+
+/// The stage, a number or an enumeration's member made of one.
+fn stage(archive: &Archive, id: Id) -> Option<i64> {
+    let arena = &archive.arena;
+    arena.whole(id).or_else(|| match arena.node(id) {
+        super::pickle::Node::Record(_, Some(made)) => arena.items(*made)?.first().and_then(|id| arena.whole(*id)),
+        _ => None,
+    })
+}
+
+/// The run of `length` elements from `start` of vectors that follow each other.
+fn run(vectors: &[&Entry], start: usize, length: usize, files: &Arc<[Shard]>) -> Result<Vec<Entry>> {
+    let (mut at, mut found) = (0, Vec::new());
+    let end = start.saturating_add(length);
+    for vector in vectors {
+        let own: usize = vector.shape.iter().product();
+        let (from, to) = (start.max(at), end.min(at + own));
+        if from < to {
+            found.push(viewed(vector, &vector.name, from - at, (&[to - from], &[1]), &[to - from], files)?);
+        }
+        at += own;
+    }
+    if end > at {
+        return Err(Error::input(format!("{} elements are wanted where the ranks have {at}", end)));
+    }
+    Ok(found)
+}
+
+/// A tensor whose elements are those of vectors, one after the other.
+fn of_runs(name: &str, shape: &[usize], mut runs: Vec<Entry>, files: &Arc<[Shard]>) -> Result<Entry> {
+    let dtype = runs.first().map_or(Dtype::F32, |run| run.dtype);
+    let bytes = size(shape, dtype.width()).ok_or_else(|| Error::input(format!("the shape {shape:?} overflows")))?;
+    let held: usize = runs.iter().map(|run| run.shape.iter().product::<usize>() * run.dtype.width()).sum();
+    if held != bytes || runs.iter().any(|run| run.dtype != dtype) {
+        return Err(Error::input(format!("{bytes} bytes are wanted and {held} are there")));
+    }
+    let place = if runs.len() == 1 {
+        runs.remove(0).place
+    } else {
+        let files = Arc::clone(files);
+        Place::Made(Arc::new(move || {
+            let mut out = Vec::with_capacity(bytes);
+            for run in &runs {
+                out.extend(run.read(&files)?);
+            }
+            Ok(out)
+        }))
+    };
+    Ok(Entry { name: name.to_owned(), dtype, shape: shape.to_vec(), place })
+}
+
+/// Parameters by group: name and shape, in the order in which they follow each other.
+fn shapes(model: &Archive) -> Result<Vec<Vec<(String, Vec<usize>)>>> {
+    let arena = &model.arena;
+    let groups = arena.get(model.root, "param_shapes").ok_or_else(|| {
+        Error::input("the model's states have no `param_shapes`: DeepSpeed before 0.4 wrote them, or they are no model's")
+    })?;
+    let groups = match arena.items(groups) {
+        Some(groups) => groups.to_vec(),
+        None => vec![groups],
+    };
+    let group = |id: &Id| {
+        let pairs = arena.pairs(*id).unwrap_or_default();
+        pairs.iter().map(|(name, shape)| Some((arena.key(*name)?, arena.sizes(*shape)?))).collect::<Option<Vec<_>>>()
+    };
+    groups.iter().map(group).collect::<Option<_>>().ok_or_else(|| Error::input("`param_shapes` are no shapes"))
+}
+
+fn together(model: &Archive, mut zero: Zero, catalogue: &mut Catalogue) -> Result<()> {
+    // Buffers and frozen parameters are in the module itself.
+    let arena = &model.arena;
+    let mut own = Catalogue { files: model.files.clone(), ..Catalogue::default() };
+    let listed = |name: &str| -> Vec<String> {
+        let names = arena.get(model.root, name).and_then(|id| arena.items(id)).unwrap_or_default();
+        names.iter().filter_map(|id| arena.key(*id)).collect()
+    };
+    let buffers = listed("buffer_names");
+    if let Some(module) = arena.get(model.root, "module") {
+        let tensors = arena.tensors(module, &|_| true)?;
+        let kept = tensors.into_iter().filter(|(name, _)| buffers.contains(name)).collect();
+        model.entries(kept, &mut own)?;
+    }
+    if let Some(frozen) = arena.get(model.root, "frozen_param_fragments")
+        && zero.stage < 3
+    {
+        model.entries(arena.tensors(frozen, &|_| true)?, &mut own)?;
+    } else if let Some(frozen) = arena.get(model.root, "frozen_param_shapes") {
+        for (name, _) in arena.pairs(frozen).unwrap_or_default() {
+            let why = "it was frozen, and ZeRO 3 keeps its parts with each rank's module, which are not joined";
+            own.skipped.extend(arena.key(*name).map(|tensor| Skipped { tensor, why: why.to_owned() }));
+        }
+    }
+    zero.files.take(&mut own);
+    let files = zero.files.shared();
+    catalogue.skipped.append(&mut own.skipped);
+    catalogue.entries.append(&mut own.entries);
+    let shapes = shapes(model)?;
+    let named = |name: &str| format!("tensor {}", quoted(name));
+    if zero.stage == 3 {
+        let ranks = zero.ranks.len();
+        let mut offset = 0;
+        for (name, shape) in shapes.into_iter().flatten() {
+            let elements = size(&shape, 4).ok_or_else(|| Error::input("a shape overflows"))? / 4;
+            let part = elements.div_ceil(ranks);
+            let mut runs = Vec::new();
+            for (rank, groups) in zero.ranks.iter().enumerate() {
+                let length = part.min(elements.saturating_sub(rank * part));
+                let groups: Vec<&Entry> = groups.iter().collect();
+                runs.extend(run(&groups, offset, length, &files).context(|| named(&name))?);
+            }
+            catalogue.entries.push(of_runs(&name, &shape, runs, &files).context(|| named(&name))?);
+            offset += part;
+        }
+    } else {
+        for (group, shapes) in shapes.into_iter().enumerate() {
+            let vectors: Option<Vec<&Entry>> = zero.ranks.iter().map(|groups| groups.get(group)).collect();
+            let vectors = vectors.ok_or_else(|| Error::input(format!("group {group} is not in every rank's states")))?;
+            let mut offset = 0;
+            for (at, (name, shape)) in shapes.into_iter().enumerate() {
+                let elements = size(&shape, 4).ok_or_else(|| Error::input("a shape overflows"))? / 4;
+                let runs = run(&vectors, offset, elements, &files).context(|| named(&name))?;
+                catalogue.entries.push(of_runs(&name, &shape, runs, &files).context(|| named(&name))?);
+                let padding = zero.paddings.as_ref().and_then(|groups| groups.get(group)?.get(at).copied());
+                offset += elements + padding.unwrap_or(0);
+            }
+            let all: usize = vectors.iter().map(|vector| vector.shape.iter().product::<usize>()).sum();
+            let align = 2 * vectors.len();
+            if offset.next_multiple_of(align) != all.next_multiple_of(align) {
+                return Err(Error::input(format!(
+                    "the parameters of group {group} have {offset} elements, but the ranks hold {all}: parts of several runs"
+                )));
+            }
+        }
+    }
+    // A tied tensor is written once.
+    for (name, source) in arena.get(model.root, "shared_params").and_then(|id| arena.pairs(id)).unwrap_or_default() {
+        let (Some(name), Some(source)) = (arena.key(*name), arena.key(*source)) else { continue };
+        let shared = catalogue.entries.iter().find(|entry| entry.name == source).cloned();
+        catalogue.entries.extend(shared.map(|entry| Entry { name, ..entry }));
+    }
+    catalogue.stored = catalogue.entries.iter().map(|entry| entry.bytes().map_or(0, |bytes| bytes as u64)).sum();
+    catalogue.files = zero.files.shards;
+    Ok(())
+}
+
+/// A universal checkpoint: `zero/NAME/fp32.pt` for every parameter.
+///
+/// # Errors
+/// If a parameter cannot be read.
+pub(super) fn universal(store: &dyn Store) -> Result<Catalogue> {
+    let zero = store.enter("zero")?;
+    let names = zero.folders()?;
+    if names.len() > PARAMETERS {
+        return Err(Error::input(format!("{} parameters are more than are read", names.len())));
+    }
+    let mut catalogue = Catalogue { form: Text::new("checkpoint/form/universal"), ..Catalogue::default() };
+    let mut files = Files::default();
+    for name in names {
+        let folder = zero.enter(&name)?;
+        if !folder.list()?.iter().any(|file| file == "fp32.pt") {
+            let why = "its folder has no fp32.pt".to_owned();
+            catalogue.skipped.push(Skipped { tensor: name, why });
+            continue;
+        }
+        let archive = open(&*folder, "fp32.pt").context(|| quoted(&name))?;
+        let root = archive.arena.get(archive.root, "param").unwrap_or(archive.root);
+        let mut part = Catalogue::default();
+        archive.entries(vec![(name.clone(), root)], &mut part).context(|| quoted(&name))?;
+        part.files = archive.files;
+        for file in &mut part.files {
+            file.name = format!("zero/{name}/{}", file.name);
+        }
+        files.take(&mut part);
+        catalogue.entries.append(&mut part.entries);
+        catalogue.skipped.append(&mut part.skipped);
+    }
+    catalogue.stored = catalogue.entries.iter().map(|entry| entry.bytes().map_or(0, |bytes| bytes as u64)).sum();
+    catalogue.files = files.shards;
+    Ok(catalogue)
+}

@@ -1,0 +1,243 @@
+//! torch.distributed.checkpoint: `.metadata` is a pickle that says which piece of which tensor is in which file
+//! (`torch/distributed/checkpoint/metadata.py`); every piece in a `.distcp` file is a small torch archive of its own.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::parts::{Block, Files, assembled, slice};
+use super::pickle::{self, Arena, Id, Kind, Node, Settings};
+use super::state::{is_model, is_optimizer, listed};
+use super::tape::Tape;
+use super::torch::Archive;
+use super::{Catalogue, Place};
+use crate::header::quoted;
+use crate::{Dtype, Shard, Skipped};
+use scratchproof_error::{Context, Error, Result};
+use scratchproof_source::{Blob, Store};
+use scratchproof_texts::{Text, text};
+
+/// The largest description that is read.
+const LARGEST: u64 = 256 << 20;
+
+/// Pieces, at most.
+const PIECES: usize = 1 << 20;
+
+/// A piece of a tensor.
+struct Piece {
+    at: Vec<usize>,
+    shape: Vec<usize>,
+    file: String,
+    start: u64,
+    length: u64,
+}
+
+/// A tensor of the description.
+struct Described {
+    dtype: Result<Dtype, String>,
+    shape: Vec<usize>,
+    pieces: Vec<Piece>,
+}
+
+/// What the description says.
+struct Description {
+    tensors: BTreeMap<String, Described>,
+    /// The keys from the outside in that lead to each, where the planner kept them.
+    paths: HashMap<String, Vec<String>>,
+}
+
+/// The model in a folder with `.metadata`.
+///
+/// # Errors
+/// If the description is damaged, a file is missing, or the pieces do not make the tensors.
+pub(super) fn catalogue(store: &dyn Store) -> Result<Catalogue> {
+    let blob: Arc<dyn Blob> = Arc::from(store.open(".metadata")?);
+    if blob.len() > LARGEST {
+        return Err(Error::input(format!(".metadata has {} bytes, more than are read", blob.len())));
+    }
+    let mut arena = Arena::default();
+    let tape = &mut Tape::new("the pickle", &*blob, 0, blob.len());
+    let root = pickle::run(tape, &mut arena, Settings::default()).context(|| ".metadata".to_owned())?;
+    let description = Description::of(&arena, root).context(|| ".metadata".to_owned())?;
+    description.catalogue(store)
+}
+
+impl Description {
+    fn of(arena: &Arena, root: Id) -> Result<Self> {
+        let part = |name: &str| arena.get(root, name).and_then(|id| arena.pairs(id));
+        let (Some(tensors), Some(places)) = (part("state_dict_metadata"), part("storage_data")) else {
+            return Err(Error::input("it does not describe a distributed checkpoint"));
+        };
+        let mut stored: HashMap<(String, Vec<usize>), (String, u64, u64)> = HashMap::new();
+        for (index, info) in places {
+            let name = arena.get(*index, "fqn").and_then(|id| arena.text(id));
+            let at = arena.get(*index, "offset").and_then(|id| arena.sizes(id)).unwrap_or_default();
+            let file = arena.get(*info, "relative_path").and_then(|id| arena.text(id));
+            let whole = |name: &str| u64::try_from(arena.get(*info, name).and_then(|id| arena.whole(id))?).ok();
+            if let (Some(name), Some(file), Some(start), Some(length)) = (name, file, whole("offset"), whole("length")) {
+                stored.insert((name.to_owned(), at), (file.to_owned(), start, length));
+            }
+        }
+        let mut found = BTreeMap::new();
+        let mut count = 0;
+        for (key, value) in tensors {
+            let (Some(name), Some(shape)) = (arena.text(*key), arena.get(*value, "size").and_then(|id| arena.sizes(id)))
+            else {
+                continue;
+            };
+            let chunks = arena.get(*value, "chunks").and_then(|id| arena.items(id)).unwrap_or_default();
+            count += chunks.len();
+            if count > PIECES {
+                return Err(Error::input(format!("it has more than {PIECES} pieces, more than are read")));
+            }
+            let shown = quoted(name);
+            let piece = |chunk: &Id| {
+                let sizes = |name: &str| arena.get(*chunk, name).and_then(|id| arena.sizes(id));
+                let (Some(at), Some(shape)) = (sizes("offsets"), sizes("sizes")) else {
+                    return Err(Error::input(format!("a piece of tensor {shown} has no place")));
+                };
+                // A tensor in one piece may be written without its place.
+                let place = stored.get(&(name.to_owned(), at.clone())).or_else(|| stored.get(&(name.to_owned(), Vec::new())));
+                let (file, start, length) = place.cloned().ok_or_else(|| {
+                    Error::input(format!("the piece of tensor {shown} at {at:?} is in no file"))
+                })?;
+                Ok(Piece { at, shape, file, start, length })
+            };
+            let pieces = chunks.iter().map(piece).collect::<Result<Vec<_>>>()?;
+            let dtype = arena.get(*value, "properties").map_or(Err(String::new()), |id| dtype(arena, id));
+            found.insert(name.to_owned(), Described { dtype, shape, pieces });
+        }
+        let planned = part("planner_data").unwrap_or_default();
+        let path = |id: Id| arena.items(id)?.iter().map(|id| arena.key(*id)).collect::<Option<Vec<String>>>();
+        let paths = planned.iter().filter_map(|(key, value)| Some((arena.text(*key)?.to_owned(), path(*value)?)));
+        Ok(Self { tensors: found, paths: paths.collect() })
+    }
+
+    /// The name of a tensor in its part of the checkpoint, and the part's.
+    fn part(&self, name: &str) -> (Option<String>, String) {
+        let split = |name: &str| name.split_once('.').map(|(part, rest)| (part.to_owned(), rest.to_owned()));
+        let path = self.paths.get(name).filter(|path| path.len() > 1);
+        let (mut part, mut rest) = match path {
+            Some(path) => (Some(path[0].clone()), path[1..].join(".")),
+            None if self.paths.contains_key(name) => (None, name.to_owned()),
+            None => split(name).map_or((None, name.to_owned()), |(part, rest)| (Some(part), rest)),
+        };
+        // A state of an application holds the model and the optimizer.
+        if part.as_deref() == Some("app")
+            && let Some((inner, behind)) = split(&rest)
+        {
+            (part, rest) = (Some(inner), behind);
+        }
+        (part, rest)
+    }
+
+    fn catalogue(self, store: &dyn Store) -> Result<Catalogue> {
+        let model = self.tensors.keys().find_map(|name| self.part(name).0.filter(|part| is_model(part)));
+        let mut chosen: Vec<(String, String)> = Vec::new();
+        let mut left: Vec<String> = Vec::new();
+        for name in self.tensors.keys() {
+            let (part, rest) = self.part(name);
+            let taken = match (&model, &part) {
+                (Some(model), part) => part.as_ref() == Some(model),
+                (None, Some(part)) => !is_optimizer(part),
+                (None, None) => true,
+            };
+            if taken {
+                chosen.push((name.clone(), if model.is_some() { rest } else { name.clone() }));
+            } else if let Some(part) = part
+                && !left.contains(&part)
+            {
+                left.push(part);
+            }
+        }
+        if chosen.is_empty() {
+            return Err(Error::input("the distributed checkpoint has no tensor that is no optimizer's"));
+        }
+        let mut catalogue = Catalogue { form: Text::new("checkpoint/form/distributed"), ..Catalogue::default() };
+        let left: Vec<&str> = left.iter().map(String::as_str).collect();
+        match model {
+            Some(model) => {
+                catalogue.notes.push(text!("checkpoint/read/entry", entry = quoted(&model), others = listed(&left)));
+            }
+            None if !left.is_empty() => {
+                catalogue.notes.push(text!("checkpoint/read/not-trainers", others = listed(&left)));
+            }
+            None => {}
+        }
+        let mut files = Pieces { store, files: Files::default(), numbers: HashMap::new() };
+        let mut found: Vec<(String, Dtype, Vec<usize>, Vec<Block>)> = Vec::new();
+        for (key, name) in chosen {
+            let described = &self.tensors[&key];
+            catalogue.stored += described.pieces.iter().map(|piece| piece.length).sum::<u64>();
+            match &described.dtype {
+                Err(why) => catalogue.skipped.push(Skipped { tensor: name, why: why.clone() }),
+                Ok(dtype) => {
+                    let blocks = described.pieces.iter().map(|piece| files.block(&key, piece));
+                    let blocks = blocks.collect::<Result<Vec<_>>>()?;
+                    found.push((name, *dtype, described.shape.clone(), blocks));
+                }
+            }
+        }
+        let shared = files.files.shared();
+        for (name, dtype, shape, blocks) in found {
+            catalogue.entries.push(assembled(&name, dtype, &shape, blocks, &shared)?);
+        }
+        catalogue.files = files.files.shards;
+        Ok(catalogue)
+    }
+}
+
+/// The number format of a tensor's properties: a tuple that begins with it, or its field.
+fn dtype(arena: &Arena, id: Id) -> Result<Dtype, String> {
+    let first = match arena.node(id) {
+        Node::Record(_, Some(state)) => arena.items(*state).and_then(|items| items.first().copied()),
+        _ => None,
+    };
+    match first.or_else(|| arena.get(id, "dtype")).map(|id| arena.node(id)) {
+        Some(Node::Global(pickle::Global::Format(Kind::Numbers(dtype)))) => Ok(*dtype),
+        Some(Node::Global(pickle::Global::Format(Kind::Other(name, _)))) => {
+            Err(format!("the number format {name} is not read"))
+        }
+        _ => Err("its number format is not said".to_owned()),
+    }
+}
+
+/// The files with pieces, opened once each.
+struct Pieces<'a> {
+    store: &'a dyn Store,
+    files: Files,
+    numbers: HashMap<String, usize>,
+}
+
+impl Pieces<'_> {
+    fn block(&mut self, name: &str, piece: &Piece) -> Result<Block> {
+        let place = || format!("tensor {} in {}", quoted(name), quoted(&piece.file));
+        let number = match self.numbers.get(&piece.file) {
+            Some(number) => *number,
+            None => {
+                let blob: Arc<dyn Blob> = Arc::from(self.store.open(&piece.file).context(place)?);
+                self.files.shards.push(Shard { name: piece.file.clone(), blob });
+                self.numbers.insert(piece.file.clone(), self.files.shards.len() - 1);
+                self.files.shards.len() - 1
+            }
+        };
+        let own = slice(&self.files.shards[number], piece.start, piece.length).context(place)?;
+        let archive = Archive::open(&piece.file, &own).context(place)?;
+        let entry = archive.entry(name, archive.root).context(place)?;
+        let mut entry = entry.map_err(|why| Error::input(why).context(place()))?;
+        if archive.files.len() > 1 {
+            return Err(Error::input("it is compressed inside its piece, which is not read").context(place()));
+        }
+        match &mut entry.place {
+            Place::Run { file, offset } | Place::Strided { file, offset, .. } => {
+                *file = number;
+                *offset += piece.start;
+            }
+            Place::Made(_) => {}
+        }
+        // A scalar's piece may have an axis more than the scalar.
+        if entry.shape != piece.shape && entry.shape.iter().product::<usize>() == piece.shape.iter().product::<usize>() {
+            entry.shape.clone_from(&piece.shape);
+        }
+        Ok(Block { at: piece.at.clone(), entry })
+    }
+}

@@ -1,0 +1,337 @@
+//! Megatron-LM: `iter_N/mp_rank_TT[_PPP]/model_optim_rng.pt`, a file for each tensor-parallel part of each pipeline stage,
+//! joined along the axis that each was cut along (`megatron/core/tensor_parallel/layers.py`); Megatron-Core's distributed
+//! form, in which layers are stacked; and the pipelines of DeepSpeed, a file a layer.
+
+mod published;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::parts::{Files, joined, rows};
+use super::torch::Archive;
+use super::{Catalogue, Entry};
+use crate::header::quoted;
+use crate::Shard;
+use scratchproof_error::{Context, Error, Result};
+use scratchproof_source::{Blob, Store};
+use scratchproof_texts::{Text, text};
+
+/// The files that a rank's folder may have.
+const STATES: &[&str] = &["model_optim_rng.pt", "model_rng.pt", "model_states.pt"];
+
+/// Whether a file is a rank's.
+pub(super) fn is_state(name: &str) -> bool {
+    STATES[..2].contains(&name)
+}
+
+/// Whether a folder is a rank's.
+pub(super) fn is_rank(name: &str) -> bool {
+    rank_of(name).is_some()
+}
+
+/// Tensor-parallel and pipeline rank of `mp_rank_01_002`.
+fn rank_of(name: &str) -> Option<(usize, usize)> {
+    let mut numbers = name.strip_prefix("mp_rank_")?.split('_');
+    let tensor = numbers.next()?.parse().ok()?;
+    let stage = numbers.next().map_or(Some(0), |stage| stage.parse().ok())?;
+    Some((tensor, stage))
+}
+
+/// The folder of the iteration that `latest_checkpointed_iteration.txt` names.
+///
+/// # Errors
+/// If it is not there.
+pub(super) fn latest(store: &dyn Store, folders: &[String]) -> Result<String> {
+    let blob = store.open("latest_checkpointed_iteration.txt")?;
+    let words = blob.bytes(0, usize::try_from(blob.len().min(64)).unwrap_or(0))?;
+    let words = String::from_utf8_lossy(&words).trim().to_owned();
+    let named = match words.parse::<u64>() {
+        Ok(step) => format!("iter_{step:07}"),
+        Err(_) => words.clone(),
+    };
+    if folders.contains(&named) {
+        return Ok(named);
+    }
+    Err(Error::input(format!(
+        "latest_checkpointed_iteration.txt says {}, but there is no folder {} beside it",
+        quoted(&words),
+        quoted(&named)
+    )))
+}
+
+/// What one rank's file holds.
+struct Part {
+    /// By the chunk of an interleaved pipeline: the tensors.
+    chunks: Vec<Vec<Entry>>,
+    settings: Value,
+    version: f64,
+}
+
+fn part(store: &dyn Store, label: &str, files: &mut Files) -> Result<Part> {
+    let names = store.list()?;
+    let name = STATES.iter().find(|name| names.iter().any(|file| file == *name));
+    let name = name.ok_or_else(|| Error::input("it has no model_optim_rng.pt"))?;
+    let blob: Arc<dyn Blob> = Arc::from(store.open(name)?);
+    let archive = Archive::open(name, &blob).context(|| (*name).to_owned())?;
+    let arena = &archive.arena;
+    let numbered = (0..).map_while(|chunk| arena.get(archive.root, &format!("model{chunk}")));
+    let mut roots: Vec<_> = numbered.take(64).collect();
+    if roots.is_empty() {
+        roots.extend(arena.get(archive.root, "model"));
+    }
+    if roots.is_empty() {
+        return Err(Error::input(format!("{} has no entry \"model\"", quoted(name))));
+    }
+    let settings = arena.get(archive.root, "args").map_or(Value::Null, |id| arena.settings(id));
+    let version = arena.get(archive.root, "checkpoint_version").and_then(|id| arena.float(id)).unwrap_or(0.0);
+    let mut all = Catalogue::default();
+    let mut lengths = Vec::new();
+    for root in roots {
+        let before = all.entries.len();
+        archive.entries(arena.tensors(root, &|name| !name.ends_with("_extra_state"))?, &mut all)?;
+        lengths.push(all.entries.len() - before);
+    }
+    all.files = archive.files;
+    for file in &mut all.files {
+        if !label.is_empty() {
+            file.name = format!("{label}/{}", file.name);
+        }
+    }
+    files.take(&mut all);
+    let mut rest = all.entries.into_iter();
+    let chunks = lengths.into_iter().map(|length| rest.by_ref().take(length).collect()).collect();
+    Ok(Part { chunks, settings, version })
+}
+
+/// The model of one rank's folder, which is all of it only where there are no others.
+///
+/// # Errors
+/// If others are missing.
+pub(super) fn rank(store: &dyn Store) -> Result<Catalogue> {
+    let mut files = Files::default();
+    let part = part(store, "", &mut files)?;
+    whole(BTreeMap::from([((0, 0), part)]), files)
+}
+
+/// The model of an iteration's folder.
+///
+/// # Errors
+/// If ranks are missing, or their parts do not fit together.
+pub(super) fn iteration(store: &dyn Store, folders: &[String]) -> Result<Catalogue> {
+    let mut files = Files::default();
+    let mut parts = BTreeMap::new();
+    for folder in folders {
+        if let Some(rank) = rank_of(folder) {
+            let read = part(&*store.enter(folder)?, folder, &mut files).context(|| quoted(folder))?;
+            if parts.insert(rank, read).is_some() {
+                return Err(Error::input(format!(
+                    "{} is a second file of its tensor-parallel and pipeline rank: expert-parallel parts are not joined; \
+                     write the checkpoint with --use-dist-ckpt",
+                    quoted(folder)
+                )));
+            }
+        }
+    }
+    whole(parts, files)
+}
+
+/// A whole number of Megatron's arguments.
+fn argument(settings: &Value, name: &str) -> Option<usize> {
+    usize::try_from(settings.get(name)?.as_u64()?).ok()
+}
+
+fn whole(parts: BTreeMap<(usize, usize), Part>, files: Files) -> Result<Catalogue> {
+    let settings = parts.values().next().map_or(Value::Null, |part| part.settings.clone());
+    let version = parts.values().next().map_or(0.0, |part| part.version);
+    let most = |of: fn(&(usize, usize)) -> usize| parts.keys().map(of).max().unwrap_or(0) + 1;
+    let tensor = argument(&settings, "tensor_model_parallel_size").unwrap_or(0).max(most(|rank| rank.0));
+    let stages = argument(&settings, "pipeline_model_parallel_size").unwrap_or(0).max(most(|rank| rank.1));
+    if tensor.saturating_mul(stages) != parts.len() {
+        let missing = (0..tensor).flat_map(|t| (0..stages).map(move |p| (t, p))).find(|rank| !parts.contains_key(rank));
+        let (t, p) = missing.unwrap_or_default();
+        return Err(Error::input(format!(
+            "the model was written by {tensor} tensor-parallel ranks and {stages} pipeline stages, but {} files are there: \
+             that of tensor-parallel rank {t} in stage {p} is missing",
+            parts.len()
+        )));
+    }
+    let shared = files.shared();
+    let swiglu = settings.get("swiglu").and_then(Value::as_bool).unwrap_or(false);
+    let chunks = parts.values().map(|part| part.chunks.len()).max().unwrap_or(0);
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut layers = 0;
+    // An interleaved pipeline goes through all stages once for each chunk.
+    for chunk in 0..chunks {
+        for stage in 0..stages {
+            let of_ranks: Vec<&Vec<Entry>> = (0..tensor).filter_map(|t| parts.get(&(t, stage))?.chunks.get(chunk)).collect();
+            let Some(first) = of_ranks.first() else { continue };
+            let mut own = 0;
+            for entry in *first {
+                let place = || format!("tensor {} of stage {stage}", quoted(&entry.name));
+                let of: Option<Vec<Entry>> = of_ranks
+                    .iter()
+                    .map(|entries| entries.iter().find(|other| other.name == entry.name).cloned())
+                    .collect();
+                let of = of.ok_or_else(|| Error::input("it is not in every tensor-parallel part").context(place()))?;
+                let (name, layer) = renumbered(&entry.name, layers);
+                own = own.max(layer.map_or(0, |layer| layer + 1));
+                entries.push(join(&name, of, swiglu, &shared).context(place)?);
+            }
+            layers += own;
+        }
+    }
+    let mut catalogue = Catalogue { form: Text::new("checkpoint/form/megatron"), ..Catalogue::default() };
+    catalogue.stored = entries.iter().map(|entry| entry.bytes().map_or(0, |bytes| bytes as u64)).sum();
+    if tensor * stages > 1 {
+        catalogue.notes.push(text!("checkpoint/megatron/joined", tensor, stages));
+    }
+    published::name(entries, &settings, version, &shared, &mut catalogue)?;
+    catalogue.files = files.shards;
+    catalogue.settings = Some(published::settings(&settings)).filter(|_| !settings.is_null());
+    Ok(catalogue)
+}
+
+/// The name with the layer's number in the whole model, and the number that it has in its stage.
+fn renumbered(name: &str, before: usize) -> (String, Option<usize>) {
+    let split = || {
+        let (head, rest) = name.split_once("layers.")?;
+        let (number, tail) = rest.split_once('.')?;
+        Some((head, number.parse::<usize>().ok()?, tail))
+    };
+    match split() {
+        Some((head, number, tail)) => (format!("{head}layers.{}.{tail}", number.saturating_add(before)), Some(number)),
+        None => (name.to_owned(), None),
+    }
+}
+
+/// Along which axis a tensor is cut among tensor-parallel ranks: rows where the output is, columns where the input is.
+fn axis(name: &str) -> Option<usize> {
+    let ends = |ends: &[&str]| ends.iter().any(|end| name == *end || name.ends_with(&format!(".{end}")));
+    const ROWS: &[&str] = &[
+        "word_embeddings.weight",
+        "word_embeddings_for_head.weight",
+        "output_layer.weight",
+        "lm_head.weight",
+        "final_linear.weight",
+        "query_key_value.weight",
+        "query_key_value.bias",
+        "linear_qkv.weight",
+        "linear_qkv.bias",
+        "query.weight",
+        "key_value.weight",
+        "dense_h_to_4h.weight",
+        "dense_h_to_4h.bias",
+        "linear_fc1.weight",
+        "linear_fc1.bias",
+    ];
+    const COLUMNS: &[&str] =
+        &["attention.dense.weight", "linear_proj.weight", "dense_4h_to_h.weight", "linear_fc2.weight"];
+    match () {
+        () if ends(ROWS) => Some(0),
+        () if ends(COLUMNS) || name.ends_with("attention.dense.weight") => Some(1),
+        () => None,
+    }
+}
+
+/// One tensor of the parts of all tensor-parallel ranks. What is not cut is the same in all; the first is taken.
+fn join(name: &str, parts: Vec<Entry>, swiglu: bool, files: &Arc<[Shard]>) -> Result<Entry> {
+    let gated = swiglu && (name.contains("linear_fc1.") || name.contains("dense_h_to_4h."));
+    let count = parts.len();
+    match axis(name) {
+        _ if count == 1 => parts.into_iter().next().map(|entry| Entry { name: name.to_owned(), ..entry }),
+        Some(0) if gated && parts.iter().all(|part| part.shape.first().is_some_and(|rows| rows.is_multiple_of(2))) => {
+            // Every rank has its rows of the gate, then its rows of the up projection.
+            let half = |part: &Entry, which: usize| {
+                let length = part.shape[0] / 2;
+                rows(part, name, which * length, (1, length, length), files)
+            };
+            let halves = (0..2).flat_map(|which| parts.iter().map(move |part| half(part, which)));
+            return joined(name, halves.collect::<Result<_>>()?, 0, files);
+        }
+        Some(axis) => return joined(name, parts, axis, files),
+        None => parts.into_iter().next().map(|entry| Entry { name: name.to_owned(), ..entry }),
+    }
+    .ok_or_else(|| Error::input("a tensor has no parts"))
+}
+
+/// Megatron-Core's distributed form: the tensors of all layers are one, and the arguments are in `common.pt`.
+///
+/// # Errors
+/// If `common.pt` cannot be read.
+pub(super) fn published(store: &dyn Store, mut catalogue: Catalogue) -> Result<Catalogue> {
+    let blob: Arc<dyn Blob> = Arc::from(store.open("common.pt")?);
+    let archive = Archive::open("common.pt", &blob).context(|| "common.pt".to_owned())?;
+    let settings = archive.arena.get(archive.root, "args").map_or(Value::Null, |id| archive.arena.settings(id));
+    let shared: Arc<[Shard]> = catalogue.files.clone().into();
+    let layers = argument(&settings, "num_layers");
+    let mut apart = Vec::new();
+    for entry in std::mem::take(&mut catalogue.entries) {
+        let stacked = entry.name.split_once("layers.").filter(|(_, rest)| !rest.starts_with(|c: char| c.is_ascii_digit()));
+        match (stacked, entry.shape.split_first()) {
+            (Some((head, tail)), Some((count, shape))) if layers.is_none_or(|layers| layers == *count) && *count <= 1 << 14 => {
+                let size: usize = shape.iter().product();
+                for layer in 0..*count {
+                    let name = format!("{head}layers.{layer}.{tail}");
+                    let view = (&[size][..], &[1][..]);
+                    apart.push(super::parts::viewed(&entry, &name, layer * size, view, shape, &shared)?);
+                }
+            }
+            _ => apart.push(entry),
+        }
+    }
+    catalogue.form = Text::new("checkpoint/form/megatron-core");
+    published::name(apart, &settings, 3.0, &shared, &mut catalogue)?;
+    catalogue.settings = Some(published::settings(&settings)).filter(|_| !settings.is_null());
+    Ok(catalogue)
+}
+
+/// A pipeline of DeepSpeed: `layer_NN-model_MM-model_states.pt`, the layers in order, each in its model-parallel parts.
+///
+/// # Errors
+/// If parts are missing or do not fit together.
+pub(super) fn pipeline(store: &dyn Store, names: &[&String]) -> Result<Catalogue> {
+    let mut files = Files::default();
+    let mut layers: BTreeMap<usize, BTreeMap<usize, Vec<Entry>>> = BTreeMap::new();
+    for name in names {
+        let numbers = || {
+            let (layer, rest) = name.strip_prefix("layer_")?.split_once("-model_")?;
+            Some((layer.parse::<usize>().ok()?, rest.split_once('-')?.0.parse::<usize>().ok()?))
+        };
+        let (layer, model) = numbers().ok_or_else(|| Error::input(format!("{} is of no layer", quoted(name))))?;
+        let blob: Arc<dyn Blob> = Arc::from(store.open(name)?);
+        let archive = Archive::open(name, &blob).context(|| quoted(name))?;
+        let mut part = Catalogue::default();
+        archive.entries(archive.arena.tensors(archive.root, &|_| true)?, &mut part).context(|| quoted(name))?;
+        part.files = archive.files;
+        files.take(&mut part);
+        layers.entry(layer).or_default().insert(model, part.entries);
+    }
+    let shared = files.shared();
+    let ranks = layers.values().map(BTreeMap::len).max().unwrap_or(0);
+    let mut catalogue = Catalogue { form: Text::new("checkpoint/form/pipeline"), ..Catalogue::default() };
+    let mut number = 0;
+    for (layer, parts) in &layers {
+        let first = parts.get(&0).filter(|_| parts.len() == ranks);
+        let first = first.ok_or_else(|| {
+            Error::input(format!("layer {layer} is there in {} parts, others in {ranks}: parts are missing", parts.len()))
+        })?;
+        let block = first.iter().any(|entry| entry.name.contains("query_key_value"));
+        for entry in first {
+            let of: Option<Vec<Entry>> =
+                parts.values().map(|entries| entries.iter().find(|other| other.name == entry.name).cloned()).collect();
+            let place = || format!("tensor {} of layer {layer}", quoted(&entry.name));
+            let of = of.ok_or_else(|| Error::input("it is not in every part").context(place()))?;
+            let name = published::of_pipeline(&entry.name, block.then_some(number));
+            catalogue.entries.push(join(&name, of, false, &shared).context(place)?);
+        }
+        number += usize::from(block);
+    }
+    if ranks > 1 {
+        catalogue.notes.push(text!("checkpoint/megatron/joined", tensor = ranks, stages = 1_usize));
+    }
+    catalogue.stored = catalogue.entries.iter().map(|entry| entry.bytes().map_or(0, |bytes| bytes as u64)).sum();
+    catalogue.files = files.shards;
+    Ok(catalogue)
+}
