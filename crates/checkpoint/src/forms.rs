@@ -98,15 +98,8 @@ pub(crate) enum Place {
 }
 
 /// Every form, in the order in which they are tried.
-static FORMS: &[&dyn Form] = &[
-    &safetensors::Safetensors,
-    &torch::Zip,
-    &npz::Npz,
-    &gguf::Gguf,
-    &ways_out::WayOut,
-    &torch::Legacy,
-    &onnx::Onnx,
-];
+static FORMS: &[&dyn Form] =
+    &[&safetensors::Safetensors, &torch::Zip, &npz::Npz, &gguf::Gguf, &ways_out::WayOut, &torch::Legacy, &onnx::Onnx];
 
 /// Bytes that are looked at to tell a form.
 const HEAD: u64 = 512;

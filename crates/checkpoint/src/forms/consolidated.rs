@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use super::parts::{Files, joined, viewed};
 use super::torch::Archive;
 use super::{Catalogue, Entry};
+use crate::Shard;
 use crate::header::quoted;
 use crate::index::read_small;
-use crate::Shard;
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::{Blob, Store};
 use scratchproof_texts::{Text, text};
@@ -35,7 +35,8 @@ pub(super) fn catalogue(store: &dyn Store, names: &[String]) -> Result<Catalogue
     if let Some(missing) = (0..parts.len()).find(|part| !parts.contains_key(part)) {
         return Err(Error::input(format!("consolidated.{missing:02}.pth is missing, although later parts are there")));
     }
-    let params = names.iter().any(|name| name == "params.json").then(|| read_small(store, "params.json")).transpose()?;
+    let params =
+        names.iter().any(|name| name == "params.json").then(|| read_small(store, "params.json")).transpose()?;
     let params: Value = params
         .map(|bytes| serde_json::from_slice(&bytes).map_err(|error| Error::input(format!("params.json: {error}"))))
         .transpose()?

@@ -89,7 +89,8 @@ pub(super) fn catalogue(store: &dyn Store, names: &[String]) -> Result<Catalogue
         )));
     }
     let first = models.iter().min_by_key(|name| number(name, "zero_pp_rank_").unwrap_or(0));
-    let first = first.ok_or_else(|| Error::input("there is no file with the model's states (mp_rank_00_model_states.pt)"))?;
+    let first =
+        first.ok_or_else(|| Error::input("there is no file with the model's states (mp_rank_00_model_states.pt)"))?;
     let model = open(store, first)?;
     states.sort_by_key(|name| number(name, "zero_pp_rank_").unwrap_or(0));
     let mut catalogue = Catalogue { form: Text::new("checkpoint/form/deepspeed"), ..Catalogue::default() };
@@ -153,7 +154,8 @@ fn partitions(store: &dyn Store, names: &[&String]) -> Result<Option<Zero>> {
         zero.paddings = padding.map(|groups| groups.iter().filter_map(|group| arena.sizes(*group)).collect());
         zero.stage = stage;
         let mut part = Catalogue::default();
-        let named = groups.iter().enumerate().map(|(group, id)| (format!("group {group} of rank {rank}"), *id)).collect();
+        let named =
+            groups.iter().enumerate().map(|(group, id)| (format!("group {group} of rank {rank}"), *id)).collect();
         archive.entries(named, &mut part).context(|| quoted(name))?;
         if part.entries.len() != groups.len() {
             return Err(Error::input(format!("{} has master weights in a format that is not read", quoted(name))));
@@ -219,7 +221,9 @@ fn of_runs(name: &str, shape: &[usize], mut runs: Vec<Entry>, files: &Arc<[Shard
 fn shapes(model: &Archive) -> Result<Vec<Vec<(String, Vec<usize>)>>> {
     let arena = &model.arena;
     let groups = arena.get(model.root, "param_shapes").ok_or_else(|| {
-        Error::input("the model's states have no `param_shapes`: DeepSpeed before 0.4 wrote them, or they are no model's")
+        Error::input(
+            "the model's states have no `param_shapes`: DeepSpeed before 0.4 wrote them, or they are no model's",
+        )
     })?;
     let groups = match arena.items(groups) {
         Some(groups) => groups.to_vec(),
@@ -280,7 +284,8 @@ fn together(model: &Archive, mut zero: Zero, catalogue: &mut Catalogue) -> Resul
     } else {
         for (group, shapes) in shapes.into_iter().enumerate() {
             let vectors: Option<Vec<&Entry>> = zero.ranks.iter().map(|groups| groups.get(group)).collect();
-            let vectors = vectors.ok_or_else(|| Error::input(format!("group {group} is not in every rank's states")))?;
+            let vectors =
+                vectors.ok_or_else(|| Error::input(format!("group {group} is not in every rank's states")))?;
             let mut offset = 0;
             for (at, (name, shape)) in shapes.into_iter().enumerate() {
                 let elements = size(&shape, 4).ok_or_else(|| Error::input("a shape overflows"))? / 4;

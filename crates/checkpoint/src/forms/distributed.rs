@@ -73,14 +73,16 @@ impl Description {
             let at = arena.get(*index, "offset").and_then(|id| arena.sizes(id)).unwrap_or_default();
             let file = arena.get(*info, "relative_path").and_then(|id| arena.text(id));
             let whole = |name: &str| u64::try_from(arena.get(*info, name).and_then(|id| arena.whole(id))?).ok();
-            if let (Some(name), Some(file), Some(start), Some(length)) = (name, file, whole("offset"), whole("length")) {
+            if let (Some(name), Some(file), Some(start), Some(length)) = (name, file, whole("offset"), whole("length"))
+            {
                 stored.insert((name.to_owned(), at), (file.to_owned(), start, length));
             }
         }
         let mut found = BTreeMap::new();
         let mut count = 0;
         for (key, value) in tensors {
-            let (Some(name), Some(shape)) = (arena.text(*key), arena.get(*value, "size").and_then(|id| arena.sizes(id)))
+            let (Some(name), Some(shape)) =
+                (arena.text(*key), arena.get(*value, "size").and_then(|id| arena.sizes(id)))
             else {
                 continue;
             };
@@ -96,10 +98,11 @@ impl Description {
                     return Err(Error::input(format!("a piece of tensor {shown} has no place")));
                 };
                 // A tensor in one piece may be written without its place.
-                let place = stored.get(&(name.to_owned(), at.clone())).or_else(|| stored.get(&(name.to_owned(), Vec::new())));
-                let (file, start, length) = place.cloned().ok_or_else(|| {
-                    Error::input(format!("the piece of tensor {shown} at {at:?} is in no file"))
-                })?;
+                let place =
+                    stored.get(&(name.to_owned(), at.clone())).or_else(|| stored.get(&(name.to_owned(), Vec::new())));
+                let (file, start, length) = place
+                    .cloned()
+                    .ok_or_else(|| Error::input(format!("the piece of tensor {shown} at {at:?} is in no file")))?;
                 Ok(Piece { at, shape, file, start, length })
             };
             let pieces = chunks.iter().map(piece).collect::<Result<Vec<_>>>()?;
@@ -235,7 +238,8 @@ impl Pieces<'_> {
             Place::Made(_) => {}
         }
         // A scalar's piece may have an axis more than the scalar.
-        if entry.shape != piece.shape && entry.shape.iter().product::<usize>() == piece.shape.iter().product::<usize>() {
+        if entry.shape != piece.shape && entry.shape.iter().product::<usize>() == piece.shape.iter().product::<usize>()
+        {
             entry.shape.clone_from(&piece.shape);
         }
         Ok(Block { at: piece.at.clone(), entry })

@@ -38,7 +38,8 @@ pub(crate) fn find(store: &dyn Store, names: &[String], weights: bool) -> Result
     if names.iter().any(|name| deepspeed::is_state(name)) {
         return deepspeed::catalogue(store, names).map(together);
     }
-    if names.iter().any(|name| consolidated::is_part(name)) && !names.iter().any(|name| name.ends_with(".safetensors")) {
+    if names.iter().any(|name| consolidated::is_part(name)) && !names.iter().any(|name| name.ends_with(".safetensors"))
+    {
         return consolidated::catalogue(store, names).map(together);
     }
     if names.iter().any(|name| megatron::is_state(name)) {

@@ -96,7 +96,9 @@ impl Store for Snapshot {
         let bytes = file.bytes(0, usize::try_from(file.len()).unwrap_or(0))?;
         let digest = std::str::from_utf8(&bytes).ok().and_then(|link| link.trim().strip_prefix("../../blobs/"));
         match digest.filter(|digest| digest.bytes().all(|byte| byte.is_ascii_hexdigit())) {
-            Some(digest) => Ok(Box::new(Named { name: format!("{}/{name}", self.uri()), blob: Arc::from(blobs.open(digest)?) })),
+            Some(digest) => {
+                Ok(Box::new(Named { name: format!("{}/{name}", self.uri()), blob: Arc::from(blobs.open(digest)?) }))
+            }
             None => {
                 drop(bytes);
                 Ok(file)

@@ -12,8 +12,8 @@ use serde_json::Value;
 use super::parts::{Files, joined, rows};
 use super::torch::Archive;
 use super::{Catalogue, Entry};
-use crate::header::quoted;
 use crate::Shard;
+use crate::header::quoted;
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::{Blob, Store};
 use scratchproof_texts::{Text, text};
@@ -165,7 +165,8 @@ fn whole(parts: BTreeMap<(usize, usize), Part>, files: Files) -> Result<Catalogu
     // An interleaved pipeline goes through all stages once for each chunk.
     for chunk in 0..chunks {
         for stage in 0..stages {
-            let of_ranks: Vec<&Vec<Entry>> = (0..tensor).filter_map(|t| parts.get(&(t, stage))?.chunks.get(chunk)).collect();
+            let of_ranks: Vec<&Vec<Entry>> =
+                (0..tensor).filter_map(|t| parts.get(&(t, stage))?.chunks.get(chunk)).collect();
             let Some(first) = of_ranks.first() else { continue };
             let mut own = 0;
             for entry in *first {
@@ -268,9 +269,12 @@ pub(super) fn published(store: &dyn Store, mut catalogue: Catalogue) -> Result<C
     let layers = argument(&settings, "num_layers");
     let mut apart = Vec::new();
     for entry in std::mem::take(&mut catalogue.entries) {
-        let stacked = entry.name.split_once("layers.").filter(|(_, rest)| !rest.starts_with(|c: char| c.is_ascii_digit()));
+        let stacked =
+            entry.name.split_once("layers.").filter(|(_, rest)| !rest.starts_with(|c: char| c.is_ascii_digit()));
         match (stacked, entry.shape.split_first()) {
-            (Some((head, tail)), Some((count, shape))) if layers.is_none_or(|layers| layers == *count) && *count <= 1 << 14 => {
+            (Some((head, tail)), Some((count, shape)))
+                if layers.is_none_or(|layers| layers == *count) && *count <= 1 << 14 =>
+            {
                 let size: usize = shape.iter().product();
                 for layer in 0..*count {
                     let name = format!("{head}layers.{layer}.{tail}");
@@ -315,7 +319,10 @@ pub(super) fn pipeline(store: &dyn Store, names: &[&String]) -> Result<Catalogue
     for (layer, parts) in &layers {
         let first = parts.get(&0).filter(|_| parts.len() == ranks);
         let first = first.ok_or_else(|| {
-            Error::input(format!("layer {layer} is there in {} parts, others in {ranks}: parts are missing", parts.len()))
+            Error::input(format!(
+                "layer {layer} is there in {} parts, others in {ranks}: parts are missing",
+                parts.len()
+            ))
         })?;
         let block = first.iter().any(|entry| entry.name.contains("query_key_value"));
         for entry in first {

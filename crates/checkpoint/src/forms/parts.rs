@@ -45,15 +45,23 @@ pub(super) struct Block {
 ///
 /// # Errors
 /// If a block lies outside, has another number format, or they do not fill the tensor.
-pub(super) fn assembled(name: &str, dtype: Dtype, shape: &[usize], blocks: Vec<Block>, files: &Arc<[Shard]>) -> Result<Entry> {
+pub(super) fn assembled(
+    name: &str,
+    dtype: Dtype,
+    shape: &[usize],
+    blocks: Vec<Block>,
+    files: &Arc<[Shard]>,
+) -> Result<Entry> {
     let shown = quoted(name);
     let mut covered = 0_usize;
     for Block { at, entry } in &blocks {
         let inside = at.len() == shape.len()
             && entry.shape.len() == shape.len()
-            && at.iter().zip(&entry.shape).zip(shape).all(|((at, length), axis)| {
-                at.checked_add(*length).is_some_and(|end| end <= *axis)
-            });
+            && at
+                .iter()
+                .zip(&entry.shape)
+                .zip(shape)
+                .all(|((at, length), axis)| at.checked_add(*length).is_some_and(|end| end <= *axis));
         if !inside || entry.dtype != dtype {
             return Err(Error::input(format!(
                 "tensor {shown} of shape {shape:?} in {dtype} has a part of shape {:?} in {} at {at:?}, which does not fit",
@@ -62,7 +70,8 @@ pub(super) fn assembled(name: &str, dtype: Dtype, shape: &[usize], blocks: Vec<B
         }
         covered = covered.saturating_add(entry.shape.iter().product());
     }
-    let whole = size(shape, dtype.width()).ok_or_else(|| Error::input(format!("the shape {shape:?} of {shown} overflows")))?;
+    let whole =
+        size(shape, dtype.width()).ok_or_else(|| Error::input(format!("the shape {shape:?} of {shown} overflows")))?;
     if covered != whole / dtype.width() {
         return Err(Error::input(format!(
             "the parts of tensor {shown} have {covered} elements, but its shape {shape:?} has {}: parts are missing or \

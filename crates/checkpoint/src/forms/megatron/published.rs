@@ -38,7 +38,9 @@ pub(super) fn name(
     catalogue: &mut Catalogue,
 ) -> Result<()> {
     let is = |name: &str| settings.get(name).and_then(Value::as_bool).unwrap_or(false);
-    let like_llama = is("swiglu") && !is("add_bias_linear") && settings.get("normalization").and_then(Value::as_str) == Some("RMSNorm");
+    let like_llama = is("swiglu")
+        && !is("add_bias_linear")
+        && settings.get("normalization").and_then(Value::as_str) == Some("RMSNorm");
     let attention = Attention::of(settings).filter(|_| like_llama && version >= 2.0);
     let Some(attention) = attention else {
         catalogue.entries.extend(entries);
@@ -66,12 +68,20 @@ pub(super) fn name(
 
 /// The number of the layer, and what follows it.
 fn layer(name: &str) -> Option<(usize, &str)> {
-    let rest = ["decoder.layers.", "encoder.layers.", "transformer.layers."].iter().find_map(|head| name.strip_prefix(head))?;
+    let rest = ["decoder.layers.", "encoder.layers.", "transformer.layers."]
+        .iter()
+        .find_map(|head| name.strip_prefix(head))?;
     let (number, rest) = rest.split_once('.')?;
     Some((number.parse().ok()?, rest))
 }
 
-fn of_layer(entry: &Entry, number: usize, rest: &str, attention: &Attention, files: &Arc<[Shard]>) -> Result<Vec<Entry>> {
+fn of_layer(
+    entry: &Entry,
+    number: usize,
+    rest: &str,
+    attention: &Attention,
+    files: &Arc<[Shard]>,
+) -> Result<Vec<Entry>> {
     let named = |name: &str| format!("model.layers.{number}.{name}");
     let one = |name: &str| Ok(vec![Entry { name: named(name), ..entry.clone() }]);
     let first = entry.shape.first().copied().unwrap_or(0);
@@ -89,7 +99,9 @@ fn of_layer(entry: &Entry, number: usize, rest: &str, attention: &Attention, fil
         "self_attention.dense.weight" | "self_attention.linear_proj.weight" => one("self_attn.o_proj.weight"),
         "mlp.dense_4h_to_h.weight" | "mlp.linear_fc2.weight" => one("mlp.down_proj.weight"),
         "mlp.dense_h_to_4h.weight" | "mlp.linear_fc1.weight" if first.is_multiple_of(2) => {
-            let half = |which: usize, name: &str| rows(entry, &named(name), which * first / 2, (1, first / 2, first / 2), files);
+            let half = |which: usize, name: &str| {
+                rows(entry, &named(name), which * first / 2, (1, first / 2, first / 2), files)
+            };
             Ok(vec![half(0, "mlp.gate_proj.weight")?, half(1, "mlp.up_proj.weight")?])
         }
         "self_attention.query_key_value.weight"
