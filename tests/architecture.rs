@@ -14,7 +14,7 @@ use tokens::{Token, item, tokens, walk};
 /// The modules from top to bottom. A module uses those of the rows above its own and nothing else.
 const ROWS: &[&[&str]] = &[
     &["error", "texts"],
-    &["case", "kernel", "source"],
+    &["case", "folder", "kernel", "source"],
     &["checkpoint", "record"],
     &["timeline", "stats"],
     &["measurements"],

@@ -373,18 +373,40 @@ fn the_working_directory_does_not_matter() {
 }
 
 #[test]
-fn an_existing_folder_is_written_into() {
+fn what_the_tool_did_not_write_is_never_replaced() {
     let place = tempfile::tempdir().expect("a folder");
     let folder = place.path().join("deep/er");
     fs::create_dir_all(folder.join("evidence")).expect("a folder");
-    fs::write(folder.join("report.json"), "old").expect("written");
-    fs::write(folder.join("evidence/trajectory.parquet"), "old").expect("written");
     fs::write(folder.join("notes.txt"), "mine").expect("written");
-    let run = run(program().arg("audit").arg(case_file("dense-sgd")).arg("-o").arg(&folder));
-    assert_eq!(run.status, 0, "{}", run.stderr);
-    let mut files = tree(&folder);
-    assert_eq!(files.remove("notes.txt").as_deref(), Some(&b"mine"[..]), "a file of the user's is gone");
-    assert_same(&tree(&audited("dense-sgd").folder), &files, "into an existing folder");
+    let audit = || run(program().arg("audit").arg(case_file("dense-sgd")).arg("-o").arg(&folder));
+    for name in ["report.json", "report.html", "evidence/trajectory.parquet"] {
+        let file = folder.join(name);
+        fs::write(&file, "mine too").expect("written");
+        let run = audit();
+        assert_eq!(run.status, 2, "{name}");
+        assert!(run.stderr.contains(name) && run.stderr.contains("not written by this tool"), "{}", run.stderr);
+        assert_eq!(fs::read(&file).expect("read"), b"mine too");
+        fs::remove_file(&file).expect("removed");
+    }
+    for again in ["into an existing folder", "into its own folder"] {
+        let run = audit();
+        assert_eq!(run.status, 0, "{}", run.stderr);
+        let mut files = tree(&folder);
+        assert_eq!(files.remove("notes.txt").as_deref(), Some(&b"mine"[..]), "a file of the user's is gone");
+        assert_same(&tree(&audited("dense-sgd").folder), &files, again);
+    }
+    fs::write(folder.join("report.json"), "edited").expect("written");
+    assert_eq!(audit().status, 2, "an edited report is nobody's to replace");
+}
+
+#[test]
+fn a_second_audit_into_one_folder_stops() {
+    let place = tempfile::tempdir().expect("a folder");
+    let held = scratchproof::folder::Folder::open(place.path()).expect("opened");
+    let run = run(program().arg("audit").arg(case_file("dense-sgd")).arg("-o").arg(place.path()));
+    assert_eq!(run.status, 2);
+    assert!(run.stderr.contains("another run is writing"), "{}", run.stderr);
+    drop(held);
 }
 
 /// Instants written as RFC 3339 in a text, to the second.
@@ -482,8 +504,11 @@ fn report_json_is_the_contract() {
 #[test]
 fn json_and_markdown_on_stdout_are_the_files() {
     let audit = audited("dense-sgd");
+    let place = tempfile::tempdir().expect("a folder");
     for (format, file) in [("json", "report.json"), ("markdown", "report.md")] {
-        let run = run(program().args(["--format", format, "audit"]).arg(case_file("dense-sgd")));
+        let mut program = program();
+        program.args(["--format", format, "audit"]).arg(case_file("dense-sgd")).arg("-o").arg(place.path());
+        let run = run(&mut program);
         assert_eq!((run.status, run.stderr.as_str()), (0, ""));
         assert_eq!(run.stdout, fs::read_to_string(audit.folder.join(file)).expect("text"), "{file}");
     }

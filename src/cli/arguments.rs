@@ -18,7 +18,7 @@ pub struct Arguments {
     /// Whether to colour the result
     #[arg(long, global = true, value_enum, default_value = "auto")]
     pub color: Color,
-    /// Say nothing but errors; with --format json or markdown the result is still printed
+    /// Print the verdict line alone; with --format json or markdown the whole result
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
     /// Show every finding
@@ -62,6 +62,13 @@ pub enum Command {
         #[arg(short, long, value_name = "DIR")]
         output: Option<PathBuf>,
     },
+    /// Render again what an earlier audit or timeline found, from its folder
+    ///
+    /// Nothing is measured and nothing is judged. The exit status is that of the earlier run.
+    Report {
+        /// The folder that `-o` of the earlier run named
+        dir: PathBuf,
+    },
     /// Read only the record of a case: run logs, repository, witnesses, releases
     ///
     /// Exit status: 0 nothing in the record contradicts the claim or itself, 1 a conclusive finding, 3 a contradiction or a
@@ -80,6 +87,8 @@ pub enum Format {
     Human,
     Json,
     Markdown,
+    /// The page, for `report`
+    Html,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

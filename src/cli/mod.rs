@@ -13,8 +13,18 @@ use scratchproof::checkpoint::{Checkpoint, Summary, check_bytes};
 use scratchproof::error::{Error, Result};
 use scratchproof::finding::{Direction, Grade, Outcome};
 use scratchproof::kernel;
+<<<<<<< HEAD
 use scratchproof::measure::{Quiet, Reporter};
 use scratchproof::report::{compare as comparison, folder, inspect, json, markdown, terminal, timeline as record};
+=======
+use scratchproof::plan::{Quiet, Reporter};
+use scratchproof::evidence::Evidence;
+use scratchproof::folder::Folder;
+use scratchproof::report::read::{self, Finished};
+use scratchproof::report::{
+    Report, compare as comparison, folder, html, inspect, json, markdown, terminal, timeline as record,
+};
+>>>>>>> 9686c5f (The output folder is the tool's own: a lock, whole files, nobody else's replaced; the report is sealed; report DIR renders again; counts are exact)
 use scratchproof::source::{Access, Reading, is_address};
 
 use arguments::{Arguments, Color, Command, Format};
@@ -30,11 +40,20 @@ pub fn run() -> u8 {
             return if error.use_stderr() { super::FAILED } else { 0 };
         }
     };
+    if arguments.format == Format::Html && !matches!(arguments.command, Command::Report { .. }) {
+        say("error: --format html is for `report DIR`; `audit` and `timeline` write the page to the folder of -o");
+        return super::FAILED;
+    }
+    if arguments.color == Color::Always {
+        // Otherwise colours are taken out again where the output is no terminal.
+        anstream::ColorChoice::AlwaysAnsi.write_global();
+    }
     let done = threads(arguments.threads).and_then(|()| match &arguments.command {
         Command::Inspect { model } => inspect_model(&arguments, model),
         Command::Compare { subject, parent, controls } => compare_models(&arguments, subject, parent, controls),
         Command::Timeline { case, output } => timeline_of(&arguments, case, output.as_deref()),
         Command::Audit { case, output } => audit_case(&arguments, case, output.as_deref()),
+        Command::Report { dir } => report_of(&arguments, dir),
     });
     done.unwrap_or_else(|error| {
         say(&format!("error: {error}"));
@@ -83,63 +102,93 @@ fn inspect_model(arguments: &Arguments, model: &Path) -> Result<u8> {
         Format::Human => inspect::to_terminal(&summary, width()),
         Format::Markdown => inspect::to_markdown(&summary),
         Format::Json => inspect::to_json(&summary),
+        Format::Html => String::new(),
     })?;
     Ok(0)
 }
 
 fn audit_case(arguments: &Arguments, case: &Path, output: Option<&Path>) -> Result<u8> {
     let case = Case::read(case)?;
-    make(output)?;
+    let folder = make(output)?;
     let bar = reporter(arguments);
-    let done = audit(&case, access(arguments), bar.as_ref())?;
-    if let Some(folder) = output {
-        folder::write(&done.report, &done.evidence, folder)?;
+    let mut done = audit(&case, access(arguments), bar.as_ref())?;
+    if let Some(folder) = &folder {
+        folder::write(&mut done.report, &done.evidence, folder)?;
     }
-    let look = look(arguments);
-    match arguments.format {
-        Format::Json => print(&json::to_json(&done.report))?,
-        Format::Markdown => print(&markdown::to_markdown(&done.report, &done.evidence))?,
-        Format::Human if arguments.quiet => {}
-        Format::Human => {
-            print(&terminal::render(&done.report, &done.evidence, look))?;
-            if let Some(folder) = output {
-                say(&format!("written: {}", folder.join("report.html").display()));
-            }
-        }
-    }
-    Ok(match done.report.verdict.outcome {
+    show_audit(arguments, &done.report, &done.evidence)?;
+    written(arguments, output);
+    Ok(status(&done.report))
+}
+
+fn show_audit(arguments: &Arguments, report: &Report, evidence: &Evidence) -> Result<()> {
+    print(&match arguments.format {
+        Format::Json => json::to_json(report),
+        Format::Markdown => markdown::to_markdown(report, evidence),
+        Format::Html => html::render(report, evidence)?,
+        Format::Human if arguments.quiet => terminal::verdict_line(report),
+        Format::Human => terminal::render(report, evidence, look(arguments)),
+    })
+}
+
+fn status(report: &Report) -> u8 {
+    match report.verdict.outcome {
         Outcome::Confirmed => 0,
         Outcome::Refuted => 1,
         Outcome::Inconclusive => 3,
-    })
+    }
+}
+
+/// Says where the page is.
+fn written(arguments: &Arguments, output: Option<&Path>) {
+    if let Some(folder) = output.filter(|_| arguments.format == Format::Human && !arguments.quiet) {
+        say(&format!("written: {}", folder.join("report.html").display()));
+    }
+}
+
+/// Renders again what an earlier run found. The exit status is that of the run.
+fn report_of(arguments: &Arguments, dir: &Path) -> Result<u8> {
+    match read::read(dir)? {
+        Finished::Audit(report, evidence) => {
+            show_audit(arguments, &report, &evidence)?;
+            Ok(status(&report))
+        }
+        Finished::Timeline(found, _) => {
+            show_timeline(arguments, &found)?;
+            Ok(timeline_status(&found))
+        }
+    }
 }
 
 fn timeline_of(arguments: &Arguments, case: &Path, output: Option<&Path>) -> Result<u8> {
     let case = Case::read_record(case)?;
-    make(output)?;
-    let (done, evidence) = timeline(&case, access(arguments), output.is_some())?;
-    if let Some(folder) = output {
-        record::write(&done, &evidence, folder)?;
+    let folder = make(output)?;
+    let (mut done, evidence) = timeline(&case, access(arguments), output.is_some())?;
+    if let Some(folder) = &folder {
+        folder::write_timeline(&mut done, &evidence, folder)?;
     }
-    let look = look(arguments);
-    match arguments.format {
-        Format::Json => print(&record::to_json(&done))?,
-        Format::Markdown => print(&record::to_markdown(&done))?,
-        Format::Human if arguments.quiet => {}
-        Format::Human => {
-            print(&record::render(&done, look))?;
-            if let Some(folder) = output {
-                say(&format!("written: {}", folder.join("report.html").display()));
-            }
-        }
-    }
+    show_timeline(arguments, &done)?;
+    written(arguments, output);
+    Ok(timeline_status(&done))
+}
+
+fn show_timeline(arguments: &Arguments, found: &record::Timeline) -> Result<()> {
+    print(&match arguments.format {
+        Format::Json => record::to_json(found),
+        Format::Markdown => record::to_markdown(found),
+        Format::Html => html::timeline(found)?,
+        Format::Human if arguments.quiet => record::verdict_line(found),
+        Format::Human => record::render(found, look(arguments)),
+    })
+}
+
+fn timeline_status(found: &record::Timeline) -> u8 {
     let conclusive =
         |f: &scratchproof::finding::Finding| f.direction == Direction::Against && f.grade == Grade::Conclusive;
-    Ok(match done.outcome {
-        _ if done.findings.iter().any(conclusive) => 1,
+    match found.outcome {
+        _ if found.findings.iter().any(conclusive) => 1,
         record::Outcome::Consistent => 0,
         record::Outcome::Open | record::Outcome::Contradicted => 3,
-    })
+    }
 }
 
 fn compare_models(arguments: &Arguments, subject: &str, parent: &str, controls: &[String]) -> Result<u8> {
@@ -151,6 +200,7 @@ fn compare_models(arguments: &Arguments, subject: &str, parent: &str, controls: 
         Format::Markdown => print(&comparison::to_markdown(&done))?,
         Format::Human if arguments.quiet => {}
         Format::Human => print(&comparison::render(&done, look))?,
+        Format::Html => {}
     }
     Ok(match done.outcome {
         comparison::Outcome::Similar => 1,
@@ -159,10 +209,12 @@ fn compare_models(arguments: &Arguments, subject: &str, parent: &str, controls: 
     })
 }
 
-/// Makes the folder of the output first: hours of reading must not end at a folder that cannot be written.
-fn make(output: Option<&Path>) -> Result<()> {
-    let Some(folder) = output else { return Ok(()) };
-    std::fs::create_dir_all(folder).map_err(|e| Error::io(folder.display(), e))
+/// Opens the folder of the output first: hours of reading must not end at a folder that cannot be written.
+fn make(output: Option<&Path>) -> Result<Option<Folder>> {
+    let Some(output) = output else { return Ok(None) };
+    let folder = Folder::open(output)?;
+    folder::check(&folder)?;
+    Ok(Some(folder))
 }
 
 fn look(arguments: &Arguments) -> terminal::Look {
@@ -187,10 +239,11 @@ fn print(text: &str) -> Result<()> {
     }
 }
 
-/// Columns of the terminal: `COLUMNS` if it is set, otherwise 100, never below 60.
+/// Columns of the terminal: `COLUMNS` if it is set, else the real terminal's, otherwise 100; never below 40.
 fn width() -> usize {
     let columns = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok());
-    columns.unwrap_or(100).clamp(60, 200)
+    let real = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
+    columns.or_else(real).unwrap_or(100).clamp(40, 200)
 }
 
 impl Color {

@@ -23,6 +23,25 @@ pub struct Report {
     pub coverage: Coverage,
     pub inputs: Vec<Input>,
     pub policy: serde_json::Map<String, serde_json::Value>,
+    #[serde(deserialize_with = "present")]
+    pub seal: Option<Seal>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Seal {
+    pub root: String,
+    pub case: String,
+    pub files: Vec<Sealed>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code)]
+pub struct Sealed {
+    pub name: String,
+    pub sha256: String,
+    pub bytes: u64,
 }
 
 #[derive(Debug, Deserialize)]

@@ -70,7 +70,7 @@ pub fn compare(case: &Case, access: impl Into<Access>, reporter: &dyn Reporter) 
     let questions = if comparable { questions(case, &components, &matrix) } else { Vec::new() };
     Ok(Comparison {
         schema: SCHEMA,
-        tool: Tool { name: "scratchproof", version: env!("CARGO_PKG_VERSION") },
+        tool: Tool::this(),
         models: work.models(),
         outcome,
         components,

@@ -90,7 +90,7 @@ fn judge(case: &Case, measured: &Measurements, read: &Read) -> Audit {
     let against = case.parents.iter().map(|p| p.name.clone()).collect();
     let verdict = decide(&mut findings, conditions, against, missing);
     let report = Report {
-        schema: SCHEMA,
+        schema: SCHEMA.into(),
         tool: Tool::this(),
         case: CaseSummary::of(case),
         verdict,
@@ -99,6 +99,7 @@ fn judge(case: &Case, measured: &Measurements, read: &Read) -> Audit {
         coverage,
         inputs: inputs::list(&session, read),
         policy: serde_json::to_value(policy).unwrap_or_default(),
+        seal: None,
     };
     Audit { report, evidence }
 }

@@ -59,7 +59,7 @@ pub fn timeline(case: &Case, access: impl Into<Access>, values: bool) -> Result<
     missing.dedup();
     skipped.extend(read.skipped);
     let timeline = Timeline {
-        schema: SCHEMA,
+        schema: SCHEMA.into(),
         tool: Tool::this(),
         case: CaseSummary::of(case),
         outcome,
@@ -72,6 +72,7 @@ pub fn timeline(case: &Case, access: impl Into<Access>, values: bool) -> Result<
         skipped,
         inputs: read.inputs,
         policy: serde_json::to_value(&case.policy).unwrap_or_default(),
+        seal: None,
     };
     Ok((timeline, evidence))
 }

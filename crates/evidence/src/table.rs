@@ -54,8 +54,20 @@ macro_rules! tables {
             /// As [`Self::write`].
             pub fn write_tables(&self, dir: &Path, wanted: impl Fn(&str) -> bool) -> Result<()> {
                 table::make(dir)?;
+                self.encode(wanted, |name, bytes| table::put(&dir.join(name), bytes))
+            }
+
+            /// Hands on the bytes of every wanted table's file, with the file's name: the same rows give the same bytes.
+            ///
+            /// # Errors
+            /// If a layer or a count is beyond its column's type; those of `sink`.
+            pub fn encode(
+                &self,
+                wanted: impl Fn(&str) -> bool,
+                mut sink: impl FnMut(&str, &[u8]) -> Result<()>,
+            ) -> Result<()> {
                 $(if wanted(stringify!($table)) {
-                    table::write(&dir.join(concat!(stringify!($table), ".parquet")), &self.$table)?;
+                    sink(concat!(stringify!($table), ".parquet"), &table::encode(&self.$table)?)?;
                 })*
                 Ok(())
             }
@@ -89,7 +101,11 @@ pub(super) fn make(dir: &Path) -> Result<()> {
     fs::create_dir_all(dir).map_err(|cause| Error::io(place("make", dir), cause))
 }
 
-pub(super) fn write<R: Row>(path: &Path, rows: &[R]) -> Result<()> {
+pub(super) fn put(path: &Path, bytes: &[u8]) -> Result<()> {
+    fs::write(path, bytes).map_err(|cause| Error::io(place("write", path), cause))
+}
+
+pub(super) fn encode<R: Row>(rows: &[R]) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let empty = R::frame(&[])?;
     let mut writer = ParquetWriter::new(&mut bytes)
@@ -104,7 +120,7 @@ pub(super) fn write<R: Row>(path: &Path, rows: &[R]) -> Result<()> {
     }
     writer.finish().map_err(|error| polars_error(&error))?;
     drop(writer);
-    fs::write(path, seal::put(bytes)).map_err(|cause| Error::io(place("write", path), cause))
+    Ok(seal::put(bytes))
 }
 
 pub(super) fn read<R: Row>(path: &Path) -> Result<Vec<R>> {

@@ -8,13 +8,13 @@ pub mod time;
 mod verdict;
 
 use scratchproof_texts::Text;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use code::Code;
 pub use verdict::{ComponentOutcome, ComponentResult, Condition, Conditions, Judgement, Outcome, Verdict, decide};
 
 /// How much a finding weighs (METHODS: from figures to findings).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Grade {
     /// Reported, never counted.
@@ -30,7 +30,7 @@ pub enum Grade {
 }
 
 /// Which way a finding points, seen from the claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]
 pub enum Direction {
@@ -40,7 +40,7 @@ pub enum Direction {
 }
 
 /// What a finding is about.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct Subject {
     pub component: Option<String>,
@@ -51,7 +51,7 @@ pub struct Subject {
 }
 
 /// One thing that was found, with the figure, the null it was held against and the place of the evidence.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
     /// `F001`, in the order of the report.
     pub id: String,
@@ -72,10 +72,10 @@ pub struct Finding {
     /// How many observations.
     pub n: Option<u64>,
     /// The null it was held against.
-    #[serde(serialize_with = "scratchproof_texts::sentence")]
+    #[serde(serialize_with = "scratchproof_texts::sentence", deserialize_with = "scratchproof_texts::words")]
     pub null: Text,
     /// One or two plain sentences with the figures.
-    #[serde(serialize_with = "scratchproof_texts::sentence")]
+    #[serde(serialize_with = "scratchproof_texts::sentence", deserialize_with = "scratchproof_texts::words")]
     pub message: Text,
     /// File of the evidence folder that holds the figures.
     pub evidence: Option<String>,

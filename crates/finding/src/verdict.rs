@@ -1,12 +1,12 @@
 //! The decision: a pure function of findings and policy.
 
 use scratchproof_texts::Text;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Direction, Finding, Grade};
 
 /// What the evidence says of the claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]
 pub enum Outcome {
@@ -16,7 +16,7 @@ pub enum Outcome {
 }
 
 /// What the evidence says of one of the four conditions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]
 pub enum Condition {
@@ -27,7 +27,7 @@ pub enum Condition {
 }
 
 /// The four conditions of a claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct Conditions {
     pub start: Condition,
@@ -37,7 +37,7 @@ pub struct Conditions {
 }
 
 /// The verdict, with what decided it and what is missing for more.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct Verdict {
     pub outcome: Outcome,
@@ -46,12 +46,12 @@ pub struct Verdict {
     pub conditions: Conditions,
     /// Ids of the findings that decided.
     pub reasons: Vec<String>,
-    #[serde(serialize_with = "scratchproof_texts::sentences")]
+    #[serde(serialize_with = "scratchproof_texts::sentences", deserialize_with = "scratchproof_texts::words_list")]
     pub missing: Vec<Text>,
 }
 
 /// What the evidence says of one component.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]
 pub enum ComponentOutcome {
@@ -61,7 +61,7 @@ pub enum ComponentOutcome {
 }
 
 /// One component against the parent it is nearest to.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct ComponentResult {
     pub name: String,

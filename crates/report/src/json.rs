@@ -7,8 +7,8 @@ use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 
 use super::{Report, number};
 
-/// The whole report as JSON, keys in the order of the contract, figures of six significant digits, those that are not
-/// finite as null, one newline at the end.
+/// The whole report as JSON, keys in the order of the contract, figures as [`number::figure`] rounds them, those that
+/// are not finite as null, one newline at the end.
 #[must_use]
 pub fn to_json(report: &Report) -> String {
     rounded(report)

@@ -11,9 +11,11 @@ mod lanes;
 pub mod markdown;
 pub mod number;
 mod plane;
+pub mod read;
 #[doc(hidden)]
 pub mod sample;
 mod scene;
+mod seal;
 mod svg;
 pub mod terminal;
 #[cfg(test)]
@@ -22,7 +24,11 @@ pub mod text;
 pub mod timeline;
 mod wording;
 
-use serde::Serialize;
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+pub use seal::{Seal, Sealed};
 
 use scratchproof_case::Case;
 use scratchproof_finding::Finding;
@@ -32,10 +38,10 @@ pub use scratchproof_finding::{ComponentOutcome, ComponentResult, Condition, Con
 pub const SCHEMA: &str = "scratchproof.report/1";
 
 /// The whole result of an audit, in the order of `report.json`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct Report {
-    pub schema: &'static str,
+    pub schema: Cow<'static, str>,
     pub tool: Tool,
     pub case: CaseSummary,
     pub verdict: Verdict,
@@ -44,26 +50,28 @@ pub struct Report {
     pub coverage: Coverage,
     pub inputs: Vec<Input>,
     pub policy: serde_json::Value,
+    /// What it rests on, once its folder is written; null without one.
+    pub seal: Option<Seal>,
 }
 
 /// Which tool wrote the report.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct Tool {
-    pub name: &'static str,
-    pub version: &'static str,
+    pub name: Cow<'static, str>,
+    pub version: Cow<'static, str>,
 }
 
 impl Tool {
     /// This one.
     #[must_use]
     pub fn this() -> Self {
-        Self { name: "scratchproof", version: env!("CARGO_PKG_VERSION") }
+        Self { name: "scratchproof".into(), version: env!("CARGO_PKG_VERSION").into() }
     }
 }
 
 /// Which case it is about.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct CaseSummary {
     pub name: String,
@@ -81,7 +89,7 @@ impl CaseSummary {
 }
 
 /// How much of the material was looked at.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct Coverage {
     pub tensors: u64,
@@ -91,7 +99,7 @@ pub struct Coverage {
 }
 
 /// Something that was not compared, and why.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct Skipped {
     pub tensor: String,
@@ -99,7 +107,7 @@ pub struct Skipped {
 }
 
 /// One thing the audit read.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct Input {
     pub role: InputRole,
@@ -110,7 +118,7 @@ pub struct Input {
 }
 
 /// What an input was given as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]
 pub enum InputRole {

@@ -192,10 +192,10 @@ fn rest(out: &mut String, report: &Report) {
     line(
         out,
         &format!(
-            "{} {}, case digest {}. Thresholds and every figure: report.json and evidence/.",
+            "{} {}, {}. Thresholds and every figure: report.json and evidence/.",
             report.tool.name,
             report.tool.version,
-            if report.case.digest.is_empty() { "–".to_owned() } else { safe(&report.case.digest) }
+            wording::sealed(report.seal.as_ref(), &report.case)
         ),
     );
 }

@@ -1,13 +1,22 @@
 //! How figures are rounded and written: the same on every processor.
 
-/// Rounds to six significant digits, which is what `report.json` holds: the last bits of a figure may differ between
-/// processors, and nobody decides by them. What is not finite stays so; minus zero becomes zero.
+/// Whole numbers up to this one are exact in an f64.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// What `report.json` holds: whole numbers as they are, because they are counts; anything else rounded to ten significant
+/// digits, more than a reader needs to recompute it and less than what libraries of other processors may differ in. What
+/// is not finite stays so; minus zero becomes zero.
 #[must_use]
 pub fn figure(value: f64) -> f64 {
-    if !value.is_finite() {
+    if !value.is_finite() || (value.fract() == 0.0 && value.abs() <= EXACT && value != 0.0) {
         return value;
     }
-    let rounded = format!("{value:.5e}").parse().unwrap_or(value);
+    digits(value, 10)
+}
+
+/// Rounds to this many significant digits.
+fn digits(value: f64, count: usize) -> f64 {
+    let rounded = format!("{value:.*e}", count - 1).parse().unwrap_or(value);
     if rounded == 0.0 { 0.0 } else { rounded }
 }
 
@@ -15,7 +24,7 @@ pub fn figure(value: f64) -> f64 {
 /// that it can be copied), and a dash for none.
 pub(super) fn short(value: Option<f64>) -> String {
     let Some(value) = value.filter(|value| value.is_finite()) else { return "–".to_owned() };
-    let value = figure(value);
+    let value = digits(value, 6);
     let size = value.abs();
     if size == 0.0 {
         return "0".to_owned();
@@ -94,13 +103,15 @@ mod tests {
 
     #[test]
     #[allow(clippy::float_cmp)] // rounding is exact or wrong
-    fn figures_keep_six_digits() {
-        assert_eq!(figure(1.234_567_89), 1.234_57);
-        assert_eq!(figure(-1.234_567_89e-300), -1.234_57e-300);
+    fn figures_keep_ten_digits_and_counts_all() {
+        assert_eq!(figure(1.234_567_890_123), 1.234_567_890);
+        assert_eq!(figure(-1.234_567_890_123e-300), -1.234_567_890e-300);
         assert_eq!(figure(0.1 + 0.2), 0.3);
+        assert_eq!(figure(2_623_744.0), 2_623_744.0);
+        assert_eq!(figure(-9_007_199_254_740_991.0), -9_007_199_254_740_991.0);
         assert!(figure(-0.0).is_sign_positive());
         assert!(figure(f64::NAN).is_nan());
-        assert_eq!(figure(f64::MAX), 1.797_69e308);
+        assert_eq!(figure(f64::MAX), 1.797_693_135e308);
     }
 
     #[test]

@@ -25,8 +25,8 @@ pub fn refuted() -> (Report, Evidence) {
 /// Nothing was offered.
 pub fn empty() -> Report {
     Report {
-        schema: SCHEMA,
-        tool: Tool { name: "scratchproof", version: "0.1.0" },
+        schema: SCHEMA.into(),
+        tool: Tool { name: "scratchproof".into(), version: "0.1.0".into() },
         case: CaseSummary { name: String::new(), claim: "from-scratch".into(), digest: String::new() },
         verdict: Verdict {
             outcome: Outcome::Inconclusive,
@@ -45,6 +45,7 @@ pub fn empty() -> Report {
         coverage: Coverage { tensors: 0, compared: 0, skipped: Vec::new(), bytes_read: 0 },
         inputs: Vec::new(),
         policy: serde_json::Value::Null,
+        seal: None,
     }
 }
 

@@ -39,6 +39,13 @@ pub fn render(report: &Report, evidence: &Evidence, look: Look) -> String {
     page.out
 }
 
+/// The verdict alone, in one line.
+#[must_use]
+pub fn verdict_line(report: &Report) -> String {
+    let said = format!("{}; tested against: {}", wording::claim(report), wording::against(report));
+    format!("{}: {}\n", wording::outcome(report.verdict.outcome).to_uppercase(), text::printable(&said))
+}
+
 pub(super) struct Page {
     pub look: Look,
     pub out: String,

@@ -1,21 +1,22 @@
 //! The record alone, as `scratchproof timeline` shows it. Nothing is computed here.
 
+use std::borrow::Cow;
+
 use anstyle::{AnsiColor, Style};
 use scratchproof_texts::Text;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::markdown::{heading, line, row, safe, table};
 use super::terminal::{Look, Page};
-use super::{CaseSummary, Input, Skipped, Tool, folder, html, json, lanes, markdown, number, text, wording};
-use scratchproof_error::Result;
-use scratchproof_evidence::{Evidence, TimelineRow};
+use super::{CaseSummary, Input, Seal, Skipped, Tool, json, lanes, markdown, number, text, wording};
+use scratchproof_evidence::TimelineRow;
 use scratchproof_finding::{Condition, Direction, Finding, Grade};
 
 /// Schema of what `timeline` prints as JSON.
 pub const SCHEMA: &str = "scratchproof.timeline/1";
 
 /// What the record comes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// Nothing in it contradicts the claim or itself.
@@ -27,20 +28,20 @@ pub enum Outcome {
 }
 
 /// The record with what was found in it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct Timeline {
-    pub schema: &'static str,
+    pub schema: Cow<'static, str>,
     pub tool: Tool,
     pub case: CaseSummary,
     pub outcome: Outcome,
     /// Condition `time` of the claim.
     pub condition: Condition,
-    #[serde(serialize_with = "scratchproof_texts::sentences")]
+    #[serde(serialize_with = "scratchproof_texts::sentences", deserialize_with = "scratchproof_texts::words_list")]
     pub missing: Vec<Text>,
     pub findings: Vec<Finding>,
     /// The dated facts, but of a long history only the commits that something else speaks of.
-    #[serde(serialize_with = "events")]
+    #[serde(serialize_with = "events", deserialize_with = "rows")]
     pub events: Vec<TimelineRow>,
     /// The other commits, counted; empty where every commit is an event.
     pub months: Vec<Month>,
@@ -50,10 +51,12 @@ pub struct Timeline {
     pub skipped: Vec<Skipped>,
     pub inputs: Vec<Input>,
     pub policy: serde_json::Value,
+    /// What it rests on, once its folder is written; null without one.
+    pub seal: Option<Seal>,
 }
 
 /// Commits of one month of which nothing else is said.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct Month {
     /// `2026-08`, by the committer's clock in UTC.
@@ -76,23 +79,34 @@ pub(super) fn counted(months: &[Month]) -> String {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 struct Event<'a> {
-    at: &'a str,
-    until: Option<&'a str>,
-    what: &'a str,
-    source: &'a str,
-    grade: &'a str,
+    at: Cow<'a, str>,
+    until: Option<Cow<'a, str>>,
+    what: Cow<'a, str>,
+    source: Cow<'a, str>,
+    grade: Cow<'a, str>,
+}
+
+fn rows<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<TimelineRow>, D::Error> {
+    let row = |event: Event<'_>| TimelineRow {
+        at: event.at.into_owned(),
+        until: event.until.map(Cow::into_owned),
+        what: event.what.into_owned(),
+        source: event.source.into_owned(),
+        grade: event.grade.into_owned(),
+    };
+    Ok(Vec::<Event<'_>>::deserialize(deserializer)?.into_iter().map(row).collect())
 }
 
 #[allow(clippy::ptr_arg)] // as the derive hands it over
 fn events<S: Serializer>(rows: &Vec<TimelineRow>, serializer: S) -> std::result::Result<S::Ok, S::Error> {
     serializer.collect_seq(rows.iter().map(|row| Event {
-        at: &row.at,
-        until: row.until.as_deref(),
-        what: &row.what,
-        source: &row.source,
-        grade: &row.grade,
+        at: row.at.as_str().into(),
+        until: row.until.as_deref().map(Into::into),
+        what: row.what.as_str().into(),
+        source: row.source.as_str().into(),
+        grade: row.grade.as_str().into(),
     }))
 }
 
@@ -249,16 +263,11 @@ pub fn to_markdown(timeline: &Timeline) -> String {
     out
 }
 
-/// Tables that belong to the record.
-const TABLES: [&str; 4] = ["runs", "timeline", "settings", "releases"];
-
-/// Writes `evidence/` with the tables of the record, `report.html`, `report.md` and, last, `report.json`.
-///
-/// # Errors
-/// If a file cannot be written.
-pub fn write(timeline: &Timeline, evidence: &Evidence, dir: &std::path::Path) -> Result<()> {
-    evidence.write_tables(&dir.join(folder::EVIDENCE), |name| TABLES.contains(&name))?;
-    folder::whole(dir, "report.html", &html::timeline(timeline)?)?;
-    folder::whole(dir, "report.md", &to_markdown(timeline))?;
-    folder::whole(dir, "report.json", &to_json(timeline))
+/// What the record comes to, in one line.
+#[must_use]
+pub fn verdict_line(timeline: &Timeline) -> String {
+    format!("{}: {}\n", timeline.outcome.word().to_uppercase(), text::printable(&timeline.case.name))
 }
+
+/// Tables that belong to the record.
+pub(super) const TABLES: [&str; 4] = ["runs", "timeline", "settings", "releases"];

@@ -1,6 +1,6 @@
 //! The fixed sentences that all renderers share.
 
-use super::{ComponentOutcome, Condition, InputRole, Outcome, Report};
+use super::{CaseSummary, ComponentOutcome, Condition, InputRole, Outcome, Report, Seal};
 use scratchproof_finding::{Direction, Finding, Grade};
 
 /// Why the verdict names the parents.
@@ -53,6 +53,15 @@ pub(super) fn meaning(outcome: Outcome) -> &'static str {
         Outcome::Confirmed => "The evidence supports the claim on every condition that it rests on.",
         Outcome::Refuted => "The evidence contradicts the claim.",
         Outcome::Inconclusive => "The evidence does not settle the claim, either way.",
+    }
+}
+
+/// Which material a page is about: the root of the seal where a folder was written, else the case file's digest.
+pub(super) fn sealed(seal: Option<&Seal>, case: &CaseSummary) -> String {
+    match seal {
+        Some(seal) => format!("seal {}", seal.root),
+        None if case.digest.is_empty() => "case digest –".to_owned(),
+        None => format!("case digest {}", case.digest),
     }
 }
 

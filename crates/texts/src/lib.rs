@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use files::{Language, keys, render, source};
 pub use param::Param;
@@ -120,6 +120,22 @@ pub fn sentence<S: Serializer>(text: &Text, serializer: S) -> Result<S::Ok, S::E
 /// Those of the serializer.
 pub fn sentences<S: Serializer>(texts: &[Text], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(texts.iter().map(Text::english))
+}
+
+/// Reads a sentence back, as words that are shown as they are.
+///
+/// # Errors
+/// Those of the deserializer.
+pub fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Text, D::Error> {
+    String::deserialize(deserializer).map(|words| if words.is_empty() { Text::default() } else { Text::plain(words) })
+}
+
+/// As [`words`], for a list.
+///
+/// # Errors
+/// Those of the deserializer.
+pub fn words_list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Text>, D::Error> {
+    Vec::<String>::deserialize(deserializer).map(|list| list.into_iter().map(Text::plain).collect())
 }
 
 /// `text!("chain/off-chord/apart", count = 3, least = 0.04)`: a [`Text`] with its parameters.

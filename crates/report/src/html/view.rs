@@ -21,6 +21,7 @@ const TABLED: usize = 1200;
 pub(super) struct View<'a> {
     tool: &'a Tool,
     digest: &'a str,
+    seal: Option<&'a str>,
     name: &'a str,
     /// The outcome.
     word: &'static str,
@@ -174,6 +175,7 @@ pub(super) fn view<'a>(report: &'a Report, evidence: &'a Evidence) -> View<'a> {
     View {
         tool: &report.tool,
         digest: &report.case.digest,
+        seal: report.seal.as_ref().map(|seal| seal.root.as_str()),
         name: wording::name(report),
         word,
         tone: word,
@@ -237,6 +239,7 @@ pub(super) fn of_timeline(timeline: &Timeline) -> View<'_> {
     View {
         tool: &timeline.tool,
         digest: &timeline.case.digest,
+        seal: timeline.seal.as_ref().map(|seal| seal.root.as_str()),
         name: &timeline.case.name,
         word: timeline.outcome.word(),
         tone: timeline.outcome.look(),
