@@ -13,18 +13,13 @@ use scratchproof::checkpoint::{Checkpoint, Summary, check_bytes};
 use scratchproof::error::{Error, Result};
 use scratchproof::finding::{Direction, Grade, Outcome};
 use scratchproof::kernel;
-<<<<<<< HEAD
 use scratchproof::measure::{Quiet, Reporter};
-use scratchproof::report::{compare as comparison, folder, inspect, json, markdown, terminal, timeline as record};
-=======
-use scratchproof::plan::{Quiet, Reporter};
 use scratchproof::evidence::Evidence;
 use scratchproof::folder::Folder;
 use scratchproof::report::read::{self, Finished};
 use scratchproof::report::{
     Report, compare as comparison, folder, html, inspect, json, markdown, terminal, timeline as record,
 };
->>>>>>> 9686c5f (The output folder is the tool's own: a lock, whole files, nobody else's replaced; the report is sealed; report DIR renders again; counts are exact)
 use scratchproof::source::{Access, Reading, is_address};
 
 use arguments::{Arguments, Color, Command, Format};
