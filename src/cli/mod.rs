@@ -11,11 +11,11 @@ use scratchproof::audit::{audit, compare, timeline};
 use scratchproof::case::Case;
 use scratchproof::checkpoint::{Checkpoint, Summary, check_bytes};
 use scratchproof::error::{Error, Result};
+use scratchproof::evidence::Evidence;
 use scratchproof::finding::{Direction, Grade, Outcome};
+use scratchproof::folder::Folder;
 use scratchproof::kernel;
 use scratchproof::measure::{Quiet, Reporter};
-use scratchproof::evidence::Evidence;
-use scratchproof::folder::Folder;
 use scratchproof::report::read::{self, Finished};
 use scratchproof::report::{
     Report, compare as comparison, folder, html, inspect, json, markdown, terminal, timeline as record,
