@@ -90,7 +90,11 @@ pub fn express(
 
 /// The disguise in words.
 fn described(relabelling: &Relabelling) -> String {
-    if relabelling.words.is_empty() { "in the subject's coordinates".into() } else { relabelling.words.join(", ") }
+    if relabelling.changes.is_empty() {
+        "in the subject's coordinates".into()
+    } else {
+        relabelling.changes.iter().map(|change| change.text().english()).collect::<Vec<_>>().join(", ")
+    }
 }
 
 fn slot(part: &Part) -> Option<Slot> {

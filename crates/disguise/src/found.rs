@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::frame::Frame;
 use super::weights::Slot;
-use scratchproof_measurements::Observation;
+use scratchproof_measurements::{Change, Observation};
 
 /// For every unit of the subject, the other model's.
 pub type Order = Vec<Option<usize>>;
@@ -20,8 +20,8 @@ pub struct Relabelling {
     pub mlps: BTreeMap<(u32, Slot), (Slot, Order)>,
     /// For layers of the subject, the other model's query heads and key-value heads.
     pub heads: BTreeMap<u32, [Order; 2]>,
-    /// The disguise in words, empty where the other model is written as the subject is.
-    pub words: Vec<String>,
+    /// How it is written; nothing where it is written as the subject is.
+    pub changes: Vec<Change>,
 }
 
 /// What a search found.

@@ -6,7 +6,7 @@ use super::found::Relabelling;
 use super::frame::{Agreement, Frame, fixed};
 use super::search::{InFrame, Search, TOKENS};
 use super::weights::{Function, Slot};
-use scratchproof_measurements::Question;
+use scratchproof_measurements::{Change, Question};
 
 impl Search<'_> {
     /// Whether the second moments of a component are beyond what strangers show.
@@ -33,7 +33,7 @@ impl Search<'_> {
         if neurons.is_none() && !proven && !moments {
             return None;
         }
-        let mut words = Vec::new();
+        let mut changes = Vec::new();
         match &best.candidate.frame {
             Frame::AsItStands => {}
             Frame::Permuted(order) if same => {
@@ -45,14 +45,14 @@ impl Search<'_> {
                     flipped |= j >= other;
                 }
                 if moved {
-                    words.push("residual axis permuted".to_owned());
+                    changes.push(Change::AxisPermuted);
                 }
                 if flipped {
-                    words.push("signs of the residual axis flipped".to_owned());
+                    changes.push(Change::SignsFlipped);
                 }
             }
-            Frame::Permuted(_) => words.push("residual axis of another width, dimensions matched".to_owned()),
-            Frame::Rotated(_) => words.push("residual axis rotated".to_owned()),
+            Frame::Permuted(_) => changes.push(Change::AxisOfAnotherWidth),
+            Frame::Rotated(_) => changes.push(Change::AxisRotated),
         }
         let (mut moved, mut pruned, mut up_cycled) = (0.0, false, false);
         let mut total = 0.0;
@@ -66,26 +66,26 @@ impl Search<'_> {
         }
         if neurons.is_some() {
             if moved > 0.5 * total {
-                words.push("neurons permuted".to_owned());
+                changes.push(Change::NeuronsPermuted);
             }
             if best.experts_moved {
-                words.push("experts permuted".to_owned());
+                changes.push(Change::ExpertsPermuted);
             }
             if pruned {
-                words.push("width pruned".to_owned());
+                changes.push(Change::WidthPruned);
             }
             if up_cycled {
-                words.push("dense MLP up-cycled to experts".to_owned());
+                changes.push(Change::UpCycled);
             }
         }
         if best.heads_moved {
-            words.push("heads permuted".to_owned());
+            changes.push(Change::HeadsPermuted);
         }
         if layers_moved {
-            words.push("layers moved".to_owned());
+            changes.push(Change::LayersMoved);
         }
         let mlps = best.mlps.into_iter().map(|(key, (slot, matching))| (key, (slot, matching.order))).collect();
-        Some(Relabelling { frame: best.candidate.frame, layers: best.layers, mlps, heads: best.heads, words })
+        Some(Relabelling { frame: best.candidate.frame, layers: best.layers, mlps, heads: best.heads, changes })
     }
 
     pub(super) fn shown(&self, agreement: Agreement, against: usize) -> bool {

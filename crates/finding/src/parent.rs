@@ -11,20 +11,21 @@ mod tokens;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Code, ComponentOutcome, ComponentResult, Condition, Direction, Finding, Grade, Judgement, Subject};
-use parts::{Controls, alias, demanded, frozen, part_of, unreached};
+use parts::{Controls, alias, demanded, frozen, named, part_of, unreached};
 use scratchproof_case::Policy;
 use scratchproof_evidence::{
     CalibrationRow, CkaRow, ComponentRow, DisguiseRow, LayerMapRow, MergeRow, PartialRow, Reference, TokenizerRow,
 };
 use scratchproof_measurements::ALL;
 use scratchproof_stats::{Aligned, holm};
+use scratchproof_texts::{Param, Text, text};
 
 pub use parts::Part;
 
-pub use copies::{CopyFigure, ranges};
+pub use copies::{Cast, CopyFigure, ranges};
 
 /// The null that the aligned tests are held against.
-const NULL: &str = "relabelling of the residual axis: exact mean 0 and variance 1 for any two independent models";
+const NULL: Text = Text::new("parent/null/relabelling");
 
 /// What was measured of parents and controls.
 pub struct ParentFacts<'a> {
@@ -44,8 +45,8 @@ pub struct ParentFacts<'a> {
     pub partial: &'a [PartialRow],
     /// The search for a disguise.
     pub disguise: &'a [DisguiseRow],
-    /// By parent, how it is written in the subject's coordinates, in words, where a disguise was found.
-    pub disguises: BTreeMap<String, Vec<String>>,
+    /// By parent, how it is written in the subject's coordinates, where a disguise was found.
+    pub disguises: BTreeMap<String, Vec<Text>>,
     /// By parent, how its residual axis is read where a disguise was found: `permuted` or `rotated`.
     pub frames: BTreeMap<String, String>,
     /// The final checkpoint as a weighted sum of the parents.
@@ -140,7 +141,7 @@ fn grade(log10_p: f64, effect: f64, policy: &Policy) -> Option<Grade> {
 pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<ComponentResult>) {
     let mut judgement = Judgement::untested();
     if facts.parents.is_empty() {
-        judgement.missing.push("the weights of a candidate parent".into());
+        judgement.missing.push(text!("parent/missing/parent"));
         let controls = Controls::new(facts, &[], BTreeSet::new());
         return (judgement, components(facts, policy, &[], &[], &controls));
     }
@@ -199,11 +200,11 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
     // The accused makes the files: weights that no test can reach are not cleared by the rest.
     let reached = facts.unreached_share <= policy.unreached_share;
     if !reached {
-        judgement.missing.push(format!(
-            "{:.1} % of the subject's weights in a form that can be tested: finite, in a known number format, under known names, and of one shape in all checkpoints (policy: all but {:.0} %)",
-            facts.unreached_share * 100.0,
-            policy.unreached_share * 100.0
-        ).into());
+        judgement.missing.push(text!(
+            "parent/missing/reach",
+            share = facts.unreached_share,
+            allowed = policy.unreached_share
+        ));
     }
     let silent_all = reached && tested_all && enough && calibrated;
     judgement.settle(if silent_all { Condition::Holds } else { Condition::Untested });
@@ -232,30 +233,25 @@ fn calibrate(
     policy: &Policy,
 ) -> BTreeSet<(String, String)> {
     let mut aside = BTreeSet::new();
-    let mut fire = |control: &str, component: &str, who: String, z: f64, log10_p: f64, effect: f64, rows: u64| {
+    let mut fire = |control: &str, component: &str, who: Text, z: f64, log10_p: f64, effect: f64, rows: u64| {
         let part = part_of(facts, component);
         if !aside.insert((control.to_owned(), part.to_owned())) {
             return;
         }
-        let place = if part == ALL { "here".to_owned() } else { format!("in {part}") };
-        judgement
-            .missing
-            .push(format!("an unrelated model in place of the control {control}, which is no stranger {place}").into());
-        let mut finding = Finding::new(
-            Code::ParentUncalibrated,
-            Grade::Context,
-            Direction::Neutral,
-            format!(
-                "{who} in {}: z = {z:.1}, correlation {effect:.3}. A control must be a stranger, so this one is set aside.",
-                named(facts, component)
-            ),
-        );
+        judgement.missing.push(text!(
+            "parent/missing/stranger",
+            control,
+            part = Some(part).filter(|part| *part != ALL)
+        ));
+        let message =
+            who.with("control", control).with("what", named(facts, component)).with("z", z).with("effect", effect);
+        let mut finding = Finding::new(Code::ParentUncalibrated, Grade::Context, Direction::Neutral, message);
         finding.subject.component = Some(component.to_owned());
         finding.statistic = Some(z);
         finding.log10_p = Some(log10_p);
         finding.effect = Some(effect);
         finding.n = Some(rows);
-        finding.null = NULL.into();
+        finding.null = NULL;
         finding.evidence = Some("evidence/calibration.parquet".into());
         judgement.push(finding);
     };
@@ -264,7 +260,7 @@ fn calibrate(
             && test.grade(policy).is_some()
             && test.effect >= policy.strong_effect
         {
-            let who = format!("Control {control} is similar to the subject at step {}", test.row.step);
+            let who = text!("parent/uncalibrated/subject", step = test.row.step);
             fire(control, &test.row.component, who, test.z, test.log10_p, test.effect, test.row.rows);
         }
     }
@@ -277,17 +273,14 @@ fn calibrate(
             && log10_p <= policy.moderate_log10_p
             && effect >= policy.strong_effect
         {
-            let who = format!("Control {control} is similar to {}", row.model);
+            let who = text!("parent/uncalibrated/model", model = &row.model);
             fire(control, &row.component, who, z, log10_p, effect, row.rows);
         }
     }
     let mut numb = BTreeSet::new();
     for row in facts.calibration.iter().filter(|row| row.against == "perturbed" && row.component == ALL) {
         if row.log10_p.is_none_or(|p| p > policy.strong_log10_p) && numb.insert(&row.model) {
-            judgement.missing.push(format!(
-                "enough comparable tensors: the test does not see {} in a copy of itself with noise of its own size",
-                row.model
-            ).into());
+            judgement.missing.push(text!("parent/missing/sensitive", model = &row.model));
         }
     }
     aside
@@ -305,44 +298,26 @@ fn calibrated(
         .iter()
         .all(|p| facts.calibration.iter().any(|row| row.against == "perturbed" && row.model == format!("parent:{p}")));
     if facts.controls.is_empty() {
-        judgement.missing.push("a control: an unrelated model of the same hidden size".into());
+        judgement.missing.push(text!("parent/missing/control"));
         return false;
     }
     if wanted.contains(ALL) && !controls.usable(ALL) && !controls.uncalibrated(ALL) {
-        judgement.missing.push(
-            format!(
-                "a control that can be compared: none of {} shares a tensor's function and shape with the subject",
-                facts.controls.join(", ")
-            )
-            .into(),
-        );
+        judgement.missing.push(text!("parent/missing/comparable-control", controls = facts.controls.clone()));
     }
     positive && wanted.iter().all(|part| controls.usable(part))
 }
 
 fn not_comparable(judgement: &mut Judgement, facts: &ParentFacts<'_>, parent: &str, entirely: bool) {
-    let what = if entirely { "No matrix" } else { "No matrix of the language model" };
-    let mut finding = Finding::new(
-        Code::ParentNotComparable,
-        Grade::Context,
-        Direction::Neutral,
-        format!(
-            "{what} of {parent} has the function, the shape and the hidden size of one of the subject's: {}.",
-            if entirely { "nothing was tested" } else { "there nothing was tested" }
-        ),
-    );
+    let message = if entirely {
+        text!("parent/not-comparable/nothing", parent)
+    } else {
+        text!("parent/not-comparable/language-model", parent)
+    };
+    let mut finding = Finding::new(Code::ParentNotComparable, Grade::Context, Direction::Neutral, message);
     finding.subject.parent = Some(parent.to_owned());
     judgement.push(finding);
-    let what = if facts.parts.len() > 1 && !entirely { "tensor of the language model" } else { "tensor" };
-    judgement.missing.push(format!("a test for models of other sizes: no {what} of {parent} could be compared").into());
-}
-
-fn named(facts: &ParentFacts<'_>, component: &str) -> String {
-    match component {
-        ALL if facts.parts.len() > 1 => "the language model".to_owned(),
-        ALL => "the whole model".to_owned(),
-        other => format!("component {other}"),
-    }
+    let language_model = facts.parts.len() > 1 && !entirely;
+    judgement.missing.push(text!("parent/missing/other-sizes", parent, language_model));
 }
 
 /// One finding for each component that is nearer to the parent than the null allows, at the step where it is nearest.
@@ -366,38 +341,39 @@ fn similarities(
         let last = tests.iter().find(|t| t.row.step == facts.steps.1);
         let single = facts.steps.0 == facts.steps.1;
         let course = if single {
-            String::new()
+            text!("parent/aligned-similarity/single")
         } else {
-            format!(" at {} of {} checkpoints: nearest at step {}", fired.len(), tests.len(), nearest.row.step)
+            text!(
+                "parent/aligned-similarity/series",
+                fired = fired.len(),
+                of = tests.len(),
+                step = nearest.row.step,
+                last = facts.steps.1,
+                last_z = last.map(|t| t.z),
+                last_effect = last.map(|t| t.effect)
+            )
         };
-        let mut message = format!(
-            "{} is aligned with {parent}{} beyond the null{course} with z = {:.1} and correlation {:.3}",
-            capital(&named(facts, component)),
-            alias(facts, component, parent),
-            nearest.z,
-            nearest.effect
-        );
-        if let Some(last) = last.filter(|_| !single) {
-            message.push_str(&format!(
-                ", at the last step {} with z = {:.1} and {:.3}",
-                facts.steps.1, last.z, last.effect
-            ));
+        let mut message = course
+            .with("what", named(facts, component))
+            .with("parent", alias(facts, component, parent))
+            .with("z", nearest.z)
+            .with("effect", nearest.effect);
+        if let Some(frozen) = frozen(facts, component, parent) {
+            message.push(frozen);
         }
-        message.push('.');
-        message.push_str(&frozen(facts, component, parent));
         let mut direction = Direction::Against;
         let part = part_of(facts, component);
         if seeded(part) {
             (grade, direction) = (Grade::Context, Direction::Neutral);
-            message.push_str(" Explained by the common random start.");
+            message.push(text!("parent/note/seeded"));
         } else if controls.uncalibrated(part) {
             (grade, direction) = (Grade::Context, Direction::Neutral);
-            message.push_str(" Not counted: every control fires.");
+            message.push(text!("parent/note/every-control-fires"));
         } else if grade == Grade::Conclusive
             && let Some(lacking) = controls.lacking(facts, part)
         {
             grade = Grade::Strong;
-            message.push_str(&format!(" Graded strong, not conclusive: {lacking}."));
+            message.push(lacking);
         }
         let mut finding = Finding::new(Code::ParentSimilarity, grade, direction, message);
         finding.subject = Subject {
@@ -410,7 +386,7 @@ fn similarities(
         finding.log10_p = Some(nearest.log10_p);
         finding.effect = Some(nearest.effect);
         finding.n = Some(nearest.row.rows * nearest.row.columns);
-        finding.null = NULL.into();
+        finding.null = NULL;
         finding.evidence = Some("evidence/components.parquet".into());
         judgement.push(finding);
     }
@@ -419,11 +395,6 @@ fn similarities(
 /// Orders tests by how near they are: the grade first, then the correlation.
 fn nearness(test: &Tested<'_>, policy: &Policy) -> f64 {
     test.effect + test.grade(policy).map_or(0.0, |grade| 10.0 * f64::from(grade as u8))
-}
-
-fn capital(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect())
 }
 
 /// The findings that support the claim, one for each parent and part; `false` if too little could be seen to say
@@ -439,7 +410,7 @@ fn silence(judgement: &mut Judgement, facts: &ParentFacts<'_>, silent: &[&Tested
         let own: Vec<_> = silent.iter().filter(here).collect();
         let Some(whole) = own.iter().filter(|t| t.row.component == part).max_by(|a, b| a.z.total_cmp(&b.z)) else {
             enough = false;
-            judgement.missing.push(format!("a test of more than single components against {parent}").into());
+            judgement.missing.push(text!("parent/missing/whole", parent));
             continue;
         };
         let detectable = whole.detectable(policy);
@@ -450,31 +421,31 @@ fn silence(judgement: &mut Judgement, facts: &ParentFacts<'_>, silent: &[&Tested
             // A tower too small to be seen clears nobody, unless it is so small that nothing depends on it.
             let share = facts.parts.iter().find(|p| p.name == part).map_or(1.0, |p| p.share);
             enough &= part != ALL && share <= policy.unreached_share;
-            let place = if part == ALL { String::new() } else { format!(" in {part}") };
-            judgement.missing.push(format!(
-                "more comparable tensors{place}: against {parent} only a correlation of {detectable:.2} or more would have been seen (policy: {})",
-                policy.detectable_effect
-            ).into());
+            judgement.missing.push(text!(
+                "parent/missing/sharper",
+                part = Some(part).filter(|part| *part != ALL),
+                parent,
+                detectable,
+                policy = policy.detectable_effect
+            ));
         }
         if !untested.is_empty() {
-            judgement.missing.push(format!(
-                "a test of {} against {parent}: no tensor of these components has the same function and shape in both",
-                untested.join(", ")
-            ).into());
+            judgement.missing.push(text!("parent/missing/components", components = untested, parent));
         }
         let mut finding = Finding::new(
             Code::ParentSilent,
             if detectable > policy.detectable_effect { Grade::Weak } else { Grade::Strong },
             Direction::For,
-            format!(
-                "Over {} checkpoints {} is no nearer to {parent}{} than independent models are: largest z = {:.1} (correlation {:.4}, log10 p {:.1} after multiplicity). A correlation of {detectable:.3} would have been seen. Tested: {}.",
-                own.iter().filter(|t| t.row.component == part).count(),
-                named(facts, part),
-                alias(facts, part, parent),
-                whole.z,
-                whole.effect,
-                whole.log10_p,
-                tested.into_iter().collect::<Vec<_>>().join(", ")
+            text!(
+                "parent/no-similarity/silent",
+                checkpoints = own.iter().filter(|t| t.row.component == part).count(),
+                what = named(facts, part),
+                parent = alias(facts, part, parent),
+                z = whole.z,
+                effect = whole.effect,
+                log10_p = whole.log10_p,
+                detectable,
+                tested = tested.into_iter().collect::<Vec<_>>()
             ),
         );
         finding.subject.parent = Some(parent.to_owned());
@@ -483,7 +454,7 @@ fn silence(judgement: &mut Judgement, facts: &ParentFacts<'_>, silent: &[&Tested
         finding.log10_p = Some(whole.log10_p);
         finding.effect = Some(whole.effect);
         finding.n = Some(whole.row.rows * whole.row.columns);
-        finding.null = NULL.into();
+        finding.null = NULL;
         finding.evidence = Some("evidence/components.parquet".into());
         judgement.push(finding);
     }
@@ -493,29 +464,17 @@ fn silence(judgement: &mut Judgement, facts: &ParentFacts<'_>, silent: &[&Tested
 /// The figure the public dispute was argued with, beside the one that means something.
 fn norms(judgement: &mut Judgement, facts: &ParentFacts<'_>) {
     let figure = |n: &NormFigure| {
-        format!(
-            "{}: cosine {:.4}, Pearson {}",
-            n.reference,
-            n.cosine,
-            n.pearson.map_or("undefined".into(), |p| format!("{p:.3}"))
-        )
+        text!("parent/norm-cosine/figure", model = n.reference.to_string(), cosine = n.cosine, pearson = n.pearson)
     };
     let Some(parent) = facts.norms.iter().find(|n| matches!(n.reference, Reference::Parent(_))) else { return };
-    let all: Vec<String> = facts.norms.iter().map(figure).collect();
-    let mut finding = Finding::new(
-        Code::ParentNormCosine,
-        Grade::Context,
-        Direction::Neutral,
-        format!(
-            "Mean over the norm weights of the final checkpoint: {}. Norm weights start at one and stay positive, so their raw cosine is near one between strangers; it is never evidence.",
-            all.join("; ")
-        ),
-    );
+    let figures: Vec<Text> = facts.norms.iter().map(figure).collect();
+    let message = text!("parent/norm-cosine/mean", figures);
+    let mut finding = Finding::new(Code::ParentNormCosine, Grade::Context, Direction::Neutral, message);
     finding.subject.component = Some("norms".into());
     finding.statistic = Some(parent.cosine);
     finding.effect = parent.pearson;
     finding.n = Some(parent.tensors);
-    finding.null = "none: a raw cosine has no null".into();
+    finding.null = text!("parent/null/norm-cosine");
     finding.evidence = Some("evidence/trajectory.parquet".into());
     judgement.push(finding);
 }
@@ -534,25 +493,17 @@ fn borrowed(judgement: &mut Judgement, facts: &ParentFacts<'_>, results: &[Compo
         if taken.is_empty() || own.is_empty() && !taken.iter().copied().any(partly) {
             continue;
         }
-        let told: Vec<String> = taken
+        let told: Vec<Param> = taken
             .iter()
             .map(|c| match &c.layers[..] {
-                [] => c.name.clone(),
-                layers => {
-                    let layers: Vec<String> = layers.iter().map(u32::to_string).collect();
-                    format!("{} (layers {})", c.name, layers.join(", "))
-                }
+                [] => Param::from(&c.name),
+                layers => text!("parent/borrowed/layers", component = &c.name, layers).into(),
             })
             .collect();
-        let rest = if own.is_empty() { String::new() } else { format!(" Independent of it: {}.", own.join(", ")) };
-        let mut finding = Finding::new(
-            Code::ParentBorrowed,
-            Grade::Context,
-            Direction::Against,
-            format!("Parts of the subject are borrowed from {parent}: {}.{rest}", told.join(", ")),
-        );
+        let message = text!("parent/borrowed/parts", parent, taken = told, own = own.clone());
+        let mut finding = Finding::new(Code::ParentBorrowed, Grade::Context, Direction::Against, message);
         finding.subject.parent = Some(parent.to_owned());
-        finding.null = "none: a summary of the components".into();
+        finding.null = text!("parent/null/summary");
         judgement.push(finding);
     }
 }

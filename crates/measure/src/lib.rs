@@ -142,12 +142,12 @@ fn unmask(material: &mut Material) -> Result<Vec<Found>> {
     for (index, reference) in material.references.iter().enumerate() {
         let tokens = vocabularies::token_rows(&material.series.checkpoints, reference);
         let found = search(subject, reference, tokens.as_ref(), &SearchRules::FIXED)?;
-        let shown = found.relabelling.as_ref().filter(|r| index < material.parents && !r.words.is_empty());
+        let shown = found.relabelling.as_ref().filter(|r| index < material.parents && !r.changes.is_empty());
         if let Some(relabelling) = shown {
             material.relabelled.push((index, express(subject, &Arc::clone(reference), relabelling, tokens.as_ref())?));
         }
         let disguise =
-            found.relabelling.map(|r| Disguise { frame: r.frame.name().to_owned(), layers: r.layers, words: r.words });
+            found.relabelling.map(|r| Disguise { frame: r.frame.name().to_owned(), layers: r.layers, changes: r.changes });
         all.push(Found { observations: found.observations, disguise });
     }
     Ok(all)

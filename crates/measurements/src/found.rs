@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use scratchproof_texts::{Text, text};
 use serde::{Deserialize, Serialize};
 
 /// Frames that token rows propose and nothing proves yet.
@@ -73,6 +74,51 @@ pub struct Observation {
     pub in_place: Option<f64>,
 }
 
+/// One way in which a reference is written unlike the subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Change {
+    /// The residual axis is in another order.
+    AxisPermuted,
+    /// Dimensions of the residual axis have the other sign.
+    SignsFlipped,
+    /// The residual axes differ in width; dimensions were matched.
+    AxisOfAnotherWidth,
+    /// The residual axis is in another basis.
+    AxisRotated,
+    /// Neurons are in another order.
+    NeuronsPermuted,
+    /// Experts are in another order.
+    ExpertsPermuted,
+    /// MLPs are narrower.
+    WidthPruned,
+    /// A dense MLP became experts.
+    UpCycled,
+    /// Heads are in another order.
+    HeadsPermuted,
+    /// Layers are in other places.
+    LayersMoved,
+}
+
+impl Change {
+    /// What it is called.
+    #[must_use]
+    pub fn text(self) -> Text {
+        match self {
+            Self::AxisPermuted => text!("parent/written/axis-permuted"),
+            Self::SignsFlipped => text!("parent/written/signs-flipped"),
+            Self::AxisOfAnotherWidth => text!("parent/written/axis-of-another-width"),
+            Self::AxisRotated => text!("parent/written/axis-rotated"),
+            Self::NeuronsPermuted => text!("parent/written/neurons-permuted"),
+            Self::ExpertsPermuted => text!("parent/written/experts-permuted"),
+            Self::WidthPruned => text!("parent/written/width-pruned"),
+            Self::UpCycled => text!("parent/written/up-cycled"),
+            Self::HeadsPermuted => text!("parent/written/heads-permuted"),
+            Self::LayersMoved => text!("parent/written/layers-moved"),
+        }
+    }
+}
+
 /// How a reference is written in the subject's coordinates, as far as a judge asks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Disguise {
@@ -80,8 +126,8 @@ pub struct Disguise {
     pub frame: String,
     /// For layers of the subject, the reference's layer.
     pub layers: BTreeMap<u32, u32>,
-    /// The disguise in words, empty where the reference is written as the subject is.
-    pub words: Vec<String>,
+    /// How it is written; nothing where it is written as the subject is.
+    pub changes: Vec<Change>,
 }
 
 /// What a search found.

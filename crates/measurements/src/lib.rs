@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub use digest::{FileDigest, manifest};
 pub use elementwise::Elementwise;
-pub use found::{BY_TOKENS, Disguise, Found, IN_PLACE, Observation, Question};
+pub use found::{BY_TOKENS, Change, Disguise, Found, IN_PLACE, Observation, Question};
 pub use growth::{Growth, NewMatrix, Resized};
 pub use layers::{LayerCell, LayerMap};
 pub use model::{Model, Tensor};

@@ -1,9 +1,10 @@
 //! How values are written in an entry.
 //!
-//! `fixed(3)`: three decimals; `signed(1)`: the same with its sign; `scientific(1)`: `3.2e-5`; `shortest`: as many digits as
-//! tell the number from others; `steps`: an estimated number of steps; `percent(1)`: a share as `12.3 %`; `list`: `a, b and c`; `listed(8)`: the same of eight at
-//! most, then how many more; `some(more)`: `a, b and 5 more`, of a list that was cut by so many; `plural("layer")` and
-//! `plural("entry", "entries")`: the word for that many.
+//! `fixed(3)`: three decimals; `signed(1)`: the same with its sign; `scientific(1)`: `3.2e-5`; `shortest`: as many digits
+//! as tell the number from others; `steps`: an estimated number of steps; `percent(1)`: a share as `12.3 %`; `list`: `a, b
+//! and c`; `listed(8)`: the same of eight at most, then how many more; `some(more)`: `a, b and 5 more`, of a list that was
+//! cut by so many; `plural("layer")` and `plural("entry", "entries")`: the word for that many; `capital`: the first letter
+//! as a sentence begins with it.
 
 use minijinja::value::{Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind};
@@ -16,6 +17,7 @@ pub fn add(environment: &mut Environment<'_>, language: Language) {
     environment.add_filter("scientific", scientific);
     environment.add_filter("shortest", shortest);
     environment.add_filter("steps", steps);
+    environment.add_filter("capital", capital);
     environment.add_filter("percent", percent);
     environment.add_filter("plural", plural);
     environment.add_filter("list", move |values: Vec<Value>| list(&values, language));
@@ -57,6 +59,12 @@ fn shortest(value: Value) -> Result<String, Error> {
 fn steps(value: Value) -> Result<String, Error> {
     let steps = number(&value)?;
     Ok(if steps < 10.0 { format!("{steps:.1}") } else { format!("{steps:.0}") })
+}
+
+#[allow(clippy::needless_pass_by_value)]
+fn capital(words: String) -> String {
+    let mut chars = words.chars();
+    chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect())
 }
 
 #[allow(clippy::needless_pass_by_value)]

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::session::{Session, references};
 use scratchproof_evidence::{CopyRow, Reference};
-use scratchproof_finding::parent::CopyFigure;
+use scratchproof_finding::parent::{Cast, CopyFigure};
 use scratchproof_kernel::Rounding;
 use scratchproof_measurements::{Elementwise, Unit};
 use scratchproof_stats::log10_coincidences;
@@ -78,9 +78,9 @@ pub fn figures(session: &Session) -> Vec<CopyFigure> {
             row: figures.row as u64,
             // A table of positions may be a formula: equal rows of it are none of anybody's.
             blocks: if unit.is_telling() { figures.blocks.clone() } else { Vec::new() },
-            cast: figures.rounding.map(|rounding| {
-                let how = if rounding == Rounding::Nearest { "rounded to the nearest" } else { "cut off" };
-                format!("{} brought to one format, {how}", formats(figures).replace(' ', " and "))
+            cast: figures.rounding.map(|rounding| Cast {
+                formats: formats(figures).split(' ').map(str::to_owned).collect(),
+                nearest: rounding == Rounding::Nearest,
             }),
             shifted: figures.shifted,
             equal: figures.equal,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::session::{Session, references};
 use scratchproof_evidence::{DisguiseRow, Reference};
 use scratchproof_measurements::{Found, Observation};
+use scratchproof_texts::Text;
 
 pub fn rows(session: &Session) -> Vec<DisguiseRow> {
     let rows = |((_, reference), found): ((usize, Reference), &Found)| -> Vec<DisguiseRow> {
@@ -30,9 +31,10 @@ pub fn rows(session: &Session) -> Vec<DisguiseRow> {
 }
 
 /// By parent, how it is written in the subject's coordinates.
-pub fn disguises(session: &Session) -> BTreeMap<String, Vec<String>> {
+pub fn disguises(session: &Session) -> BTreeMap<String, Vec<Text>> {
     let parents = session.case.parents.iter().zip(&session.measured.found);
-    parents.filter_map(|(p, found)| Some((p.name.clone(), found.disguise.as_ref()?.words.clone()))).collect()
+    let texts = |found: &Found| Some(found.disguise.as_ref()?.changes.iter().map(|change| change.text()).collect());
+    parents.filter_map(|(p, found)| Some((p.name.clone(), texts(found)?))).collect()
 }
 
 /// By parent, how its residual axis is read.

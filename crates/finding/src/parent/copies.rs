@@ -9,6 +9,7 @@ use crate::{Code, Direction, Finding, Grade, Judgement, Subject};
 use scratchproof_case::Policy;
 use scratchproof_evidence::Reference;
 use scratchproof_stats::log10_upper_tail;
+use scratchproof_texts::{Param, Text, text};
 
 /// Fewest rows that are told of.
 const LEAST_ROWS: u64 = 2;
@@ -44,8 +45,8 @@ pub struct CopyFigure {
     pub row: u64,
     /// Rows that are equal and not constant.
     pub blocks: Vec<Range<u64>>,
-    /// In words, if the two are equal only after one was brought to the other's number format.
-    pub cast: Option<String>,
+    /// If the two are equal only after one was brought to the other's number format.
+    pub cast: Option<Cast>,
     /// Share of equal elements between strangers in these formats.
     pub shifted: Option<f64>,
     /// Share of equal elements.
@@ -56,6 +57,26 @@ pub struct CopyFigure {
     pub proportional: Option<(u64, f64, f64)>,
     /// Correlation over all other rows.
     pub rest: Option<f64>,
+}
+
+/// How one of two models was brought to the other's number format.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cast {
+    /// The format of both, or the formats of the two.
+    pub formats: Vec<String>,
+    /// Whether the values were rounded to the nearest; else what did not fit was cut off.
+    pub nearest: bool,
+}
+
+impl Cast {
+    fn text(&self) -> Text {
+        let formats = self.formats.clone();
+        if self.nearest {
+            text!("parent/bit-equal/cast-rounded", formats)
+        } else {
+            text!("parent/bit-equal/cast-cut", formats)
+        }
+    }
 }
 
 /// A matrix with the equal rows that no control has.
@@ -174,29 +195,32 @@ pub(super) fn tensors(
         let layers: BTreeSet<u32> = own.iter().filter_map(|e| e.layer).collect();
         let at = |step: i64| own.iter().filter(|e| e.step == step).count();
         let (first, last) = facts.steps;
-        let course = if first == last {
-            String::new()
+        let mut message = text!(
+            "parent/bit-equal/tensors",
+            parent,
+            count = names.len(),
+            place = place(component, &layers),
+            at_step = at(example.step),
+            step = example.step,
+            tensor = &example.tensor,
+            elements = example.elements
+        );
+        if first == last {
         } else if at(last) == names.len() && own.iter().all(|e| e.untouched || e.step == first) {
-            " They are frozen: equal at the first and at the last step.".into()
+            message.push(text!("parent/bit-equal/frozen"));
         } else if at(last) == 0 && at(first) > 0 {
-            " They were copied, then trained: none is equal at the last step.".into()
+            message.push(text!("parent/bit-equal/trained"));
         } else {
-            format!(" Equal at the first step: {}, at the last: {}.", at(first), at(last))
-        };
+            message.push(text!("parent/bit-equal/course", first = at(first), last = at(last)));
+        }
+        if open {
+            message.push(text!("parent/bit-equal/open"));
+        }
         let mut finding = Finding::new(
             Code::ParentBitEqual,
             if open { Grade::Moderate } else { Grade::Conclusive },
             Direction::Against,
-            format!(
-                "The same in {parent}, value by value: {} of {component}{}, {} of them at step {} ({}, {} elements). No control has them.{course}{}",
-                matrices(names.len()),
-                of_layers(&layers),
-                at(example.step),
-                example.step,
-                example.tensor,
-                example.elements,
-                if open { " The start is the subject's own, so the parent may be a copy of the subject." } else { "" }
-            ),
+            message,
         );
         finding.subject = Subject {
             component: Some(component.to_owned()),
@@ -208,13 +232,14 @@ pub(super) fn tensors(
         finding.statistic = Some(names.len() as f64);
         finding.effect = Some(1.0);
         finding.n = Some(own.iter().map(|e| e.elements).sum());
-        finding.null = "independent training leaves no two matrices equal".into();
+        finding.null = text!("parent/null/equal-tensors");
         finding.evidence = Some("evidence/trajectory.parquet".into());
         judgement.push(finding);
     }
 }
 
-fn of_layers(layers: &BTreeSet<u32>) -> String {
+/// A component, and the layers of it that are meant.
+fn place(component: &str, layers: &BTreeSet<u32>) -> Param {
     let blocks = layers.iter().fold(Vec::<Range<u64>>::new(), |mut blocks, &layer| {
         let layer = u64::from(layer);
         match blocks.last_mut() {
@@ -224,14 +249,9 @@ fn of_layers(layers: &BTreeSet<u32>) -> String {
         blocks
     });
     match layers.len() {
-        0 => String::new(),
-        1 => format!(" in layer {}", ranges(&blocks)),
-        _ => format!(" in layers {}", ranges(&blocks)),
+        0 => component.into(),
+        count => text!("parent/name/in-layers", component, count, layers = ranges(&blocks)).into(),
     }
-}
-
-fn matrices(count: usize) -> String {
-    if count == 1 { "1 weight matrix".to_owned() } else { format!("{count} weight matrices") }
 }
 
 /// Blocks of equal rows, and whole tensors that are equal after one was brought to the other's number format.
@@ -262,17 +282,18 @@ pub(super) fn rows(
     for (component, own) in components {
         // The first and the last step may both be there: the largest share is told.
         let Some((example, blocks)) = own.iter().max_by_key(|(f, blocks)| (count(blocks), f.step)) else { continue };
-        let named: Vec<String> = own
+        let named: Vec<Text> = own
             .iter()
             .filter(|(figure, _)| figure.step == example.step)
             .take(NAMED)
             .map(|(figure, blocks)| {
                 let shown = &blocks[..blocks.len().min(NAMED)];
-                let more = if blocks.len() > NAMED { ", ..." } else { "" };
-                if count(blocks) == figure.rows {
-                    format!("{}, all {} rows", figure.tensor, figure.rows)
+                let rows = figure.rows;
+                if count(blocks) == rows {
+                    text!("parent/bit-equal/rows-all", tensor = &figure.tensor, rows)
                 } else {
-                    format!("{} rows {}{more} of {}", figure.tensor, ranges(shown), figure.rows)
+                    let more = blocks.len() > NAMED;
+                    text!("parent/bit-equal/rows-some", tensor = &figure.tensor, blocks = ranges(shown), more, rows)
                 }
             })
             .collect();
@@ -281,27 +302,29 @@ pub(super) fn rows(
         let steps: BTreeSet<i64> = own.iter().map(|(f, _)| f.step).collect();
         let single = facts.steps.0 == facts.steps.1;
         let has = |step: i64| own.iter().any(|(f, _)| f.step == step);
-        let course = match (has(facts.steps.0), has(facts.steps.1)) {
-            _ if single => "",
-            (true, false) => " They were copied, then trained: at the last step no row is equal.",
-            (true, true) => " They are frozen, or part of them is: equal rows at the first and at the last step.",
-            _ => " At the first step no row is equal.",
-        };
+        let mut message = text!(
+            "parent/bit-equal/rows",
+            parent,
+            count = tensors.len(),
+            place = place(component, &layers),
+            cast = example.cast.as_ref().map(Cast::text),
+            step = Some(example.step).filter(|_| !single),
+            more = tensors.len() > named.len(),
+            named
+        );
+        match (has(facts.steps.0), has(facts.steps.1)) {
+            _ if single => {}
+            (true, false) => message.push(text!("parent/bit-equal/rows-trained")),
+            (true, true) => message.push(text!("parent/bit-equal/rows-frozen")),
+            _ => message.push(text!("parent/bit-equal/rows-later")),
+        }
         let log10_p = own.iter().map(|(f, blocks)| f.equal_log10_p(count(blocks))).fold(0.0, f64::min);
         let all: u64 = own.iter().map(|(_, blocks)| count(blocks)).sum();
         let mut finding = Finding::new(
             Code::ParentBitEqual,
             if log10_p <= policy.conclusive_log10_p { Grade::Conclusive } else { Grade::Strong },
             Direction::Against,
-            format!(
-                "The same in {parent}, value by value: rows of {} of {component}{}{}{}: {}{}. No control has them.{course}",
-                matrices(tensors.len()),
-                of_layers(&layers),
-                example.cast.as_ref().map_or(String::new(), |cast| format!(" ({cast})")),
-                if single { String::new() } else { format!(", at step {}", example.step) },
-                named.join("; "),
-                if tensors.len() > named.len() { "; ..." } else { "" }
-            ),
+            message,
         );
         finding.subject = Subject {
             component: Some(component.to_owned()),
@@ -314,7 +337,7 @@ pub(super) fn rows(
         finding.log10_p = Some(log10_p);
         finding.effect = Some(count(blocks) as f64 / example.rows.max(1) as f64);
         finding.n = Some(own.iter().map(|(f, _)| f.rows).sum());
-        finding.null = "every element of a row equal by chance, as often as in a row of another place".into();
+        finding.null = text!("parent/null/equal-rows");
         finding.evidence = Some("evidence/copies.parquet".into());
         judgement.push(finding);
     }
@@ -348,13 +371,14 @@ pub(super) fn eight_bits(
             Code::ParentRecast,
             Grade::Conclusive,
             Direction::Against,
-            format!(
-                "The same in {parent} but for a rounding to eight bits: {} of {component}{} ({}: {:.2} % of {} elements differ by at most a sixteenth of their size). No control does. A re-cast copy.",
-                matrices(tensors.len()),
-                of_layers(&layers),
-                example.tensor,
-                100.0 * share,
-                example.elements
+            text!(
+                "parent/re-cast/eight-bits",
+                parent,
+                count = tensors.len(),
+                place = place(component, &layers),
+                tensor = &example.tensor,
+                share,
+                elements = example.elements
             ),
         );
         finding.subject = Subject {
@@ -367,7 +391,7 @@ pub(super) fn eight_bits(
         finding.statistic = Some(tensors.len() as f64);
         finding.effect = Some(share);
         finding.n = Some(own.iter().map(|f| f.elements).sum());
-        finding.null = "of two independent draws less than a tenth of the elements are so near to each other".into();
+        finding.null = text!("parent/null/eight-bits");
         finding.evidence = Some("evidence/copies.parquet".into());
         judgement.push(finding);
     }
@@ -406,22 +430,20 @@ pub(super) fn proportional(
         components.entry(&figure.component).or_default().push(figure);
     }
     for (component, own) in &components {
-        let told: Vec<String> = own
+        let told: Vec<Text> = own
             .iter()
             .take(NAMED)
             .map(|f| {
                 let (scaled, equal) = shared(f);
-                let mut parts = Vec::new();
-                if let (Some((_, ratio, sd)), true) = (f.proportional, scaled > 0) {
-                    parts.push(format!(
-                        "{scaled} of {} rows of {} by the factor {ratio:.5} (sd {sd:.1e})",
-                        f.rows, f.tensor
-                    ));
-                }
-                if equal > 0 {
-                    parts.push(format!("{equal} of {} rows of {} by none", f.rows, f.tensor));
-                }
-                parts.join(", ")
+                text!(
+                    "parent/decayed-rows/matrix",
+                    rows = f.rows,
+                    tensor = &f.tensor,
+                    scaled,
+                    ratio = f.proportional.map(|p| p.1),
+                    sd = f.proportional.map(|p| p.2),
+                    equal
+                )
             })
             .collect();
         let rest = own.iter().filter_map(|f| f.rest).fold(f64::NEG_INFINITY, f64::max);
@@ -433,12 +455,11 @@ pub(super) fn proportional(
             Code::ParentDecayedRows,
             grade,
             direction,
-            format!(
-                "{} differ from those of {parent}; over all other rows the correlation is {rest:.3}. Rows that no training reached keep the direction of their start and only decay: these are of one common start or one copied table. It does not say who was first, and it says nothing of the other weights.{}",
-                told.join("; "),
-                if seeded { " Explained by the common random start." } else { "" }
-            ),
+            text!("parent/decayed-rows/common", told, parent, rest),
         );
+        if seeded {
+            finding.message.push(text!("parent/note/seeded"));
+        }
         finding.subject = Subject {
             component: Some((*component).to_owned()),
             tensor: own.first().map(|f| f.tensor.clone()),
@@ -450,7 +471,7 @@ pub(super) fn proportional(
         finding.log10_p = Some(log10_p);
         finding.effect = own.first().and_then(|f| f.proportional).map(|p| p.1);
         finding.n = Some(own.iter().map(|f| f.rows).sum());
-        finding.null = "cosine of independent rows: mean 0 and variance 1/d, Bonferroni over the rows".into();
+        finding.null = text!("parent/null/decayed-rows");
         finding.evidence = Some("evidence/copies.parquet".into());
         judgement.push(finding);
     }
@@ -485,7 +506,7 @@ fn explain(
         if explained.contains(component) || component == ALL && only {
             finding.grade = Grade::Context;
             finding.direction = Direction::Neutral;
-            finding.message.push("Explained by the rows that share one factor: without them nothing is alike.");
+            finding.message.push(text!("parent/note/shared-rows"));
         }
     }
 }

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::parts::Controls;
-use super::{ALL, ParentFacts, Tested, capital, grade, named, nearness};
+use super::parts::{Controls, named};
+use super::{ALL, ParentFacts, Tested, grade, nearness};
 use crate::{Code, Direction, Finding, Grade, Judgement, Subject};
 use scratchproof_case::Policy;
 use scratchproof_evidence::{DisguiseRow, Reference};
 use scratchproof_measurements::{BY_TOKENS, IN_PLACE};
+use scratchproof_texts::{Text, text};
 
 /// How the evidence ends the name of two fits of which one is that of the token rows.
 const TOKENS: &str = "against tokens";
@@ -16,46 +17,21 @@ const TOKENS: &str = "against tokens";
 struct Test {
     question: &'static str,
     code: Code,
-    null: &'static str,
+    null: Text,
     /// Whether the effect is a share of units that were matched twice, not a correlation.
     matched: bool,
 }
 
 const TESTS: &[Test] = &[
-    Test {
-        question: "order",
-        code: Code::ParentPermuted,
-        null: "two halves of the layers of independent models are assigned apart: agreements are Poisson",
-        matched: false,
-    },
-    Test {
-        question: "rotation",
-        code: Code::ParentRotated,
-        null: "tr(Q1^T Q2) of the rotations of two halves of the layers of independent models: standard normal",
-        matched: false,
-    },
-    Test {
-        question: "neurons",
-        code: Code::ParentNeurons,
-        null: "neurons of independent models matched twice: agreements are Poisson, one a matrix",
-        matched: true,
-    },
-    Test {
-        question: "experts",
-        code: Code::ParentExperts,
-        null: "experts of independent models matched twice: agreements are Poisson, one a layer",
-        matched: true,
-    },
-    Test {
-        question: "heads",
-        code: Code::ParentHeads,
-        null: "heads of independent models matched twice: agreements are Poisson, one a layer and pair of matrices",
-        matched: true,
-    },
+    Test { question: "order", code: Code::ParentPermuted, null: Text::new("parent/null/order"), matched: false },
+    Test { question: "rotation", code: Code::ParentRotated, null: Text::new("parent/null/rotation"), matched: false },
+    Test { question: "neurons", code: Code::ParentNeurons, null: Text::new("parent/null/neurons"), matched: true },
+    Test { question: "experts", code: Code::ParentExperts, null: Text::new("parent/null/experts"), matched: true },
+    Test { question: "heads", code: Code::ParentHeads, null: Text::new("parent/null/heads"), matched: true },
     Test {
         question: "second-moments",
         code: Code::ParentSecondMoments,
-        null: "relabelling of the residual axis of one of the two: exact mean and variance for any two independent models",
+        null: Text::new("parent/null/second-moments"),
         matched: false,
     },
 ];
@@ -128,7 +104,7 @@ pub(super) fn findings(
     policy: &Policy,
 ) -> Option<Grade> {
     let reference = Reference::Parent(parent.to_owned());
-    let words = facts.disguises.get(parent).map_or(&[][..], Vec::as_slice);
+    let written = facts.disguises.get(parent).map_or(&[][..], Vec::as_slice);
     let mut highest = None;
     // A rotated axis fits a relabelling too, only not as well, and a relabelled one fits a rotation as well.
     let frame_found = match facts.frames.get(parent).map(String::as_str) {
@@ -156,22 +132,22 @@ pub(super) fn findings(
             let mut direction = Direction::Against;
             if seeded {
                 (grade, direction) = (Grade::Context, Direction::Neutral);
-                message.push_str(" Explained by the common random start.");
+                message.push(text!("parent/note/seeded"));
             } else if !firing.is_empty() || controls.uncalibrated(ALL) {
                 (grade, direction) = (Grade::Context, Direction::Neutral);
-                message.push_str(&match &firing[..] {
-                    [] => " Not counted: every control fires.".to_owned(),
-                    some => format!(" Not counted: control {} fires in this test.", some.join(", ")),
+                message.push(match &firing[..] {
+                    [] => text!("parent/note/every-control-fires"),
+                    some => text!("parent/note/controls-fire", controls = some),
                 });
             } else if facts.controls.is_empty() && grade == Grade::Conclusive {
                 grade = Grade::Strong;
-                message.push_str(" Graded strong, not conclusive: there is no control.");
+                message.push(text!("parent/note/strong-without-control"));
             }
             if direction == Direction::Against {
                 highest = highest.max(Some(grade));
             }
-            if !words.is_empty() {
-                message.push_str(&format!(" Found: {}.", words.join(", ")));
+            if !written.is_empty() {
+                message.push(text!("parent/written/found", written));
             }
             let mut finding = Finding::new(test.code, grade, direction, message);
             finding.subject = Subject {
@@ -184,7 +160,7 @@ pub(super) fn findings(
             finding.log10_p = Some(log10_p);
             finding.effect = Some(effect);
             finding.n = Some(row.of);
-            finding.null = test.null.into();
+            finding.null = test.null.clone();
             finding.evidence = Some("evidence/disguise.parquet".into());
             judgement.push(finding);
         }
@@ -192,36 +168,66 @@ pub(super) fn findings(
     highest
 }
 
-fn said(facts: &ParentFacts<'_>, test: &Test, row: &DisguiseRow, parent: &str, component: &str, effect: f64) -> String {
+fn said(facts: &ParentFacts<'_>, test: &Test, row: &DisguiseRow, parent: &str, component: &str, effect: f64) -> Text {
     let agreed = row.agreed.unwrap_or(0.0);
     let expected = row.expected.unwrap_or(0.0);
-    let frame = match row.frame.as_str() {
-        frame if frame.starts_with("permuted") => ", read along the permuted residual axis",
-        frame if frame.starts_with("rotated") => ", read along the rotated residual axis",
-        _ => "",
-    };
+    let between = between(&row.between);
     match test.code {
-        Code::ParentPermuted => format!(
-            "The residual axis is that of {parent} in another order (permuted): {} assign {agreed} of {} dimensions alike ({expected:.1} expected of independent models).",
-            row.between, row.of
+        Code::ParentPermuted => text!("parent/permuted/axis", parent, between, agreed, of = row.of, expected),
+        Code::ParentRotated => text!("parent/rotated/axis", parent, between, agreed, of = row.of),
+        Code::ParentSecondMoments => text!(
+            "parent/second-moments/alike",
+            what = named(facts, component),
+            parent,
+            effect,
+            z = row.z.unwrap_or(0.0)
         ),
-        Code::ParentRotated => format!(
-            "The residual axis is that of {parent} in another basis (rotated): the rotations of {} agree with tr(Q1^T Q2) = {agreed:.1} of {} (0 +- 1 for independent models).",
-            row.between, row.of
+        _ => text!(
+            "parent/matched/units",
+            agreed,
+            of = row.of,
+            units = match test.code {
+                Code::ParentExperts => text!("parent/matched/experts"),
+                Code::ParentHeads => text!("parent/matched/heads"),
+                _ => text!("parent/matched/neurons"),
+            },
+            what = named(facts, component),
+            parent,
+            frame = match row.frame.as_str() {
+                frame if frame.starts_with("permuted") => Some(text!("parent/matched/permuted")),
+                frame if frame.starts_with("rotated") => Some(text!("parent/matched/rotated")),
+                _ => None,
+            },
+            between,
+            expected,
+            in_place = row.in_place.unwrap_or(0.0)
         ),
-        Code::ParentSecondMoments => format!(
-            "The second moments of {} over the residual axis correlate with those of {parent} by {effect:.3} (z = {:.1}), whatever the order, scale and sign of neurons, heads and experts.",
-            named(facts, component),
-            row.z.unwrap_or(0.0)
-        ),
-        _ => format!(
-            "{agreed} of {} {} of {} are those of {parent}{frame}: two matchings that know nothing of each other ({}) agree on them ({expected:.1} expected of independent models); {:.0} % of these are where they were.",
-            row.of,
-            test.question,
-            named(facts, component),
-            row.between,
-            100.0 * row.in_place.unwrap_or(0.0)
-        ),
+    }
+}
+
+/// What the evidence says that two fits or matchings were made from, as a text.
+fn between(words: &str) -> Text {
+    let one = |words: &str| match words {
+        "attention of even layers" => text!("parent/between/attention-even"),
+        "attention of odd layers" => text!("parent/between/attention-odd"),
+        "MLPs of even layers" => text!("parent/between/mlp-even"),
+        "MLPs of odd layers" => text!("parent/between/mlp-odd"),
+        "attention" => text!("parent/between/attention"),
+        "MLPs" => text!("parent/between/mlp"),
+        "tokens" => text!("parent/between/tokens"),
+        other => Text::plain(other),
+    };
+    match words {
+        "gate against up or down" => text!("parent/between/neurons"),
+        "gate against up or down, in frames fitted to the other half of the layers" => {
+            text!("parent/between/neurons-halves")
+        }
+        "gate or up against down" => text!("parent/between/experts"),
+        "queries against outputs, keys against values" => text!("parent/between/heads"),
+        pair => match pair.split_once(" against ") {
+            Some((first, second)) => text!("parent/between/against", first = one(first), second = one(second)),
+            None => Text::plain(pair),
+        },
     }
 }
 
@@ -239,7 +245,7 @@ pub(super) fn re_expressed(
     let reference = Reference::Relabelled(parent.to_owned());
     let own: Vec<&Tested> = tests.iter().filter(|t| t.row.reference == reference).collect();
     let components: BTreeSet<&str> = own.iter().map(|t| t.row.component.as_str()).filter(|c| *c != ALL).collect();
-    let words = facts.disguises.get(parent).map_or(String::new(), |words| words.join(", "));
+    let written = facts.disguises.get(parent).map_or(&[][..], Vec::as_slice);
     for component in components {
         let fired = own.iter().filter(|t| t.row.component == component && t.grade(policy).is_some());
         let Some(nearest) = fired.max_by(|a, b| nearness(a, policy).total_cmp(&nearness(b, policy))) else { continue };
@@ -248,12 +254,14 @@ pub(super) fn re_expressed(
             Code::ParentReexpressed,
             grade,
             Direction::Against,
-            format!(
-                "{} is aligned with {parent} written in the subject's coordinates ({words}): nearest at step {} with z = {:.1} and correlation {:.3}.",
-                capital(&named(facts, component)),
-                nearest.row.step,
-                nearest.z,
-                nearest.effect
+            text!(
+                "parent/re-expressed/aligned",
+                what = named(facts, component),
+                parent,
+                written,
+                step = nearest.row.step,
+                z = nearest.z,
+                effect = nearest.effect
             ),
         );
         finding.subject = Subject {
@@ -266,8 +274,7 @@ pub(super) fn re_expressed(
         finding.log10_p = Some(nearest.log10_p);
         finding.effect = Some(nearest.effect);
         finding.n = Some(nearest.row.rows * nearest.row.columns);
-        finding.null =
-            "relabelling of the residual axis, given how the parent is written, which was found apart".into();
+        finding.null = text!("parent/null/given-disguise");
         finding.evidence = Some("evidence/components.parquet".into());
         judgement.push(finding);
     }

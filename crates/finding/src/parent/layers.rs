@@ -8,6 +8,7 @@ use crate::{Code, Direction, Finding, Grade, Judgement, Subject};
 use scratchproof_case::Policy;
 use scratchproof_evidence::{ITSELF, ITSELF_FIRST, LayerMapRow, Reference};
 use scratchproof_stats::{largest_of, log10_upper_tail, monotone_path, pieces};
+use scratchproof_texts::{Param, Text, text};
 
 /// The best parent layer of every subject layer in one map, with the figures of that cell after Bonferroni over all
 /// cells of the map.
@@ -38,18 +39,13 @@ fn fires(best: &Best, policy: &Policy) -> bool {
     grade(best.log10_p, best.effect, policy).is_some() && best.effect >= policy.strong_effect
 }
 
-/// What a message about a tower begins with.
-fn component_prefix(part: &Part) -> String {
-    if part.name == ALL { String::new() } else { format!("Component {}: ", part.name) }
+/// The tower that a message is about, if it is about one.
+fn tower(part: &Part) -> Option<&str> {
+    Some(part.name.as_str()).filter(|name| *name != ALL)
 }
 
-/// Numbers as a list: `2`, `2, 3`.
-fn list(layers: impl IntoIterator<Item = u32>) -> String {
-    layers.into_iter().map(|layer| layer.to_string()).collect::<Vec<_>>().join(", ")
-}
-
-/// The best monotone way through a map and the largest cell that strangers would have, in a sentence.
-fn path(facts: &ParentFacts<'_>, model: &str, family: &str) -> String {
+/// The best monotone way through a map and the largest cell that strangers would have.
+fn path(facts: &ParentFacts<'_>, model: &str, family: &str) -> Option<Text> {
     let cells = || facts.layer_map.iter().filter(|c| c.parent == model && c.family == family);
     let columns: Vec<u32> = cells().map(|c| c.layer_parent).collect::<BTreeSet<_>>().into_iter().collect();
     let mut rows: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
@@ -60,7 +56,7 @@ fn path(facts: &ParentFacts<'_>, model: &str, family: &str) -> String {
         }
     }
     let map: Vec<Vec<f64>> = rows.into_values().collect();
-    let Some(path) = monotone_path(&map) else { return String::new() };
+    let path = monotone_path(&map)?;
     let margins: Vec<f64> = map
         .iter()
         .zip(&path.columns)
@@ -70,56 +66,50 @@ fn path(facts: &ParentFacts<'_>, model: &str, family: &str) -> String {
             row[*at].is_finite().then_some(row[*at] - second)
         })
         .collect();
-    let margin = if margins.is_empty() {
-        String::new()
-    } else {
-        format!(", {:.1} above the next best layer", margins.iter().sum::<f64>() / margins.len() as f64)
-    };
-    format!(
-        " Best way that never goes back: [{}], mean z {:.1}{margin}, through the best cell of {:.0} % of the layers. Among {} cells of strangers the largest passes {:.1} once in twenty maps.",
-        path.columns.iter().map(|at| columns[*at].to_string()).collect::<Vec<_>>().join(","),
-        path.mean,
-        path.share * 100.0,
-        cells().count(),
-        largest_of(cells().count())
-    )
+    Some(text!(
+        "parent/layer-map/path",
+        path = path.columns.iter().map(|at| columns[*at].to_string()).collect::<Vec<_>>().join(","),
+        mean = path.mean,
+        margin = (!margins.is_empty()).then(|| margins.iter().sum::<f64>() / margins.len() as f64),
+        share = path.share,
+        cells = cells().count(),
+        largest = largest_of(cells().count())
+    ))
 }
 
 /// What the layers that answer say of how the subject was put together.
-fn arrangement(facts: &ParentFacts<'_>, parent: &str, map: &BTreeMap<u32, Best>, policy: &Policy) -> String {
+fn arrangement(facts: &ParentFacts<'_>, parent: &str, map: &BTreeMap<u32, Best>, policy: &Policy) -> Vec<Text> {
     let fired: Vec<&Best> = map.values().filter(|b| fires(b, policy)).collect();
     let mut uses: BTreeMap<u32, u32> = BTreeMap::new();
     for b in &fired {
         *uses.entry(b.row.layer_parent).or_default() += 1;
     }
-    let mut text = String::new();
+    let mut texts = Vec::new();
     let repeated: Vec<u32> = uses.iter().filter(|(_, n)| **n > 1).map(|(layer, _)| *layer).collect();
     if !repeated.is_empty() {
-        text.push_str(&format!(" Layers {} of {parent} answer more than once: stacked deeper.", list(repeated)));
+        texts.push(text!("parent/layer-map/stacked", layers = repeated, parent));
     }
     let answers: Vec<u32> = fired.iter().map(|b| b.row.layer_parent).collect();
     match pieces(&answers) {
         0 | 1 => {}
-        2 => text.push_str(" The answers go back once: two pieces of the parent, one after the other."),
-        n => text.push_str(&format!(" The answers fall into {n} pieces that are in order by themselves.")),
+        2 => texts.push(text!("parent/layer-map/two-pieces")),
+        n => texts.push(text!("parent/layer-map/pieces", pieces = n)),
     }
     // Only where most layers answer is a layer without an answer worth a word.
     if 2 * fired.len() > map.len() {
         let inserted: Vec<u32> = map.iter().filter(|(_, b)| !fires(b, policy)).map(|(layer, _)| *layer).collect();
         if !inserted.is_empty() {
-            text.push_str(&format!(
-                " Layers {} of the subject answer to none: inserted or trained anew.",
-                list(inserted)
-            ));
+            texts.push(text!("parent/layer-map/inserted", layers = inserted));
         }
         let family = &fired[0].row.family;
         let theirs = facts.layer_map.iter().filter(|c| c.parent == parent && c.family == *family);
         let dropped: BTreeSet<u32> = theirs.map(|c| c.layer_parent).filter(|layer| !uses.contains_key(layer)).collect();
         if !dropped.is_empty() {
-            text.push_str(&format!(" Layers {} of {parent} answer to none: dropped.", list(dropped)));
+            let layers: Vec<u32> = dropped.into_iter().collect();
+            texts.push(text!("parent/layer-map/dropped", layers, parent));
         }
     }
-    text
+    texts
 }
 
 /// The finding of one parent's map over all families of a part, if a layer is nearer than the null allows.
@@ -148,18 +138,21 @@ pub(super) fn findings(
     grade = grade.min(highest);
     let shown: Vec<String> =
         map.values().map(|b| if fires(b, policy) { b.row.layer_parent.to_string() } else { "-".into() }).collect();
-    let tower = component_prefix(part);
-    let mut message = format!(
-        "{tower}{} of {} layers of the final checkpoint answer to a layer of {parent}{}: layer map [{}], largest z = {:.1} (correlation {:.3}).",
-        fired.len(),
-        map.len(),
-        if model == parent { alias(facts, &part.name, parent) } else { ", relabelled".to_owned() },
-        shown.join(","),
-        top.z,
-        top.effect
+    let named: Param =
+        if model == parent { alias(facts, &part.name, parent) } else { text!("parent/name/relabelled", parent).into() };
+    let mut message = text!(
+        "parent/layer-map/answers",
+        tower = tower(part),
+        fired = fired.len(),
+        of = map.len(),
+        parent = named,
+        map = shown.join(","),
+        z = top.z,
+        effect = top.effect
     );
-    message.push_str(&arrangement(facts, parent, &map, policy));
-    message.push_str(&path(facts, &model, &part.map));
+    for more in arrangement(facts, parent, &map, policy).into_iter().chain(path(facts, &model, &part.map)) {
+        message.push(more);
+    }
     let mut direction = Direction::Against;
     let good = |control: &&&str| !controls.is_aside(control, &part.name);
     let control_fires = facts
@@ -169,15 +162,15 @@ pub(super) fn findings(
         .any(|control| best(facts, control, &part.map).values().any(|b| fires(b, policy)));
     if seeded {
         (grade, direction) = (Grade::Context, Direction::Neutral);
-        message.push_str(" Explained by the common random start.");
+        message.push(text!("parent/note/seeded"));
     } else if control_fires || controls.uncalibrated(&part.name) {
         (grade, direction) = (Grade::Context, Direction::Neutral);
-        message.push_str(" Not counted: a control fires.");
+        message.push(text!("parent/note/a-control-fires"));
     } else if grade == Grade::Conclusive
         && let Some(lacking) = controls.lacking(facts, &part.name)
     {
         grade = Grade::Strong;
-        message.push_str(&format!(" Graded strong, not conclusive: {lacking}."));
+        message.push(lacking);
     }
     let mut finding = Finding::new(Code::ParentLayerMap, grade, direction, message);
     finding.subject = Subject {
@@ -191,7 +184,7 @@ pub(super) fn findings(
     finding.log10_p = Some(top.log10_p);
     finding.effect = Some(top.effect);
     finding.n = Some(map.len() as u64);
-    finding.null = "every pair of layers of independent models: standard normal, Bonferroni over all cells".into();
+    finding.null = text!("parent/null/layer-map");
     finding.evidence = Some("evidence/layer_map.parquet".into());
     judgement.push(finding);
 }
@@ -210,22 +203,13 @@ pub(super) fn itself(judgement: &mut Judgement, facts: &ParentFacts<'_>, part: &
         .collect();
     let Some(top) = map.values().filter(|b| alike(b)).max_by(|a, b| a.z.total_cmp(&b.z)) else { return };
     let before = best(facts, ITSELF_FIRST, &part.map).values().filter(|b| alike(b)).map(|b| b.z).reduce(f64::max);
-    let shown: Vec<String> = pairs.iter().map(|(a, b)| format!("{a} and {b}")).collect();
-    let tower = component_prefix(part);
+    let shown: Vec<Text> =
+        pairs.iter().map(|(first, second)| text!("parent/self-map/pair", first = *first, second = *second)).collect();
     let mut finding = Finding::new(
         Code::ParentSelfMap,
         Grade::Context,
         Direction::Neutral,
-        format!(
-            "{tower}Layers of the final checkpoint answer to other layers of it: {}; largest z = {:.1} (correlation {:.3}). {} They were stacked from fewer layers, the subject's own or another's.",
-            shown.join("; "),
-            top.z,
-            top.effect,
-            before.map_or_else(
-                || "In the first checkpoint there is none.".to_owned(),
-                |z| format!("So they are in the first checkpoint (z = {z:.1})."),
-            ),
-        ),
+        text!("parent/self-map/stacked", tower = tower(part), pairs = shown, z = top.z, effect = top.effect, before),
     );
     finding.subject = Subject {
         component: (part.name != ALL).then(|| part.name.clone()),
@@ -237,9 +221,7 @@ pub(super) fn itself(judgement: &mut Judgement, facts: &ParentFacts<'_>, part: &
     finding.log10_p = Some(top.log10_p);
     finding.effect = Some(top.effect);
     finding.n = Some(pairs.len() as u64);
-    finding.null =
-        "standard normal, Bonferroni over all cells; layers trained together have a standard deviation up to 2.3"
-            .into();
+    finding.null = text!("parent/null/self-map");
     finding.evidence = Some("evidence/layer_map.parquet".into());
     judgement.push(finding);
 }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{ALL, NULL, ParentFacts};
+use super::{ALL, ParentFacts};
 use crate::{Code, Direction, Finding, Grade, Judgement};
 use scratchproof_case::Policy;
 use scratchproof_evidence::{MergeRow, Reference};
+use scratchproof_texts::{Text, text};
 
 /// The finding that several parents each add to what the others explain.
 ///
@@ -46,53 +47,52 @@ pub(super) fn find(
     let mut grade = super::grade(log10_p, effect, policy).unwrap_or(Grade::Moderate);
     // Only parents that are relatives of each other: one may have become the other by way of the subject.
     let between = !exact && used.iter().all(|row| kin(row));
-    let mut message = format!(
-        "The final checkpoint is {}: {}, which explains {:.1} % of its centred squared norm over {} matrices.",
-        if between { "near a weighted sum of parents that are relatives of each other" } else { "a merge" },
-        weights(&used),
-        weakest.share * 100.0,
-        weakest.tensors
-    );
+    let mut message = if between { text!("parent/merge/between") } else { text!("parent/merge/merge") }
+        .with("weights", weights(&used))
+        .with("share", weakest.share)
+        .with("matrices", weakest.tensors);
     for row in &used {
-        message.push_str(&format!(
-            " {} explains {:.1} % alone and adds {:.1} % to the others (correlation given them {:.3}, z = {:.1}).",
-            row.parent,
-            row.alone * 100.0,
-            row.gain * 100.0,
-            row.effect.unwrap_or(0.0),
-            row.z.unwrap_or(0.0)
+        message.push(text!(
+            "parent/merge/part",
+            parent = &row.parent,
+            alone = row.alone,
+            gain = row.gain,
+            effect = row.effect.unwrap_or(0.0),
+            z = row.z.unwrap_or(0.0)
         ));
     }
     if exact {
         grade = Grade::Conclusive;
-        message.push_str(" What is left is rounding: an exact blend, tensor by tensor, and no training after it.");
+        message.push(text!("parent/merge/exact"));
     } else if between {
         grade = grade.min(Grade::Moderate);
-        message.push_str(" More than rounding is left: a merge that was trained on, or a checkpoint on the way of training from one to the other.");
+        message.push(text!("parent/merge/on-the-way"));
     } else {
-        message.push_str(" More than rounding is left: the merge was trained on, or more went into it.");
+        message.push(text!("parent/merge/trained-on"));
     }
     let names: BTreeSet<&str> = used.iter().map(|r| r.parent.as_str()).collect();
     let own: Vec<&MergeRow> = facts.merge.iter().filter(|r| names.contains(r.parent.as_str())).collect();
     let components: BTreeSet<&str> = own.iter().map(|r| r.component.as_str()).filter(|c| *c != ALL).collect();
-    let each: Vec<String> = components
+    let each: Vec<Text> = components
         .into_iter()
         .map(|component| {
             let rows: Vec<&MergeRow> =
                 own.iter().copied().filter(|r| r.component == component && r.layer.is_none()).collect();
-            let share = rows.first().map_or(0.0, |r| r.share * 100.0);
-            format!("{component} {} ({share:.1} %)", weights(&rows))
+            let share = rows.first().map_or(0.0, |r| r.share);
+            text!("parent/merge/component", component, weights = weights(&rows), share)
         })
         .collect();
-    message.push_str(&format!(" By component: {}.", each.join("; ")));
-    message.push_str(&by_layer(&own, &used));
+    message.push(text!("parent/merge/components", components = each));
+    if let Some(layers) = by_layer(&own, &used) {
+        message.push(layers);
+    }
     let mut direction = Direction::Against;
     if uncalibrated {
         (grade, direction) = (Grade::Context, Direction::Neutral);
-        message.push_str(" Not counted: every control fires.");
+        message.push(text!("parent/note/every-control-fires"));
     } else if facts.controls.is_empty() && grade == Grade::Conclusive && !exact {
         grade = Grade::Strong;
-        message.push_str(" Graded strong, not conclusive: there is no control.");
+        message.push(text!("parent/note/strong-without-control"));
     }
     let mut finding = Finding::new(Code::ParentMerge, grade, direction, message);
     finding.subject.parent = Some(used.iter().map(|r| r.parent.as_str()).collect::<Vec<_>>().join(", "));
@@ -101,29 +101,29 @@ pub(super) fn find(
     finding.log10_p = Some(log10_p.min(0.0));
     finding.effect = Some(effect);
     finding.n = Some(weakest.elements);
-    finding.null = format!("given the other parents, {NULL}").into();
+    finding.null = text!("parent/null/given-others");
     finding.evidence = Some("evidence/merge.parquet".into());
     judgement.push(finding);
 }
 
-/// `0.62 x A + 0.38 x B`
-fn weights(rows: &[&MergeRow]) -> String {
-    rows.iter().map(|r| format!("{:.2} x {}", r.weight, r.parent)).collect::<Vec<_>>().join(" + ")
+/// The terms of `0.62 x A + 0.38 x B`.
+fn weights(rows: &[&MergeRow]) -> Vec<Text> {
+    rows.iter().map(|r| text!("parent/merge/term", weight = r.weight, parent = &r.parent)).collect()
 }
 
 /// The range of the weights over the layers, where they differ.
-fn by_layer(own: &[&MergeRow], used: &[&MergeRow]) -> String {
+fn by_layer(own: &[&MergeRow], used: &[&MergeRow]) -> Option<Text> {
     let range = |parent: &str| {
         let layers = own.iter().filter(|r| r.layer.is_some() && r.parent == parent).map(|r| r.weight);
         layers.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), w| (low.min(w), high.max(w)))
     };
     let ranges: Vec<(&str, (f64, f64))> = used.iter().map(|r| (r.parent.as_str(), range(&r.parent))).collect();
     if !ranges.iter().any(|(_, (low, high))| high - low > 0.05) {
-        return String::new();
+        return None;
     }
-    let shown: Vec<String> =
-        ranges.iter().map(|(parent, (low, high))| format!("{parent} {low:.2} to {high:.2}")).collect();
-    format!(" The weights differ between layers: {}.", shown.join(", "))
+    let shown: Vec<Text> =
+        ranges.into_iter().map(|(parent, (low, high))| text!("parent/merge/range", parent, low, high)).collect();
+    Some(text!("parent/merge/layers", ranges = shown))
 }
 
 /// Whether two parents are nearer to each other than strangers are.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{ALL, ParentFacts, Tested};
 use crate::Judgement;
 use scratchproof_evidence::Reference;
+use scratchproof_texts::{Param, Text, text};
 
 /// The language model ([`ALL`], which stands for the whole model) or a tower of the subject.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,37 +40,42 @@ fn candidate(part: &Part, parent: &str) -> bool {
     part.met.is_empty() || part.source(parent).is_some()
 }
 
-/// What a tower of the subject is called in the parent, where that is another name.
-pub(super) fn alias(facts: &ParentFacts<'_>, component: &str, parent: &str) -> String {
+/// What a part of the subject is called in a sentence.
+pub(super) fn named(facts: &ParentFacts<'_>, component: &str) -> Text {
+    match component {
+        ALL if facts.parts.len() > 1 => text!("parent/name/language-model"),
+        ALL => text!("parent/name/whole-model"),
+        other => text!("parent/name/component", component = other),
+    }
+}
+
+/// The parent's name, and what a tower of the subject is called in it, where that is another name.
+pub(super) fn alias(facts: &ParentFacts<'_>, component: &str, parent: &str) -> Param {
     let part = facts.parts.iter().find(|part| part.name == component && part.name != ALL);
     match part.and_then(|part| part.source(parent)) {
-        Some("") => " (the main model there)".to_owned(),
-        Some(other) if other != component => format!(" (`{other}` there)"),
-        _ => String::new(),
+        Some("") => text!("parent/name/main-model-there", parent).into(),
+        Some(tower) if tower != component => text!("parent/name/tower-there", parent, tower).into(),
+        _ => parent.into(),
     }
 }
 
 /// Of a tower that equals the parent's at every checkpoint, value by value: that it was frozen.
-pub(super) fn frozen(facts: &ParentFacts<'_>, component: &str, parent: &str) -> String {
-    let Some(part) = facts.parts.iter().find(|part| part.name == component && part.name != ALL) else {
-        return String::new();
-    };
+pub(super) fn frozen(facts: &ParentFacts<'_>, component: &str, parent: &str) -> Option<Text> {
+    let part = facts.parts.iter().find(|part| part.name == component && part.name != ALL)?;
     let own = facts.equal.iter().filter(|e| e.parent == parent && e.component == component);
     let steps: BTreeSet<i64> = facts.figures.iter().map(|row| row.step).collect();
     let mut tensors: BTreeSet<&str> = own.clone().map(|e| e.tensor.as_str()).collect();
     tensors.retain(|t| own.clone().filter(|e| e.tensor == *t).count() == steps.len());
     let layers: BTreeSet<u32> = own.filter(|e| tensors.contains(e.tensor.as_str())).filter_map(|e| e.layer).collect();
-    let layers: Vec<String> = layers.iter().map(u32::to_string).collect();
     match tensors.len() {
-        0 => String::new(),
-        n if n >= part.matrices => {
-            format!(" Frozen: all its {n} weight matrices equal the parent's value by value at every checkpoint.")
-        }
-        n => format!(
-            " Frozen in part: {n} of its {} weight matrices equal the parent's value by value at every checkpoint (layers {}).",
-            part.matrices,
-            layers.join(", ")
-        ),
+        0 => None,
+        n if n >= part.matrices => Some(text!("parent/aligned-similarity/frozen", matrices = n)),
+        n => Some(text!(
+            "parent/aligned-similarity/frozen-part",
+            matrices = n,
+            of = part.matrices,
+            layers = layers.into_iter().collect::<Vec<_>>()
+        )),
     }
 }
 
@@ -105,12 +111,12 @@ impl Controls {
         self.aside.iter().any(|(_, own)| own == part) && !self.usable(part)
     }
 
-    /// What keeps a similarity in this part from being conclusive, in words.
-    pub fn lacking(&self, facts: &ParentFacts<'_>, part: &str) -> Option<String> {
+    /// What keeps a similarity in this part from being conclusive.
+    pub fn lacking(&self, facts: &ParentFacts<'_>, part: &str) -> Option<Text> {
         if facts.controls.is_empty() {
-            Some("there is no control".to_owned())
+            Some(text!("parent/note/strong-without-control"))
         } else if part != ALL && !self.usable(part) {
-            Some(format!("no control reaches {part}"))
+            Some(text!("parent/note/strong-out-of-reach", part))
         } else {
             None
         }
@@ -136,18 +142,14 @@ pub(super) fn unreached(judgement: &mut Judgement, facts: &ParentFacts<'_>, test
     for part in facts.parts.iter().filter(|part| part.name != ALL && part.matrices > 0) {
         let name = &part.name;
         if !tests.iter().any(|t| t.row.component == *name) {
-            judgement.missing.push(
-                format!(
-                    "a candidate source of {name}: nothing in {} has the function and shape of its {} weight matrices",
-                    facts.parents.join(", "),
-                    part.matrices
-                )
-                .into(),
-            );
+            judgement.missing.push(text!(
+                "parent/missing/tower-source",
+                tower = name,
+                parents = facts.parents.clone(),
+                matrices = part.matrices
+            ));
         } else if !controls.usable(name) && !controls.uncalibrated(name) {
-            judgement
-                .missing
-                .push(format!("a control that reaches {name}: an unrelated model with such a tower").into());
+            judgement.missing.push(text!("parent/missing/tower-control", tower = name));
         }
     }
 }

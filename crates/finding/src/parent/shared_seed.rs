@@ -6,6 +6,7 @@ use super::{ALL, ParentFacts, Tested};
 use crate::{Code, Direction, Finding, Grade, Judgement};
 use scratchproof_case::Policy;
 use scratchproof_evidence::{PartialRow, Reference};
+use scratchproof_texts::text;
 
 /// Parents that contain the subject's own random start. The first checkpoint is a clean draw in every component that is
 /// similar, and yet similar to the parent: so the parent grew from this draw as well. Then alignment cannot say who took
@@ -39,19 +40,19 @@ pub(super) fn find(
         // of one seed. Only a start that was drawn again from its seed tells the two apart.
         let little = first.effect < policy.shared_seed_start && !facts.drawn_again;
         let mut finding = if little {
-            judgement.missing.push(
-                format!(
-                    "the seed and the recipe of the start, to draw it again: a little of {parent} may be mixed into it"
-                )
-                .into(),
-            );
+            judgement.missing.push(text!("parent/missing/seed", parent));
             Finding::new(
                 Code::ParentLineage,
                 Grade::Moderate,
                 Direction::Against,
-                format!(
-                    "The start looks like a random draw, yet its correlation with {parent} is {:.3} (z = {:.1}, {:.3} at step {}). Either both were drawn from one seed, of which {parent} has kept little, or a little of {parent} was mixed into the start (policy: a correlation of {} or more is one seed). The start drawn again from its seed would decide.",
-                    first.effect, first.z, last.effect, facts.steps.1, policy.shared_seed_start
+                text!(
+                    "parent/one-lineage/little",
+                    parent,
+                    first = first.effect,
+                    z = first.z,
+                    last = last.effect,
+                    step = facts.steps.1,
+                    policy = policy.shared_seed_start
                 ),
             )
         } else if left < policy.shared_seed_partial {
@@ -59,23 +60,29 @@ pub(super) fn find(
                 Code::ParentSharedSeed,
                 Grade::Context,
                 Direction::Neutral,
-                format!(
-                    "The subject and {parent} were drawn from one random seed and trained apart, which is not derivation: the start is a clean draw, yet its correlation with {parent} is {:.3} (z = {:.1}, {:.3} at step {}), and given the start only {left:.3} is left of it.",
-                    first.effect, first.z, last.effect, facts.steps.1
+                text!(
+                    "parent/shared-seed/common",
+                    parent,
+                    first = first.effect,
+                    z = first.z,
+                    last = last.effect,
+                    step = facts.steps.1,
+                    left
                 ),
             )
         } else {
-            judgement.missing.push(
-                format!("dates of platform or anchored grade that say whether {parent} or the subject was there first")
-                    .into(),
-            );
+            judgement.missing.push(text!("parent/missing/dates", parent));
             Finding::new(
                 Code::ParentLineage,
                 Grade::Moderate,
                 Direction::Against,
-                format!(
-                    "The subject and {parent} are of one lineage, whose direction the weights do not show: {parent} contains the subject's own random start (correlation {:.3}, z = {:.1}), and given the start {left:.3} of the similarity is left (policy: below {} for two trainings apart). {parent} may descend from the subject, one recipe may have been run twice, or the subject was pulled to {parent}.",
-                    first.effect, first.z, policy.shared_seed_partial
+                text!(
+                    "parent/one-lineage/open",
+                    parent,
+                    first = first.effect,
+                    z = first.z,
+                    left,
+                    policy = policy.shared_seed_partial
                 ),
             )
         };
@@ -85,7 +92,7 @@ pub(super) fn find(
         finding.log10_p = Some(first.log10_p);
         finding.effect = Some(left);
         finding.n = Some(first.row.rows * first.row.columns);
-        finding.null = "a model pulled to the parent during training keeps a partial correlation of 0.6 or more".into();
+        finding.null = text!("parent/null/shared-seed");
         finding.evidence = Some("evidence/partial.parquet".into());
         judgement.push(finding);
         common.insert(parent.to_owned());

@@ -5,6 +5,7 @@ use crate::{Code, Direction, Finding, Grade, Judgement};
 use scratchproof_case::Policy;
 use scratchproof_evidence::{CkaRow, Reference, TokenizerRow};
 use scratchproof_stats::holm;
+use scratchproof_texts::{Text, text};
 
 /// Adds the findings of all parents. `seeded` says which of them share the subject's random start.
 pub(super) fn findings(
@@ -27,40 +28,35 @@ fn tokenizer(row: &TokenizerRow, parent: &str, all: &[TokenizerRow]) -> Option<F
     if row.kind.is_none() || row.reference_kind.is_none() || row.tokens == 0 {
         return None;
     }
-    let share = |part: u64, whole: u64| 100.0 * part as f64 / whole.max(1) as f64;
-    let mut message = format!(
-        "Tokenizer against {parent}'s ({} tokens against {}): {} strings are shared, {:.0} % of the subject's; {} of them have one id",
-        row.tokens,
-        row.reference_tokens,
-        row.shared,
-        share(row.shared, row.tokens),
-        row.same_id
+    let share = |part: u64, whole: u64| part as f64 / whole.max(1) as f64;
+    let mut message = text!(
+        "parent/tokenizer/strings",
+        parent,
+        tokens = row.tokens,
+        their_tokens = row.reference_tokens,
+        shared = row.shared,
+        share = share(row.shared, row.tokens),
+        same_id = row.same_id,
+        moved = row.shift_share.filter(|_| row.shift != 0),
+        shift = row.shift,
+        merges = (row.merges > 0 && row.reference_merges > 0).then_some(row.merges),
+        shared_merges = row.shared_merges,
+        spearman = row.merge_spearman
     );
-    if let (true, Some(part)) = (row.shift != 0, row.shift_share) {
-        message.push_str(&format!(", {:.0} % are moved by {}", 100.0 * part, row.shift));
-    }
-    if row.merges > 0 && row.reference_merges > 0 {
-        message.push_str(&format!(
-            "; {} of {} merges are shared{}",
-            row.shared_merges,
-            row.merges,
-            row.merge_spearman.map_or(String::new(), |rho| format!(", their order correlates {rho:.3} (Spearman)"))
-        ));
-    }
-    message.push('.');
     let controls = all.iter().filter(|r| matches!(r.reference, Reference::Control(_)) && r.shared > 0);
-    let controls: Vec<String> =
-        controls.map(|r| format!("{} {:.0} %", r.reference, share(r.shared, r.tokens))).collect();
+    let controls: Vec<Text> = controls
+        .map(|r| text!("parent/tokenizer/control", model = r.reference.to_string(), share = share(r.shared, r.tokens)))
+        .collect();
     if !controls.is_empty() {
-        message.push_str(&format!(" Strings shared with controls: {}.", controls.join(", ")));
+        message.push(text!("parent/tokenizer/controls", controls));
     }
-    message.push_str(" Tokenizers of one kind trained on other text share most strings, and anyone may use a public one: this says nothing of the weights.");
+    message.push(text!("parent/tokenizer/limit"));
     let mut finding = Finding::new(Code::ParentTokenizer, Grade::Context, Direction::Neutral, message);
     finding.subject.parent = Some(parent.to_owned());
     finding.statistic = row.merge_spearman;
-    finding.effect = Some(share(row.shared, row.tokens) / 100.0);
+    finding.effect = Some(share(row.shared, row.tokens));
     finding.n = Some(row.shared);
-    finding.null = "none: a tokenizer is no weight".into();
+    finding.null = text!("parent/null/tokenizer");
     finding.evidence = Some("evidence/tokenizers.parquet".into());
     Some(finding)
 }
@@ -97,20 +93,23 @@ fn attention(
             && largest.is_none_or(|(control, _)| effect - control >= policy.conclusive_effect);
         let counts = beyond && largest.is_some() && !uncalibrated && !seeded(parent);
         let grade = if counts { Grade::Moderate } else { Grade::Context };
-        let mut message = format!(
-            "Query and key projections, the residual axis aligned through {} shared tokens over {} dimensions: mean unbiased CKA with {parent} {cka:.4}, z = {z:.1} against {} random relabellings (normal fit).",
-            row.tokens, row.columns, row.draws
+        let mut message = text!(
+            "parent/cka/attention",
+            tokens = row.tokens,
+            dimensions = row.columns,
+            parent,
+            cka,
+            z,
+            draws = row.draws
         );
         if let Some((control, z)) = largest {
-            message.push_str(&format!(
-                " Beyond the mean of the relabellings: {effect:.4}, the largest of the controls {control:.4} (z = {z:.1})."
-            ));
+            message.push(text!("parent/cka/controls", effect, control, z));
         }
         if beyond && !counts {
-            message.push_str(if seeded(parent) {
-                " Explained by the common random start."
+            message.push(if seeded(parent) {
+                text!("parent/note/seeded")
             } else {
-                " Not counted: there is no control to hold it against."
+                text!("parent/note/nothing-to-hold-against")
             });
         }
         let direction = if counts { Direction::Against } else { Direction::Neutral };
@@ -121,7 +120,7 @@ fn attention(
         finding.log10_p = Some(log10_p);
         finding.effect = Some(effect);
         finding.n = Some(row.columns);
-        finding.null = "random signed relabelling of the parent's residual axis after alignment, normal fit".into();
+        finding.null = text!("parent/null/cka");
         finding.evidence = Some("evidence/cka.parquet".into());
         judgement.push(finding);
     }
