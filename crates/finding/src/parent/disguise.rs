@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::aligned::{Tested, nearness};
 use super::parts::{Controls, named};
-use super::{ALL, ParentFacts, Tested, grade, nearness};
+use super::{ALL, ParentFacts, grade};
 use crate::{Code, Direction, Finding, Grade, Judgement, Subject};
 use scratchproof_case::Policy;
 use scratchproof_evidence::{DisguiseRow, Reference};

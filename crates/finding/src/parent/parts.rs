@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{ALL, ParentFacts, Tested};
+use super::aligned::Tested;
+use super::{ALL, ParentFacts};
 use crate::Judgement;
 use scratchproof_evidence::Reference;
 use scratchproof_texts::{Param, Text, text};

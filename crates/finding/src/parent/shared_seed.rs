@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{ALL, ParentFacts, Tested};
+use super::aligned::Tested;
+use super::{ALL, ParentFacts};
 use crate::{Code, Direction, Finding, Grade, Judgement};
 use scratchproof_case::Policy;
 use scratchproof_evidence::{PartialRow, Reference};

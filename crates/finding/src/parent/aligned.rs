@@ -1,0 +1,201 @@
+//! The column test along the residual axis: what is nearer to a parent than independent models are, and what is not.
+
+use std::collections::BTreeSet;
+
+use super::parts::{Controls, alias, frozen, named, part_of};
+use super::{ALL, NULL, ParentFacts, grade, parent_of};
+use crate::{Code, Direction, Finding, Grade, Judgement, Subject};
+use scratchproof_case::Policy;
+use scratchproof_evidence::{ComponentRow, Reference};
+use scratchproof_stats::{Aligned, holm};
+use scratchproof_texts::text;
+
+/// One component against one reference at one step, after multiplicity.
+#[derive(Clone, Debug)]
+pub(super) struct Tested<'a> {
+    pub row: &'a ComponentRow,
+    pub z: f64,
+    pub effect: f64,
+    pub log10_p: f64,
+}
+
+impl Tested<'_> {
+    pub fn grade(&self, policy: &Policy) -> Option<Grade> {
+        grade(self.log10_p, self.effect, policy)
+    }
+
+    /// The effect that would have been graded moderate on these rows.
+    pub fn detectable(&self, policy: &Policy) -> f64 {
+        Aligned { z: self.z, log10_p: self.log10_p, effect: self.effect }.detectable(policy.moderate_log10_p)
+    }
+}
+
+/// All tests against one kind of reference as one family: Holm over components, steps and references.
+pub(super) fn tested(rows: &[ComponentRow], of: impl Fn(&Reference) -> bool) -> Vec<Tested<'_>> {
+    let rows: Vec<&ComponentRow> = rows.iter().filter(|r| of(&r.reference)).collect();
+    let adjusted = holm(&rows.iter().map(|r| r.log10_p).collect::<Vec<_>>());
+    rows.into_iter()
+        .zip(adjusted)
+        .filter_map(|(row, log10_p)| Some(Tested { row, z: row.z?, effect: row.effect?, log10_p: log10_p? }))
+        .collect()
+}
+
+/// Says of a parent that nothing of it, or nothing of its language model, could be compared.
+pub(super) fn not_comparable(judgement: &mut Judgement, facts: &ParentFacts<'_>, parent: &str, entirely: bool) {
+    let message = if entirely {
+        text!("parent/not-comparable/nothing", parent)
+    } else {
+        text!("parent/not-comparable/language-model", parent)
+    };
+    let mut finding = Finding::new(Code::ParentNotComparable, Grade::Context, Direction::Neutral, message);
+    finding.subject.parent = Some(parent.to_owned());
+    judgement.push(finding);
+    let language_model = facts.parts.len() > 1 && !entirely;
+    judgement.missing.push(text!("parent/missing/other-sizes", parent, language_model));
+}
+
+/// One finding for each component that is nearer to the parent than the null allows, at the step where it is nearest.
+pub(super) fn similarities(
+    judgement: &mut Judgement,
+    facts: &ParentFacts<'_>,
+    parent: &str,
+    own: &[&Tested<'_>],
+    controls: &Controls,
+    seeded: &dyn Fn(&str) -> bool,
+    policy: &Policy,
+) {
+    let components: BTreeSet<&str> = own.iter().map(|t| t.row.component.as_str()).collect();
+    for component in components {
+        let tests: Vec<_> = own.iter().filter(|t| t.row.component == component).collect();
+        let fired: Vec<_> = tests.iter().filter(|t| t.grade(policy).is_some()).collect();
+        let Some(nearest) = fired.iter().max_by(|a, b| nearness(a, policy).total_cmp(&nearness(b, policy))) else {
+            continue;
+        };
+        let mut grade = fired.iter().filter_map(|t| t.grade(policy)).max().unwrap_or(Grade::Moderate);
+        let last = tests.iter().find(|t| t.row.step == facts.steps.1);
+        let single = facts.steps.0 == facts.steps.1;
+        let course = if single {
+            text!("parent/aligned-similarity/single")
+        } else {
+            text!(
+                "parent/aligned-similarity/series",
+                fired = fired.len(),
+                of = tests.len(),
+                step = nearest.row.step,
+                last = facts.steps.1,
+                last_z = last.map(|t| t.z),
+                last_effect = last.map(|t| t.effect)
+            )
+        };
+        let mut message = course
+            .with("what", named(facts, component))
+            .with("parent", alias(facts, component, parent))
+            .with("z", nearest.z)
+            .with("effect", nearest.effect);
+        if let Some(frozen) = frozen(facts, component, parent) {
+            message.push(frozen);
+        }
+        let mut direction = Direction::Against;
+        let part = part_of(facts, component);
+        if seeded(part) {
+            (grade, direction) = (Grade::Context, Direction::Neutral);
+            message.push(text!("parent/note/seeded"));
+        } else if controls.uncalibrated(part) {
+            (grade, direction) = (Grade::Context, Direction::Neutral);
+            message.push(text!("parent/note/every-control-fires"));
+        } else if grade == Grade::Conclusive
+            && let Some(lacking) = controls.lacking(facts, part)
+        {
+            grade = Grade::Strong;
+            message.push(lacking);
+        }
+        let mut finding = Finding::new(Code::ParentSimilarity, grade, direction, message);
+        finding.subject = Subject {
+            component: Some(component.to_owned()),
+            parent: Some(parent.to_owned()),
+            steps: fired.iter().map(|t| t.row.step).collect(),
+            ..Subject::default()
+        };
+        finding.statistic = Some(nearest.z);
+        finding.log10_p = Some(nearest.log10_p);
+        finding.effect = Some(nearest.effect);
+        finding.n = Some(nearest.row.rows * nearest.row.columns);
+        finding.null = NULL;
+        finding.evidence = Some("evidence/components.parquet".into());
+        judgement.push(finding);
+    }
+}
+
+/// Orders tests by how near they are: the grade first, then the correlation.
+pub(super) fn nearness(test: &Tested<'_>, policy: &Policy) -> f64 {
+    test.effect + test.grade(policy).map_or(0.0, |grade| 10.0 * f64::from(grade as u8))
+}
+
+/// The findings that support the claim, one for each parent and part; `false` if too little could be seen to say
+/// anything.
+pub(super) fn silence(
+    judgement: &mut Judgement,
+    facts: &ParentFacts<'_>,
+    silent: &[&Tested<'_>],
+    policy: &Policy,
+) -> bool {
+    let parents: BTreeSet<(&str, &str)> =
+        silent.iter().filter_map(|t| Some((parent_of(&t.row.reference)?, part_of(facts, &t.row.component)))).collect();
+    let towers: BTreeSet<&str> = facts.parts.iter().map(|part| part.name.as_str()).collect();
+    let mut enough = true;
+    for (parent, part) in parents {
+        let here =
+            |t: &&&Tested| parent_of(&t.row.reference) == Some(parent) && part_of(facts, &t.row.component) == part;
+        let own: Vec<_> = silent.iter().filter(here).collect();
+        let Some(whole) = own.iter().filter(|t| t.row.component == part).max_by(|a, b| a.z.total_cmp(&b.z)) else {
+            enough = false;
+            judgement.missing.push(text!("parent/missing/whole", parent));
+            continue;
+        };
+        let detectable = whole.detectable(policy);
+        let tested: BTreeSet<&str> = own.iter().map(|t| t.row.component.as_str()).filter(|c| *c != ALL).collect();
+        let components = facts.components.iter().map(String::as_str).filter(|c| part == ALL && !towers.contains(c));
+        let untested: Vec<&str> = components.filter(|c| !tested.contains(c) && *c != "norms").collect();
+        if detectable > policy.detectable_effect {
+            // A tower too small to be seen clears nobody, unless it is so small that nothing depends on it.
+            let share = facts.parts.iter().find(|p| p.name == part).map_or(1.0, |p| p.share);
+            enough &= part != ALL && share <= policy.unreached_share;
+            judgement.missing.push(text!(
+                "parent/missing/sharper",
+                part = Some(part).filter(|part| *part != ALL),
+                parent,
+                detectable,
+                policy = policy.detectable_effect
+            ));
+        }
+        if !untested.is_empty() {
+            judgement.missing.push(text!("parent/missing/components", components = untested, parent));
+        }
+        let mut finding = Finding::new(
+            Code::ParentSilent,
+            if detectable > policy.detectable_effect { Grade::Weak } else { Grade::Strong },
+            Direction::For,
+            text!(
+                "parent/no-similarity/silent",
+                checkpoints = own.iter().filter(|t| t.row.component == part).count(),
+                what = named(facts, part),
+                parent = alias(facts, part, parent),
+                z = whole.z,
+                effect = whole.effect,
+                log10_p = whole.log10_p,
+                detectable,
+                tested = tested.into_iter().collect::<Vec<_>>()
+            ),
+        );
+        finding.subject.parent = Some(parent.to_owned());
+        finding.subject.component = (part != ALL).then(|| part.to_owned());
+        finding.statistic = Some(whole.z);
+        finding.log10_p = Some(whole.log10_p);
+        finding.effect = Some(whole.effect);
+        finding.n = Some(whole.row.rows * whole.row.columns);
+        finding.null = NULL;
+        finding.evidence = Some("evidence/components.parquet".into());
+        judgement.push(finding);
+    }
+    enough
+}

@@ -1,0 +1,95 @@
+//! Whether the test can be trusted on this case: controls are silent, disturbed parents are not.
+
+use std::collections::BTreeSet;
+
+use super::aligned::Tested;
+use super::parts::{Controls, named, part_of};
+use super::{ALL, NULL, ParentFacts};
+use crate::{Code, Direction, Finding, Grade, Judgement};
+use scratchproof_case::Policy;
+use scratchproof_evidence::{CalibrationRow, Reference};
+use scratchproof_stats::holm;
+use scratchproof_texts::{Text, text};
+
+/// Sets aside the controls that fire in a part: they are no strangers to the subject or to a parent. Returns control and
+/// part.
+pub(super) fn calibrate(
+    judgement: &mut Judgement,
+    facts: &ParentFacts<'_>,
+    controls: &[Tested<'_>],
+    policy: &Policy,
+) -> BTreeSet<(String, String)> {
+    let mut aside = BTreeSet::new();
+    let mut fire = |control: &str, component: &str, who: Text, z: f64, log10_p: f64, effect: f64, rows: u64| {
+        let part = part_of(facts, component);
+        if !aside.insert((control.to_owned(), part.to_owned())) {
+            return;
+        }
+        judgement.missing.push(text!(
+            "parent/missing/stranger",
+            control,
+            part = Some(part).filter(|part| *part != ALL)
+        ));
+        let message =
+            who.with("control", control).with("what", named(facts, component)).with("z", z).with("effect", effect);
+        let mut finding = Finding::new(Code::ParentUncalibrated, Grade::Context, Direction::Neutral, message);
+        finding.subject.component = Some(component.to_owned());
+        finding.statistic = Some(z);
+        finding.log10_p = Some(log10_p);
+        finding.effect = Some(effect);
+        finding.n = Some(rows);
+        finding.null = NULL;
+        finding.evidence = Some("evidence/calibration.parquet".into());
+        judgement.push(finding);
+    };
+    for test in controls {
+        if let Reference::Control(control) = &test.row.reference
+            && test.grade(policy).is_some()
+            && test.effect >= policy.strong_effect
+        {
+            let who = text!("parent/uncalibrated/subject", step = test.row.step);
+            fire(control, &test.row.component, who, test.z, test.log10_p, test.effect, test.row.rows);
+        }
+    }
+    let strangers: Vec<&CalibrationRow> =
+        facts.calibration.iter().filter(|row| row.against.starts_with("control:")).collect();
+    let adjusted = holm(&strangers.iter().map(|row| row.log10_p).collect::<Vec<_>>());
+    for (row, log10_p) in strangers.into_iter().zip(adjusted) {
+        if let (Some(control), Some(z), Some(effect), Some(log10_p)) =
+            (row.against.strip_prefix("control:"), row.z, row.effect, log10_p)
+            && log10_p <= policy.moderate_log10_p
+            && effect >= policy.strong_effect
+        {
+            let who = text!("parent/uncalibrated/model", model = &row.model);
+            fire(control, &row.component, who, z, log10_p, effect, row.rows);
+        }
+    }
+    let mut numb = BTreeSet::new();
+    for row in facts.calibration.iter().filter(|row| row.against == "perturbed" && row.component == ALL) {
+        if row.log10_p.is_none_or(|p| p > policy.strong_log10_p) && numb.insert(&row.model) {
+            judgement.missing.push(text!("parent/missing/sensitive", model = &row.model));
+        }
+    }
+    aside
+}
+
+/// Whether every part whose silence clears a parent has a control whose figures stand beside the parents'.
+pub(super) fn calibrated(
+    judgement: &mut Judgement,
+    facts: &ParentFacts<'_>,
+    controls: &Controls,
+    wanted: &BTreeSet<String>,
+) -> bool {
+    let positive = facts
+        .parents
+        .iter()
+        .all(|p| facts.calibration.iter().any(|row| row.against == "perturbed" && row.model == format!("parent:{p}")));
+    if facts.controls.is_empty() {
+        judgement.missing.push(text!("parent/missing/control"));
+        return false;
+    }
+    if wanted.contains(ALL) && !controls.usable(ALL) && !controls.uncalibrated(ALL) {
+        judgement.missing.push(text!("parent/missing/comparable-control", controls = facts.controls.clone()));
+    }
+    positive && wanted.iter().all(|part| controls.usable(part))
+}

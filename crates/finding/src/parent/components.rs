@@ -1,0 +1,119 @@
+//! Every component of the subject against the parents: derived, independent or undetermined.
+
+use std::collections::BTreeSet;
+
+use super::aligned::{Tested, nearness};
+use super::parts::{Controls, part_of};
+use super::{ALL, ParentFacts, layers, parent_of};
+use crate::{Code, ComponentOutcome, ComponentResult, Direction, Finding, Grade, Judgement};
+use scratchproof_case::Policy;
+use scratchproof_texts::{Param, text};
+
+/// Where a part of the subject is a parent's and another part is not: which, in one sentence for each parent.
+pub(super) fn borrowed(judgement: &mut Judgement, facts: &ParentFacts<'_>, results: &[ComponentResult]) {
+    let own: Vec<&str> =
+        results.iter().filter(|c| c.outcome == ComponentOutcome::Independent).map(|c| c.name.as_str()).collect();
+    let depth: BTreeSet<u32> = facts.layer_map.iter().map(|cell| cell.layer_subject).collect();
+    for &parent in &facts.parents {
+        let taken: Vec<&ComponentResult> = results
+            .iter()
+            .filter(|c| c.outcome == ComponentOutcome::Derived && c.parent.as_deref() == Some(parent))
+            .collect();
+        let partly = |c: &ComponentResult| !c.layers.is_empty() && c.layers.len() < depth.len();
+        if taken.is_empty() || own.is_empty() && !taken.iter().copied().any(partly) {
+            continue;
+        }
+        let told: Vec<Param> = taken
+            .iter()
+            .map(|c| match &c.layers[..] {
+                [] => Param::from(&c.name),
+                layers => text!("parent/borrowed/layers", component = &c.name, layers).into(),
+            })
+            .collect();
+        let message = text!("parent/borrowed/parts", parent, taken = told, own = own.clone());
+        let mut finding = Finding::new(Code::ParentBorrowed, Grade::Context, Direction::Against, message);
+        finding.subject.parent = Some(parent.to_owned());
+        finding.null = text!("parent/null/summary");
+        judgement.push(finding);
+    }
+}
+
+/// Every component of the subject against the parent it is nearest to.
+pub(super) fn components(
+    facts: &ParentFacts<'_>,
+    policy: &Policy,
+    tests: &[Tested<'_>],
+    findings: &[Finding],
+    controls: &Controls,
+) -> Vec<ComponentResult> {
+    facts
+        .components
+        .iter()
+        .map(|name| {
+            let counted = |f: &&Finding| {
+                f.direction == Direction::Against
+                    && f.grade >= Grade::Strong
+                    && f.subject.component.as_deref() == Some(name)
+            };
+            let derived = findings.iter().filter(counted).max_by(|a, b| {
+                a.grade.cmp(&b.grade).then(a.statistic.unwrap_or(0.0).total_cmp(&b.statistic.unwrap_or(0.0)))
+            });
+            let nearest = tests
+                .iter()
+                .filter(|t| t.row.component == *name)
+                .filter(|t| derived.is_none_or(|f| f.subject.parent.as_deref() == parent_of(&t.row.reference)))
+                .max_by(|a, b| nearness(a, policy).total_cmp(&nearness(b, policy)));
+            let seeded = |parent: Option<&str>| {
+                findings.iter().any(|f| f.code == Code::ParentSharedSeed && f.subject.parent.as_deref() == parent)
+            };
+            // One layer of many is lost in the sum over them.
+            let by_layer = facts.parents.iter().copied().find(|parent| {
+                derived.is_none() && !seeded(Some(parent)) && layers::derived(facts, parent, name, controls, policy)
+            });
+            let near = nearest.and_then(|t| parent_of(&t.row.reference));
+            let seeded = seeded(near);
+            // Whatever names the component and weighs something keeps it from being cleared.
+            let doubted = |name: &String| {
+                findings.iter().any(|f| {
+                    f.direction == Direction::Against
+                        && f.grade >= Grade::Moderate
+                        && f.subject.component.as_ref() == Some(name)
+                })
+            };
+            let outcome = match (derived, nearest) {
+                (Some(_), _) => ComponentOutcome::Derived,
+                _ if by_layer.is_some() => ComponentOutcome::Derived,
+                // Nothing stands beside the figures of a tower that no control reaches.
+                (None, Some(_)) if part_of(facts, name) != ALL && !controls.usable(name) => {
+                    ComponentOutcome::Undetermined
+                }
+                (None, _) if !seeded && doubted(name) => ComponentOutcome::Undetermined,
+                (None, Some(test))
+                    if seeded
+                        || (test.grade(policy).is_none() && test.detectable(policy) <= policy.detectable_effect) =>
+                {
+                    ComponentOutcome::Independent
+                }
+                _ => ComponentOutcome::Undetermined,
+            };
+            let parent = derived
+                .and_then(|f| f.subject.parent.clone())
+                .or_else(|| by_layer.map(str::to_owned))
+                .or_else(|| nearest.and_then(|t| parent_of(&t.row.reference).map(str::to_owned)));
+            let layers = if outcome == ComponentOutcome::Derived {
+                parent.as_deref().map_or(Vec::new(), |parent| layers::of_component(facts, parent, name, policy))
+            } else {
+                Vec::new()
+            };
+            ComponentResult {
+                name: name.clone(),
+                outcome,
+                parent,
+                z: nearest.map(|t| t.z),
+                log10_p: nearest.map(|t| t.log10_p),
+                effect: nearest.map(|t| t.effect),
+                layers,
+            }
+        })
+        .collect()
+}
