@@ -32,7 +32,9 @@ pub use parts::Part;
 pub use copies::{Cast, CopyFigure, ranges};
 
 /// The null that the aligned tests are held against.
-const NULL: Text = Text::new("parent/null/relabelling");
+fn null() -> Text {
+    text!("parent/null/relabelling")
+}
 
 /// What was measured of parents and controls.
 pub struct ParentFacts<'a> {

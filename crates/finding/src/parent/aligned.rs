@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::parts::{Controls, alias, frozen, named, part_of};
-use super::{ALL, NULL, ParentFacts, grade, parent_of};
+use super::{ALL, ParentFacts, grade, null, parent_of};
 use crate::{Code, Direction, Finding, Grade, Judgement, Subject};
 use scratchproof_case::Policy;
 use scratchproof_evidence::{ComponentRow, Reference};
@@ -74,24 +74,25 @@ pub(super) fn similarities(
         let mut grade = fired.iter().filter_map(|t| t.grade(policy)).max().unwrap_or(Grade::Moderate);
         let last = tests.iter().find(|t| t.row.step == facts.steps.1);
         let single = facts.steps.0 == facts.steps.1;
-        let course = if single {
-            text!("parent/aligned-similarity/single")
+        let (what, named) = (named(facts, component), alias(facts, component, parent));
+        let (z, effect) = (nearest.z, nearest.effect);
+        let mut message = if single {
+            text!("parent/aligned-similarity/single", what, parent = named, z, effect)
         } else {
             text!(
                 "parent/aligned-similarity/series",
+                what,
+                parent = named,
                 fired = fired.len(),
                 of = tests.len(),
                 step = nearest.row.step,
+                z,
+                effect,
                 last = facts.steps.1,
                 last_z = last.map(|t| t.z),
                 last_effect = last.map(|t| t.effect)
             )
         };
-        let mut message = course
-            .with("what", named(facts, component))
-            .with("parent", alias(facts, component, parent))
-            .with("z", nearest.z)
-            .with("effect", nearest.effect);
         if let Some(frozen) = frozen(facts, component, parent) {
             message.push(frozen);
         }
@@ -120,7 +121,7 @@ pub(super) fn similarities(
         finding.log10_p = Some(nearest.log10_p);
         finding.effect = Some(nearest.effect);
         finding.n = Some(nearest.row.rows * nearest.row.columns);
-        finding.null = NULL;
+        finding.null = null();
         finding.evidence = Some("evidence/components.parquet".into());
         judgement.push(finding);
     }
@@ -193,7 +194,7 @@ pub(super) fn silence(
         finding.log10_p = Some(whole.log10_p);
         finding.effect = Some(whole.effect);
         finding.n = Some(whole.row.rows * whole.row.columns);
-        finding.null = NULL;
+        finding.null = null();
         finding.evidence = Some("evidence/components.parquet".into());
         judgement.push(finding);
     }

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use super::aligned::Tested;
 use super::parts::{Controls, named, part_of};
-use super::{ALL, NULL, ParentFacts};
+use super::{ALL, ParentFacts, null};
 use crate::{Code, Direction, Finding, Grade, Judgement};
 use scratchproof_case::Policy;
 use scratchproof_evidence::{CalibrationRow, Reference};
 use scratchproof_stats::holm;
-use scratchproof_texts::{Text, text};
+use scratchproof_texts::text;
 
 /// Sets aside the controls that fire in a part: they are no strangers to the subject or to a parent. Returns control and
 /// part.
@@ -20,35 +20,39 @@ pub(super) fn calibrate(
     policy: &Policy,
 ) -> BTreeSet<(String, String)> {
     let mut aside = BTreeSet::new();
-    let mut fire = |control: &str, component: &str, who: Text, z: f64, log10_p: f64, effect: f64, rows: u64| {
-        let part = part_of(facts, component);
-        if !aside.insert((control.to_owned(), part.to_owned())) {
-            return;
-        }
-        judgement.missing.push(text!(
-            "parent/missing/stranger",
-            control,
-            part = Some(part).filter(|part| *part != ALL)
-        ));
-        let message =
-            who.with("control", control).with("what", named(facts, component)).with("z", z).with("effect", effect);
-        let mut finding = Finding::new(Code::ParentUncalibrated, Grade::Context, Direction::Neutral, message);
-        finding.subject.component = Some(component.to_owned());
-        finding.statistic = Some(z);
-        finding.log10_p = Some(log10_p);
-        finding.effect = Some(effect);
-        finding.n = Some(rows);
-        finding.null = NULL;
-        finding.evidence = Some("evidence/calibration.parquet".into());
-        judgement.push(finding);
-    };
+    // `to`: a step of the subject, or the name of another model.
+    let mut fire =
+        |control: &str, component: &str, to: Result<i64, &str>, z: f64, log10_p: f64, effect: f64, rows: u64| {
+            let part = part_of(facts, component);
+            if !aside.insert((control.to_owned(), part.to_owned())) {
+                return;
+            }
+            judgement.missing.push(text!(
+                "parent/missing/stranger",
+                control,
+                part = Some(part).filter(|part| *part != ALL)
+            ));
+            let what = named(facts, component);
+            let message = match to {
+                Ok(step) => text!("parent/uncalibrated/subject", control, step, what, z, effect),
+                Err(model) => text!("parent/uncalibrated/model", control, model, what, z, effect),
+            };
+            let mut finding = Finding::new(Code::ParentUncalibrated, Grade::Context, Direction::Neutral, message);
+            finding.subject.component = Some(component.to_owned());
+            finding.statistic = Some(z);
+            finding.log10_p = Some(log10_p);
+            finding.effect = Some(effect);
+            finding.n = Some(rows);
+            finding.null = null();
+            finding.evidence = Some("evidence/calibration.parquet".into());
+            judgement.push(finding);
+        };
     for test in controls {
         if let Reference::Control(control) = &test.row.reference
             && test.grade(policy).is_some()
             && test.effect >= policy.strong_effect
         {
-            let who = text!("parent/uncalibrated/subject", step = test.row.step);
-            fire(control, &test.row.component, who, test.z, test.log10_p, test.effect, test.row.rows);
+            fire(control, &test.row.component, Ok(test.row.step), test.z, test.log10_p, test.effect, test.row.rows);
         }
     }
     let strangers: Vec<&CalibrationRow> =
@@ -60,8 +64,7 @@ pub(super) fn calibrate(
             && log10_p <= policy.moderate_log10_p
             && effect >= policy.strong_effect
         {
-            let who = text!("parent/uncalibrated/model", model = &row.model);
-            fire(control, &row.component, who, z, log10_p, effect, row.rows);
+            fire(control, &row.component, Err(&row.model), z, log10_p, effect, row.rows);
         }
     }
     let mut numb = BTreeSet::new();

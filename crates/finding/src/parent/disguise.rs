@@ -18,21 +18,21 @@ const TOKENS: &str = "against tokens";
 struct Test {
     question: &'static str,
     code: Code,
-    null: Text,
+    null: fn() -> Text,
     /// Whether the effect is a share of units that were matched twice, not a correlation.
     matched: bool,
 }
 
 const TESTS: &[Test] = &[
-    Test { question: "order", code: Code::ParentPermuted, null: Text::new("parent/null/order"), matched: false },
-    Test { question: "rotation", code: Code::ParentRotated, null: Text::new("parent/null/rotation"), matched: false },
-    Test { question: "neurons", code: Code::ParentNeurons, null: Text::new("parent/null/neurons"), matched: true },
-    Test { question: "experts", code: Code::ParentExperts, null: Text::new("parent/null/experts"), matched: true },
-    Test { question: "heads", code: Code::ParentHeads, null: Text::new("parent/null/heads"), matched: true },
+    Test { question: "order", code: Code::ParentPermuted, null: || text!("parent/null/order"), matched: false },
+    Test { question: "rotation", code: Code::ParentRotated, null: || text!("parent/null/rotation"), matched: false },
+    Test { question: "neurons", code: Code::ParentNeurons, null: || text!("parent/null/neurons"), matched: true },
+    Test { question: "experts", code: Code::ParentExperts, null: || text!("parent/null/experts"), matched: true },
+    Test { question: "heads", code: Code::ParentHeads, null: || text!("parent/null/heads"), matched: true },
     Test {
         question: "second-moments",
         code: Code::ParentSecondMoments,
-        null: Text::new("parent/null/second-moments"),
+        null: || text!("parent/null/second-moments"),
         matched: false,
     },
 ];
@@ -161,7 +161,7 @@ pub(super) fn findings(
             finding.log10_p = Some(log10_p);
             finding.effect = Some(effect);
             finding.n = Some(row.of);
-            finding.null = test.null.clone();
+            finding.null = (test.null)();
             finding.evidence = Some("evidence/disguise.parquet".into());
             judgement.push(finding);
         }

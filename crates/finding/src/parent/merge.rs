@@ -47,10 +47,12 @@ pub(super) fn find(
     let mut grade = super::grade(log10_p, effect, policy).unwrap_or(Grade::Moderate);
     // Only parents that are relatives of each other: one may have become the other by way of the subject.
     let between = !exact && used.iter().all(|row| kin(row));
-    let mut message = if between { text!("parent/merge/between") } else { text!("parent/merge/merge") }
-        .with("weights", weights(&used))
-        .with("share", weakest.share)
-        .with("matrices", weakest.tensors);
+    let (share, matrices, weights_used) = (weakest.share, weakest.tensors, weights(&used));
+    let mut message = if between {
+        text!("parent/merge/between", weights = weights_used, share, matrices)
+    } else {
+        text!("parent/merge/merge", weights = weights_used, share, matrices)
+    };
     for row in &used {
         message.push(text!(
             "parent/merge/part",
