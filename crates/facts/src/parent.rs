@@ -12,6 +12,7 @@ use super::Session;
 use scratchproof_evidence::Evidence;
 use scratchproof_finding::parent::{CopyFigure, EqualTensor, NormFigure, ParentFacts, Part};
 use scratchproof_measurements::Replay;
+use scratchproof_texts::Text;
 
 /// What the judge of the parents asks that no table holds.
 #[derive(Clone, Debug)]
@@ -22,7 +23,7 @@ pub struct Parents {
     equal: Vec<EqualTensor>,
     copies: Vec<CopyFigure>,
     norms: Vec<NormFigure>,
-    disguises: BTreeMap<String, Vec<String>>,
+    disguises: BTreeMap<String, Vec<Text>>,
     frames: BTreeMap<String, String>,
     /// Parents that were public before the run began, by the run's own clock.
     earlier: Vec<String>,

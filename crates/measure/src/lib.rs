@@ -146,8 +146,11 @@ fn unmask(material: &mut Material) -> Result<Vec<Found>> {
         if let Some(relabelling) = shown {
             material.relabelled.push((index, express(subject, &Arc::clone(reference), relabelling, tokens.as_ref())?));
         }
-        let disguise =
-            found.relabelling.map(|r| Disguise { frame: r.frame.name().to_owned(), layers: r.layers, changes: r.changes });
+        let disguise = found.relabelling.map(|r| Disguise {
+            frame: r.frame.name().to_owned(),
+            layers: r.layers,
+            changes: r.changes,
+        });
         all.push(Found { observations: found.observations, disguise });
     }
     Ok(all)
