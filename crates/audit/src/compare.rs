@@ -60,7 +60,15 @@ pub fn compare(case: &Case, access: impl Into<Access>, reporter: &dyn Reporter) 
     let outcome = if findings.iter().any(|f| f.direction == Direction::Against && f.grade == Grade::Conclusive) {
         Outcome::Similar
     } else if coverage.compared == 0 {
-        Outcome::NotComparable
+        // Heads are held against each other whatever the sizes of the models.
+        let weighed = |f: &Finding| f.direction == Direction::Against && f.grade >= Grade::Moderate;
+        if findings.iter().any(weighed) {
+            Outcome::Undetermined
+        } else if findings.iter().any(|f| f.code == Code::ParentHeadsSilent && f.grade >= Grade::Strong) {
+            Outcome::Silent
+        } else {
+            Outcome::NotComparable
+        }
     } else if findings.iter().any(|f| f.code == Code::ParentSilent && f.grade >= Grade::Strong) {
         Outcome::Silent
     } else {

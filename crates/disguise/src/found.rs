@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::frame::Frame;
 use super::weights::Slot;
-use scratchproof_measurements::{Change, Observation};
+use scratchproof_measurements::{Change, HeadMatch, Observation};
 
 /// For every unit of the subject, the other model's.
 pub type Order = Vec<Option<usize>>;
@@ -29,6 +29,8 @@ pub struct Relabelling {
 pub struct Found {
     /// All answers.
     pub observations: Vec<Observation>,
+    /// What the heads say in any basis.
+    pub heads: HeadMatch,
     /// How to write the other model in the subject's coordinates, where a question was answered beyond its null.
     pub relabelling: Option<Relabelling>,
 }

@@ -28,7 +28,7 @@ pub fn limits(own: &Checkpoint, other: &Checkpoint) -> Result<Vec<String>> {
     let longest = own.hidden.max(other.hidden);
     if longest > LONGEST_ROTATION {
         left.push(format!(
-            "no rotation of the residual axis was looked for: it has {longest} dimensions, and above {LONGEST_ROTATION} none is fitted; relabellings were"
+            "no rotation of the residual axis was fitted: it has {longest} dimensions, and above {LONGEST_ROTATION} none is; relabellings were, and products of heads, which no rotation moves, were asked"
         ));
     }
     let experts = |w: &Weights<'_>| w.layers().into_iter().map(|l| w.experts(l).len()).max().unwrap_or(0);

@@ -1,8 +1,11 @@
 //! What a parent may hide behind: a residual axis that was permuted or rotated, neurons, heads or experts in another
 //! order, rescaled pairs, other widths and depths (METHODS 2.1, 2.2 and 3).
 //!
-//! A search looks at two models, usually the final checkpoint and a parent, and asks three kinds of question:
+//! A search looks at two models, usually the final checkpoint and a parent, and asks four kinds of question:
 //!
+//! - **heads** ([`products()`], [`alike()`]): products of rows that read or write one residual stream, which no change of its
+//!   basis moves, whatever the vocabulary, the depth, the order of layers and heads, and the hidden size. Asked first: they
+//!   say which layer answers which and which head which, and the sign test across matched heads needs no frame at all.
 //! - **second moments** ([`moments`]): do the two agree on W^T W over the residual axis? No row has to correspond, so
 //!   neurons, heads and experts in any order, and rows of any scale and sign, do not matter. As they stand, the residual
 //!   axes of independent models are exchangeable, so the null is exact.
@@ -18,20 +21,25 @@
 //! What was found is applied ([`express`]): the parent is written down in the subject's coordinates and takes part in the
 //! ordinary measurement beside the parent as it stands.
 
+mod alike;
+mod basis;
 mod express;
 mod found;
 mod frame;
 mod layer;
 mod moments;
+mod products;
 mod refine;
 mod relabel;
 mod search;
 mod units;
 mod weights;
 
+pub use alike::alike;
 pub use express::express;
 pub use found::{Found, Relabelling};
 pub use frame::Frame;
 pub use layer::limits;
+pub use products::{Cross, Group, Head, Products, Square, products};
 pub use search::search;
 pub use weights::TokenRows;

@@ -4,17 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
 
+use super::alike::alike;
 use super::found::Found;
 use super::frame::{
     Agreement, CrossGram, Frame, MANY, WORTH, common, fixed, same_order, same_rotation, same_signed_order,
 };
 use super::layer::{chosen, in_rows, layer_moments, mlps, partners, stands_out};
 use super::moments::Moments;
+use super::products::of as of_heads;
 use super::units::{Matching, Mlp, expressed, heads, neurons, overlaps, together};
 use super::weights::{EXPERTS, Function, ROWS, Slot, TokenRows, Weights, spread};
 use scratchproof_checkpoint::Checkpoint;
 use scratchproof_error::Result;
-use scratchproof_measurements::{BY_TOKENS, IN_PLACE, Observation, Question, SearchRules};
+use scratchproof_measurements::{BY_TOKENS, HeadMatch, IN_PLACE, Observation, Question, SearchRules};
 use scratchproof_stats::{Mantel, mantel};
 
 /// Two halves must agree on so much more as rotations than as relabellings to be called rotated.
@@ -42,7 +44,11 @@ const FEW_LOG10_P: f64 = -3.0;
 /// If weights cannot be read.
 pub fn search(own: &Checkpoint, other: &Checkpoint, tokens: Option<&TokenRows>, rules: &SearchRules) -> Result<Found> {
     let (Some(own), Some(other)) = (Weights::new(own)?, Weights::new(other)?) else { return Ok(Found::default()) };
-    Search { own, other, tokens, rules, observations: Vec::new() }.run()
+    let heads = match (of_heads(&own)?, of_heads(&other)?) {
+        (Some(a), Some(b)) => alike(&a, &b),
+        _ => HeadMatch { left_out: Some("no heads whose sizes are known".to_owned()), ..HeadMatch::default() },
+    };
+    Search { own, other, tokens, rules, observations: Vec::new(), heads }.run()
 }
 
 pub(super) struct Search<'a> {
@@ -51,6 +57,7 @@ pub(super) struct Search<'a> {
     pub tokens: Option<&'a TokenRows>,
     pub rules: &'a SearchRules,
     pub observations: Vec<Observation>,
+    pub heads: HeadMatch,
 }
 
 /// One way to read the other model's residual axis, and whether layers prove it.
@@ -98,7 +105,11 @@ impl Search<'_> {
         let same = self.own.hidden == self.other.hidden;
         let moments = if same { Some(self.moments()?) } else { None };
         let by_place = self.by_place();
-        let layers = moments.as_ref().map_or_else(|| by_place.clone(), |cells| stands_out(cells, &by_place));
+        let mut layers = moments.as_ref().map_or_else(|| by_place.clone(), |cells| stands_out(cells, &by_place));
+        self.ask_heads();
+        // Heads say which layer answers which in any basis; where they do, layers need no other sign.
+        let by_heads = self.layers_by_heads();
+        layers.extend(by_heads.iter().map(|(l, m)| (*l, *m)));
         let long = self.own.hidden.max(self.other.hidden) >= MANY;
         let before = self.observations.len();
         let fits = self.fits(&layers, if long { COARSE } else { (usize::MAX, usize::MAX) })?;
@@ -115,7 +126,7 @@ impl Search<'_> {
         for candidate in candidates {
             // Layers may stand elsewhere, which shows only in the right frame.
             let in_frame = if same && candidate.frame != Frame::AsItStands {
-                stands_out(&self.cells(&candidate.frame)?, &by_place)
+                stands_out(&self.cells(&candidate.frame)?, &layers)
             } else {
                 layers.clone()
             };
@@ -138,7 +149,7 @@ impl Search<'_> {
             let moved = moved(&b);
             self.relabelling(b, moved, same)
         });
-        Ok(Found { observations: self.observations, relabelling })
+        Ok(Found { observations: self.observations, heads: self.heads, relabelling })
     }
 
     /// Matches in one frame, in a few layers first where a layer is large; in all of them if something was found that is not
@@ -301,14 +312,18 @@ impl Search<'_> {
             for function in self.own.functions(l).intersection(&self.other.functions(m)) {
                 // Experts by number; those of one that moved belong to another, and the first are as good as all.
                 let later = matches!(function.slot(), Some(Slot::Expert(e)) if e as usize >= EXPERTS);
-                if later || self.own.size(l, *function) != self.other.size(m, *function) {
+                if later {
                     continue;
                 }
-                let (Some(a), Some(b)) =
-                    (self.own.matrix_of(l, *function, rows)?, self.other.matrix_of(m, *function, rows)?)
-                else {
-                    continue;
+                let pair = match self.head_rows((l, m), *function, rows)? {
+                    Some(pair) => Some(pair),
+                    None if self.own.size(l, *function) != self.other.size(m, *function) => None,
+                    None => self
+                        .own
+                        .matrix_of(l, *function, rows)?
+                        .zip(self.other.matrix_of(m, *function, rows)?),
                 };
+                let Some((a, b)) = pair else { continue };
                 let group = if function.component() == "attention" { 0 } else { 2 };
                 fits[group + position % 2].1.add(&a, &b);
             }

@@ -307,6 +307,19 @@ impl<'a> Weights<'a> {
         self.read(part, picked, self.before(layer, function))
     }
 
+    /// These rows of a matrix that has `total` of them, in this order, the norm weights in front folded in;
+    /// `None` if there is none of that length that is usable.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn rows_of(&self, layer: u32, function: Function, rows: Vec<usize>, total: usize) -> Result<Option<Matrix>> {
+        let Some(part) = self.layers.get(&layer).and_then(|l| l.get(&function)) else { return Ok(None) };
+        if part.rows != total {
+            return Ok(None);
+        }
+        self.read(part, rows, self.before(layer, function))
+    }
+
     /// The embedding and the head, rows that mean the same token beside each other: (this model's, the other's).
     ///
     /// # Errors

@@ -491,9 +491,10 @@ pub struct PartialRow {
 #[allow(missing_docs)]
 pub struct DisguiseRow {
     pub reference: Reference,
-    /// `second-moments`, `order`, `rotation`, `neurons`, `experts` or `heads`.
+    /// `second-moments`, `order`, `rotation`, `neurons`, `experts`, `heads`, `head-products` or `head-signs`.
     pub question: String,
-    /// How the residual axis of the other model was read: `as it stands`, `permuted` or `rotated`.
+    /// How the residual axis of the other model was read: `as it stands`, `permuted` or `rotated`; `any basis` where it does
+    /// not matter.
     pub frame: String,
     /// Which fits or matrices were held against each other.
     pub between: String,
@@ -510,7 +511,7 @@ pub struct DisguiseRow {
     pub z: Option<f64>,
     /// Before multiplicity.
     pub log10_p: Option<f64>,
-    /// Share agreed, or correlation of the second moments.
+    /// Share agreed, or correlation: of the second moments, of products across heads.
     pub effect: Option<f64>,
     /// Of those agreed, the share that are where they were.
     pub in_place: Option<f64>,

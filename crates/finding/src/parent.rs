@@ -1,6 +1,7 @@
 //! Condition P: no checkpoint, in no component, is nearer to a parent than independent models are (METHODS 2, 2.1, 2.2).
 
 mod aligned;
+mod basis;
 mod calibration;
 mod components;
 mod copies;
@@ -14,7 +15,7 @@ mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{ComponentResult, Condition, Grade, Judgement};
+use super::{Code, ComponentResult, Condition, Grade, Judgement};
 use aligned::{Tested, not_comparable, silence, similarities, tested};
 use calibration::{calibrate, calibrated};
 use components::{borrowed, components};
@@ -155,6 +156,8 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
         wanted.extend(parts);
         let before = judgement.findings.len();
         let found = disguise::findings(&mut judgement, facts, parent, &controls, seeds.contains(parent), policy);
+        let by_heads = basis::findings(&mut judgement, facts, parent, &controls, seeds.contains(parent), policy);
+        let found = found.max(by_heads);
         disguise::re_expressed(&mut judgement, facts, parent, &relabelled_tests, found, policy);
         // A common start is the language model's; a tower shares it only if it did so from the first.
         let seeded = |part: &str| {
@@ -173,6 +176,7 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
         copies::proportional(&mut judgement, facts, parent, &controls, seeded, policy);
         let spoken: BTreeSet<String> = judgement.findings[before..]
             .iter()
+            .filter(|f| f.code != Code::ParentHeadsSilent)
             .map(|f| f.subject.component.as_deref().map_or(ALL, |c| part_of(facts, c)).to_owned())
             .collect();
         silent.extend(own.into_iter().filter(|t| !spoken.contains(part_of(facts, &t.row.component))));

@@ -151,7 +151,7 @@ fn unmask(material: &mut Material) -> Result<Vec<Found>> {
             layers: r.layers,
             changes: r.changes,
         });
-        all.push(Found { observations: found.observations, disguise });
+        all.push(Found { observations: found.observations, heads: found.heads, disguise });
     }
     Ok(all)
 }

@@ -5,11 +5,16 @@ use std::collections::BTreeMap;
 use scratchproof_texts::{Text, text};
 use serde::{Deserialize, Serialize};
 
+use super::heads::HeadMatch;
+
 /// Frames that token rows propose and nothing proves yet.
 pub const BY_TOKENS: [&str; 2] = ["permuted as the tokens are", "rotated as the tokens are"];
 
 /// Share of dimensions, heads or experts that are where they were, from which none is said to have moved.
 pub const IN_PLACE: f64 = 0.9;
+
+/// What the frame of figures is called that no change of basis moves.
+pub const ANY_BASIS: &str = "any basis";
 
 /// What was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -26,6 +31,10 @@ pub enum Question {
     Experts,
     /// Are the heads?
     Heads,
+    /// Are the heads, by products that no change of basis moves?
+    HeadProducts,
+    /// Do products across matched heads agree in sign?
+    HeadSigns,
 }
 
 impl Question {
@@ -39,6 +48,8 @@ impl Question {
             Self::Neurons => "neurons",
             Self::Experts => "experts",
             Self::Heads => "heads",
+            Self::HeadProducts => "head-products",
+            Self::HeadSigns => "head-signs",
         }
     }
 }
@@ -135,6 +146,8 @@ pub struct Disguise {
 pub struct Found {
     /// All answers.
     pub observations: Vec<Observation>,
+    /// What the heads say in any basis.
+    pub heads: HeadMatch,
     /// Where a question was answered beyond its null.
     pub disguise: Option<Disguise>,
 }

@@ -8,6 +8,7 @@ mod digest;
 mod elementwise;
 mod found;
 mod growth;
+mod heads;
 mod layers;
 mod model;
 mod plan;
@@ -23,8 +24,9 @@ use serde::{Deserialize, Serialize};
 
 pub use digest::{FileDigest, manifest};
 pub use elementwise::Elementwise;
-pub use found::{BY_TOKENS, Change, Disguise, Found, IN_PLACE, Observation, Question};
+pub use found::{ANY_BASIS, BY_TOKENS, Change, Disguise, Found, IN_PLACE, Observation, Question};
 pub use growth::{Growth, NewMatrix, Resized};
+pub use heads::{HeadMatch, HeadTest, MatchedHead, SignTest};
 pub use layers::{LayerCell, LayerMap};
 pub use model::{Model, Tensor};
 pub use plan::{KERNEL_VERSION, Member, Plan, SearchRules, Unit};

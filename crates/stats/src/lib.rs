@@ -23,7 +23,7 @@ mod subspace;
 mod trail;
 mod way;
 
-pub use agreement::log10_poisson_upper;
+pub use agreement::{log10_binomial_upper, log10_compound_upper, log10_poisson_upper};
 pub use aligned::{Aligned, aligned, vector};
 pub use budget::{Group, Rule};
 pub use cka::{Attention, LayerGrams, align, attention, u_centred};

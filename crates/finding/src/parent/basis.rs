@@ -1,0 +1,156 @@
+//! A parent's attention heads in any basis: products inside heads and their signs across heads (METHODS 9).
+
+use scratchproof_texts::text;
+
+use super::parts::Controls;
+use super::{ALL, ParentFacts, grade};
+use crate::{Code, Direction, Finding, Grade, Judgement, Subject};
+use scratchproof_case::Policy;
+use scratchproof_evidence::{DisguiseRow, Reference};
+use scratchproof_measurements::Question;
+use scratchproof_stats::holm;
+
+/// Where the figures stand.
+const TABLE: &str = "evidence/disguise.parquet";
+
+/// One test after multiplicity over the tests against this model.
+struct Tested<'a> {
+    row: &'a DisguiseRow,
+    signs: bool,
+    log10_p: f64,
+    effect: f64,
+}
+
+impl Tested<'_> {
+    /// Signs are graded by the correlation of the products, agreements of two matchings by their share beyond what is expected.
+    fn grade(&self, policy: &Policy) -> Option<Grade> {
+        if self.signs {
+            // Strangers reach a correlation of 0.08 by few and small heads, at no significance.
+            return grade(self.log10_p, self.effect, policy).filter(|_| self.effect >= policy.strong_effect);
+        }
+        let found = grade(self.log10_p, 1.0, policy).filter(|_| self.effect >= policy.matched_strong);
+        if self.effect >= policy.matched_conclusive { found } else { found.map(|g| g.min(Grade::Strong)) }
+    }
+}
+
+fn tested<'a>(facts: &'a ParentFacts<'_>, reference: &Reference) -> Vec<Tested<'a>> {
+    let questions = [Question::HeadProducts.name(), Question::HeadSigns.name()];
+    let rows: Vec<&DisguiseRow> = facts
+        .disguise
+        .iter()
+        .filter(|row| row.reference == *reference && questions.contains(&row.question.as_str()))
+        .collect();
+    let adjusted = holm(&rows.iter().map(|row| row.log10_p).collect::<Vec<_>>());
+    let one = |(row, log10_p): (&'a DisguiseRow, Option<f64>)| {
+        let signs = row.question == Question::HeadSigns.name();
+        let beyond = (row.agreed? - row.expected?) / row.of.max(1) as f64;
+        Some(Tested { row, signs, log10_p: log10_p?, effect: if signs { row.effect? } else { beyond } })
+    };
+    rows.into_iter().zip(adjusted).filter_map(one).collect()
+}
+
+/// The findings of one parent. Both nulls are exact, so that they count without a control; where every control fires nothing
+/// counts. Returns the highest grade.
+pub(super) fn findings(
+    judgement: &mut Judgement,
+    facts: &ParentFacts<'_>,
+    parent: &str,
+    controls: &Controls,
+    seeded: bool,
+    policy: &Policy,
+) -> Option<Grade> {
+    let all = tested(facts, &Reference::Parent(parent.to_owned()));
+    let fires = |control: &&&str| {
+        let own = tested(facts, &Reference::Control((**control).to_owned()));
+        own.iter().any(|test| test.grade(policy).is_some())
+    };
+    let firing: Vec<&str> = facts.controls.iter().filter(fires).copied().collect();
+    let uncounted = controls.uncalibrated(ALL) || !firing.is_empty() && firing.len() == facts.controls.len();
+    let mut highest = None;
+    for signs in [false, true] {
+        let graded = all.iter().filter(|t| t.signs == signs).filter_map(|t| Some((t, t.grade(policy)?)));
+        let Some((test, mut grade)) = graded.max_by(|a, b| a.1.cmp(&b.1).then(b.0.log10_p.total_cmp(&a.0.log10_p)))
+        else {
+            continue;
+        };
+        let (agreed, of) = (test.row.agreed.unwrap_or(0.0), test.row.of);
+        let mut message = if signs {
+            text!(
+                "parent/head-signs/agree",
+                parent = parent,
+                rows = test.row.between.as_str(),
+                agreed,
+                of,
+                correlation = test.effect,
+            )
+        } else {
+            text!(
+                "parent/head-products/agree",
+                parent = parent,
+                agreed,
+                of,
+                expected = test.row.expected.unwrap_or(0.0),
+                between = test.row.between.as_str(),
+            )
+        };
+        let mut direction = Direction::Against;
+        if seeded {
+            (grade, direction) = (Grade::Context, Direction::Neutral);
+            message.push(text!("parent/head-signs/one-start"));
+        } else if uncounted {
+            (grade, direction) = (Grade::Context, Direction::Neutral);
+            message.push(text!("parent/head-signs/controls-fire"));
+        } else {
+            highest = highest.max(Some(grade));
+        }
+        let code = if signs { Code::ParentHeadSigns } else { Code::ParentHeadProducts };
+        let mut finding = Finding::new(code, grade, direction, message);
+        finding.subject = Subject {
+            component: Some("attention".into()),
+            parent: Some(parent.to_owned()),
+            steps: vec![facts.steps.1],
+            ..Subject::default()
+        };
+        finding.statistic = Some(agreed);
+        finding.log10_p = Some(test.log10_p);
+        finding.effect = Some(test.effect);
+        finding.n = Some(of);
+        finding.null = if signs { text!("parent/head-signs/null") } else { text!("parent/head-products/null") };
+        finding.evidence = Some(TABLE.into());
+        judgement.push(finding);
+    }
+    if highest.is_none() {
+        silent(judgement, parent, &all, policy);
+    }
+    highest
+}
+
+/// What the silence of the heads is worth: as many coins as were thrown.
+fn silent(judgement: &mut Judgement, parent: &str, all: &[Tested<'_>], policy: &Policy) {
+    let Some(test) = all.iter().filter(|t| t.signs).max_by_key(|t| t.row.of) else { return };
+    let tests = all.len().max(1) as f64;
+    let most = -(test.row.of as f64) * std::f64::consts::LOG10_2 + tests.log10();
+    let grade = if most <= policy.strong_log10_p { Grade::Strong } else { Grade::Weak };
+    let mut finding = Finding::new(
+        Code::ParentHeadsSilent,
+        grade,
+        Direction::For,
+        text!(
+            "parent/no-head-alike/silent",
+            parent = parent,
+            agreed = test.row.agreed.unwrap_or(0.0),
+            of = test.row.of,
+            correlation = test.effect,
+            most,
+        ),
+    );
+    finding.subject.parent = Some(parent.to_owned());
+    finding.subject.component = Some("attention".into());
+    finding.statistic = test.row.agreed;
+    finding.log10_p = Some(test.log10_p);
+    finding.effect = Some(test.effect);
+    finding.n = Some(test.row.of);
+    finding.null = text!("parent/head-signs/null");
+    finding.evidence = Some(TABLE.into());
+    judgement.push(finding);
+}
