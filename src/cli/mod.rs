@@ -17,6 +17,7 @@ use scratchproof::folder::Folder;
 use scratchproof::kernel;
 use scratchproof::measure::{Quiet, Reporter};
 use scratchproof::report::read::{self, Finished};
+use scratchproof::report::text::printable;
 use scratchproof::report::{
     Report, compare as comparison, folder, html, inspect, json, markdown, terminal, timeline as record,
 };
@@ -56,9 +57,9 @@ pub fn run() -> u8 {
     })
 }
 
-/// Says a line on stderr; nobody listening is no error.
+/// Says a line on stderr, fit for a terminal whatever names of others are in it; nobody listening is no error.
 pub fn say(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(std::io::stderr(), "{}", printable(line));
 }
 
 fn threads(count: Option<usize>) -> Result<()> {

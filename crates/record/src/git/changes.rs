@@ -19,9 +19,13 @@ pub const FILE_LIMIT: usize = 1 << 20;
 const TREE_LIMIT: usize = 256 << 20;
 /// Folders inside folders; deeper ones are a trap.
 const DEPTH: usize = 32;
-/// Entries of trees compared, and changes kept, in the whole history.
-const ENTRIES: usize = 2_000_000_000;
-const CHANGES: usize = 8_000_000;
+/// Entries of trees compared in the whole history and in one commit: a few hundred bytes of trees that name each other
+/// many times stand for more entries than there are bytes in the world.
+const ENTRIES: usize = 400_000_000;
+const ENTRIES_OF_ONE: usize = 8_000_000;
+/// Changes kept in the whole history, and bytes of their paths.
+const CHANGES: usize = 4_000_000;
+const PATHS: usize = 256 << 20;
 /// Bytes of files read in the whole history.
 const BYTES: usize = 16 << 30;
 /// Commits, or files, that one thread takes at a time.
@@ -102,26 +106,33 @@ pub fn read(facts: &mut Repository, work: &Work<'_>) -> Result<(Vec<Vec<Change>>
     let at: BTreeMap<&str, usize> = facts.commits.iter().enumerate().map(|(at, c)| (c.id.as_str(), at)).collect();
     let parents: Vec<Option<usize>> =
         facts.commits.iter().map(|c| c.parents.first().and_then(|id| at.get(id.as_str())).copied()).collect();
-    let (entries, kept, deep) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+    let [entries, kept, paths, deep, cut] = [const { AtomicUsize::new(0) }; 5];
     let unread: Mutex<BTreeMap<Oid, String>> = Mutex::default();
     let changes = portions(work, facts.commits.len(), |repository, number| {
         let commit = &facts.commits[number];
-        if !commit.reachable || kept.load(Ordering::Relaxed) > CHANGES || entries.load(Ordering::Relaxed) > ENTRIES {
+        if !commit.reachable {
             return Ok(Vec::new());
         }
         let old = parents[number].and_then(|parent| facts.commits[parent].tree);
-        let mut compare =
-            Compare { repository, work, changes: Vec::new(), entries: 0, deep: false, unread: BTreeMap::new() };
+        let mut compare = Compare {
+            repository,
+            work,
+            all: [&entries, &kept, &paths],
+            changes: Vec::new(),
+            entries: 0,
+            deep: false,
+            cut: false,
+            unread: BTreeMap::new(),
+        };
         compare.trees(old, commit.tree, "", 0)?;
         if !compare.unread.is_empty() {
             unread.lock().unwrap_or_else(PoisonError::into_inner).append(&mut compare.unread);
         }
-        entries.fetch_add(compare.entries, Ordering::Relaxed);
-        kept.fetch_add(compare.changes.len(), Ordering::Relaxed);
+        cut.fetch_add(usize::from(compare.cut), Ordering::Relaxed);
         deep.fetch_add(usize::from(compare.deep), Ordering::Relaxed);
         Ok(compare.changes)
     })?;
-    if kept.load(Ordering::Relaxed) > CHANGES || entries.load(Ordering::Relaxed) > ENTRIES {
+    if cut.load(Ordering::Relaxed) > 0 {
         facts.notes.push("the history changes more files than are searched; the rest of them is not looked at".into());
     }
     if deep.load(Ordering::Relaxed) > 0 {
@@ -256,8 +267,13 @@ struct Compare<'a> {
     repository: &'a git2::Repository,
     work: &'a Work<'a>,
     changes: Vec<Change>,
+    /// Entries compared, changes kept and bytes of their paths, in the whole history.
+    all: [&'a AtomicUsize; 3],
+    /// Entries compared in this commit.
     entries: usize,
     deep: bool,
+    /// Whether a budget was used up.
+    cut: bool,
     /// Trees that are missing or damaged: what changes between them and others is not known.
     unread: BTreeMap<Oid, String>,
 }
@@ -291,13 +307,19 @@ impl<'a> Compare<'a> {
             self.deep = true;
             return Ok(());
         }
+        if self.spent() {
+            self.cut = true;
+            return Ok(());
+        }
         let (named, old) = (old.is_some(), old.map_or(Ok(None), |id| self.tree(id))?);
         let (wanted, new) = (new.is_some(), new.map_or(Ok(None), |id| self.tree(id))?);
         if named && old.is_none() || wanted && new.is_none() {
             return Ok(());
         }
         let length = |tree: &Option<git2::Tree<'_>>| tree.as_ref().map_or(0, git2::Tree::len);
-        self.entries += length(&old) + length(&new);
+        let both = length(&old) + length(&new) + 1;
+        self.entries += both;
+        self.all[0].fetch_add(both, Ordering::Relaxed);
         let (mut a, mut b) = (0, 0);
         loop {
             let left = old.as_ref().and_then(|tree| tree.get(a));
@@ -333,8 +355,20 @@ impl<'a> Compare<'a> {
         }
     }
 
+    /// Whether a budget is used up.
+    fn spent(&self) -> bool {
+        let [entries, kept, paths] = self.all.map(|count| count.load(Ordering::Relaxed));
+        self.entries > ENTRIES_OF_ONE || entries > ENTRIES || kept > CHANGES || paths > PATHS
+    }
+
     fn file(&mut self, path: String, blob: Option<(Oid, i32)>) {
         let Some(sort) = Sort::of(&path) else { return };
+        if self.spent() {
+            self.cut = true;
+            return;
+        }
+        self.all[1].fetch_add(1, Ordering::Relaxed);
+        self.all[2].fetch_add(path.len(), Ordering::Relaxed);
         // A link's content is a path.
         let blob = blob.filter(|(_, mode)| *mode != 0o120_000).map(|(id, _)| id);
         self.changes.push(Change { path, blob, sort });
