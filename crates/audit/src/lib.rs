@@ -19,8 +19,8 @@ use scratchproof_facts::start::Start;
 use scratchproof_facts::time::{self, Weights};
 use scratchproof_facts::{Session, decay, evidence};
 use scratchproof_finding::{Conditions, Judgement, chain, decide, parent, start};
-use scratchproof_measure::{Asked, Reporter, measure, replayed};
-use scratchproof_measurements::{Measurements, Trails};
+use scratchproof_measure::{Asked, Job, Nowhere, Reporter, measure, replayed};
+use scratchproof_measurements::{FileDigest, Measurements, Trails};
 use scratchproof_report::{CaseSummary, Report, SCHEMA, Tool};
 use scratchproof_source::Access;
 
@@ -57,7 +57,9 @@ fn read(case: &Case, access: Access, reporter: &dyn Reporter) -> Result<(Measure
     let mut read = record::read(case, access, config.as_ref())?;
     let asked = Asked { series: case.subject.is_series(), every_pair: false };
     let runs = &read.reading.record.runs;
-    let measurements = measure(models, replay, asked, &|file| time::wants_md5(runs, file), reporter)?;
+    let wants_md5 = |file: &FileDigest| time::wants_md5(runs, file);
+    let job = Job { asked, wants_md5: &wants_md5, journal: &Nowhere, reporter };
+    let measurements = measure(models, replay, &job)?;
     let targets = witness::targets(case, &read.reading, &measurements.steps, &measurements.digests);
     read.hear(case, access, config.as_ref(), &targets)?;
     Ok((measurements, read))

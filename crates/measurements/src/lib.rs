@@ -32,7 +32,7 @@ pub use products::{KeptProducts, Kind, PairOfTensors, RowLine, SignFigure};
 pub use replay::{Replay, Replayed, TensorReplay};
 pub use residual::{ALL, Between, ResidualFigure};
 pub use scratchproof_checkpoint::{Component, Meeting, Residual as Axis, Role};
-pub use tensors::TensorFigures;
+pub use tensors::{Kept, TensorFigures};
 pub use token_rows::{Returned, RowsBetween, RowsSeen, TokenRows};
 pub use trails::{LEG, LONG, ON_LINE, Trails, rounding};
 pub use vocabulary::{Attention, ByToken, SharedTokens, TokenizerPair, Vocabularies};
@@ -51,6 +51,7 @@ pub struct Measurements {
     /// Neighbours of different architecture.
     pub growth: Vec<(i64, i64, Growth)>,
     /// By unit of the plan, the sums of one pass over its bytes.
+    #[serde(skip)]
     pub tensors: Vec<TensorFigures>,
     /// What is made of the rows that were kept of all tensors.
     pub kept: KeptProducts,
