@@ -36,7 +36,7 @@ pub use growth::growth;
 pub use journal::{Journal, Nowhere, Piece, Stored};
 pub use model::model;
 pub use norms::{Norms, norms};
-pub use pieces::{Part, parts};
+pub use pieces::{Part, figures_of, parts};
 pub use products::Asked;
 pub use replay::replayed;
 pub use reporter::{Quiet, Reporter};

@@ -5,7 +5,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::codec::{decode, encode};
-use super::journal::{Journal, Piece, kept};
+use super::journal::{Journal, Piece, Stored, kept};
 use super::{Job, Prepared, Reporter, digests, md5, tensors};
 use scratchproof_checkpoint::Checkpoint;
 use scratchproof_error::Result;
@@ -156,4 +156,14 @@ pub fn elementwise(prepared: &Prepared, parts: &[Part], journal: &dyn Journal) -
     };
     let all: Vec<Vec<Elementwise>> = parts.par_iter().map(one).collect::<Result<_>>()?;
     Ok(all.into_iter().flatten().collect())
+}
+
+/// The figures of a part as they were kept, without its rows.
+///
+/// # Errors
+/// If they do not fit the plan.
+pub fn figures_of(plan: &Plan, part: &Part, stored: Stored) -> Result<Vec<TensorFigures>> {
+    let units = &plan.units[part.units.clone()];
+    let all = decode(plan, part.units.start, units, Stored { rows: Vec::new(), ..stored })?;
+    Ok(all.into_iter().map(|(figures, _)| figures).collect())
 }
