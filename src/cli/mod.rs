@@ -7,7 +7,7 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 
 use clap::Parser;
-use scratchproof::audit::{audit, compare, timeline};
+use scratchproof::audit::{audit, audit_into, compare, timeline};
 use scratchproof::case::Case;
 use scratchproof::checkpoint::{Checkpoint, Summary, check_bytes};
 use scratchproof::error::{Error, Result};
@@ -48,7 +48,7 @@ pub fn run() -> u8 {
         Command::Inspect { model } => inspect_model(&arguments, model),
         Command::Compare { subject, parent, controls } => compare_models(&arguments, subject, parent, controls),
         Command::Timeline { case, output } => timeline_of(&arguments, case, output.as_deref()),
-        Command::Audit { case, output } => audit_case(&arguments, case, output.as_deref()),
+        Command::Audit { case, output, check } => audit_case(&arguments, case, output.as_deref(), *check),
         Command::Report { dir } => report_of(&arguments, dir),
     });
     done.unwrap_or_else(|error| {
@@ -103,14 +103,26 @@ fn inspect_model(arguments: &Arguments, model: &Path) -> Result<u8> {
     Ok(0)
 }
 
-fn audit_case(arguments: &Arguments, case: &Path, output: Option<&Path>) -> Result<u8> {
-    let case = Case::read(case)?;
+fn audit_case(arguments: &Arguments, case: &Path, output: Option<&Path>, check: bool) -> Result<u8> {
+    // What lies in a folder is judged without the weights, which may be elsewhere by now.
+    let case = if output.is_some() { Case::read_record(case)? } else { Case::read(case)? };
     let folder = make(output)?;
     let bar = reporter(arguments);
-    let mut done = audit(&case, access(arguments), bar.as_ref())?;
-    if let Some(folder) = &folder {
+    let done = if let Some(folder) = &folder {
+        let (mut done, kept) = audit_into(&case, access(arguments), folder, check, bar.as_ref())?;
+        if !arguments.quiet && kept.whole {
+            say("judged from the measurements in the folder: no weight was opened");
+        } else if !arguments.quiet && kept.finished > 0 {
+            say(&format!(
+                "{} pieces of the work were finished before, {} are measured now",
+                kept.finished, kept.measured
+            ));
+        }
         folder::write(&mut done.report, &done.evidence, folder)?;
-    }
+        done
+    } else {
+        audit(&case, access(arguments), bar.as_ref())?
+    };
     show_audit(arguments, &done.report, &done.evidence)?;
     written(arguments, output);
     Ok(status(&done.report))

@@ -13,7 +13,7 @@ use scratchproof_finding::{
     Code, ComponentOutcome, ComponentResult, Condition, Conditions, Direction, Finding, Grade, decide, parent,
 };
 use scratchproof_kernel::{Rows, centre, normalise};
-use scratchproof_measure::{Asked, Norms, Reporter, measure, norms};
+use scratchproof_measure::{Asked, Job, Norms, Nowhere, Reporter, measure, norms};
 use scratchproof_measurements::{ALL, Component, Replay, Trails};
 use scratchproof_report::compare::{
     Answer, Baseline, Comparison, Family, Figures, LayerCell, LayerMap, MatrixCell, Model, Outcome, Question, SCHEMA,
@@ -34,7 +34,8 @@ pub fn compare(case: &Case, access: impl Into<Access>, reporter: &dyn Reporter) 
     let norms: Vec<Norms> = opened.map(norms).collect::<Result<_>>()?;
     let read = record::read(case, access, models.checkpoints.last().and_then(|last| last.config.as_ref()))?;
     let asked = Asked { series: false, every_pair: true };
-    let measured = measure(models, Replay::Undeclared, asked, &|_| false, reporter)?;
+    let job = Job { asked, wants_md5: &|_| false, journal: &Nowhere, reporter };
+    let measured = measure(models, Replay::Undeclared, &job)?;
     let session = Session { case, measured: &measured, record: &read.reading };
     let evidence = evidence(&session, &Trails::new(&measured.plan, &measured.tensors), &decay(&session));
     let clean = BTreeSet::new();

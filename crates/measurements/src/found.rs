@@ -67,8 +67,10 @@ pub struct Observation {
     /// The standard score, where the null is normal.
     pub z: Option<f64>,
     /// log10 of the chance of as much.
+    #[serde(with = "scratchproof_kernel::exact")]
     pub log10_p: f64,
     /// Share agreed, or correlation of the second moments.
+    #[serde(with = "scratchproof_kernel::exact")]
     pub effect: f64,
     /// Of those agreed, the share that are where they were: 1 where nothing was relabelled.
     pub in_place: Option<f64>,

@@ -1,11 +1,9 @@
 //! The sums of one pass over one tensor.
 
-use serde::{Deserialize, Serialize};
-
 use scratchproof_kernel::{Dtype, Gram, Moments, Sums};
 
 /// The figures of one tensor over all models.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TensorFigures {
     /// The one-pass Gram matrix; rows are the unit's members.
     pub gram: Gram,
@@ -17,4 +15,15 @@ pub struct TensorFigures {
     pub distinct: Vec<u32>,
     /// Figures of sampled rows of the first checkpoint, for the tests of the start; of all its matrices.
     pub start: Option<Moments>,
+}
+
+/// The rows of one tensor that are kept for the tests over the whole model, by member.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kept {
+    /// Centred over the residual axis and scaled to unit norm; empty where there are none.
+    pub rows: Vec<Vec<f32>>,
+    /// Their norm, centred, before they were scaled.
+    pub scales: Vec<f64>,
+    /// Whether they are finite and not zero.
+    pub usable: Vec<bool>,
 }
