@@ -59,6 +59,14 @@ pub struct Case {
     pub digest: String,
 }
 
+/// What a sentence is made from, in any language.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Text {
+    pub key: String,
+    pub params: serde_json::Map<String, serde_json::Value>,
+}
+
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
@@ -75,6 +83,7 @@ pub struct Verdict {
     pub conditions: Conditions,
     pub reasons: Vec<String>,
     pub missing: Vec<String>,
+    pub missing_texts: Vec<Text>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
@@ -153,7 +162,9 @@ pub struct Finding {
     #[serde(deserialize_with = "present")]
     pub n: Option<u64>,
     pub null: String,
+    pub null_text: Text,
     pub message: String,
+    pub text: Text,
     #[serde(deserialize_with = "present")]
     pub evidence: Option<String>,
 }

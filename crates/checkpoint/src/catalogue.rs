@@ -8,12 +8,14 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::forms::beside;
 use super::forms::folder::{self, Found};
+use super::forms::optimizer::OptimizerFiles;
 use super::forms::{self, Catalogue};
 use super::header::quoted;
 use super::index::{self, Layout};
 use super::residual::{hidden_sizes, set_prediction_layers_apart, settle_residual_axes};
-use super::{HeaderTensor, Meeting, Role, TensorRecord, Tokenizer, TokenizerFiles, builtin};
+use super::{HeaderTensor, Meeting, Optimizer, Role, TensorRecord, Tokenizer, TokenizerFiles, builtin};
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::{Access, Blob, LocalDir, Reading, Store, locate};
 use scratchproof_texts::Text;
@@ -40,6 +42,8 @@ pub struct Checkpoint {
     pub notes: Vec<Text>,
     /// Bytes of all tensors in the files, also of those that are not in `tensors`.
     pub stored: u64,
+    /// The optimizer's states beside it, read when they are asked for.
+    pub optimizers: Arc<OptimizerFiles>,
     /// What its tokens are, read when it is asked for.
     pub vocabulary: Arc<TokenizerFiles>,
     /// Where it was put in another model's packaging: which of its own towers each of that model's towers met.
@@ -113,6 +117,7 @@ impl Checkpoint {
             architecture: None,
             skipped: Vec::new(),
             unread: layout.unread.clone(),
+            optimizers: Arc::default(),
             vocabulary: Arc::new(TokenizerFiles::open(store, &names)),
             met: Vec::new(),
             form: Text::default(),
@@ -124,6 +129,7 @@ impl Checkpoint {
             let uri = checkpoint.uri.clone();
             checkpoint.add(&uri, catalogue, &mut found, &mut HashMap::new())?;
         }
+        checkpoint.optimizers = Arc::new(OptimizerFiles::find(store, &names, &checkpoint.shards));
         checkpoint.look_at_twin(store, &layout.twin, &found);
         checkpoint.name(found);
         Ok(checkpoint)
@@ -134,6 +140,9 @@ impl Checkpoint {
         let mut found: BTreeMap<String, (usize, HeaderTensor)> = BTreeMap::new();
         let mut seen: HashMap<String, String> = HashMap::new();
         for name in &layout.shards {
+            if self.config.is_none() {
+                self.config = beside::settings(store, name).context(|| self.uri.clone())?;
+            }
             let blob: Arc<dyn Blob> = Arc::from(store.open(name)?);
             let catalogue = forms::catalogue(name, &blob)?;
             self.add(name, catalogue, &mut found, &mut seen)?;
@@ -224,6 +233,15 @@ impl Checkpoint {
     /// If there is none or it cannot be used. Then only the comparison by strings is not made.
     pub fn tokenizer(&self) -> Result<&Tokenizer> {
         self.vocabulary.tokenizer()
+    }
+
+    /// The states of its optimizers, if they lie beside the weights or in the same file; none otherwise. They are read once,
+    /// when they are first asked for, and what they hold when it is.
+    ///
+    /// # Errors
+    /// If they are there and cannot be read.
+    pub fn optimizers(&self) -> Result<&[Optimizer]> {
+        self.optimizers.optimizers()
     }
 
     /// Bytes of all tensors.

@@ -208,7 +208,7 @@ pub(crate) fn read_small(store: &dyn Store, name: &str) -> Result<Vec<u8>> {
 }
 
 /// All bytes of a small file.
-pub(super) fn whole(blob: &dyn Blob) -> Result<Vec<u8>> {
+pub(crate) fn whole(blob: &dyn Blob) -> Result<Vec<u8>> {
     let length = usize::try_from(blob.len()).ok().filter(|_| blob.len() <= LARGEST);
     let length = length.ok_or_else(|| Error::input(format!("{} bytes are too many for such a file", blob.len())))?;
     Ok(blob.bytes(0, length)?.into_owned())

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 pub use architecture::{Architectures, Arrangement, Recognition, Split, builtin};
 pub use catalogue::{Checkpoint, Shard, Skipped};
 pub use correspondence::{Correspondence, Mismatch, Side};
+pub use forms::optimizer::{Optimizer, OptimizerFiles, Parameter, ParameterState, StateTensor};
 pub use header::{Header, HeaderTensor};
 pub use part::{Fill, Heads, Part, packaged_alike};
 pub use scratchproof_kernel::Dtype;

@@ -46,7 +46,7 @@ pub struct Verdict {
     pub conditions: Conditions,
     /// Ids of the findings that decided.
     pub reasons: Vec<String>,
-    #[serde(serialize_with = "scratchproof_texts::sentences", deserialize_with = "scratchproof_texts::words_list")]
+    #[serde(flatten, with = "scratchproof_texts::missing")]
     pub missing: Vec<Text>,
 }
 

@@ -45,6 +45,7 @@ impl Checkpoint {
             skipped: Vec::new(),
             unread: Vec::new(),
             vocabulary: like.vocabulary.clone(),
+            optimizers: like.optimizers.clone(),
             met: Vec::new(),
             form: like.form.clone(),
             notes: Vec::new(),
