@@ -121,6 +121,14 @@ pub fn sentence<S: Serializer>(text: &Text, serializer: S) -> Result<S::Ok, S::E
     serializer.serialize_str(&text.english())
 }
 
+/// As [`sentence`], for a list.
+///
+/// # Errors
+/// Those of the serializer.
+pub fn sentences<S: Serializer>(texts: &[Text], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(texts.iter().map(Text::english))
+}
+
 /// Reads a sentence back that stands alone, as words that are shown as they are.
 ///
 /// # Errors
