@@ -125,6 +125,8 @@ codes! {
     InputNonFinite "input/non-finite" "Weights that are not finite numbers",
     InputZeroTensor "input/zero-tensor" "A weight matrix that is all zero",
     InputUnknownNames "input/unknown-names" "Tensors whose names no architecture template knows",
+    InputDeduced "input/deduced-roles" "What tensors are for, where content and order say it and names do not",
+    InputLeftOut "input/left-out-files" "Files of a model's folder that are not taken as part of it",
     InputSkipped "input/skipped" "A file that could not be used",
 }
 

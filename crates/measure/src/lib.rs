@@ -26,7 +26,7 @@ use scratchproof_checkpoint::Checkpoint;
 use scratchproof_disguise::{express, search};
 use scratchproof_error::Result;
 use scratchproof_measurements::{
-    Disguise, FileDigest, Found, Growth, Measurements, Plan, Replay, SearchRules, TensorFigures,
+    Deduction, Disguise, FileDigest, Found, Growth, Measurements, Plan, Replay, SearchRules, TensorFigures,
 };
 use scratchproof_plan::{Material, Series, plan};
 
@@ -51,6 +51,8 @@ pub struct Models {
     pub references: Vec<Arc<Checkpoint>>,
     /// How many of those are parents.
     pub parents: usize,
+    /// Roles that content or order gave where names did not settle them.
+    pub deduced: Vec<Deduction>,
 }
 
 /// Measures everything that judging needs. Of the files that `wants_md5` names, the MD5 is made as well.
@@ -64,7 +66,7 @@ pub fn measure(
     wants_md5: &dyn Fn(&FileDigest) -> bool,
     reporter: &dyn Reporter,
 ) -> Result<Measurements> {
-    let Models { checkpoints, steps: all, references, parents } = models;
+    let Models { checkpoints, steps: all, references, parents, deduced } = models;
     let growth = grown(&checkpoints, &all)?;
     let series = Series::new(checkpoints);
     let left_out: Vec<(i64, String)> = series.left_out.iter().map(|(i, why)| (all[*i], why.clone())).collect();
@@ -89,6 +91,7 @@ pub fn measure(
     let listed = |at: usize| at >= plan.last();
     Ok(Measurements {
         models: given.iter().enumerate().map(|(at, checkpoint)| model(checkpoint, listed(at))).collect(),
+        deduced,
         steps,
         left_out,
         growth,
