@@ -54,6 +54,8 @@ pub struct Summary {
     /// How it was read, where that is not plain.
     #[serde(serialize_with = "sentences")]
     pub notes: Vec<Text>,
+    /// The tokenizer beside the weights: its scheme, file and size, or why it cannot be read.
+    pub tokenizer: Option<String>,
     /// What the bytes themselves showed, if they were read.
     pub check: Option<ByteCheck>,
 }
@@ -142,6 +144,10 @@ impl Summary {
             unread: checkpoint.unread.clone(),
             form: checkpoint.form.clone(),
             notes: checkpoint.notes.clone(),
+            tokenizer: (!checkpoint.vocabulary.is_empty()).then(|| match checkpoint.tokenizer() {
+                Ok(own) => format!("{} of {} tokens ({})", own.kind.name(), own.size(), own.file),
+                Err(error) => format!("not read: {error}"),
+            }),
             check: None,
         }
     }

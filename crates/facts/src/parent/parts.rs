@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::session::{Session, given};
 use scratchproof_evidence::{Reference, TrajectoryRow};
 use scratchproof_finding::parent::{EqualTensor, NormFigure, Part};
-use scratchproof_measurements::{ALL, Axis, Component};
+use scratchproof_measurements::{ALL, Axis, Component, Unit};
 
 /// Share of the final checkpoint's bytes that no test can reach: under names that no template knows, in a number format
 /// that cannot be decoded, not finite in some checkpoint, all zero at the end, or of another shape in another checkpoint.
