@@ -19,7 +19,7 @@ pub fn unreached_share(session: &Session) -> f64 {
             let finite = (0..=last).all(|t| figures.gram.nonfinite(t) == 0);
             let dead = unit.shape.len() > 1 && figures.gram.product(last, last) == 0.0;
             // What was deduced from shapes alone has been looked at where a reference has a counterpart.
-            let references = session.plan.series..session.plan.series + session.plan.references;
+            let references = plan.series..plan.series + plan.references;
             let compared = || unit.members.iter().any(|member| references.contains(&member.model));
             unit.role.known && (!unit.role.deduced || compared()) && finite && !dead
         })
@@ -27,31 +27,6 @@ pub fn unreached_share(session: &Session) -> f64 {
         .sum();
     let all = session.measured.subject().data_bytes;
     if all > 0 { 1.0 - reached.min(all) as f64 / all as f64 } else { 0.0 }
-}
-
-/// Share of the subject's parameters in tensors that were held against a parent's by a test: over an axis, or whole as
-/// vectors.
-pub fn compared_share(session: &Session) -> f64 {
-    let parents = session.plan.series..session.plan.series + session.case.parents.len();
-    let (mut all, mut compared) = (0_u64, 0_u64);
-    for tensor in session.subject().tensors.iter().filter(|t| !t.role.constant && t.dtype.is_float()) {
-        all += tensor.elements() as u64;
-    }
-    for (unit, _) in own(session).filter(|(unit, _)| !unit.role.constant) {
-        let tested = unit.view.is_some() || unit.role.residual == Axis::Vector;
-        if tested && unit.members.iter().any(|member| parents.contains(&member.model)) {
-            compared += unit.elements() as u64;
-        }
-    }
-    // A parent in the subject's coordinates has what the parent as it stands has not.
-    let relabelled = session.plan.series + session.plan.references..session.plan.models();
-    for (unit, _) in own(session).filter(|(unit, _)| unit.view.is_some()) {
-        let plain = unit.members.iter().any(|member| parents.contains(&member.model));
-        if !plain && unit.members.iter().any(|member| relabelled.contains(&member.model)) {
-            compared += unit.elements() as u64;
-        }
-    }
-    if all > 0 { compared.min(all) as f64 / all as f64 } else { 0.0 }
 }
 
 /// Share of the subject's parameters in tensors that were held against a parent's by a test, as it stands or in the
