@@ -63,7 +63,9 @@ fn blind(file: &mut safetensors::File, backwards: bool) {
 
 #[test]
 fn wrappers_and_prefixes_change_nothing() {
-    for before in ["module.", "_orig_mod.", "module._orig_mod.", "_forward_module.model.", "llm.", "base_model.model.", "net."] {
+    for before in
+        ["module.", "_orig_mod.", "module._orig_mod.", "_forward_module.model.", "llm.", "base_model.model.", "net."]
+    {
         let (_root, folder) = changed(PARENT, |file| {
             file.rename(|name| if name == "__metadata__" { name.to_owned() } else { format!("{before}{name}") });
         });

@@ -171,7 +171,10 @@ fn files(session: &Session, judgement: &mut Judgement) {
     for (name, model) in models(session) {
         if let Some((kind, base)) = &model.adapter {
             let base = base.clone().unwrap_or_else(|| "?".to_owned());
-            let text = text!("input/left-out-files/adapter", model = name.clone(), kind, base = &base);
+            let text = match &model.merged {
+                Some(with) => text!("input/left-out-files/merged", model = name.clone(), kind, base = &base, with),
+                None => text!("input/left-out-files/adapter", model = name.clone(), kind, base = &base),
+            };
             judgement.push(Finding::new(Code::InputLeftOut, Grade::Weak, Direction::Neutral, text));
         }
         if model.unread.is_empty() {

@@ -25,6 +25,8 @@ pub struct Adapter {
     pub base: Option<String>,
     /// The kind: `LORA` and others.
     pub kind: String,
+    /// The model it was merged with, if it was.
+    pub merged: Option<String>,
     /// Why it cannot be merged here, if it cannot.
     refusal: Option<String>,
     alpha: f64,
@@ -75,7 +77,7 @@ impl Adapter {
         }
         let base = text("base_model_name_or_path").filter(|base| !base.is_empty());
         let (alpha, root) = (number("lora_alpha").unwrap_or(8.0), is("use_rslora"));
-        Self { base, kind, refusal, alpha, alphas, root, fan_in_fan_out, dora }
+        Self { base, kind, merged: None, refusal, alpha, alphas, root, fan_in_fan_out, dora }
     }
 
     /// s in W + s B A.
@@ -114,7 +116,9 @@ impl Checkpoint {
             return Err(no(why));
         }
         let mut merged = base.shared();
-        merged.adapter = None;
+        merged.adapter = Some(Adapter { merged: Some(base.uri.clone()), ..adapter.clone() });
+        // Its own files are read as well, and listed.
+        merged.shards.extend(self.shards.iter().cloned());
         merged.uri = format!("{} merged with {}", base.uri, self.uri);
         let mut modules: BTreeMap<String, Module> = BTreeMap::new();
         let mut whole: Vec<(String, &TensorRecord)> = Vec::new();
@@ -226,7 +230,7 @@ impl Checkpoint {
     /// If it fits none; the message is about the first.
     pub fn merged_with_one_of<'a>(&self, bases: impl Iterator<Item = &'a Self>) -> Result<Option<Self>> {
         let mut first = None;
-        for base in bases.filter(|base| base.adapter.is_none()) {
+        for base in bases.filter(|base| base.adapter.as_ref().is_none_or(|own| own.merged.is_some())) {
             match self.merged_with(base) {
                 Ok(merged) => return Ok(Some(merged)),
                 Err(error) => first = first.or(Some(error)),
