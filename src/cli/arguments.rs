@@ -40,6 +40,10 @@ pub enum Command {
     Inspect {
         /// Directory or file of safetensors, `hf://org/name[@revision]`, or `https://...`
         model: PathBuf,
+        /// Print templates for the names that the tool does not know, to be corrected and named in a case file
+        /// (`architecture = "my.toml"` under `[subject]`)
+        #[arg(long)]
+        template: bool,
     },
     /// Compare two models, with controls: similarity tables, layer maps, tests
     ///

@@ -9,7 +9,7 @@ use std::path::Path;
 use clap::Parser;
 use scratchproof::audit::{audit, audit_into, compare, timeline};
 use scratchproof::case::Case;
-use scratchproof::checkpoint::{Checkpoint, Summary, check_bytes};
+use scratchproof::checkpoint::{Checkpoint, Summary, check_bytes, template};
 use scratchproof::error::{Error, Result};
 use scratchproof::evidence::Evidence;
 use scratchproof::finding::{Direction, Grade, Outcome};
@@ -45,7 +45,7 @@ pub fn run() -> u8 {
         anstream::ColorChoice::AlwaysAnsi.write_global();
     }
     let done = threads(arguments.threads).and_then(|()| match &arguments.command {
-        Command::Inspect { model } => inspect_model(&arguments, model),
+        Command::Inspect { model, template } => inspect_model(&arguments, model, *template),
         Command::Compare { subject, parent, controls } => compare_models(&arguments, subject, parent, controls),
         Command::Timeline { case, output } => timeline_of(&arguments, case, output.as_deref()),
         Command::Audit { case, output, check } => audit_case(&arguments, case, output.as_deref(), *check),
@@ -73,12 +73,16 @@ fn threads(count: Option<usize>) -> Result<()> {
         .map_err(|e| Error::io(format!("starting {count} threads"), e))
 }
 
-fn inspect_model(arguments: &Arguments, model: &Path) -> Result<u8> {
+fn inspect_model(arguments: &Arguments, model: &Path, only_template: bool) -> Result<u8> {
     // A path need not be text; an address is.
     let checkpoint = match model.to_str().filter(|model| is_address(model)) {
         Some(address) => Checkpoint::open_named(address, access(arguments))?,
         None => Checkpoint::open(model, Reading::Auto)?,
     };
+    if only_template {
+        print(&template(&checkpoint))?;
+        return Ok(0);
+    }
     let mut summary = Summary::of(&checkpoint);
     let bar = reporter(arguments);
     bar.begin("checking bytes", checkpoint.bytes());

@@ -7,7 +7,7 @@ use super::{inputs, models, record};
 use scratchproof_case::Case;
 use scratchproof_error::Result;
 use scratchproof_evidence::{Evidence, Reference};
-use scratchproof_facts::parent::Parents;
+use scratchproof_facts::parent::{Parents, compared_share};
 use scratchproof_facts::{Session, decay, evidence};
 use scratchproof_finding::{
     Code, ComponentOutcome, ComponentResult, Condition, Conditions, Direction, Finding, Grade, decide, parent,
@@ -51,6 +51,7 @@ pub fn compare(case: &Case, access: impl Into<Access>, reporter: &dyn Reporter) 
     // Ids, order and what is missing are the verdict's work; the verdict itself needs a series and is not given here.
     let verdict = decide(&mut findings, conditions, Vec::new(), parent.missing);
     let work = Work { session, inputs: inputs::list(&session, &read), norms };
+    let share = compared_share(&work.session);
     let comparable = !evidence.pairs.is_empty();
     coverage.compared =
         evidence.pairs.iter().filter(|row| matches!(row.reference, Reference::Parent(_))).count() as u64;
@@ -61,8 +62,11 @@ pub fn compare(case: &Case, access: impl Into<Access>, reporter: &dyn Reporter) 
     // A parent of another width shares no shape with the subject and can be its source all the same.
     let outcome = if findings.iter().any(|f| f.direction == Direction::Against && f.grade == Grade::Conclusive) {
         Outcome::Similar
-    } else if coverage.compared == 0 {
+    } else if coverage.compared == 0 || share == 0.0 {
         Outcome::NotComparable
+    } else if 2.0 * share <= 1.0 {
+        // Silence over the smaller part of a model says nothing of the rest.
+        Outcome::Undetermined
     } else if findings.iter().any(|f| f.code == Code::ParentSilent && f.grade >= Grade::Strong) {
         Outcome::Silent
     } else {

@@ -126,6 +126,8 @@ codes! {
     InputZeroTensor "input/zero-tensor",
     InputUnknownNames "input/unknown-names",
     InputSkipped "input/skipped",
+    InputDeduced "input/deduced-roles",
+    InputLeftOut "input/left-out-files",
 }
 
 impl fmt::Display for Code {

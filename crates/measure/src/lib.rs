@@ -27,7 +27,7 @@ use rayon::join;
 
 use scratchproof_checkpoint::Checkpoint;
 use scratchproof_error::Result;
-use scratchproof_measurements::{FileDigest, Growth, Measurements, Replay};
+use scratchproof_measurements::{Deduction, FileDigest, Growth, Measurements, Replay};
 use scratchproof_plan::{Material, Series, identity, plan};
 
 pub use digest::{digests, md5};
@@ -55,6 +55,8 @@ pub struct Models {
     pub references: Vec<Arc<Checkpoint>>,
     /// How many of those are parents.
     pub parents: usize,
+    /// Roles that content or order gave where names did not settle them.
+    pub deduced: Vec<Deduction>,
 }
 
 /// What a caller wants and where it is kept.
@@ -81,6 +83,7 @@ pub struct Prepared {
     found: Vec<scratchproof_measurements::Found>,
     /// By given model, the hash of its headers.
     identities: Vec<String>,
+    deduced: Vec<Deduction>,
 }
 
 /// Looks for disguises and plans the measurement.
@@ -88,7 +91,7 @@ pub struct Prepared {
 /// # Errors
 /// If a file cannot be read; the message names the model and the tensor.
 pub fn prepare(models: Models, journal: &dyn Journal) -> Result<Prepared> {
-    let Models { checkpoints, steps: all, references, parents } = models;
+    let Models { checkpoints, steps: all, references, parents, deduced } = models;
     let growth = {
         let pieces = Pieces::of(checkpoints.iter());
         kept(journal, &pieces.whole("growth", &[]), || grown(&checkpoints, &all))?
@@ -101,7 +104,7 @@ pub fn prepare(models: Models, journal: &dyn Journal) -> Result<Prepared> {
     let found = search::unmask(&mut material, journal)?;
     let plan = plan(&material);
     let identities = material.given().into_iter().map(identity).collect();
-    Ok(Prepared { material, plan, steps, left_out, growth, found, identities })
+    Ok(Prepared { material, plan, steps, left_out, growth, found, identities, deduced })
 }
 
 /// Measures everything that judging needs.
@@ -133,6 +136,7 @@ pub fn measure(models: Models, replay: Replay, job: &Job) -> Result<Measurements
     let listed = |at: usize| at >= plan.last();
     Ok(Measurements {
         models: given.iter().enumerate().map(|(at, checkpoint)| model(checkpoint, listed(at))).collect(),
+        deduced: prepared.deduced,
         bytes_read: tensors::bytes_of(plan, plan.units.iter()),
         tensors,
         kept: products,

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub use digest::{FileDigest, manifest};
 pub use elementwise::Elementwise;
-pub use found::{BY_TOKENS, Change, Disguise, Found, IN_PLACE, Observation, Question};
+pub use found::{BY_TOKENS, Change, Deduction, Disguise, Found, How, IN_PLACE, Observation, Question};
 pub use growth::{Growth, NewMatrix, Resized};
 pub use layers::{LayerCell, LayerMap};
 pub use model::{Model, Tensor};
@@ -44,6 +44,8 @@ pub struct Measurements {
     pub plan: Plan,
     /// The models that the case names, in the order of the plan: the series, then parents and controls.
     pub models: Vec<Model>,
+    /// Roles that content or order gave where names did not settle them.
+    pub deduced: Vec<Deduction>,
     /// Steps of the checkpoints of the series; a single model has one, 0, that is no step.
     pub steps: Vec<i64>,
     /// Steps of the checkpoints that were left out, and why.

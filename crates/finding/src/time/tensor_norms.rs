@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Code, Direction, Grade, Judgement, RUNS, TimeFacts, called, finding};
 use scratchproof_case::Policy;
+use scratchproof_checkpoint::bare_name;
 use scratchproof_record::{HISTOGRAM_NORM, Run};
 
 /// L2 norm of one tensor of a checkpoint.
@@ -45,10 +46,6 @@ const AROUND: &[(&str, &str)] = &[
     ("weights/", "/l2_norm"),
 ];
 
-/// Parts of names that wrappers of a model add.
-const WRAPPERS: &[&str] =
-    &["module", "_forward_module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_module"];
-
 /// Columns that are looked at.
 const COLUMNS: usize = 20_000;
 
@@ -72,10 +69,9 @@ fn tensor(column: &str) -> Option<(String, bool)> {
     Some((bare(name), histogram))
 }
 
-/// A tensor's name without what wrappers add.
+/// A tensor's name without what wrappers add, whatever stands between its parts.
 fn bare(name: &str) -> String {
-    let parts = name.split(['.', '/']).filter(|part| !WRAPPERS.contains(part));
-    parts.collect::<Vec<_>>().join(".")
+    bare_name(&name.replace('/', ".")).into_owned()
 }
 
 /// One tensor at one step.
