@@ -28,7 +28,11 @@ pub fn find(folder: &Path, pattern: &str) -> Result<Vec<Listed>, String> {
     }
     let (parent, prefix) = before.rsplit_once('/').map_or(("", before), |(parent, prefix)| (parent, prefix));
     let (suffix, rest) = after.split_once('/').map_or((after, None), |(suffix, rest)| (suffix, Some(rest)));
-    let place = folder.join(parent);
+    let mut place = folder.join(parent);
+    if place.as_os_str().is_empty() {
+        // A case file of the current folder, named without one.
+        place.push(".");
+    }
     let entries = std::fs::read_dir(&place)
         .map_err(|e| format!("the pattern \"{pattern}\" cannot be expanded: {}: {e}", place.display()))?;
     let mut found = Vec::new();
