@@ -94,7 +94,7 @@ pub fn prepare(models: Models, journal: &dyn Journal) -> Result<Prepared> {
     let Models { checkpoints, steps: all, references, parents, deduced } = models;
     let growth = {
         let pieces = Pieces::of(checkpoints.iter());
-        kept(journal, &pieces.whole("growth", &[]), || grown(&checkpoints, &all))?
+        kept(journal, &pieces.whole("growth", &[&format!("{all:?}")]), || grown(&checkpoints, &all))?
     };
     let series = Series::new(checkpoints);
     let left_out: Vec<(i64, String)> = series.left_out.iter().map(|(i, why)| (all[*i], why.clone())).collect();
