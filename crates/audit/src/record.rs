@@ -62,7 +62,7 @@ fn continued(read: &mut Read, runs: &[Run]) {
         let told =
             joined.run.notes.iter().filter(|note| joined.parts.iter().all(|&part| !runs[part].notes.contains(note)));
         let told: Vec<&str> = told.map(String::as_str).collect();
-        let message = format!("{parts} logs are read as one training: {}.", told.join("; "));
+        let message = text!("time/continued/finding", parts, told);
         let mut finding = Finding::new(Code::TimeContinued, Grade::Context, Direction::Neutral, message);
         finding.n = Some(parts as u64);
         read.findings.push(finding);
@@ -137,12 +137,12 @@ fn runs(case: &Case, access: Access, read: &mut Read) -> Result<Vec<Run>> {
                     Code::InputSkipped,
                     Grade::Context,
                     Direction::Neutral,
-                    format!("The run log {written} could not be read: {why}."),
+                    text!("time/log/unreadable", log = written, why = why.as_str()),
                 );
                 finding.subject.tensor = None;
                 read.findings.push(finding);
                 read.skipped.push(Skipped { tensor: format!("(run log {written})"), why });
-                read.missing.push(format!("a run log that can be read in place of {written}").into());
+                read.missing.push(text!("time/log/missing-readable", log = written));
                 continue;
             }
         };

@@ -26,7 +26,7 @@ mod witness;
 use super::{Code, Condition, Direction, Finding, Grade, Judgement};
 use scratchproof_case::Policy;
 use scratchproof_record::{Release, Repository, Run, Settings, Witnessed};
-use scratchproof_texts::Text;
+use scratchproof_texts::{Text, text};
 use scratchproof_timeline::Story;
 
 pub use register::{Listed, RegisterFacts};
@@ -115,7 +115,7 @@ pub struct TimeFacts<'a> {
 pub fn judge(facts: &TimeFacts<'_>, policy: &Policy) -> Judgement {
     let mut judgement = Judgement::untested();
     if facts.runs.is_empty() {
-        judgement.missing.push("a run log (W&B file) of the training".into());
+        judgement.missing.push(text!("time/log/missing"));
     }
     for run in facts.runs {
         first_loss::judge(&mut judgement, facts, policy, run);
@@ -142,11 +142,11 @@ pub fn judge(facts: &TimeFacts<'_>, policy: &Policy) -> Judgement {
     log::steps(&mut judgement, facts, policy);
     log::sizes(&mut judgement, facts, policy);
     match facts.repository {
-        RepositoryFacts::None => judgement.missing.push("the repository the training was run from".into()),
+        RepositoryFacts::None => judgement.missing.push(text!("time/repository/missing")),
         RepositoryFacts::Unreadable(why) => {
-            let message = format!("The repository could not be read: {why}.");
+            let message = text!("time/repository/unreadable", why);
             judgement.push(Finding::new(Code::TimeRepository, Grade::Context, Direction::Neutral, message));
-            judgement.missing.push("a repository that can be read".into());
+            judgement.missing.push(text!("time/repository/missing-readable"));
         }
         RepositoryFacts::Read(repository) => {
             for run in facts.runs {
@@ -185,21 +185,13 @@ fn condition(findings: &[Finding], log: bool) -> Condition {
 }
 
 /// A finding of the record.
-fn finding(code: Code, grade: Grade, direction: Direction, message: String) -> Finding {
+fn finding(code: Code, grade: Grade, direction: Direction, message: Text) -> Finding {
     Finding::new(code, grade, direction, message)
 }
 
-/// As [`called`], to begin a sentence with.
-fn called_first(run: &Run) -> String {
-    called(run).replacen('r', "R", 1)
-}
-
-/// A run by the name a reader knows it by.
-fn called(run: &Run) -> String {
-    match &run.name {
-        Some(name) if *name != run.id => format!("run {} ({name})", run.id),
-        _ => format!("run {}", run.id),
-    }
+/// A run by the name a reader knows it by; entries that begin with it write it `{{ run|initial }}`.
+fn called(run: &Run) -> Text {
+    text!("time/log/run", id = run.id.as_str(), name = run.name.clone().filter(|name| *name != run.id))
 }
 
 #[cfg(test)]

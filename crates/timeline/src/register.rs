@@ -438,15 +438,12 @@ mod tests {
     #[test]
     fn dates_that_contradict_each_other_are_counted_in_days() {
         let at = |text: &str| Release::new("P", text, Trust::Press, None).unwrap();
-        assert_eq!(
-            at("2026-01-01T00:00:00Z").differs(&at("2026-01-03T12:00:00Z")).as_deref(),
-            Some("2.5 days earlier")
-        );
-        assert_eq!(at("2026-01-03T12:00:00Z").differs(&at("2026-01-01T00:00:00Z")).as_deref(), Some("2.5 days later"));
-        assert_eq!(at("2026-01-02").differs(&at("2026-01-01")), None);
+        assert_eq!(at("2026-01-01T00:00:00Z").apart(&at("2026-01-03T12:00:00Z")), Some(-2.5));
+        assert_eq!(at("2026-01-03T12:00:00Z").apart(&at("2026-01-01T00:00:00Z")), Some(2.5));
+        assert_eq!(at("2026-01-02").apart(&at("2026-01-01")), None);
         let floor = from_hub("P", at("2026-01-05").at.earliest, String::new());
-        assert_eq!(floor.differs(&at("2026-02-05")), None, "a floor says nothing of later dates");
-        assert!(at("2026-01-01").differs(&floor).is_some());
+        assert_eq!(floor.apart(&at("2026-02-05")), None, "a floor says nothing of later dates");
+        assert!(at("2026-01-01").apart(&floor).is_some());
         assert_eq!(floor.before(at("2026-01-01").at.earliest), Before::No);
         assert_eq!(floor.before(at("2027-01-01").at.earliest), Before::Unsettled);
     }
