@@ -10,6 +10,8 @@ use crate::late::{Late, late};
 
 /// Points that laws are proposed from and counted on; more are thinned out evenly.
 const COUNTED: usize = 1024;
+/// Laws that are looked at more closely where updates may have been skipped.
+const PROPOSED: usize = 20;
 
 /// A law of the learning rate over the steps.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -95,6 +97,16 @@ impl RateLaw {
         }
     }
 
+    fn kind(&self) -> usize {
+        match self {
+            Self::Constant { .. } => 0,
+            Self::Linear { .. } => 1,
+            Self::Exponential { .. } => 2,
+            Self::InverseSqrt { .. } => 3,
+            Self::Cosine { .. } => 4,
+        }
+    }
+
     /// Parameters that were fitted.
     fn free(&self) -> usize {
         match self {
@@ -114,6 +126,18 @@ pub enum Departure {
     Shifted(f64),
     /// Neither.
     Other,
+}
+
+impl Departure {
+    /// How far it is from the law, as a share: of the rate, or of the `steps` that the schedule has.
+    #[must_use]
+    pub fn size(self, steps: f64) -> f64 {
+        match self {
+            Self::Scaled(factor) => (factor - 1.0).abs(),
+            Self::Shifted(by) => by.abs() / steps.max(1.0),
+            Self::Other => 0.0,
+        }
+    }
 }
 
 /// A stretch that leaves its law.
@@ -189,11 +213,23 @@ fn with_tolerance(points: &[(i64, f64)], peak: f64, tolerance: f64, skips: bool)
     // A schedule of more pieces is not one that anybody wrote down.
     while pieces.len() < 8 && left.len() >= 3 {
         let rest: Vec<(i64, f64)> = left.iter().map(|&at| points[at]).collect();
-        let Some(law) = best(&rest, limit) else { break };
+        let laws = best(&rest, limit, if skips { PROPOSED } else { 1 });
+        // Where updates are skipped a law that cuts through the middle of them may meet more points than the true one does.
+        let met = |law: &RateLaw| {
+            let on = |at: &usize| (law.at(points[*at].0 as f64) - points[*at].1).abs() <= limit;
+            let walked = late(points, law, limit);
+            let taken = |at: &usize| walked.as_ref().is_some_and(|(delays, _)| delays[*at].is_some());
+            left.iter().filter(|at| on(at) || taken(at)).count().saturating_sub(law.free())
+        };
+        let most = laws.first().map(|law| (if skips && laws.len() > 1 { met(law) } else { 0 }, *law));
+        let Some((_, law)) = laws.iter().skip(1).fold(most, |most, law| {
+            let met = met(law);
+            if most.is_none_or(|most| met > most.0) { Some((met, *law)) } else { most }
+        }) else {
+            break;
+        };
         let on = |at: usize| (law.at(points[at].0 as f64) - points[at].1).abs() <= limit;
-        let at: Vec<usize> = left.iter().copied().filter(|&at| on(at)).collect();
-        let (Some(&first), Some(&last)) = (at.first(), at.last()) else { break };
-        let walked = if skips { late(points, &law, (first, last), limit) } else { None };
+        let walked = if skips { late(points, &law, limit) } else { None };
         let taken = |at: usize| walked.as_ref().is_some_and(|(delays, _)| delays[at].is_some());
         let (own, rest): (Vec<usize>, Vec<usize>) = left.into_iter().partition(|&at| on(at) || taken(at));
         left = rest;
@@ -225,19 +261,28 @@ fn covered(points: &[(i64, f64)], own: &[(i64, f64)]) -> f64 {
     own.windows(2).filter(neighbours).map(|pair| pair[1].0 as f64 - pair[0].0 as f64).sum()
 }
 
-/// The law that the most points follow: of several, the one with the fewest parameters.
-fn best(points: &[(i64, f64)], limit: f64) -> Option<RateLaw> {
+/// The law that the most points follow, of several the one with the fewest parameters; and after it the next of every kind, so
+/// many in all.
+fn best(points: &[(i64, f64)], limit: f64, proposed: usize) -> Vec<RateLaw> {
     let thin = points.len().div_ceil(COUNTED);
     let counted: Vec<(f64, f64)> = points.iter().step_by(thin).map(|p| (p.0 as f64, p.1)).collect();
     let n = counted.len();
     let mut best: Option<(usize, RateLaw)> = None;
+    let mut kinds: [Vec<(usize, RateLaw)>; 5] = Default::default();
     let mut propose = |law: RateLaw| {
         let votes = counted.iter().filter(|p| (law.at(p.0) - p.1).abs() <= limit).count();
         // What a law must explain beyond the points it was made from.
         let score = votes.saturating_sub(law.free());
-        if score >= 1 && votes >= 3 && best.is_none_or(|(most, _)| score > most) {
+        if score < 1 || votes < 3 {
+            return;
+        }
+        if best.is_none_or(|(most, _)| score > most) {
             best = Some((score, law));
         }
+        let own = &mut kinds[law.kind()];
+        own.push((score, law));
+        own.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
+        own.truncate(proposed / 5);
     };
     // Windows of halving length: a piece that holds a quarter of the points holds a window of an eighth.
     let mut width = n;
@@ -265,7 +310,7 @@ fn best(points: &[(i64, f64)], limit: f64) -> Option<RateLaw> {
             break;
         }
     }
-    best.map(|(_, law)| law)
+    best.into_iter().map(|(_, law)| law).chain(kinds.into_iter().flatten().map(|(_, law)| law)).collect()
 }
 
 /// The laws of two parameters through two points.

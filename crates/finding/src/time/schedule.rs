@@ -174,6 +174,10 @@ impl Steps {
     }
 }
 
+/// A departure that is no larger is no question: a rate, or a count of steps, that is wrong by a thousandth changes nothing that
+/// is held against a log, and where updates are skipped a law of two or four parameters runs through the middle of its steps.
+const DEPARTS: f64 = 1e-3;
+
 /// A stretch that is the law's at another height, or of another step.
 fn departs(to: &mut Judgement, run: &Run, found: &Schedule, stretch: &Stretch) {
     let main = &found.pieces[0];
@@ -187,7 +191,11 @@ fn departs(to: &mut Judgement, run: &Run, found: &Schedule, stretch: &Stretch) {
     let flat = matches!(main.law, RateLaw::Constant { .. });
     let whole = factor.is_some_and(|k| k >= 3.0 && (k - k.round()).abs() < 1e-3);
     let resumed = run.resumed || clock::session_begins(run, stretch.from);
-    let (grade, direction, words) = if stretch.points < 3 || whole && stretch.returns {
+    let (first, end) = found.pieces.iter().fold((i64::MAX, i64::MIN), |(a, b), p| (a.min(p.from), b.max(p.to)));
+    let small = stretch.departure.size(end as f64 - first as f64) <= DEPARTS;
+    let (grade, direction, words) = if small {
+        (Grade::Context, Direction::Neutral, text!("time/schedule/small"))
+    } else if stretch.points < 3 || whole && stretch.returns {
         (Grade::Weak, Direction::Neutral, text!("time/schedule/spike"))
     } else if flat && !stretch.returns {
         (Grade::Context, Direction::Neutral, text!("time/schedule/step"))
