@@ -11,7 +11,7 @@ use scratchproof_record::{
 };
 use scratchproof_report::{Input, InputRole, Skipped};
 use scratchproof_source::Access;
-use scratchproof_texts::Text;
+use scratchproof_texts::{Text, text};
 use scratchproof_timeline::{Record, Saved, Sources};
 
 /// What was read of the record, and what is to be said of the reading itself.
