@@ -90,14 +90,17 @@ impl Read {
         config: Option<&serde_json::Value>,
         targets: &Targets,
     ) -> Result<()> {
-        if case.witnesses.is_empty() {
+        let held = self.reading.record.repository.as_ref().map(|r| r.held(targets)).unwrap_or_default();
+        if case.witnesses.is_empty() && held.is_empty() {
             return Ok(());
         }
         let mut shelf = Shelf::default();
         self.reading.witnesses = witness::read(&case.witnesses, targets, access, &mut shelf);
         self.inputs.extend(shelf.iter().map(|listed| inputs::of(listed, listed.written.clone())));
         let existed = witness::existed(&self.reading.witnesses, targets);
-        self.order(case, config, &existed)?;
+        let all: Vec<Existed> = existed.iter().chain(&held).cloned().collect();
+        self.order(case, config, &all)?;
+        self.reading.held = held;
         // What is covered stands among the moments already.
         let others = self.reading.witnesses.iter().filter(|seen| !witness::stands(&existed, seen));
         self.reading.record.add(others.filter_map(Witnessed::event).collect());

@@ -118,6 +118,7 @@ codes! {
     TimeArtifacts "time/artifacts" "Digests that the tracker kept against the files of the checkpoints",
     TimeLogDamage "time/log-damage" "A part of a run log could not be read",
     TimeRepository "time/repository" "What could not be read of the repository",
+    TimePointers "time/lfs-pointers" "Checkpoints that the repository holds by their digests",
     TimeCommitClocks "time/commit-clocks" "The clocks of the commits: order, zones, bursts",
     TimeRewritten "time/rewritten-history" "Traces that the history was rewritten or cut",
     TimeSignatures "time/signatures" "The signatures of commits and tags",

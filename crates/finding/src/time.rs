@@ -15,6 +15,7 @@ mod loss_shape;
 mod machine;
 mod norms;
 mod order;
+mod pointers;
 mod register;
 mod repository;
 mod schedule;
@@ -25,7 +26,7 @@ mod witness;
 
 use super::{Code, Condition, Direction, Finding, Grade, Judgement};
 use scratchproof_case::Policy;
-use scratchproof_record::{Release, Repository, Run, Settings, Witnessed};
+use scratchproof_record::{Existed, Release, Repository, Run, Settings, Witnessed};
 use scratchproof_texts::{Text, text};
 use scratchproof_timeline::Story;
 
@@ -98,6 +99,8 @@ pub struct TimeFacts<'a> {
     pub start: Condition,
     /// What outside witnesses say.
     pub witnesses: &'a [Witnessed],
+    /// Checkpoints that the history of the repository holds by their digests.
+    pub held: &'a [Existed],
     /// What the register of releases says.
     pub register: Option<RegisterFacts<'a>>,
     /// Parameters that one token is computed with, embeddings left out.
@@ -160,6 +163,7 @@ pub fn judge(facts: &TimeFacts<'_>, policy: &Policy) -> Judgement {
         order::judge(&mut judgement, facts, story, policy);
     }
     witness::judge(&mut judgement, facts.witnesses);
+    pointers::judge(&mut judgement, facts);
     if let Some(register) = &facts.register {
         register::parents(&mut judgement, register);
         register::earlier_models(&mut judgement, register);

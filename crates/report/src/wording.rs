@@ -1,7 +1,8 @@
 //! The fixed sentences that all renderers share.
 
 use super::{CaseSummary, ComponentOutcome, Condition, InputRole, Outcome, Report, Seal};
-use scratchproof_finding::{Direction, Finding, Grade};
+use scratchproof_finding::{Code, Direction, Finding, Grade};
+use scratchproof_texts::{Text, text};
 
 /// Why the verdict names the parents.
 pub(super) const ONLY_THESE: &str = "An audit clears a model only of the parents it was tested against.";
@@ -147,11 +148,23 @@ pub(super) fn conditions(report: &Report) -> [Stated<'_>; 4] {
             "time",
             "Time",
             states.time,
-            "Run log, repository and release dates tell the same story as the weights.",
+            &record(report).english(),
             "The record contradicts itself or the weights.",
-            "Not settled. It needs a run log, a repository or a release date.",
+            "Not settled. It needs a run log of the training.",
         ),
     ]
+}
+
+/// What the record was, where nothing in it speaks against the claim: no more than was there.
+fn record(report: &Report) -> Text {
+    let given = |role: InputRole| report.inputs.iter().any(|input| input.role == role);
+    let dated = |finding: &Finding| matches!(finding.code, Code::TimeRunStart | Code::TimeImpossible);
+    text!(
+        "time/holds/sentence",
+        log = given(InputRole::Run),
+        repository = given(InputRole::Repository),
+        releases = report.findings.iter().any(dated)
+    )
 }
 
 /// What stands against a condition that nothing else is missing for.

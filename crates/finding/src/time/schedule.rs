@@ -137,6 +137,18 @@ fn configured(found: &Schedule, run: &Run, policy: &Policy) -> (Grade, Direction
     let figures: Vec<Text> = [peaks, warm_ups, ends].into_iter().flatten().collect();
     let neutral = |grade, words: Text| (grade, Direction::Neutral, words);
     if let Some(factor) = scaled {
+        let set = found.peak / factor;
+        if let Some(law) = under_way(main, first, warm.unwrap_or(0.0)).filter(|_| rises.is_none()) {
+            let end = law.end.zip(total).map(|(found, set)| Steps { found, set });
+            let fits = (law.height / set - 1.0).abs() <= policy.schedule_peak
+                && end.as_ref().is_none_or(|end| end.fits(1.0, policy));
+            let figures: Vec<Text> =
+                end.iter().map(|s| text!("time/schedule/end", found = s.found, set = s.set)).collect();
+            let (grade, direction) =
+                if fits { (Grade::Weak, Direction::For) } else { (Grade::Context, Direction::Neutral) };
+            let words = text!("time/schedule/late-start", first, peak = law.height / set, figures, fits);
+            return (grade, direction, words);
+        }
         // The configuration governs all but the height.
         if fits(&warm_up) && (end.is_none() || fits(&end)) && !mentions(run, factor) {
             return (Grade::Moderate, Direction::Against, text!("time/schedule/height", figures));
@@ -160,6 +172,35 @@ fn configured(found: &Schedule, run: &Run, policy: &Policy) -> (Grade, Direction
         return (Grade::Weak, Direction::For, text!("time/schedule/as-configured", figures));
     }
     neutral(Grade::Context, text!("time/schedule/figures", figures))
+}
+
+/// A law that had begun before the log did.
+struct UnderWay {
+    /// Its largest rate, at the end of the warm-up.
+    height: f64,
+    /// The step of its end.
+    end: Option<f64>,
+}
+
+/// What a falling law was before the first logged step, where that lies behind the warm-up: a log of a resumed half does not
+/// show the configured rate.
+fn under_way(law: &RateLaw, first: i64, warm: f64) -> Option<UnderWay> {
+    if (first as f64) <= warm.max(2.0) {
+        return None;
+    }
+    let (height, end) = match *law {
+        RateLaw::Cosine { cosine, sine, turn, origin, .. } => {
+            // Its lowest point is half a period behind its phase.
+            let low = origin + (sine.atan2(cosine) + PI) / turn;
+            let periods = ((first as f64 - low) * turn / (2.0 * PI)).ceil().max(0.0);
+            (law.extremes()?.0, Some(low + periods * 2.0 * PI / turn))
+        }
+        RateLaw::Linear { at, slope } if slope < 0.0 => (law.at(warm), Some(-at / slope)),
+        RateLaw::Exponential { slope, .. } if slope < 0.0 => (law.at(warm), None),
+        RateLaw::InverseSqrt { slope, .. } if slope > 0.0 => (law.at(warm), None),
+        _ => return None,
+    };
+    Some(UnderWay { height, end })
 }
 
 /// Steps of the law beside those of the configuration.
