@@ -12,7 +12,7 @@ pub(crate) mod trajectory;
 use super::Session;
 use super::time::rates;
 use scratchproof_evidence::Evidence;
-use scratchproof_finding::chain::{Bound, ChainFacts, DecayFacts, OffLine, Points};
+use scratchproof_finding::chain::{Bound, ChainFacts, DecayFacts, EqualSteps, OffLine, Points};
 use scratchproof_measurements::Trails;
 use scratchproof_texts::Text;
 
@@ -20,7 +20,7 @@ use scratchproof_texts::Text;
 #[derive(Clone, Debug)]
 pub struct Chain {
     points: Points,
-    equal: Vec<(i64, i64)>,
+    equal: Vec<EqualSteps>,
     exchanges: Vec<(i64, i64, f64)>,
     residuals: Vec<OffLine>,
     /// The optimiser of the log where its steps have a bound, or why none is known.

@@ -118,6 +118,7 @@ codes! {
     TimeArtifacts "time/artifacts",
     TimeLogDamage "time/log-damage",
     TimeRepository "time/repository",
+    TimePointers "time/lfs-pointers",
     TimeCommitClocks "time/commit-clocks",
     TimeRewritten "time/rewritten-history",
     TimeSignatures "time/signatures",

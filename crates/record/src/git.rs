@@ -10,6 +10,7 @@ mod mentions;
 mod objects;
 mod open;
 mod packs;
+mod pointers;
 mod reftable;
 mod rewritten;
 mod signatures;
@@ -33,6 +34,7 @@ pub use freeze::Freeze;
 pub use layout::{SettingsChange, SettingsRow};
 pub use mentions::{Mention, MentionKind, Place, Sought};
 pub use objects::{Object, ObjectKind, objects};
+pub use pointers::Pointer;
 pub use rewritten::Trace;
 use scratchproof_source::plain;
 pub use signatures::{Keys, Signature, SignatureKind, Validity};
@@ -135,6 +137,8 @@ pub struct Repository {
     pub mentions: Vec<Mention>,
     /// Mentions beyond those that are kept, by kind.
     pub more_mentions: Vec<(MentionKind, usize)>,
+    /// Files that Git LFS holds, by their digests, and the first commit that names each.
+    pub pointers: Vec<Pointer>,
     /// Every signature with what checking it said.
     pub signatures: Vec<Signature>,
     /// The files of keys that signatures were checked with, by path.
@@ -212,6 +216,7 @@ impl Repository {
         let (changes, contents) = changes::read(&mut facts, &work)?;
         pulse.beat("history of the files", "");
         layout::read(&mut facts, &options.settings, &changes, &contents, &line);
+        pointers::collect(&mut facts, &changes, &contents);
         mentions::collect(&mut facts, &changes, &contents, &line);
         signatures::read(repository, &mut facts, &keys, &roots.tags, pulse);
         Ok(facts)

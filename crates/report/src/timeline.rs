@@ -271,5 +271,5 @@ pub fn verdict_line(timeline: &Timeline) -> String {
     format!("{}: {}\n", timeline.outcome.word().to_uppercase(), text::printable(&timeline.case.name))
 }
 
-/// Tables that belong to the record.
-pub(super) const TABLES: [&str; 4] = ["runs", "timeline", "settings", "releases"];
+/// Tables that belong to the record: every one that a finding of it may name.
+pub(super) const TABLES: [&str; 6] = ["runs", "timeline", "settings", "releases", "mentions", "signatures"];

@@ -1,7 +1,7 @@
 //! The fixed sentences that all renderers share.
 
 use super::{CaseSummary, ComponentOutcome, Condition, Coverage, InputRole, Outcome, Report, Seal, number};
-use scratchproof_finding::{Direction, Finding, Grade, Subject};
+use scratchproof_finding::{Code, Direction, Finding, Grade, Subject};
 use scratchproof_texts::{Text, text};
 
 /// Short rules for a reader who has never seen such a report: the word and what it means.
@@ -119,11 +119,23 @@ pub(super) fn conditions(report: &Report) -> [Stated<'_>; 4] {
             "time",
             text!("report/group/time"),
             states.time,
-            text!("report/condition/time-holds"),
+            record(report),
             text!("report/condition/time-fails"),
             text!("report/condition/time-untested"),
         ),
     ]
+}
+
+/// What the record was, where nothing in it speaks against the claim: no more than was there.
+fn record(report: &Report) -> Text {
+    let given = |role: InputRole| report.inputs.iter().any(|input| input.role == role);
+    let dated = |finding: &Finding| matches!(finding.code, Code::TimeRunStart | Code::TimeImpossible);
+    text!(
+        "time/holds/sentence",
+        log = given(InputRole::Run),
+        repository = given(InputRole::Repository),
+        releases = report.findings.iter().any(dated)
+    )
 }
 
 /// What stands against a condition that nothing else is missing for.

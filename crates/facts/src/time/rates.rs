@@ -13,6 +13,23 @@ pub struct Rates {
     pub decay: f64,
 }
 
+/// Whether all logged learning rates between two checkpoints are zero, in the first run that logs any: those of the rows from
+/// the first checkpoint up to the second, or from the row after it where programs log what was used. Nothing where none is.
+#[must_use]
+pub fn idle(reading: &Reading, from: i64, to: i64) -> Option<bool> {
+    reading.trainings().find_map(|run| {
+        let rates = run.learning_rate();
+        let within = |least: i64, most: i64| -> Option<bool> {
+            let mut all = rates.iter().filter(|(step, _)| (least..=most).contains(step)).peekable();
+            all.peek()?;
+            Some(all.all(|(_, rate)| *rate == 0.0))
+        };
+        let before = within(from, to.saturating_sub(1));
+        let after = within(from.saturating_add(1), to) == Some(true);
+        if after { Some(true) } else { before }
+    })
+}
+
 /// Learning rates between two checkpoints, from the first run that logged all of them.
 pub fn rates(reading: &Reading, from: i64, to: i64) -> Option<Rates> {
     reading.trainings().find_map(|run| {

@@ -9,6 +9,7 @@ use std::thread;
 use git2::{ObjectType, Oid};
 
 use super::mentions::{Found, Patterns, scan};
+use super::pointers::{POINTER, Pointed, pointer};
 use super::{Pulse, Repository};
 use crate::settings::{self, Block, Language};
 use scratchproof_error::{Error, Result};
@@ -49,7 +50,29 @@ pub enum Sort {
     Text,
     /// Its first line decides.
     Unnamed,
+    /// A file of weights, of which Git holds a pointer if LFS holds the file.
+    Weights,
 }
+
+/// How the names of files of weights end.
+const WEIGHTS: &[&str] = &[
+    "safetensors",
+    "bin",
+    "pt",
+    "pth",
+    "ckpt",
+    "distcp",
+    "gguf",
+    "h5",
+    "msgpack",
+    "npz",
+    "npy",
+    "onnx",
+    "tar",
+    "zip",
+    "zst",
+    "gz",
+];
 
 impl Sort {
     /// By the name; nothing for a file that is of no interest.
@@ -65,7 +88,11 @@ impl Sort {
                     "md", "rst", "txt", "ipynb", "cfg", "ini", "conf", "j2", "env", "rs", "cc", "cpp", "cu", "jl",
                     "tex",
                 ];
-                text.iter().any(|other| end.eq_ignore_ascii_case(other)).then_some(Self::Text)
+                let is = |list: &[&str]| list.iter().any(|other| end.eq_ignore_ascii_case(other));
+                if is(WEIGHTS) {
+                    return Some(Self::Weights);
+                }
+                is(&text).then_some(Self::Text)
             }
         }
     }
@@ -76,6 +103,7 @@ impl Sort {
 pub struct Content {
     pub blocks: Vec<Block>,
     pub found: Vec<Found>,
+    pub pointer: Option<Pointed>,
 }
 
 /// What every version of every file holds; versions with nothing in them are left out.
@@ -172,7 +200,10 @@ pub fn read(facts: &mut Repository, work: &Work<'_>) -> Result<(Vec<Vec<Change>>
     if let Some((count, (id, why))) = lost.into_inner().unwrap_or_else(PoisonError::into_inner) {
         facts.notes.push(left_out(work.partial, count, "files", id, &why));
     }
-    let held = versions.into_iter().zip(contents).filter(|(_, c)| !c.blocks.is_empty() || !c.found.is_empty());
+    let held = versions
+        .into_iter()
+        .zip(contents)
+        .filter(|(_, c)| !c.blocks.is_empty() || !c.found.is_empty() || c.pointer.is_some());
     Ok((changes, Contents(held.collect())))
 }
 
@@ -198,7 +229,8 @@ fn content(
     work.pulse.beat("file", id);
     let odb = repository.odb()?;
     let (size, kind) = odb.read_header(id)?;
-    if size > FILE_LIMIT || kind != ObjectType::Blob {
+    let most = if sort == Sort::Weights { POINTER } else { FILE_LIMIT };
+    if size > most || kind != ObjectType::Blob {
         return Ok(Content::default());
     }
     bytes.fetch_add(size, Ordering::Relaxed);
@@ -208,14 +240,18 @@ fn content(
     if text.get(..text.len().min(8000)).is_some_and(|start| start.contains(&0)) {
         return Ok(Content::default());
     }
+    if sort == Sort::Weights {
+        return Ok(Content { pointer: pointer(text), ..Content::default() });
+    }
     let language = match sort {
         Sort::Language(language) => Some(language),
-        Sort::Text => None,
+        Sort::Text | Sort::Weights => None,
         Sort::Unnamed => Language::of("", text),
     };
     Ok(Content {
         blocks: language.map(|language| settings::read(text, language)).unwrap_or_default(),
         found: scan(text, &work.patterns),
+        pointer: if text.len() <= POINTER { pointer(text) } else { None },
     })
 }
 
