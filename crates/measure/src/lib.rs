@@ -136,7 +136,6 @@ pub fn measure(models: Models, replay: Replay, job: &Job) -> Result<Measurements
     let listed = |at: usize| at >= plan.last();
     Ok(Measurements {
         models: given.iter().enumerate().map(|(at, checkpoint)| model(checkpoint, listed(at))).collect(),
-        deduced: prepared.deduced,
         bytes_read: tensors::bytes_of(plan, plan.units.iter()),
         tensors,
         kept: products,
@@ -150,6 +149,7 @@ pub fn measure(models: Models, replay: Replay, job: &Job) -> Result<Measurements
         left_out: prepared.left_out,
         growth: prepared.growth,
         found: prepared.found,
+        deduced: prepared.deduced,
         plan: prepared.plan,
     })
 }
