@@ -4,6 +4,7 @@ pub(crate) mod copies;
 pub(crate) mod disguise;
 pub(crate) mod merge;
 mod parts;
+pub mod reach;
 pub(crate) mod vocabulary;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -28,7 +28,7 @@ fn verdict(out: &mut String, report: &Report) {
         &format!("**{word}:** {}; tested against: {}", safe(&wording::claim(report)), safe(&wording::against(report))),
     );
     out.push('\n');
-    line(out, &format!("{} {}", wording::meaning(report.verdict.outcome), wording::ONLY_THESE));
+    line(out, &format!("{} {}", wording::meaning(report), wording::ONLY_THESE));
 }
 
 fn conditions(out: &mut String, report: &Report) {

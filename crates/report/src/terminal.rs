@@ -64,7 +64,7 @@ impl Page {
         };
         let rest = format!("{}; tested against: {}", wording::claim(report), wording::against(report));
         self.hanging(word, style.on_default().bold(), &rest, 2);
-        self.paragraph(2, &format!("{} {}", wording::meaning(report.verdict.outcome), wording::ONLY_THESE));
+        self.paragraph(2, &format!("{} {}", wording::meaning(report), wording::ONLY_THESE));
     }
 
     fn conditions(&mut self, report: &Report) {

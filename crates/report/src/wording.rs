@@ -2,6 +2,7 @@
 
 use super::{CaseSummary, ComponentOutcome, Condition, InputRole, Outcome, Report, Seal};
 use scratchproof_finding::{Direction, Finding, Grade};
+use scratchproof_texts::Text;
 
 /// Why the verdict names the parents.
 pub(super) const ONLY_THESE: &str = "An audit clears a model only of the parents it was tested against.";
@@ -47,13 +48,15 @@ pub(super) fn outcome(outcome: Outcome) -> &'static str {
     }
 }
 
-/// What the outcome means, in one sentence.
-pub(super) fn meaning(outcome: Outcome) -> &'static str {
-    match outcome {
+/// What the outcome means and what it rests on.
+pub(super) fn meaning(report: &Report) -> String {
+    let meaning = match report.verdict.outcome {
         Outcome::Confirmed => "The evidence supports the claim on every condition that it rests on.",
         Outcome::Refuted => "The evidence contradicts the claim.",
         Outcome::Inconclusive => "The evidence does not settle the claim, either way.",
-    }
+    };
+    let ground = report.verdict.ground.english();
+    if ground.is_empty() { meaning.to_owned() } else { format!("{meaning} {ground}") }
 }
 
 /// Which material a page is about: the root of the seal where a folder was written, else the case file's digest.
@@ -105,53 +108,42 @@ pub(super) struct Stated<'a> {
     pub findings: Vec<&'a Finding>,
 }
 
-/// The four conditions, in order.
+/// The four conditions, in order. What holds, and what is not settled, is told as it was tested; no sentence is fixed.
 pub(super) fn conditions(report: &Report) -> [Stated<'_>; 4] {
-    let states = report.verdict.conditions;
-    let stated = |key, name, state, holds: &str, fails: &str, untested: &str| Stated {
+    let (states, said) = (report.verdict.conditions, &report.verdict.said);
+    let stated = |key, name, state, said: &Text, fails: &str| Stated {
         name,
         state,
         sentence: match state {
-            Condition::Holds => holds.to_owned(),
+            Condition::Holds => said.english(),
             Condition::Fails => fails.to_owned(),
-            Condition::Untested => questioned(report, key).unwrap_or_else(|| untested.to_owned()),
+            Condition::Untested => questioned(report, key).unwrap_or_else(|| open(said)),
         },
         findings: of(report, key).filter(|finding| finding.grade != Grade::Context).collect(),
     };
     [
-        stated(
-            "start",
-            "Start",
-            states.start,
-            "The first checkpoint is a random draw.",
-            "The first checkpoint is not a random draw.",
-            "Not settled. It needs a checkpoint at or near step 0.",
-        ),
+        stated("start", "Start", states.start, &said.start, "The first checkpoint is not a random draw."),
         stated(
             "chain",
             "Chain",
             states.chain,
-            "Every checkpoint follows from the one before by training.",
+            &said.chain,
             "A checkpoint does not follow from the one before by training.",
-            "Not settled. It needs two or more checkpoints of the training.",
         ),
         stated(
             "parent",
             "Parent",
             states.parent,
-            "No part, aligned as it stands, is nearer to a named parent than independent models are.",
+            &said.parent,
             "A part is nearer to a named parent than independent models are.",
-            "Not settled. It needs the weights of a parent, and controls that come out silent.",
         ),
-        stated(
-            "time",
-            "Time",
-            states.time,
-            "Run log, repository and release dates tell the same story as the weights.",
-            "The record contradicts itself or the weights.",
-            "Not settled. It needs a run log, a repository or a release date.",
-        ),
+        stated("time", "Time", states.time, &said.time, "The record contradicts itself or the weights."),
     ]
+}
+
+/// A condition that nothing speaks against and that is not settled.
+fn open(said: &Text) -> String {
+    if said.is_empty() { "Not settled.".to_owned() } else { format!("Not settled. {said}") }
 }
 
 /// What stands against a condition that nothing else is missing for.

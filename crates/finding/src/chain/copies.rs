@@ -11,12 +11,14 @@ pub(super) fn duplicates(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
         if repeats.iter().any(|r| r.returned && r.steps == (*a, *b)) {
             continue;
         }
-        let mut finding = Finding::new(
-            Code::ChainDuplicate,
-            Grade::Moderate,
-            Direction::Against,
-            text!("chain/duplicate-step/equal", a = *a, b = *b),
-        );
+        // A warm-up from zero has a first update that changes nothing.
+        let idle = *a == 0 && *b == 1 || facts.idle.contains(&(*a, *b));
+        let (grade, direction, message) = if idle {
+            (Grade::Context, Direction::Neutral, text!("power/chain/equal-start", a = *a, b = *b))
+        } else {
+            (Grade::Moderate, Direction::Against, text!("chain/duplicate-step/equal", a = *a, b = *b))
+        };
+        let mut finding = Finding::new(Code::ChainDuplicate, grade, direction, message);
         finding.subject.steps = vec![*a, *b];
         finding.effect = Some(1.0);
         finding.null = text!("chain/duplicate-step/null-equal");

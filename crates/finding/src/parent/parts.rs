@@ -107,6 +107,11 @@ impl Controls {
         self.reached.iter().any(|(control, own)| own == part && !self.is_aside(control, own))
     }
 
+    /// Whether a control reaches some part and is a stranger there.
+    pub fn strangers(&self, control: &str) -> bool {
+        self.reached.iter().any(|(own, part)| own == control && !self.is_aside(own, part))
+    }
+
     /// Whether all controls that reach a part fire in it: then nothing says that the tests are silent between strangers.
     pub fn uncalibrated(&self, part: &str) -> bool {
         self.aside.iter().any(|(_, own)| own == part) && !self.usable(part)

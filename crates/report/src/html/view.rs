@@ -180,7 +180,7 @@ pub(super) fn view<'a>(report: &'a Report, evidence: &'a Evidence) -> View<'a> {
         word,
         tone: word,
         headline: format!("{}; tested against: {}", wording::claim(report), wording::against(report)),
-        lead: format!("{} {}", wording::meaning(report.verdict.outcome), wording::ONLY_THESE),
+        lead: format!("{} {}", wording::meaning(report), wording::ONLY_THESE),
         missing: report.verdict.missing.iter().map(Text::english).collect(),
         skipped: &report.coverage.skipped,
         events: events(&evidence.timeline, &evidence.timeline, String::new()),
