@@ -27,7 +27,7 @@ use scratchproof_evidence::{
 use scratchproof_measurements::ALL;
 use scratchproof_texts::{Text, text};
 
-pub use parts::Part;
+pub use parts::{Part, Unfit};
 
 pub use copies::{Cast, CopyFigure, ranges};
 
@@ -82,6 +82,8 @@ pub struct ParentFacts<'a> {
     pub clean_start: &'a BTreeSet<String>,
     /// Whether the start is, bit for bit, what its declared seed draws.
     pub drawn_again: bool,
+    /// Parents and controls whose silence says nothing.
+    pub unfit: &'a [Unfit],
     /// Share of the final checkpoint's bytes that no test can reach.
     pub unreached_share: f64,
 }
@@ -197,6 +199,16 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
         ));
     }
     judgement.said = said(facts, &parent_tests, &controls);
+    for unfit in facts.unfit {
+        let parent = facts.parents.contains(&unfit.model.as_str());
+        judgement.missing.push(text!(
+            "power/parent/unfit",
+            model = &unfit.model,
+            parent,
+            same = unfit.same_as.as_ref()
+        ));
+        tested_all &= !parent;
+    }
     let silent_all = reached && tested_all && enough && calibrated;
     judgement.settle(if silent_all { Condition::Holds } else { Condition::Untested });
     let all: Vec<Tested> = parent_tests.into_iter().chain(relabelled_tests).collect();

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::session::Session;
+use scratchproof_finding::parent::Unfit;
 use scratchproof_finding::power::ParentReach;
-use scratchproof_measurements::{Component, Question};
+use scratchproof_measurements::{Component, Question, manifest};
 
 /// The component that a tensor's share of a parent's weights is counted with: a router is part of its experts.
 fn counted_with(session: &Session, component: &str) -> String {
@@ -79,4 +80,67 @@ pub fn bases(session: &Session) -> Vec<String> {
     ];
     let told = disguises.into_iter().filter(|(question, _)| asked(*question)).map(|(_, name)| name);
     std::iter::once("as stored").chain(told).map(str::to_owned).collect()
+}
+
+/// Families whose spread of sizes over the layers is compared, at least, and matrices of each.
+const FAMILIES: usize = 3;
+const MATRICES: usize = 2;
+
+/// Largest over smallest root mean square of one family's matrices over the layers, up to which they may be of one draw: a
+/// scheme gives them one size, within 1 / sqrt(2 n) of itself, and training does not.
+const ONE_SIZE: f64 = 1.1;
+
+/// Parents and controls whose silence says nothing: equal to another model of the case, or never trained.
+#[must_use]
+pub fn unfit(session: &Session) -> Vec<Unfit> {
+    let (measured, plan) = (session.measured, &session.measured.plan);
+    let names: Vec<&str> = session
+        .case
+        .parents
+        .iter()
+        .map(|p| p.name.as_str())
+        .chain(session.case.controls.iter().map(|c| c.name.as_str()))
+        .collect();
+    let whole =
+        |model: usize| measured.digests.get(model).filter(|files| !files.is_empty()).map(|files| manifest(files));
+    let mut unfit = Vec::new();
+    for (at, name) in names.iter().enumerate() {
+        let model = plan.series + at;
+        let own = whole(model);
+        let before = (0..at).find(|&other| own.is_some() && whole(plan.series + other) == own);
+        if let Some(other) = before {
+            unfit.push(Unfit { model: (*name).to_owned(), same_as: Some(names[other].to_owned()) });
+        } else if untrained(session, model) {
+            unfit.push(Unfit { model: (*name).to_owned(), same_as: None });
+        }
+    }
+    unfit
+}
+
+/// Whether a reference looks like a draw: all its norm weights constant, and all matrices of a family of one size.
+fn untrained(session: &Session, model: usize) -> bool {
+    let measured = session.measured;
+    let mut families: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    let (mut norms, mut constant) = (0, 0);
+    for (unit, figures) in measured.plan.units.iter().zip(&measured.tensors) {
+        let Some(slot) = unit.members.iter().position(|member| member.model == model) else { continue };
+        let (gram, n) = (&figures.gram, figures.gram.elements() as f64);
+        if unit.role.constant || n < 2.0 || gram.nonfinite(slot) > 0 {
+            continue;
+        }
+        let (mean, square) = (gram.sum(slot) / n, gram.product(slot, slot) / n);
+        if unit.shape.len() == 1 && unit.role.component == Component::Norms {
+            norms += 1;
+            constant += usize::from(square - mean * mean <= 1e-12 * square);
+        } else if unit.shape.len() > 1 && unit.role.layer.is_some() && n >= 512.0 {
+            families.entry(&unit.role.family).or_default().push(square.sqrt());
+        }
+    }
+    let sizes: Vec<&Vec<f64>> = families.values().filter(|sizes| sizes.len() >= MATRICES).collect();
+    let even = |sizes: &&&Vec<f64>| {
+        let (low, high) =
+            sizes.iter().fold((f64::INFINITY, 0.0_f64), |(low, high): (f64, f64), s| (s.min(low), s.max(high)));
+        low > 0.0 && high / low <= ONE_SIZE
+    };
+    norms > 1 && constant == norms && sizes.len() >= FAMILIES && sizes.iter().filter(even).count() == sizes.len()
 }

@@ -177,7 +177,7 @@ pub(super) fn proportions(judgement: &mut Judgement, facts: &ChainFacts<'_>, pol
     finding.effect = Some(shown.excess);
     finding.n = own.map(|m| m.elements);
     finding.null = text!("power/movement/null");
-    finding.evidence = Some("evidence/movement.parquet".into());
+    finding.evidence = Some("evidence/chain.parquet".into());
     judgement.push(finding);
     judgement.missing.push(text!("power/movement/missing", from = shown.steps.0, to = shown.steps.1));
 }
@@ -252,7 +252,7 @@ pub(super) fn farthest(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy
     finding.effect = Some(most / bound);
     finding.n = Some(worst.elements);
     finding.null = text!("power/reach/null");
-    finding.evidence = Some("evidence/movement.parquet".into());
+    finding.evidence = Some("evidence/chain.parquet".into());
     judgement.push(finding);
     if grade < Grade::Strong {
         judgement.missing.push(text!("chain/budget/missing-rate", component = worst.component.clone()));

@@ -57,12 +57,15 @@ pub fn parent(
     let mut totals: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     let mut blind = Vec::new();
     for reach in reaches {
-        let limit = match reach.component.as_str() {
-            "embedding" | "head" => TABLES,
-            _ => policy.detectable_effect,
-        };
+        let table = ["embedding", "head"].contains(&reach.component.as_str());
+        let limit = if table { TABLES } else { policy.detectable_effect };
         let sees = detectable(figures, &reach.parent, &reach.component, policy).is_some_and(|d| d <= limit);
-        let stored = if sees { reach.stored } else { 0 };
+        // Tables of other vocabularies are held against each other by the strings of their tokens, as whole tables.
+        let stored = match sees {
+            true if table => reach.elements,
+            true => reach.stored,
+            false => 0,
+        };
         let reached = stored.max(reach.matched).min(reach.elements);
         let total = totals.entry(&reach.parent).or_default();
         total.0 += reached;
