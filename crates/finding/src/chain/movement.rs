@@ -61,15 +61,15 @@ pub struct Excess {
     pub inner: bool,
 }
 
-/// What a component is held against in one interval: the layers for an embedding, the embedding for the layers and for an
-/// output layer, and for one kind of matrix the embedding and the other kinds, all weighing alike.
+/// What a component is held against in one interval: the layers for an embedding, the embedding for the layers, and for an
+/// output layer and one kind of matrix the embedding and the other kinds, all weighing alike.
 fn anchor(moved: &[Moved], component: &str, steps: (i64, i64)) -> Option<f64> {
     let beside = |m: &&Moved| {
         m.steps == steps
             && m.component != component
             && match component {
                 ANCHOR => m.component == LAYERS,
-                LAYERS | HEAD => m.component == ANCHOR,
+                LAYERS => m.component == ANCHOR,
                 _ => ![LAYERS, HEAD, ALL].contains(&m.component.as_str()),
             }
     };
