@@ -59,6 +59,14 @@ pub struct Case {
     pub digest: String,
 }
 
+/// What a sentence is made from, in any language.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Text {
+    pub key: String,
+    pub params: serde_json::Map<String, serde_json::Value>,
+}
+
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
@@ -76,6 +84,7 @@ pub struct Verdict {
     pub power: Power,
     pub reasons: Vec<String>,
     pub missing: Vec<String>,
+    pub missing_texts: Vec<Text>,
     pub ground: String,
     pub said: Said,
 }
@@ -208,7 +217,9 @@ pub struct Finding {
     #[serde(deserialize_with = "present")]
     pub n: Option<u64>,
     pub null: String,
+    pub null_text: Text,
     pub message: String,
+    pub text: Text,
     #[serde(deserialize_with = "present")]
     pub evidence: Option<String>,
 }

@@ -3,6 +3,7 @@
 
 mod compare;
 mod inputs;
+mod measuring;
 mod models;
 mod record;
 mod register;
@@ -20,7 +21,8 @@ use scratchproof_facts::start::{Start, parameters};
 use scratchproof_facts::time::{self, Weights, ground};
 use scratchproof_facts::{Session, decay, evidence};
 use scratchproof_finding::{Conditions, Heard, Judgement, Power, Said, chain, decide, parent, power, start};
-use scratchproof_measure::{Asked, Reporter, measure, replayed};
+use scratchproof_folder::Folder;
+use scratchproof_measure::{Nowhere, Reporter};
 use scratchproof_measurements::{Measurements, Trails};
 use scratchproof_report::{CaseSummary, Report, SCHEMA, Tool};
 use scratchproof_source::Access;
@@ -28,6 +30,7 @@ use scratchproof_source::Access;
 use record::Read;
 
 pub use compare::compare;
+pub use measuring::Kept;
 pub use timeline::timeline;
 
 /// A finished audit.
@@ -46,22 +49,24 @@ pub struct Audit {
 /// material becomes a finding.
 pub fn audit(case: &Case, access: impl Into<Access>, reporter: &dyn Reporter) -> Result<Audit> {
     let access = access.into();
-    let (measurements, read) = read(case, access, reporter)?;
-    Ok(judge(case, &measurements, &read))
+    let (measured, read) = measuring::measured(case, access, &Nowhere, reporter)?;
+    Ok(judge(case, &measured, &read))
 }
 
-/// Reads the record of a case and measures its weights.
-fn read(case: &Case, access: Access, reporter: &dyn Reporter) -> Result<(Measurements, Read)> {
-    let models = models::open(case, access)?;
-    let replay = replayed(case, access)?;
-    let config = models.checkpoints.last().and_then(|last| last.config.clone());
-    let mut read = record::read(case, access, config.as_ref())?;
-    let asked = Asked { series: case.subject.is_series(), every_pair: false };
-    let runs = &read.reading.record.runs;
-    let measurements = measure(models, replay, asked, &|file| time::wants_md5(runs, file), reporter)?;
-    let targets = witness::targets(case, &read.reading, &measurements.steps, &measurements.digests);
-    read.hear(case, access, config.as_ref(), &targets)?;
-    Ok((measurements, read))
+/// Audits a case and keeps what was measured in a folder: an audit that was interrupted goes on, and what is whole is judged
+/// without opening a weight. With `check` the digests of all files are held against those of the store first.
+///
+/// # Errors
+/// As [`audit`]; if the store is of another version, or was changed by somebody else.
+pub fn audit_into(
+    case: &Case,
+    access: impl Into<Access>,
+    folder: &Folder,
+    check: bool,
+    reporter: &dyn Reporter,
+) -> Result<(Audit, Kept)> {
+    let (measured, read, kept) = measuring::from_store(case, access.into(), folder, check, reporter)?;
+    Ok((judge(case, &measured, &read), kept))
 }
 
 /// Judges what was measured and read.

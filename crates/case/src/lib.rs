@@ -80,6 +80,7 @@ impl Case {
                 }],
                 averaged: None,
                 init: None,
+                architecture: None,
             },
             parents,
             controls,
@@ -102,6 +103,8 @@ pub struct Subject {
     pub averaged: Option<String>,
     /// How the developer says it was initialised.
     pub init: Option<Init>,
+    /// Templates for names that the tool does not know, in the form of its own (`inspect --template` prints one).
+    pub architecture: Option<Location>,
 }
 
 impl Subject {

@@ -2,6 +2,7 @@
 //! thing, a [`Catalogue`] of named tensors with number format, shape and byte ranges or strides. Nothing that is in a file
 //! is ever run.
 
+pub(crate) mod beside;
 mod consolidated;
 mod deepspeed;
 mod distributed;
@@ -12,6 +13,7 @@ mod hub_cache;
 mod megatron;
 mod npz;
 mod onnx;
+pub(crate) mod optimizer;
 mod parts;
 mod pickle;
 mod safetensors;

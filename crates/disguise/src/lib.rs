@@ -18,6 +18,7 @@
 //! What was found is applied ([`express`]): the parent is written down in the subject's coordinates and takes part in the
 //! ordinary measurement beside the parent as it stands.
 
+mod content;
 mod express;
 mod found;
 mod frame;
@@ -29,6 +30,7 @@ mod search;
 mod units;
 mod weights;
 
+pub use content::settle;
 pub use express::express;
 pub use found::{Found, Relabelling};
 pub use frame::Frame;

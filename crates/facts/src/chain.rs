@@ -13,7 +13,7 @@ pub(crate) mod trajectory;
 use super::Session;
 use super::time::rates;
 use scratchproof_evidence::Evidence;
-use scratchproof_finding::chain::{Bound, ChainFacts, DecayFacts, Moved, OffLine, Points};
+use scratchproof_finding::chain::{Bound, ChainFacts, DecayFacts, EqualSteps, Moved, OffLine, Points};
 use scratchproof_measurements::Trails;
 use scratchproof_texts::Text;
 
@@ -22,11 +22,9 @@ use scratchproof_texts::Text;
 pub struct Chain {
     points: Points,
     moved: Vec<Moved>,
-    /// Neighbours between which every logged learning rate is zero.
-    idle: Vec<(i64, i64)>,
     /// Stretches of training that were given up.
     given_up: Vec<(i64, i64)>,
-    equal: Vec<(i64, i64)>,
+    equal: Vec<EqualSteps>,
     exchanges: Vec<(i64, i64, f64)>,
     residuals: Vec<OffLine>,
     /// The optimiser of the log where its steps have a bound, or why none is known.
@@ -41,7 +39,6 @@ impl Chain {
         Self {
             points: points::points(session, trails, &distances),
             moved: movement::moved(session, trails),
-            idle: rates::idle(session.record, &session.measured.steps),
             given_up: rates::given_up(session.record),
             equal: path::equal_steps(session),
             exchanges: path::exchanges(session, &distances),
@@ -62,7 +59,6 @@ impl Chain {
             way: &evidence.path,
             tensors: &evidence.trajectory,
             moved: &self.moved,
-            idle: &self.idle,
             given_up: &self.given_up,
             bound: self.bound.clone().ok(),
             unbounded: self.bound.clone().err(),

@@ -15,6 +15,8 @@ use scratchproof_finding::parent::{CopyFigure, EqualTensor, NormFigure, ParentFa
 use scratchproof_measurements::Replay;
 use scratchproof_texts::Text;
 
+pub use parts::compared_share;
+
 /// What the judge of the parents asks that no table holds.
 #[derive(Clone, Debug)]
 pub struct Parents {

@@ -59,9 +59,7 @@ pub struct ChainFacts<'a> {
     /// Single checkpoints and what lies between them.
     pub points: &'a Points,
     /// Pairs of steps with equal weights.
-    pub equal: &'a [(i64, i64)],
-    /// Neighbours between which all logged learning rates are zero.
-    pub idle: &'a [(i64, i64)],
+    pub equal: &'a [EqualSteps],
     /// Length of the path over its length with two inner checkpoints exchanged, or the part from one to the other turned
     /// round: their steps and the ratio.
     pub exchanges: &'a [(i64, i64, f64)],
@@ -74,6 +72,15 @@ pub struct ChainFacts<'a> {
     pub growth: &'a [(i64, i64, Growth)],
     /// Checkpoints of another architecture: step and why they were left out.
     pub left_out: &'a [(i64, String)],
+}
+
+/// Two steps whose weights are equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EqualSteps {
+    /// The two.
+    pub steps: (i64, i64),
+    /// Whether all logged learning rates between them are zero; nothing where none is logged.
+    pub idle: Option<bool>,
 }
 
 /// Two neighbouring inner checkpoints, without what lies on the straight line from the first to the last.

@@ -77,11 +77,12 @@ pub struct Finding {
     pub effect: Option<f64>,
     /// How many observations.
     pub n: Option<u64>,
-    /// The null it was held against.
-    #[serde(serialize_with = "scratchproof_texts::sentence", deserialize_with = "scratchproof_texts::words")]
+    /// The null it was held against. In JSON the English sentence, and beside it `null_text` with key and parameters.
+    #[serde(flatten, with = "scratchproof_texts::null")]
     pub null: Text,
-    /// One or two plain sentences with the figures.
-    #[serde(serialize_with = "scratchproof_texts::sentence", deserialize_with = "scratchproof_texts::words")]
+    /// One or two plain sentences with the figures. In JSON the English ones, and beside them `text` with key and
+    /// parameters, from which those of another language are made.
+    #[serde(flatten, with = "scratchproof_texts::message")]
     pub message: Text,
     /// File of the evidence folder that holds the figures.
     pub evidence: Option<String>,

@@ -48,7 +48,7 @@ pub struct Verdict {
     pub power: Power,
     /// Ids of the findings that decided.
     pub reasons: Vec<String>,
-    #[serde(serialize_with = "scratchproof_texts::sentences", deserialize_with = "scratchproof_texts::words_list")]
+    #[serde(flatten, with = "scratchproof_texts::missing")]
     pub missing: Vec<Text>,
     /// What it rests on, in a sentence made from what was given.
     #[serde(serialize_with = "scratchproof_texts::sentence", deserialize_with = "scratchproof_texts::words")]

@@ -10,7 +10,7 @@ use scratchproof_error::{Context, Result};
 use scratchproof_kernel::{
     BLOCK, Dtype, Gram, GramShape, GramTile, Moments, Rows, View, centre, decode, finest_needed, normalise, trace,
 };
-use scratchproof_measurements::{FAR_PLACE, Member, Plan, TensorFigures, Unit};
+use scratchproof_measurements::{FAR_PLACE, Kept, Member, Plan, TensorFigures, Unit};
 
 /// Elements of a tile: a multiple of [`BLOCK`]; large enough that a map is populated by one call for each tile.
 const TILE: usize = 256 * BLOCK;
@@ -58,17 +58,6 @@ impl StartSample {
         let values: Vec<f32> = self.values.into_iter().map(|v| f32::from_bits(v.into_inner())).collect();
         Moments::of(&values, self.view.hidden(), (self.rows.len() / self.view.outer).max(1))
     }
-}
-
-/// The rows of one tensor that are kept for the tests over the whole model, by member.
-#[derive(Clone, Debug)]
-pub struct Kept {
-    /// Centred over the residual axis and scaled to unit norm; empty where there are none.
-    pub rows: Vec<Vec<f32>>,
-    /// Their norm, centred, before they were scaled.
-    pub scales: Vec<f64>,
-    /// Whether they are finite and not zero.
-    pub usable: Vec<bool>,
 }
 
 /// Bytes of the models' own files that one pass over some units reads.

@@ -81,7 +81,9 @@ pub struct Returned {
     /// See `from`.
     pub to: usize,
     /// Sine of the angle between the copies at `from` and `away`.
+    #[serde(with = "scratchproof_kernel::exact")]
     pub moved: f64,
     /// Sine between those at `from` and `to`.
+    #[serde(with = "scratchproof_kernel::exact")]
     pub off: f64,
 }

@@ -143,7 +143,7 @@ fn findings(derived: bool) -> Vec<Finding> {
         ),
         (Code::StartScheme, weak, Direction::For, "All matrices follow normal(0, 0.02), rule `0.02`."),
         (Code::StartIndependence, weak, Direction::For, "Row and column norms are those of independent draws."),
-        (Code::StartParent, context, Direction::Neutral, "GLM-like is absent from step 0: total z -1.3."),
+        (Code::StartReplay, context, Direction::Neutral, "The start was not drawn again: no seed is declared."),
         (
             Code::ChainMemory,
             Grade::Strong,

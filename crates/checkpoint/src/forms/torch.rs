@@ -49,7 +49,8 @@ impl Form for Zip {
 
     fn holds(&self, file: &Glance<'_>) -> bool {
         file.head.starts_with(b"PK\x03\x04")
-            && Directory::read(&**file.blob).is_ok_and(|zip| zip.members.keys().any(|name| is_pickle(name)))
+            // What is wrong with an archive that cannot be read is said by reading it.
+            && Directory::read(&**file.blob).map_or(true, |zip| zip.members.keys().any(|name| is_pickle(name)))
     }
 
     fn catalogue(&self, file: &Glance<'_>) -> Result<Catalogue> {

@@ -13,6 +13,23 @@ pub struct Rates {
     pub decay: f64,
 }
 
+/// Whether all logged learning rates between two checkpoints are zero, in the first run that logs any: those of the rows from
+/// the first checkpoint up to the second, or from the row after it where programs log what was used. Nothing where none is.
+#[must_use]
+pub fn idle(reading: &Reading, from: i64, to: i64) -> Option<bool> {
+    reading.trainings().find_map(|run| {
+        let rates = run.learning_rate();
+        let within = |least: i64, most: i64| -> Option<bool> {
+            let mut all = rates.iter().filter(|(step, _)| (least..=most).contains(step)).peekable();
+            all.peek()?;
+            Some(all.all(|(_, rate)| *rate == 0.0))
+        };
+        let before = within(from, to.saturating_sub(1));
+        let after = within(from.saturating_add(1), to) == Some(true);
+        if after { Some(true) } else { before }
+    })
+}
+
 /// Learning rates between two checkpoints, from the first run that logged all of them.
 pub fn rates(reading: &Reading, from: i64, to: i64) -> Option<Rates> {
     reading.trainings().find_map(|run| {
@@ -23,15 +40,6 @@ pub fn rates(reading: &Reading, from: i64, to: i64) -> Option<Rates> {
         let decay = run.weight_decay().map_or(0.0, |decay| 1.0 - sum.ln_decay(decay).exp());
         Some(Rates { sum: sum.sum, decay })
     })
-}
-
-/// Neighbouring checkpoints between which every logged learning rate is zero.
-pub fn idle(reading: &Reading, steps: &[i64]) -> Vec<(i64, i64)> {
-    let zero = |run: &Run, from: i64, to: i64| {
-        run.learning_rate_sum(from, to).is_some_and(|sum| sum.whole() && sum.sum == 0.0)
-    };
-    let pairs = steps.windows(2).map(|pair| (pair[0], pair[1]));
-    pairs.filter(|&(from, to)| reading.trainings().any(|run| zero(run, from, to))).collect()
 }
 
 /// Stretches of training that were given up: where a later run begins before the one before it ends.
