@@ -10,7 +10,7 @@ use scratchproof_evidence::{Evidence, Reference};
 use scratchproof_facts::parent::{Parents, compared_share};
 use scratchproof_facts::{Session, decay, evidence};
 use scratchproof_finding::{
-    Code, ComponentOutcome, ComponentResult, Condition, Conditions, Direction, Finding, Grade, decide, parent,
+    Code, ComponentOutcome, ComponentResult, Condition, Conditions, Direction, Finding, Grade, Heard, decide, parent,
 };
 use scratchproof_kernel::{Rows, centre, normalise};
 use scratchproof_measure::{Asked, Job, Norms, Nowhere, Reporter, measure, norms};
@@ -49,7 +49,7 @@ pub fn compare(case: &Case, access: impl Into<Access>, reporter: &dyn Reporter) 
     let untested = Condition::Untested;
     let conditions = Conditions { start: untested, chain: untested, parent: parent.condition, time: untested };
     // Ids, order and what is missing are the verdict's work; the verdict itself needs a series and is not given here.
-    let verdict = decide(&mut findings, conditions, Vec::new(), parent.missing);
+    let verdict = decide(&mut findings, Heard { conditions, missing: parent.missing, ..Heard::default() });
     let work = Work { session, inputs: inputs::list(&session, &read), norms };
     let share = compared_share(&work.session);
     let comparable = !evidence.pairs.is_empty();

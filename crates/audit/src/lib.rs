@@ -16,10 +16,11 @@ use scratchproof_error::Result;
 use scratchproof_evidence::Evidence;
 use scratchproof_facts::chain::Chain;
 use scratchproof_facts::parent::Parents;
-use scratchproof_facts::start::Start;
-use scratchproof_facts::time::{self, Weights};
+use scratchproof_facts::parent::reach;
+use scratchproof_facts::start::{Start, parameters};
+use scratchproof_facts::time::{self, Weights, ground};
 use scratchproof_facts::{Session, decay, evidence};
-use scratchproof_finding::{Conditions, Judgement, chain, decide, parent, start};
+use scratchproof_finding::{Conditions, Heard, Judgement, Power, Said, chain, decide, parent, power, start};
 use scratchproof_folder::Folder;
 use scratchproof_measure::{Nowhere, Reporter};
 use scratchproof_measurements::{Measurements, Trails};
@@ -75,10 +76,28 @@ fn judge(case: &Case, measured: &Measurements, read: &Read) -> Audit {
     let trails = Trails::new(&measured.plan, &measured.tensors);
     let decay = decay(&session);
     let evidence = evidence(&session, &trails, &decay);
-    let (start, clean) = start::judge(&Start::new(&session).facts(&session, &evidence), policy);
-    let chain = chain::judge(&Chain::new(&session, &trails).facts(&session, &evidence, &decay), policy);
-    let (parent, components) =
+    let (mut start, clean) = start::judge(&Start::new(&session).facts(&session, &evidence), policy);
+    let chain_facts = Chain::new(&session, &trails);
+    let chain_facts = chain_facts.facts(&session, &evidence, &decay);
+    let mut chain = chain::judge(&chain_facts, policy);
+    let (mut parent, components) =
         parent::judge(&Parents::new(&session, &evidence).facts(&session, &evidence, &clean), policy);
+    let mut power = Power { chain: power::chain(&chain_facts, policy), ..Power::default() };
+    if let Some(own) = &power.chain {
+        own.settle(&mut chain);
+    }
+    if session.steps().first() == Some(&0) {
+        let (parameters, unknown) = parameters(&session);
+        let own = power::start(&evidence.start, parameters, &measured.replay);
+        own.settle(&mut start, unknown);
+        power.start = Some(own);
+    }
+    if !case.parents.is_empty() {
+        let (own, blind) =
+            power::parent(&reach::reaches(&session), &evidence.components, reach::bases(&session), policy);
+        power::settle_parent(&mut parent, &blind);
+        power.parent = Some(own);
+    }
     let weights = Weights::new(&session);
     let subject = Some(measured.subject());
     let time = time::judge(session.record, subject, session.steps(), start.condition, &weights, policy);
@@ -87,13 +106,18 @@ fn judge(case: &Case, measured: &Measurements, read: &Read) -> Audit {
         Conditions { start: start.condition, chain: chain.condition, parent: parent.condition, time: time.condition };
     let mut findings = Vec::new();
     let mut missing = Vec::new();
+    let [start_said, chain_said, parent_said] = [&start, &chain, &parent].map(|own| own.said.clone());
     for Judgement { findings: own, missing: lacks, .. } in [parent, start, chain, time, input_findings] {
         findings.extend(own);
         missing.extend(lacks);
     }
     findings.sort_by_key(|f| (std::cmp::Reverse(f.grade), f.code));
     let against = case.parents.iter().map(|p| p.name.clone()).collect();
-    let verdict = decide(&mut findings, conditions, against, missing);
+    let ground = ground(&session).with(&findings);
+    let said = Said { start: start_said, chain: chain_said, parent: parent_said, time: ground.record() };
+    let lacking = ground.lacking(policy);
+    let heard = Heard { conditions, said, power, against, missing, ground: ground.sentence(), lacking };
+    let verdict = decide(&mut findings, heard);
     let report = Report {
         schema: SCHEMA.into(),
         tool: Tool::this(),

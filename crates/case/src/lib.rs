@@ -5,11 +5,13 @@
 
 mod file;
 mod policy;
+mod requirement;
 mod series;
 
 use std::path::PathBuf;
 
 pub use policy::Policy;
+pub use requirement::Requirement;
 
 /// A validated case file. Paths are relative to the file as written, and resolved beside it.
 #[derive(Clone, Debug)]

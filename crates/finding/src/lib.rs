@@ -2,7 +2,9 @@
 
 pub mod chain;
 mod code;
+mod ground;
 pub mod parent;
+pub mod power;
 pub mod start;
 pub mod time;
 mod verdict;
@@ -11,7 +13,11 @@ use scratchproof_texts::Text;
 use serde::{Deserialize, Serialize};
 
 pub use code::Code;
-pub use verdict::{ComponentOutcome, ComponentResult, Condition, Conditions, Judgement, Outcome, Verdict, decide};
+pub use ground::{Ground, Tie};
+pub use power::Power;
+pub use verdict::{
+    ComponentOutcome, ComponentResult, Condition, Conditions, Heard, Judgement, Outcome, Said, Verdict, decide,
+};
 
 /// How much a finding weighs (METHODS: from figures to findings).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

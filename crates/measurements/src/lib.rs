@@ -32,7 +32,7 @@ pub use products::{KeptProducts, Kind, PairOfTensors, RowLine, SignFigure};
 pub use replay::{Replay, Replayed, TensorReplay};
 pub use residual::{ALL, Between, ResidualFigure};
 pub use scratchproof_checkpoint::{Component, Meeting, Residual as Axis, Role};
-pub use tensors::{Kept, TensorFigures};
+pub use tensors::{FAR_PLACE, Kept, TensorFigures};
 pub use token_rows::{Returned, RowsBetween, RowsSeen, TokenRows};
 pub use trails::{LEG, LONG, ON_LINE, Trails, rounding};
 pub use vocabulary::{Attention, ByToken, SharedTokens, TokenizerPair, Vocabularies};

@@ -13,9 +13,15 @@ pub struct TensorFigures {
     pub formats: Vec<Dtype>,
     /// How many different absolute values those hold.
     pub distinct: Vec<u32>,
+    /// By interval of neighbouring checkpoints, how far the sampled weights moved that moved farthest: the
+    /// [`FAR_PLACE`]th largest step, less what rounding to the number formats adds to it. Empty where nothing is sampled.
+    pub farthest: Vec<f64>,
     /// Figures of sampled rows of the first checkpoint, for the tests of the start; of all its matrices.
     pub start: Option<Moments>,
 }
+
+/// Which step of a tensor's sample counts as its farthest: one odd value is no way.
+pub const FAR_PLACE: usize = 8;
 
 /// The rows of one tensor that are kept for the tests over the whole model, by member.
 #[derive(Clone, Debug, PartialEq)]

@@ -28,7 +28,7 @@ fn verdict(out: &mut String, report: &Report) {
     let word = wording::outcome(report.verdict.outcome).to_uppercase();
     line(out, &format!("**{word}:** {}", safe(&wording::headline(report).english())));
     out.push('\n');
-    line(out, &wording::meaning(report.verdict.outcome).english());
+    line(out, &wording::meaning(report).english());
 }
 
 fn conditions(out: &mut String, report: &Report) {

@@ -66,7 +66,7 @@ impl Page {
             Outcome::Inconclusive => ("INCONCLUSIVE:", AnsiColor::Yellow),
         };
         self.hanging(word, style.on_default().bold(), &wording::headline(report).english(), 2);
-        self.paragraph(2, &wording::meaning(report.verdict.outcome).english());
+        self.paragraph(2, &wording::meaning(report).english());
     }
 
     fn conditions(&mut self, report: &Report) {

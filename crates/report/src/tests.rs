@@ -24,8 +24,14 @@ mod contract {
             findings: Vec<Finding>, coverage: Coverage, inputs: Vec<Input>, policy: Value, seal: Option<Value> }
         Tool { name: String, version: String }
         Case { name: String, claim: String, digest: String }
-        Verdict { outcome: Outcome, against: Vec<String>, conditions: Conditions, reasons: Vec<String>, missing: Vec<String>,
-            missing_texts: Vec<Text> }
+        Verdict { outcome: Outcome, against: Vec<String>, conditions: Conditions, power: Power, reasons: Vec<String>,
+            missing: Vec<String>, missing_texts: Vec<Text>, ground: String, said: Said }
+        Said { start: String, chain: String, parent: String, time: String }
+        Power { parent: Option<ParentPower>, chain: Option<ChainPower>, start: Option<StartPower> }
+        ParentPower { reached: f64, smallest_correlation: Option<f64>, bases: Vec<String> }
+        ChainPower { untested: Vec<(i64, i64)>, intervals: Vec<Reach> }
+        Reach { steps: (i64, i64), component: String, smallest_share: Option<f64>, by: Vec<String> }
+        StartPower { reached: f64 }
         Conditions { start: Condition, chain: Condition, parent: Condition, time: Condition }
         Component { name: String, outcome: ComponentOutcome, parent: Option<String>, z: Option<f64>, log10_p: Option<f64>,
             effect: Option<f64>, layers: Vec<u32> }

@@ -25,13 +25,16 @@ pub(super) fn outcome(outcome: Outcome) -> &'static str {
     }
 }
 
-/// What the outcome means, and why it names the parents.
-pub(super) fn meaning(outcome: Outcome) -> Text {
-    let mut meaning = match outcome {
+/// What the outcome means, what it rests on, and why it names the parents.
+pub(super) fn meaning(report: &Report) -> Text {
+    let mut meaning = match report.verdict.outcome {
         Outcome::Confirmed => text!("report/verdict/confirmed"),
         Outcome::Refuted => text!("report/verdict/refuted"),
         Outcome::Inconclusive => text!("report/verdict/inconclusive"),
     };
+    if !report.verdict.ground.is_empty() {
+        meaning.push(report.verdict.ground.clone());
+    }
     meaning.push(text!("report/verdict/only-these"));
     meaning
 }
@@ -77,16 +80,16 @@ pub(super) struct Stated<'a> {
     pub findings: Vec<&'a Finding>,
 }
 
-/// The four conditions, in order.
+/// The four conditions, in order. What holds, and what is not settled, is told as it was tested; no sentence is fixed.
 pub(super) fn conditions(report: &Report) -> [Stated<'_>; 4] {
-    let states = report.verdict.conditions;
-    let stated = |key, name, state, holds: Text, fails: Text, untested: Text| Stated {
+    let (states, said) = (report.verdict.conditions, &report.verdict.said);
+    let stated = |key, name, state, said: &Text, holds: Text, fails: Text, untested: Text| Stated {
         name,
         state,
         sentence: match state {
-            Condition::Holds => holds,
+            Condition::Holds => Some(said.clone()).filter(|said| !said.is_empty()).unwrap_or(holds),
             Condition::Fails => fails,
-            Condition::Untested => questioned(report, key).unwrap_or(untested),
+            Condition::Untested => questioned(report, key).or_else(|| open(said)).unwrap_or(untested),
         },
         findings: of(report, key).filter(|finding| finding.grade != Grade::Context).collect(),
     };
@@ -95,6 +98,7 @@ pub(super) fn conditions(report: &Report) -> [Stated<'_>; 4] {
             "start",
             text!("report/group/start"),
             states.start,
+            &said.start,
             text!("report/condition/start-holds"),
             text!("report/condition/start-fails"),
             text!("report/condition/start-untested"),
@@ -103,6 +107,7 @@ pub(super) fn conditions(report: &Report) -> [Stated<'_>; 4] {
             "chain",
             text!("report/group/chain"),
             states.chain,
+            &said.chain,
             text!("report/condition/chain-holds"),
             text!("report/condition/chain-fails"),
             text!("report/condition/chain-untested"),
@@ -111,6 +116,7 @@ pub(super) fn conditions(report: &Report) -> [Stated<'_>; 4] {
             "parent",
             text!("report/group/parent"),
             states.parent,
+            &said.parent,
             text!("report/condition/parent-holds"),
             text!("report/condition/parent-fails"),
             text!("report/condition/parent-untested"),
@@ -119,11 +125,21 @@ pub(super) fn conditions(report: &Report) -> [Stated<'_>; 4] {
             "time",
             text!("report/group/time"),
             states.time,
+            &said.time,
             record(report),
             text!("report/condition/time-fails"),
             text!("report/condition/time-untested"),
         ),
     ]
+}
+
+/// A condition that nothing speaks against and that is not settled.
+fn open(said: &Text) -> Option<Text> {
+    let mut sentence = text!("report/condition/open");
+    (!said.is_empty()).then(|| {
+        sentence.push(said.clone());
+        sentence
+    })
 }
 
 /// What the record was, where nothing in it speaks against the claim: no more than was there.

@@ -23,6 +23,7 @@ const ENGLISH: &[(&str, &str)] = &[
     ("checkpoint", include_str!("../en/checkpoint.toml")),
     ("input", include_str!("../en/input.toml")),
     ("parent", include_str!("../en/parent.toml")),
+    ("power", include_str!("../en/power.toml")),
     ("report", include_str!("../en/report.toml")),
     ("start", include_str!("../en/start.toml")),
     ("time", include_str!("../en/time.toml")),

@@ -42,6 +42,21 @@ pub fn rates(reading: &Reading, from: i64, to: i64) -> Option<Rates> {
     })
 }
 
+/// Stretches of training that were given up: where a later run begins before the one before it ends.
+pub fn given_up(reading: &Reading) -> Vec<(i64, i64)> {
+    let span = |run: &Run| {
+        let points = run.loss();
+        Some((run.started_at, points.first()?.0, points.last()?.0))
+    };
+    let mut spans: Vec<_> = reading.record.runs.iter().filter_map(span).collect();
+    spans.sort_by_key(|span| (span.0, span.1));
+    let back = |pair: &[(_, i64, i64)]| {
+        let ((_, first, end), (_, begin, _)) = (pair[0], pair[1]);
+        (begin > first && begin < end).then_some((begin.saturating_sub(1), end))
+    };
+    spans.windows(2).filter_map(back).collect()
+}
+
 /// The learning rate summed over the steps from the first logged one, at every logged step; of the first run that logs it.
 pub fn summed_rates(reading: &Reading) -> Option<Vec<(i64, f64)>> {
     let points = reading.trainings().map(Run::learning_rate).find(|rates| rates.len() > 1)?;

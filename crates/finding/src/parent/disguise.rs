@@ -95,6 +95,11 @@ fn firing<'a>(facts: &'a ParentFacts<'_>, controls: &Controls, test: &Test, poli
     facts.controls.iter().filter(fires).copied().collect()
 }
 
+/// Whether only token rows propose the frame: what models of one tokenizer share there has no exact null.
+fn proposed(row: &DisguiseRow) -> bool {
+    scratchproof_measurements::BY_TOKENS.contains(&row.frame.as_str())
+}
+
 /// Everything that was found of one parent's disguise. Returns the highest grade that counts.
 pub(super) fn findings(
     judgement: &mut Judgement,
@@ -140,7 +145,7 @@ pub(super) fn findings(
                     [] => text!("parent/note/every-control-fires"),
                     some => text!("parent/note/controls-fire", controls = some),
                 });
-            } else if facts.controls.is_empty() && grade == Grade::Conclusive {
+            } else if facts.controls.is_empty() && grade == Grade::Conclusive && proposed(row) {
                 grade = Grade::Strong;
                 message.push(text!("parent/note/strong-without-control"));
             }

@@ -180,7 +180,7 @@ pub(super) fn view<'a>(report: &'a Report, evidence: &'a Evidence) -> View<'a> {
         word,
         tone: word,
         headline: wording::headline(report).english(),
-        lead: wording::meaning(report.verdict.outcome).english(),
+        lead: wording::meaning(report).english(),
         missing: report.verdict.missing.iter().map(Text::english).collect(),
         skipped: &report.coverage.skipped,
         events: events(&evidence.timeline, &evidence.timeline, String::new()),
