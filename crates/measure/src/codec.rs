@@ -37,6 +37,7 @@ pub fn encode(plan: &Plan, first: usize, all: &[(TensorFigures, Kept)]) -> Resul
         put("trace", &figures.columns.iter().map(|(_, sums)| sums.trace).collect::<Vec<_>>());
         put("frobenius", &figures.columns.iter().map(|(_, sums)| sums.frobenius2).collect::<Vec<_>>());
         put("scale", &kept.scales);
+        put("farthest", &figures.farthest);
         for (member, rows) in (0..).zip(&kept.rows) {
             stored.rows.extend(rows.iter().map(|value| (index, member, *value)));
         }
@@ -93,6 +94,7 @@ pub fn decode(plan: &Plan, first: usize, units: &[Unit], stored: Stored) -> Resu
             && said.distinct.len() == said.formats.len()
             && said.pairs.iter().all(|(a, b)| *a < members && *b < members);
         let scales = take("scale");
+        let farthest = take("farthest");
         if !fits || scales.len() != members {
             return Err(bad("they do not fit the plan"));
         }
@@ -112,8 +114,8 @@ pub fn decode(plan: &Plan, first: usize, units: &[Unit], stored: Stored) -> Resu
             }
             kept.push(own);
         }
-        let figures =
-            TensorFigures { gram, columns, formats: said.formats, distinct: said.distinct, start: said.start };
+        let (formats, distinct, start) = (said.formats, said.distinct, said.start);
+        let figures = TensorFigures { gram, columns, formats, distinct, farthest, start };
         all.push((figures, Kept { rows: kept, scales, usable: said.usable }));
     }
     if sums.peek().is_some() || rows.peek().is_some() {
