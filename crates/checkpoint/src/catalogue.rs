@@ -208,7 +208,8 @@ impl Checkpoint {
             }
         }
         self.form = catalogue.form.clone();
-        self.stored += catalogue.stored;
+        let own = catalogue.entries.iter().map(|entry| entry.bytes().map_or(0, |bytes| bytes as u64));
+        self.stored += own.sum::<u64>() + catalogue.unread;
         self.skipped.extend(catalogue.skipped.iter().cloned());
         for note in &catalogue.notes {
             if !self.notes.contains(note) {

@@ -75,8 +75,8 @@ pub(crate) struct Catalogue {
     pub(crate) notes: Vec<Text>,
     /// The model's settings, where they are in the file itself.
     pub(crate) settings: Option<Value>,
-    /// Bytes of all tensors that the files hold, also of those that are not read.
-    pub(crate) stored: u64,
+    /// Bytes of the model's tensors that are not read.
+    pub(crate) unread: u64,
 }
 
 /// One tensor.

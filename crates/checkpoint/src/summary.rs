@@ -128,7 +128,7 @@ impl Summary {
             experts: checkpoint.experts(),
             hidden_size: checkpoint.hidden_size(),
             vocabulary: checkpoint.vocab_size(),
-            shards: checkpoint.shards.len(),
+            shards: checkpoint.shards.iter().filter(|shard| !shard.blob.is_made()).count(),
             tensors: tensors.len(),
             parameters: weights.map(|tensor| tensor.elements() as u64).sum(),
             bytes: checkpoint.bytes(),

@@ -97,12 +97,12 @@ pub(super) fn catalogue(store: &dyn Store, names: &[String]) -> Result<Catalogue
     let found = if states.is_empty() { None } else { partitions(store, &states, "")? };
     let Some(zero) = found else {
         // Without ZeRO the module is whole.
-        let mut module = model.model()?;
+        let mut module = model.model().context(|| quoted(first))?;
         catalogue.notes.push(text!("checkpoint/deepspeed/module"));
         catalogue.notes.append(&mut module.notes);
         catalogue.entries = module.entries;
         catalogue.skipped = module.skipped;
-        catalogue.stored = module.stored;
+        catalogue.unread = module.unread;
         catalogue.files = module.files;
         return Ok(catalogue);
     };
@@ -361,7 +361,6 @@ fn together(model: &Archive, mut zero: Zero, catalogue: &mut Catalogue) -> Resul
         let shared = catalogue.entries.iter().find(|entry| entry.name == source).cloned();
         catalogue.entries.extend(shared.map(|entry| Entry { name, ..entry }));
     }
-    catalogue.stored = catalogue.entries.iter().map(|entry| entry.bytes().map_or(0, |bytes| bytes as u64)).sum();
     catalogue.files = zero.files.shards;
     Ok(())
 }
@@ -373,7 +372,6 @@ fn together(model: &Archive, mut zero: Zero, catalogue: &mut Catalogue) -> Resul
 pub(super) fn universal(store: &dyn Store) -> Result<Catalogue> {
     let mut catalogue = Catalogue { form: Text::new("checkpoint/form/universal"), ..Catalogue::default() };
     of_folders(store, &[("fp32.pt", "")], &mut catalogue)?;
-    catalogue.stored = catalogue.entries.iter().map(|entry| entry.bytes().map_or(0, |bytes| bytes as u64)).sum();
     Ok(catalogue)
 }
 

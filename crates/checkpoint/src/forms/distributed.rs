@@ -203,9 +203,11 @@ impl Description {
         let mut found: Vec<(String, Dtype, Vec<usize>, Vec<Block>)> = Vec::new();
         for (key, name) in chosen {
             let described = &self.tensors[&key];
-            catalogue.stored += described.pieces.iter().map(|piece| piece.length).sum::<u64>();
             match &described.dtype {
-                Err(why) => catalogue.skipped.push(Skipped { tensor: name, why: why.clone() }),
+                Err(why) => {
+                    catalogue.unread += described.pieces.iter().map(|piece| piece.length).sum::<u64>();
+                    catalogue.skipped.push(Skipped { tensor: name, why: why.clone() });
+                }
                 Ok(dtype) => {
                     let blocks = described.pieces.iter().map(|piece| files.block(&key, piece));
                     let blocks = blocks.collect::<Result<Vec<_>>>()?;

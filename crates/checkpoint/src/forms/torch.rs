@@ -163,7 +163,6 @@ impl Archive {
             catalogue.notes.push(text!("checkpoint/read/foreign", class = quoted(class)));
         }
         self.entries(found.tensors, &mut catalogue)?;
-        catalogue.stored = self.storages.iter().flatten().map(|(_, _, length)| length).sum();
         catalogue.files = self.files;
         Ok(catalogue)
     }
@@ -176,7 +175,12 @@ impl Archive {
         for (name, id) in tensors {
             match self.entry(&name, id)? {
                 Ok(entry) => catalogue.entries.push(entry),
-                Err(why) => catalogue.skipped.push(Skipped { tensor: name, why }),
+                Err(why) => {
+                    let view = self.arena.view(id);
+                    let bytes = view.and_then(|view| super::size(&view.shape, view.kind.width())).unwrap_or(0);
+                    catalogue.unread += bytes as u64;
+                    catalogue.skipped.push(Skipped { tensor: name, why });
+                }
             }
         }
         Ok(())
