@@ -38,7 +38,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 }
 
 /// The sums that are kept of a unit.
-pub const SUMS: [&str; 6] = ["product", "sum", "distance", "trace", "frobenius", "scale"];
+pub const SUMS: [&str; 7] = ["product", "sum", "distance", "trace", "frobenius", "scale", "farthest"];
 
 /// What came out of a piece.
 #[derive(Clone, Debug, Default, PartialEq)]
