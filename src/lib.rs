@@ -19,4 +19,5 @@ pub use scratchproof_replay as replay;
 pub use scratchproof_report as report;
 pub use scratchproof_source as source;
 pub use scratchproof_stats as stats;
+pub use scratchproof_store as store;
 pub use scratchproof_timeline as timeline;

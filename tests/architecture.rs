@@ -20,7 +20,7 @@ const ROWS: &[&[&str]] = &[
     &["measurements"],
     &["disguise", "replay", "plan"],
     &["measure"],
-    &["evidence"],
+    &["evidence", "store"],
     &["finding"],
     &["facts", "report"],
     &["audit"],

@@ -40,6 +40,10 @@ pub enum Command {
     Inspect {
         /// Directory or file of safetensors, `hf://org/name[@revision]`, or `https://...`
         model: PathBuf,
+        /// Print templates for the names that the tool does not know, to be corrected and named in a case file
+        /// (`architecture = "my.toml"` under `[subject]`)
+        #[arg(long)]
+        template: bool,
     },
     /// Compare two models, with controls: similarity tables, layer maps, tests
     ///
@@ -58,9 +62,13 @@ pub enum Command {
     Audit {
         /// The case file
         case: PathBuf,
-        /// Folder for report.json, report.html, report.md and the evidence
+        /// Folder for report.json, report.html, report.md, the evidence and what was measured: an audit that was interrupted
+        /// goes on there, and what is measured is judged again without the weights
         #[arg(short, long, value_name = "DIR")]
         output: Option<PathBuf>,
+        /// Hold the digests of all files against those in DIR first, where names, lengths and times are equal
+        #[arg(long, requires = "output")]
+        check: bool,
     },
     /// Render again what an earlier audit or timeline found, from its folder
     ///

@@ -7,9 +7,9 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 
 use clap::Parser;
-use scratchproof::audit::{audit, compare, timeline};
+use scratchproof::audit::{audit, audit_into, compare, timeline};
 use scratchproof::case::Case;
-use scratchproof::checkpoint::{Checkpoint, Summary, check_bytes};
+use scratchproof::checkpoint::{Checkpoint, Summary, check_bytes, template};
 use scratchproof::error::{Error, Result};
 use scratchproof::evidence::Evidence;
 use scratchproof::finding::{Direction, Grade, Outcome};
@@ -17,6 +17,7 @@ use scratchproof::folder::Folder;
 use scratchproof::kernel;
 use scratchproof::measure::{Quiet, Reporter};
 use scratchproof::report::read::{self, Finished};
+use scratchproof::report::text::printable;
 use scratchproof::report::{
     Report, compare as comparison, folder, html, inspect, json, markdown, terminal, timeline as record,
 };
@@ -44,10 +45,10 @@ pub fn run() -> u8 {
         anstream::ColorChoice::AlwaysAnsi.write_global();
     }
     let done = threads(arguments.threads).and_then(|()| match &arguments.command {
-        Command::Inspect { model } => inspect_model(&arguments, model),
+        Command::Inspect { model, template } => inspect_model(&arguments, model, *template),
         Command::Compare { subject, parent, controls } => compare_models(&arguments, subject, parent, controls),
         Command::Timeline { case, output } => timeline_of(&arguments, case, output.as_deref()),
-        Command::Audit { case, output } => audit_case(&arguments, case, output.as_deref()),
+        Command::Audit { case, output, check } => audit_case(&arguments, case, output.as_deref(), *check),
         Command::Report { dir } => report_of(&arguments, dir),
     });
     done.unwrap_or_else(|error| {
@@ -56,9 +57,9 @@ pub fn run() -> u8 {
     })
 }
 
-/// Says a line on stderr; nobody listening is no error.
+/// Says a line on stderr, fit for a terminal whatever names of others are in it; nobody listening is no error.
 pub fn say(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(std::io::stderr(), "{}", printable(line));
 }
 
 fn threads(count: Option<usize>) -> Result<()> {
@@ -72,12 +73,16 @@ fn threads(count: Option<usize>) -> Result<()> {
         .map_err(|e| Error::io(format!("starting {count} threads"), e))
 }
 
-fn inspect_model(arguments: &Arguments, model: &Path) -> Result<u8> {
+fn inspect_model(arguments: &Arguments, model: &Path, only_template: bool) -> Result<u8> {
     // A path need not be text; an address is.
     let checkpoint = match model.to_str().filter(|model| is_address(model)) {
         Some(address) => Checkpoint::open_named(address, access(arguments))?,
         None => Checkpoint::open(model, Reading::Auto)?,
     };
+    if only_template {
+        print(&template(&checkpoint))?;
+        return Ok(0);
+    }
     let mut summary = Summary::of(&checkpoint);
     let bar = reporter(arguments);
     bar.begin("checking bytes", checkpoint.bytes());
@@ -102,17 +107,37 @@ fn inspect_model(arguments: &Arguments, model: &Path) -> Result<u8> {
     Ok(0)
 }
 
-fn audit_case(arguments: &Arguments, case: &Path, output: Option<&Path>) -> Result<u8> {
-    let case = Case::read(case)?;
+fn audit_case(arguments: &Arguments, case: &Path, output: Option<&Path>, check: bool) -> Result<u8> {
+    let case = read_case(case, output.is_some())?;
     let folder = make(output)?;
     let bar = reporter(arguments);
-    let mut done = audit(&case, access(arguments), bar.as_ref())?;
-    if let Some(folder) = &folder {
+    let done = if let Some(folder) = &folder {
+        let (mut done, kept) = audit_into(&case, access(arguments), folder, check, bar.as_ref())?;
+        if !arguments.quiet && kept.whole {
+            say("judged from the measurements in the folder: no weight was opened");
+        } else if !arguments.quiet && kept.finished > 0 {
+            say(&format!(
+                "{} pieces of the work were finished before, {} are measured now",
+                kept.finished, kept.measured
+            ));
+        }
         folder::write(&mut done.report, &done.evidence, folder)?;
-    }
+        done
+    } else {
+        audit(&case, access(arguments), bar.as_ref())?
+    };
     show_audit(arguments, &done.report, &done.evidence)?;
     written(arguments, output);
     Ok(status(&done.report))
+}
+
+/// What lies in a folder is judged without the weights, which may be elsewhere by now: then models need not be there.
+fn read_case(path: &Path, measured: bool) -> Result<Case> {
+    let lenient = |error| match Case::read_record(path) {
+        Ok(case) if measured && !case.subject.checkpoints.is_empty() => Ok(case),
+        _ => Err(error),
+    };
+    Case::read(path).or_else(lenient)
 }
 
 fn show_audit(arguments: &Arguments, report: &Report, evidence: &Evidence) -> Result<()> {

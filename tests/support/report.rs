@@ -59,6 +59,14 @@ pub struct Case {
     pub digest: String,
 }
 
+/// What a sentence is made from, in any language.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Text {
+    pub key: String,
+    pub params: serde_json::Map<String, serde_json::Value>,
+}
+
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
@@ -73,8 +81,64 @@ pub struct Verdict {
     pub outcome: Outcome,
     pub against: Vec<String>,
     pub conditions: Conditions,
+    pub power: Power,
     pub reasons: Vec<String>,
     pub missing: Vec<String>,
+    pub missing_texts: Vec<Text>,
+    pub ground: String,
+    pub said: Said,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Said {
+    pub start: String,
+    pub chain: String,
+    pub parent: String,
+    pub time: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Power {
+    #[serde(deserialize_with = "present")]
+    pub parent: Option<ParentPower>,
+    #[serde(deserialize_with = "present")]
+    pub chain: Option<ChainPower>,
+    #[serde(deserialize_with = "present")]
+    pub start: Option<StartPower>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ParentPower {
+    pub reached: f64,
+    #[serde(deserialize_with = "present")]
+    pub smallest_correlation: Option<f64>,
+    pub bases: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChainPower {
+    pub untested: Vec<(i64, i64)>,
+    pub intervals: Vec<Reach>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reach {
+    pub steps: (i64, i64),
+    pub component: String,
+    #[serde(deserialize_with = "present")]
+    pub smallest_share: Option<f64>,
+    pub by: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StartPower {
+    pub reached: f64,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
@@ -153,7 +217,9 @@ pub struct Finding {
     #[serde(deserialize_with = "present")]
     pub n: Option<u64>,
     pub null: String,
+    pub null_text: Text,
     pub message: String,
+    pub text: Text,
     #[serde(deserialize_with = "present")]
     pub evidence: Option<String>,
 }

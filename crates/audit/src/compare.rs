@@ -7,13 +7,13 @@ use super::{inputs, models, record};
 use scratchproof_case::Case;
 use scratchproof_error::Result;
 use scratchproof_evidence::{Evidence, Reference};
-use scratchproof_facts::parent::Parents;
+use scratchproof_facts::parent::{Parents, compared_share};
 use scratchproof_facts::{Session, decay, evidence};
 use scratchproof_finding::{
-    Code, ComponentOutcome, ComponentResult, Condition, Conditions, Direction, Finding, Grade, decide, parent,
+    Code, ComponentOutcome, ComponentResult, Condition, Conditions, Direction, Finding, Grade, Heard, decide, parent,
 };
 use scratchproof_kernel::{Rows, centre, normalise};
-use scratchproof_measure::{Asked, Norms, Reporter, measure, norms};
+use scratchproof_measure::{Asked, Job, Norms, Nowhere, Reporter, measure, norms};
 use scratchproof_measurements::{ALL, Component, Replay, Trails};
 use scratchproof_report::compare::{
     Answer, Baseline, Comparison, Family, Figures, LayerCell, LayerMap, MatrixCell, Model, Outcome, Question, SCHEMA,
@@ -22,6 +22,7 @@ use scratchproof_report::compare::{
 use scratchproof_report::{Input, InputRole, Tool};
 use scratchproof_source::Access;
 use scratchproof_stats::{Aligned, Spread, aligned, log10_upper_tail, separation};
+use scratchproof_texts::{Text, text};
 
 /// Compares subject and parent of a case, with its controls.
 ///
@@ -34,7 +35,8 @@ pub fn compare(case: &Case, access: impl Into<Access>, reporter: &dyn Reporter) 
     let norms: Vec<Norms> = opened.map(norms).collect::<Result<_>>()?;
     let read = record::read(case, access, models.checkpoints.last().and_then(|last| last.config.as_ref()))?;
     let asked = Asked { series: false, every_pair: true };
-    let measured = measure(models, Replay::Undeclared, asked, &|_| false, reporter)?;
+    let job = Job { asked, wants_md5: &|_| false, journal: &Nowhere, reporter };
+    let measured = measure(models, Replay::Undeclared, &job)?;
     let session = Session { case, measured: &measured, record: &read.reading };
     let evidence = evidence(&session, &Trails::new(&measured.plan, &measured.tensors), &decay(&session));
     let clean = BTreeSet::new();
@@ -47,8 +49,9 @@ pub fn compare(case: &Case, access: impl Into<Access>, reporter: &dyn Reporter) 
     let untested = Condition::Untested;
     let conditions = Conditions { start: untested, chain: untested, parent: parent.condition, time: untested };
     // Ids, order and what is missing are the verdict's work; the verdict itself needs a series and is not given here.
-    let verdict = decide(&mut findings, conditions, Vec::new(), parent.missing);
+    let verdict = decide(&mut findings, Heard { conditions, missing: parent.missing, ..Heard::default() });
     let work = Work { session, inputs: inputs::list(&session, &read), norms };
+    let share = compared_share(&work.session);
     let comparable = !evidence.pairs.is_empty();
     coverage.compared =
         evidence.pairs.iter().filter(|row| matches!(row.reference, Reference::Parent(_))).count() as u64;
@@ -59,7 +62,7 @@ pub fn compare(case: &Case, access: impl Into<Access>, reporter: &dyn Reporter) 
     // A parent of another width shares no shape with the subject and can be its source all the same.
     let outcome = if findings.iter().any(|f| f.direction == Direction::Against && f.grade == Grade::Conclusive) {
         Outcome::Similar
-    } else if coverage.compared == 0 {
+    } else if coverage.compared == 0 || share == 0.0 {
         // Heads are held against each other whatever the sizes of the models.
         let weighed = |f: &Finding| f.direction == Direction::Against && f.grade >= Grade::Moderate;
         if findings.iter().any(weighed) {
@@ -69,6 +72,9 @@ pub fn compare(case: &Case, access: impl Into<Access>, reporter: &dyn Reporter) 
         } else {
             Outcome::NotComparable
         }
+    } else if 2.0 * share <= 1.0 {
+        // Silence over the smaller part of a model says nothing of the rest.
+        Outcome::Undetermined
     } else if findings.iter().any(|f| f.code == Code::ParentSilent && f.grade >= Grade::Strong) {
         Outcome::Silent
     } else {
@@ -400,9 +406,12 @@ fn questions(case: &Case, components: &[ComponentResult], matrix: &[MatrixCell])
     let cell = |a: &str, b: &str| matrix.iter().find(|c| c.first == *a && c.second == *b);
     let rich: Vec<_> = components.iter().filter(|c| c.name != "norms" && c.z.is_some()).collect();
     let derived = rich.iter().filter(|c| c.outcome == ComponentOutcome::Derived).count();
-    let figures: Vec<String> = rich
+    let figures: Vec<Text> = rich
         .iter()
-        .map(|c| format!("{} z {:.1}, correlation {:.3}", c.name, c.z.unwrap_or(0.0), c.effect.unwrap_or(0.0)))
+        .map(|c| {
+            let (z, correlation) = (c.z.unwrap_or(0.0), c.effect.unwrap_or(0.0));
+            text!("report/compare/figure", component = &c.name, z, correlation)
+        })
         .collect();
     let norms = cell(subject, parent);
     let independent = rich.iter().any(|c| c.outcome == ComponentOutcome::Independent);
@@ -416,13 +425,12 @@ fn questions(case: &Case, components: &[ComponentResult], matrix: &[MatrixCell])
     };
     let preserved = Question {
         id: "selective-preservation",
-        question: "Does what the norms seem to show hold on the tensors that carry information (attention, router, experts, MLP, embedding, head)?",
+        question: text!("report/compare/preserved"),
         answer,
         why: if rich.is_empty() {
-            "no matrix of the two models has the same function and shape".to_owned()
+            text!("report/compare/no-matrix")
         } else {
-            let cosine = norms.and_then(|c| c.norm_cosine).map_or("none".to_owned(), |c| format!("{c:.3}"));
-            format!("raw cosine of the norms {cosine}; centred on the matrices: {}", figures.join("; "))
+            text!("report/compare/preserved-why", cosine = norms.and_then(|c| c.norm_cosine), figures)
         },
         z: norms.and_then(|c| c.z),
         log10_p: norms.and_then(|c| c.log10_p),
@@ -439,23 +447,24 @@ fn questions(case: &Case, components: &[ComponentResult], matrix: &[MatrixCell])
         (Some(own), Some((control, theirs))) => {
             let z = (own - theirs) / std::f64::consts::SQRT_2;
             let answer = if log10_upper_tail(z) <= case.policy.moderate_log10_p { Answer::Yes } else { Answer::No };
-            let why = format!(
-                "z over the whole model {own:.1} with {parent} and {theirs:.1} with {control}, the nearest of {} controls; difference over sqrt 2: {z:.1}",
-                controls.len()
+            let why = text!(
+                "report/compare/nearer-why",
+                own,
+                parent,
+                theirs = *theirs,
+                control = *control,
+                controls = controls.len(),
+                z
             );
             (answer, why, Some(z))
         }
-        (None, _) => (Answer::CannotBeSaid, "subject and parent have no matrix to compare".to_owned(), None),
-        (_, None) if case.controls.is_empty() => (
-            Answer::CannotBeSaid,
-            "there is no control: nothing says what a stranger of this architecture shows".to_owned(),
-            None,
-        ),
-        (_, None) => (Answer::CannotBeSaid, "no control has a matrix to compare with the subject".to_owned(), None),
+        (None, _) => (Answer::CannotBeSaid, text!("report/compare/nothing-to-compare"), None),
+        (_, None) if case.controls.is_empty() => (Answer::CannotBeSaid, text!("report/compare/without-control"), None),
+        (_, None) => (Answer::CannotBeSaid, text!("report/compare/controls-without-matrix"), None),
     };
     let nearer = Question {
         id: "nearer-than-control",
-        question: "Is the subject nearer to the parent than to the controls?",
+        question: text!("report/compare/nearer"),
         answer,
         why,
         z,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::record::Read;
 use scratchproof_facts::{Session, references};
 use scratchproof_finding::{Code, Direction, Finding, Grade, Judgement};
-use scratchproof_measurements::{Model, manifest};
+use scratchproof_measurements::{Deduction, How, Model, manifest};
 use scratchproof_record::listed::{Given, Listed};
 use scratchproof_report::{Coverage, Input, InputRole, Skipped};
 use scratchproof_texts::{Text, text};
@@ -72,28 +72,8 @@ pub fn coverage(session: &Session, read: &Read) -> (Judgement, Coverage) {
     );
     skipped.extend(towers(session));
     broken_weights(session, &mut judgement, &mut skipped);
-    let unknown: Vec<&str> =
-        session.measured.subject().tensors.iter().filter(|t| !t.role.known).map(|t| t.name.as_str()).collect();
-    if let Some(first) = unknown.first() {
-        let mut finding = Finding::new(
-            Code::InputUnknownNames,
-            Grade::Context,
-            Direction::Neutral,
-            text!(
-                "input/unknown-names/some",
-                count = unknown.len(),
-                all = session.measured.subject().tensors.len(),
-                tensor = *first
-            ),
-        );
-        finding.n = Some(unknown.len() as u64);
-        finding.evidence = Some("evidence/tensors.parquet".into());
-        judgement.push(finding);
-        skipped.extend(unknown.iter().map(|name| Skipped {
-            tensor: (*name).to_owned(),
-            why: "no architecture template knows this name, so its axes are not known".into(),
-        }));
-    }
+    names(session, &mut judgement, &mut skipped);
+    files(session, &mut judgement);
     judgement.findings.extend(read.findings.iter().cloned());
     judgement.missing.extend(read.missing.iter().cloned());
     skipped.sort();
@@ -106,6 +86,111 @@ pub fn coverage(session: &Session, read: &Read) -> (Judgement, Coverage) {
         bytes_read: session.measured.bytes_read,
     };
     (judgement, coverage)
+}
+
+/// What names did not settle.
+fn names(session: &Session, judgement: &mut Judgement, skipped: &mut Vec<Skipped>) {
+    let subject = session.measured.subject();
+    let unknown: Vec<_> = subject.tensors.iter().filter(|t| !t.role.known || t.role.deduced).collect();
+    if let Some(first) = unknown.first() {
+        let text = text!(
+            "input/unknown-names/some",
+            count = unknown.len(),
+            all = subject.tensors.len(),
+            tensor = &first.name,
+            deduced = unknown.iter().filter(|t| t.role.known).count()
+        );
+        let mut finding = Finding::new(Code::InputUnknownNames, Grade::Context, Direction::Neutral, text);
+        finding.n = Some(unknown.len() as u64);
+        finding.evidence = Some("evidence/tensors.parquet".into());
+        judgement.push(finding);
+        skipped.extend(unknown.iter().filter(|t| !t.role.known).map(|t| Skipped {
+            tensor: t.name.clone(),
+            why: "no architecture template knows this name, and no axis of it is one of the model's".into(),
+        }));
+    }
+    let mut by_model: BTreeMap<usize, Vec<&Deduction>> = BTreeMap::new();
+    for deduction in &session.measured.deduced {
+        by_model.entry(deduction.model).or_default().push(deduction);
+    }
+    for (model, list) in by_model {
+        let count = |how: How| list.iter().filter(|d| d.how == how).count();
+        let text = text!(
+            "input/deduced-roles/some",
+            count = list.len(),
+            model = called(session, model),
+            content = count(How::Content),
+            order = count(How::Order),
+            like = &list[0].like,
+            tensor = &list[0].tensor,
+            turned = list.iter().filter(|d| d.turned).count()
+        );
+        let mut finding = Finding::new(Code::InputDeduced, Grade::Context, Direction::Neutral, text);
+        finding.n = Some(list.len() as u64);
+        judgement.push(finding);
+    }
+    for (name, model) in models(session).into_iter().filter(|(_, model)| !model.wrappers.is_empty()) {
+        let parts: Vec<Text> = model.wrappers.iter().map(|part| Text::plain(part.as_str())).collect();
+        let text = text!("input/deduced-roles/wrapped", model = name, parts = parts);
+        judgement.push(Finding::new(Code::InputDeduced, Grade::Context, Direction::Neutral, text));
+    }
+}
+
+/// What a model is called, by its place among all that the case names.
+fn called(session: &Session, model: usize) -> Text {
+    let case = session.case;
+    if let Some(checkpoint) = case.subject.checkpoints.get(model) {
+        return checkpoint
+            .step
+            .map_or_else(|| Text::plain(case.subject.name.as_str()), |step| text!("input/model/step", step = step));
+    }
+    let parents = case.parents.iter().map(|p| text!("input/model/parent", name = &p.name));
+    let controls = case.controls.iter().map(|c| text!("input/model/control", name = &c.name));
+    parents.chain(controls).nth(model - case.subject.checkpoints.len()).unwrap_or_default()
+}
+
+/// Every model that was measured, with what it is called.
+fn models<'a>(session: &Session<'a>) -> Vec<(Text, &'a Model)> {
+    let case = session.case;
+    let series = session.measured.models.iter().zip(&session.measured.steps).map(|(model, step)| {
+        let plain = || Text::plain(case.subject.name.as_str());
+        (if session.is_series() { text!("input/model/step", step = *step) } else { plain() }, model)
+    });
+    let first = case.subject.checkpoints.len();
+    let references = session.measured.references().iter().enumerate();
+    series.chain(references.map(|(at, model)| (called(session, first + at), model))).collect()
+}
+
+/// What lies in the folders of the models beside them.
+fn files(session: &Session, judgement: &mut Judgement) {
+    const SHOWN: usize = 4;
+    let some = |names: &[String]| -> Vec<Text> {
+        let shown = names.iter().take(SHOWN).map(|name| Text::plain(name.as_str()));
+        shown.chain((names.len() > SHOWN).then(|| Text::plain("..."))).collect()
+    };
+    for (name, model) in models(session) {
+        if let Some((kind, base)) = &model.adapter {
+            let base = base.clone().unwrap_or_else(|| "?".to_owned());
+            let text = match &model.merged {
+                Some(with) => text!("input/left-out-files/merged", model = name.clone(), kind, base = &base, with),
+                None => text!("input/left-out-files/adapter", model = name.clone(), kind, base = &base),
+            };
+            judgement.push(Finding::new(Code::InputLeftOut, Grade::Weak, Direction::Neutral, text));
+        }
+        if model.unread.is_empty() {
+            continue;
+        }
+        let text = text!(
+            "input/left-out-files/some",
+            model = name,
+            count = model.unread.len(),
+            files = some(&model.unread),
+            read = some(&model.files)
+        );
+        let mut finding = Finding::new(Code::InputLeftOut, Grade::Weak, Direction::Neutral, text);
+        finding.n = Some(model.unread.len() as u64);
+        judgement.push(finding);
+    }
 }
 
 /// What could not be compared through tokens.

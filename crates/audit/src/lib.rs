@@ -3,6 +3,7 @@
 
 mod compare;
 mod inputs;
+mod measuring;
 mod models;
 mod record;
 mod register;
@@ -15,11 +16,13 @@ use scratchproof_error::Result;
 use scratchproof_evidence::Evidence;
 use scratchproof_facts::chain::Chain;
 use scratchproof_facts::parent::Parents;
-use scratchproof_facts::start::Start;
-use scratchproof_facts::time::{self, Weights};
+use scratchproof_facts::parent::reach;
+use scratchproof_facts::start::{Start, parameters};
+use scratchproof_facts::time::{self, Weights, ground};
 use scratchproof_facts::{Session, decay, evidence};
-use scratchproof_finding::{Conditions, Judgement, chain, decide, parent, start};
-use scratchproof_measure::{Asked, Reporter, measure, replayed};
+use scratchproof_finding::{Conditions, Heard, Judgement, Power, Said, chain, decide, parent, power, start};
+use scratchproof_folder::Folder;
+use scratchproof_measure::{Nowhere, Reporter};
 use scratchproof_measurements::{Measurements, Trails};
 use scratchproof_report::{CaseSummary, Report, SCHEMA, Tool};
 use scratchproof_source::Access;
@@ -27,6 +30,7 @@ use scratchproof_source::Access;
 use record::Read;
 
 pub use compare::compare;
+pub use measuring::Kept;
 pub use timeline::timeline;
 
 /// A finished audit.
@@ -45,22 +49,24 @@ pub struct Audit {
 /// material becomes a finding.
 pub fn audit(case: &Case, access: impl Into<Access>, reporter: &dyn Reporter) -> Result<Audit> {
     let access = access.into();
-    let (measurements, read) = read(case, access, reporter)?;
-    Ok(judge(case, &measurements, &read))
+    let (measured, read) = measuring::measured(case, access, &Nowhere, reporter)?;
+    Ok(judge(case, &measured, &read))
 }
 
-/// Reads the record of a case and measures its weights.
-fn read(case: &Case, access: Access, reporter: &dyn Reporter) -> Result<(Measurements, Read)> {
-    let models = models::open(case, access)?;
-    let replay = replayed(case, access)?;
-    let config = models.checkpoints.last().and_then(|last| last.config.clone());
-    let mut read = record::read(case, access, config.as_ref())?;
-    let asked = Asked { series: case.subject.is_series(), every_pair: false };
-    let runs = &read.reading.record.runs;
-    let measurements = measure(models, replay, asked, &|file| time::wants_md5(runs, file), reporter)?;
-    let targets = witness::targets(case, &read.reading, &measurements.steps, &measurements.digests);
-    read.hear(case, access, config.as_ref(), &targets)?;
-    Ok((measurements, read))
+/// Audits a case and keeps what was measured in a folder: an audit that was interrupted goes on, and what is whole is judged
+/// without opening a weight. With `check` the digests of all files are held against those of the store first.
+///
+/// # Errors
+/// As [`audit`]; if the store is of another version, or was changed by somebody else.
+pub fn audit_into(
+    case: &Case,
+    access: impl Into<Access>,
+    folder: &Folder,
+    check: bool,
+    reporter: &dyn Reporter,
+) -> Result<(Audit, Kept)> {
+    let (measured, read, kept) = measuring::from_store(case, access.into(), folder, check, reporter)?;
+    Ok((judge(case, &measured, &read), kept))
 }
 
 /// Judges what was measured and read.
@@ -70,10 +76,28 @@ fn judge(case: &Case, measured: &Measurements, read: &Read) -> Audit {
     let trails = Trails::new(&measured.plan, &measured.tensors);
     let decay = decay(&session);
     let evidence = evidence(&session, &trails, &decay);
-    let (start, clean) = start::judge(&Start::new(&session).facts(&session, &evidence), policy);
-    let chain = chain::judge(&Chain::new(&session, &trails).facts(&session, &evidence, &decay), policy);
-    let (parent, components) =
+    let (mut start, clean) = start::judge(&Start::new(&session).facts(&session, &evidence), policy);
+    let chain_facts = Chain::new(&session, &trails);
+    let chain_facts = chain_facts.facts(&session, &evidence, &decay);
+    let mut chain = chain::judge(&chain_facts, policy);
+    let (mut parent, components) =
         parent::judge(&Parents::new(&session, &evidence).facts(&session, &evidence, &clean), policy);
+    let mut power = Power { chain: power::chain(&chain_facts, policy), ..Power::default() };
+    if let Some(own) = &power.chain {
+        own.settle(&mut chain);
+    }
+    if session.steps().first() == Some(&0) {
+        let (parameters, unknown) = parameters(&session);
+        let own = power::start(&evidence.start, parameters, &measured.replay);
+        own.settle(&mut start, unknown);
+        power.start = Some(own);
+    }
+    if !case.parents.is_empty() {
+        let (own, blind) =
+            power::parent(&reach::reaches(&session), &evidence.components, reach::bases(&session), policy);
+        power::settle_parent(&mut parent, &blind);
+        power.parent = Some(own);
+    }
     let weights = Weights::new(&session);
     let subject = Some(measured.subject());
     let time = time::judge(session.record, subject, session.steps(), start.condition, &weights, policy);
@@ -82,13 +106,18 @@ fn judge(case: &Case, measured: &Measurements, read: &Read) -> Audit {
         Conditions { start: start.condition, chain: chain.condition, parent: parent.condition, time: time.condition };
     let mut findings = Vec::new();
     let mut missing = Vec::new();
+    let [start_said, chain_said, parent_said] = [&start, &chain, &parent].map(|own| own.said.clone());
     for Judgement { findings: own, missing: lacks, .. } in [parent, start, chain, time, input_findings] {
         findings.extend(own);
         missing.extend(lacks);
     }
     findings.sort_by_key(|f| (std::cmp::Reverse(f.grade), f.code));
     let against = case.parents.iter().map(|p| p.name.clone()).collect();
-    let verdict = decide(&mut findings, conditions, against, missing);
+    let ground = ground(&session).with(&findings);
+    let said = Said { start: start_said, chain: chain_said, parent: parent_said, time: ground.record() };
+    let lacking = ground.lacking(policy);
+    let heard = Heard { conditions, said, power, against, missing, ground: ground.sentence(), lacking };
+    let verdict = decide(&mut findings, heard);
     let report = Report {
         schema: SCHEMA.into(),
         tool: Tool::this(),

@@ -3,29 +3,69 @@
 use std::sync::Arc;
 
 use scratchproof_case::{Case, Location, Subject};
-use scratchproof_checkpoint::{Checkpoint, packaged_alike};
-use scratchproof_error::{Context, Result};
+use scratchproof_checkpoint::{Architectures, Checkpoint, packaged_alike};
+use scratchproof_disguise::settle;
+use scratchproof_error::{Context, Error, Result};
 use scratchproof_measure::Models;
 use scratchproof_source::Access;
 
-/// Opens all of them.
+/// Opens all of them, in one packaging.
 pub(super) fn open(case: &Case, access: Access) -> Result<Models> {
     let Subject { checkpoints, .. } = &case.subject;
-    let one = |location: &Location, role: String| open_at(location, role, access);
-    let series = checkpoints
+    let own = templates(case)?;
+    let one = |location: &Location, role: String| -> Result<Checkpoint> {
+        let mut checkpoint = open_at(location, role, access)?;
+        if let Some(own) = &own {
+            checkpoint.recognise(own);
+        }
+        Ok(checkpoint)
+    };
+    let mut series: Vec<Checkpoint> = checkpoints
         .iter()
         .map(|c| one(&c.location, c.step.map_or("subject".into(), |step| format!("checkpoint of step {step}"))))
         .collect::<Result<_>>()?;
     let parents = case.parents.iter().map(|p| one(&p.location, format!("parent {}", p.name)));
     let controls = case.controls.iter().map(|c| one(&c.location, format!("control {}", c.name)));
-    let references = parents.chain(controls).collect::<Result<_>>()?;
+    let mut references: Vec<Checkpoint> = parents.chain(controls).collect::<Result<_>>()?;
+    merge_adapters(&mut series, &mut references, case.parents.len())?;
+    let mut series: Vec<Arc<Checkpoint>> = series.into_iter().map(Arc::new).collect();
+    let mut references: Vec<Arc<Checkpoint>> = references.into_iter().map(Arc::new).collect();
+    let deduced = settle(&mut series, &mut references)?;
     let (checkpoints, references) = packaged_alike(series, references);
     Ok(Models {
         checkpoints,
         steps: case.subject.checkpoints.iter().map(|c| c.step.unwrap_or(0)).collect(),
         references: references.into_iter().map(Arc::new).collect(),
         parents: case.parents.len(),
+        deduced,
     })
+}
+
+/// An adapter is judged as the model that it makes with its base: a parent, or of a reference another model of the case.
+fn merge_adapters(series: &mut [Checkpoint], references: &mut [Checkpoint], parents: usize) -> Result<()> {
+    for own in series.iter_mut().filter(|own| own.adapter.is_some()) {
+        if let Some(merged) = own.merged_with_one_of(references.iter().take(parents))? {
+            *own = merged;
+        }
+    }
+    for at in 0..references.len() {
+        if references[at].adapter.is_some() {
+            let bases = references.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, other)| other);
+            if let Some(merged) = references[at].merged_with_one_of(bases.chain(series.last()))? {
+                references[at] = merged;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The built-in templates and the ones of the case file, if it names any.
+fn templates(case: &Case) -> Result<Option<Architectures>> {
+    let Some(location) = &case.subject.architecture else { return Ok(None) };
+    let shown = location.written.as_str();
+    let text = std::fs::read_to_string(&location.path).map_err(|e| Error::io(shown, e))?;
+    let name = location.path.file_stem().map_or("architecture".into(), |stem| stem.to_string_lossy());
+    Architectures::with(&name, &text).context(|| shown.to_owned()).map(Some)
 }
 
 /// Opens one model; `role` says in messages what it is for.

@@ -11,7 +11,7 @@ use scratchproof_record::{
 };
 use scratchproof_report::{Input, InputRole, Skipped};
 use scratchproof_source::Access;
-use scratchproof_texts::Text;
+use scratchproof_texts::{Text, text};
 use scratchproof_timeline::{Record, Saved, Sources};
 
 /// What was read of the record, and what is to be said of the reading itself.
@@ -62,7 +62,7 @@ fn continued(read: &mut Read, runs: &[Run]) {
         let told =
             joined.run.notes.iter().filter(|note| joined.parts.iter().all(|&part| !runs[part].notes.contains(note)));
         let told: Vec<&str> = told.map(String::as_str).collect();
-        let message = format!("{parts} logs are read as one training: {}.", told.join("; "));
+        let message = text!("time/continued/finding", parts, told);
         let mut finding = Finding::new(Code::TimeContinued, Grade::Context, Direction::Neutral, message);
         finding.n = Some(parts as u64);
         read.findings.push(finding);
@@ -90,14 +90,17 @@ impl Read {
         config: Option<&serde_json::Value>,
         targets: &Targets,
     ) -> Result<()> {
-        if case.witnesses.is_empty() {
+        let held = self.reading.record.repository.as_ref().map(|r| r.held(targets)).unwrap_or_default();
+        if case.witnesses.is_empty() && held.is_empty() {
             return Ok(());
         }
         let mut shelf = Shelf::default();
         self.reading.witnesses = witness::read(&case.witnesses, targets, access, &mut shelf);
         self.inputs.extend(shelf.iter().map(|listed| inputs::of(listed, listed.written.clone())));
         let existed = witness::existed(&self.reading.witnesses, targets);
-        self.order(case, config, &existed)?;
+        let all: Vec<Existed> = existed.iter().chain(&held).cloned().collect();
+        self.order(case, config, &all)?;
+        self.reading.held = held;
         // What is covered stands among the moments already.
         let others = self.reading.witnesses.iter().filter(|seen| !witness::stands(&existed, seen));
         self.reading.record.add(others.filter_map(Witnessed::event).collect());
@@ -137,12 +140,12 @@ fn runs(case: &Case, access: Access, read: &mut Read) -> Result<Vec<Run>> {
                     Code::InputSkipped,
                     Grade::Context,
                     Direction::Neutral,
-                    format!("The run log {written} could not be read: {why}."),
+                    text!("time/log/unreadable", log = written, why = why.as_str()),
                 );
                 finding.subject.tensor = None;
                 read.findings.push(finding);
                 read.skipped.push(Skipped { tensor: format!("(run log {written})"), why });
-                read.missing.push(format!("a run log that can be read in place of {written}").into());
+                read.missing.push(text!("time/log/missing-readable", log = written));
                 continue;
             }
         };

@@ -1,6 +1,5 @@
 //! The repository of a case: what is looked for in it.
 
-use std::fs::File;
 use std::io::Read as _;
 
 use super::inputs;
@@ -83,6 +82,6 @@ fn configuration(location: &Location) -> Option<serde_json::Value> {
         return None;
     }
     let mut bytes = Vec::new();
-    File::open(path).ok()?.take(CONFIGURATION).read_to_end(&mut bytes).ok()?;
+    scratchproof_source::plain::open(&path).ok()?.take(CONFIGURATION).read_to_end(&mut bytes).ok()?;
     serde_json::from_slice(&bytes).ok()
 }

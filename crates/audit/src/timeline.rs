@@ -13,6 +13,7 @@ use scratchproof_record::Event;
 use scratchproof_report::timeline::{Month, Outcome, SCHEMA, Timeline};
 use scratchproof_report::{CaseSummary, Skipped, Tool};
 use scratchproof_source::Access;
+use scratchproof_texts::text;
 
 /// Reads the record of a case and judges it. Every logged value stands in the evidence if `values` are wanted, which take
 /// more memory than the log itself.
@@ -33,7 +34,7 @@ pub fn timeline(case: &Case, access: impl Into<Access>, values: bool) -> Result<
         Some(Err(error)) => {
             let name = format!("(final checkpoint of {})", case.subject.name);
             skipped.push(Skipped { tensor: name, why: error.to_string() });
-            missing.push("the final checkpoint, to hold its sizes against the record".into());
+            missing.push(text!("time/sizes/missing-checkpoint"));
             None
         }
         None => None,

@@ -1,5 +1,7 @@
 //! What the outside witnesses of a case may be over.
 
+use std::collections::BTreeSet;
+
 use scratchproof_case::{Case, Over};
 use scratchproof_checkpoint::Checkpoint;
 use scratchproof_facts::Reading;
@@ -28,20 +30,25 @@ pub(super) fn targets(case: &Case, record: &Reading, steps: &[i64], digests: &[V
 }
 
 /// The same where nothing was measured: of the checkpoints only those are digested that a witness is said to be over, but
-/// all if one does not say what it is over.
+/// all if one does not say what it is over; and those of which the repository may hold a pointer.
 pub(super) fn named(case: &Case, record: &Reading, access: Access) -> Targets {
     let overs = case.witnesses.iter().map(|witness| &witness.over);
     let all_wanted = overs.clone().any(Option::is_none);
+    // A file of the length of one that the repository names by its digest may be that one.
+    let pointers = record.record.repository.as_ref().map_or(&[][..], |repository| &repository.pointers);
+    let lengths: BTreeSet<u64> = pointers.iter().map(|pointer| pointer.bytes).collect();
     let wanted = |step: i64| all_wanted || overs.clone().any(|over| *over == Some(Over::Checkpoint(step)));
     let (mut steps, mut all) = (Vec::new(), Vec::new());
     for entry in &case.subject.checkpoints {
         let step = entry.step.unwrap_or(0);
-        if !wanted(step) {
+        if !wanted(step) && lengths.is_empty() {
             continue;
         }
         // What cannot be read is not found, and the witness says so.
         let opened: Option<Checkpoint> =
             models::open_at(&entry.location, format!("checkpoint of step {step}"), access).ok();
+        let pointed = |one: &Checkpoint| one.shards.iter().any(|shard| lengths.contains(&shard.blob.len()));
+        let opened = opened.filter(|one| wanted(step) || pointed(one));
         if let Some(mut files) = opened.and_then(|checkpoint| digests(&[&checkpoint]).ok()) {
             steps.push(step);
             all.append(&mut files);

@@ -52,6 +52,7 @@ struct RawSubject {
     checkpoints: Option<Spanned<toml::Value>>,
     averaged: Option<String>,
     init: Option<RawInit>,
+    architecture: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -206,8 +207,8 @@ impl Checker<'_> {
             _ => "from-scratch".to_owned(),
         };
         let name = raw.name.unwrap_or_else(|| {
-            let folder = std::path::absolute(self.folder).unwrap_or_default();
-            folder.file_name().map_or("case".to_owned(), |n| n.to_string_lossy().into_owned())
+            let path = std::path::absolute(self.path).unwrap_or_default();
+            path.parent().and_then(Path::file_name).map_or("case".to_owned(), |n| n.to_string_lossy().into_owned())
         });
         let subject = self.subject(raw.subject, &name)?;
         let mut names = BTreeSet::new();
@@ -255,6 +256,7 @@ impl Checker<'_> {
     fn subject(&self, raw: RawSubject, case: &str) -> Result<Subject> {
         let name = raw.name.unwrap_or_else(|| case.to_owned());
         let init = raw.init.map(|init| self.init(init)).transpose()?;
+        let architecture = raw.architecture.map(|file| self.existing(&file)).transpose()?;
         let checkpoints = match (raw.model, raw.checkpoints) {
             (Some(model), None) => {
                 let location = self.model(&model, model.get_ref())?;
@@ -269,7 +271,7 @@ impl Checker<'_> {
                 )));
             }
         };
-        Ok(Subject { name, checkpoints, averaged: raw.averaged, init })
+        Ok(Subject { name, checkpoints, averaged: raw.averaged, init, architecture })
     }
 
     fn init(&self, raw: RawInit) -> Result<Init> {

@@ -5,11 +5,13 @@
 
 mod file;
 mod policy;
+mod requirement;
 mod series;
 
 use std::path::PathBuf;
 
 pub use policy::Policy;
+pub use requirement::Requirement;
 
 /// A validated case file. Paths are relative to the file as written, and resolved beside it.
 #[derive(Clone, Debug)]
@@ -78,6 +80,7 @@ impl Case {
                 }],
                 averaged: None,
                 init: None,
+                architecture: None,
             },
             parents,
             controls,
@@ -100,6 +103,8 @@ pub struct Subject {
     pub averaged: Option<String>,
     /// How the developer says it was initialised.
     pub init: Option<Init>,
+    /// Templates for names that the tool does not know, in the form of its own (`inspect --template` prints one).
+    pub architecture: Option<Location>,
 }
 
 impl Subject {

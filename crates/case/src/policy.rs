@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::requirement::Requirement;
 use scratchproof_error::{Error, Result};
 
 /// The thresholds of METHODS 7. A change of a default is a new `version`.
@@ -10,6 +11,8 @@ use scratchproof_error::{Error, Result};
 pub struct Policy {
     /// Version of the defaults.
     pub version: u32,
+    /// What must have been handed over, and be tied to the weights where it can be, before anything is confirmed.
+    pub requires: Vec<Requirement>,
     /// A conclusive finding has at most this log10 p after multiplicity ...
     pub conclusive_log10_p: f64,
     /// ... and at least this effect (correlation centred over the residual axis).
@@ -114,6 +117,34 @@ pub struct Policy {
     pub seam_faster_last: f64,
     /// A budget above this many times what the optimiser can do is out of the question.
     pub budget_excess: f64,
+    /// Layers that moved beside the rows of tokens that were met by this many times what they do in the intervals beside are a
+    /// question, if they also moved faster ...
+    pub moved_layers: f64,
+    /// ... by this. Measured, both at once: (1.33, 1.17), (1.18, 1.47).
+    pub moved_layers_pace: f64,
+    /// The same in the first and in the last interval, which has one beside it. Measured: 1.58, and 1.73 of two intervals.
+    pub moved_layers_end: f64,
+    /// This much is strong. Measured with a hidden parent: 3.5 and 4.1.
+    pub moved_layers_strong: f64,
+    /// The same of one kind of matrix beside the embedding and the other kinds, with `moved_pace`. Measured: (1.50, 1.29),
+    /// (1.38, 1.24), (1.11, 1.17).
+    pub moved_part: f64,
+    /// See `moved_part`. Measured: 2.0.
+    pub moved_part_end: f64,
+    /// The same of output layer and embedding. Measured: 2.05.
+    pub moved_tokens: f64,
+    /// See `moved_tokens`. Measured: 1.86.
+    pub moved_tokens_end: f64,
+    /// How much faster than the intervals beside, inside a series.
+    pub moved_pace: f64,
+    /// Single weights that moved this many times the sum of the learning rates are a question. Measured: 1.10.
+    pub reach_moderate: f64,
+    /// A log is tied by step sizes only if every interval spent at least this share of what the optimiser can reach ...
+    pub spent_least: f64,
+    /// ... the speeds follow the logged rates with a power between this and its inverse ...
+    pub follows_slope: f64,
+    /// ... and stray from them by no more than this factor between the largest and the smallest.
+    pub follows_spread: f64,
     /// Rows that no training reached agree with the log within this share of the predicted decay, beside the errors of
     /// both.
     pub clock_tolerance: f64,
@@ -198,7 +229,8 @@ pub struct Policy {
 impl Default for Policy {
     fn default() -> Self {
         Self {
-            version: 1,
+            version: 2,
+            requires: vec![Requirement::Log],
             conclusive_log10_p: -30.0,
             conclusive_effect: 0.1,
             strong_log10_p: -10.0,
@@ -217,7 +249,7 @@ impl Default for Policy {
             memory_share: 0.4,
             own_rate_whole: 3.0,
             own_rate_part: 10.0,
-            start_retained_whole: 0.6,
+            start_retained_whole: 0.87,
             start_retained_part: 0.3,
             carried_whole: 0.97,
             carried_matrices: 0.75,
@@ -245,6 +277,19 @@ impl Default for Policy {
             seam_dip_last: 0.15,
             seam_faster_last: 1.4,
             budget_excess: 1.5,
+            moved_layers: 1.4,
+            moved_layers_pace: 1.3,
+            moved_layers_end: 2.1,
+            moved_layers_strong: 3.0,
+            moved_part: 1.45,
+            moved_part_end: 2.25,
+            moved_tokens: 2.2,
+            moved_tokens_end: 2.75,
+            moved_pace: 1.4,
+            reach_moderate: 1.25,
+            spent_least: 0.01,
+            follows_slope: 0.5,
+            follows_spread: 3.5,
             clock_tolerance: 0.002,
             clock_rows: 8,
             blend_roundings: 2.0,
@@ -348,6 +393,19 @@ impl Policy {
             ("seam_dip_last", self.seam_dip_last),
             ("seam_faster_last", self.seam_faster_last),
             ("budget_excess", self.budget_excess),
+            ("moved_layers", self.moved_layers),
+            ("moved_layers_end", self.moved_layers_end),
+            ("moved_layers_strong", self.moved_layers_strong),
+            ("moved_part", self.moved_part),
+            ("moved_part_end", self.moved_part_end),
+            ("moved_layers_pace", self.moved_layers_pace),
+            ("moved_tokens", self.moved_tokens),
+            ("moved_tokens_end", self.moved_tokens_end),
+            ("moved_pace", self.moved_pace),
+            ("reach_moderate", self.reach_moderate),
+            ("spent_least", self.spent_least),
+            ("follows_slope", self.follows_slope),
+            ("follows_spread", self.follows_spread),
             ("clock_tolerance", self.clock_tolerance),
             ("blend_roundings", self.blend_roundings),
             ("first_loss_low", self.first_loss_low),

@@ -71,13 +71,18 @@ const SOURCES: &[(&str, &str)] = &[
     ("gptj", include_str!("architectures/gptj.toml")),
     ("granitemoe", include_str!("architectures/granitemoe.toml")),
     ("internlm2", include_str!("architectures/internlm2.toml")),
+    ("litgpt", include_str!("architectures/litgpt.toml")),
     ("llama", include_str!("architectures/llama.toml")),
     ("llama4", include_str!("architectures/llama4.toml")),
+    ("mamba", include_str!("architectures/mamba.toml")),
+    ("meta_llama", include_str!("architectures/meta_llama.toml")),
     ("mixtral", include_str!("architectures/mixtral.toml")),
     ("modernbert", include_str!("architectures/modernbert.toml")),
     ("mpnet", include_str!("architectures/mpnet.toml")),
     ("mpt", include_str!("architectures/mpt.toml")),
+    ("nanogpt", include_str!("architectures/nanogpt.toml")),
     ("olmo2", include_str!("architectures/olmo2.toml")),
+    ("olmo_native", include_str!("architectures/olmo_native.toml")),
     ("opt", include_str!("architectures/opt.toml")),
     ("persimmon", include_str!("architectures/persimmon.toml")),
     ("phi", include_str!("architectures/phi.toml")),
@@ -94,6 +99,7 @@ const SOURCES: &[(&str, &str)] = &[
     ("stablelm", include_str!("architectures/stablelm.toml")),
     ("starcoder2", include_str!("architectures/starcoder2.toml")),
     ("t5", include_str!("architectures/t5.toml")),
+    ("torchtune", include_str!("architectures/torchtune.toml")),
     ("vit", include_str!("architectures/vit.toml")),
     ("whisper", include_str!("architectures/whisper.toml")),
 ];
@@ -116,6 +122,8 @@ struct Architecture {
     model_types: Vec<String>,
     /// Assumed where neither names nor `model_type` decide.
     common: bool,
+    /// Given by the user: preferred to all others that know as many names.
+    given: bool,
     /// Longest first, the empty one last.
     prefixes: Vec<String>,
     /// Towers that it is for; empty for all and for the main model.
@@ -185,6 +193,22 @@ impl Architectures {
     /// If a file has an unknown key, a template that cannot be, or the same name twice.
     pub fn from_toml(sources: &[(&str, &str)], towers: &str) -> Result<Self> {
         parse::parse(sources, towers)
+    }
+
+    /// The architectures that come with the tool and one more, which is taken where it knows as many names as another.
+    ///
+    /// # Errors
+    /// As [`Architectures::from_toml`].
+    pub fn with(name: &str, text: &str) -> Result<Self> {
+        // Unlike any that comes with the tool, and first where nothing else decides.
+        let name = format!("{name} (given)");
+        let mut sources = SOURCES.to_vec();
+        sources.push((&name, text));
+        let mut all = parse::parse(&sources, TOWERS)?;
+        for own in all.list.iter_mut().filter(|own| own.name == name) {
+            own.given = true;
+        }
+        Ok(all)
     }
 
     /// Names of the architectures, sorted.

@@ -8,12 +8,18 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::deduce::deduce;
+use super::forms::beside;
 use super::forms::folder::{self, Found};
+use super::forms::optimizer::OptimizerFiles;
 use super::forms::{self, Catalogue};
 use super::header::quoted;
 use super::index::{self, Layout};
 use super::residual::{hidden_sizes, set_prediction_layers_apart, settle_residual_axes};
-use super::{HeaderTensor, Meeting, Role, TensorRecord, Tokenizer, TokenizerFiles, builtin};
+use super::wrappers::bare_names;
+use super::{
+    Adapter, Architectures, HeaderTensor, Meeting, Optimizer, Role, TensorRecord, Tokenizer, TokenizerFiles, builtin,
+};
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::{Access, Blob, LocalDir, Reading, Store, locate};
 use scratchproof_texts::Text;
@@ -34,14 +40,20 @@ pub struct Checkpoint {
     pub skipped: Vec<Skipped>,
     /// Files of the folder that hold tensors and are not part of the model, sorted.
     pub unread: Vec<String>,
+    /// Parts of names that wrappers had added and that [`TensorRecord::name`] is without, sorted.
+    pub wrappers: Vec<String>,
     /// The form it is kept in.
     pub form: Text,
     /// What a reader should know of how it was read, in sentences.
     pub notes: Vec<Text>,
     /// Bytes of all tensors in the files, also of those that are not in `tensors`.
     pub stored: u64,
+    /// The optimizer's states beside it, read when they are asked for.
+    pub optimizers: Arc<OptimizerFiles>,
     /// What its tokens are, read when it is asked for.
     pub vocabulary: Arc<TokenizerFiles>,
+    /// What it is an adapter of, if it is one.
+    pub adapter: Option<Adapter>,
     /// Where it was put in another model's packaging: which of its own towers each of that model's towers met.
     pub met: Vec<Meeting>,
 }
@@ -113,19 +125,25 @@ impl Checkpoint {
             architecture: None,
             skipped: Vec::new(),
             unread: layout.unread.clone(),
+            optimizers: Arc::default(),
+            wrappers: Vec::new(),
+            adapter: None,
             vocabulary: Arc::new(TokenizerFiles::open(store, &names)),
             met: Vec::new(),
             form: Text::default(),
             notes: Vec::new(),
             stored: 0,
         };
+        checkpoint.adapter = Adapter::read(store, &names, &checkpoint.unread)?;
         let mut found = checkpoint.read_shards(store, &layout)?;
         if let Some(catalogue) = together {
             let uri = checkpoint.uri.clone();
             checkpoint.add(&uri, catalogue, &mut found, &mut HashMap::new())?;
         }
+        checkpoint.optimizers = Arc::new(OptimizerFiles::find(store, &names, &checkpoint.shards));
         checkpoint.look_at_twin(store, &layout.twin, &found);
         checkpoint.name(found);
+        checkpoint.name_constants();
         Ok(checkpoint)
     }
 
@@ -134,8 +152,17 @@ impl Checkpoint {
         let mut found: BTreeMap<String, (usize, HeaderTensor)> = BTreeMap::new();
         let mut seen: HashMap<String, String> = HashMap::new();
         for name in &layout.shards {
+            if self.config.is_none() {
+                self.config = beside::settings(store, name).context(|| self.uri.clone())?;
+            }
             let blob: Arc<dyn Blob> = Arc::from(store.open(name)?);
             let catalogue = forms::catalogue(name, &blob)?;
+            let held = |entry: &forms::Entry| found.get(&entry.name).is_some_and(|(_, own)| own.shape == entry.shape);
+            if layout.loose && !found.is_empty() && catalogue.skipped.is_empty() && catalogue.entries.iter().all(held) {
+                // A second copy of tensors that are read already is no more of the model.
+                self.unread.push(name.clone());
+                continue;
+            }
             self.add(name, catalogue, &mut found, &mut seen)?;
         }
         if let Some((index, map)) = &layout.index {
@@ -156,6 +183,7 @@ impl Checkpoint {
             }
         }
         self.skipped.sort();
+        self.unread.sort();
         Ok(found)
     }
 
@@ -180,7 +208,8 @@ impl Checkpoint {
             }
         }
         self.form = catalogue.form.clone();
-        self.stored += catalogue.stored;
+        let own = catalogue.entries.iter().map(|entry| entry.bytes().map_or(0, |bytes| bytes as u64));
+        self.stored += own.sum::<u64>() + catalogue.unread;
         self.skipped.extend(catalogue.skipped.iter().cloned());
         for note in &catalogue.notes {
             if !self.notes.contains(note) {
@@ -196,25 +225,40 @@ impl Checkpoint {
 
     /// Says what the tensors are for.
     fn name(&mut self, found: BTreeMap<String, (usize, HeaderTensor)>) {
-        let model_type = self.config.as_ref().and_then(|config| config.get("model_type")?.as_str());
         let names: Vec<&str> = found.keys().map(String::as_str).collect();
-        let recognition = builtin().recognise(&names, model_type);
-        self.architecture = recognition.architecture;
+        let (names, wrappers) = bare_names(&names);
+        self.wrappers = wrappers;
+        let blank = |name: &str| Role::unknown(name);
         self.tensors = found
             .into_values()
-            .zip(recognition.roles.into_iter().zip(recognition.splits))
-            .map(|((shard, tensor), (role, split))| TensorRecord {
-                name: tensor.name,
+            .zip(names)
+            .map(|((shard, tensor), name)| TensorRecord {
+                role: blank(&name),
+                name,
                 dtype: tensor.dtype,
                 shape: tensor.shape,
                 shard,
                 offset: tensor.offset,
                 bytes: tensor.bytes,
-                role,
-                split,
+                split: None,
             })
             .collect();
+        self.tensors.sort_by(|a, b| a.name.cmp(&b.name));
+        self.recognise(builtin());
+    }
+
+    /// Says what the tensors are for, by these architectures.
+    pub fn recognise(&mut self, architectures: &Architectures) {
+        let model_type = self.config.as_ref().and_then(|config| config.get("model_type")?.as_str());
+        let names: Vec<&str> = self.tensors.iter().map(|tensor| tensor.name.as_str()).collect();
+        let recognition = architectures.recognise(&names, model_type);
+        self.architecture = recognition.architecture;
+        let told = recognition.roles.into_iter().zip(recognition.splits);
+        for (tensor, (role, split)) in self.tensors.iter_mut().zip(told) {
+            (tensor.role, tensor.split) = (role, split);
+        }
         settle_residual_axes(&mut self.tensors);
+        deduce(&mut self.tensors);
         set_prediction_layers_apart(&mut self.tensors);
     }
 
@@ -224,6 +268,15 @@ impl Checkpoint {
     /// If there is none or it cannot be used. Then only the comparison by strings is not made.
     pub fn tokenizer(&self) -> Result<&Tokenizer> {
         self.vocabulary.tokenizer()
+    }
+
+    /// The states of its optimizers, if they lie beside the weights or in the same file; none otherwise. They are read once,
+    /// when they are first asked for, and what they hold when it is.
+    ///
+    /// # Errors
+    /// If they are there and cannot be read.
+    pub fn optimizers(&self) -> Result<&[Optimizer]> {
+        self.optimizers.optimizers()
     }
 
     /// Bytes of all tensors.
@@ -307,6 +360,40 @@ impl Checkpoint {
         let places = [Some(config), config.get("text_config")];
         let mut values = places.into_iter().flatten().flat_map(|place| keys.iter().filter_map(|key| place.get(key)));
         values.find_map(|value| usize::try_from(value.as_u64()?).ok())
+    }
+}
+
+impl Checkpoint {
+    /// The same model again, its files shared: for one whose roles are to be changed.
+    #[must_use]
+    pub fn shared(&self) -> Self {
+        let mut copy = Self::empty(self.uri.clone(), self);
+        copy.tensors.clone_from(&self.tensors);
+        copy.shards.clone_from(&self.shards);
+        copy.skipped.clone_from(&self.skipped);
+        copy.unread.clone_from(&self.unread);
+        copy.wrappers.clone_from(&self.wrappers);
+        copy.met.clone_from(&self.met);
+        copy.adapter.clone_from(&self.adapter);
+        copy
+    }
+}
+
+impl TensorRecord {
+    /// Takes over the role of another model's tensor, which is then said to be deduced; `turned` if this one is stored the
+    /// other way round. Says whether anything changed.
+    pub fn adopt(&mut self, like: &Self, turned: bool) -> bool {
+        let mut role = Role { known: true, deduced: true, ..like.role.clone() };
+        if turned {
+            role.residual = super::residual::turned(role.residual);
+        }
+        let own = Role { deduced: true, ..self.role.clone() };
+        if self.role.known && own == role {
+            return false;
+        }
+        self.role = role;
+        self.split.clone_from(&like.split);
+        true
     }
 }
 

@@ -13,6 +13,9 @@ pub struct Correspondence {
     /// Indices into the tensors of the first and the second model, in the order of the first. Shape and orientation are
     /// equal; number formats may differ.
     pub pairs: Vec<(usize, usize)>,
+    /// Pairs of one function and shape, however each is stored: `pairs`, and those that are stored the other way round.
+    #[serde(skip)]
+    pub named: Vec<(usize, usize)>,
     /// Tensors without a partner, those of the first model first, each by name.
     pub mismatches: Vec<Mismatch>,
     /// What each tower of the first model, and its language model, answers to in the second.
@@ -55,6 +58,7 @@ impl Correspondence {
     pub fn between(first: &Checkpoint, second: &Checkpoint) -> Self {
         let mut result = Self {
             pairs: Vec::new(),
+            named: Vec::new(),
             mismatches: Vec::new(),
             towers: meet(&first.tensors, &second.tensors),
             hidden_sizes: (first.hidden_size(), second.hidden_size()),
@@ -111,6 +115,9 @@ impl Correspondence {
     /// Pairs two tensors, unless their bytes mean different things.
     fn put(&mut self, i: usize, j: usize, first: &[TensorRecord], second: &[TensorRecord]) {
         let (a, b) = (&first[i], &second[j]);
+        if a.shape == b.shape {
+            self.named.push((i, j));
+        }
         let reason = if a.shape != b.shape {
             format!("shape {:?} against {:?}", a.shape, b.shape)
         } else if turned(a.role.residual, b.role.residual) {

@@ -2,6 +2,7 @@
 //! thing, a [`Catalogue`] of named tensors with number format, shape and byte ranges or strides. Nothing that is in a file
 //! is ever run.
 
+pub(crate) mod beside;
 mod consolidated;
 mod deepspeed;
 mod distributed;
@@ -12,6 +13,7 @@ mod hub_cache;
 mod megatron;
 mod npz;
 mod onnx;
+pub(crate) mod optimizer;
 mod parts;
 mod pickle;
 mod safetensors;
@@ -73,8 +75,8 @@ pub(crate) struct Catalogue {
     pub(crate) notes: Vec<Text>,
     /// The model's settings, where they are in the file itself.
     pub(crate) settings: Option<Value>,
-    /// Bytes of all tensors that the files hold, also of those that are not read.
-    pub(crate) stored: u64,
+    /// Bytes of the model's tensors that are not read.
+    pub(crate) unread: u64,
 }
 
 /// One tensor.

@@ -21,6 +21,8 @@ pub(super) struct Layout {
     pub(super) index: Option<(String, BTreeMap<String, String>)>,
     /// Files of the place that hold tensors and are not part of the model.
     pub(super) unread: Vec<String>,
+    /// Whether nothing says that the files are of one model.
+    pub(super) loose: bool,
     /// The same model in the form of torch beside the safetensors.
     pub(super) twin: Vec<String>,
 }
@@ -86,11 +88,53 @@ pub(super) fn layout(store: &dyn Store, names: &[String]) -> Result<Layout> {
     } else if tensors.is_empty() {
         return Err(nothing(names));
     } else {
-        found.shards = tensors.iter().map(|name| (*name).clone()).collect();
+        found.shards = one_model(&tensors);
+        found.loose = true;
     }
     found.unread = tensors.into_iter().filter(|name| !found.shards.contains(name)).cloned().collect();
     found.twin = torch(store, names)?.shards;
     Ok(found)
+}
+
+/// The files of one model, of several that no index tells apart: one numbered set (`model-00001-of-00002`), the one of the
+/// usual name or the one with most files; else all files that are no adapter, no `consolidated` second copy and no average
+/// or variant beside a plain one.
+fn one_model(tensors: &[&String]) -> Vec<String> {
+    let aside = |name: &str| {
+        let stem = name.trim_end_matches(".safetensors").to_ascii_lowercase();
+        let words: Vec<&str> = stem.split(['.', '_', '-']).collect();
+        let is = |word: &str| words.contains(&word);
+        is("adapter") || is("lora") || is("consolidated") || is("ema") || is("optimizer") || is("fp16") || is("bf16")
+    };
+    let plain: Vec<&str> = tensors.iter().map(|name| name.as_str()).filter(|name| !aside(name)).collect();
+    let plain = if plain.is_empty() {
+        // An adapter alone is looked at as what it is; of the rest one kind.
+        let all: Vec<&str> = tensors.iter().map(|name| name.as_str()).collect();
+        let weights: Vec<&str> = all.iter().copied().filter(|name| !name.contains("adapter")).collect();
+        if weights.is_empty() { all } else { weights }
+    } else {
+        plain
+    };
+    let mut sets: BTreeMap<(&str, usize), Vec<&str>> = BTreeMap::new();
+    for name in &plain {
+        if let Some(set) = numbered(name) {
+            sets.entry(set).or_default().push(name);
+        }
+    }
+    let best = sets.into_iter().max_by_key(|((stem, of), files)| {
+        (files.len() >= *of, *stem == "model", files.len(), std::cmp::Reverse(*stem))
+    });
+    let chosen = best.map_or(plain, |(_, files)| files);
+    chosen.into_iter().map(str::to_owned).collect()
+}
+
+/// `model-00001-of-00002.safetensors`: what stands before the numbers, and how many files there are to be.
+fn numbered(name: &str) -> Option<(&str, usize)> {
+    let stem = name.strip_suffix(".safetensors")?;
+    let (before, of) = stem.rsplit_once("-of-")?;
+    let (stem, at) = before.rsplit_once(['-', '_']).or(Some(("", before)))?;
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    (digits(of) && digits(at)).then(|| Some((stem, of.parse().ok()?)))?
 }
 
 /// The one index of its kind, or the one of the usual name.
@@ -208,10 +252,14 @@ pub(crate) fn read_small(store: &dyn Store, name: &str) -> Result<Vec<u8>> {
 }
 
 /// All bytes of a small file.
-pub(super) fn whole(blob: &dyn Blob) -> Result<Vec<u8>> {
+pub(crate) fn whole(blob: &dyn Blob) -> Result<Vec<u8>> {
     let length = usize::try_from(blob.len()).ok().filter(|_| blob.len() <= LARGEST);
     let length = length.ok_or_else(|| Error::input(format!("{} bytes are too many for such a file", blob.len())))?;
-    Ok(blob.bytes(0, length)?.into_owned())
+    let bytes = blob.bytes(0, length)?.into_owned();
+    if bytes.starts_with(b"version https://git-lfs.github.com/spec/") {
+        return Err(Error::input("this is a Git LFS pointer: fetch the real file with `git lfs pull`"));
+    }
+    Ok(bytes)
 }
 
 /// `{"weight_map": {tensor: file}}`, with every key once.

@@ -1,32 +1,41 @@
 //! What is in a checkpoint: header -> catalogue -> architecture -> correspondence between models.
 
+mod adapter;
 mod architecture;
 mod catalogue;
+mod constants;
 mod correspondence;
+mod deduce;
 mod forms;
 mod header;
 mod index;
 mod part;
 mod residual;
 mod summary;
+mod template;
 #[doc(hidden)]
 pub mod testing;
 mod tokenizer;
 mod tower;
+mod wrappers;
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use adapter::Adapter;
 pub use architecture::{Architectures, Arrangement, Recognition, Split, builtin};
 pub use catalogue::{Checkpoint, Shard, Skipped};
 pub use correspondence::{Correspondence, Mismatch, Side};
+pub use forms::optimizer::{Optimizer, OptimizerFiles, Parameter, ParameterState, StateTensor};
 pub use header::{Header, HeaderTensor};
 pub use part::{Fill, Heads, Part, packaged_alike};
 pub use scratchproof_kernel::Dtype;
-pub use summary::{ByteCheck, DtypeRow, FamilyRow, Summary, check_bytes};
+pub use summary::{ByteCheck, DtypeRow, FamilyRow, Summary, UnknownTensor, check_bytes};
+pub use template::template;
 pub use tokenizer::{TokenComparison, Tokenizer, TokenizerFiles, TokenizerKind};
 pub use tower::Meeting;
+pub use wrappers::bare_name;
 
 /// The part of a model that is judged as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -51,6 +60,8 @@ pub enum Residual {
     Rows,
     /// The last axis: columns of `q/k/v/gate/up/router/embedding/head`.
     Columns,
+    /// The first axis of a convolution, its output channels; the others are taken together.
+    First,
     /// A vector over the residual stream (norm weights, output biases).
     Vector,
     /// No axis is.
@@ -73,8 +84,11 @@ pub struct Role {
     pub expert: Option<u32>,
     /// Which axis is the residual one.
     pub residual: Residual,
-    /// Whether a template knew the name.
+    /// Whether its function is known: a template knew the name, or it was deduced.
     pub known: bool,
+    /// Whether no template knew the name and the rest of the role was deduced: layers from the repetition of names, axes
+    /// from shapes, the function from another model's tensor of the same content.
+    pub deduced: bool,
     /// A structural constant (rotary frequencies, position ids, masks): kept as data, never evidence.
     pub constant: bool,
 }

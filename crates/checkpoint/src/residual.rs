@@ -12,6 +12,7 @@ impl TensorRecord {
             (Residual::Rows, [.., rows, _]) => Some(*rows),
             (Residual::Columns, [.., _, columns]) => Some(*columns),
             (Residual::Vector, [.., length]) => Some(*length),
+            (Residual::First, [first, _, ..]) => Some(*first),
             _ => None,
         }
     }
@@ -30,25 +31,62 @@ pub(super) fn hidden_sizes(tensors: &[TensorRecord]) -> BTreeMap<&str, usize> {
 }
 
 /// Takes the residual axis away from tensors whose shape contradicts it, so that nobody multiplies what does not fit.
-/// Stacked experts are stored either way round; there the shape decides.
+/// Stacked experts are stored either way round; there the shape decides. So it does where a whole model stores its
+/// matrices the other way round (nanoGPT keeps GPT-2's names and stores [out, in]); square ones follow their neighbours.
 pub(super) fn settle_residual_axes(tensors: &mut [TensorRecord]) {
     let sizes: BTreeMap<String, usize> =
         hidden_sizes(tensors).into_iter().map(|(tower, size)| (tower.to_owned(), size)).collect();
+    let round = other_way_round(tensors, &sizes);
     for tensor in tensors {
         let size = sizes.get(&tensor.role.tower).copied();
+        if let (Some(size), true) = (size, tensor.role.component != Component::Embedding) {
+            let square = matches!(tensor.shape[..], [rows, columns] if rows == columns && rows == size);
+            if square && round.contains(&(tensor.role.tower.clone(), tensor.role.layer)) {
+                tensor.role.residual = turned(tensor.role.residual);
+                continue;
+            }
+        }
         if tensor.role.residual == Residual::None || tensor.residual_length() == size && size.is_some() {
             continue;
         }
         let declared = tensor.role.residual;
-        tensor.role.residual = match (declared, tensor.shape.len()) {
-            (Residual::Rows, 3) => Residual::Columns,
-            (Residual::Columns, 3) => Residual::Rows,
-            _ => Residual::None,
-        };
-        if tensor.residual_length() != size {
+        let matrix = tensor.shape.len() == 2 && tensor.role.layer.is_some() || tensor.shape.len() == 3;
+        tensor.role.residual = if matrix { turned(declared) } else { Residual::None };
+        if tensor.residual_length() != size || tensor.role.residual == declared {
             tensor.role.residual = Residual::None;
         }
     }
+}
+
+/// The other axis of a matrix.
+pub(super) fn turned(residual: Residual) -> Residual {
+    match residual {
+        Residual::Rows => Residual::Columns,
+        Residual::Columns => Residual::Rows,
+        other => other,
+    }
+}
+
+/// Towers and layers in which more matrices have the residual axis where their template does not see it than where it
+/// does: their square matrices are stored like them.
+fn other_way_round(tensors: &[TensorRecord], sizes: &BTreeMap<String, usize>) -> BTreeSet<(String, Option<u32>)> {
+    let mut votes: BTreeMap<(&str, Option<u32>), (usize, usize)> = BTreeMap::new();
+    for tensor in tensors.iter().filter(|tensor| tensor.role.layer.is_some() && !tensor.role.deduced) {
+        let Some(size) = sizes.get(&tensor.role.tower) else { continue };
+        let (along, across) = match (tensor.role.residual, &tensor.shape[..]) {
+            (Residual::Rows, [rows, columns]) => (rows, columns),
+            (Residual::Columns, [rows, columns]) => (columns, rows),
+            _ => continue,
+        };
+        let vote = votes.entry((&tensor.role.tower, tensor.role.layer)).or_default();
+        match (along == size, across == size) {
+            (true, false) => vote.0 += 1,
+            (false, true) => vote.1 += 1,
+            _ => {}
+        }
+    }
+    let round = votes.into_iter().filter(|(_, (as_named, round))| round > as_named);
+    round.map(|((tower, layer), _)| (tower.to_owned(), layer)).collect()
 }
 
 /// Gives the layers for multi-token prediction families and a component of their own. They are numbered on from the last

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Checkpoint, Component, Dtype, Skipped, TensorRecord};
+use super::{Checkpoint, Component, Dtype, Residual, Skipped, TensorRecord};
 use scratchproof_error::Result;
 use scratchproof_texts::{Text, sentence, sentences};
 
@@ -38,8 +38,12 @@ pub struct Summary {
     pub dtypes: Vec<DtypeRow>,
     /// Tensors with one function and one shape, in the order of tower, component, family.
     pub families: Vec<FamilyRow>,
-    /// Names that no template knows, sorted.
-    pub unknown: Vec<String>,
+    /// Tensors whose names no template knows, sorted by name.
+    pub unknown: Vec<UnknownTensor>,
+    /// Parts of names that wrappers had added, which all names here are without.
+    pub wrappers: Vec<String>,
+    /// What the model is an adapter of, in the words of adapter_config.json, if it is one.
+    pub adapter_of: Option<String>,
     /// Tensors in the files that are not looked at.
     pub skipped: Vec<Skipped>,
     /// Files in the folder that hold tensors and are not part of the model.
@@ -50,8 +54,23 @@ pub struct Summary {
     /// How it was read, where that is not plain.
     #[serde(serialize_with = "sentences")]
     pub notes: Vec<Text>,
+    /// The tokenizer beside the weights: its scheme, file and size, or why it cannot be read.
+    pub tokenizer: Option<String>,
     /// What the bytes themselves showed, if they were read.
     pub check: Option<ByteCheck>,
+}
+
+/// A tensor whose name no template knows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[allow(missing_docs)]
+pub struct UnknownTensor {
+    pub tensor: String,
+    pub shape: Vec<usize>,
+    pub dtype: Dtype,
+    /// Whether its layer and its axis could be deduced.
+    pub deduced: bool,
+    pub layer: Option<u32>,
+    pub residual: Residual,
 }
 
 /// One number format.
@@ -101,7 +120,7 @@ impl Summary {
     pub fn of(checkpoint: &Checkpoint) -> Self {
         let tensors = &checkpoint.tensors;
         let weights = tensors.iter().filter(|tensor| tensor.dtype.is_float() && !tensor.role.constant);
-        let unknown = tensors.iter().filter(|tensor| !tensor.role.known);
+        let unknown = tensors.iter().filter(|tensor| !tensor.role.known || tensor.role.deduced);
         Self {
             uri: checkpoint.uri.clone(),
             architecture: checkpoint.architecture.clone(),
@@ -109,18 +128,41 @@ impl Summary {
             experts: checkpoint.experts(),
             hidden_size: checkpoint.hidden_size(),
             vocabulary: checkpoint.vocab_size(),
-            shards: checkpoint.shards.len(),
+            shards: checkpoint.shards.iter().filter(|shard| !shard.blob.is_made()).count(),
             tensors: tensors.len(),
             parameters: weights.map(|tensor| tensor.elements() as u64).sum(),
             bytes: checkpoint.bytes(),
             dtypes: dtypes(tensors),
             families: families(tensors),
-            unknown: unknown.map(|tensor| tensor.name.clone()).collect(),
+            unknown: unknown.map(UnknownTensor::of).collect(),
+            wrappers: checkpoint.wrappers.clone(),
+            adapter_of: checkpoint.adapter.as_ref().map(|adapter| {
+                let base = adapter.base.as_deref().unwrap_or("an unnamed model");
+                format!("{base} ({})", adapter.kind)
+            }),
             skipped: checkpoint.skipped.clone(),
             unread: checkpoint.unread.clone(),
             form: checkpoint.form.clone(),
             notes: checkpoint.notes.clone(),
+            tokenizer: (!checkpoint.vocabulary.is_empty()).then(|| match checkpoint.tokenizer() {
+                Ok(own) => format!("{} of {} tokens ({})", own.kind.name(), own.size(), own.file),
+                Err(error) => format!("not read: {error}"),
+            }),
             check: None,
+        }
+    }
+}
+
+impl UnknownTensor {
+    fn of(tensor: &TensorRecord) -> Self {
+        let role = &tensor.role;
+        Self {
+            tensor: tensor.name.clone(),
+            shape: tensor.shape.clone(),
+            dtype: tensor.dtype,
+            deduced: role.known,
+            layer: role.layer,
+            residual: role.residual,
         }
     }
 }

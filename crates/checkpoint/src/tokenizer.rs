@@ -200,6 +200,12 @@ impl TokenizerFiles {
         Self { files: files.collect(), parsed: OnceLock::new() }
     }
 
+    /// Whether the folder holds no tokenizer in a form that is read.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
     pub(super) fn tokenizer(&self) -> Result<&Tokenizer> {
         let parsed = self.parsed.get_or_init(|| {
             let mut texts = Vec::new();

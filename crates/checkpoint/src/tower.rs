@@ -103,11 +103,12 @@ fn towers(tensors: &[TensorRecord]) -> Vec<Tower<'_>> {
 
 fn sense(name: &str, tensors: &[&TensorRecord]) -> Sense {
     let says = |words: &[&str]| words.iter().any(|word| name.contains(word));
-    if says(&["projector", "connector"]) {
+    if says(&["projector", "connector", "aligner", "resampler", "mlp1"]) {
         Sense::Joint
-    } else if says(&["audio"]) {
+    } else if says(&["audio", "speech", "apm"]) {
         Sense::Sound
-    } else if says(&["vision", "visual"]) || tensors.iter().any(|t| t.role.family == "patch_embedding") {
+    } else if says(&["vision", "visual", "image", "vpm"]) || tensors.iter().any(|t| t.role.family == "patch_embedding")
+    {
         Sense::Image
     } else if name.is_empty() {
         Sense::Text

@@ -105,3 +105,117 @@ fn a_distributed_checkpoint_of_two_processes_in_a_trainers_folder() {
         assert_eq!(found.form.english(), "torch distributed checkpoint");
     }
 }
+
+#[test]
+fn megatrons_parts_are_joined_and_unpacked() {
+    for step in [0, 20, 60] {
+        let found = same(&format!("megatron/iter_{step:07}"), &format!("hf-trainer/checkpoint-{step}"));
+        assert!(notes(&found).contains("2 tensor-parallel parts in 2 pipeline stages"), "{}", notes(&found));
+        assert_eq!(found.heads().map(|heads| (heads.query, heads.key_value)), Some((4, 2)));
+    }
+    same("megatron", "hf-trainer/checkpoint-60");
+    same("megatron-core/iter_0000060", "hf-trainer/checkpoint-60");
+}
+
+#[test]
+fn deepspeeds_master_weights_are_put_together() {
+    for stage in 1..=3 {
+        let found = same(&format!("zero{stage}"), &format!("zero{stage}/truth"));
+        assert!(notes(&found).contains("from 2 ranks"), "{}", notes(&found));
+        same(&format!("zero{stage}/global_step20"), &format!("zero{stage}/truth"));
+    }
+    same("zero-universal", "zero2/truth");
+}
+
+#[test]
+fn metas_parts_and_what_small_trainers_write() {
+    for step in [0, 20, 60] {
+        same(&format!("consolidated/step{step}"), &format!("hf-trainer/checkpoint-{step}"));
+    }
+    let found = same("nanogpt/ckpt.pt", "nanogpt.safetensors");
+    assert!(notes(&found).contains("best_val_loss"), "{}", notes(&found));
+    assert_eq!(found.heads().map(|heads| heads.query), Some(2));
+    for place in ["nanochat", "nanochat/model_000500.pt"] {
+        let found = open(place);
+        assert_eq!(found.tensors.len(), 16);
+        assert_eq!(found.heads().map(|heads| heads.query), Some(2), "{place}");
+    }
+}
+
+#[test]
+fn a_cache_of_the_hub_with_links_and_without() {
+    same("hub-cache", "hf-trainer/checkpoint-60");
+    same("hub-cache-copied", "hf-trainer/checkpoint-60");
+    same("hub-cache-copied/models--example--tiny", "hf-trainer/checkpoint-60");
+}
+
+/// A tensor of an optimizer's state as numbers.
+fn values(optimizer: &scratchproof_checkpoint::Optimizer, tensor: &scratchproof_checkpoint::StateTensor) -> Vec<f32> {
+    let bytes = optimizer.read(tensor).unwrap();
+    assert_eq!(tensor.dtype(), Dtype::F32);
+    let values: Vec<f32> = bytes.as_chunks::<4>().0.iter().map(|four| f32::from_le_bytes(*four)).collect();
+    assert_eq!(values.len(), tensor.shape().iter().product::<usize>());
+    values
+}
+
+#[test]
+fn the_trainers_optimizer_states() {
+    use scratchproof_checkpoint::Parameter;
+    for step in [20, 60] {
+        let model = open(&format!("hf-trainer/checkpoint-{step}"));
+        let [optimizer] = model.optimizers().unwrap() else { panic!("one optimizer") };
+        assert_eq!((optimizer.source.as_str(), optimizer.groups.len()), ("optimizer.pt", 2));
+        assert_eq!(
+            (&optimizer.groups[0]["weight_decay"], &optimizer.groups[1]["weight_decay"]),
+            (&0.1.into(), &0.0.into())
+        );
+        assert_eq!(optimizer.groups[0]["betas"][1], 0.95);
+        assert_eq!(optimizer.states.len(), model.tensors.len());
+        for state in &optimizer.states {
+            assert_eq!(state.numbers["step"].to_bits(), f64::from(step).to_bits());
+            assert!(values(optimizer, &state.tensors["exp_avg_sq"]).iter().all(|v| *v >= 0.0));
+        }
+        // Matrices decay and norms do not: two groups, numbered on.
+        let first = &optimizer.states[0];
+        assert_eq!((&first.parameter, first.group), (&Parameter::Numbered(0), Some(0)));
+        assert!(values(optimizer, &first.tensors["exp_avg"]).iter().any(|moment| *moment != 0.0));
+        assert!(
+            optimizer
+                .states
+                .iter()
+                .all(|state| (state.tensors["exp_avg"].shape().len() > 1) == (state.group == Some(0)))
+        );
+    }
+    assert!(open("hf-trainer/checkpoint-0").optimizers().unwrap().is_empty());
+    let [lightning] =
+        open("nested/step=60.ckpt").optimizers().unwrap().to_vec().try_into().unwrap_or_else(|_| panic!("one"));
+    assert_eq!(lightning.groups.len(), 1);
+    let [nanogpt] = open("nanogpt/ckpt.pt").optimizers().unwrap().to_vec().try_into().unwrap_or_else(|_| panic!("one"));
+    assert_eq!(nanogpt.states.len(), 16);
+    assert_eq!(open("nanochat").optimizers().unwrap()[0].states.len(), 16);
+}
+
+#[test]
+fn optimizer_states_in_pieces_have_names_and_the_models_shapes() {
+    use scratchproof_checkpoint::Parameter;
+    for place in ["fsdp/checkpoint-60", "zero1", "zero2", "zero2/global_step20", "zero3", "zero-universal"] {
+        let model = open(place);
+        let [optimizer] = model.optimizers().unwrap() else { panic!("one optimizer in {place}") };
+        assert_eq!(optimizer.states.len(), model.tensors.len(), "{place}");
+        for state in &optimizer.states {
+            let Parameter::Named(name) = &state.parameter else { panic!("{place}: no name") };
+            let tensor = model.find(name).unwrap_or_else(|| panic!("{place}: {name}"));
+            for kind in ["exp_avg", "exp_avg_sq"] {
+                let kept = &state.tensors[kind];
+                assert_eq!(kept.shape(), tensor.shape, "{place}: {name}");
+                let values = values(optimizer, kept);
+                assert!(
+                    values.iter().any(|value| *value != 0.0) && (kind == "exp_avg" || values.iter().all(|v| *v >= 0.0))
+                );
+            }
+            if let Some(master) = state.tensors.get("master") {
+                assert_eq!(optimizer.read(master).unwrap(), *model.read(tensor).unwrap(), "{place}: {name}");
+            }
+        }
+    }
+}

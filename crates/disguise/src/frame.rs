@@ -1,6 +1,7 @@
 //! Whether the residual axis of one model is that of another in another order or another basis (METHODS 2.1).
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::weights::{Matrix, narrow};
 use scratchproof_kernel::{assign, centre, cross, nearest_orthogonal, transpose};
@@ -18,7 +19,7 @@ pub const MANY: usize = 1024;
 pub const WORTH: f64 = 3.0;
 
 /// How the residual axis of the other model is written in the subject's coordinates.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Frame {
     /// Dimension i is dimension i.
     AsItStands,

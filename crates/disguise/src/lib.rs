@@ -23,6 +23,7 @@
 
 mod alike;
 mod basis;
+mod content;
 mod express;
 mod found;
 mod frame;
@@ -36,6 +37,7 @@ mod units;
 mod weights;
 
 pub use alike::alike;
+pub use content::settle;
 pub use express::express;
 pub use found::{Found, Relabelling};
 pub use frame::Frame;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use scratchproof_checkpoint::{Checkpoint, Component, Heads, Part};
 use scratchproof_error::{Context, Result};
+use serde::{Deserialize, Serialize};
 
 /// Rows of one matrix that are looked at; of a longer one as many, spread evenly.
 pub const ROWS: usize = 2048;
@@ -97,7 +98,7 @@ pub fn narrow(value: f64) -> f32 {
 }
 
 /// Which MLP of a layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Slot {
     /// The layer's only one.
     Dense,

@@ -2,6 +2,8 @@
 //!
 //! An error means *could not check*. Something that was checked and is bad is a `Finding`.
 
+pub mod secrets;
+
 use std::fmt;
 
 /// The result of everything that can fail here.
@@ -42,13 +44,13 @@ impl Error {
     }
 
     fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), context: Vec::new() }))
+        Self(Box::new(Inner { kind, message: secrets::blot(message.into()), context: Vec::new() }))
     }
 
     /// Adds the place in which this happened, outermost last.
     #[must_use]
     pub fn context(mut self, place: impl Into<String>) -> Self {
-        self.0.context.push(place.into());
+        self.0.context.push(secrets::blot(place.into()));
         self
     }
 

@@ -15,6 +15,7 @@ pub fn tensors(session: &Session) -> Vec<TensorRow> {
             let axis = match tensor.role.residual {
                 Axis::Rows => "rows",
                 Axis::Columns => "columns",
+                Axis::First => "first",
                 Axis::Vector => "vector",
                 Axis::None => "none",
             };

@@ -2,6 +2,7 @@
 
 mod averages;
 pub(crate) mod clock;
+mod movement;
 pub(crate) mod path;
 mod points;
 mod splices;
@@ -12,7 +13,7 @@ pub(crate) mod trajectory;
 use super::Session;
 use super::time::rates;
 use scratchproof_evidence::Evidence;
-use scratchproof_finding::chain::{Bound, ChainFacts, DecayFacts, OffLine, Points};
+use scratchproof_finding::chain::{Bound, ChainFacts, DecayFacts, EqualSteps, Moved, OffLine, Points};
 use scratchproof_measurements::Trails;
 use scratchproof_texts::Text;
 
@@ -20,7 +21,10 @@ use scratchproof_texts::Text;
 #[derive(Clone, Debug)]
 pub struct Chain {
     points: Points,
-    equal: Vec<(i64, i64)>,
+    moved: Vec<Moved>,
+    /// Stretches of training that were given up.
+    given_up: Vec<(i64, i64)>,
+    equal: Vec<EqualSteps>,
     exchanges: Vec<(i64, i64, f64)>,
     residuals: Vec<OffLine>,
     /// The optimiser of the log where its steps have a bound, or why none is known.
@@ -34,6 +38,8 @@ impl Chain {
         let distances = trails.matrices.distances();
         Self {
             points: points::points(session, trails, &distances),
+            moved: movement::moved(session, trails),
+            given_up: rates::given_up(session.record),
             equal: path::equal_steps(session),
             exchanges: path::exchanges(session, &distances),
             residuals: path::residuals(session, &distances),
@@ -52,6 +58,8 @@ impl Chain {
             path: &evidence.chain,
             way: &evidence.path,
             tensors: &evidence.trajectory,
+            moved: &self.moved,
+            given_up: &self.given_up,
             bound: self.bound.clone().ok(),
             unbounded: self.bound.clone().err(),
             decay,

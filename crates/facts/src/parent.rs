@@ -4,15 +4,18 @@ pub(crate) mod copies;
 pub(crate) mod disguise;
 pub(crate) mod merge;
 mod parts;
+pub mod reach;
 pub(crate) mod vocabulary;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Session;
 use scratchproof_evidence::Evidence;
-use scratchproof_finding::parent::{CopyFigure, EqualTensor, NormFigure, ParentFacts, Part};
+use scratchproof_finding::parent::{CopyFigure, EqualTensor, NormFigure, ParentFacts, Part, Unfit};
 use scratchproof_measurements::Replay;
 use scratchproof_texts::Text;
+
+pub use parts::compared_share;
 
 /// What the judge of the parents asks that no table holds.
 #[derive(Clone, Debug)]
@@ -27,6 +30,7 @@ pub struct Parents {
     frames: BTreeMap<String, String>,
     /// Parents that were public before the run began, by the run's own clock.
     earlier: Vec<String>,
+    unfit: Vec<Unfit>,
     unreached_share: f64,
 }
 
@@ -44,6 +48,7 @@ impl Parents {
             disguises: disguise::disguises(session),
             frames: disguise::frames(session),
             earlier: session.record.earlier(),
+            unfit: reach::unfit(session),
             unreached_share: parts::unreached_share(session),
         }
     }
@@ -80,6 +85,7 @@ impl Parents {
             earlier: &self.earlier,
             clean_start: clean,
             drawn_again: matches!(&measured.replay, Replay::Done(_, replayed) if replayed.whole()),
+            unfit: &self.unfit,
             unreached_share: self.unreached_share,
         }
     }

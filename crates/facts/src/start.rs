@@ -18,6 +18,14 @@ pub struct Start {
     drift: Vec<Drift>,
 }
 
+/// Parameters of the subject's matrices, constants apart, and its tensors without a known function.
+#[must_use]
+pub fn parameters(session: &Session) -> (u64, usize) {
+    let tensors = || session.measured.subject().tensors.iter().filter(|t| !t.role.constant);
+    let matrices = tensors().filter(|t| t.shape.len() > 1);
+    (matrices.map(|t| t.elements() as u64).sum(), tensors().filter(|t| !t.role.known).count())
+}
+
 impl Start {
     /// Gathers it.
     #[must_use]

@@ -9,8 +9,8 @@ mod weights;
 
 use scratchproof_case::Policy;
 use scratchproof_finding::time::{self, CheckpointFile, ParentRelease, RepositoryFacts, StepNorm, TimeFacts};
-use scratchproof_finding::{Condition, Judgement};
-use scratchproof_measurements::Model;
+use scratchproof_finding::{Condition, Ground, Judgement};
+use scratchproof_measurements::{Model, Replay};
 use scratchproof_record::settings;
 
 use super::Session;
@@ -70,10 +70,29 @@ pub fn judge(
         story: Some(&reading.record.story),
         start,
         witnesses: &reading.witnesses,
+        held: &reading.held,
         register: register.as_ref().map(register::Against::facts),
         active: subject.and_then(weights::active),
         norms: &weights.norms,
         files: &weights.files,
     };
     time::judge(&facts, policy)
+}
+
+/// What was given beside the weights.
+#[must_use]
+pub fn ground(session: &Session) -> Ground {
+    let reading = session.record;
+    let names = |dated: bool| {
+        let of = reading.releases.iter().filter(move |(_, release)| release.is_some() == dated);
+        of.map(|(name, _)| name.clone()).collect()
+    };
+    Ground {
+        log: !reading.record.runs.is_empty(),
+        repository: reading.record.repository.is_some(),
+        released: names(true),
+        undated: names(false),
+        init: matches!(&session.measured.replay, Replay::Done(_, replayed) if replayed.whole()),
+        ..Ground::default()
+    }
 }

@@ -2,14 +2,16 @@
 
 mod averages;
 mod blend;
-mod budget;
+pub(crate) mod budget;
 mod copies;
-mod decay;
+pub(crate) mod decay;
 mod growth;
 mod made_up;
 mod memory;
+pub mod movement;
 mod points;
 mod seams;
+mod sizes;
 mod structure;
 mod surgery;
 #[cfg(test)]
@@ -17,6 +19,7 @@ mod tests;
 
 pub use budget::Bound;
 pub use decay::{ClockInterval, DecayFacts, TokenClock};
+pub use movement::{LAYERS, Moved};
 
 use std::collections::BTreeSet;
 
@@ -45,6 +48,8 @@ pub struct ChainFacts<'a> {
     pub way: &'a [PathRow],
     /// Every tensor of every checkpoint against the first and the one before.
     pub tensors: &'a [TrajectoryRow],
+    /// How far every part moved in every interval.
+    pub moved: &'a [Moved],
     /// The optimiser, where its steps have a bound.
     pub bound: Option<Bound>,
     /// Why there is no bound or no budget, as a part of a sentence.
@@ -54,16 +59,28 @@ pub struct ChainFacts<'a> {
     /// Single checkpoints and what lies between them.
     pub points: &'a Points,
     /// Pairs of steps with equal weights.
-    pub equal: &'a [(i64, i64)],
+    pub equal: &'a [EqualSteps],
     /// Length of the path over its length with two inner checkpoints exchanged, or the part from one to the other turned
     /// round: their steps and the ratio.
     pub exchanges: &'a [(i64, i64, f64)],
     /// Inner neighbours off the straight line from first to last.
     pub residuals: &'a [OffLine],
+    /// Stretches of training that were given up: the step that a later run began at, and the last logged one of the run
+    /// before.
+    pub given_up: &'a [(i64, i64)],
     /// Neighbours of different architecture: their steps and what changed.
     pub growth: &'a [(i64, i64, Growth)],
     /// Checkpoints of another architecture: step and why they were left out.
     pub left_out: &'a [(i64, String)],
+}
+
+/// Two steps whose weights are equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EqualSteps {
+    /// The two.
+    pub steps: (i64, i64),
+    /// Whether all logged learning rates between them are zero; nothing where none is logged.
+    pub idle: Option<bool>,
 }
 
 /// Two neighbouring inner checkpoints, without what lies on the straight line from the first to the last.
@@ -95,6 +112,7 @@ pub fn judge(facts: &ChainFacts<'_>, policy: &Policy) -> Judgement {
     growth::growth(&mut judgement, facts);
     if facts.steps.len() < 2 {
         judgement.missing.push(text!("chain/missing/series"));
+        judgement.said = text!("power/chain/none");
         return judgement;
     }
     let mut remembered = memory::memory(&mut judgement, facts, policy, ALL);
@@ -111,7 +129,10 @@ pub fn judge(facts: &ChainFacts<'_>, policy: &Policy) -> Judgement {
     memory::displacement(&mut judgement, facts, policy);
     budget::budget(&mut judgement, facts, policy);
     budget::relative(&mut judgement, facts, policy);
+    sizes::judge(&mut judgement, facts, policy);
     decay::decay(&mut judgement, facts.decay, policy);
+    movement::proportions(&mut judgement, facts, policy);
+    movement::farthest(&mut judgement, facts, policy);
     blend::computed(&mut judgement, facts, policy);
     averages::averages(&mut judgement, facts, policy);
     seams::seams(&mut judgement, facts, policy);
@@ -127,6 +148,8 @@ pub fn judge(facts: &ChainFacts<'_>, policy: &Policy) -> Judgement {
     made_up::order(&mut judgement, facts, policy);
     made_up::noise(&mut judgement, facts, policy);
     excuse_averages(&mut judgement, facts.points);
+    excuse_given_up(&mut judgement, facts.given_up);
+    judgement.said = text!("power/chain/tested", remembered, intervals = facts.steps.len() - 1);
     judgement.settle(if remembered { Condition::Holds } else { Condition::Untested });
     judgement
 }
@@ -146,5 +169,18 @@ fn excuse_averages(judgement: &mut Judgement, points: &Points) {
             (finding.direction, finding.grade) = (Direction::Neutral, Grade::Context);
         }
         finding.message.push(text!("chain/averaged/lags"));
+    }
+}
+
+/// A training that was set back goes on beside what it had saved since: a checkpoint of the stretch that was given up is no
+/// step of the way, which is a question and no accusation. Which of the two stands is for the record to say.
+fn excuse_given_up(judgement: &mut Judgement, given_up: &[(i64, i64)]) {
+    let within = |step: &i64| given_up.iter().any(|(begin, end)| begin < step && step <= end);
+    for finding in &mut judgement.findings {
+        let strong = finding.direction == Direction::Against && finding.grade == Grade::Strong;
+        if strong && finding.subject.steps.iter().any(within) {
+            finding.grade = Grade::Moderate;
+            finding.message.push(text!("power/chain/given-up"));
+        }
     }
 }

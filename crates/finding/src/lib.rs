@@ -2,7 +2,9 @@
 
 pub mod chain;
 mod code;
+mod ground;
 pub mod parent;
+pub mod power;
 pub mod start;
 pub mod time;
 mod verdict;
@@ -11,7 +13,11 @@ use scratchproof_texts::Text;
 use serde::{Deserialize, Serialize};
 
 pub use code::Code;
-pub use verdict::{ComponentOutcome, ComponentResult, Condition, Conditions, Judgement, Outcome, Verdict, decide};
+pub use ground::{Ground, Tie};
+pub use power::Power;
+pub use verdict::{
+    ComponentOutcome, ComponentResult, Condition, Conditions, Heard, Judgement, Outcome, Said, Verdict, decide,
+};
 
 /// How much a finding weighs (METHODS: from figures to findings).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -71,11 +77,12 @@ pub struct Finding {
     pub effect: Option<f64>,
     /// How many observations.
     pub n: Option<u64>,
-    /// The null it was held against.
-    #[serde(serialize_with = "scratchproof_texts::sentence", deserialize_with = "scratchproof_texts::words")]
+    /// The null it was held against. In JSON the English sentence, and beside it `null_text` with key and parameters.
+    #[serde(flatten, with = "scratchproof_texts::null")]
     pub null: Text,
-    /// One or two plain sentences with the figures.
-    #[serde(serialize_with = "scratchproof_texts::sentence", deserialize_with = "scratchproof_texts::words")]
+    /// One or two plain sentences with the figures. In JSON the English ones, and beside them `text` with key and
+    /// parameters, from which those of another language are made.
+    #[serde(flatten, with = "scratchproof_texts::message")]
     pub message: Text,
     /// File of the evidence folder that holds the figures.
     pub evidence: Option<String>,

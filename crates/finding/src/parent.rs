@@ -28,7 +28,7 @@ use scratchproof_evidence::{
 use scratchproof_measurements::ALL;
 use scratchproof_texts::{Text, text};
 
-pub use parts::Part;
+pub use parts::{Part, Unfit};
 
 pub use copies::{Cast, CopyFigure, ranges};
 
@@ -83,6 +83,8 @@ pub struct ParentFacts<'a> {
     pub clean_start: &'a BTreeSet<String>,
     /// Whether the start is, bit for bit, what its declared seed draws.
     pub drawn_again: bool,
+    /// Parents and controls whose silence says nothing.
+    pub unfit: &'a [Unfit],
     /// Share of the final checkpoint's bytes that no test can reach.
     pub unreached_share: f64,
 }
@@ -132,6 +134,7 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
     let mut judgement = Judgement::untested();
     if facts.parents.is_empty() {
         judgement.missing.push(text!("parent/missing/parent"));
+        judgement.said = text!("power/parent/none");
         let controls = Controls::new(facts, &[], BTreeSet::new());
         return (judgement, components(facts, policy, &[], &[], &controls));
     }
@@ -199,12 +202,34 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
             allowed = policy.unreached_share
         ));
     }
+    judgement.said = said(facts, &parent_tests, &controls);
+    for unfit in facts.unfit {
+        let parent = facts.parents.contains(&unfit.model.as_str());
+        judgement.missing.push(text!(
+            "power/parent/unfit",
+            model = &unfit.model,
+            parent,
+            same = unfit.same_as.as_ref()
+        ));
+        tested_all &= !parent;
+    }
     let silent_all = reached && tested_all && enough && calibrated;
     judgement.settle(if silent_all { Condition::Holds } else { Condition::Untested });
     let all: Vec<Tested> = parent_tests.into_iter().chain(relabelled_tests).collect();
     let results = components(facts, policy, &all, &judgement.findings, &controls);
     borrowed(&mut judgement, facts, &results);
     (judgement, results)
+}
+
+/// What the parents were tested in, and with which controls.
+fn said(facts: &ParentFacts<'_>, tests: &[Tested<'_>], controls: &Controls) -> Text {
+    let told = facts.parents.iter().map(|&parent| {
+        let of = |t: &&Tested<'_>| parent_of(&t.row.reference) == Some(parent) && t.row.component != ALL;
+        let components: BTreeSet<&str> = tests.iter().filter(of).map(|t| t.row.component.as_str()).collect();
+        text!("power/parent/of", parent, components = components.into_iter().collect::<Vec<_>>())
+    });
+    let usable: Vec<&str> = facts.controls.iter().copied().filter(|c| controls.strangers(c)).collect();
+    text!("power/parent/tested", parents = told.collect::<Vec<_>>(), controls = usable)
 }
 
 fn parent_of(reference: &Reference) -> Option<&str> {

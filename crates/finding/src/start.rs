@@ -48,6 +48,7 @@ pub fn judge(facts: &StartFacts<'_>, policy: &Policy) -> (Judgement, BTreeSet<St
     let mut judgement = Judgement::untested();
     let Some(&step) = facts.steps.first() else {
         judgement.missing.push(text!("start/missing/series"));
+        judgement.said = text!("power/start/none");
         return (judgement, BTreeSet::new());
     };
     let clean = spectrum::judge(&mut judgement, facts, step, policy);
@@ -62,6 +63,7 @@ pub fn judge(facts: &StartFacts<'_>, policy: &Policy) -> (Judgement, BTreeSet<St
         finding.subject.steps = vec![step];
         judgement.push(finding);
         judgement.missing.push(text!("start/missing/step-0", step));
+        judgement.said = text!("power/start/late", step);
         // A trained checkpoint is expected to look trained: nothing here is against the claim then, and what looks drawn
         // may have been drawn after step 0.
         for finding in &mut judgement.findings {
@@ -73,9 +75,12 @@ pub fn judge(facts: &StartFacts<'_>, policy: &Policy) -> (Judgement, BTreeSet<St
     }
     if replay::judge(&mut judgement, facts.replay) {
         judgement.settle(Condition::Holds);
+        judgement.said = text!("power/start/drawn-again", matrices = facts.rows.len());
         return (judgement, facts.rows.iter().map(|r| r.component.clone()).collect());
     }
-    let judged = drawn(facts).any(|r| r.edge_log10_p.is_some());
+    let matrices = drawn(facts).filter(|r| r.edge_log10_p.is_some()).count();
+    let judged = matrices > 0;
+    judgement.said = text!("power/start/tested", matrices, of = facts.rows.len());
     if !judged {
         judgement.missing.push(text!("start/missing/matrix"));
     }

@@ -15,6 +15,7 @@ mod loss_shape;
 mod machine;
 mod norms;
 mod order;
+mod pointers;
 mod register;
 mod repository;
 mod schedule;
@@ -25,8 +26,8 @@ mod witness;
 
 use super::{Code, Condition, Direction, Finding, Grade, Judgement};
 use scratchproof_case::Policy;
-use scratchproof_record::{Release, Repository, Run, Settings, Witnessed};
-use scratchproof_texts::Text;
+use scratchproof_record::{Existed, Release, Repository, Run, Settings, Witnessed};
+use scratchproof_texts::{Text, text};
 use scratchproof_timeline::Story;
 
 pub use register::{Listed, RegisterFacts};
@@ -98,6 +99,8 @@ pub struct TimeFacts<'a> {
     pub start: Condition,
     /// What outside witnesses say.
     pub witnesses: &'a [Witnessed],
+    /// Checkpoints that the history of the repository holds by their digests.
+    pub held: &'a [Existed],
     /// What the register of releases says.
     pub register: Option<RegisterFacts<'a>>,
     /// Parameters that one token is computed with, embeddings left out.
@@ -115,7 +118,7 @@ pub struct TimeFacts<'a> {
 pub fn judge(facts: &TimeFacts<'_>, policy: &Policy) -> Judgement {
     let mut judgement = Judgement::untested();
     if facts.runs.is_empty() {
-        judgement.missing.push("a run log (W&B file) of the training".into());
+        judgement.missing.push(text!("time/log/missing"));
     }
     for run in facts.runs {
         first_loss::judge(&mut judgement, facts, policy, run);
@@ -142,11 +145,11 @@ pub fn judge(facts: &TimeFacts<'_>, policy: &Policy) -> Judgement {
     log::steps(&mut judgement, facts, policy);
     log::sizes(&mut judgement, facts, policy);
     match facts.repository {
-        RepositoryFacts::None => judgement.missing.push("the repository the training was run from".into()),
+        RepositoryFacts::None => judgement.missing.push(text!("time/repository/missing")),
         RepositoryFacts::Unreadable(why) => {
-            let message = format!("The repository could not be read: {why}.");
+            let message = text!("time/repository/unreadable", why);
             judgement.push(Finding::new(Code::TimeRepository, Grade::Context, Direction::Neutral, message));
-            judgement.missing.push("a repository that can be read".into());
+            judgement.missing.push(text!("time/repository/missing-readable"));
         }
         RepositoryFacts::Read(repository) => {
             for run in facts.runs {
@@ -160,6 +163,7 @@ pub fn judge(facts: &TimeFacts<'_>, policy: &Policy) -> Judgement {
         order::judge(&mut judgement, facts, story, policy);
     }
     witness::judge(&mut judgement, facts.witnesses);
+    pointers::judge(&mut judgement, facts);
     if let Some(register) = &facts.register {
         register::parents(&mut judgement, register);
         register::earlier_models(&mut judgement, register);
@@ -185,21 +189,13 @@ fn condition(findings: &[Finding], log: bool) -> Condition {
 }
 
 /// A finding of the record.
-fn finding(code: Code, grade: Grade, direction: Direction, message: String) -> Finding {
+fn finding(code: Code, grade: Grade, direction: Direction, message: Text) -> Finding {
     Finding::new(code, grade, direction, message)
 }
 
-/// As [`called`], to begin a sentence with.
-fn called_first(run: &Run) -> String {
-    called(run).replacen('r', "R", 1)
-}
-
-/// A run by the name a reader knows it by.
-fn called(run: &Run) -> String {
-    match &run.name {
-        Some(name) if *name != run.id => format!("run {} ({name})", run.id),
-        _ => format!("run {}", run.id),
-    }
+/// A run by the name a reader knows it by; entries that begin with it write it `{{ run|initial }}`.
+fn called(run: &Run) -> Text {
+    text!("time/log/run", id = run.id.as_str(), name = run.name.clone().filter(|name| *name != run.id))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use scratchproof_texts::Text;
 use serde::{Deserialize, Serialize};
 
-use super::{Direction, Finding, Grade};
+use super::{Direction, Finding, Grade, Power};
 
 /// What the evidence says of the claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +27,7 @@ pub enum Condition {
 }
 
 /// The four conditions of a claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct Conditions {
     pub start: Condition,
@@ -44,10 +44,50 @@ pub struct Verdict {
     /// The parents it was tested against: nobody is cleared of a parent that was not proposed.
     pub against: Vec<String>,
     pub conditions: Conditions,
+    /// What the tests of each condition could have seen.
+    pub power: Power,
     /// Ids of the findings that decided.
     pub reasons: Vec<String>,
-    #[serde(serialize_with = "scratchproof_texts::sentences", deserialize_with = "scratchproof_texts::words_list")]
+    #[serde(flatten, with = "scratchproof_texts::missing")]
     pub missing: Vec<Text>,
+    /// What it rests on, in a sentence made from what was given.
+    #[serde(serialize_with = "scratchproof_texts::sentence", deserialize_with = "scratchproof_texts::words")]
+    pub ground: Text,
+    /// Under each condition, what was tested or what is missing for it.
+    pub said: Said,
+}
+
+/// A sentence for each condition, made from what was tested; empty where nothing more can be said.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Said {
+    #[serde(serialize_with = "scratchproof_texts::sentence", deserialize_with = "scratchproof_texts::words")]
+    pub start: Text,
+    #[serde(serialize_with = "scratchproof_texts::sentence", deserialize_with = "scratchproof_texts::words")]
+    pub chain: Text,
+    #[serde(serialize_with = "scratchproof_texts::sentence", deserialize_with = "scratchproof_texts::words")]
+    pub parent: Text,
+    #[serde(serialize_with = "scratchproof_texts::sentence", deserialize_with = "scratchproof_texts::words")]
+    pub time: Text,
+}
+
+/// What a verdict is made from, beside the findings.
+#[derive(Clone, Debug, Default)]
+pub struct Heard {
+    /// What came out for each condition, ...
+    pub conditions: Conditions,
+    /// ... in a sentence each, ...
+    pub said: Said,
+    /// ... and what their tests could have seen.
+    pub power: Power,
+    /// The parents it was tested against.
+    pub against: Vec<String>,
+    /// What would be needed for more.
+    pub missing: Vec<Text>,
+    /// What it rests on.
+    pub ground: Text,
+    /// What the policy requires and is not there.
+    pub lacking: Vec<Text>,
 }
 
 /// What the evidence says of one component.
@@ -83,13 +123,15 @@ pub struct Judgement {
     pub condition: Condition,
     /// What would be needed for more, in words.
     pub missing: Vec<Text>,
+    /// What was tested, in a sentence; empty where nothing was.
+    pub said: Text,
 }
 
 impl Judgement {
     /// Nothing found, nothing tested.
     #[must_use]
     pub fn untested() -> Self {
-        Self { findings: Vec::new(), condition: Condition::Untested, missing: Vec::new() }
+        Self { findings: Vec::new(), condition: Condition::Untested, missing: Vec::new(), said: Text::default() }
     }
 
     /// Adds a finding.
@@ -116,15 +158,11 @@ impl Judgement {
 }
 
 /// Gives ids in the given order and decides: one conclusive finding against refutes, or two strong ones of different
-/// conditions; start, chain and parent holding, time not failing and no question of grade moderate open confirms;
-/// everything else is inconclusive.
+/// conditions; start, chain and parent holding, time not failing, no question of grade moderate open and nothing lacking of
+/// what the policy requires confirms; everything else is inconclusive.
 #[must_use]
-pub fn decide(
-    findings: &mut [Finding],
-    conditions: Conditions,
-    against: Vec<String>,
-    mut missing: Vec<Text>,
-) -> Verdict {
+pub fn decide(findings: &mut [Finding], heard: Heard) -> Verdict {
+    let Heard { conditions, said, power, against, mut missing, ground, lacking } = heard;
     for (index, finding) in findings.iter_mut().enumerate() {
         finding.id = format!("F{:03}", index + 1);
     }
@@ -145,16 +183,18 @@ pub fn decide(
         && holds(conditions.parent)
         && conditions.time != Condition::Fails
         && open.is_empty()
+        && lacking.is_empty()
     {
         let supports = |f: &&Finding| f.direction == Direction::For && f.grade >= Grade::Moderate;
         (Outcome::Confirmed, findings.iter().filter(supports).collect())
     } else {
         (Outcome::Inconclusive, open)
     };
+    missing.extend(lacking);
     missing.sort_by_cached_key(Text::english);
     missing.dedup();
     let reasons = deciding.into_iter().map(|f| f.id.clone()).collect();
-    Verdict { outcome, against, conditions, reasons, missing }
+    Verdict { outcome, against, conditions, power, reasons, missing, ground, said }
 }
 
 #[cfg(test)]
@@ -174,7 +214,7 @@ mod tests {
     }
 
     fn outcome(mut findings: Vec<Finding>, conditions: Conditions) -> Outcome {
-        decide(&mut findings, conditions, Vec::new(), Vec::new()).outcome
+        decide(&mut findings, Heard { conditions, ..Heard::default() }).outcome
     }
 
     #[test]
@@ -200,5 +240,8 @@ mod tests {
         ] {
             assert_eq!(outcome(Vec::new(), broken), Outcome::Inconclusive);
         }
+        let without = Heard { conditions: HOLDS, lacking: vec!["a log".into()], ..Heard::default() };
+        let verdict = decide(&mut [], without);
+        assert_eq!((verdict.outcome, verdict.missing.len()), (Outcome::Inconclusive, 1));
     }
 }

@@ -36,7 +36,7 @@ impl GramShape {
 }
 
 /// Sums over the elements of one tensor, or of a part of it; parts are merged in order.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Gram {
     shape: GramShape,
     elements: u64,
@@ -270,7 +270,60 @@ pub struct Pair {
     pub distance2: f64,
 }
 
+/// The sums of a [`Gram`], as they are kept in a file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GramSums {
+    /// Elements of the tensor.
+    pub elements: u64,
+    /// X X^T, the upper triangle row by row.
+    pub products: Vec<f64>,
+    /// X 1.
+    pub sums: Vec<f64>,
+    /// `|W_t - R|^2`, series x references.
+    pub distances: Vec<f64>,
+    /// Elements that are not finite, by model.
+    pub nonfinite: Vec<u64>,
+}
+
 impl Gram {
+    /// Its sums.
+    #[must_use]
+    pub fn to_sums(&self) -> GramSums {
+        let rows = self.shape.rows();
+        GramSums {
+            elements: self.elements,
+            products: (0..rows).flat_map(|i| self.products[i * rows + i..(i + 1) * rows].iter().copied()).collect(),
+            sums: self.sums.clone(),
+            distances: self.distances.clone(),
+            nonfinite: self.nonfinite.clone(),
+        }
+    }
+
+    /// The matrix of these sums; `None` if there are not as many as the shape asks for.
+    #[must_use]
+    pub fn from_sums(shape: GramShape, sums: GramSums) -> Option<Self> {
+        let rows = shape.rows();
+        let fits = sums.products.len() == rows.checked_mul(rows + 1)? / 2
+            && sums.sums.len() == rows
+            && sums.distances.len() == shape.series.checked_mul(shape.references)?
+            && sums.nonfinite.len() == rows;
+        let mut products = vec![0.0; if fits { rows * rows } else { 0 }];
+        let mut upper = sums.products.into_iter();
+        for i in 0..if fits { rows } else { 0 } {
+            for product in &mut products[i * rows + i..(i + 1) * rows] {
+                *product = upper.next()?;
+            }
+        }
+        fits.then_some(Self {
+            shape,
+            elements: sums.elements,
+            products,
+            sums: sums.sums,
+            distances: sums.distances,
+            nonfinite: sums.nonfinite,
+        })
+    }
+
     /// No elements yet.
     #[must_use]
     pub fn empty(shape: GramShape) -> Self {

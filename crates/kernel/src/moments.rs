@@ -30,6 +30,7 @@ pub enum Form {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rank {
     /// A number between two neighbouring values of the sample. Rounding to a grid moves no value over it.
+    #[serde(with = "super::exact")]
     pub at: f64,
     /// Values below it.
     pub below: u64,
@@ -43,8 +44,10 @@ pub struct Block {
     /// Columns.
     pub columns: usize,
     /// Mean of the squares.
+    #[serde(with = "super::exact")]
     pub square: f64,
     /// Mean of the fourth powers.
+    #[serde(with = "super::exact")]
     pub fourth: f64,
     /// Largest singular value.
     pub largest: Option<f64>,
@@ -55,8 +58,10 @@ pub struct Block {
     /// Sum of the squared cosines of all pairs of rows (or of columns, whichever are fewer) after the same.
     pub cosines: Option<f64>,
     /// Sum over the rows of (squared norm - columns x mean square)^2.
+    #[serde(with = "super::exact")]
     pub row_spread: f64,
     /// Sum over the columns of (squared norm - rows x mean square)^2.
+    #[serde(with = "super::exact")]
     pub column_spread: f64,
 }
 
@@ -66,6 +71,7 @@ pub struct Alike {
     /// Their places in the stack.
     pub places: (usize, usize),
     /// Cosine of all their sampled values.
+    #[serde(with = "super::exact")]
     pub cosine: f64,
     /// Values of each.
     pub elements: usize,
@@ -81,12 +87,16 @@ pub struct Moments {
     /// Columns.
     pub columns: usize,
     /// Mean of the elements.
+    #[serde(with = "super::exact")]
     pub mean: f64,
     /// Mean of their squares.
+    #[serde(with = "super::exact")]
     pub square: f64,
     /// Mean of their fourth powers.
+    #[serde(with = "super::exact")]
     pub fourth: f64,
     /// Largest absolute value.
+    #[serde(with = "super::exact")]
     pub max_abs: f64,
     /// What it is if it is no draw at all.
     pub form: Form,

@@ -30,14 +30,19 @@ pub struct RowProducts {
     /// Elements.
     pub elements: usize,
     /// |a|^2.
+    #[serde(with = "super::exact")]
     pub aa: f64,
     /// <a, b>.
+    #[serde(with = "super::exact")]
     pub ab: f64,
     /// |b|^2.
+    #[serde(with = "super::exact")]
     pub bb: f64,
     /// |a - b|^2.
+    #[serde(with = "super::exact")]
     pub distance2: f64,
     /// Sum of what every element moved towards zero.
+    #[serde(with = "super::exact")]
     pub towards: f64,
     /// Whether all elements are equal.
     pub equal: bool,
@@ -113,8 +118,10 @@ pub struct CommonFactor {
     /// Rows that have it.
     pub rows: u64,
     /// Their mean.
+    #[serde(with = "super::exact")]
     pub ratio: f64,
     /// Their standard deviation.
+    #[serde(with = "super::exact")]
     pub sd: f64,
 }
 

@@ -132,8 +132,10 @@ enum Form {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Sums {
     /// tr(A^T B).
+    #[serde(with = "super::exact")]
     pub trace: f64,
     /// ||A^T B||_F^2.
+    #[serde(with = "super::exact")]
     pub frobenius2: f64,
 }
 

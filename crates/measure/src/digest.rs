@@ -149,6 +149,7 @@ mod tests {
             architecture: None,
             skipped: Vec::new(),
             unread: Vec::new(),
+            optimizers: Arc::default(),
             vocabulary: Arc::default(),
             met: Vec::new(),
             form: Default::default(),

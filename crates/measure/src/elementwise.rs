@@ -19,17 +19,22 @@ const TILE: usize = 1 << 17;
 /// Longer rows are not looked at as rows: two of them in f64 are held for each thread.
 const LONGEST_ROW: usize = 1 << 20;
 
-/// Reads every tensor that two models share once more, or more often where the percentile needs it, for each pair.
+/// Reads every tensor of some units that two models share once more, or more often where the percentile needs it, for each pair.
 ///
 /// # Errors
 /// If a file cannot be read; the message names the model and the tensor.
-pub fn elementwise(plan: &Plan, material: &Material, pairs: &[(usize, usize)]) -> Result<Vec<Elementwise>> {
+pub fn elementwise(
+    plan: &Plan,
+    material: &Material,
+    pairs: &[(usize, usize)],
+    units: Range<usize>,
+) -> Result<Vec<Elementwise>> {
     let models = material.models();
     let work: Vec<(usize, (usize, usize), [&Member; 2])> = plan
         .units
         .iter()
         .enumerate()
-        .filter(|(_, unit)| unit.in_subject() && unit.elements() > 0)
+        .filter(|(index, unit)| units.contains(index) && unit.in_subject() && unit.elements() > 0)
         .flat_map(|(index, unit)| {
             let find = |model: usize| unit.members.iter().find(|member| member.model == model);
             pairs.iter().filter_map(move |&(a, b)| Some((index, (a, b), [find(a)?, find(b)?])))

@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
 
-use super::tensors::Kept;
 use scratchproof_kernel::Rows;
-use scratchproof_measurements::{ALL, LayerCell, LayerMap, Plan};
+use scratchproof_measurements::{ALL, Kept, LayerCell, LayerMap, Plan};
 
 /// A slot of a layer: one tensor by function, expert and shape.
 type Slot<'a> = (&'a str, Option<u32>, &'a [usize]);

@@ -7,9 +7,9 @@ use rayon::prelude::*;
 use super::layers::layer_map;
 use super::residual::Residual;
 use super::signs::{row_lines, sign_figures};
-use super::tensors::Kept;
+use scratchproof_error::{Error, Result};
 use scratchproof_kernel::{Form, trace};
-use scratchproof_measurements::{Between, KeptProducts, PairOfTensors, Plan, TensorFigures, Trails, Unit};
+use scratchproof_measurements::{Between, Kept, KeptProducts, PairOfTensors, Plan, TensorFigures, Trails, Unit};
 use scratchproof_stats::draw;
 
 /// What is asked beyond what every audit needs.
@@ -22,7 +22,16 @@ pub struct Asked {
 }
 
 /// Makes all products.
-pub fn products(plan: &Plan, tensors: &[TensorFigures], kept: &[Kept], asked: Asked) -> KeptProducts {
+///
+/// # Errors
+/// If rows were not kept.
+pub fn products(plan: &Plan, tensors: &[TensorFigures], kept: &[Kept], asked: Asked) -> Result<KeptProducts> {
+    let lacks = |(unit, own): (&Unit, &Kept)| {
+        unit.view.is_some() && !unit.kept.is_empty() && own.rows.iter().all(Vec::is_empty)
+    };
+    if plan.units.iter().zip(kept).any(lacks) {
+        return Err(Error::input("the store lacks the kept rows of some tensors: remove its folder and measure again"));
+    }
     let residual = Residual::new(plan, kept);
     let mut products = residual.map_or_else(KeptProducts::default, |residual| over_models(plan, &residual, asked));
     products.layer_maps = layer_maps(plan, asked)
@@ -37,7 +46,7 @@ pub fn products(plan: &Plan, tensors: &[TensorFigures], kept: &[Kept], asked: As
         products.signs = sign_figures(plan, kept, &trails);
         products.row_lines = row_lines(plan, kept, &trails);
     }
-    products
+    Ok(products)
 }
 
 /// Sums over the whole model and by component.

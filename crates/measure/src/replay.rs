@@ -1,13 +1,11 @@
 //! The declared initialisation, drawn again.
 
-use std::fs;
-
 use scratchproof_case::Case;
 use scratchproof_checkpoint::Checkpoint;
-use scratchproof_error::{Context, Error, Result};
+use scratchproof_error::{Context, Result};
 use scratchproof_measurements::Replay;
 use scratchproof_replay::{Framework, LARGEST, Recipe, replay};
-use scratchproof_source::Access;
+use scratchproof_source::{Access, plain};
 
 /// Draws the start again if the case says how and the earliest checkpoint is step 0.
 ///
@@ -44,12 +42,5 @@ pub fn replayed(case: &Case, access: Access) -> Result<Replay> {
 }
 
 fn file(path: &std::path::Path) -> Result<Vec<u8>> {
-    let about = fs::metadata(path).map_err(|cause| Error::io("cannot read the recipe", cause))?;
-    if !about.is_file() {
-        return Err(Error::usage("the recipe is not a regular file"));
-    }
-    if about.len() > LARGEST {
-        return Err(Error::usage(format!("{} bytes is too large for a recipe", about.len())));
-    }
-    fs::read(path).map_err(|cause| Error::io("cannot read the recipe", cause))
+    plain::read(path, LARGEST).context(|| "cannot read the recipe".into())
 }

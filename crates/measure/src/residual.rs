@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::tensors::Kept;
 use scratchproof_kernel::{Rows, normalise, trace};
-use scratchproof_measurements::{ALL, Plan, ResidualFigure};
+use scratchproof_measurements::{ALL, Kept, Plan, ResidualFigure};
 
 /// The kept rows of all models, laid out alike: a part for the language model, which stands for the whole model, and one
 /// for each tower, which has a residual axis of its own.

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use super::tensors::Kept;
 use scratchproof_kernel::trace;
-use scratchproof_measurements::{Kind, LEG, LONG, ON_LINE, Plan, RowLine, SignFigure, Trails, Unit, rounding};
+use scratchproof_measurements::{Kept, Kind, LEG, LONG, ON_LINE, Plan, RowLine, SignFigure, Trails, Unit, rounding};
 use scratchproof_stats::{Hull, SIGN_ROWS, hulls, signs};
 
 /// Roundings that a residue must exceed to be looked at: below, it is what the number format left.

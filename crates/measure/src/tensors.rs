@@ -8,9 +8,9 @@ use super::Reporter;
 use scratchproof_checkpoint::Checkpoint;
 use scratchproof_error::{Context, Result};
 use scratchproof_kernel::{
-    BLOCK, Gram, GramShape, GramTile, Moments, Rows, View, centre, decode, finest_needed, normalise, trace,
+    BLOCK, Dtype, Gram, GramShape, GramTile, Moments, Rows, View, centre, decode, finest_needed, normalise, trace,
 };
-use scratchproof_measurements::{Member, Plan, TensorFigures, Unit};
+use scratchproof_measurements::{FAR_PLACE, Kept, Member, Plan, TensorFigures, Unit};
 
 /// Elements of a tile: a multiple of [`BLOCK`]; large enough that a map is populated by one call for each tile.
 const TILE: usize = 256 * BLOCK;
@@ -58,17 +58,6 @@ impl StartSample {
         let values: Vec<f32> = self.values.into_iter().map(|v| f32::from_bits(v.into_inner())).collect();
         Moments::of(&values, self.view.hidden(), (self.rows.len() / self.view.outer).max(1))
     }
-}
-
-/// The rows of one tensor that are kept for the tests over the whole model, by member.
-#[derive(Clone, Debug)]
-pub struct Kept {
-    /// Centred over the residual axis and scaled to unit norm; empty where there are none.
-    pub rows: Vec<Vec<f32>>,
-    /// Their norm, centred, before they were scaled.
-    pub scales: Vec<f64>,
-    /// Whether they are finite and not zero.
-    pub usable: Vec<bool>,
 }
 
 /// Bytes of the models' own files that one pass over some units reads.
@@ -214,15 +203,25 @@ fn summarise(
 ) -> (TensorFigures, Kept) {
     let Some(view) = unit.view else {
         let members = unit.members.len();
-        let figures = TensorFigures { gram, columns: Vec::new(), formats: Vec::new(), distinct: Vec::new(), start };
+        let figures = TensorFigures {
+            gram,
+            columns: Vec::new(),
+            formats: Vec::new(),
+            distinct: Vec::new(),
+            farthest: Vec::new(),
+            start,
+        };
         let kept = Kept { rows: vec![Vec::new(); members], scales: vec![0.0; members], usable: vec![false; members] };
         return (figures, kept);
     };
     let hidden = view.hidden();
     let looked_at =
         |sample: &[f32]| -> Vec<f64> { sample.iter().take(FORMAT_ELEMENTS).map(|&v| f64::from(v)).collect() };
-    let formats = samples.iter().zip(&unit.members).map(|(s, m)| finest_needed(&looked_at(s), m.dtype)).collect();
+    let formats: Vec<Dtype> =
+        samples.iter().zip(&unit.members).map(|(s, m)| finest_needed(&looked_at(s), m.dtype)).collect();
     let distinct = samples.iter().map(|sample| distinct(sample)).collect();
+    let series = unit.members.iter().filter(|m| m.model < plan.series).count();
+    let farthest = farthest(&samples[..series], &formats);
     let mut kept = Vec::with_capacity(samples.len());
     let mut scales = Vec::with_capacity(samples.len());
     let mut usable = Vec::with_capacity(samples.len());
@@ -242,7 +241,29 @@ fn summarise(
         samples.into_iter().map(|sample| Rows::whole(sample, hidden)).collect()
     };
     let columns = pairs.into_iter().map(|(a, b)| ((a, b), rows[a].total(&rows[b]))).collect();
-    (TensorFigures { gram, columns, formats, distinct, start }, Kept { rows: kept, scales, usable })
+    (TensorFigures { gram, columns, formats, distinct, farthest, start }, Kept { rows: kept, scales, usable })
+}
+
+/// By interval, the [`FAR_PLACE`]th largest of the sampled steps, less the rounding of both ends: half a unit of the last
+/// place each, of the larger of the two values.
+fn farthest(samples: &[Vec<f32>], formats: &[Dtype]) -> Vec<f64> {
+    let one = |(pair, formats): (&[Vec<f32>], &[Dtype])| {
+        let half = |format: &Dtype| 2f64.powi(-format.fraction_bits().unwrap_or(23) - 1);
+        let rounding = half(&formats[0]) + half(&formats[1]);
+        let mut largest = [0.0_f64; FAR_PLACE];
+        for (a, b) in pair[0].iter().zip(&pair[1]) {
+            let (a, b) = (f64::from(*a), f64::from(*b));
+            let step = (b - a).abs() - rounding * a.abs().max(b.abs());
+            // What is not finite compares false.
+            if step > largest[FAR_PLACE - 1] {
+                let place = largest.iter().position(|held| step > *held).unwrap_or(FAR_PLACE - 1);
+                largest[place..].rotate_right(1);
+                largest[place] = step;
+            }
+        }
+        largest[FAR_PLACE - 1]
+    };
+    samples.windows(2).zip(formats.windows(2)).map(one).collect()
 }
 
 /// Different absolute values among the first sampled ones.

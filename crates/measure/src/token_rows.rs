@@ -139,6 +139,9 @@ impl Reader<'_> {
                 sum.near += counts.near;
                 sum.turned += counts.turned;
                 sum.reversed += counts.reversed;
+                sum.met += counts.met;
+                sum.met_elements += counts.met_elements;
+                sum.met_moved2 += counts.met_moved2;
                 kept[interval].extend(words);
             }
         }
@@ -210,6 +213,11 @@ impl Reader<'_> {
                 seen.turned += u64::from(turned);
                 seen.reversed += u64::from(turned && cosine < 0.0);
                 kept[at / 64] |= u64::from(keeps) << (at % 64);
+                if !keeps {
+                    seen.met += 1;
+                    seen.met_elements += products.elements as u64;
+                    seen.met_moved2 += products.distance2;
+                }
                 let even = products.evenness();
                 seen.even += u64::from(!keeps && (even > EVEN.0 || even > EVEN.1 && off > TURNED));
             }

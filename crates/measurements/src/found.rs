@@ -78,8 +78,10 @@ pub struct Observation {
     /// The standard score, where the null is normal.
     pub z: Option<f64>,
     /// log10 of the chance of as much.
+    #[serde(with = "scratchproof_kernel::exact")]
     pub log10_p: f64,
     /// Share agreed, or correlation of the second moments.
+    #[serde(with = "scratchproof_kernel::exact")]
     pub effect: f64,
     /// Of those agreed, the share that are where they were: 1 where nothing was relabelled.
     pub in_place: Option<f64>,
@@ -150,4 +152,28 @@ pub struct Found {
     pub heads: HeadMatch,
     /// Where a question was answered beyond its null.
     pub disguise: Option<Disguise>,
+}
+
+/// How a role was deduced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum How {
+    /// The content is the other model's.
+    Content,
+    /// The shape is, and the place in the order of the files.
+    Order,
+}
+
+/// A tensor whose role is another model's, and how that was found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Deduction {
+    /// The model whose tensor got a role: its place in the series as the case names it, or behind it among the references.
+    pub model: usize,
+    /// The tensor.
+    pub tensor: String,
+    /// The other model's tensor.
+    pub like: String,
+    /// How it was found.
+    pub how: How,
+    /// Whether it is stored the other way round.
+    pub turned: bool,
 }

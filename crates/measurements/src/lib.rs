@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 pub use digest::{FileDigest, manifest};
 pub use elementwise::Elementwise;
-pub use found::{ANY_BASIS, BY_TOKENS, Change, Disguise, Found, IN_PLACE, Observation, Question};
+pub use found::{ANY_BASIS, BY_TOKENS, Change, Deduction, Disguise, Found, How, IN_PLACE, Observation, Question};
 pub use growth::{Growth, NewMatrix, Resized};
 pub use heads::{HeadMatch, HeadTest, MatchedHead, SignTest};
 pub use layers::{LayerCell, LayerMap};
@@ -34,7 +34,7 @@ pub use products::{KeptProducts, Kind, PairOfTensors, RowLine, SignFigure};
 pub use replay::{Replay, Replayed, TensorReplay};
 pub use residual::{ALL, Between, ResidualFigure};
 pub use scratchproof_checkpoint::{Component, Meeting, Residual as Axis, Role};
-pub use tensors::TensorFigures;
+pub use tensors::{FAR_PLACE, Kept, TensorFigures};
 pub use token_rows::{Returned, RowsBetween, RowsSeen, TokenRows};
 pub use trails::{LEG, LONG, ON_LINE, Trails, rounding};
 pub use vocabulary::{Attention, ByToken, SharedTokens, TokenizerPair, Vocabularies};
@@ -46,6 +46,8 @@ pub struct Measurements {
     pub plan: Plan,
     /// The models that the case names, in the order of the plan: the series, then parents and controls.
     pub models: Vec<Model>,
+    /// Roles that content or order gave where names did not settle them.
+    pub deduced: Vec<Deduction>,
     /// Steps of the checkpoints of the series; a single model has one, 0, that is no step.
     pub steps: Vec<i64>,
     /// Steps of the checkpoints that were left out, and why.
@@ -53,6 +55,7 @@ pub struct Measurements {
     /// Neighbours of different architecture.
     pub growth: Vec<(i64, i64, Growth)>,
     /// By unit of the plan, the sums of one pass over its bytes.
+    #[serde(skip)]
     pub tensors: Vec<TensorFigures>,
     /// What is made of the rows that were kept of all tensors.
     pub kept: KeptProducts,
@@ -98,5 +101,56 @@ impl Measurements {
     /// The subject's matrices that can tell: known weights that are no constants.
     pub fn matrices(&self) -> impl Iterator<Item = (&Unit, &TensorFigures)> {
         self.own().filter(|(unit, _)| unit.is_matrix())
+    }
+
+    /// Whether everything fits together, as it does where it was measured; read from a file it may not.
+    ///
+    /// # Errors
+    /// What does not fit.
+    pub fn check(&self) -> Result<(), String> {
+        let plan = &self.plan;
+        let given = plan.series + plan.references;
+        let models = plan.models();
+        let slots = plan.units.iter().all(|unit| {
+            let ascending = unit.members.windows(2).all(|pair| pair[0].model < pair[1].model);
+            let whole =
+                !unit.in_subject() || (0..plan.series).all(|t| unit.members.get(t).is_some_and(|m| m.model == t));
+            ascending && whole && unit.members.last().is_some_and(|last| last.model < models)
+        });
+        let rows = plan.units.iter().zip(&self.tensors).all(|(unit, f)| f.gram.shape().rows() == unit.members.len());
+        let rules = [
+            (plan.series > 0 && plan.parents <= plan.references, "the plan has no subject"),
+            (self.models.len() == given && self.digests.len() == given, "there are not as many models as planned"),
+            (self.steps.len() == plan.series, "there are not as many steps as checkpoints"),
+            (self.found.len() == plan.references, "a search is lacking"),
+            (self.relabelled.len() == plan.relabelled, "a disguise is lacking"),
+            (self.relabelled.iter().all(|parent| *parent < plan.parents), "a disguise is of no parent"),
+            (slots && rows && self.tensors.len() == plan.units.len(), "the figures do not fit the plan"),
+            (
+                self.elementwise.iter().all(|e| e.unit < plan.units.len() && e.models.0 < plan.series),
+                "a second pass is of nothing planned",
+            ),
+            (self.token_rows.iter().all(|rows| self.fits(rows)), "rows of tokens are of nothing planned"),
+            (
+                self.kept.row_lines.iter().all(|l| l.checkpoints.iter().all(|t| *t < plan.series)),
+                "a line of rows is of no checkpoint",
+            ),
+            (self.kept.signs.iter().all(|s| (1..plan.series).contains(&s.at)), "a test of signs is of no checkpoint"),
+        ];
+        match rules.into_iter().find(|(holds, _)| !holds) {
+            Some((_, why)) => Err(why.to_owned()),
+            None => Ok(()),
+        }
+    }
+
+    fn fits(&self, rows: &TokenRows) -> bool {
+        let points = self.plan.series;
+        let inside = |at: usize| at < points;
+        rows.unit < self.plan.units.len()
+            && rows.bits.len() == points
+            && rows.seen.len() + 1 == points
+            && rows.holds.len() + 1 == points
+            && rows.between.iter().all(|pair| inside(pair.from) && inside(pair.to))
+            && rows.returned.iter().all(|row| inside(row.from) && inside(row.away) && inside(row.to))
     }
 }

@@ -16,6 +16,16 @@ pub struct Model {
     pub config: Option<serde_json::Value>,
     /// The tensors by name; those of a checkpoint of the series before the final one are the plan's and not listed again.
     pub tensors: Vec<Tensor>,
+    /// Parts of names that wrappers had added and that the names here are without.
+    pub wrappers: Vec<String>,
+    /// The files that were read.
+    pub files: Vec<String>,
+    /// Files of the folder that hold tensors and are not part of the model.
+    pub unread: Vec<String>,
+    /// What it is an adapter of, if it is one: kind and base, in the words of its configuration.
+    pub adapter: Option<(String, Option<String>)>,
+    /// The model that it was merged with, if it was an adapter that could be.
+    pub merged: Option<String>,
     /// Length of the residual stream of the language model.
     pub hidden_size: Option<usize>,
     /// Number of tokens: rows of the embedding or the head, else what the configuration says.

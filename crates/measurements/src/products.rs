@@ -50,6 +50,7 @@ pub struct PairOfTensors {
     /// The two units.
     pub units: (usize, usize),
     /// Correlation of their kept rows.
+    #[serde(with = "scratchproof_kernel::exact")]
     pub pearson: f64,
 }
 
@@ -74,10 +75,13 @@ pub struct SignFigure {
     /// Position of the checkpoint in the series.
     pub at: usize,
     /// Sum of the squared products of two rows over its expectation: 1 if every element's sign is a coin of its own.
+    #[serde(with = "scratchproof_kernel::exact")]
     pub ratio: f64,
     /// The same in standard deviations of the null.
+    #[serde(with = "scratchproof_kernel::exact")]
     pub z: f64,
     /// Root mean square of what was tested, in roundings of the number format.
+    #[serde(with = "scratchproof_kernel::exact")]
     pub over: f64,
 }
 

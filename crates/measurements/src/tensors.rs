@@ -1,11 +1,9 @@
 //! The sums of one pass over one tensor.
 
-use serde::{Deserialize, Serialize};
-
 use scratchproof_kernel::{Dtype, Gram, Moments, Sums};
 
 /// The figures of one tensor over all models.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TensorFigures {
     /// The one-pass Gram matrix; rows are the unit's members.
     pub gram: Gram,
@@ -15,6 +13,23 @@ pub struct TensorFigures {
     pub formats: Vec<Dtype>,
     /// How many different absolute values those hold.
     pub distinct: Vec<u32>,
+    /// By interval of neighbouring checkpoints, how far the sampled weights moved that moved farthest: the
+    /// [`FAR_PLACE`]th largest step, less what rounding to the number formats adds to it. Empty where nothing is sampled.
+    pub farthest: Vec<f64>,
     /// Figures of sampled rows of the first checkpoint, for the tests of the start; of all its matrices.
     pub start: Option<Moments>,
+}
+
+/// Which step of a tensor's sample counts as its farthest: one odd value is no way.
+pub const FAR_PLACE: usize = 8;
+
+/// The rows of one tensor that are kept for the tests over the whole model, by member.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kept {
+    /// Centred over the residual axis and scaled to unit norm; empty where there are none.
+    pub rows: Vec<Vec<f32>>,
+    /// Their norm, centred, before they were scaled.
+    pub scales: Vec<f64>,
+    /// Whether they are finite and not zero.
+    pub usable: Vec<bool>,
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use scratchproof_kernel::RowProducts;
 
 /// What the rows of one tensor did between two neighbouring checkpoints.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RowsSeen {
     /// Rows that are finite and not zero in both.
     pub usable: u64,
@@ -21,6 +21,12 @@ pub struct RowsSeen {
     pub kept: u64,
     /// Rows of which every element moved towards zero by about one amount.
     pub even: u64,
+    /// Rows that were met: usable and not kept ...
+    pub met: u64,
+    /// ... the elements of them that were looked at ...
+    pub met_elements: u64,
+    /// ... and the sum of the squares of what those moved.
+    pub met_moved2: f64,
 }
 
 /// The chosen rows between two checkpoints.
@@ -75,7 +81,9 @@ pub struct Returned {
     /// See `from`.
     pub to: usize,
     /// Sine of the angle between the copies at `from` and `away`.
+    #[serde(with = "scratchproof_kernel::exact")]
     pub moved: f64,
     /// Sine between those at `from` and `to`.
+    #[serde(with = "scratchproof_kernel::exact")]
     pub off: f64,
 }

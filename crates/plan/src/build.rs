@@ -232,6 +232,9 @@ fn view(tensor: &TensorRecord) -> Option<View> {
         (Residual::Rows, [outer @ .., rows, cols]) => {
             View { outer: outer.iter().product(), rows: *rows, cols: *cols, transposed: true }
         }
+        (Residual::First, [first, rest @ ..]) if !rest.is_empty() => {
+            View { outer: 1, rows: *first, cols: rest.iter().product(), transposed: true }
+        }
         _ => return None,
     };
     (view.hidden() > 2 && view.count() > 0).then_some(view)

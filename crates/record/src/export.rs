@@ -2,6 +2,7 @@
 
 mod csv;
 mod footer;
+mod frame;
 mod json;
 mod parquet;
 mod table;

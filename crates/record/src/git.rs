@@ -4,11 +4,13 @@ mod bundle;
 mod changes;
 mod clocks;
 mod freeze;
+mod guard;
 mod layout;
 mod mentions;
 mod objects;
 mod open;
 mod packs;
+mod pointers;
 mod reftable;
 mod rewritten;
 mod signatures;
@@ -16,7 +18,6 @@ mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::fmt::Display;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -33,7 +34,9 @@ pub use freeze::Freeze;
 pub use layout::{SettingsChange, SettingsRow};
 pub use mentions::{Mention, MentionKind, Place, Sought};
 pub use objects::{Object, ObjectKind, objects};
+pub use pointers::Pointer;
 pub use rewritten::Trace;
+use scratchproof_source::plain;
 pub use signatures::{Keys, Signature, SignatureKind, Validity};
 use watch::Pulse;
 
@@ -42,6 +45,9 @@ const SHORTEST: usize = 7;
 /// First lines of messages are cut here.
 const SUMMARY: usize = 200;
 /// Larger commits are not read.
+/// Bytes of the list of commits at the edge of a shallow clone.
+const SHALLOW: u64 = 64 << 20;
+/// Bytes of one commit.
 const COMMIT: usize = 16 << 20;
 
 /// What to look for in a repository.
@@ -131,6 +137,8 @@ pub struct Repository {
     pub mentions: Vec<Mention>,
     /// Mentions beyond those that are kept, by kind.
     pub more_mentions: Vec<(MentionKind, usize)>,
+    /// Files that Git LFS holds, by their digests, and the first commit that names each.
+    pub pointers: Vec<Pointer>,
     /// Every signature with what checking it said.
     pub signatures: Vec<Signature>,
     /// The files of keys that signatures were checked with, by path.
@@ -208,6 +216,7 @@ impl Repository {
         let (changes, contents) = changes::read(&mut facts, &work)?;
         pulse.beat("history of the files", "");
         layout::read(&mut facts, &options.settings, &changes, &contents, &line);
+        pointers::collect(&mut facts, &changes, &contents);
         mentions::collect(&mut facts, &changes, &contents, &line);
         signatures::read(repository, &mut facts, &keys, &roots.tags, pulse);
         Ok(facts)
@@ -262,10 +271,10 @@ impl Repository {
         match repository.head() {
             Ok(head) => {
                 if let Some(target) = head.target() {
-                    roots.add(repository, "HEAD", target);
-                    lines.insert(format!("HEAD {target}\n"));
                     // HEAD may be at a tag.
-                    self.head = Some(head.peel_to_commit().map_or(target, |commit| commit.id()).to_string());
+                    let commit = roots.add(repository, "HEAD", target);
+                    lines.insert(format!("HEAD {target}\n"));
+                    self.head = Some(commit.unwrap_or(target).to_string());
                 }
             }
             Err(error) if error.code() == ErrorCode::UnbornBranch || error.code() == ErrorCode::NotFound => {
@@ -301,7 +310,11 @@ impl Repository {
     fn fetch(&mut self, repository: &git2::Repository, id: &str) {
         if is_id(id)
             && self.commit(id) == Lookup::Missing
-            && let Ok(commit) = repository.find_commit_by_prefix(&id.to_ascii_lowercase())
+            && let Ok(odb) = repository.odb()
+            && let Ok(short) = Oid::from_str(&id.to_ascii_lowercase())
+            && let Ok(whole) = odb.exists_prefix(short, id.len())
+            && guard::kind(&odb, whole) == Some(git2::ObjectType::Commit)
+            && let Ok(commit) = repository.find_commit(whole)
         {
             self.commits.push(facts(&commit, false));
         }
@@ -341,22 +354,22 @@ struct Roots {
 impl Roots {
     /// Adds what a reference is at; returns the commit that leads to.
     fn add(&mut self, repository: &git2::Repository, name: &str, target: Oid) -> Option<Oid> {
-        // A tag may name a tree or a blob, which is no history.
-        match repository.find_object(target, None).and_then(|object| {
-            if object.kind() == Some(git2::ObjectType::Tag) && name != "HEAD" {
-                self.tags.push((name.trim_start_matches("refs/tags/").to_owned(), target));
-            }
-            object.peel(git2::ObjectType::Commit)
-        }) {
-            Ok(commit) => {
-                self.commits.push(commit.id());
-                if let Some(tag) = name.strip_prefix("refs/tags/") {
-                    self.tagged.push((clean(tag), commit.id().to_string()));
+        let odb = repository.odb().ok()?;
+        match guard::kind(&odb, target) {
+            // Missing, damaged or too large: the walk says which.
+            None => self.commits.push(target),
+            Some(kind) => {
+                if kind == git2::ObjectType::Tag && name != "HEAD" {
+                    self.tags.push((name.trim_start_matches("refs/tags/").to_owned(), target));
                 }
-                return Some(commit.id());
+                // A tag may name a tree or a blob, which is no history.
+                let commit = guard::commit(repository, &odb, target)?;
+                self.commits.push(commit);
+                if let Some(tag) = name.strip_prefix("refs/tags/") {
+                    self.tagged.push((clean(tag), commit.to_string()));
+                }
+                return Some(commit);
             }
-            Err(error) if error.code() == ErrorCode::Peel || error.code() == ErrorCode::InvalidSpec => {}
-            Err(_) => self.commits.push(target),
         }
         None
     }
@@ -382,7 +395,7 @@ fn walk(
 ) -> Result<()> {
     let (mut seen, mut heap) = (BTreeSet::new(), BinaryHeap::new());
     let mut lost: BTreeMap<Oid, Error> = BTreeMap::new();
-    let edge = fs::read_to_string(repository.commondir().join("shallow")).unwrap_or_default();
+    let edge = plain::text(&repository.commondir().join("shallow"), SHALLOW).unwrap_or_default();
     let edge: BTreeSet<Oid> = edge.lines().filter_map(|line| Oid::from_str(line.trim()).ok()).collect();
     let odb = repository.odb().map_err(|error| broken("the objects", &error))?;
     let mut next = roots.commits.clone();

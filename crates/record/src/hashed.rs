@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::run::Run;
 use scratchproof_error::{Context, Error, Result};
+use scratchproof_source::plain;
 
 /// Most entries of a folder that are looked at.
 const ENTRIES: usize = 20_000;
@@ -52,7 +53,7 @@ pub(super) fn open(path: &Path) -> Result<Hashed<File>> {
     if !about.is_file() {
         return Err(Error::input("not a regular file")).context(place);
     }
-    let file = File::open(path).map_err(|error| Error::io("the log cannot be opened", error)).context(place)?;
+    let file = plain::open(path).map_err(|error| Error::io("the log cannot be opened", error)).context(place)?;
     Ok(Hashed::new(file))
 }
 

@@ -13,6 +13,7 @@ pub mod keys;
 pub mod leveldb;
 pub mod listed;
 pub mod logs;
+mod quiet;
 pub mod recipe;
 pub mod releases;
 pub mod run;

@@ -141,18 +141,6 @@ impl Release {
         let at = Interval::parse(text).map_err(|error| error.context(format!("release of {name}")))?;
         Ok(Self { name, at, trust, source, open: Open::No, notes: Vec::new() })
     }
-
-    /// When it became public, in words: "between ... and ...".
-    pub fn when(&self) -> String {
-        let minute = |at: DateTime<Utc>| at.format("%Y-%m-%d %H:%M UTC").to_string();
-        let (from, until) = (self.at.earliest, self.at.latest);
-        match self.open {
-            Open::Start => format!("by {}", minute(until)),
-            Open::End => format!("not before {}", minute(from)),
-            Open::No if until > from => format!("between {} and {}", minute(from), minute(until)),
-            Open::No => minute(from),
-        }
-    }
 }
 
 /// Whether a model was public before a run.
@@ -192,18 +180,17 @@ impl Release {
         }
     }
 
-    /// How far this date is from another one of the same model, in words; `None` if they do not contradict each other.
-    pub fn differs(&self, other: &Self) -> Option<String> {
-        let (words, gap) = if self.at.latest < other.at.earliest && other.open != Open::Start && self.open != Open::End
-        {
-            ("earlier", other.at.earliest - self.at.latest)
+    /// How many days this date is after another one of the same model (before: negative); `None` if they do not contradict
+    /// each other.
+    pub fn apart(&self, other: &Self) -> Option<f64> {
+        let days = |gap: TimeDelta| gap.as_seconds_f64() / 86_400.0;
+        if self.at.latest < other.at.earliest && other.open != Open::Start && self.open != Open::End {
+            Some(-days(other.at.earliest - self.at.latest))
         } else if other.at.latest < self.at.earliest && self.open != Open::Start && other.open != Open::End {
-            ("later", self.at.earliest - other.at.latest)
+            Some(days(self.at.earliest - other.at.latest))
         } else {
-            return None;
-        };
-        let days = gap.as_seconds_f64() / 86_400.0;
-        Some(format!("{days:.1} days {words}"))
+            None
+        }
     }
 }
 

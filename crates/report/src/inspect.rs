@@ -5,7 +5,7 @@ use std::fmt::Write;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use super::{number, text};
-use scratchproof_checkpoint::{ByteCheck, DtypeRow, FamilyRow, Skipped, Summary};
+use scratchproof_checkpoint::{ByteCheck, DtypeRow, FamilyRow, Residual, Skipped, Summary, UnknownTensor};
 use scratchproof_texts::Text;
 
 /// Schema of the JSON form.
@@ -118,6 +118,15 @@ fn facts(summary: &Summary) -> Vec<(&'static str, String)> {
     if summary.experts > 0 {
         facts.insert(3, ("experts", number::count(summary.experts as u64)));
     }
+    if let Some(base) = &summary.adapter_of {
+        facts.insert(0, ("adapter", format!("an adapter of {base} (adapter_config.json)")));
+    }
+    if let Some(tokenizer) = &summary.tokenizer {
+        facts.push(("tokenizer", tokenizer.clone()));
+    }
+    if !summary.wrappers.is_empty() {
+        facts.push(("wrappers", format!("{} (names here are without)", summary.wrappers.join(", "))));
+    }
     if let Some(check) = &summary.check {
         facts.push(("checked", checked(check)));
     }
@@ -159,7 +168,7 @@ fn lists(summary: &Summary) -> Vec<(String, Vec<String>)> {
     let skipped = |skipped: &Skipped| format!("{}: {}", skipped.tensor, skipped.why);
     let mut lists = vec![
         ("How it was read".to_owned(), summary.notes.iter().map(Text::english).collect()),
-        ("Names that no architecture knows".to_owned(), summary.unknown.clone()),
+        ("Names that no architecture knows".to_owned(), summary.unknown.iter().map(unknown).collect()),
         ("Tensors that are not looked at".to_owned(), summary.skipped.iter().map(skipped).collect()),
         ("Files with tensors in the folder that are not part of the model".to_owned(), summary.unread.clone()),
     ];
@@ -172,6 +181,27 @@ fn lists(summary: &Summary) -> Vec<(String, Vec<String>)> {
         put(title, format_args!(" ({})", number::count(list.len() as u64)));
     }
     lists
+}
+
+/// A tensor that no template knows, with its shape and what could be deduced.
+fn unknown(tensor: &UnknownTensor) -> String {
+    let shape: Vec<String> = tensor.shape.iter().map(ToString::to_string).collect();
+    let shape = if shape.is_empty() { "scalar".to_owned() } else { shape.join(" x ") };
+    let mut line = format!("{}: {shape}, {}", tensor.tensor, tensor.dtype);
+    if tensor.deduced {
+        if let Some(layer) = tensor.layer {
+            put(&mut line, format_args!("; deduced: layer {layer}"));
+        }
+        let axis = match tensor.residual {
+            Residual::Rows => "residual axis in the rows",
+            Residual::Columns => "residual axis in the columns",
+            Residual::First => "residual axis first",
+            Residual::Vector => "over the residual axis",
+            Residual::None => "no residual axis",
+        };
+        put(&mut line, format_args!("{} {axis}", if tensor.layer.is_some() { "," } else { "; deduced:" }));
+    }
+    line
 }
 
 /// What to say of the rest of a list that is too long.

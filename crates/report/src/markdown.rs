@@ -1,8 +1,11 @@
 //! The report for a pull request or a mail.
 
+use std::fmt::Display;
+
 use super::{Report, lanes, number, plane, scene, text, wording};
 use scratchproof_evidence::{Evidence, TimelineRow};
 use scratchproof_finding::Finding;
+use scratchproof_texts::text;
 
 /// The whole report as Markdown, one newline at the end. Words from outside cannot make markup.
 #[must_use]
@@ -20,23 +23,28 @@ pub fn to_markdown(report: &Report, evidence: &Evidence) -> String {
 }
 
 fn verdict(out: &mut String, report: &Report) {
-    line(out, &format!("# scratchproof: {}", safe(wording::name(report))));
+    line(out, &format!("# scratchproof: {}", safe(&wording::name(report))));
     out.push('\n');
     let word = wording::outcome(report.verdict.outcome).to_uppercase();
-    line(
-        out,
-        &format!("**{word}:** {}; tested against: {}", safe(&wording::claim(report)), safe(&wording::against(report))),
-    );
+    line(out, &format!("**{word}:** {}", safe(&wording::headline(report).english())));
     out.push('\n');
-    line(out, &format!("{} {}", wording::meaning(report.verdict.outcome), wording::ONLY_THESE));
+    line(out, &wording::meaning(report).english());
 }
 
 fn conditions(out: &mut String, report: &Report) {
-    heading(out, "Conditions");
+    heading(out, &text!("report/heading/conditions"));
     table(out, &["condition", "", "", "findings"], &[]);
     for stated in wording::conditions(report) {
         let ids: Vec<_> = stated.findings.iter().map(|finding| safe(&finding.id)).collect();
-        row(out, &[stated.name, &bold(wording::condition(stated.state)), &stated.sentence, &ids.join(" ")]);
+        row(
+            out,
+            &[
+                &stated.name.english(),
+                &bold(wording::condition(stated.state)),
+                &stated.sentence.english(),
+                &ids.join(" "),
+            ],
+        );
     }
 }
 
@@ -44,7 +52,7 @@ fn components(out: &mut String, report: &Report) {
     if report.components.is_empty() {
         return;
     }
-    heading(out, "Components");
+    heading(out, &text!("report/heading/components"));
     table(out, &["component", "outcome", "z", "log10 p", "effect", "nearest parent", "derived layers"], &[2, 3, 4]);
     for component in &report.components {
         row(
@@ -65,7 +73,7 @@ fn components(out: &mut String, report: &Report) {
 fn series(out: &mut String, evidence: &Evidence) {
     let scene = scene::series(evidence, &[]);
     let Some(whole) = scene.iter().find(|component| component.name == "all") else { return };
-    heading(out, "Whole model over the steps");
+    heading(out, &text!("report/heading/whole-model"));
     table(out, &["against", "first step", "z", "last step", "z", "effect"], &[1, 2, 3, 4, 5]);
     for series in &whole.lines {
         let (Some(first), Some(last)) = (series.points.first(), series.points.last()) else { continue };
@@ -88,7 +96,7 @@ fn way(out: &mut String, evidence: &Evidence) {
     if rows.is_empty() {
         return;
     }
-    heading(out, "Way of the weights");
+    heading(out, &text!("report/heading/way"));
     line(out, &plane::describe(&rows));
     out.push('\n');
     table(out, &plane::HEADER, &[0, 1, 2, 3, 4, 5]);
@@ -103,12 +111,12 @@ pub(super) fn timeline(out: &mut String, rows: &[TimelineRow]) {
     if rows.is_empty() {
         return;
     }
-    heading(out, "Timeline (UTC)");
+    heading(out, &text!("report/heading/timeline"));
     table(out, &["at", "what", "grade", "source"], &[]);
     for (event, left_out) in lanes::shown(rows) {
         row(out, &[&lanes::when(event), &safe(&event.what), &safe(&event.grade), &safe(&event.source)]);
         if left_out > 0 {
-            row(out, &["...", &format!("{left_out} more"), "", &safe(&event.source)]);
+            row(out, &["...", &text!("report/timeline/more", count = left_out).english(), "", &safe(&event.source)]);
         }
     }
 }
@@ -116,12 +124,12 @@ pub(super) fn timeline(out: &mut String, rows: &[TimelineRow]) {
 fn findings(out: &mut String, report: &Report) {
     let decided = wording::decided(report);
     if !decided.is_empty() {
-        heading(out, "What decided");
+        heading(out, &text!("report/heading/decided"));
         listed(out, &decided);
     }
     let others: Vec<_> = report.findings.iter().filter(|finding| !wording::decides(report, finding)).collect();
     if !others.is_empty() {
-        heading(out, "Other findings");
+        heading(out, &text!("report/heading/others"));
         listed(out, &others);
     }
 }
@@ -129,7 +137,7 @@ fn findings(out: &mut String, report: &Report) {
 fn listed(out: &mut String, findings: &[&Finding]) {
     table(out, &["", "grade", "finding", "figure", "log10 p", "effect", "n"], &[3, 4, 5, 6]);
     for finding in findings {
-        let about = wording::subject(finding);
+        let about = wording::subject(finding).english();
         let about = if about.is_empty() { String::new() } else { format!(" {}", safe(&about)) };
         row(
             out,
@@ -148,23 +156,14 @@ fn listed(out: &mut String, findings: &[&Finding]) {
 
 fn rest(out: &mut String, report: &Report) {
     if !report.verdict.missing.is_empty() {
-        heading(out, "What would settle more");
+        heading(out, &text!("report/heading/missing"));
         for item in &report.verdict.missing {
             line(out, &format!("- {}", safe(&item.english())));
         }
     }
-    heading(out, "Coverage");
+    heading(out, &text!("report/heading/coverage"));
     let coverage = &report.coverage;
-    line(
-        out,
-        &format!(
-            "{} of {} tensors compared, {} read, {} skipped.",
-            number::count(coverage.compared),
-            number::count(coverage.tensors),
-            number::bytes(coverage.bytes_read),
-            coverage.skipped.len()
-        ),
-    );
+    line(out, &wording::coverage(coverage).english());
     if !coverage.skipped.is_empty() {
         out.push('\n');
         table(out, &["skipped", "why"], &[]);
@@ -173,13 +172,13 @@ fn rest(out: &mut String, report: &Report) {
         }
     }
     if !report.inputs.is_empty() {
-        heading(out, "Inputs");
+        heading(out, &text!("report/heading/inputs"));
         table(out, &["role", "name", "from", "size", "sha256"], &[3]);
         for input in &report.inputs {
             row(
                 out,
                 &[
-                    wording::role(input.role),
+                    &wording::role(input.role).english(),
                     &safe(&input.name),
                     &safe(&input.uri),
                     &number::bytes(input.bytes),
@@ -189,18 +188,12 @@ fn rest(out: &mut String, report: &Report) {
         }
     }
     out.push('\n');
-    line(
-        out,
-        &format!(
-            "{} {}, {}. Thresholds and every figure: report.json and evidence/.",
-            report.tool.name,
-            report.tool.version,
-            wording::sealed(report.seal.as_ref(), &report.case)
-        ),
-    );
+    let (tool, version) = (&*report.tool.name, &*report.tool.version);
+    let material = wording::sealed(report.seal.as_ref(), &report.case);
+    line(out, &safe(&text!("report/foot/case", tool, version, material).english()));
 }
 
-pub(super) fn heading(out: &mut String, name: &str) {
+pub(super) fn heading(out: &mut String, name: &(impl Display + ?Sized)) {
     out.push('\n');
     line(out, &format!("## {name}"));
     out.push('\n');

@@ -4,6 +4,7 @@
 use super::number;
 use super::svg::Svg;
 use scratchproof_evidence::{Evidence, PathRow};
+use scratchproof_texts::text;
 
 const WIDTH: f64 = 320.0;
 const HEIGHT: f64 = 220.0;
@@ -41,14 +42,15 @@ pub(super) fn cells(row: &PathRow) -> [String; 6] {
 
 /// The drawing in words.
 pub(super) fn describe(rows: &[&PathRow]) -> String {
-    let share = |value: Option<f64>| value.filter(|v| v.is_finite()).map_or(0.0, |v| 100.0 * v);
+    let share = |value: Option<f64>| value.filter(|v| v.is_finite()).unwrap_or(0.0);
     let first = rows.first();
-    format!(
-        "{} checkpoints in the plane of their first two principal components, which hold {:.0} % and {:.0} % of the variance.",
-        rows.len(),
-        share(first.and_then(|row| row.share1)),
-        share(first.and_then(|row| row.share2))
+    text!(
+        "report/way/plane",
+        checkpoints = rows.len(),
+        one = share(first.and_then(|row| row.share1)),
+        two = share(first.and_then(|row| row.share2))
     )
+    .english()
 }
 
 /// The drawing: both axes in one scale, so that turns are as they are.

@@ -1,11 +1,14 @@
 //! The report for a terminal: readable without colour, in any width from about 40 columns.
 
+use std::fmt::Display;
+
 use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use super::{Condition, Outcome, Report, number, plane, scene, text, wording};
 use scratchproof_evidence::Evidence;
 use scratchproof_finding::{Direction, Finding, Grade};
+use scratchproof_texts::text;
 
 /// How the terminal wants it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +45,7 @@ pub fn render(report: &Report, evidence: &Evidence, look: Look) -> String {
 /// The verdict alone, in one line.
 #[must_use]
 pub fn verdict_line(report: &Report) -> String {
-    let said = format!("{}; tested against: {}", wording::claim(report), wording::against(report));
+    let said = wording::headline(report).english();
     format!("{}: {}\n", wording::outcome(report.verdict.outcome).to_uppercase(), text::printable(&said))
 }
 
@@ -62,9 +65,8 @@ impl Page {
             Outcome::Refuted => ("REFUTED:", AnsiColor::Red),
             Outcome::Inconclusive => ("INCONCLUSIVE:", AnsiColor::Yellow),
         };
-        let rest = format!("{}; tested against: {}", wording::claim(report), wording::against(report));
-        self.hanging(word, style.on_default().bold(), &rest, 2);
-        self.paragraph(2, &format!("{} {}", wording::meaning(report.verdict.outcome), wording::ONLY_THESE));
+        self.hanging(word, style.on_default().bold(), &wording::headline(report).english(), 2);
+        self.paragraph(2, &wording::meaning(report).english());
     }
 
     fn conditions(&mut self, report: &Report) {
@@ -75,8 +77,8 @@ impl Page {
                 Condition::Fails => AnsiColor::Red.on_default().bold(),
                 Condition::Untested => AnsiColor::Yellow.on_default(),
             };
-            let label = format!("{:<7}{:<9}", stated.name, wording::condition(stated.state));
-            self.hanging(&label, style, &stated.sentence, 18);
+            let label = format!("{:<7}{:<9}", stated.name.english(), wording::condition(stated.state));
+            self.hanging(&label, style, &stated.sentence.english(), 18);
         }
     }
 
@@ -84,7 +86,7 @@ impl Page {
         if report.components.is_empty() {
             return;
         }
-        self.heading("Components");
+        self.heading(&text!("report/heading/components"));
         let mut table = self.table(&["component", "outcome", "z", "effect", "nearest parent", "derived layers"]);
         for component in &report.components {
             table.add_row([
@@ -103,7 +105,7 @@ impl Page {
     fn series(&mut self, evidence: &Evidence) {
         let scene = scene::series(evidence, &[]);
         let Some(whole) = scene.iter().find(|component| component.name == "all") else { return };
-        self.heading("Whole model over the steps");
+        self.heading(&text!("report/heading/whole-model"));
         let mut table = self.table(&["against", "first step", "z", "last step", "z", "effect"]);
         for line in &whole.lines {
             let (Some(first), Some(last)) = (line.points.first(), line.points.last()) else { continue };
@@ -125,7 +127,7 @@ impl Page {
         if rows.is_empty() {
             return;
         }
-        self.heading("Way of the weights");
+        self.heading(&text!("report/heading/way"));
         self.paragraph(2, &plane::describe(&rows));
         let mut table = self.table(&plane::HEADER);
         for row in rows {
@@ -137,25 +139,24 @@ impl Page {
     fn findings(&mut self, report: &Report) {
         let decided = wording::decided(report);
         if !decided.is_empty() {
-            self.heading("What decided");
+            self.heading(&text!("report/heading/decided"));
             for finding in &decided {
                 self.finding(finding);
             }
         }
-        for (key, name) in wording::GROUPS {
+        for (key, name) in wording::groups() {
             let rest: Vec<_> = wording::of(report, key).filter(|finding| !wording::decides(report, finding)).collect();
             let (shown, counted): (Vec<_>, Vec<_>) =
                 rest.into_iter().partition(|finding| self.look.verbose || finding.grade != Grade::Context);
             if shown.is_empty() && counted.is_empty() {
                 continue;
             }
-            self.heading(name);
+            self.heading(&name);
             for finding in shown {
                 self.finding(finding);
             }
             if !counted.is_empty() {
-                let what = if counted.len() == 1 { "finding" } else { "findings" };
-                self.paragraph(2, &format!("{} more {what} of context, never counted (-v shows).", counted.len()));
+                self.paragraph(2, &text!("report/finding/context", count = counted.len()).english());
             }
         }
     }
@@ -172,7 +173,7 @@ impl Page {
             direction => format!("{}, {} the claim", wording::grade(finding.grade), wording::direction(direction)),
         };
         let mut head = format!("{} ({weight})", finding.code);
-        let about = wording::subject(finding);
+        let about = wording::subject(finding).english();
         if !about.is_empty() {
             head = format!("{head} {about}");
         }
@@ -188,35 +189,29 @@ impl Page {
         if report.verdict.missing.is_empty() {
             return;
         }
-        self.heading("What would settle more");
+        self.heading(&text!("report/heading/missing"));
         for item in &report.verdict.missing {
             self.hanging("  -", Style::new(), &item.english(), 4);
         }
     }
 
     fn coverage(&mut self, report: &Report) {
-        self.heading("Coverage");
+        self.heading(&text!("report/heading/coverage"));
         let coverage = &report.coverage;
-        let line = format!(
-            "{} of {} tensors compared, {} read, {} skipped.",
-            number::count(coverage.compared),
-            number::count(coverage.tensors),
-            number::bytes(coverage.bytes_read),
-            coverage.skipped.len()
-        );
+        let line = wording::coverage(coverage).english();
         self.paragraph(2, &line.replace('\u{a0}', " "));
         let shown = if self.look.verbose { coverage.skipped.len() } else { 5 };
         for skipped in coverage.skipped.iter().take(shown) {
             self.hanging("  -", Style::new(), &format!("{}: {}", skipped.tensor, skipped.why), 4);
         }
         if coverage.skipped.len() > shown {
-            self.paragraph(2, &format!("... and {} more in report.json.", coverage.skipped.len() - shown));
+            self.paragraph(2, &text!("report/coverage/more", count = coverage.skipped.len() - shown).english());
         }
     }
 
-    pub(super) fn heading(&mut self, name: &str) {
+    pub(super) fn heading(&mut self, name: &(impl Display + ?Sized)) {
         self.out.push('\n');
-        let styled = self.paint(Style::new().bold(), name);
+        let styled = self.paint(Style::new().bold(), &name.to_string());
         self.out.push_str(&styled);
         self.out.push('\n');
     }

@@ -7,6 +7,8 @@ use scratchproof_evidence::{Evidence, LayerMapRow, Reference};
 
 /// `report.json` as a user would read it.
 mod contract {
+    use std::collections::BTreeMap;
+
     use super::{Deserialize, Value};
 
     macro_rules! strict {
@@ -19,16 +21,24 @@ mod contract {
     }
     strict! {
         Report { schema: String, tool: Tool, case: Case, verdict: Verdict, components: Vec<Component>,
-            findings: Vec<Finding>, coverage: Coverage, inputs: Vec<Input>, policy: Value }
+            findings: Vec<Finding>, coverage: Coverage, inputs: Vec<Input>, policy: Value, seal: Option<Value> }
         Tool { name: String, version: String }
         Case { name: String, claim: String, digest: String }
-        Verdict { outcome: Outcome, against: Vec<String>, conditions: Conditions, reasons: Vec<String>, missing: Vec<String> }
+        Verdict { outcome: Outcome, against: Vec<String>, conditions: Conditions, power: Power, reasons: Vec<String>,
+            missing: Vec<String>, missing_texts: Vec<Text>, ground: String, said: Said }
+        Said { start: String, chain: String, parent: String, time: String }
+        Power { parent: Option<ParentPower>, chain: Option<ChainPower>, start: Option<StartPower> }
+        ParentPower { reached: f64, smallest_correlation: Option<f64>, bases: Vec<String> }
+        ChainPower { untested: Vec<(i64, i64)>, intervals: Vec<Reach> }
+        Reach { steps: (i64, i64), component: String, smallest_share: Option<f64>, by: Vec<String> }
+        StartPower { reached: f64 }
         Conditions { start: Condition, chain: Condition, parent: Condition, time: Condition }
         Component { name: String, outcome: ComponentOutcome, parent: Option<String>, z: Option<f64>, log10_p: Option<f64>,
             effect: Option<f64>, layers: Vec<u32> }
         Finding { id: String, code: String, grade: Grade, direction: Direction, subject: Subject, statistic: Option<f64>,
-            log10_p: Option<f64>, effect: Option<f64>, n: Option<u64>, null: String, message: String,
-            evidence: Option<String> }
+            log10_p: Option<f64>, effect: Option<f64>, n: Option<u64>, null: String, null_text: Text,
+            message: String, text: Text, evidence: Option<String> }
+        Text { key: String, params: BTreeMap<String, Value> }
         Subject { component: Option<String>, layer: Option<u32>, tensor: Option<String>, steps: Vec<i64>,
             parent: Option<String> }
         Coverage { tensors: u64, compared: u64, skipped: Vec<Skipped>, bytes_read: u64 }
@@ -52,7 +62,8 @@ mod contract {
     }
 }
 
-const KEYS: [&str; 9] = ["schema", "tool", "case", "verdict", "components", "findings", "coverage", "inputs", "policy"];
+const KEYS: [&str; 10] =
+    ["schema", "tool", "case", "verdict", "components", "findings", "coverage", "inputs", "policy", "seal"];
 
 #[test]
 fn json_is_the_contract() {
@@ -69,8 +80,21 @@ fn json_is_the_contract() {
         KEYS.iter().map(|key| text.find(&format!("\n  \"{key}\":")).expect("a key of the contract")).collect();
     assert!(places.is_sorted());
     let first = text.find("\"id\": \"F001\"").expect("a finding");
-    let keys =
-        ["code", "grade", "direction", "subject", "statistic", "log10_p", "effect", "n", "null", "message", "evidence"];
+    let keys = [
+        "code",
+        "grade",
+        "direction",
+        "subject",
+        "statistic",
+        "log10_p",
+        "effect",
+        "n",
+        "null",
+        "null_text",
+        "message",
+        "text",
+        "evidence",
+    ];
     let places: Vec<_> = keys.iter().map(|key| text[first..].find(&format!("\"{key}\":")).expect("a key")).collect();
     assert!(places.is_sorted());
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use anstyle::{AnsiColor, Style};
-use scratchproof_texts::Text;
+use scratchproof_texts::{Text, text};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::markdown::{heading, line, row, safe, table};
@@ -37,7 +37,7 @@ pub struct Timeline {
     pub outcome: Outcome,
     /// Condition `time` of the claim.
     pub condition: Condition,
-    #[serde(serialize_with = "scratchproof_texts::sentences", deserialize_with = "scratchproof_texts::words_list")]
+    #[serde(flatten, with = "scratchproof_texts::missing")]
     pub missing: Vec<Text>,
     pub findings: Vec<Finding>,
     /// The dated facts, but of a long history only the commits that something else speaks of.
@@ -69,12 +69,10 @@ pub struct Month {
 pub(super) fn counted(months: &[Month]) -> String {
     let commits: u64 = months.iter().map(|month| month.commits).sum();
     match (months.first(), months.last()) {
-        (Some(first), Some(last)) => format!(
-            "{} more commits from {} to {}, of which nothing else is said: each in evidence/timeline.parquet.",
-            number::count(commits),
-            first.month,
-            last.month
-        ),
+        (Some(first), Some(last)) => {
+            let commits = number::count(commits);
+            text!("report/timeline/counted", commits, first = &first.month, last = &last.month).english()
+        }
         _ => String::new(),
     }
 }
@@ -130,18 +128,19 @@ impl Outcome {
     }
 
     /// The sentence after the word.
-    pub(super) fn meaning(self) -> &'static str {
+    pub(super) fn meaning(self) -> Text {
         match self {
-            Self::Consistent => "nothing in the record contradicts the claim or the record itself.",
-            Self::Open => "the record leaves a question, or there is too little of it.",
-            Self::Contradicted => "the record contradicts itself or the claim.",
+            Self::Consistent => text!("report/timeline/consistent"),
+            Self::Open => text!("report/timeline/open"),
+            Self::Contradicted => text!("report/timeline/contradicted"),
         }
     }
 }
 
 /// Why this is not a verdict on the claim.
-pub(super) const NO_VERDICT: &str =
-    "This is the record alone; whether the claim holds needs the weights too (scratchproof audit).";
+pub(super) fn no_verdict() -> Text {
+    text!("report/timeline/no-verdict")
+}
 
 /// The findings to be shown: against first, then by weight.
 pub(super) fn ordered(timeline: &Timeline) -> Vec<&Finding> {
@@ -166,8 +165,8 @@ pub fn render(timeline: &Timeline, look: Look) -> String {
         Outcome::Contradicted => AnsiColor::Red,
     };
     let label = format!("{}:", timeline.outcome.word().to_uppercase());
-    page.hanging(&label, style.on_default().bold(), timeline.outcome.meaning(), 2);
-    page.paragraph(2, NO_VERDICT);
+    page.hanging(&label, style.on_default().bold(), &timeline.outcome.meaning().english(), 2);
+    page.paragraph(2, &no_verdict().english());
     events_to(&mut page, &timeline.events);
     if !timeline.months.is_empty() {
         page.paragraph(2, &counted(&timeline.months));
@@ -175,22 +174,22 @@ pub fn render(timeline: &Timeline, look: Look) -> String {
     let (counted, context): (Vec<_>, Vec<_>) =
         ordered(timeline).into_iter().partition(|f| look.verbose || f.grade != Grade::Context);
     if !timeline.findings.is_empty() {
-        page.heading("Findings");
+        page.heading(&text!("report/heading/findings"));
         for finding in counted {
             page.finding(finding);
         }
         if !context.is_empty() {
-            page.paragraph(2, &format!("{} more of context, never counted (-v shows).", context.len()));
+            page.paragraph(2, &text!("report/timeline/context", count = context.len()).english());
         }
     }
     if !timeline.missing.is_empty() {
-        page.heading("What would settle more");
+        page.heading(&text!("report/heading/missing"));
         for item in &timeline.missing {
             page.hanging("  -", Style::new(), &item.english(), 4);
         }
     }
     if !timeline.skipped.is_empty() {
-        page.heading("Not read");
+        page.heading(&text!("report/heading/not-read"));
         for skipped in &timeline.skipped {
             page.hanging("  -", Style::new(), &format!("{}: {}", skipped.tensor, skipped.why), 4);
         }
@@ -203,7 +202,7 @@ fn events_to(page: &mut Page, events: &[TimelineRow]) {
     if events.is_empty() {
         return;
     }
-    page.heading("Timeline (UTC)");
+    page.heading(&text!("report/heading/timeline"));
     for (row, left_out) in lanes::shown(events) {
         let style = match row.grade.as_str() {
             "anchored" | "platform" => Style::new().bold(),
@@ -212,7 +211,10 @@ fn events_to(page: &mut Page, events: &[TimelineRow]) {
         let when = format!("  {}", lanes::when(row));
         page.hanging(&when, style, &format!("{} ({})", row.what, row.grade), 20);
         if left_out > 0 {
-            page.paragraph(20, &format!("... {left_out} more of {} ...", text::printable(&row.source)));
+            page.paragraph(
+                20,
+                &text!("report/timeline/left-out", count = left_out, source = text::printable(&row.source)).english(),
+            );
         }
     }
 }
@@ -224,14 +226,14 @@ pub fn to_markdown(timeline: &Timeline) -> String {
     line(&mut out, &format!("# scratchproof timeline: {}", safe(&timeline.case.name)));
     out.push('\n');
     let word = timeline.outcome.word().to_uppercase();
-    line(&mut out, &format!("**{word}:** {} {NO_VERDICT}", timeline.outcome.meaning()));
+    line(&mut out, &format!("**{word}:** {} {}", timeline.outcome.meaning(), no_verdict()));
     markdown::timeline(&mut out, &timeline.events);
     if !timeline.months.is_empty() {
         out.push('\n');
         line(&mut out, &counted(&timeline.months));
     }
     if !timeline.findings.is_empty() {
-        heading(&mut out, "Findings");
+        heading(&mut out, &text!("report/heading/findings"));
         table(&mut out, &["no.", "finding", "grade", "direction", "figure", "n", "words"], &[4, 5]);
         for finding in ordered(timeline) {
             row(
@@ -249,13 +251,13 @@ pub fn to_markdown(timeline: &Timeline) -> String {
         }
     }
     if !timeline.missing.is_empty() {
-        heading(&mut out, "What would settle more");
+        heading(&mut out, &text!("report/heading/missing"));
         for item in &timeline.missing {
             line(&mut out, &format!("- {}", safe(&item.english())));
         }
     }
     if !timeline.skipped.is_empty() {
-        heading(&mut out, "Not read");
+        heading(&mut out, &text!("report/heading/not-read"));
         for skipped in &timeline.skipped {
             line(&mut out, &format!("- {}: {}", safe(&skipped.tensor), safe(&skipped.why)));
         }
@@ -269,5 +271,5 @@ pub fn verdict_line(timeline: &Timeline) -> String {
     format!("{}: {}\n", timeline.outcome.word().to_uppercase(), text::printable(&timeline.case.name))
 }
 
-/// Tables that belong to the record.
-pub(super) const TABLES: [&str; 4] = ["runs", "timeline", "settings", "releases"];
+/// Tables that belong to the record: every one that a finding of it may name.
+pub(super) const TABLES: [&str; 6] = ["runs", "timeline", "settings", "releases", "mentions", "signatures"];

@@ -1,44 +1,22 @@
 //! The fixed sentences that all renderers share.
 
-use super::{CaseSummary, ComponentOutcome, Condition, InputRole, Outcome, Report, Seal};
-use scratchproof_finding::{Direction, Finding, Grade};
+use super::{CaseSummary, ComponentOutcome, Condition, Coverage, InputRole, Outcome, Report, Seal, number};
+use scratchproof_finding::{Code, Direction, Finding, Grade, Subject};
+use scratchproof_texts::{Text, text};
 
-/// Why the verdict names the parents.
-pub(super) const ONLY_THESE: &str = "An audit clears a model only of the parents it was tested against.";
+/// Short rules for a reader who has never seen such a report: the word and what it means.
+pub(super) fn how_to_read() -> [(Text, Text); 6] {
+    [
+        (text!("report/how-to-read/confirmed"), text!("report/how-to-read/confirmed-means")),
+        (text!("report/how-to-read/refuted"), text!("report/how-to-read/refuted-means")),
+        (text!("report/how-to-read/inconclusive"), text!("report/how-to-read/inconclusive-means")),
+        (text!("report/how-to-read/effect"), text!("report/how-to-read/effect-means")),
+        (text!("report/how-to-read/z"), text!("report/how-to-read/z-means")),
+        (text!("report/how-to-read/raw-cosine"), text!("report/how-to-read/raw-cosine-means")),
+    ]
+}
 
-/// Short rules for a reader who has never seen such a report.
-pub(super) const HOW_TO_READ: &[(&str, &str)] = &[
-    (
-        "Confirmed",
-        "The start is a random draw, every checkpoint follows from the one before, no part is nearer to a named parent \
-         than independent models are, and the record does not contradict. It says nothing of parents that were not named.",
-    ),
-    (
-        "Refuted",
-        "At least one finding cannot happen to a model that was trained as claimed, or two strong ones of different \
-         kinds agree. It says what was found in the weights, not why, and not who did it.",
-    ),
-    (
-        "Inconclusive",
-        "The evidence settles neither. It is not a suspicion: most often something was not handed over, and the list of \
-         what is missing says what.",
-    ),
-    (
-        "Effect",
-        "The correlation with the other model, centred over the axis whose order means nothing: 0 for strangers, 1 for \
-         a copy. A verdict needs an effect that is large, not only one that is beyond chance.",
-    ),
-    (
-        "z",
-        "The same in standard deviations of what independent models would show. Between -3 and 3 there is nothing to see. \
-         Controls are models known to be independent: their figures must look like that.",
-    ),
-    (
-        "Raw cosine",
-        "It is never evidence. Weights that stay positive, such as norms, have a raw cosine near 1 between strangers.",
-    ),
-];
-
+/// The class that a verdict is drawn like, and its English word.
 pub(super) fn outcome(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Confirmed => "confirmed",
@@ -47,45 +25,42 @@ pub(super) fn outcome(outcome: Outcome) -> &'static str {
     }
 }
 
-/// What the outcome means, in one sentence.
-pub(super) fn meaning(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Confirmed => "The evidence supports the claim on every condition that it rests on.",
-        Outcome::Refuted => "The evidence contradicts the claim.",
-        Outcome::Inconclusive => "The evidence does not settle the claim, either way.",
+/// What the outcome means, what it rests on, and why it names the parents.
+pub(super) fn meaning(report: &Report) -> Text {
+    let mut meaning = match report.verdict.outcome {
+        Outcome::Confirmed => text!("report/verdict/confirmed"),
+        Outcome::Refuted => text!("report/verdict/refuted"),
+        Outcome::Inconclusive => text!("report/verdict/inconclusive"),
+    };
+    if !report.verdict.ground.is_empty() {
+        meaning.push(report.verdict.ground.clone());
     }
+    meaning.push(text!("report/verdict/only-these"));
+    meaning
 }
 
 /// Which material a page is about: the root of the seal where a folder was written, else the case file's digest.
-pub(super) fn sealed(seal: Option<&Seal>, case: &CaseSummary) -> String {
+pub(super) fn sealed(seal: Option<&Seal>, case: &CaseSummary) -> Text {
     match seal {
-        Some(seal) => format!("seal {}", seal.root),
-        None if case.digest.is_empty() => "case digest –".to_owned(),
-        None => format!("case digest {}", case.digest),
+        Some(seal) => text!("report/foot/seal", root = &seal.root),
+        None if case.digest.is_empty() => text!("report/foot/no-digest"),
+        None => text!("report/foot/digest", digest = &case.digest),
     }
 }
 
 /// The case's name.
-pub(super) fn name(report: &Report) -> &str {
-    if report.case.name.is_empty() { "unnamed case" } else { &report.case.name }
+pub(super) fn name(report: &Report) -> String {
+    if report.case.name.is_empty() { text!("report/verdict/unnamed").english() } else { report.case.name.clone() }
 }
 
-/// The claim and what became of it, as the verdict line has it after its first word.
-pub(super) fn claim(report: &Report) -> String {
-    let claim = match report.case.claim.as_str() {
-        "from-scratch" => "trained from scratch",
-        other => other,
-    };
-    match report.verdict.outcome {
-        Outcome::Confirmed => claim.to_owned(),
-        Outcome::Refuted => format!("not {claim}"),
-        Outcome::Inconclusive => format!("whether {claim}"),
-    }
-}
-
-/// The parents it was tested against, for the verdict line.
-pub(super) fn against(report: &Report) -> String {
-    if report.verdict.against.is_empty() { "no parent".to_owned() } else { report.verdict.against.join(", ") }
+/// The claim, what became of it and the parents it was tested against: the verdict line after its first word.
+pub(super) fn headline(report: &Report) -> Text {
+    text!(
+        "report/verdict/headline",
+        outcome = outcome(report.verdict.outcome),
+        claim = &report.case.claim,
+        against = report.verdict.against.as_slice()
+    )
 }
 
 pub(super) fn condition(state: Condition) -> &'static str {
@@ -98,67 +73,92 @@ pub(super) fn condition(state: Condition) -> &'static str {
 
 /// One condition with its state, sentence and findings.
 pub(super) struct Stated<'a> {
-    pub name: &'static str,
+    pub name: Text,
     pub state: Condition,
-    pub sentence: String,
+    pub sentence: Text,
     /// Findings of this condition that count.
     pub findings: Vec<&'a Finding>,
 }
 
-/// The four conditions, in order.
+/// The four conditions, in order. What holds, and what is not settled, is told as it was tested; no sentence is fixed.
 pub(super) fn conditions(report: &Report) -> [Stated<'_>; 4] {
-    let states = report.verdict.conditions;
-    let stated = |key, name, state, holds: &str, fails: &str, untested: &str| Stated {
+    let (states, said) = (report.verdict.conditions, &report.verdict.said);
+    let stated = |key, name, state, said: &Text, holds: Text, fails: Text, untested: Text| Stated {
         name,
         state,
         sentence: match state {
-            Condition::Holds => holds.to_owned(),
-            Condition::Fails => fails.to_owned(),
-            Condition::Untested => questioned(report, key).unwrap_or_else(|| untested.to_owned()),
+            Condition::Holds => Some(said.clone()).filter(|said| !said.is_empty()).unwrap_or(holds),
+            Condition::Fails => fails,
+            Condition::Untested => questioned(report, key).or_else(|| open(said)).unwrap_or(untested),
         },
         findings: of(report, key).filter(|finding| finding.grade != Grade::Context).collect(),
     };
     [
         stated(
             "start",
-            "Start",
+            text!("report/group/start"),
             states.start,
-            "The first checkpoint is a random draw.",
-            "The first checkpoint is not a random draw.",
-            "Not settled. It needs a checkpoint at or near step 0.",
+            &said.start,
+            text!("report/condition/start-holds"),
+            text!("report/condition/start-fails"),
+            text!("report/condition/start-untested"),
         ),
         stated(
             "chain",
-            "Chain",
+            text!("report/group/chain"),
             states.chain,
-            "Every checkpoint follows from the one before by training.",
-            "A checkpoint does not follow from the one before by training.",
-            "Not settled. It needs two or more checkpoints of the training.",
+            &said.chain,
+            text!("report/condition/chain-holds"),
+            text!("report/condition/chain-fails"),
+            text!("report/condition/chain-untested"),
         ),
         stated(
             "parent",
-            "Parent",
+            text!("report/group/parent"),
             states.parent,
-            "No part, aligned as it stands, is nearer to a named parent than independent models are.",
-            "A part is nearer to a named parent than independent models are.",
-            "Not settled. It needs the weights of a parent, and controls that come out silent.",
+            &said.parent,
+            text!("report/condition/parent-holds"),
+            text!("report/condition/parent-fails"),
+            text!("report/condition/parent-untested"),
         ),
         stated(
             "time",
-            "Time",
+            text!("report/group/time"),
             states.time,
-            "Run log, repository and release dates tell the same story as the weights.",
-            "The record contradicts itself or the weights.",
-            "Not settled. It needs a run log, a repository or a release date.",
+            &said.time,
+            record(report),
+            text!("report/condition/time-fails"),
+            text!("report/condition/time-untested"),
         ),
     ]
 }
 
+/// A condition that nothing speaks against and that is not settled.
+fn open(said: &Text) -> Option<Text> {
+    let mut sentence = text!("report/condition/open");
+    (!said.is_empty()).then(|| {
+        sentence.push(said.clone());
+        sentence
+    })
+}
+
+/// What the record was, where nothing in it speaks against the claim: no more than was there.
+fn record(report: &Report) -> Text {
+    let given = |role: InputRole| report.inputs.iter().any(|input| input.role == role);
+    let dated = |finding: &Finding| matches!(finding.code, Code::TimeRunStart | Code::TimeImpossible);
+    text!(
+        "time/holds/sentence",
+        log = given(InputRole::Run),
+        repository = given(InputRole::Repository),
+        releases = report.findings.iter().any(dated)
+    )
+}
+
 /// What stands against a condition that nothing else is missing for.
-fn questioned(report: &Report, condition: &str) -> Option<String> {
+fn questioned(report: &Report, condition: &str) -> Option<Text> {
     let open = |finding: &&Finding| finding.direction == Direction::Against && finding.grade >= Grade::Moderate;
     let ids: Vec<&str> = of(report, condition).filter(open).map(|finding| finding.id.as_str()).collect();
-    (!ids.is_empty()).then(|| format!("Not settled. {} must be explained first.", ids.join(", ")))
+    (!ids.is_empty()).then(|| text!("report/condition/questioned", ids))
 }
 
 /// The condition that a finding belongs to.
@@ -182,8 +182,15 @@ pub(super) fn decides(report: &Report, finding: &Finding) -> bool {
 }
 
 /// Headings of groups of findings, by the first part of the code.
-pub(super) const GROUPS: &[(&str, &str)] =
-    &[("start", "Start"), ("chain", "Chain"), ("parent", "Parent"), ("time", "Time"), ("input", "Input")];
+pub(super) fn groups() -> [(&'static str, Text); 5] {
+    [
+        ("start", text!("report/group/start")),
+        ("chain", text!("report/group/chain")),
+        ("parent", text!("report/group/parent")),
+        ("time", text!("report/group/time")),
+        ("input", text!("report/group/input")),
+    ]
+}
 
 pub(super) fn grade(grade: Grade) -> &'static str {
     match grade {
@@ -211,18 +218,18 @@ pub(super) fn component(outcome: ComponentOutcome) -> &'static str {
     }
 }
 
-pub(super) fn role(role: InputRole) -> &'static str {
+pub(super) fn role(role: InputRole) -> Text {
     match role {
-        InputRole::Checkpoint => "checkpoint",
-        InputRole::Parent => "parent",
-        InputRole::Control => "control",
-        InputRole::Run => "run",
-        InputRole::Repository => "repository",
-        InputRole::Witness => "witness",
-        InputRole::Root => "root certificate",
-        InputRole::Headers => "block headers",
-        InputRole::Stamped => "stamped file",
-        InputRole::Signers => "signers",
+        InputRole::Checkpoint => text!("report/role/checkpoint"),
+        InputRole::Parent => text!("report/role/parent"),
+        InputRole::Control => text!("report/role/control"),
+        InputRole::Run => text!("report/role/run"),
+        InputRole::Repository => text!("report/role/repository"),
+        InputRole::Witness => text!("report/role/witness"),
+        InputRole::Root => text!("report/role/root"),
+        InputRole::Headers => text!("report/role/headers"),
+        InputRole::Stamped => text!("report/role/stamped"),
+        InputRole::Signers => text!("report/role/signers"),
     }
 }
 
@@ -240,20 +247,32 @@ pub(super) fn layers(layers: &[u32]) -> String {
     if texts.is_empty() { "–".to_owned() } else { texts.join(", ") }
 }
 
+/// How much of the subject was compared and read.
+pub(super) fn coverage(coverage: &Coverage) -> Text {
+    text!(
+        "report/coverage/line",
+        compared = number::count(coverage.compared),
+        tensors = number::count(coverage.tensors),
+        read = number::bytes(coverage.bytes_read),
+        skipped = coverage.skipped.len()
+    )
+}
+
 /// What a finding is about, in a few words; empty for the whole model.
-pub(super) fn subject(finding: &Finding) -> String {
+pub(super) fn subject(finding: &Finding) -> Text {
     let about = &finding.subject;
-    let mut parts = Vec::new();
-    parts.extend(about.component.clone());
-    parts.extend(about.layer.map(|layer| format!("layer {layer}")));
-    parts.extend(about.tensor.clone());
-    match about.steps.as_slice() {
-        [] => {}
-        [step] => parts.push(format!("step {step}")),
-        [first, .., last] => parts.push(format!("steps {first} to {last}")),
+    if *about == Subject::default() {
+        return Text::default();
     }
-    parts.extend(about.parent.as_ref().map(|parent| format!("against {parent}")));
-    parts.join(", ")
+    text!(
+        "report/subject/about",
+        component = about.component.as_deref(),
+        layer = about.layer,
+        tensor = about.tensor.as_deref(),
+        first = about.steps.first().copied(),
+        last = about.steps.last().copied(),
+        parent = about.parent.as_deref()
+    )
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod locator;
 mod made;
 mod memory;
 mod network;
+pub mod plain;
 mod service;
 #[doc(hidden)]
 pub mod testing;

@@ -301,11 +301,13 @@ impl fmt::Debug for Network {
 impl Credential {
     /// A bearer token for one origin.
     pub(super) fn bearer(token: &str, origin: &Url) -> Option<Self> {
+        scratchproof_error::secrets::keep(token);
         Self::of(&format!("Bearer {token}"), origin)
     }
 
     /// A user and a password for one origin.
     pub(super) fn basic(user: &str, password: &str, origin: &Url) -> Option<Self> {
+        scratchproof_error::secrets::keep(password);
         Self::of(&format!("Basic {}", Base64::encode_string(format!("{user}:{password}").as_bytes())), origin)
     }
 

@@ -8,7 +8,7 @@ use reqwest::{StatusCode, Url};
 
 use super::Network;
 use super::network::{Ask, Body, Credential, parse, shown};
-use scratchproof_error::{Context, Error, Result};
+use scratchproof_error::{Context, Error, Result, secrets};
 
 /// A shorter text is no key, and cannot be told from other text in an answer.
 const SHORTEST_KEY: usize = 20;
@@ -61,6 +61,7 @@ impl Service {
             }
             let bad = || Error::usage(format!("{origin} holds characters that no key has"));
             credential = Some(Credential::basic(user, key, &base).ok_or_else(bad)?);
+            secrets::keep(key);
             secrets = vec![key.to_owned(), Base64::encode_string(format!("{user}:{key}").as_bytes())];
         }
         Ok(Self { network: Arc::clone(network), base, credential, secrets })

@@ -8,6 +8,7 @@ mod decay;
 mod hull;
 mod hypergeometric;
 mod identity;
+mod late;
 mod layer_path;
 mod mantel;
 mod median;
@@ -31,6 +32,7 @@ pub use decay::{DecayLaw, Expected, Reading, Shrinkage, grid_bias, momentum_expo
 pub use hull::{Hull, Line, hulls, middle};
 pub use hypergeometric::log10_coincidences;
 pub use identity::{Broken, Grain, Identity, Pair, identity};
+pub use late::{IN_A_ROW, Late, SHARE};
 pub use layer_path::{Path, largest_of, monotone_path, pieces};
 pub use mantel::{Mantel, correlations, mantel, normal_scores};
 pub use median::median;

@@ -6,8 +6,12 @@
 
 use std::f64::consts::PI;
 
+use crate::late::{Late, late};
+
 /// Points that laws are proposed from and counted on; more are thinned out evenly.
 const COUNTED: usize = 1024;
+/// Laws that are looked at more closely where updates may have been skipped.
+const PROPOSED: usize = 20;
 
 /// A law of the learning rate over the steps.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -93,6 +97,16 @@ impl RateLaw {
         }
     }
 
+    fn kind(&self) -> usize {
+        match self {
+            Self::Constant { .. } => 0,
+            Self::Linear { .. } => 1,
+            Self::Exponential { .. } => 2,
+            Self::InverseSqrt { .. } => 3,
+            Self::Cosine { .. } => 4,
+        }
+    }
+
     /// Parameters that were fitted.
     fn free(&self) -> usize {
         match self {
@@ -112,6 +126,18 @@ pub enum Departure {
     Shifted(f64),
     /// Neither.
     Other,
+}
+
+impl Departure {
+    /// How far it is from the law, as a share: of the rate, or of the `steps` that the schedule has.
+    #[must_use]
+    pub fn size(self, steps: f64) -> f64 {
+        match self {
+            Self::Scaled(factor) => (factor - 1.0).abs(),
+            Self::Shifted(by) => by.abs() / steps.max(1.0),
+            Self::Other => 0.0,
+        }
+    }
 }
 
 /// A stretch that leaves its law.
@@ -140,6 +166,8 @@ pub struct Piece {
     pub to: i64,
     /// Points that follow it.
     pub points: usize,
+    /// Where updates were skipped: points that follow it so much later.
+    pub late: Option<Late>,
 }
 
 /// A learning rate taken apart.
@@ -159,42 +187,68 @@ pub struct Schedule {
     pub tolerance: f64,
 }
 
-/// Takes a learning rate apart. `points` are sorted by step. `None` for fewer than six points, or without a positive rate.
+/// Takes a learning rate apart. `points` are sorted by step; `skips` says that updates may have been skipped, each with its
+/// step of the schedule ([`Late`]). `None` for fewer than six points, or without a positive rate.
 #[must_use]
-pub fn schedule(points: &[(i64, f64)]) -> Option<Schedule> {
+pub fn schedule(points: &[(i64, f64)], skips: bool) -> Option<Schedule> {
     let peak = points.iter().map(|p| p.1).fold(0.0, f64::max);
     if points.len() < 6 || !(peak > 0.0 && peak.is_finite()) {
         return None;
     }
     // As computed (and perhaps held in f32), else as printed with three digits.
-    let exact = with_tolerance(points, peak, 2e-6);
+    let exact = with_tolerance(points, peak, 2e-6, skips);
     if exact.explained * 5 >= exact.points * 4 {
         return Some(exact);
     }
-    let rounded = with_tolerance(points, peak, 1e-3);
+    let rounded = with_tolerance(points, peak, 1e-3, skips);
     Some(if rounded.explained > exact.explained + exact.points / 10 { rounded } else { exact })
 }
 
-fn with_tolerance(points: &[(i64, f64)], peak: f64, tolerance: f64) -> Schedule {
+fn with_tolerance(points: &[(i64, f64)], peak: f64, tolerance: f64, skips: bool) -> Schedule {
     let limit = peak * tolerance;
-    let mut left: Vec<(i64, f64)> = points.to_vec();
+    let mut left: Vec<usize> = (0..points.len()).collect();
     let mut pieces: Vec<(f64, Piece)> = Vec::new();
+    let mut owner: Vec<Option<i64>> = vec![None; points.len()];
     let mut explained = 0;
     // A schedule of more pieces is not one that anybody wrote down.
     while pieces.len() < 8 && left.len() >= 3 {
-        let Some(law) = best(&left, limit) else { break };
-        let follows = |p: &(i64, f64)| (law.at(p.0 as f64) - p.1).abs() <= limit;
-        let (own, rest): (Vec<_>, Vec<_>) = left.into_iter().partition(follows);
+        let rest: Vec<(i64, f64)> = left.iter().map(|&at| points[at]).collect();
+        let laws = best(&rest, limit, if skips { PROPOSED } else { 1 });
+        // Where updates are skipped a law that cuts through the middle of them may meet more points than the true one does.
+        let met = |law: &RateLaw| {
+            let on = |at: &usize| (law.at(points[*at].0 as f64) - points[*at].1).abs() <= limit;
+            let walked = late(points, law, limit);
+            let taken = |at: &usize| walked.as_ref().is_some_and(|(delays, _)| delays[*at].is_some());
+            left.iter().filter(|at| on(at) || taken(at)).count().saturating_sub(law.free())
+        };
+        let most = laws.first().map(|law| (if skips && laws.len() > 1 { met(law) } else { 0 }, *law));
+        let Some((_, law)) = laws.iter().skip(1).fold(most, |most, law| {
+            let met = met(law);
+            if most.is_none_or(|most| met > most.0) { Some((met, *law)) } else { most }
+        }) else {
+            break;
+        };
+        let on = |at: usize| (law.at(points[at].0 as f64) - points[at].1).abs() <= limit;
+        let walked = if skips { late(points, &law, limit) } else { None };
+        let taken = |at: usize| walked.as_ref().is_some_and(|(delays, _)| delays[at].is_some());
+        let (own, rest): (Vec<usize>, Vec<usize>) = left.into_iter().partition(|&at| on(at) || taken(at));
         left = rest;
-        let (Some(first), Some(last)) = (own.first(), own.last()) else { break };
         explained += own.len();
-        let piece = Piece { law, from: first.0, to: last.0, points: own.len() };
+        let delay = |at: usize| walked.as_ref().and_then(|(delays, _)| delays[at]).unwrap_or(0);
+        for &at in &own {
+            owner[at] = Some(delay(at));
+        }
+        let own: Vec<(i64, f64)> = own.into_iter().map(|at| points[at]).collect();
+        let (Some(from), Some(to)) = (own.first(), own.last()) else { break };
+        let piece = Piece { law, from: from.0, to: to.0, points: own.len(), late: walked.map(|(_, late)| late) };
         pieces.push((covered(points, &own), piece));
     }
     // Early rows are often logged more densely: the law of the most steps is the schedule's.
     pieces.sort_by(|a, b| b.0.total_cmp(&a.0));
     let pieces: Vec<Piece> = pieces.into_iter().map(|(_, piece)| piece).collect();
-    let stretches = stretches(points, &pieces, limit);
+    let delayed: Vec<(i64, f64)> =
+        points.iter().zip(&owner).filter(|(_, own)| own.is_none_or(|d| d == 0)).map(|(p, _)| *p).collect();
+    let stretches = stretches(&delayed, &pieces, limit);
     Schedule { pieces, stretches, explained, points: points.len(), peak, tolerance }
 }
 
@@ -207,19 +261,28 @@ fn covered(points: &[(i64, f64)], own: &[(i64, f64)]) -> f64 {
     own.windows(2).filter(neighbours).map(|pair| pair[1].0 as f64 - pair[0].0 as f64).sum()
 }
 
-/// The law that the most points follow: of several, the one with the fewest parameters.
-fn best(points: &[(i64, f64)], limit: f64) -> Option<RateLaw> {
+/// The law that the most points follow, of several the one with the fewest parameters; and after it the next of every kind, so
+/// many in all.
+fn best(points: &[(i64, f64)], limit: f64, proposed: usize) -> Vec<RateLaw> {
     let thin = points.len().div_ceil(COUNTED);
     let counted: Vec<(f64, f64)> = points.iter().step_by(thin).map(|p| (p.0 as f64, p.1)).collect();
     let n = counted.len();
     let mut best: Option<(usize, RateLaw)> = None;
+    let mut kinds: [Vec<(usize, RateLaw)>; 5] = Default::default();
     let mut propose = |law: RateLaw| {
         let votes = counted.iter().filter(|p| (law.at(p.0) - p.1).abs() <= limit).count();
         // What a law must explain beyond the points it was made from.
         let score = votes.saturating_sub(law.free());
-        if score >= 1 && votes >= 3 && best.is_none_or(|(most, _)| score > most) {
+        if score < 1 || votes < 3 {
+            return;
+        }
+        if best.is_none_or(|(most, _)| score > most) {
             best = Some((score, law));
         }
+        let own = &mut kinds[law.kind()];
+        own.push((score, law));
+        own.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
+        own.truncate(proposed / 5);
     };
     // Windows of halving length: a piece that holds a quarter of the points holds a window of an eighth.
     let mut width = n;
@@ -247,7 +310,7 @@ fn best(points: &[(i64, f64)], limit: f64) -> Option<RateLaw> {
             break;
         }
     }
-    best.map(|(_, law)| law)
+    best.into_iter().map(|(_, law)| law).chain(kinds.into_iter().flatten().map(|(_, law)| law)).collect()
 }
 
 /// The laws of two parameters through two points.
@@ -439,7 +502,7 @@ mod tests {
 
     fn of(curve: impl Fn(f64) -> f64) -> Schedule {
         let steps = (0..=20).chain((25..=300).step_by(5));
-        schedule(&steps.map(|s| (s, curve(s as f64))).collect::<Vec<_>>()).unwrap()
+        schedule(&steps.map(|s| (s, curve(s as f64))).collect::<Vec<_>>(), true).unwrap()
     }
 
     #[test]
@@ -490,10 +553,12 @@ mod tests {
 
     #[test]
     fn hostile_points_end() {
-        assert!(schedule(&[]).is_none());
+        assert!(schedule(&[], true).is_none());
         let wild: Vec<(i64, f64)> = (0..5000).map(|i| (i * i, ((i * 7919) % 1013) as f64)).collect();
-        let found = schedule(&wild).unwrap();
+        let found = schedule(&wild, true).unwrap();
         assert!(found.explained < found.points / 2);
-        assert!(schedule(&[(i64::MIN, 1.0), (0, 2.0), (1, 1e300), (2, 1.0), (3, 0.0), (i64::MAX, 1.0)]).is_some());
+        assert!(
+            schedule(&[(i64::MIN, 1.0), (0, 2.0), (1, 1e300), (2, 1.0), (3, 0.0), (i64::MAX, 1.0)], true).is_some()
+        );
     }
 }

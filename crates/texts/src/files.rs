@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use minijinja::value::Value;
-use minijinja::{Environment, UndefinedBehavior};
+use minijinja::{Environment, Error, UndefinedBehavior};
 
 use crate::{Param, Text, filters};
 
@@ -23,8 +23,11 @@ const ENGLISH: &[(&str, &str)] = &[
     ("checkpoint", include_str!("../en/checkpoint.toml")),
     ("input", include_str!("../en/input.toml")),
     ("parent", include_str!("../en/parent.toml")),
+    ("power", include_str!("../en/power.toml")),
+    ("report", include_str!("../en/report.toml")),
     ("start", include_str!("../en/start.toml")),
     ("time", include_str!("../en/time.toml")),
+    ("title", include_str!("../en/title.toml")),
     ("verdict", include_str!("../en/verdict.toml")),
 ];
 
@@ -77,38 +80,45 @@ pub fn source(key: &str, language: Language) -> Option<&'static str> {
 /// nothing is lost; the tests rule that out.
 #[must_use]
 pub fn render(text: &Text, language: Language) -> String {
-    if text.key.is_empty() {
-        return match text.param("words") {
-            Some(Param::Word(words)) => words.clone(),
-            _ => String::new(),
-        };
-    }
-    if let (crate::SEVERAL, Some(Param::List(parts))) = (text.key.as_ref(), text.param("parts")) {
-        let sentences: Vec<String> = parts.iter().map(|part| value(part, language).to_string()).collect();
-        return sentences.join(" ");
-    }
-    let made = environment(language).get_template(&text.key).and_then(|template| {
-        let params: BTreeMap<&str, Value> =
-            text.params.iter().map(|(name, param)| (name.as_ref(), value(param, language))).collect();
-        template.render(params)
-    });
-    made.unwrap_or_else(|error| {
+    make(text, language).unwrap_or_else(|error| {
         debug_assert!(false, "{}: {error:#}", text.key);
         format!("[{}: {error}]", text.key)
     })
 }
 
-fn value(param: &Param, language: Language) -> Value {
-    match param {
+/// As [`render`], for a text that comes from outside and may be wrong.
+///
+/// # Errors
+/// If there is no such entry, or its parameters are others.
+pub(crate) fn make(text: &Text, language: Language) -> Result<String, Error> {
+    if text.key.is_empty() {
+        return Ok(match text.param("words") {
+            Some(Param::Word(words)) => words.clone(),
+            _ => String::new(),
+        });
+    }
+    if let (crate::SEVERAL, Some(Param::List(parts))) = (text.key.as_ref(), text.param("parts")) {
+        let sentences: Result<Vec<String>, Error> =
+            parts.iter().map(|part| value(part, language).map(|value| value.to_string())).collect();
+        return Ok(sentences?.join(" "));
+    }
+    let template = environment(language).get_template(&text.key)?;
+    let params: Result<BTreeMap<&str, Value>, Error> =
+        text.params.iter().map(|(name, param)| Ok((name.as_ref(), value(param, language)?))).collect();
+    template.render(params?)
+}
+
+fn value(param: &Param, language: Language) -> Result<Value, Error> {
+    Ok(match param {
         Param::Flag(flag) => (*flag).into(),
         Param::Count(count) => (*count).into(),
         Param::Integer(integer) => (*integer).into(),
         Param::Number(number) => (*number).into(),
         Param::Word(word) => word.as_str().into(),
-        Param::List(list) => list.iter().map(|param| value(param, language)).collect(),
-        Param::Text(text) => render(text, language).into(),
+        Param::List(list) => list.iter().map(|param| value(param, language)).collect::<Result<Vec<_>, _>>()?.into(),
+        Param::Text(text) => make(text, language)?.into(),
         Param::None => ().into(),
-    }
+    })
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! An entry is a template with the parameters' names in it: `{{ count }} of {{ of }}`, `{{ share|percent(1) }}`. The
 //! filters are in [`filters`]. A parameter that an entry names and a text lacks is an error, not an empty place.
 
+mod beside;
 mod files;
 mod filters;
 mod param;
@@ -14,6 +15,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use beside::{message, missing, null};
 pub use files::{Language, keys, render, source};
 pub use param::Param;
 
@@ -47,6 +49,11 @@ impl Text {
     #[must_use]
     pub fn plain(words: impl Into<String>) -> Self {
         Self::default().with("words", words.into())
+    }
+
+    /// As [`Text::plain`], but no words are nothing to say.
+    pub(crate) fn words(words: String) -> Self {
+        if words.is_empty() { Self::default() } else { Self::plain(words) }
     }
 
     /// Adds a sentence after this one.
@@ -122,20 +129,12 @@ pub fn sentences<S: Serializer>(texts: &[Text], serializer: S) -> Result<S::Ok, 
     serializer.collect_seq(texts.iter().map(Text::english))
 }
 
-/// Reads a sentence back, as words that are shown as they are.
+/// Reads a sentence back that stands alone, as words that are shown as they are.
 ///
 /// # Errors
 /// Those of the deserializer.
 pub fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Text, D::Error> {
-    String::deserialize(deserializer).map(|words| if words.is_empty() { Text::default() } else { Text::plain(words) })
-}
-
-/// As [`words`], for a list.
-///
-/// # Errors
-/// Those of the deserializer.
-pub fn words_list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Text>, D::Error> {
-    Vec::<String>::deserialize(deserializer).map(|list| list.into_iter().map(Text::plain).collect())
+    String::deserialize(deserializer).map(Text::words)
 }
 
 /// `text!("chain/off-chord/apart", count = 3, least = 0.04)`: a [`Text`] with its parameters.

@@ -1,5 +1,5 @@
 //! Holds the text files and the sources to each other: every key that a `text!` names has its entry, every entry is named,
-//! and both have the same parameters.
+//! both have the same parameters, and every code of a finding has its title and is made where texts are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,6 +13,9 @@ mod tokens;
 
 use tokens::{Token, item, tokens, walk};
 
+/// Where the codes of findings stand, and the texts of their titles are made.
+const CODES: &str = "finding/src/code.rs";
+
 /// One `text!`.
 #[derive(Debug, PartialEq)]
 struct Use {
@@ -24,7 +27,7 @@ struct Use {
 #[test]
 fn every_key_has_an_entry_and_every_entry_is_used() {
     let entries: BTreeSet<&str> = keys(Language::English).collect();
-    assert!(entries.len() > 100, "the text files were not found");
+    assert!(entries.len() > 300, "the text files were not found");
     let mut wrong = BTreeSet::new();
     let mut used = BTreeSet::new();
     for (path, text) in sources() {
@@ -34,6 +37,13 @@ fn every_key_has_an_entry_and_every_entry_is_used() {
             }
             used.insert(key);
         }
+    }
+    for (_, name) in codes() {
+        let title = format!("title/{name}");
+        if !entries.contains(title.as_str()) {
+            wrong.insert(format!("{name} has no title"));
+        }
+        used.insert(title);
     }
     wrong.extend(entries.iter().filter(|key| !used.contains(**key)).map(|key| format!("{key} is never used")));
     assert!(wrong.is_empty(), "{}", list(&wrong));
@@ -56,22 +66,47 @@ fn every_use_gives_the_parameters_that_its_entry_names() {
     assert!(wrong.is_empty(), "{}", list(&wrong));
 }
 
-/// A key that is put together, or a parameter that is added later, would be out of sight of the other tests.
+/// A key that is put together would be out of sight of the other tests.
 #[test]
-fn texts_are_made_by_the_macro_only() {
+fn no_key_is_put_together() {
     let mut wrong = BTreeSet::new();
     for (path, text) in sources() {
-        let tokens = code(&text);
-        for (at, token) in tokens.iter().enumerate() {
-            let is = |words: &[&str]| {
-                words.iter().enumerate().all(|(i, w)| tokens.get(at + i).is_some_and(|t| t.text == *w))
-            };
-            if is(&["Text", "::", "new", "("]) && !path.ends_with("finding/src/code.rs") {
-                wrong.insert(format!("{path}:{} makes a text without the macro", token.line));
+        for token in code(&text) {
+            if in_files(token.text) && token.text.contains(['{', '}']) {
+                wrong.insert(format!("{path}:{} puts together {}", token.line, token.text));
             }
         }
     }
     assert!(wrong.is_empty(), "{}", list(&wrong));
+}
+
+#[test]
+fn every_code_is_made_where_texts_are() {
+    let mut made = BTreeSet::new();
+    for (path, text) in sources() {
+        if path.ends_with(CODES) || uses(&text).is_empty() {
+            continue;
+        }
+        let tokens = code(&text);
+        let named =
+            tokens.windows(4).filter(|w| w[0].text == "Code" && w[1].text == "::").map(|w| w[2].text.to_owned());
+        made.extend(named);
+    }
+    let lacking: BTreeSet<String> =
+        codes().into_iter().map(|(variant, _)| variant).filter(|variant| !made.contains(variant)).collect();
+    assert!(lacking.is_empty(), "codes without a text:{}", list(&lacking));
+}
+
+/// The codes of findings: variant and name.
+fn codes() -> Vec<(String, String)> {
+    let sources = sources();
+    let (_, text) = sources.iter().find(|(path, _)| path.ends_with(CODES)).expect("the codes");
+    let words: Vec<&str> = code(text).iter().map(|token| token.text).collect();
+    let start = words.windows(3).position(|w| w == ["codes", "!", "{"]).expect("the list of codes") + 3;
+    let listed = words[start..].split(|word| *word == ",").take_while(|item| item.len() == 2);
+    let codes: Vec<_> = listed.map(|item| (item[0].to_owned(), item[1].trim_matches('"').to_owned())).collect();
+    assert!(codes.len() > 80, "the codes were not found");
+    codes
 }
 
 fn list(lines: &BTreeSet<String>) -> String {
@@ -122,12 +157,29 @@ fn code(text: &str) -> Vec<Token<'_>> {
     kept
 }
 
-/// Every `text!` of a source.
+/// Whether a literal begins as a key does.
+fn in_files(literal: &str) -> bool {
+    let mut parts = literal.trim_matches('"').split('/');
+    let file = parts.next().unwrap_or_default();
+    literal.starts_with('"')
+        && parts.count() == 2
+        && keys(Language::English).any(|key| key.split('/').next() == Some(file))
+}
+
+/// Every `text!` of a source, and every key that stands elsewhere, which has no parameters.
 fn uses(source: &str) -> Vec<Use> {
     let tokens = code(source);
     let word = |at: usize| tokens.get(at).map_or("", |token| token.text);
     let mut all = Vec::new();
-    for at in (0..tokens.len()).filter(|&at| word(at) == "text" && word(at + 1) == "!" && word(at + 2) == "(") {
+    for at in 0..tokens.len() {
+        let is_macro = word(at) == "text" && word(at + 1) == "!" && word(at + 2) == "(";
+        if !is_macro {
+            if in_files(word(at)) && (at < 3 || word(at - 3) != "text" || word(at - 2) != "!") {
+                let key = word(at).trim_matches('"').to_owned();
+                all.push(Use { key, params: BTreeSet::new(), line: tokens[at].line });
+            }
+            continue;
+        }
         let key = word(at + 3).trim_matches('"').to_owned();
         let mut params = BTreeSet::new();
         let (mut depth, mut next) = (1, at + 4);
@@ -156,6 +208,7 @@ fn f() {
     let one = text!("a/b/c", count, of = g(x, |a| a, [1, 2]), last = text!("a/b/d", inner = 3),);
     // text!("a/b/comment")
     "text!(\"a/b/quoted\")"
+    const OTHER: Text = Text::new("chain/b/alone");
 }
 #[cfg(test)]
 mod tests { fn f() { text!("a/b/test") } }
@@ -164,6 +217,7 @@ mod tests { fn f() { text!("a/b/test") } }
     let expected = [
         Use { key: "a/b/c".into(), params: set(&["count", "of", "last"]), line: 3 },
         Use { key: "a/b/d".into(), params: set(&["inner"]), line: 3 },
+        Use { key: "chain/b/alone".into(), params: set(&[]), line: 6 },
     ];
     assert_eq!(uses(source), expected);
     assert_eq!(wanted("{{ a|f(b) }}{% if c %}{{ d.e }}{% endif %}"), set(&["a", "b", "c", "d"]));

@@ -241,7 +241,11 @@ impl Story {
             latest: Some(existed.by.latest),
             trust: existed.trust,
             source: existed.source.clone(),
-            clock: Clock::Outside(existed.source.clone()),
+            // What the party says itself here it says in its commits.
+            clock: match existed.trust {
+                Trust::SelfAsserted => Clock::Commits,
+                _ => Clock::Outside(existed.source.clone()),
+            },
         })
     }
 }

@@ -60,6 +60,7 @@ enum WrittenComponent {
 enum WrittenResidual {
     Rows,
     Columns,
+    First,
     Vector,
     None,
 }
@@ -87,6 +88,7 @@ pub(super) fn parse(sources: &[(&str, &str)], towers: &str) -> Result<Architectu
             name: (*name).to_owned(),
             model_types: file.model_types.clone(),
             common: file.common,
+            given: false,
             prefixes: Vec::new(),
             only_in: file.only_in.clone(),
             templates: HashMap::new(),
@@ -200,7 +202,7 @@ fn key_and_holes(name: &str) -> Result<(String, Vec<Hole>), String> {
         }
         parts.push("{}");
     }
-    let twice = |hole: &Hole| holes.iter().filter(|other| *other == hole).count() > 1;
+    let twice = |hole: &Hole| *hole != Hole::Index && holes.iter().filter(|other| *other == hole).count() > 1;
     if holes.iter().any(twice) {
         return Err(format!("{name} has a hole twice"));
     }
@@ -227,6 +229,7 @@ impl From<WrittenResidual> for Residual {
         match written {
             WrittenResidual::Rows => Self::Rows,
             WrittenResidual::Columns => Self::Columns,
+            WrittenResidual::First => Self::First,
             WrittenResidual::Vector => Self::Vector,
             WrittenResidual::None => Self::None,
         }

@@ -1,10 +1,22 @@
 //! From the names in a file to what the tensors are for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Architecture, Architectures, Hole, Split};
 use crate::{Component, Residual, Role};
+
+/// Parts of a name that may stand before what templates know.
+const DEEPEST: usize = 4;
+
+/// A beginning that one name in so many has is looked at.
+const COMMON: usize = 5;
+
+/// A model with more names than any, numbers aside, is not searched.
+const MOST_KEYS: usize = 20_000;
+
+/// Beginnings that are looked at.
+const CANDIDATES: usize = 32;
 
 /// The names of a model, understood.
 #[derive(Debug)]
@@ -19,7 +31,7 @@ pub struct Recognition {
 
 /// A name taken apart.
 struct Parts<'a> {
-    /// Without the tower's prefix.
+    /// Without what stands before it.
     rest: &'a str,
     /// `rest` with `{}` for every part that is a number.
     key: String,
@@ -32,12 +44,14 @@ impl Architectures {
     /// `model_type` of config.json asks for, then the common one, then the one with the fewest templates.
     pub fn recognise(&self, names: &[&str], model_type: Option<&str>) -> Recognition {
         let mut towers: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-        let mut parts = Vec::with_capacity(names.len());
+        let mut rests: Vec<&str> = Vec::with_capacity(names.len());
         for (i, name) in names.iter().enumerate() {
             let (tower, rest) = self.tower(name);
             towers.entry(tower).or_default().push(i);
-            parts.push(take_apart(rest));
+            rests.push(rest);
         }
+        self.strip(&mut towers, &mut rests, model_type);
+        let parts: Vec<Parts> = rests.into_iter().map(take_apart).collect();
         let mut roles: Vec<Option<Role>> = vec![None; names.len()];
         let mut splits = vec![None; names.len()];
         let mut chosen = None;
@@ -53,6 +67,78 @@ impl Architectures {
             }
         }
         Recognition { architecture: chosen, roles: roles.into_iter().flatten().collect(), splits }
+    }
+
+    /// Takes away what stands before the names that templates know (`llm.` in MiniCPM-V, a second `model.`): in each tower
+    /// the beginning without which the most names are known. Names of the main model that do not have it, and that no
+    /// template knows, are a tower of their own.
+    fn strip<'a>(&self, towers: &mut BTreeMap<&'a str, Vec<usize>>, rests: &mut [&'a str], model_type: Option<&str>) {
+        let mut apart: Vec<(&'a str, usize)> = Vec::new();
+        for (tower, members) in towers.iter_mut() {
+            let own: Vec<&'a str> = members.iter().map(|i| rests[*i]).collect();
+            let Some((prefix, best)) = self.leading(tower, &own, model_type) else { continue };
+            let mut outside: BTreeSet<usize> = BTreeSet::new();
+            for i in members.iter() {
+                match rests[*i].strip_prefix(prefix) {
+                    Some(rest) => rests[*i] = rest,
+                    None => _ = outside.insert(*i),
+                }
+            }
+            if !tower.is_empty() {
+                continue;
+            }
+            members.retain(|i| {
+                let inside = !outside.contains(i) || best.template(&take_apart(rests[*i]).key).is_some();
+                let first = rests[*i].split_once('.').filter(|_| !inside);
+                if let Some((first, rest)) = first {
+                    rests[*i] = rest;
+                    apart.push((first, *i));
+                }
+                first.is_none()
+            });
+        }
+        for (tower, i) in apart {
+            towers.entry(tower).or_default().push(i);
+        }
+    }
+
+    /// What stands before most names, ends at a dot, and hides names from their templates; with the architecture that knows
+    /// them without it.
+    fn leading<'a>(
+        &self,
+        tower: &str,
+        names: &[&'a str],
+        model_type: Option<&str>,
+    ) -> Option<(&'a str, &Architecture)> {
+        let mut keys: BTreeMap<String, usize> = BTreeMap::new();
+        for name in names {
+            *keys.entry(take_apart(name).key).or_default() += 1;
+        }
+        let known = |prefix: &str| {
+            // What stands before has no numbers, so a key begins as its names do.
+            let stripped = keys.iter().map(|(key, count)| (key.strip_prefix(prefix).unwrap_or(key), *count));
+            self.best_of(tower, stripped.collect(), model_type)
+        };
+        let (_, plain) = known("");
+        if plain == names.len() || keys.len() > MOST_KEYS {
+            return None;
+        }
+        let mut count: BTreeMap<&'a str, usize> = BTreeMap::new();
+        for name in names {
+            let dots = name.match_indices('.').map(|(at, _)| at + 1).take(DEEPEST);
+            for prefix in dots.map(|end| &name[..end]) {
+                if prefix.bytes().any(|byte| byte.is_ascii_digit()) {
+                    break;
+                }
+                *count.entry(prefix).or_default() += 1;
+            }
+        }
+        let often = count.into_iter().filter(|(_, count)| COMMON * count >= names.len()).take(CANDIDATES);
+        let found = often.map(|(prefix, _)| (prefix, known(prefix)));
+        let best = found.max_by(|(a, (_, known_a)), (b, (_, known_b))| {
+            known_a.cmp(known_b).then_with(|| b.len().cmp(&a.len())).then_with(|| b.cmp(a))
+        });
+        best.and_then(|(prefix, (best, known))| Some((prefix, best.filter(|_| known > plain)?)))
     }
 
     /// The tower a name belongs to (empty for none) and the rest of the name.
@@ -79,6 +165,16 @@ impl Architectures {
         for key in keys {
             *counts.entry(key).or_default() += 1;
         }
+        self.best_of(tower, counts.into_iter().collect(), model_type)
+    }
+
+    /// The same of keys with their numbers.
+    fn best_of(
+        &self,
+        tower: &str,
+        counts: Vec<(&str, usize)>,
+        model_type: Option<&str>,
+    ) -> (Option<&Architecture>, usize) {
         let score = |architecture: &Architecture| -> usize {
             counts.iter().filter(|(key, _)| architecture.template(key).is_some()).map(|(_, count)| count).sum()
         };
@@ -88,8 +184,11 @@ impl Architectures {
         let fit = self.list.iter().filter(|a| a.only_in.is_empty() || a.only_in.iter().any(|name| name == tower));
         let scored = fit.map(|architecture| (architecture, score(architecture)));
         let best = scored.filter(|(_, known)| *known > 0).max_by(|(a, known_a), (b, known_b)| {
-            let order =
-                known_a.cmp(known_b).then_with(|| asked(a).cmp(&asked(b))).then_with(|| a.common.cmp(&b.common));
+            let order = known_a
+                .cmp(known_b)
+                .then_with(|| a.given.cmp(&b.given))
+                .then_with(|| asked(a).cmp(&asked(b)))
+                .then_with(|| a.common.cmp(&b.common));
             // Fewer templates are the closer description; the name decides the rest, so that nothing is left to chance.
             order.then_with(|| b.templates.len().cmp(&a.templates.len())).then_with(|| b.name.cmp(&a.name))
         });
@@ -122,26 +221,41 @@ impl Architecture {
             expert,
             residual: template.residual,
             known: true,
+            deduced: false,
             constant: template.constant,
         })
     }
 }
 
-/// What can be said of a name that no template knows.
+impl Role {
+    /// What can be said of a name alone.
+    pub(crate) fn unknown(name: &str) -> Self {
+        unknown(&take_apart(name), "")
+    }
+}
+
+/// What can be said of a name that no template knows. Its layer is the number after a word that says so, else the first
+/// number; its family is the rest of the name, with other numbers in it.
 fn unknown(parts: &Parts<'_>, tower: &str) -> Role {
-    let after = |words: &[&str]| {
-        let names = parts.rest.split('.');
-        let mut pairs = names.clone().zip(names.skip(1));
-        pairs.find_map(|(word, next)| if words.contains(&word) { number(next) } else { None })
+    let words: Vec<&str> = parts.rest.split('.').collect();
+    let after = |words_before: &[&str]| {
+        (1..words.len()).find(|&at| number(words[at]).is_some() && words_before.contains(&words[at - 1]))
     };
+    let expert = after(&["experts", "expert"]);
+    let first = || (0..words.len()).find(|&at| number(words[at]).is_some() && Some(at) != expert);
+    let layer = after(&["layers", "h", "blocks", "layer", "block"]).or_else(first);
+    let family: Vec<&str> =
+        (0..words.len()).map(|at| if Some(at) == layer || Some(at) == expert { "{}" } else { words[at] }).collect();
+    let at = |place: Option<usize>| place.and_then(|at| number(words[at]));
     Role {
         tower: tower.to_owned(),
         component: Component::Other,
-        family: parts.key.clone(),
-        layer: after(&["layers", "h", "blocks", "layer"]),
-        expert: after(&["experts"]),
+        family: family.join("."),
+        layer: at(layer),
+        expert: at(expert),
         residual: Residual::None,
         known: false,
+        deduced: false,
         constant: false,
     }
 }

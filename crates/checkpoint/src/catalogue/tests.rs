@@ -60,7 +60,9 @@ fn shards_by_index_or_without_one() {
     let some = Checkpoint::from_store(&parts.clone().with(INDEX, map)).unwrap();
     assert_eq!((some.tensors.len(), some.shards.len(), some.shards[0].name.as_str()), (1, 1, "m-2.safetensors"));
     assert_eq!(some.unread, ["m-1.safetensors"]);
-    let both = parts.with("m-3.safetensors", shard(&["b"]));
+    let copy = Checkpoint::from_store(&parts.clone().with("m-3.safetensors", shard(&["b"]))).unwrap();
+    assert_eq!((copy.tensors.len(), &copy.unread[..]), (2, &["m-3.safetensors".to_owned()][..]));
+    let both = parts.with("m-3.safetensors", shard(&["b", "c"]));
     says(&refused(&both), &["tensor \"b\" is both in \"m-1.safetensors\" and in \"m-3.safetensors\""]);
 }
 
@@ -156,4 +158,30 @@ fn stacked_experts_are_known_either_way_round() {
     };
     assert_eq!(experts(&[3, 10, 4], &[3, 4, 5]), (Residual::Columns, Residual::Rows));
     assert_eq!(experts(&[3, 4, 10], &[3, 5, 4]), (Residual::Rows, Residual::Columns));
+}
+
+#[test]
+fn one_model_a_folder() {
+    let read = |files: &[(&str, &[&str])]| {
+        let store = files.iter().fold(MemoryStore::new(), |store, (name, held)| store.with(name, shard(held)));
+        let model = Checkpoint::from_store(&store).unwrap();
+        let shards: Vec<String> = model.shards.iter().map(|shard| shard.name.clone()).collect();
+        (shards, model.unread)
+    };
+    let one = |files: &[(&str, &[&str])], chosen: &[&str]| {
+        let (shards, unread) = read(files);
+        assert_eq!(shards, chosen);
+        assert_eq!(unread.len(), files.len() - chosen.len(), "what is left out is said");
+    };
+    let (first, second) = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors");
+    one(&[(first, &["a"]), (second, &["b"]), ("consolidated.safetensors", &["tok"])], &[first, second]);
+    one(&[(first, &["a"]), (second, &["b"]), ("adapter_model.safetensors", &["lora"])], &[first, second]);
+    one(
+        &[("ft-model-00001-of-00001.safetensors", &["a"]), ("adapter_model.safetensors", &["l"])],
+        &["ft-model-00001-of-00001.safetensors"],
+    );
+    one(&[("consolidated.safetensors", &["tok"])], &["consolidated.safetensors"]);
+    one(&[("adapter_model.safetensors", &["lora"])], &["adapter_model.safetensors"]);
+    one(&[("a.safetensors", &["a"]), ("b.safetensors", &["b"])], &["a.safetensors", "b.safetensors"]);
+    one(&[("model.safetensors", &["a"]), (first, &["a"]), (second, &["b"])], &["model.safetensors"]);
 }

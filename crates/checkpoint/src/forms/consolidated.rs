@@ -71,7 +71,6 @@ pub(super) fn catalogue(store: &dyn Store, names: &[String]) -> Result<Catalogue
     if heads.is_some() {
         catalogue.notes.push(text!("checkpoint/consolidated/published"));
     }
-    catalogue.stored = catalogue.entries.iter().map(|entry| entry.bytes().map_or(0, |bytes| bytes as u64)).sum();
     catalogue.files = files.shards;
     catalogue.settings = settings(&params);
     Ok(catalogue)

@@ -94,15 +94,15 @@ pub(super) fn catalogue(store: &dyn Store, names: &[String]) -> Result<Catalogue
     let model = open(store, first)?;
     states.sort_by_key(|name| number(name, "zero_pp_rank_").unwrap_or(0));
     let mut catalogue = Catalogue { form: Text::new("checkpoint/form/deepspeed"), ..Catalogue::default() };
-    let found = if states.is_empty() { None } else { partitions(store, &states)? };
+    let found = if states.is_empty() { None } else { partitions(store, &states, "")? };
     let Some(zero) = found else {
         // Without ZeRO the module is whole.
-        let mut module = model.model()?;
+        let mut module = model.model().context(|| quoted(first))?;
         catalogue.notes.push(text!("checkpoint/deepspeed/module"));
         catalogue.notes.append(&mut module.notes);
         catalogue.entries = module.entries;
         catalogue.skipped = module.skipped;
-        catalogue.stored = module.stored;
+        catalogue.unread = module.unread;
         catalogue.files = module.files;
         return Ok(catalogue);
     };
@@ -122,7 +122,9 @@ struct Zero {
 }
 
 /// The vectors of the ranks; `None` if they are no ZeRO optimizer's.
-fn partitions(store: &dyn Store, names: &[&String]) -> Result<Option<Zero>> {
+///
+/// `key` is empty for the master weights, else a state's name: `exp_avg`.
+fn partitions(store: &dyn Store, names: &[&String], key: &str) -> Result<Option<Zero>> {
     let mut zero = Zero { stage: 0, ranks: Vec::new(), files: Files::default(), paddings: None };
     for (rank, name) in names.iter().enumerate() {
         let archive = open(store, name)?;
@@ -143,13 +145,7 @@ fn partitions(store: &dyn Store, names: &[&String]) -> Result<Option<Zero>> {
         if number(name, "zero_pp_rank_").is_some_and(|own| own != rank) {
             return Err(Error::input(format!("the states of rank {rank} are missing; the next are {}", quoted(name))));
         }
-        let key = if stage == 3 { "fp32_flat_groups" } else { "single_partition_of_fp32_groups" };
-        let groups = arena.get(state, key);
-        let groups: Vec<Id> = match groups {
-            Some(id) if arena.view(id).is_some() => vec![id],
-            Some(id) => arena.items(id).unwrap_or_default().to_vec(),
-            None => return Ok(None),
-        };
+        let Some(groups) = vectors(&archive, state, stage, key) else { return Ok(None) };
         let padding = arena.get(state, "param_alignment_paddings").and_then(|id| arena.items(id));
         zero.paddings = padding.map(|groups| groups.iter().filter_map(|group| arena.sizes(*group)).collect());
         zero.stage = stage;
@@ -167,11 +163,59 @@ fn partitions(store: &dyn Store, names: &[&String]) -> Result<Option<Zero>> {
     Ok(Some(zero))
 }
 
+/// The vectors of one rank, one a group.
+fn vectors(archive: &Archive, state: Id, stage: i64, key: &str) -> Option<Vec<Id>> {
+    let arena = &archive.arena;
+    if key.is_empty() {
+        let id = arena.get(state, if stage == 3 { "fp32_flat_groups" } else { "single_partition_of_fp32_groups" })?;
+        return Some(if arena.view(id).is_some() { vec![id] } else { arena.items(id)?.to_vec() });
+    }
+    let base = ["base_optimizer_state", "optimizer_state_dict"].iter().find_map(|name| arena.get(state, name))?;
+    let mut groups: Vec<(i64, Id)> = arena
+        .pairs(arena.get(base, "state")?)?
+        .iter()
+        .map(|(group, states)| Some((arena.whole(*group)?, arena.get(*states, key)?)))
+        .collect::<Option<_>>()?;
+    groups.sort_unstable();
+    (!groups.is_empty()).then(|| groups.into_iter().map(|(_, id)| id).collect())
+}
+
+/// What the optimizer keeps of every parameter of a step's folder: entries `NAME/exp_avg`. `None` where ZeRO is not used.
+///
+/// # Errors
+/// As [`catalogue`].
+pub(super) fn optimizer(store: &dyn Store) -> Result<Option<Catalogue>> {
+    let names = store.list()?;
+    if store.folders()?.iter().any(|folder| folder == "zero") {
+        return universal_states(store).map(Some);
+    }
+    let mut states: Vec<&String> = names.iter().filter(|name| name.ends_with("_optim_states.pt")).collect();
+    states.sort_by_key(|name| number(name, "zero_pp_rank_").unwrap_or(0));
+    let models = names.iter().filter(|name| name.ends_with("_model_states.pt"));
+    let Some(first) = models.min_by_key(|name| number(name, "zero_pp_rank_").unwrap_or(0)) else { return Ok(None) };
+    let shapes = shapes(&open(store, first)?)?;
+    let mut catalogue = Catalogue::default();
+    let mut files = Files::default();
+    for (key, label) in
+        [("", "master"), ("exp_avg", "exp_avg"), ("exp_avg_sq", "exp_avg_sq"), ("momentum_buffer", "momentum_buffer")]
+    {
+        let Some(zero) = partitions(store, &states, key)? else { continue };
+        let shared = zero.files.shared();
+        let entries = zero.named(shapes.clone(), &shared)?;
+        let entries = entries.into_iter().map(|entry| Entry { name: format!("{}/{label}", entry.name), ..entry });
+        let mut part = Catalogue { entries: entries.collect(), files: zero.files.shards, ..Catalogue::default() };
+        files.take(&mut part);
+        catalogue.entries.append(&mut part.entries);
+    }
+    catalogue.files = files.shards;
+    Ok((!catalogue.entries.is_empty()).then_some(catalogue))
+}
+
 /// The stage, a number or an enumeration's member made of one.
 fn stage(archive: &Archive, id: Id) -> Option<i64> {
     let arena = &archive.arena;
     arena.whole(id).or_else(|| match arena.node(id) {
-        super::pickle::Node::Record(_, Some(made)) => arena.items(*made)?.first().and_then(|id| arena.whole(*id)),
+        super::pickle::Node::Record(Some(made)) => arena.items(*made)?.first().and_then(|id| arena.whole(*id)),
         _ => None,
     })
 }
@@ -236,6 +280,52 @@ fn shapes(model: &Archive) -> Result<Vec<Vec<(String, Vec<usize>)>>> {
     groups.iter().map(group).collect::<Option<_>>().ok_or_else(|| Error::input("`param_shapes` are no shapes"))
 }
 
+impl Zero {
+    /// The parameters, cut out of the vectors.
+    fn named(&self, shapes: Vec<Vec<(String, Vec<usize>)>>, files: &Arc<[Shard]>) -> Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        let named = |name: &str| format!("tensor {}", quoted(name));
+        if self.stage == 3 {
+            let ranks = self.ranks.len();
+            let mut offset = 0;
+            for (name, shape) in shapes.into_iter().flatten() {
+                let elements = size(&shape, 4).ok_or_else(|| Error::input("a shape overflows"))? / 4;
+                let part = elements.div_ceil(ranks);
+                let mut runs = Vec::new();
+                for (rank, groups) in self.ranks.iter().enumerate() {
+                    let length = part.min(elements.saturating_sub(rank * part));
+                    let groups: Vec<&Entry> = groups.iter().collect();
+                    runs.extend(run(&groups, offset, length, files).context(|| named(&name))?);
+                }
+                entries.push(of_runs(&name, &shape, runs, files).context(|| named(&name))?);
+                offset += part;
+            }
+        } else {
+            for (group, shapes) in shapes.into_iter().enumerate() {
+                let vectors: Option<Vec<&Entry>> = self.ranks.iter().map(|groups| groups.get(group)).collect();
+                let vectors =
+                    vectors.ok_or_else(|| Error::input(format!("group {group} is not in every rank's states")))?;
+                let mut offset = 0;
+                for (at, (name, shape)) in shapes.into_iter().enumerate() {
+                    let elements = size(&shape, 4).ok_or_else(|| Error::input("a shape overflows"))? / 4;
+                    let runs = run(&vectors, offset, elements, files).context(|| named(&name))?;
+                    entries.push(of_runs(&name, &shape, runs, files).context(|| named(&name))?);
+                    let padding = self.paddings.as_ref().and_then(|groups| groups.get(group)?.get(at).copied());
+                    offset += elements + padding.unwrap_or(0);
+                }
+                let all: usize = vectors.iter().map(|vector| vector.shape.iter().product::<usize>()).sum();
+                let align = 2 * vectors.len();
+                if offset.next_multiple_of(align) != all.next_multiple_of(align) {
+                    return Err(Error::input(format!(
+                        "the parameters of group {group} have {offset} elements, but the ranks hold {all}: parts of several runs"
+                    )));
+                }
+            }
+        }
+        Ok(entries)
+    }
+}
+
 fn together(model: &Archive, mut zero: Zero, catalogue: &mut Catalogue) -> Result<()> {
     // Buffers and frozen parameters are in the module itself.
     let arena = &model.arena;
@@ -264,52 +354,13 @@ fn together(model: &Archive, mut zero: Zero, catalogue: &mut Catalogue) -> Resul
     let files = zero.files.shared();
     catalogue.skipped.append(&mut own.skipped);
     catalogue.entries.append(&mut own.entries);
-    let shapes = shapes(model)?;
-    let named = |name: &str| format!("tensor {}", quoted(name));
-    if zero.stage == 3 {
-        let ranks = zero.ranks.len();
-        let mut offset = 0;
-        for (name, shape) in shapes.into_iter().flatten() {
-            let elements = size(&shape, 4).ok_or_else(|| Error::input("a shape overflows"))? / 4;
-            let part = elements.div_ceil(ranks);
-            let mut runs = Vec::new();
-            for (rank, groups) in zero.ranks.iter().enumerate() {
-                let length = part.min(elements.saturating_sub(rank * part));
-                let groups: Vec<&Entry> = groups.iter().collect();
-                runs.extend(run(&groups, offset, length, &files).context(|| named(&name))?);
-            }
-            catalogue.entries.push(of_runs(&name, &shape, runs, &files).context(|| named(&name))?);
-            offset += part;
-        }
-    } else {
-        for (group, shapes) in shapes.into_iter().enumerate() {
-            let vectors: Option<Vec<&Entry>> = zero.ranks.iter().map(|groups| groups.get(group)).collect();
-            let vectors =
-                vectors.ok_or_else(|| Error::input(format!("group {group} is not in every rank's states")))?;
-            let mut offset = 0;
-            for (at, (name, shape)) in shapes.into_iter().enumerate() {
-                let elements = size(&shape, 4).ok_or_else(|| Error::input("a shape overflows"))? / 4;
-                let runs = run(&vectors, offset, elements, &files).context(|| named(&name))?;
-                catalogue.entries.push(of_runs(&name, &shape, runs, &files).context(|| named(&name))?);
-                let padding = zero.paddings.as_ref().and_then(|groups| groups.get(group)?.get(at).copied());
-                offset += elements + padding.unwrap_or(0);
-            }
-            let all: usize = vectors.iter().map(|vector| vector.shape.iter().product::<usize>()).sum();
-            let align = 2 * vectors.len();
-            if offset.next_multiple_of(align) != all.next_multiple_of(align) {
-                return Err(Error::input(format!(
-                    "the parameters of group {group} have {offset} elements, but the ranks hold {all}: parts of several runs"
-                )));
-            }
-        }
-    }
+    catalogue.entries.extend(zero.named(shapes(model)?, &files)?);
     // A tied tensor is written once.
     for (name, source) in arena.get(model.root, "shared_params").and_then(|id| arena.pairs(id)).unwrap_or_default() {
         let (Some(name), Some(source)) = (arena.key(*name), arena.key(*source)) else { continue };
         let shared = catalogue.entries.iter().find(|entry| entry.name == source).cloned();
         catalogue.entries.extend(shared.map(|entry| Entry { name, ..entry }));
     }
-    catalogue.stored = catalogue.entries.iter().map(|entry| entry.bytes().map_or(0, |bytes| bytes as u64)).sum();
     catalogue.files = zero.files.shards;
     Ok(())
 }
@@ -319,33 +370,55 @@ fn together(model: &Archive, mut zero: Zero, catalogue: &mut Catalogue) -> Resul
 /// # Errors
 /// If a parameter cannot be read.
 pub(super) fn universal(store: &dyn Store) -> Result<Catalogue> {
+    let mut catalogue = Catalogue { form: Text::new("checkpoint/form/universal"), ..Catalogue::default() };
+    of_folders(store, &[("fp32.pt", "")], &mut catalogue)?;
+    Ok(catalogue)
+}
+
+/// What the optimizer keeps of every parameter of a universal checkpoint.
+fn universal_states(store: &dyn Store) -> Result<Catalogue> {
+    const STATES: &[(&str, &str)] =
+        &[("fp32.pt", "/master"), ("exp_avg.pt", "/exp_avg"), ("exp_avg_sq.pt", "/exp_avg_sq"), ("step.pt", "/step")];
+    let mut catalogue = Catalogue::default();
+    of_folders(store, STATES, &mut catalogue)?;
+    Ok(catalogue)
+}
+
+/// Files of every parameter's folder, each with what is added to the parameter's name.
+fn of_folders(store: &dyn Store, wanted: &[(&str, &str)], catalogue: &mut Catalogue) -> Result<()> {
     let zero = store.enter("zero")?;
     let names = zero.folders()?;
     if names.len() > PARAMETERS {
         return Err(Error::input(format!("{} parameters are more than are read", names.len())));
     }
-    let mut catalogue = Catalogue { form: Text::new("checkpoint/form/universal"), ..Catalogue::default() };
     let mut files = Files::default();
     for name in names {
         let folder = zero.enter(&name)?;
-        if !folder.list()?.iter().any(|file| file == "fp32.pt") {
-            let why = "its folder has no fp32.pt".to_owned();
-            catalogue.skipped.push(Skipped { tensor: name, why });
-            continue;
+        let there = folder.list()?;
+        for (file, end) in wanted {
+            if !there.iter().any(|other| other == file) {
+                if end.is_empty() {
+                    let why = format!("its folder has no {file}");
+                    catalogue.skipped.push(Skipped { tensor: name.clone(), why });
+                }
+                continue;
+            }
+            let archive = open(&*folder, file).context(|| quoted(&name))?;
+            let root = archive.arena.get(archive.root, "param").unwrap_or(archive.root);
+            if archive.arena.view(root).is_none() {
+                continue;
+            }
+            let mut part = Catalogue::default();
+            archive.entries(vec![(format!("{name}{end}"), root)], &mut part).context(|| quoted(&name))?;
+            part.files = archive.files;
+            for shard in &mut part.files {
+                shard.name = format!("zero/{name}/{}", shard.name);
+            }
+            files.take(&mut part);
+            catalogue.entries.append(&mut part.entries);
+            catalogue.skipped.append(&mut part.skipped);
         }
-        let archive = open(&*folder, "fp32.pt").context(|| quoted(&name))?;
-        let root = archive.arena.get(archive.root, "param").unwrap_or(archive.root);
-        let mut part = Catalogue::default();
-        archive.entries(vec![(name.clone(), root)], &mut part).context(|| quoted(&name))?;
-        part.files = archive.files;
-        for file in &mut part.files {
-            file.name = format!("zero/{name}/{}", file.name);
-        }
-        files.take(&mut part);
-        catalogue.entries.append(&mut part.entries);
-        catalogue.skipped.append(&mut part.skipped);
     }
-    catalogue.stored = catalogue.entries.iter().map(|entry| entry.bytes().map_or(0, |bytes| bytes as u64)).sum();
     catalogue.files = files.shards;
-    Ok(catalogue)
+    Ok(())
 }

@@ -43,6 +43,8 @@ struct Description {
     tensors: BTreeMap<String, Described>,
     /// The keys from the outside in that lead to each, where the planner kept them.
     paths: HashMap<String, Vec<String>>,
+    /// Whether every name begins with the part of the checkpoint that it is in.
+    nested: bool,
 }
 
 /// The model in a folder with `.metadata`.
@@ -50,6 +52,26 @@ struct Description {
 /// # Errors
 /// If the description is damaged, a file is missing, or the pieces do not make the tensors.
 pub(super) fn catalogue(store: &dyn Store) -> Result<Catalogue> {
+    describe(store)?.catalogue(store)
+}
+
+/// The states of the optimizer in such a folder: names without the part of the checkpoint that they are in.
+///
+/// # Errors
+/// As [`catalogue`].
+pub(super) fn optimizer(store: &dyn Store) -> Result<Catalogue> {
+    let description = describe(store)?;
+    let states = description.tensors.keys().filter_map(|name| {
+        let (part, rest) = description.part(name);
+        part.filter(|part| is_optimizer(part)).map(|_| (name.clone(), rest))
+    });
+    let chosen = states.collect();
+    let mut catalogue = Catalogue::default();
+    description.collect(store, chosen, &mut catalogue)?;
+    Ok(catalogue)
+}
+
+fn describe(store: &dyn Store) -> Result<Description> {
     let blob: Arc<dyn Blob> = Arc::from(store.open(".metadata")?);
     if blob.len() > LARGEST {
         return Err(Error::input(format!(".metadata has {} bytes, more than are read", blob.len())));
@@ -57,8 +79,7 @@ pub(super) fn catalogue(store: &dyn Store) -> Result<Catalogue> {
     let mut arena = Arena::default();
     let tape = &mut Tape::new("the pickle", &*blob, 0, blob.len());
     let root = pickle::run(tape, &mut arena, Settings::default()).context(|| ".metadata".to_owned())?;
-    let description = Description::of(&arena, root).context(|| ".metadata".to_owned())?;
-    description.catalogue(store)
+    Description::of(&arena, root).context(|| ".metadata".to_owned())
 }
 
 impl Description {
@@ -112,7 +133,9 @@ impl Description {
         let planned = part("planner_data").unwrap_or_default();
         let path = |id: Id| arena.items(id)?.iter().map(|id| arena.key(*id)).collect::<Option<Vec<String>>>();
         let paths = planned.iter().filter_map(|(key, value)| Some((arena.text(*key)?.to_owned(), path(*value)?)));
-        Ok(Self { tensors: found, paths: paths.collect() })
+        let begins = |name: &String| name.split_once('.').is_some_and(|(part, _)| is_model(part) || is_optimizer(part));
+        let nested = found.keys().all(begins);
+        Ok(Self { tensors: found, paths: paths.collect(), nested })
     }
 
     /// The name of a tensor in its part of the checkpoint, and the part's.
@@ -122,7 +145,11 @@ impl Description {
         let (mut part, mut rest) = match path {
             Some(path) => (Some(path[0].clone()), path[1..].join(".")),
             None if self.paths.contains_key(name) => (None, name.to_owned()),
-            None => split(name).map_or((None, name.to_owned()), |(part, rest)| (Some(part), rest)),
+            // Without the planner's paths a name alone says where it belongs, if all do.
+            None => match split(name) {
+                Some((part, rest)) if self.nested || is_optimizer(&part) => (Some(part), rest),
+                _ => (None, name.to_owned()),
+            },
         };
         // A state of an application holds the model and the optimizer.
         if part.as_deref() == Some("app")
@@ -166,13 +193,21 @@ impl Description {
             }
             None => {}
         }
+        self.collect(store, chosen, &mut catalogue)?;
+        Ok(catalogue)
+    }
+
+    /// Puts tensors into a catalogue: each by its key in the description, under a name.
+    fn collect(&self, store: &dyn Store, chosen: Vec<(String, String)>, catalogue: &mut Catalogue) -> Result<()> {
         let mut files = Pieces { store, files: Files::default(), numbers: HashMap::new() };
         let mut found: Vec<(String, Dtype, Vec<usize>, Vec<Block>)> = Vec::new();
         for (key, name) in chosen {
             let described = &self.tensors[&key];
-            catalogue.stored += described.pieces.iter().map(|piece| piece.length).sum::<u64>();
             match &described.dtype {
-                Err(why) => catalogue.skipped.push(Skipped { tensor: name, why: why.clone() }),
+                Err(why) => {
+                    catalogue.unread += described.pieces.iter().map(|piece| piece.length).sum::<u64>();
+                    catalogue.skipped.push(Skipped { tensor: name, why: why.clone() });
+                }
                 Ok(dtype) => {
                     let blocks = described.pieces.iter().map(|piece| files.block(&key, piece));
                     let blocks = blocks.collect::<Result<Vec<_>>>()?;
@@ -185,14 +220,14 @@ impl Description {
             catalogue.entries.push(assembled(&name, dtype, &shape, blocks, &shared)?);
         }
         catalogue.files = files.files.shards;
-        Ok(catalogue)
+        Ok(())
     }
 }
 
 /// The number format of a tensor's properties: a tuple that begins with it, or its field.
 fn dtype(arena: &Arena, id: Id) -> Result<Dtype, String> {
     let first = match arena.node(id) {
-        Node::Record(_, Some(state)) => arena.items(*state).and_then(|items| items.first().copied()),
+        Node::Record(Some(state)) => arena.items(*state).and_then(|items| items.first().copied()),
         _ => None,
     };
     match first.or_else(|| arena.get(id, "dtype")).map(|id| arena.node(id)) {

@@ -76,7 +76,6 @@ impl Form for Gguf {
         let start = tape.at.div_ceil(align) * align;
         let mut catalogue = Catalogue {
             files: vec![Shard { name: file.name.to_owned(), blob: Arc::clone(file.blob) }],
-            stored: file.blob.len().saturating_sub(start),
             ..Catalogue::default()
         };
         let architecture = settings.get("general.architecture").and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -214,6 +213,7 @@ fn place(
     })?;
     if let Some((kind, ..)) = blocks::unread(*kind) {
         let why = format!("it is quantised to {kind}, which is not decoded");
+        catalogue.unread += bytes as u64;
         catalogue.skipped.push(Skipped { tensor: name.clone(), why });
         return Ok(None);
     }

@@ -184,7 +184,6 @@ fn whole(parts: BTreeMap<(usize, usize), Part>, files: Files) -> Result<Catalogu
         }
     }
     let mut catalogue = Catalogue { form: Text::new("checkpoint/form/megatron"), ..Catalogue::default() };
-    catalogue.stored = entries.iter().map(|entry| entry.bytes().map_or(0, |bytes| bytes as u64)).sum();
     if tensor * stages > 1 {
         catalogue.notes.push(text!("checkpoint/megatron/joined", tensor, stages));
     }
@@ -338,7 +337,6 @@ pub(super) fn pipeline(store: &dyn Store, names: &[&String]) -> Result<Catalogue
     if ranks > 1 {
         catalogue.notes.push(text!("checkpoint/megatron/joined", tensor = ranks, stages = 1_usize));
     }
-    catalogue.stored = catalogue.entries.iter().map(|entry| entry.bytes().map_or(0, |bytes| bytes as u64)).sum();
     catalogue.files = files.shards;
     Ok(catalogue)
 }

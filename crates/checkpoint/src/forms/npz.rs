@@ -34,12 +34,14 @@ impl Form for Npz {
         for (path, member) in &zip.members {
             let name = path.trim_end_matches(".npy");
             let read = array(file.blob, path, member).context(|| format!("tensor {}", quoted(name)))?;
-            catalogue.stored += member.size;
             match read {
                 Ok((dtype, shape, place)) => {
                     catalogue.entries.push(Entry { name: name.to_owned(), dtype, shape, place });
                 }
-                Err(why) => catalogue.skipped.push(Skipped { tensor: name.to_owned(), why }),
+                Err(why) => {
+                    catalogue.unread += member.size;
+                    catalogue.skipped.push(Skipped { tensor: name.to_owned(), why });
+                }
             }
         }
         Ok(catalogue)

@@ -30,7 +30,6 @@ impl Form for Onnx {
     fn catalogue(&self, file: &Glance<'_>) -> Result<Catalogue> {
         let mut catalogue = Catalogue {
             files: vec![Shard { name: file.name.to_owned(), blob: Arc::clone(file.blob) }],
-            stored: file.blob.len(),
             ..Catalogue::default()
         };
         let mut budget = MESSAGES;

@@ -34,7 +34,8 @@ pub(super) enum Node {
     Int(i64),
     Float(f64),
     Text(Box<str>),
-    Bytes(Box<[u8]>),
+    /// A byte string, or a number beyond 64 bits. What is in it matters to nobody.
+    Bytes,
     List(Vec<Id>),
     Tuple(Vec<Id>),
     Dict(Vec<(Id, Id)>),
@@ -43,8 +44,8 @@ pub(super) enum Node {
     /// Index into the storages.
     Storage(usize),
     Tensor(View),
-    /// Fields of an object, as data: its class, and its state (a dict, a tuple, or the arguments it was made with).
-    Record(Box<str>, Option<Id>),
+    /// Fields of an object, as data: its state (a dict, a tuple, or the arguments it was made with).
+    Record(Option<Id>),
 }
 
 /// The numbers that tensors look at.

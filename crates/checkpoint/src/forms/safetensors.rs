@@ -26,10 +26,11 @@ impl Form for Safetensors {
             shape: tensor.shape,
             place: Place::Run { file: 0, offset: tensor.offset },
         };
+        let read: u64 = header.tensors.iter().map(|tensor| tensor.bytes).sum();
         Ok(Catalogue {
+            unread: header.data.saturating_sub(read),
             files: vec![Shard { name: file.name.to_owned(), blob: Arc::clone(file.blob) }],
             entries: header.tensors.into_iter().map(entry).collect(),
-            stored: header.data,
             skipped: header.skipped.into_iter().map(|(tensor, why)| Skipped { tensor, why }).collect(),
             ..Catalogue::default()
         })

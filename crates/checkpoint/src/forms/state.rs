@@ -39,8 +39,6 @@ pub(super) struct Found {
     pub(super) notes: Vec<Text>,
     /// The value with the model's settings.
     pub(super) settings: Option<Id>,
-    /// The values with the optimizer's states.
-    pub(super) optimizers: Vec<Id>,
 }
 
 /// Whether trainers put the model under this name.
@@ -63,7 +61,7 @@ fn is_other(name: &str) -> bool {
 /// # Errors
 /// If there are no tensors, or the value is larger than a checkpoint can be.
 pub(super) fn model(arena: &Arena, root: Id) -> Result<Found> {
-    let mut found = Found { tensors: Vec::new(), notes: Vec::new(), settings: None, optimizers: Vec::new() };
+    let mut found = Found { tensors: Vec::new(), notes: Vec::new(), settings: None };
     let mut at = root;
     let mut path = Vec::new();
     // A trainer's dict may hold the model's dict, which holds its settings and its state dict.
@@ -103,16 +101,16 @@ pub(super) fn model(arena: &Arena, root: Id) -> Result<Found> {
     Ok(found)
 }
 
-/// Settings and states of the optimizer among the entries of a dict.
+/// The values with states of optimizers, wherever the model is.
+pub(super) fn optimizers(arena: &Arena, root: Id) -> Vec<Id> {
+    let found = OPTIMIZER.iter().filter_map(|name| arena.get(root, name));
+    found.collect()
+}
+
+/// The settings among the entries of a dict.
 fn look_beside(arena: &Arena, at: Id, found: &mut Found) {
     let settings = SETTINGS.iter().filter_map(|name| arena.get(at, name));
     found.settings = found.settings.or_else(|| settings.into_iter().find(|id| arena.pairs(*id).is_some()));
-    for id in OPTIMIZER.iter().filter_map(|name| arena.get(at, name)) {
-        match arena.items(id) {
-            Some(several) => found.optimizers.extend_from_slice(several),
-            None => found.optimizers.push(id),
-        }
-    }
 }
 
 /// What else a dict holds than the entry that was taken.

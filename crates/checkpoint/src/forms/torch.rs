@@ -49,7 +49,8 @@ impl Form for Zip {
 
     fn holds(&self, file: &Glance<'_>) -> bool {
         file.head.starts_with(b"PK\x03\x04")
-            && Directory::read(&**file.blob).is_ok_and(|zip| zip.members.keys().any(|name| is_pickle(name)))
+            // What is wrong with an archive that cannot be read is said by reading it.
+            && Directory::read(&**file.blob).map_or(true, |zip| zip.members.keys().any(|name| is_pickle(name)))
     }
 
     fn catalogue(&self, file: &Glance<'_>) -> Result<Catalogue> {
@@ -162,7 +163,6 @@ impl Archive {
             catalogue.notes.push(text!("checkpoint/read/foreign", class = quoted(class)));
         }
         self.entries(found.tensors, &mut catalogue)?;
-        catalogue.stored = self.storages.iter().flatten().map(|(_, _, length)| length).sum();
         catalogue.files = self.files;
         Ok(catalogue)
     }
@@ -175,7 +175,12 @@ impl Archive {
         for (name, id) in tensors {
             match self.entry(&name, id)? {
                 Ok(entry) => catalogue.entries.push(entry),
-                Err(why) => catalogue.skipped.push(Skipped { tensor: name, why }),
+                Err(why) => {
+                    let view = self.arena.view(id);
+                    let bytes = view.and_then(|view| super::size(&view.shape, view.kind.width())).unwrap_or(0);
+                    catalogue.unread += bytes as u64;
+                    catalogue.skipped.push(Skipped { tensor: name, why });
+                }
             }
         }
         Ok(())

@@ -112,7 +112,7 @@ impl<'de> DeserializeSeed<'de> for Metadata {
     type Value = Words;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Words, D::Error> {
-        deserializer.deserialize_map(self)
+        deserializer.deserialize_any(self)
     }
 }
 
@@ -121,6 +121,11 @@ impl<'de> Visitor<'de> for Metadata {
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object of strings")
+    }
+
+    /// The reference reader takes null for no metadata, and some writers write it.
+    fn visit_unit<E: de::Error>(self) -> Result<Words, E> {
+        Ok(Words::new())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Words, A::Error> {

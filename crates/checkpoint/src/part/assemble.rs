@@ -35,7 +35,7 @@ impl Checkpoint {
     }
 
     /// A model without tensors that is otherwise described as `like` is.
-    pub(super) fn empty(uri: String, like: &Self) -> Self {
+    pub(crate) fn empty(uri: String, like: &Self) -> Self {
         Self {
             uri,
             tensors: Vec::new(),
@@ -44,7 +44,10 @@ impl Checkpoint {
             architecture: like.architecture.clone(),
             skipped: Vec::new(),
             unread: Vec::new(),
+            wrappers: Vec::new(),
+            adapter: None,
             vocabulary: like.vocabulary.clone(),
+            optimizers: like.optimizers.clone(),
             met: Vec::new(),
             form: like.form.clone(),
             notes: Vec::new(),

@@ -253,6 +253,10 @@ impl Stack {
             (_, []) => plain(1, 1, 1, 1, false),
             (Residual::Vector, [.., length]) if *length > 0 => plain(size / length, *length, *length, 1, true),
             (Residual::Columns, [.., _, cols]) if *cols > 0 => plain(size / cols, *cols, *cols, 1, true),
+            (Residual::First, [rows, rest @ ..]) if *rows > 0 && !rest.is_empty() => {
+                let units = size / rows;
+                plain(units, 1, *rows, units, true)
+            }
             (Residual::Rows, [rows, units]) => plain(*units, 1, *rows, *units, true),
             (Residual::Rows, [outer @ .., rows, units]) => {
                 let outer: usize = outer.iter().product();

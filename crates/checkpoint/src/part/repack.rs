@@ -44,6 +44,7 @@ impl Checkpoint {
         let mut result = Self::empty(self.uri.clone(), self);
         result.shards.clone_from(&self.shards);
         result.unread.clone_from(&self.unread);
+        result.wrappers.clone_from(&self.wrappers);
         result.met = meet(&like.tensors, &self.tensors);
         let mut without = Vec::new();
         let mut used: HashSet<usize> = HashSet::new();
@@ -90,9 +91,11 @@ impl Checkpoint {
 /// The models of a case, all in the packaging of the last of the series, so that what has one function in two models is
 /// one tensor in both.
 #[must_use]
-pub fn packaged_alike(series: Vec<Checkpoint>, references: Vec<Checkpoint>) -> (Vec<Checkpoint>, Vec<Checkpoint>) {
-    let mut series: Vec<Arc<Checkpoint>> = series.into_iter().map(Arc::new).collect();
-    let Some(last) = series.last_mut() else { return (Vec::new(), references) };
+pub fn packaged_alike(
+    mut series: Vec<Arc<Checkpoint>>,
+    references: Vec<Arc<Checkpoint>>,
+) -> (Vec<Checkpoint>, Vec<Checkpoint>) {
+    let Some(last) = series.last_mut() else { return (Vec::new(), Vec::new()) };
     // In its own packaging, what has scales is put in plain numbers.
     if last.tensors.iter().any(|tensor| scale::is_scaled(last, tensor)) {
         *last = Arc::new(last.in_packaging_of(last).0);
@@ -105,7 +108,7 @@ pub fn packaged_alike(series: Vec<Checkpoint>, references: Vec<Checkpoint>) -> (
     };
     let count = series.len() - 1;
     let mut packaged: Vec<Arc<Checkpoint>> = series.drain(..count).map(repack).collect();
-    let references = references.into_iter().map(|model| Arc::new(model).in_packaging_of(&like).0).collect();
+    let references = references.into_iter().map(|model| model.in_packaging_of(&like).0).collect();
     drop(like);
     packaged.extend(series);
     // A model that parts of another one are made from stays shared; what is made of it is another checkpoint.

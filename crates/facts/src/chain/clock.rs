@@ -3,7 +3,7 @@
 use crate::session::Session;
 use scratchproof_evidence::DecayRow;
 use scratchproof_finding::chain::{ClockInterval, DecayFacts, TokenClock};
-use scratchproof_kernel::{RowProducts, rounding, updated};
+use scratchproof_kernel::{LEAST_SINE2, RowProducts, rounding, updated};
 use scratchproof_measurements::{RowsSeen, TokenRows, Unit};
 use scratchproof_record::{Optimizer, Run, rate_sum, rates};
 use scratchproof_stats::{DecayLaw, Expected, Reading, grid_bias, median, momentum_exponents, read, scale, shrinkage};
@@ -175,6 +175,7 @@ fn clock(session: &Session, unmet: &TokenRows, log: Option<&Log>, decay: Option<
     let mut intervals: Vec<ClockInterval> =
         pairs.iter().map(|&(from, to)| interval(session, unmet, from, to)).collect();
     let mut law = laws.first().copied().unwrap_or(DecayLaw::Rate);
+    let restarts = restarts(&session.record.record.runs, &session.measured.steps);
     if let Some(log) = log.filter(|_| !unmet.rows.is_empty()) {
         let mut best: Option<Misfit> = None;
         for &candidate in laws {
@@ -183,7 +184,9 @@ fn clock(session: &Session, unmet: &TokenRows, log: Option<&Log>, decay: Option<
                 |custom| predictions(log, candidate, decay.unwrap_or(1.0), &session.measured.steps, custom, &pairs);
             let scored = CUSTOMS.iter().map(|custom| of(*custom)).map(|mut expected| {
                 if decay.is_some() {
-                    on_grid(&mut expected, &pairs, &unmet.bits);
+                    for begin in std::iter::once(0).chain(restarts.iter().copied()) {
+                        on_grid(&mut expected, &pairs, &unmet.bits, begin);
+                    }
                 }
                 let misfit = Misfit::new(&intervals, &expected, tolerance, decay.is_none());
                 (misfit, expected)
@@ -231,13 +234,23 @@ fn tied(session: &Session, unit: &Unit) -> bool {
     !unit.role.family.contains("position") && session.measured.plan.units.iter().find(head).is_none()
 }
 
-/// Adds to the doubt what it does if the first checkpoint is not rounded but stood on its grid.
-fn on_grid(expected: &mut [Option<Expected>], pairs: &[(usize, usize)], bits: &[i32]) {
-    let (mut sum, mut bias) = (0.0, vec![0.0]);
-    for (at, bits_there) in bits.iter().enumerate().skip(1) {
+/// Checkpoints that a later run went on from: where its first logged step lies. What it read was rounded to the format it
+/// was stored in, and stood on its grid.
+fn restarts(runs: &[Run], steps: &[i64]) -> Vec<usize> {
+    let begins: Vec<i64> = runs.iter().filter_map(|run| run.learning_rate().first().map(|point| point.0)).collect();
+    let earliest = begins.iter().copied().min();
+    let at = |step: &i64| begins.iter().any(|b| Some(*b) != earliest && (0..=1).contains(&b.saturating_sub(*step)));
+    steps.iter().enumerate().skip(1).filter(|(_, step)| at(step)).map(|(index, _)| index).collect()
+}
+
+/// Adds to the doubt what it does if the checkpoint at `begin`, the first or one that a run was restarted from, is not
+/// rounded but stood on its grid.
+fn on_grid(expected: &mut [Option<Expected>], pairs: &[(usize, usize)], bits: &[i32], begin: usize) {
+    let (mut sum, mut bias) = (0.0, vec![0.0; begin + 1]);
+    for (at, bits_there) in bits.iter().enumerate().skip(begin + 1) {
         let step = pairs.iter().position(|pair| *pair == (at - 1, at)).and_then(|i| expected[i]);
         sum += step.map_or(0.0, |step| step.exponent);
-        bias.push(if bits[0] <= *bits_there { grid_bias(sum, *bits_there) } else { 0.0 });
+        bias.push(if bits[begin] <= *bits_there { grid_bias(sum, *bits_there) } else { 0.0 });
     }
     for (expected, (from, to)) in expected.iter_mut().zip(pairs) {
         if let Some(expected) = expected {
@@ -298,6 +311,9 @@ fn interval(session: &Session, unmet: &TokenRows, from: usize, to: usize) -> Clo
     let mut beside = [from.checked_sub(1), Some(to)].into_iter().flatten().filter_map(|at| unmet.seen.get(at));
     let rounded = [rounding(unmet.bits[from]), rounding(unmet.bits[to]) + updated(steps)];
     let measured = if holds { shrinkage(rows, rounded) } else { None };
+    // Off the line by more than the roundings can be.
+    let allowed = 4.0 * (rounded[0] + rounded[1]) + LEAST_SINE2;
+    let lost = rows.iter().filter(|row| row.off_line().is_some_and(|off| off > allowed)).count();
     let cosines = |rows: &[RowProducts]| -> Vec<f64> { rows.iter().filter_map(RowProducts::cosine).collect() };
     // What stands round the later checkpoint.
     let across = unmet.pair(from, to + 1).filter(|_| neighbours).and_then(|pair| median(cosines(&pair.rows)));
@@ -310,6 +326,7 @@ fn interval(session: &Session, unmet: &TokenRows, from: usize, to: usize) -> Clo
         holds,
         measured,
         expected: None,
+        lost: lost as f64 / rows.len().max(1) as f64,
         turned: (!holds && !all.is_empty()).then_some((median(all).unwrap_or(0.0), mean)),
         across,
         elements: rows.first().map_or(0, |row| row.elements as u64),

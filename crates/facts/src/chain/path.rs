@@ -3,7 +3,7 @@
 use crate::session::Session;
 use crate::time::rates;
 use scratchproof_evidence::{ChainRow, ComponentRow, Reference};
-use scratchproof_finding::chain::OffLine;
+use scratchproof_finding::chain::{EqualSteps, OffLine};
 use scratchproof_measurements::Trails;
 
 /// Length of the path over its length with two inner checkpoints exchanged, for every two, and the part between them
@@ -61,13 +61,13 @@ pub fn residuals(session: &Session, distances: &[Vec<f64>]) -> Vec<OffLine> {
 }
 
 /// Pairs of steps whose matrices are all equal.
-pub fn equal_steps(session: &Session) -> Vec<(i64, i64)> {
+pub fn equal_steps(session: &Session) -> Vec<EqualSteps> {
     let matrices: Vec<_> = session.measured.own().filter(|(unit, _)| unit.view.is_some()).collect();
     let mut pairs = Vec::new();
     for (b, &later) in session.measured.steps.iter().enumerate() {
         for (a, &earlier) in session.measured.steps[..b].iter().enumerate() {
             if !matrices.is_empty() && matrices.iter().all(|(_, f)| f.gram.distance2(a, b) == 0.0) {
-                pairs.push((earlier, later));
+                pairs.push(EqualSteps { steps: (earlier, later), idle: rates::idle(session.record, earlier, later) });
             }
         }
     }

@@ -5,24 +5,47 @@ use std::collections::BTreeSet;
 use crate::session::{Session, given};
 use scratchproof_evidence::{Reference, TrajectoryRow};
 use scratchproof_finding::parent::{EqualTensor, NormFigure, Part};
-use scratchproof_measurements::{ALL, Axis, Component};
+use scratchproof_measurements::{ALL, Axis, Component, Unit};
 
 /// Share of the final checkpoint's bytes that no test can reach: under names that no template knows, in a number format
 /// that cannot be decoded, not finite in some checkpoint, all zero at the end, or of another shape in another checkpoint.
 pub fn unreached_share(session: &Session) -> f64 {
-    let last = session.measured.plan.last();
+    let plan = &session.measured.plan;
+    let last = plan.last();
     let reached: u64 = session
         .measured
         .own()
         .filter(|(unit, figures)| {
             let finite = (0..=last).all(|t| figures.gram.nonfinite(t) == 0);
             let dead = unit.shape.len() > 1 && figures.gram.product(last, last) == 0.0;
-            unit.role.known && finite && !dead
+            // What was deduced from shapes alone has been looked at where a reference has a counterpart.
+            let references = plan.series..plan.series + plan.references;
+            let compared = || unit.members.iter().any(|member| references.contains(&member.model));
+            unit.role.known && (!unit.role.deduced || compared()) && finite && !dead
         })
         .map(|(unit, _)| (unit.elements() * unit.members[last].dtype.width()) as u64)
         .sum();
     let all = session.measured.subject().data_bytes;
     if all > 0 { 1.0 - reached.min(all) as f64 / all as f64 } else { 0.0 }
+}
+
+/// Share of the subject's parameters in tensors that were held against a parent's by a test, as it stands or in the
+/// subject's coordinates: over an axis, or whole as vectors.
+#[must_use]
+pub fn compared_share(session: &Session) -> f64 {
+    let plan = &session.measured.plan;
+    let parents = plan.series..plan.series + session.case.parents.len();
+    let relabelled = plan.series + plan.references..plan.models();
+    let weights = session.measured.subject().tensors.iter().filter(|t| !t.role.constant && t.dtype.is_float());
+    let all: usize = weights.map(scratchproof_measurements::Tensor::elements).sum();
+    let tested = |unit: &Unit| {
+        let over = unit.view.is_some() || unit.role.residual == Axis::Vector;
+        let other = |model: &usize| parents.contains(model) || relabelled.contains(model);
+        over && !unit.role.constant && unit.members.iter().any(|member| other(&member.model))
+    };
+    let compared: usize =
+        session.measured.own().filter(|(unit, _)| tested(unit)).map(|(unit, _)| unit.elements()).sum();
+    if all > 0 { compared.min(all) as f64 / all as f64 } else { 0.0 }
 }
 
 /// All components of the subject that hold weights, by name.

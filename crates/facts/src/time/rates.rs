@@ -13,6 +13,23 @@ pub struct Rates {
     pub decay: f64,
 }
 
+/// Whether all logged learning rates between two checkpoints are zero, in the first run that logs any: those of the rows from
+/// the first checkpoint up to the second, or from the row after it where programs log what was used. Nothing where none is.
+#[must_use]
+pub fn idle(reading: &Reading, from: i64, to: i64) -> Option<bool> {
+    reading.trainings().find_map(|run| {
+        let rates = run.learning_rate();
+        let within = |least: i64, most: i64| -> Option<bool> {
+            let mut all = rates.iter().filter(|(step, _)| (least..=most).contains(step)).peekable();
+            all.peek()?;
+            Some(all.all(|(_, rate)| *rate == 0.0))
+        };
+        let before = within(from, to.saturating_sub(1));
+        let after = within(from.saturating_add(1), to) == Some(true);
+        if after { Some(true) } else { before }
+    })
+}
+
 /// Learning rates between two checkpoints, from the first run that logged all of them.
 pub fn rates(reading: &Reading, from: i64, to: i64) -> Option<Rates> {
     reading.trainings().find_map(|run| {
@@ -23,6 +40,21 @@ pub fn rates(reading: &Reading, from: i64, to: i64) -> Option<Rates> {
         let decay = run.weight_decay().map_or(0.0, |decay| 1.0 - sum.ln_decay(decay).exp());
         Some(Rates { sum: sum.sum, decay })
     })
+}
+
+/// Stretches of training that were given up: where a later run begins before the one before it ends.
+pub fn given_up(reading: &Reading) -> Vec<(i64, i64)> {
+    let span = |run: &Run| {
+        let points = run.loss();
+        Some((run.started_at, points.first()?.0, points.last()?.0))
+    };
+    let mut spans: Vec<_> = reading.record.runs.iter().filter_map(span).collect();
+    spans.sort_by_key(|span| (span.0, span.1));
+    let back = |pair: &[(_, i64, i64)]| {
+        let ((_, first, end), (_, begin, _)) = (pair[0], pair[1]);
+        (begin > first && begin < end).then_some((begin.saturating_sub(1), end))
+    };
+    spans.windows(2).filter_map(back).collect()
 }
 
 /// The learning rate summed over the steps from the first logged one, at every logged step; of the first run that logs it.

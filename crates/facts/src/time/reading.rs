@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use scratchproof_finding::time::Listed;
-use scratchproof_record::{Release, Run, Witnessed};
+use scratchproof_record::{Existed, Release, Run, Witnessed};
 use scratchproof_timeline::Record;
 
 /// What was read of the record.
@@ -17,6 +17,8 @@ pub struct Reading {
     pub unreadable: Option<String>,
     /// What outside witnesses say; they are read when the checkpoints' digests are known.
     pub witnesses: Vec<Witnessed>,
+    /// Checkpoints that the history of the repository holds by their digests.
+    pub held: Vec<Existed>,
     /// The dates of every parent, the one that is used and the others.
     pub listed: Vec<Listed>,
     /// Ids in the register of the parents and controls that the case names.

@@ -139,6 +139,19 @@ fn paces<'a>(rows: &[&'a ChainRow], rates: bool) -> Vec<Pace<'a>> {
     (0..rows.len()).filter_map(pace).collect()
 }
 
+/// A pace over the limit: a last interval is held against one neighbour, a component against fewer elements.
+fn leap(pace: &Pace<'_>, policy: &Policy) -> f64 {
+    let end = if pace.inner { 1.0 } else { 1.75 };
+    let own = if pace.row.component == ALL { 1.0 } else { 1.75 };
+    pace.fast / (policy.leap * end * own)
+}
+
+/// Whether the interval that begins at a step is a leap of one component, as [`relative`] tells it at moderate.
+pub(crate) fn leaps(rows: &[&ChainRow], from: i64, policy: &Policy) -> bool {
+    let rates = rows.iter().all(|row| row.lr_sum.is_some());
+    rates && paces(rows, true).iter().any(|pace| pace.row.from_step == from && leap(pace, policy) > 1.0)
+}
+
 /// Every interval against those beside it, whatever the optimiser.
 pub(super) fn relative(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) {
     let rates = facts.path.iter().all(|r| r.lr_sum.is_some());
@@ -150,10 +163,7 @@ pub(super) fn relative(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy
     for name in names {
         let rows: Vec<&ChainRow> = facts.path.iter().filter(|r| r.component == name).collect();
         for pace in paces(&rows, rates) {
-            // A last interval is held against one neighbour, a component against fewer elements.
-            let end = if pace.inner { 1.0 } else { 1.75 };
-            let own = if name == ALL { 1.0 } else { 1.75 };
-            let excess = pace.fast / (policy.leap * end * own);
+            let excess = leap(&pace, policy);
             if name == ALL && pace.slow * policy.standstill < 1.0 && slowest.as_ref().is_none_or(|s| pace.slow < s.slow)
             {
                 slowest = Some(Pace { ..pace });

@@ -4,20 +4,26 @@ use super::ChainFacts;
 use crate::{Code, Direction, Finding, Grade, Judgement};
 use scratchproof_texts::text;
 
+/// So many first updates may have changed nothing: a scale of 2^32 is halved as often before a gradient fits.
+const SKIPPED: i64 = 32;
+
 /// Two steps with the same weights.
 pub(super) fn duplicates(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
     let repeats = &facts.points.repeats;
-    for (a, b) in facts.equal {
-        if repeats.iter().any(|r| r.returned && r.steps == (*a, *b)) {
+    for equal in facts.equal {
+        let (a, b) = equal.steps;
+        if repeats.iter().any(|r| r.returned && r.steps == (a, b)) {
             continue;
         }
-        let mut finding = Finding::new(
-            Code::ChainDuplicate,
-            Grade::Moderate,
-            Direction::Against,
-            text!("chain/duplicate-step/equal", a = *a, b = *b),
-        );
-        finding.subject.steps = vec![*a, *b];
+        // A warm-up that begins at a rate of zero leaves step 1 what step 0 is, and loss scaling skips the first updates.
+        let first = facts.steps.first() == Some(&a) && b.saturating_sub(a) <= SKIPPED;
+        let (grade, direction, message) = match equal.idle {
+            Some(true) => (Grade::Context, Direction::Neutral, text!("chain/duplicate-step/idle", a, b)),
+            None if first => (Grade::Context, Direction::Neutral, text!("chain/duplicate-step/first", a, b)),
+            _ => (Grade::Moderate, Direction::Against, text!("chain/duplicate-step/equal", a, b)),
+        };
+        let mut finding = Finding::new(Code::ChainDuplicate, grade, direction, message);
+        finding.subject.steps = vec![a, b];
         finding.effect = Some(1.0);
         finding.null = text!("chain/duplicate-step/null-equal");
         finding.evidence = Some("evidence/trajectory.parquet".into());

@@ -16,6 +16,9 @@ const CLEAN: f64 = 2.0;
 /// Rows that say how decay works that is not decoupled.
 const LEAST_EVEN: u64 = 8;
 
+/// All rows but a few are off their line together.
+const ALL_ROWS: f64 = 0.95;
+
 /// Intervals that a message names.
 const NAMED: usize = 6;
 
@@ -92,6 +95,8 @@ pub struct ClockInterval {
     pub measured: Option<Shrinkage>,
     /// What the log predicts.
     pub expected: Option<Expected>,
+    /// Share of the rows that left their direction by more than roundings can move them.
+    pub lost: f64,
     /// Median and mean cosine, where they did not keep their direction.
     pub turned: Option<(f64, f64)>,
     /// Median cosine between the earlier checkpoint and the one after the later.
@@ -237,9 +242,13 @@ fn turned(judgement: &mut Judgement, clock: &TokenClock, policy: &Policy) -> boo
         let z = mean * ((clock.rows * interval.elements) as f64).sqrt();
         let inner = at > 0 && at + 1 < intervals.len();
         let anew = z < 3.0;
+        // Rows that the data meets are met here and there; what is added to a whole table moves all of them at once.
+        let all = interval.lost >= ALL_ROWS && enough && beside_holds(intervals, at);
         let grade = match anew {
             true if inner && enough => Grade::Strong,
+            false if inner && all => Grade::Strong,
             true => Grade::Moderate,
+            false if all => Grade::Moderate,
             false => Grade::Weak,
         };
         let text = text!(
@@ -253,7 +262,8 @@ fn turned(judgement: &mut Judgement, clock: &TokenClock, policy: &Policy) -> boo
             cosine = mean,
             z,
             anew,
-            two_runs = grade == Grade::Strong
+            all,
+            two_runs = anew && grade == Grade::Strong
         );
         push(judgement, clock, grade, Direction::Against, text, |f| {
             f.subject.steps = vec![interval.steps.0, interval.steps.1];
@@ -264,6 +274,26 @@ fn turned(judgement: &mut Judgement, clock: &TokenClock, policy: &Policy) -> boo
         at += 1;
     }
     found
+}
+
+/// Whether the rows kept their direction in the intervals beside.
+fn beside_holds(intervals: &[ClockInterval], at: usize) -> bool {
+    [at.checked_sub(1), Some(at + 1)].into_iter().flatten().filter_map(|beside| intervals.get(beside)).all(|i| i.holds)
+}
+
+/// Whether this clock would speak, at moderate or above, if all its rows lost their direction in one interval.
+#[must_use]
+pub fn would_speak(clock: &TokenClock, steps: (i64, i64), policy: &Policy) -> bool {
+    let Some(at) = clock.intervals.iter().position(|interval| interval.steps == steps) else { return false };
+    let held = clock.intervals.iter().filter(|interval| interval.holds && interval.steps != steps).count();
+    // Intervals in which others turned, as far as this one may have been one of them.
+    let told = clock.told.saturating_sub(u64::from(clock.intervals[at].holds));
+    clock.rows >= policy.clock_rows
+        && !clock.tied
+        && told > 1
+        && clock.sound()
+        && 2 * held > clock.intervals.len()
+        && beside_holds(&clock.intervals, at)
 }
 
 /// Rows that only decay cannot grow.
@@ -538,6 +568,7 @@ mod tests {
                 excess: 1.0,
             }),
             expected: Some(Expected { exponent: predicted, doubt: 1e-6 }),
+            lost: 0.0,
             turned: None,
             across: None,
             elements: 64,
@@ -547,7 +578,15 @@ mod tests {
     fn turned(at: i64, cosine: f64, across: f64) -> ClockInterval {
         let (measured, expected) = (None, None);
         let base = interval(at, 0.1, 0.1);
-        ClockInterval { holds: false, measured, expected, turned: Some((cosine, cosine)), across: Some(across), ..base }
+        ClockInterval {
+            holds: false,
+            measured,
+            expected,
+            lost: 0.5,
+            turned: Some((cosine, cosine)),
+            across: Some(across),
+            ..base
+        }
     }
 
     fn clock(intervals: Vec<ClockInterval>) -> TokenClock {
@@ -689,6 +728,9 @@ mod tests {
         let mut judgement = Judgement::untested();
         decay(&mut judgement, &facts(drawn.clone()), &Policy::default());
         assert!(!judgement.against(Grade::Moderate), "{:#?}", judgement.findings);
+        // All of them at once were not met.
+        drawn.intervals[2].lost = 1.0;
+        assert_eq!(weight(&judged(&facts(drawn.clone()))), strong);
         // At the ends rows may have been met, or drawn anew.
         drawn.intervals[2] = interval(2, 0.04, 0.04);
         drawn.intervals[0] = turned(0, 0.001, 0.001);

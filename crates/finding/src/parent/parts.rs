@@ -8,6 +8,15 @@ use crate::Judgement;
 use scratchproof_evidence::Reference;
 use scratchproof_texts::{Param, Text, text};
 
+/// A parent or control whose silence says nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfit {
+    /// Its name.
+    pub model: String,
+    /// The model of the case that it equals, file by file; otherwise it looks like an untrained draw.
+    pub same_as: Option<String>,
+}
+
 /// The language model ([`ALL`], which stands for the whole model) or a tower of the subject.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Part {
@@ -91,7 +100,9 @@ pub(super) struct Controls {
 impl Controls {
     pub fn new(facts: &ParentFacts<'_>, tests: &[Tested<'_>], aside: BTreeSet<(String, String)>) -> Self {
         let control = |t: &Tested<'_>| match &t.row.reference {
-            Reference::Control(name) => Some((name.clone(), part_of(facts, &t.row.component).to_owned())),
+            Reference::Control(name) if facts.unfit.iter().all(|unfit| unfit.model != *name) => {
+                Some((name.clone(), part_of(facts, &t.row.component).to_owned()))
+            }
             _ => None,
         };
         Self { aside, reached: tests.iter().filter_map(control).collect() }
@@ -107,6 +118,11 @@ impl Controls {
         self.reached.iter().any(|(control, own)| own == part && !self.is_aside(control, own))
     }
 
+    /// Whether a control reaches some part and is a stranger there.
+    pub fn strangers(&self, control: &str) -> bool {
+        self.reached.iter().any(|(own, part)| own == control && !self.is_aside(own, part))
+    }
+
     /// Whether all controls that reach a part fire in it: then nothing says that the tests are silent between strangers.
     pub fn uncalibrated(&self, part: &str) -> bool {
         self.aside.iter().any(|(_, own)| own == part) && !self.usable(part)
@@ -114,7 +130,8 @@ impl Controls {
 
     /// What keeps a similarity in this part from being conclusive.
     pub fn lacking(&self, facts: &ParentFacts<'_>, part: &str) -> Option<Text> {
-        if facts.controls.is_empty() {
+        // The null of the language model's tests is exact: it needs nobody beside it. A tower's frame is found by a search.
+        if part != ALL && facts.controls.is_empty() {
             Some(text!("parent/note/strong-without-control"))
         } else if part != ALL && !self.usable(part) {
             Some(text!("parent/note/strong-out-of-reach", part))

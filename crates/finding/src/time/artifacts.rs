@@ -1,7 +1,8 @@
 //! Files that the tracker kept, by their digests, against the files of the checkpoints.
 
-use super::{Code, Direction, Grade, Judgement, TimeFacts, called, called_first, finding};
+use super::{Code, Direction, Grade, Judgement, TimeFacts, called, finding};
 use scratchproof_record::{LoggedFile, Run, Trust};
+use scratchproof_texts::{Text, text};
 
 /// A file of a checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,15 +44,14 @@ pub fn judge(to: &mut Judgement, facts: &TimeFacts<'_>, run: &Run) {
             }
         }
     }
-    let place =
-        |file: &CheckpointFile| file.step.map_or(file.name.clone(), |step| format!("{} of step {step}", file.name));
+    let place = |file: &CheckpointFile| text!("time/artifacts/file", name = file.name.as_str(), step = file.step);
     if let Some((file, logged)) = equal.first() {
-        let message = format!(
-            "{}'s tracker kept {} file(s) that are the checkpoints' to the last bit, among them {} ({}).",
-            called_first(run),
-            equal.len(),
-            place(file),
-            logged.artifact.as_deref().unwrap_or(&logged.name)
+        let message = text!(
+            "time/artifacts/equal",
+            run = called(run),
+            count = equal.len(),
+            file = place(file),
+            kept = logged.artifact.as_deref().unwrap_or(&logged.name)
         );
         // A log that its owner keeps may be given any digest.
         let kept = |(_, logged): &(_, &LoggedFile)| logged.at.as_ref().is_some_and(|at| at.trust >= Trust::Platform);
@@ -59,13 +59,12 @@ pub fn judge(to: &mut Judgement, facts: &TimeFacts<'_>, run: &Run) {
         push(to, grade, Direction::For, message, &equal, facts.files.len());
     }
     if let Some((file, logged)) = other.first() {
-        let message = format!(
-            "{} file(s) that the tracker of {} kept have the step, name and length of a checkpoint's and another digest, among \
-             them {} ({}). A checkpoint written again differs in its header; ask for the kept file.",
-            other.len(),
-            called(run),
-            place(file),
-            logged.artifact.as_deref().unwrap_or(&logged.name)
+        let message = text!(
+            "time/artifacts/other",
+            run = called(run),
+            count = other.len(),
+            file = place(file),
+            kept = logged.artifact.as_deref().unwrap_or(&logged.name)
         );
         push(to, Grade::Moderate, Direction::Against, message, &other, facts.files.len());
     }
@@ -75,7 +74,7 @@ fn push(
     to: &mut Judgement,
     grade: Grade,
     direction: Direction,
-    message: String,
+    message: Text,
     files: &[(&CheckpointFile, &LoggedFile)],
     n: usize,
 ) {
@@ -83,7 +82,7 @@ fn push(
     finding.statistic = Some(files.len() as f64);
     finding.n = Some(n as u64);
     finding.subject.steps = files.iter().filter_map(|(file, _)| file.step).take(16).collect();
-    finding.null = "two files of one digest are one file".into();
+    finding.null = text!("time/artifacts/null");
     to.push(finding);
 }
 

@@ -1,16 +1,34 @@
 //! The run's clocks against each other: wall clock, runtime and steps.
 
-use super::{Code, Direction, Grade, Judgement, RUNS, called, called_first, finding};
+use super::{Code, Direction, Grade, Judgement, RUNS, called, finding};
 use scratchproof_case::Policy;
 use scratchproof_record::{Form, Run};
 use scratchproof_stats::median;
+use scratchproof_texts::{Text, text};
 
 /// One row's times.
+///
+/// W&B takes a row's wall clock when the row is begun and its runtime when it is written away, which is when the next row is
+/// begun or the run ends, unless the program asks for it at once. So the runtime may be of any moment between the two.
 #[derive(Clone, Copy, Debug)]
 struct Row {
     step: i64,
     wall: f64,
     runtime: Option<f64>,
+    /// Wall clock of the next row; infinite for the last.
+    next: f64,
+}
+
+impl Row {
+    /// The start of the session, if the row was written away when it was begun: the earliest that it can be.
+    fn earliest(&self) -> Option<f64> {
+        Some(self.wall - self.runtime?)
+    }
+
+    /// The same if it waited for the next row: the latest.
+    fn latest(&self) -> Option<f64> {
+        Some(self.wall.max(self.next) - self.runtime?)
+    }
 }
 
 fn rows(run: &Run) -> Vec<Row> {
@@ -18,7 +36,7 @@ fn rows(run: &Run) -> Vec<Row> {
     let runtimes = run.history.columns.get("_runtime").map_or(&[][..], Vec::as_slice);
     let mut next = 0;
     let finite = walls.iter().filter(|(_, wall)| wall.is_finite());
-    finite
+    let mut rows: Vec<Row> = finite
         .map(|&(step, wall)| {
             // Both columns are in the order of the log.
             let ahead = runtimes[next..].iter().take(64).position(|row| row.0 == step);
@@ -26,9 +44,13 @@ fn rows(run: &Run) -> Vec<Row> {
                 next += ahead;
                 runtimes[next].1
             });
-            Row { step, wall, runtime: runtime.filter(|r| r.is_finite()) }
+            Row { step, wall, runtime: runtime.filter(|r| r.is_finite()), next: f64::INFINITY }
         })
-        .collect()
+        .collect();
+    for at in 1..rows.len() {
+        rows[at - 1].next = rows[at].wall;
+    }
+    rows
 }
 
 /// Whether a process began between this training step and the logged one before: the runtime falls, or the clock stands
@@ -40,9 +62,9 @@ pub fn session_begins(run: &Run, step: i64) -> bool {
     let Some(at) = rows.iter().position(|row| at.is_some_and(|at| row.step >= at)) else { return false };
     let near = &rows[at.saturating_sub(2)..rows.len().min(at + 2)];
     near.windows(2).any(|pair| {
-        let offset = |row: &Row| row.runtime.map(|runtime| row.wall - runtime);
-        pair[1].runtime < pair[0].runtime
-            || offset(&pair[0]).zip(offset(&pair[1])).is_some_and(|(a, b)| (b - a).abs() > 60.0)
+        let apart = |a: &Row, b: &Row| Some(b.earliest()? - a.latest()?);
+        let beyond = |seconds: Option<f64>| seconds.is_some_and(|seconds| seconds > 60.0);
+        pair[1].runtime < pair[0].runtime || beyond(apart(&pair[0], &pair[1])) || beyond(apart(&pair[1], &pair[0]))
     })
 }
 
@@ -62,12 +84,8 @@ pub fn judge(to: &mut Judgement, policy: &Policy, run: &Run) {
     pace(to, policy, run, &rows);
     if wrong == 0 {
         let spread = offsets(&rows).fold((f64::MAX, f64::MIN), |(a, b), o| (a.min(o), b.max(o)));
-        let apart = if spread.0 <= spread.1 {
-            format!("; wall clock less runtime stays within {:.1} s", spread.1 - spread.0)
-        } else {
-            String::new()
-        };
-        let message = format!("{}'s wall clock never runs back over {} rows{apart}.", called_first(run), rows.len());
+        let apart = (spread.0 <= spread.1).then_some(spread.1 - spread.0);
+        let message = text!("time/clock/forward", run = called(run), rows = rows.len(), apart);
         let mut finding = finding(Code::TimeClock, Grade::Weak, Direction::For, message);
         finding.n = Some(rows.len() as u64);
         finding.evidence = Some(RUNS.into());
@@ -79,12 +97,11 @@ fn offsets(rows: &[Row]) -> impl Iterator<Item = f64> {
     rows.iter().filter_map(|row| Some(row.wall - row.runtime?))
 }
 
-fn against(to: &mut Judgement, message: String, seconds: f64, steps: Vec<i64>) {
+fn against(to: &mut Judgement, message: Text, seconds: f64, steps: Vec<i64>) {
     let mut finding = finding(Code::TimeClock, Grade::Moderate, Direction::Against, message);
     finding.statistic = Some(seconds);
     finding.subject.steps = steps;
-    finding.null =
-        "one process writes its rows one after the other, by a clock that is at most set right now and then".into();
+    finding.null = text!("time/clock/null");
     finding.evidence = Some(RUNS.into());
     to.push(finding);
 }
@@ -95,42 +112,34 @@ fn backwards(to: &mut Judgement, run: &Run, rows: &[Row], slack: f64) -> bool {
     let worst = falls.max_by(|a, b| (a[0].wall - a[1].wall).total_cmp(&(b[0].wall - b[1].wall)));
     let Some(pair) = worst.filter(|pair| pair[0].wall - pair[1].wall > slack) else { return false };
     let back = pair[0].wall - pair[1].wall;
-    let message = format!(
-        "The log of {} has row {} written {back:.0} s before row {}: its wall clock runs back.",
-        called(run),
-        pair[1].step,
-        pair[0].step
-    );
+    let message = text!("time/clock/backwards", run = called(run), row = pair[1].step, before = pair[0].step, back);
     against(to, message, back, vec![pair[0].step, pair[1].step]);
     true
 }
 
 /// Wall clock less runtime is the start of the session. A machine that sleeps makes it later; a new session changes it; it
 /// does not become earlier for good while the runtime goes on. For a few rows it may: where a machine stood still (565 s in
-/// an honest run), rows that waited have the wall clock of before and the runtime of after.
+/// an honest run), rows that waited have the wall clock of before and the runtime of after; and every row may have waited for
+/// the next.
 fn offset(to: &mut Judgement, run: &Run, rows: &[Row], slack: f64) -> bool {
     const BLOCK: usize = 8;
-    let both: Vec<(i64, f64, f64)> =
-        rows.iter().filter_map(|row| Some((row.step, row.wall - row.runtime?, row.runtime?))).collect();
-    let middle = |block: &[(i64, f64, f64)]| {
-        let mut offsets: Vec<f64> = block.iter().map(|row| row.1).collect();
+    let both: Vec<&Row> = rows.iter().filter(|row| row.runtime.is_some()).collect();
+    let middle = |block: &[&Row], of: fn(&Row) -> Option<f64>| {
+        let mut offsets: Vec<f64> = block.iter().filter_map(|row| of(row)).collect();
         offsets.sort_by(f64::total_cmp);
-        (block[0].0, offsets[offsets.len() / 2])
+        (block[0].step, offsets[(offsets.len() - 1) / 2])
     };
     let worst = both
-        .chunk_by(|a, b| b.2 >= a.2)
+        .chunk_by(|a, b| b.runtime >= a.runtime)
         .filter_map(|session| {
-            let blocks: Vec<(i64, f64)> = session.chunks(BLOCK).map(middle).collect();
-            let end = *blocks.last()?;
-            let high = blocks.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1))?;
+            let end = middle(&session[session.len().saturating_sub(BLOCK)..], Row::latest);
+            let blocks = session.chunks(BLOCK).map(|block| middle(block, Row::earliest));
+            let high = blocks.max_by(|a, b| a.1.total_cmp(&b.1))?;
             Some((high.1 - end.1, high.0, end.0))
         })
         .max_by(|a, b| a.0.total_cmp(&b.0));
     let Some((back, from, until)) = worst.filter(|worst| worst.0 > slack) else { return false };
-    let message = format!(
-        "In {} the wall clock loses {back:.0} s against the runtime between rows {from} and {until}, within one session.",
-        called(run)
-    );
+    let message = text!("time/clock/loses", run = called(run), back, from, until);
     against(to, message, back, vec![from, until]);
     true
 }
@@ -140,18 +149,14 @@ fn began(to: &mut Judgement, run: &Run, rows: &[Row], slack: f64) -> bool {
     let Some(start) = run.started_at.filter(|_| run.form == Form::Wandb) else { return false };
     let start = start.timestamp_micros() as f64 * 1e-6;
     let Some(first) = rows.iter().find(|row| row.runtime.is_some()) else { return false };
-    let apart = first.wall - first.runtime.unwrap_or(0.0) - start;
+    let (Some(earliest), Some(latest)) = (first.earliest(), first.latest()) else { return false };
+    let apart = (earliest - start).max(0.0) + (latest - start).min(0.0);
     // A resumed run counts on: its start lies earlier by what had run before, and many do not say that they were resumed.
     let goes_on = run.resumed || run.continues.is_some() || first.step > 0 && apart < 0.0;
     if apart.abs() <= slack || goes_on {
         return false;
     }
-    let message = format!(
-        "{} began {:.0} s {} by its rows (wall clock less runtime) than its own record says.",
-        called_first(run),
-        apart.abs(),
-        if apart > 0.0 { "later" } else { "earlier" }
-    );
+    let message = text!("time/clock/began", run = called(run), apart = apart.abs(), later = apart > 0.0);
     against(to, message, apart, vec![first.step]);
     true
 }
@@ -167,10 +172,21 @@ fn awake(to: &mut Judgement, run: &Run, rows: &[Row], slack: f64) -> bool {
     samples.sort_by(f64::total_cmp);
     let gaps = samples.windows(2).map(|pair| pair[1] - pair[0]);
     let Some(usual) = median(gaps).filter(|_| samples.len() >= SAMPLES) else { return false };
-    let both = || rows.iter().filter_map(|row| Some((row.step, row.wall, row.runtime?)));
-    let ahead = both().zip(both().skip(1)).filter_map(|(before, after)| {
-        let worked = after.2 - before.2;
-        let slept = after.1 - before.1 - worked;
+    let both: Vec<&Row> = rows.iter().filter(|row| row.runtime.is_some()).collect();
+    // The session cannot have begun later than this, if nothing has slept since.
+    let start = run.started_at.filter(|_| run.form == Form::Wandb && !run.resumed && run.continues.is_none());
+    let mut ceiling = start.map_or(f64::INFINITY, |start| start.timestamp_micros() as f64 * 1e-6 + slack);
+    ceiling = ceiling.min(both.first().and_then(|row| row.latest()).unwrap_or(f64::INFINITY));
+    let ahead = both.windows(2).filter_map(|pair| {
+        let (before, after) = ((pair[0].step, pair[0].wall), (pair[1].step, pair[1].wall));
+        let worked = pair[1].runtime? - pair[0].runtime?;
+        let (earliest, latest) = (pair[1].earliest()?, pair[1].latest()?);
+        let slept = (earliest - ceiling).min(after.1 - before.1 - worked);
+        if worked < 0.0 || slept > slack {
+            ceiling = latest;
+        } else {
+            ceiling = ceiling.min(latest);
+        }
         if worked < 0.0 || slept <= slack {
             return None;
         }
@@ -187,11 +203,7 @@ fn awake(to: &mut Judgement, run: &Run, rows: &[Row], slack: f64) -> bool {
         (awake > slack.max(0.5 * slept)).then_some((awake, slept, before.0, after.0))
     });
     let Some((awake, slept, from, until)) = ahead.max_by(|a, b| a.0.total_cmp(&b.0)) else { return false };
-    let message = format!(
-        "The wall clock of {} goes {slept:.0} s ahead of the runtime between rows {from} and {until}, as that of a machine that \
-         slept, but the machine was measured every {usual:.0} s for {awake:.0} s of them.",
-        called(run)
-    );
+    let message = text!("time/clock/awake", run = called(run), slept, from, until, usual, awake);
     against(to, message, awake, vec![from, until]);
     true
 }
@@ -208,17 +220,10 @@ fn pauses(to: &mut Judgement, policy: &Policy, run: &Run, rows: &[Row]) {
         return;
     }
     let sum: f64 = long.iter().map(|pair| pair[1].wall - pair[0].wall).sum();
-    let named: Vec<String> = long
-        .iter()
-        .take(5)
-        .map(|p| format!("{} to {} ({:.0} s)", p[0].step, p[1].step, p[1].wall - p[0].wall))
-        .collect();
-    let message = format!(
-        "{} paused {} time(s), {sum:.0} s in all (rows {}); its rows are usually {usual:.1} s apart.",
-        called_first(run),
-        long.len(),
-        named.join(", ")
-    );
+    let pause =
+        |p: &&[Row]| text!("time/pauses/one", from = p[0].step, until = p[1].step, seconds = p[1].wall - p[0].wall);
+    let pauses: Vec<Text> = long.iter().take(5).map(pause).collect();
+    let message = text!("time/pauses/finding", run = called(run), count = long.len(), sum, pauses, usual);
     let mut finding = finding(Code::TimePauses, Grade::Context, Direction::Neutral, message);
     finding.statistic = Some(sum);
     finding.n = Some(long.len() as u64);
@@ -251,20 +256,20 @@ fn pace(to: &mut Judgement, policy: &Policy, run: &Run, rows: &[Row]) {
     if !wide || quick <= 0.0 || fastest.2 > policy.pace_fast * quick {
         return;
     }
-    let message = format!(
-        "{} goes from step {} to {} in {:.2} s, {:.4} s a step; nine tenths of its gaps take {quick:.4} s a step or more. \
-         Skipped or renumbered steps do that.",
-        called_first(run),
-        fastest.0,
-        fastest.1,
-        fastest.2 * width as f64,
-        fastest.2
+    let message = text!(
+        "time/pace/finding",
+        run = called(run),
+        from = fastest.0,
+        until = fastest.1,
+        seconds = fastest.2 * width as f64,
+        pace = fastest.2,
+        quick
     );
     let mut finding = finding(Code::TimePace, Grade::Moderate, Direction::Against, message);
     finding.statistic = Some(fastest.2 / quick);
     finding.n = Some(gaps.len() as u64);
     finding.subject.steps = vec![fastest.0, fastest.1];
-    finding.null = "a training step takes about as long as the fastest others".into();
+    finding.null = text!("time/pace/null");
     finding.evidence = Some(RUNS.into());
     to.push(finding);
 }

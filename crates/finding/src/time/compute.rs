@@ -1,9 +1,10 @@
 //! Whether the accelerators of the log could have done the work.
 
 use super::config::{GLOBAL_BATCH, LENGTH, WORLD, number};
-use super::{Code, Direction, Grade, Judgement, TimeFacts, called_first, finding};
+use super::{Code, Direction, Grade, Judgement, TimeFacts, called, finding};
 use scratchproof_case::Policy;
 use scratchproof_record::{PeakGrade, Run, accelerator};
+use scratchproof_texts::text;
 
 /// Six operations a parameter and token (two forward, four backward; Kaplan et al. 2020) over peak rate times time.
 pub fn judge(to: &mut Judgement, facts: &TimeFacts<'_>, policy: &Policy, run: &Run) {
@@ -16,7 +17,7 @@ pub fn judge(to: &mut Judgement, facts: &TimeFacts<'_>, policy: &Policy, run: &R
         run.devices.iter().filter_map(|d| Some((d.kind.as_str(), d.count, accelerator(&d.kind)?.peak))).collect();
     if known.is_empty() || known.len() < run.devices.len() {
         if !run.devices.is_empty() {
-            to.missing.push(format!("the peak rate of {}", run.devices[0].kind).into());
+            to.missing.push(text!("time/compute/missing", device = run.devices[0].kind.as_str()));
         }
         return;
     }
@@ -34,28 +35,32 @@ pub fn judge(to: &mut Judgement, facts: &TimeFacts<'_>, policy: &Policy, run: &R
         .find(|accelerator| accelerator.grade == PeakGrade::Unverified);
     let operations = 6.0 * active as f64 * tokens;
     let share = operations / (peak * times * seconds);
-    let figures = format!(
-        "{} trained {active} active parameters on {tokens:.3e} tokens in {seconds:.0} s on {:.0} {}: {:.1} % of their peak rate",
-        called_first(run),
-        count as f64 * times,
-        known[0].0,
-        100.0 * share
-    );
     let (grade, direction, words) = if share <= 1.0 {
-        (Grade::Context, Direction::Neutral, "")
+        (Grade::Context, Direction::Neutral, text!("time/compute/possible"))
     } else if unverified.is_some() {
-        (Grade::Weak, Direction::Neutral, "; no page was found for that peak rate")
+        (Grade::Weak, Direction::Neutral, text!("time/compute/unverified"))
     } else if !sure {
-        (Grade::Weak, Direction::Neutral, "; more machines than the log shows would explain it")
+        (Grade::Weak, Direction::Neutral, text!("time/compute/more-machines"))
     } else if share > policy.compute_impossible {
-        (Grade::Strong, Direction::Against, "; they cannot have done it")
+        (Grade::Strong, Direction::Against, text!("time/compute/impossible"))
     } else {
-        (Grade::Moderate, Direction::Against, "; more than products in bf16 allow")
+        (Grade::Moderate, Direction::Against, text!("time/compute/beyond-bf16"))
     };
-    let mut finding = finding(Code::TimeCompute, grade, direction, format!("{figures}{words}."));
+    let message = text!(
+        "time/compute/finding",
+        run = called(run),
+        active,
+        tokens,
+        seconds,
+        devices = count as f64 * times,
+        kind = known[0].0,
+        share,
+        words
+    );
+    let mut finding = finding(Code::TimeCompute, grade, direction, message);
     finding.statistic = Some(share);
     finding.n = Some(count);
-    finding.null = "6 operations a parameter and token, at most at the peak rate of the devices".into();
+    finding.null = text!("time/compute/null");
     to.push(finding);
 }
 

@@ -1,9 +1,10 @@
 //! The first logged loss against that of a model that knows nothing.
 
 use super::config::{ACCUMULATION, BATCH, GLOBAL_BATCH, LENGTH, WORLD, number, number_where};
-use super::{Code, Condition, Direction, Finding, Grade, Judgement, RUNS, TimeFacts, called, called_first};
+use super::{Code, Condition, Direction, Finding, Grade, Judgement, RUNS, TimeFacts, called};
 use scratchproof_case::Policy;
 use scratchproof_record::Run;
+use scratchproof_texts::{Text, text};
 
 /// Share of the target that is spread over the vocabulary: HF Trainer (`training_args.py`), torch, fairseq, `NeMo`.
 const LABEL_SMOOTHING: &[&str] = &["label_smoothing_factor", "label_smoothing", "label_smoothing_eps"];
@@ -52,7 +53,7 @@ const LAYERS: &[&str] = &["num_hidden_layers", "num_layers", "n_layers", "n_laye
 struct Expected {
     low: f64,
     high: f64,
-    allowances: Vec<String>,
+    allowances: Vec<Text>,
 }
 
 /// A softmax of equal probabilities has cross-entropy ln V against any targets, smoothed ones too; z-loss adds c (ln V)^2,
@@ -63,22 +64,25 @@ fn expected(run: &Run, rows: u64) -> Expected {
     let mut expected = Expected { low: even, high: even, allowances: Vec::new() };
     let share = |v: &f64| *v > 0.0 && *v <= 1.0;
     if let Some(smoothing) = number(run, LABEL_SMOOTHING).filter(share) {
-        expected.allowances.push(format!("label smoothing {smoothing} leaves it there"));
+        expected.allowances.push(text!("time/first-loss/smoothing", weight = smoothing));
     }
-    let mut add = |name: &str, weight: f64, most: f64| {
+    let mut add = |most: f64, words: Text| {
         expected.high += most;
-        expected.allowances.push(format!("{name} {weight} adds up to {most:.3}"));
+        expected.allowances.push(words);
     };
     let router = |group: &str| ["moe", "router", "expert", "feed_forward"].iter().any(|word| group.contains(word));
     if let Some(weight) = number_where(run, Z_LOSS, |group| !router(group)).filter(share) {
-        add("z-loss", weight, weight * even * even);
+        let most = weight * even * even;
+        add(most, text!("time/first-loss/z-loss", weight, most));
     }
     if let Some(weight) = number(run, FURTHER_TOKENS).filter(share) {
-        add("prediction of further tokens", weight, weight * even);
+        let most = weight * even;
+        add(most, text!("time/first-loss/further-tokens", weight, most));
     }
     if let Some(weight) = number(run, BALANCE).filter(share) {
         let of = |names, most: f64| number(run, names).filter(|n| (1.0..=most).contains(n)).unwrap_or(1.0);
-        add("balance of experts", weight, weight * of(SENT_TO, 64.0) * of(LAYERS, 256.0));
+        let most = weight * of(SENT_TO, 64.0) * of(LAYERS, 256.0);
+        add(most, text!("time/first-loss/balance", weight, most));
     }
     expected
 }
@@ -120,14 +124,14 @@ fn unit(key: &str) -> Unit {
 pub fn judge(to: &mut Judgement, facts: &TimeFacts<'_>, policy: &Policy, run: &Run) {
     let loss = run.loss();
     let Some(&(step, logged)) = loss.first() else {
-        to.missing.push(format!("a loss column in the log of {} ({})", called(run), run.keys.describe()).into());
+        to.missing.push(text!("time/first-loss/no-column", run = called(run), keys = run.keys.describe()));
         return;
     };
     let unit = unit(run.keys.loss.as_deref().unwrap_or_default());
-    let (first, held) = match unit {
-        Unit::Bits => (logged * std::f64::consts::LN_2, ", bits as the column's name says,"),
-        Unit::Perplexity => (logged.ln(), ", a perplexity as the column's name says,"),
-        Unit::Nats | Unit::Bytes => (logged, ""),
+    let first = match unit {
+        Unit::Bits => logged * std::f64::consts::LN_2,
+        Unit::Perplexity => logged.ln(),
+        Unit::Nats | Unit::Bytes => logged,
     };
     // Of several embeddings the one that fits best: the question is only whether any explains the figure.
     let of = |rows: u64| {
@@ -137,27 +141,30 @@ pub fn judge(to: &mut Judgement, facts: &TimeFacts<'_>, policy: &Policy, run: &R
     let all = facts.vocabularies.iter().filter(|&&rows| rows > 1).map(|&rows| of(rows));
     let best = all.filter(|one| one.0.is_finite());
     let Some((ratio, rows, expected)) = best.min_by(|a, b| (a.0 - 1.0).abs().total_cmp(&(b.0 - 1.0).abs())) else {
-        to.missing.push("the vocabulary's size, to hold the first loss against".into());
+        to.missing.push(text!("time/first-loss/no-vocabulary"));
         return;
     };
     let even = (rows as f64).ln();
-    let allowed = if expected.allowances.is_empty() {
-        String::new()
-    } else {
-        format!(" (by the configuration {})", expected.allowances.join(", "))
-    };
-    let figures = format!(
-        "{} logs a first loss of {logged:.3}{held} at step {step}, {ratio:.3} of ln({rows}) = {even:.3}{allowed}",
-        called_first(run)
-    );
     let (grade, direction, words) = words(facts, policy, run, (step, unit, ratio));
-    let end = if words.ends_with('?') { "" } else { "." };
-    let mut finding = Finding::new(Code::TimeFirstLoss, grade, direction, format!("{figures}: {words}{end}"));
+    let message = text!(
+        "time/first-loss/finding",
+        run = called(run),
+        logged,
+        bits = unit == Unit::Bits,
+        perplexity = unit == Unit::Perplexity,
+        step,
+        ratio,
+        rows,
+        even,
+        allowances = expected.allowances,
+        words
+    );
+    let mut finding = Finding::new(Code::TimeFirstLoss, grade, direction, message);
     finding.statistic = Some(ratio);
     finding.effect = Some(ratio - 1.0);
     finding.n = Some(1);
     finding.subject.steps = vec![step];
-    finding.null = "a model that gives every token the same probability has the loss ln(vocabulary)".into();
+    finding.null = text!("time/first-loss/null");
     finding.evidence = Some(RUNS.into());
     to.push(finding);
 }
@@ -167,32 +174,29 @@ fn words(
     policy: &Policy,
     run: &Run,
     (step, unit, ratio): (i64, Unit, f64),
-) -> (Grade, Direction, String) {
-    let context = |words: &str| (Grade::Context, Direction::Neutral, words.to_owned());
+) -> (Grade, Direction, Text) {
+    let context = |words: Text| (Grade::Context, Direction::Neutral, words);
     if unit == Unit::Bytes {
-        context("by the column's name it is counted by bytes or characters, of which the vocabulary says nothing")
+        context(text!("time/first-loss/by-bytes"))
     } else if step > policy.first_loss_step || run.resumed {
-        context("the log begins too late to show the loss of an untrained model")
+        context(text!("time/first-loss/too-late"))
     } else if let Some(words) = counted(policy, run, ratio) {
-        context(&words)
+        context(words)
     } else if ratio < policy.first_loss_low && step <= 1 && facts.start == Condition::Holds {
         // Measured: 0.992 to 1.005 in 207 honest runs, 0.55 to 0.67 in continued ones.
-        let words = "the weights of the start are a random draw, whose loss would be higher; is this the log of this \
-                     training, and the loss in other units?";
-        (Grade::Moderate, Direction::Against, words.to_owned())
+        (Grade::Moderate, Direction::Against, text!("time/first-loss/not-the-draws"))
     } else if ratio < policy.first_loss_low {
-        let words = "an untrained model of this vocabulary would begin higher; ask what it started from";
-        (Grade::Weak, Direction::Neutral, words.to_owned())
+        (Grade::Weak, Direction::Neutral, text!("time/first-loss/low"))
     } else if ratio > policy.first_loss_high {
-        context("higher than cross-entropy over this vocabulary: another objective or a sum over terms")
+        context(text!("time/first-loss/high"))
     } else {
-        (Grade::Weak, Direction::For, "as an untrained model begins".to_owned())
+        (Grade::Weak, Direction::For, text!("time/first-loss/untrained"))
     }
 }
 
 /// Whether the loss is an untrained model's in another count: a sum over calls, devices, sequences or tokens, a mean divided
 /// by the calls once too often, or bits.
-fn counted(policy: &Policy, run: &Run, ratio: f64) -> Option<String> {
+fn counted(policy: &Policy, run: &Run, ratio: f64) -> Option<Text> {
     if (policy.first_loss_low..=policy.first_loss_high).contains(&ratio) {
         return None;
     }
@@ -202,27 +206,24 @@ fn counted(policy: &Policy, run: &Run, ratio: f64) -> Option<String> {
     let (sequences, length) = (of(GLOBAL_BATCH), of(LENGTH));
     let times = |a: Option<f64>, b: Option<f64>| Some(a? * b?);
     let counts = [
-        (calls, "calls of a step"),
+        (calls, "calls-a-step"),
         (world, "devices"),
-        (times(calls, world), "calls of a step on all devices"),
-        (batch, "sequences of a call"),
-        (sequences, "sequences of a step"),
-        (length, "tokens of a sequence"),
-        (times(batch, length), "tokens of a call"),
-        (times(sequences, length), "tokens of a step"),
+        (times(calls, world), "calls-on-devices"),
+        (batch, "sequences-a-call"),
+        (sequences, "sequences-a-step"),
+        (length, "tokens-a-sequence"),
+        (times(batch, length), "tokens-a-call"),
+        (times(sequences, length), "tokens-a-step"),
     ];
-    let summed = counts.iter().find_map(|(count, name)| {
+    let summed = counts.iter().find_map(|(count, over)| {
         let count = (*count)?;
-        fits(ratio / count).then(|| format!("as an untrained model begins, if it is summed over the {count} {name}"))
+        fits(ratio / count).then(|| text!("time/first-loss/summed", count, over = *over))
     });
     let divided = || {
         let calls = calls.filter(|calls| fits(ratio * calls))?;
-        Some(format!("as an untrained model begins, if the mean is divided by the {calls} calls of a step once more"))
+        Some(text!("time/first-loss/divided", calls))
     };
-    let bits = || {
-        let bits = fits(ratio * std::f64::consts::LN_2);
-        bits.then(|| "as an untrained model begins, if it is in bits".to_owned())
-    };
+    let bits = || fits(ratio * std::f64::consts::LN_2).then(|| text!("time/first-loss/bits"));
     summed.or_else(divided).or_else(bits)
 }
 

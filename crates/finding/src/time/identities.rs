@@ -3,10 +3,11 @@
 
 use std::f64::consts::LN_2;
 
-use super::{Code, Direction, Grade, Judgement, RUNS, called, called_first, config, finding};
+use super::{Code, Direction, Grade, Judgement, RUNS, called, config, finding};
 use scratchproof_case::Policy;
 use scratchproof_record::{Form, Run};
 use scratchproof_stats::{Broken, Grain, Identity, Pair, identity};
+use scratchproof_texts::{Text, text};
 
 /// Columns of one kind that are held against each other, at most.
 const COLUMNS: usize = 24;
@@ -38,7 +39,7 @@ enum Kind {
 
 struct Found {
     kind: Kind,
-    words: String,
+    words: Text,
     identity: Identity,
     /// Step of every row that was compared.
     steps: Vec<i64>,
@@ -56,14 +57,9 @@ pub fn judge(to: &mut Judgement, policy: &Policy, run: &Run) {
     found.extend(sums(&losses, &related));
     let whole: Vec<&Found> = found.iter().filter(|one| one.identity.broken == Broken::Nowhere).collect();
     if !whole.is_empty() {
-        let words: Vec<&str> = whole.iter().take(NAMED).map(|one| one.words.as_str()).collect();
+        let relations: Vec<Text> = whole.iter().take(NAMED).map(|one| one.words.clone()).collect();
         let rows: usize = whole.iter().map(|one| one.identity.holds).sum();
-        let more = if whole.len() > NAMED { ", and more" } else { "" };
-        let message = format!(
-            "In {} columns that are computed from each other agree in all rows, to their digits: {}{more}.",
-            called(run),
-            words.join(", ")
-        );
+        let message = text!("time/identities/agree", run = called(run), relations, more = whole.len() > NAMED);
         let mut finding = finding(Code::TimeIdentities, Grade::Weak, Direction::For, message);
         finding.n = Some(rows as u64);
         finding.evidence = Some(RUNS.into());
@@ -80,40 +76,34 @@ fn broken(to: &mut Judgement, policy: &Policy, run: &Run, one: &Found) {
     // A folder is the log of one process, whose program did not change.
     let one_process = matches!(run.form, Form::Wandb | Form::Folder) && !run.resumed;
     let certain = one.kind == Kind::Exponential || one.same_name;
-    let (from, until, question, words) = match broken {
+    let (from, until, question, place) = match broken {
         Broken::Nowhere => return,
-        Broken::Block(from, until) => (
-            from,
-            until,
-            certain || one.kind == Kind::Multiple,
-            "and not in the rows between: one of them was altered there?",
-        ),
-        Broken::End(from, until) => (
-            from,
-            until,
-            certain && one_process,
-            "and from there on not: a program that changed, or one of them altered?",
-        ),
+        Broken::Block(from, until) => (from, until, certain || one.kind == Kind::Multiple, "between"),
+        Broken::End(from, until) => (from, until, certain && one_process, "from-there-on"),
         Broken::Scattered(rows) => {
             if (rows as f64) > policy.identity_scattered * (holds + differs) as f64 {
                 return;
             }
-            (0, one.steps.len() - 1, false, "and not in some rows here and there")
+            (0, one.steps.len() - 1, false, "here-and-there")
         }
     };
     let (Some(&first), Some(&last)) = (one.steps.get(from), one.steps.get(until)) else { return };
     let grade = if question { (Grade::Moderate, Direction::Against) } else { (Grade::Weak, Direction::Neutral) };
-    let message = format!(
-        "In {} {} in {holds} rows, to their digits, but in {differs} rows from step {first} to {last} they differ: the one is \
-         computed from the other in the rest, {words}",
-        called(run),
-        one.words
+    let message = text!(
+        "time/identities/broken",
+        run = called(run),
+        relation = one.words.clone(),
+        holds,
+        differs,
+        first,
+        last,
+        place
     );
     let mut finding = finding(Code::TimeIdentities, grade.0, grade.1, message);
     finding.statistic = Some(differs as f64 / (holds + differs) as f64);
     finding.n = Some((holds + differs) as u64);
     finding.subject.steps = vec![first, last];
-    finding.null = "a column that a program computes from another is computed so in every row".into();
+    finding.null = text!("time/identities/null");
     finding.evidence = Some(RUNS.into());
     to.push(finding);
 }
@@ -227,12 +217,14 @@ fn exponentials(to: &mut Judgement, run: &Run, perplexities: &[Column<'_>], loss
             let Some((identity, steps)) = look(perplexity, joined(perplexity, loss, log), &[1.0, LN_2], true) else {
                 continue;
             };
-            let times = match identity.factor {
-                factor if same(factor, 1.0) => String::new(),
-                factor if same(factor, LN_2) => "ln(2) times ".to_owned(),
-                factor => format!("{factor:.6} times "),
-            };
-            let words = format!("`{}` is the exponential of {times}`{}`", perplexity.name, loss.name);
+            let factor = Some(identity.factor).filter(|factor| !same(*factor, 1.0) && !same(*factor, LN_2));
+            let words = text!(
+                "time/identities/exponential",
+                column = perplexity.name,
+                of = loss.name,
+                factor,
+                bits = same(identity.factor, LN_2)
+            );
             own.push((loss, Found { kind: Kind::Exponential, words, identity, steps, same_name: false }));
         }
         // Of several losses it is that of the one that fits best.
@@ -241,17 +233,12 @@ fn exponentials(to: &mut Judgement, run: &Run, perplexities: &[Column<'_>], loss
         if factor_is_known(run, found.identity.factor) {
             all.push(found);
         } else {
-            let message = format!(
-                "In {} {} in {} rows, to their digits: by what is the loss multiplied? The configuration names no such \
-                 number.",
-                called(run),
-                found.words,
-                found.identity.holds
-            );
+            let (relation, holds) = (found.words, found.identity.holds);
+            let message = text!("time/identities/odd-factor", run = called(run), relation, holds);
             let mut finding = finding(Code::TimeIdentities, Grade::Moderate, Direction::Against, message);
             finding.statistic = Some(found.identity.factor);
             finding.n = Some(found.identity.holds as u64);
-            finding.null = format!("the perplexity that belongs to `{}` is its exponential", loss.name).into();
+            finding.null = text!("time/identities/odd-factor-null", of = loss.name);
             finding.evidence = Some(RUNS.into());
             to.push(finding);
         }
@@ -282,11 +269,8 @@ fn multiples(losses: &[Column<'_>]) -> (Vec<Found>, Vec<bool>) {
             related[j] = true;
             let last = |name: &str| name.rsplit(['/', '.']).next().map(str::to_ascii_lowercase);
             let equal = same(identity.factor, 1.0);
-            let words = if equal {
-                format!("`{}` is `{}`", column.name, base.name)
-            } else {
-                format!("`{}` is {:.6} times `{}`", column.name, identity.factor, base.name)
-            };
+            let factor = Some(identity.factor).filter(|_| !equal);
+            let words = text!("time/identities/multiple", column = column.name, of = base.name, factor);
             let same_name = equal && last(column.name) == last(base.name);
             // A total is its first term while the others are off.
             let kind = if equal && !same_name { Kind::Sum } else { Kind::Multiple };
@@ -314,12 +298,9 @@ fn sums(losses: &[Column<'_>], related: &[bool]) -> Vec<Found> {
                 if identity.factor < 0.0 || best.as_ref().is_some_and(|best| best.identity.holds >= identity.holds) {
                     continue;
                 }
-                let times = if (identity.factor - 1.0).abs() < 1e-6 {
-                    String::new()
-                } else {
-                    format!("{:.6} times ", identity.factor)
-                };
-                let words = format!("`{}` is `{}` and {times}`{}`", total.name, first.name, second.name);
+                let factor = Some(identity.factor).filter(|factor| (factor - 1.0).abs() >= 1e-6);
+                let words =
+                    text!("time/identities/sum", column = total.name, first = first.name, second = second.name, factor);
                 best = Some(Found { kind: Kind::Sum, words, identity, steps, same_name: false });
             }
         }
@@ -350,13 +331,14 @@ fn unrelated(to: &mut Judgement, run: &Run, perplexities: &[Column<'_>], losses:
         if both.len() < 8 || below * 10 < both.len() || above * 10 < both.len() {
             continue;
         }
-        let message = format!(
-            "{}'s `{}` is no exponential of `{}`, and no mean of exponentials: in {below} rows of {} it is below, in {above} \
-             above. Windows of other lengths explain it; ask how the two are computed.",
-            called_first(run),
-            perplexity.name,
-            loss.name,
-            both.len()
+        let message = text!(
+            "time/identities/unrelated",
+            run = called(run),
+            column = perplexity.name,
+            of = loss.name,
+            below,
+            above,
+            rows = both.len()
         );
         let mut finding = finding(Code::TimeIdentities, Grade::Weak, Direction::Neutral, message);
         finding.n = Some(both.len() as u64);

@@ -3,10 +3,11 @@
 //! A loss climbs where a training goes wrong, and comes back by and by; it does not rise by a third from one row to the next
 //! and stay there, nor fall back by the same factor at once. A column that was multiplied, or taken from another run, does.
 
-use super::{Code, Direction, Grade, Judgement, RUNS, called_first, clock, finding};
+use super::{Code, Direction, Grade, Judgement, RUNS, called, clock, finding};
 use scratchproof_case::Policy;
 use scratchproof_record::Run;
 use scratchproof_stats::median;
+use scratchproof_texts::text;
 
 /// Rows before and after that must all be apart.
 const ROWS: usize = 6;
@@ -85,19 +86,12 @@ pub fn judge(to: &mut Judgement, policy: &Policy, run: &Run) {
         return;
     }
     let end = rise.rows.1.map(|row| points[row].0);
-    let until = end.map_or("the end".to_owned(), |end| format!("step {end}, where it falls back as it rose"));
-    let message = format!(
-        "{}'s loss is {:.2} times as high from one row to the next at step {first}, and stays so until {until}. If the data or \
-         what is logged changed there, say so.",
-        called_first(run),
-        rise.factor
-    );
+    let message = text!("time/loss-shape/level", run = called(run), factor = rise.factor, first, end);
     let mut finding = finding(Code::TimeLossShape, Grade::Moderate, Direction::Against, message);
     finding.statistic = Some(rise.factor);
     finding.n = Some(loss.len() as u64);
     finding.subject.steps = std::iter::once(first).chain(end).collect();
-    finding.null =
-        "six rows all above the six before them, and for good: by a factor of 1.15 at most in 399 honest logs".into();
+    finding.null = text!("time/loss-shape/level-null");
     finding.evidence = Some(RUNS.into());
     to.push(finding);
 }

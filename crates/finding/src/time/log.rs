@@ -4,22 +4,21 @@ use super::{Code, Direction, Finding, Grade, Judgement, RUNS, TimeFacts, called}
 use scratchproof_case::Policy;
 use scratchproof_record::settings::from_config;
 use scratchproof_record::{Run, Tail};
+use scratchproof_texts::{Text, text};
 
 /// Damage in the log. A killed run's missing tail is none.
 pub fn damage(to: &mut Judgement, run: &Run) {
     if run.damaged == 0 {
         return;
     }
-    let first = run.damage.first().map(|damage| format!("; the first at byte {}: {}", damage.offset, damage.what));
-    let tail = match run.tail {
-        Tail::Complete => "",
-        Tail::Killed | Tail::Truncated => " The log also ends inside a record.",
-    };
-    let message = format!(
-        "{} place(s) in the log of {} could not be read and were passed over{}.{tail}",
-        run.damaged,
-        called(run),
-        first.unwrap_or_default()
+    let first = run.damage.first();
+    let message = text!(
+        "time/log-damage/finding",
+        run = called(run),
+        count = run.damaged,
+        offset = first.map(|damage| damage.offset),
+        what = first.map(|damage| damage.what.to_string()),
+        tail = run.tail != Tail::Complete
     );
     let mut finding = Finding::new(Code::TimeLogDamage, Grade::Context, Direction::Neutral, message);
     finding.statistic = Some(run.damaged as f64);
@@ -32,7 +31,7 @@ pub fn steps(to: &mut Judgement, facts: &TimeFacts<'_>, policy: &Policy) {
     let ranges: Vec<_> = facts.runs.iter().filter_map(Run::step_range).collect();
     let (Some(first), Some(last)) = (ranges.iter().map(|r| r.first).min(), ranges.iter().map(|r| r.last).max()) else {
         if !facts.runs.is_empty() {
-            to.missing.push("a run log with logged steps".into());
+            to.missing.push(text!("time/steps/no-steps"));
         }
         return;
     };
@@ -44,29 +43,22 @@ pub fn steps(to: &mut Judgement, facts: &TimeFacts<'_>, policy: &Policy) {
     let end = last as f64 + policy.step_slack * widest as f64;
     let outside: Vec<i64> = facts.steps.iter().copied().filter(|&step| step as f64 > end || step < 0).collect();
     let n = facts.steps.len();
-    let logged = format!("the logs cover steps {first} to {last}, at most {widest} apart");
+    let logged = text!("time/steps/logged", first, last, widest);
     // Of a training whose log ends before it does, the log says nothing of how it ended.
     let beyond = end + policy.unlogged_share * (last as f64 - first as f64);
     let unlogged = facts.steps.last().is_some_and(|step| *step as f64 > beyond);
     let (grade, direction, message) = if outside.is_empty() {
-        (
-            Grade::Weak,
-            Direction::For,
-            format!(
-                "No checkpoint lies beyond the logged steps by more than the log's widest gap: {logged}; {n} checkpoints."
-            ),
-        )
+        (Grade::Weak, Direction::For, text!("time/steps/inside", logged, checkpoints = n))
     } else {
-        let named: Vec<String> = outside.iter().take(5).map(ToString::to_string).collect();
-        let more = if outside.len() > 5 { " and more" } else { "" };
-        let message = format!(
-            "{} of {n} checkpoints lie outside the logged steps (step {}{more}): {logged}. A log that was stopped, or steps \
-             counted in another unit, explain it too.",
-            outside.len(),
-            named.join(", ")
+        let message = text!(
+            "time/steps/outside",
+            count = outside.len(),
+            checkpoints = n,
+            steps = &outside[..outside.len().min(5)],
+            logged
         );
         if unlogged {
-            to.missing.push("the log of the training up to the last checkpoint".into());
+            to.missing.push(text!("time/steps/missing"));
             (Grade::Moderate, Direction::Against, message)
         } else {
             (Grade::Weak, Direction::Neutral, message)
@@ -77,7 +69,7 @@ pub fn steps(to: &mut Judgement, facts: &TimeFacts<'_>, policy: &Policy) {
     finding.effect = Some(outside.len() as f64 / n as f64);
     finding.n = Some(n as u64);
     finding.subject.steps = outside;
-    finding.null = "a checkpoint of a logged run is saved at a step the run has reached".into();
+    finding.null = text!("time/steps/null");
     finding.evidence = Some(RUNS.into());
     to.push(finding);
 }
@@ -89,37 +81,31 @@ pub fn sizes(to: &mut Judgement, facts: &TimeFacts<'_>, policy: &Policy) {
     let compared: Vec<_> = facts.runs.iter().filter_map(|run| Some((run, compare(facts, policy, run)?))).collect();
     if compared.is_empty() {
         if !facts.runs.is_empty() {
-            to.missing.push("sizes in the run configuration that can be held against the tensors".into());
+            to.missing.push(text!("time/sizes/missing"));
         }
         return;
     }
     let fits = compared.iter().any(|(_, sizes)| sizes.contradictions.is_empty());
     for (run, sizes) in compared {
-        let (grade, direction, message) = if !sizes.contradictions.is_empty() {
-            let words = sizes.contradictions.join(", ");
-            if fits {
-                let message = format!("The configuration of {} is of another model: {words}.", called(run));
-                (Grade::Context, Direction::Neutral, message)
-            } else {
-                let message = format!("The configuration of {} contradicts the tensors: {words}.", called(run));
-                (Grade::Moderate, Direction::Against, message)
-            }
+        let count = (sizes.contradictions.len() + sizes.questions.len() + sizes.same.len()) as u64;
+        let contradictions = sizes.contradictions.len();
+        let own = called(run);
+        let (grade, direction, message) = if !sizes.contradictions.is_empty() && fits {
+            let message = text!("time/sizes/another", run = own, sizes = sizes.contradictions);
+            (Grade::Context, Direction::Neutral, message)
+        } else if !sizes.contradictions.is_empty() {
+            let message = text!("time/sizes/contradicts", run = own, sizes = sizes.contradictions);
+            (Grade::Moderate, Direction::Against, message)
         } else if !sizes.questions.is_empty() {
-            let message = format!(
-                "The configuration of {} agrees with the tensors but for {}.",
-                called(run),
-                sizes.questions.join(", ")
-            );
+            let message = text!("time/sizes/but-for", run = own, sizes = sizes.questions);
             (Grade::Weak, Direction::Neutral, message)
         } else {
-            let message =
-                format!("The configuration of {} agrees with the tensors: {}.", called(run), sizes.same.join(", "));
-            (Grade::Weak, Direction::For, message)
+            (Grade::Weak, Direction::For, text!("time/sizes/agrees", run = own, sizes = sizes.same))
         };
         let mut finding = Finding::new(Code::TimeSizes, grade, direction, message);
-        finding.statistic = Some(sizes.contradictions.len() as f64);
-        finding.n = Some((sizes.contradictions.len() + sizes.questions.len() + sizes.same.len()) as u64);
-        finding.null = "the run that made the tensors was configured with their sizes".into();
+        finding.statistic = Some(contradictions as f64);
+        finding.n = Some(count);
+        finding.null = text!("time/sizes/null");
         to.push(finding);
     }
 }
@@ -137,9 +123,9 @@ const PARAMETERS: &[&str] = &[
 
 #[derive(Default)]
 struct Compared {
-    same: Vec<String>,
-    questions: Vec<String>,
-    contradictions: Vec<String>,
+    same: Vec<Text>,
+    questions: Vec<Text>,
+    contradictions: Vec<Text>,
 }
 
 fn compare(facts: &TimeFacts<'_>, policy: &Policy, run: &Run) -> Option<Compared> {
@@ -157,16 +143,16 @@ fn compare(facts: &TimeFacts<'_>, policy: &Policy, run: &Run) -> Option<Compared
     ] {
         let Some(tensor) = tensor else { continue };
         if unclear.iter().any(|unclear| unclear == name) {
-            compared.questions.push(format!("{name}, which stands there with more than one value"));
+            compared.questions.push(text!("time/sizes/unclear", name));
         }
         let Some(&size) = configured.get(name) else { continue };
-        let words = format!("{name} {size} against {tensor}");
+        let words = text!("time/sizes/other", name, size, tensor);
         let beyond = i128::from(tensor) - i128::from(size);
         if beyond == 0 {
-            compared.same.push(format!("{name} {size}"));
+            compared.same.push(text!("time/sizes/same", name, size));
         } else if name == "vocab_size" {
             if beyond > 0 && beyond <= i128::from(policy.vocabulary_padding) {
-                compared.same.push(format!("{name} {size}, padded to {tensor}"));
+                compared.same.push(text!("time/sizes/padded", name, size, tensor));
             } else {
                 compared.questions.push(words);
             }
@@ -179,10 +165,10 @@ fn compare(facts: &TimeFacts<'_>, policy: &Policy, run: &Run) -> Option<Compared
     }
     if let (Some(tensors), Some(logged)) = (sizes.parameters, super::config::number(run, PARAMETERS)) {
         if (tensors as f64 - logged).abs() < 0.5 {
-            compared.same.push(format!("{logged} parameters"));
+            compared.same.push(text!("time/sizes/parameters", logged));
         } else {
             // Some count without embeddings, or only what is trained.
-            compared.questions.push(format!("{logged} parameters against {tensors}"));
+            compared.questions.push(text!("time/sizes/other-parameters", logged, tensors));
         }
     }
     let any = compared.same.len() + compared.questions.len() + compared.contradictions.len() > 0;

@@ -1,9 +1,10 @@
 //! The shape of the loss: spikes and shifts of its level, and the digits it is written with.
 
-use super::{Code, Direction, Grade, Judgement, RUNS, called, called_first, finding};
+use super::{Code, Direction, Grade, Judgement, RUNS, called, finding};
 use scratchproof_case::Policy;
 use scratchproof_record::Run;
 use scratchproof_stats::median;
+use scratchproof_texts::{Text, text};
 
 /// Rows on either side that a row is held against.
 const BESIDE: usize = 6;
@@ -29,13 +30,9 @@ pub fn spikes(to: &mut Judgement, policy: &Policy, run: &Run) {
         return;
     }
     high.sort_by(|a, b| b.1.total_cmp(&a.1));
-    let named: Vec<String> = high.iter().take(5).map(|r| format!("{} ({:.1})", r.0, r.1 / spread)).collect();
-    let message = format!(
-        "{}'s loss rises above the rows beside it at {} step(s), in robust standard deviations: {}.",
-        called_first(run),
-        high.len(),
-        named.join(", ")
-    );
+    let spike = |r: &&(i64, f64)| text!("time/loss-shape/spike", step = r.0, deviations = r.1 / spread);
+    let spikes: Vec<Text> = high.iter().take(5).map(spike).collect();
+    let message = text!("time/loss-shape/spikes", run = called(run), count = high.len(), spikes);
     let mut finding = finding(Code::TimeLossShape, Grade::Context, Direction::Neutral, message);
     finding.statistic = Some(high[0].1 / spread);
     finding.n = Some(loss.len() as u64);
@@ -51,16 +48,11 @@ pub fn flat(to: &mut Judgement, policy: &Policy, run: &Run) {
     if loss.len() < policy.flat_rows || loss.iter().any(|(_, value)| value.to_bits() != first.to_bits()) {
         return;
     }
-    let message = format!(
-        "{}'s loss is {first} in every one of {} rows. A program that logs the wrong variable does that too; a training does \
-         not.",
-        called_first(run),
-        loss.len()
-    );
+    let message = text!("time/loss-shape/flat", run = called(run), loss = first, rows = loss.len());
     let mut finding = finding(Code::TimeLossShape, Grade::Moderate, Direction::Against, message);
     finding.statistic = Some(first);
     finding.n = Some(loss.len() as u64);
-    finding.null = "the loss of a training changes from row to row".into();
+    finding.null = text!("time/loss-shape/flat-null");
     finding.evidence = Some(RUNS.into());
     to.push(finding);
 }
@@ -88,11 +80,11 @@ impl Digits {
         if f64::from(value as f32).to_bits() == value.to_bits() { Self::Single } else { Self::Double }
     }
 
-    fn words(self) -> String {
+    fn words(self) -> Text {
         match self {
-            Self::Decimals(n) => format!("{n} decimals"),
-            Self::Single => "32 bits".into(),
-            Self::Double => "64 bits".into(),
+            Self::Decimals(decimals) => text!("time/digits/decimals", decimals),
+            Self::Single => text!("time/digits/bits", bits = 32_u8),
+            Self::Double => text!("time/digits/bits", bits = 64_u8),
         }
     }
 }
@@ -127,17 +119,21 @@ pub fn digits(to: &mut Judgement, policy: &Policy, run: &Run) {
                 continue;
             }
             let (from, until) = (points[first].0, points[last].0);
-            let message = format!(
-                "In {} the {block} values of `{key}` from step {from} to {until} are written with more digits than the other \
-                 {outside} ({}): they were not computed as those were.",
-                called(run),
-                coarse.words()
+            let message = text!(
+                "time/digits/finding",
+                run = called(run),
+                block,
+                column = key,
+                from,
+                until,
+                outside,
+                digits = coarse.words()
             );
             let mut finding = finding(Code::TimeDigits, Grade::Moderate, Direction::Against, message);
             finding.statistic = Some(block as f64 / all.len() as f64);
             finding.n = Some(all.len() as u64);
             finding.subject.steps = vec![from, until];
-            finding.null = "a program computes and writes a column in one way".into();
+            finding.null = text!("time/digits/null");
             finding.evidence = Some(RUNS.into());
             to.push(finding);
             break;

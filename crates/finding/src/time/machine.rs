@@ -1,8 +1,9 @@
 //! The machine: whether its metrics live while steps advance, and whether host, program and commit stay the same.
 
-use super::{Code, Direction, Grade, Judgement, RUNS, called, called_first, finding};
+use super::{Code, Direction, Grade, Judgement, RUNS, called, finding};
 use scratchproof_case::Policy;
 use scratchproof_record::Run;
+use scratchproof_texts::{Text, text};
 
 /// Measurements of accelerators while the run logs.
 pub fn alive(to: &mut Judgement, policy: &Policy, run: &Run) {
@@ -30,26 +31,14 @@ pub fn alive(to: &mut Judgement, policy: &Policy, run: &Run) {
         .flat_map(|(_, c)| c.iter().map(|p| p.1))
         .filter(|w| w.is_finite())
         .collect();
-    let watts = power.iter().copied().reduce(f64::max).map_or(String::new(), |w| format!("; at most {w:.0} W"));
-    let (grade, direction, words) = if busy < policy.device_busy_share {
-        (
-            Grade::Weak,
-            Direction::Neutral,
-            "the accelerators were idle while steps were logged: ask what trained the model",
-        )
-    } else {
-        (Grade::Weak, Direction::For, "they worked while steps were logged")
-    };
-    let message = format!(
-        "{}'s accelerators were busy in {:.0} % of {} measurements{watts}: {words}.",
-        called_first(run),
-        100.0 * busy,
-        finite.len()
-    );
-    let mut finding = finding(Code::TimeSystem, grade, direction, message);
+    let watts = power.iter().copied().reduce(f64::max);
+    let idle = busy < policy.device_busy_share;
+    let direction = if idle { Direction::Neutral } else { Direction::For };
+    let message = text!("time/system/finding", run = called(run), busy, count = finite.len(), watts, idle);
+    let mut finding = finding(Code::TimeSystem, Grade::Weak, direction, message);
     finding.statistic = Some(busy);
     finding.n = Some(finite.len() as u64);
-    finding.null = "a training keeps its accelerators busy".into();
+    finding.null = text!("time/system/null");
     finding.evidence = Some(RUNS.into());
     to.push(finding);
 }
@@ -59,32 +48,33 @@ pub fn constant(to: &mut Judgement, runs: &[Run]) {
     if runs.len() < 2 {
         return;
     }
-    let mut words = Vec::new();
+    let mut differ: Vec<Text> = Vec::new();
     for (what, value) in [
         ("host", (|run: &Run| run.host.clone()) as fn(&Run) -> Option<String>),
         ("program", |run| run.program.clone()),
         ("commit", |run| run.commit.clone()),
-        ("tracker version", |run| run.sdk.clone()),
+        ("tracker", |run| run.sdk.clone()),
     ] {
         let known: Vec<(&Run, String)> = runs.iter().filter_map(|run| Some((run, value(run)?))).collect();
-        if let Some(pair) = known.windows(2).find(|pair| pair[0].1 != pair[1].1) {
-            words.push(format!(
-                "{what} {} in {} and {} in {}",
-                pair[0].1,
-                called(pair[0].0),
-                pair[1].1,
-                called(pair[1].0)
+        if let Some([first, second]) = known.array_windows().find(|[a, b]| a.1 != b.1) {
+            differ.push(text!(
+                "time/constancy/other",
+                what,
+                one = first.1.as_str(),
+                run = called(first.0),
+                other = second.1.as_str(),
+                other_run = called(second.0)
             ));
         }
     }
-    let (grade, message) = if words.is_empty() {
-        (Grade::Weak, format!("Host, program and commit are the same in {} runs, as far as they say.", runs.len()))
+    let count = differ.len();
+    let (grade, direction, message) = if differ.is_empty() {
+        (Grade::Weak, Direction::For, text!("time/constancy/same", runs = runs.len()))
     } else {
-        (Grade::Context, format!("The runs differ in {}; ask what changed.", words.join(", ")))
+        (Grade::Context, Direction::Neutral, text!("time/constancy/differ", differ))
     };
-    let direction = if words.is_empty() { Direction::For } else { Direction::Neutral };
     let mut finding = finding(Code::TimeConstancy, grade, direction, message);
-    finding.statistic = Some(words.len() as f64);
+    finding.statistic = Some(count as f64);
     finding.n = Some(runs.len() as u64);
     to.push(finding);
 }

@@ -3,6 +3,7 @@
 use super::{Code, Direction, Grade, Judgement, RUNS, TensorNorm, TimeFacts, called, finding};
 use scratchproof_case::Policy;
 use scratchproof_record::Run;
+use scratchproof_texts::text;
 
 /// L2 norms of one checkpoint, over the tensors that people count.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -76,23 +77,18 @@ pub fn judge(to: &mut Judgement, facts: &TimeFacts<'_>, policy: &Policy, run: &R
     let (grade, direction, words) = if worst <= policy.norm_agrees {
         let telling = n >= 3 && moved > 10.0 * policy.norm_agrees;
         let grade = if telling { Grade::Moderate } else { Grade::Weak };
-        (grade, Direction::For, "log and weights belong together".to_owned())
+        (grade, Direction::For, text!("time/norms/together"))
     } else if worst <= policy.norm_differs {
-        (Grade::Context, Direction::Neutral, "another rounding, or another set of tensors".to_owned())
+        (Grade::Context, Direction::Neutral, text!("time/norms/rounding"))
     } else {
-        (Grade::Weak, Direction::Neutral, "ask which tensors the program counted".to_owned())
+        (Grade::Weak, Direction::Neutral, text!("time/norms/which"))
     };
-    let message = format!(
-        "The norms in `{column}` of {} are those of {name} in {n} checkpoints to {:.2e} of themselves at the worst; the norm \
-         itself moves by {moved:.2e}: {words}.",
-        called(run),
-        worst
-    );
+    let message = text!("time/norms/finding", column, run = called(run), name, checkpoints = n, worst, moved, words);
     let mut finding = finding(Code::TimeNorms, grade, direction, message);
     finding.statistic = Some(worst);
     finding.n = Some(n as u64);
     finding.subject.steps = steps;
-    finding.null = "a norm logged of these weights is the norm of these weights".into();
+    finding.null = text!("time/norms/null");
     finding.evidence = Some(RUNS.into());
     to.push(finding);
 }

@@ -3,9 +3,10 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::history::{minute, slack};
-use super::{Code, Condition, Direction, Finding, Grade, Judgement, TIMELINE, TimeFacts, called, called_first};
+use super::{Code, Condition, Direction, Finding, Grade, Judgement, TIMELINE, TimeFacts, called};
 use scratchproof_case::Policy;
-use scratchproof_record::{Release, Trust};
+use scratchproof_record::{Open, Release, Trust};
+use scratchproof_texts::{Text, text};
 use scratchproof_timeline::{Bound, Clock, Contradiction, Moment, Orders, Story};
 
 /// So many contradictions are written out.
@@ -20,7 +21,7 @@ pub fn judge(to: &mut Judgement, facts: &TimeFacts<'_>, story: &Story, policy: &
     undated(to, story);
     for parent in facts.parents {
         match parent.release {
-            None => to.missing.push(format!("the date on which {} became public", parent.parent).into()),
+            None => to.missing.push(text!("time/run-start/no-release", parent = parent.parent)),
             Some(release) => {
                 run_start(to, facts, story, parent.parent, release);
                 impossible(to, facts, story, parent.parent, release);
@@ -31,11 +32,7 @@ pub fn judge(to: &mut Judgement, facts: &TimeFacts<'_>, story: &Story, policy: &
     let mut all = story.starts.iter().chain(story.checkpoints.values()).copied();
     let any = !facts.runs.is_empty() || !story.checkpoints.is_empty();
     if any && !all.any(dated) {
-        to.missing.push(
-            "an outside witness of when the training ran (a tracker's server-side times, a time stamp over an early \
-             checkpoint or its upload to a hub); every date of it is its own"
-                .into(),
-        );
+        to.missing.push(text!("time/run-start/no-witness"));
     }
 }
 
@@ -52,15 +49,11 @@ fn contradictions(to: &mut Judgement, story: &Story, policy: &Policy) {
         to.push(contradiction(orders, one));
     }
     if found.len() > SHOWN {
-        to.missing.push(format!("answers to {} more contradictions between dates", found.len() - SHOWN).into());
+        to.missing.push(text!("time/order/more", count = found.len() - SHOWN));
     }
     let dated = orders.moments().iter().filter(|moment| moment.earliest.or(moment.latest).is_some()).count();
     if found.is_empty() && !orders.is_empty() && dated > 1 {
-        let message = format!(
-            "{dated} dated facts stand in the {} orders that must hold between them; clocks may differ by {}.",
-            orders.len(),
-            words(slack(policy))
-        );
+        let message = text!("time/order/holds", dated, orders = orders.len(), slack = span(slack(policy)));
         let mut finding = Finding::new(Code::TimeOrder, Grade::Weak, Direction::For, message);
         finding.statistic = Some(0.0);
         to.push(about_order(finding, orders));
@@ -69,7 +62,7 @@ fn contradictions(to: &mut Judgement, story: &Story, policy: &Policy) {
 
 fn about_order(mut finding: Finding, orders: &Orders) -> Finding {
     finding.n = Some(orders.len() as u64);
-    finding.null = "what must come first is dated first, beyond what clocks differ by".into();
+    finding.null = text!("time/order/null");
     finding.evidence = Some(TIMELINE.into());
     finding
 }
@@ -90,29 +83,41 @@ fn contradiction(orders: &Orders, found: &Contradiction) -> Finding {
     };
     let through: Vec<&str> =
         found.path[1..found.path.len() - 1].iter().map(|&i| orders.moments()[i].what.as_str()).collect();
-    let through =
-        if through.is_empty() { String::new() } else { format!(", by way of \"{}\"", through.join("\", \"")) };
-    let explained = match (zone, party) {
-        (true, _) => " A clock set to another time zone explains it.",
-        (false, true) => " A clock that was wrong by as much would explain it.",
-        (false, false) => "",
-    };
-    let message = format!(
-        "That {} ({}) must come before that {} ({}){through}, but is dated {} after it.{explained} To settle it: {}.",
-        first.what,
-        date(first, first.earliest),
-        last.what,
-        date(last, last.latest),
-        words(found.by),
-        repair(if own(first) { first } else { last })
+    let message = text!(
+        "time/order/contradiction",
+        first = first.what.as_str(),
+        first_date = date(first, first.earliest),
+        last = last.what.as_str(),
+        last_date = date(last, last.latest),
+        through,
+        by = span(found.by),
+        zone,
+        wrong_clock = party && !zone,
+        settle = repair(if own(first) { first } else { last })
     );
     let mut finding = Finding::new(Code::TimeOrder, grade, direction, message);
     finding.statistic = Some(found.by.as_seconds_f64() / 86_400.0);
     about_order(finding, orders)
 }
 
-fn date(moment: &Moment, at: Option<DateTime<Utc>>) -> String {
-    format!("{}, {}, {}", at.map_or_else(|| "no date".into(), minute), moment.trust, moment.source)
+fn date(moment: &Moment, at: Option<DateTime<Utc>>) -> Text {
+    text!("time/order/date", at = at.map(minute), trust = trust(moment.trust), source = moment.source.as_str())
+}
+
+/// The grade of a date.
+pub(super) fn trust(grade: Trust) -> Text {
+    text!("time/dates/trust", grade = grade.name())
+}
+
+/// When a model became public.
+pub(super) fn released(release: &Release) -> Text {
+    let (from, until) = (release.at.earliest, release.at.latest);
+    match release.open {
+        Open::Start => text!("time/dates/by", until = minute(until)),
+        Open::End => text!("time/dates/not-before", from = minute(from)),
+        Open::No if until > from => text!("time/dates/between", from = minute(from), until = minute(until)),
+        Open::No => text!("time/dates/at", at = minute(from)),
+    }
 }
 
 fn is_zone(by: TimeDelta) -> bool {
@@ -122,23 +127,23 @@ fn is_zone(by: TimeDelta) -> bool {
 }
 
 /// What would settle which of two dates is right.
-fn repair(moment: &Moment) -> &'static str {
+fn repair(moment: &Moment) -> Text {
     match moment.clock {
-        Clock::Log(_) => "the run as the tracker's server holds it, with the server's own times",
-        Clock::Commits => "the forge's record of when the commit was pushed",
-        Clock::CaseFile => "the storage's record of when the checkpoint was written or uploaded",
-        Clock::Outside(_) => "a second witness of the same fact",
+        Clock::Log(_) => text!("time/order/settle-log"),
+        Clock::Commits => text!("time/order/settle-commits"),
+        Clock::CaseFile => text!("time/order/settle-case"),
+        Clock::Outside(_) => text!("time/order/settle-outside"),
     }
 }
 
 /// A span of time in its largest fitting unit.
-fn words(span: TimeDelta) -> String {
+fn span(span: TimeDelta) -> Text {
     let seconds = span.as_seconds_f64();
     match seconds {
-        s if s < 120.0 => format!("{s:.0} s"),
-        s if s < 7200.0 => format!("{:.0} minutes", s / 60.0),
-        s if s < 172_800.0 => format!("{:.1} hours", s / 3600.0),
-        s => format!("{:.1} days", s / 86_400.0),
+        s if s < 120.0 => text!("time/dates/seconds", count = s),
+        s if s < 7200.0 => text!("time/dates/minutes", count = s / 60.0),
+        s if s < 172_800.0 => text!("time/dates/hours", count = s / 3600.0),
+        s => text!("time/dates/days", count = s / 86_400.0),
     }
 }
 
@@ -153,19 +158,16 @@ fn undated(to: &mut Judgement, story: &Story) {
     if steps.is_empty() {
         return;
     }
-    let named: Vec<String> = steps.iter().take(5).map(ToString::to_string).collect();
-    let more = if steps.len() > named.len() { " and more" } else { "" };
-    let message = format!(
-        "No source dates {} of {} checkpoints (step {}{more}). The times at which the storage wrote them, a log that \
-         covers them or a time stamp would.",
-        steps.len(),
-        story.checkpoints.len(),
-        named.join(", ")
+    let message = text!(
+        "time/undated/finding",
+        count = steps.len(),
+        checkpoints = story.checkpoints.len(),
+        steps = &steps[..steps.len().min(5)]
     );
     let mut finding = Finding::new(Code::TimeUndated, Grade::Context, Direction::Neutral, message);
     finding.statistic = Some(steps.len() as f64);
     finding.n = Some(story.checkpoints.len() as u64);
-    finding.null = "every checkpoint was saved at a time that something recorded".into();
+    finding.null = text!("time/undated/null");
     finding.evidence = Some(TIMELINE.into());
     finding.subject.steps = steps;
     to.push(finding);
@@ -177,34 +179,42 @@ fn run_start(to: &mut Judgement, facts: &TimeFacts<'_>, story: &Story, parent: &
         let bound = |least| story.orders.latest(start, least);
         let before = |least| bound(least).filter(|bound: &Bound| bound.at < release.at.earliest);
         let public = public(release);
-        let (at, grade, direction, words) = if let Some((bound, grade)) = before(Trust::Anchored)
+        let (at, grade, direction, message) = if let Some((bound, grade)) = before(Trust::Anchored)
             .map(|bound| (bound, Grade::Strong))
             .or_else(|| before(Trust::Platform).map(|bound| (bound, Grade::Moderate)))
         {
             let by = &story.orders.moments()[bound.by];
-            let words =
-                format!("no later than {} because {} ({}, {}), before", minute(bound.at), by.what, by.trust, by.source);
-            (bound.at, grade.min(weight(release)), Direction::For, words)
+            let message = text!(
+                "time/run-start/witnessed",
+                run = called(run),
+                at = minute(bound.at),
+                by = by.what.as_str(),
+                trust = trust(by.trust),
+                source = by.source.as_str(),
+                parent,
+                public
+            );
+            (bound.at, grade.min(weight(release)), Direction::For, message)
         } else if let Some(start) = run.started_at.or_else(|| bound(Trust::SelfAsserted).map(|bound| bound.at)) {
             let (grade, direction, order) = if start < release.at.earliest {
                 (Grade::Weak, Direction::For, "before")
             } else if start <= release.at.latest {
-                (Grade::Context, Direction::Neutral, "while it is not settled whether")
+                (Grade::Context, Direction::Neutral, "unsettled")
             } else {
                 (Grade::Context, Direction::Neutral, "after")
             };
-            (start, grade, direction, format!("at {} by its own clock, {order}", minute(start)))
+            let message =
+                text!("time/run-start/own-clock", run = called(run), at = minute(start), order, parent, public);
+            (start, grade, direction, message)
         } else {
-            to.missing.push(format!("the start time of {}", called(run)).into());
+            to.missing.push(text!("time/run-start/missing", run = called(run)));
             continue;
         };
-        let message = format!("{} started {words} {parent} became public ({public}).", called_first(run));
         let mut finding = Finding::new(Code::TimeRunStart, grade, direction, message);
         finding.statistic = Some((at - release.at.earliest).as_seconds_f64() / 86_400.0);
         finding.n = Some(1);
         finding.subject.parent = Some(parent.into());
-        finding.null =
-            "days from the release to the start; a run that started before it cannot have used public weights".into();
+        finding.null = text!("time/run-start/null");
         finding.evidence = Some(TIMELINE.into());
         to.push(finding);
     }
@@ -219,8 +229,8 @@ fn weight(release: &Release) -> Grade {
     }
 }
 
-fn public(release: &Release) -> String {
-    format!("{}, {}", release.when(), release.trust)
+fn public(release: &Release) -> Text {
+    text!("time/dates/public", when = released(release), trust = trust(release.trust))
 }
 
 /// Start, freeze and run before the release, all on facts of somebody outside: the parent's public weights cannot have
@@ -233,41 +243,35 @@ fn impossible(to: &mut Judgement, facts: &TimeFacts<'_>, story: &Story, parent: 
     let freeze = match story.freeze.map(before) {
         Some(Some(bound)) => bound,
         Some(None) => {
-            to.missing.push(format!(
-                "a time stamp over the commit that froze the architecture, or over a later one, from before {parent} \
-                 became public"
-            ).into());
+            to.missing.push(text!("time/impossible/no-stamp", parent));
             return;
         }
         None => {
-            to.missing.push(format!(
-                "a repository with the settings of the model, stamped by somebody outside before {parent} became public"
-            ).into());
+            to.missing.push(text!("time/impossible/no-settings", parent));
             return;
         }
     };
     if facts.start != Condition::Holds {
-        to.missing.push(
-            format!("a start that holds: run and architecture are witnessed from before {parent} became public").into(),
-        );
+        to.missing.push(text!("time/impossible/no-start", parent));
         return;
     }
     let witness = |bound: Bound| {
         let by = &story.orders.moments()[bound.by];
-        format!("{} by {} ({})", by.what, minute(bound.at), by.trust)
+        let (by, trust) = (by.what.as_str(), trust(by.trust));
+        text!("time/impossible/witness", by, at = minute(bound.at), trust)
     };
-    let message = format!(
-        "{parent} cannot be the source of the start by its public weights: they became public later ({}), the start is a \
-         random draw, and {}; {}. Weights handed over in private are outside what dates can say.",
-        public(release),
-        witness(run),
-        witness(freeze)
+    let message = text!(
+        "time/impossible/finding",
+        parent,
+        public = public(release),
+        run = witness(run),
+        freeze = witness(freeze)
     );
     let mut finding = Finding::new(Code::TimeImpossible, weight(release), Direction::For, message);
     finding.statistic = Some((run.at.max(freeze.at) - release.at.earliest).as_seconds_f64() / 86_400.0);
     finding.n = Some(2);
     finding.subject.parent = Some(parent.into());
-    finding.null = "days from the release to the later of run and freeze, as somebody outside dates them".into();
+    finding.null = text!("time/impossible/null");
     finding.evidence = Some(TIMELINE.into());
     to.push(finding);
 }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Code, Direction, Finding, Grade, Judgement, TIMELINE};
 use scratchproof_record::git::{Mention, MentionKind, Oddity, OddityKind, Place, Signature, Validity, short};
 use scratchproof_record::{Repository, Run};
+use scratchproof_texts::{Text, text};
 
 const MENTIONS: &str = "evidence/mentions.parquet";
 const SIGNATURES: &str = "evidence/signatures.parquet";
@@ -22,66 +23,39 @@ pub fn judge(to: &mut Judgement, runs: &[Run], repository: &Repository) {
     signatures(to, repository);
     mentions(to, repository);
     for note in &repository.notes {
-        let message = format!("About the repository: {note}.");
+        let message = text!("time/repository/note", note);
         to.push(Finding::new(Code::TimeRepository, Grade::Context, Direction::Neutral, message));
     }
 }
 
 fn clock(to: &mut Judgement, runs: &[Run], repository: &Repository, oddity: &Oddity) {
     let (kind, count) = (oddity.kind, oddity.count);
-    let of = plural(count, "commit");
-    let case = format!("commit {}: {}", short(&oddity.commit), oddity.words);
+    let (commit, words) = (short(&oddity.commit), oddity.words.as_str());
     let before_all = || {
         let first = repository.oldest().map(|oldest| oldest.committer.at);
         runs.iter().filter_map(|run| run.started_at).min().zip(first).is_some_and(|(start, first)| start < first)
     };
+    let (weak, context) = (Grade::Weak, Grade::Context);
     let (grade, what) = match kind {
-        OddityKind::AuthorAfterCommitter if oddity.extent > 1.0 => (
-            Grade::Weak,
-            format!(
-                "{of} made after they were committed ({case}); a wrong clock does that, and so does a date set by hand."
-            ),
-        ),
-        OddityKind::AuthorAfterCommitter => (Grade::Context, format!("{of} made after they were committed ({case}).")),
-        OddityKind::OlderThanParent => (
-            Grade::Context,
-            format!("{of} committed before their parents ({case}); clocks of several machines do that."),
-        ),
-        OddityKind::Burst => (
-            Grade::Context,
-            format!("{of} share a second with nine or more others ({}), as after a rebase or an import.", oddity.words),
-        ),
-        OddityKind::Zone => {
-            (Grade::Weak, format!("{of} with a zone that no place has ({case}). Who wrote these dates?"))
+        OddityKind::AuthorAfterCommitter => {
+            let far = oddity.extent > 1.0;
+            let message = text!("time/commit-clocks/author-after-committer", count, commit, words, far);
+            (if far { weak } else { context }, message)
         }
-        OddityKind::BeforeGit => (
-            Grade::Weak,
-            format!("{of} dated before git existed ({case}); imported from an older system, or a wrong clock?"),
-        ),
-        OddityKind::Future => {
-            (Grade::Weak, format!("{of} dated in a year that has not come ({case}). Who wrote these dates?"))
-        }
-        OddityKind::LateCommit => (
-            Grade::Context,
-            format!("{of} committed more than a day after the change was made ({case}), as after a rebase."),
-        ),
-        OddityKind::WrittenAnew if before_all() => (
-            Grade::Weak,
-            format!(
-                "The history was written anew after the first run had started: {}. Is there an older one?",
-                oddity.words
-            ),
-        ),
-        OddityKind::WrittenAnew => (
-            Grade::Context,
-            format!("The history was written anew: {}. What is older shows in author dates alone.", oddity.words),
-        ),
-        OddityKind::Unsigned => (Grade::Context, format!("Not all commits are signed: {}.", oddity.words)),
+        OddityKind::OlderThanParent => (context, text!("time/commit-clocks/older-than-parent", count, commit, words)),
+        OddityKind::Burst => (context, text!("time/commit-clocks/burst", count, words)),
+        OddityKind::Zone => (weak, text!("time/commit-clocks/zone", count, commit, words)),
+        OddityKind::BeforeGit => (weak, text!("time/commit-clocks/before-git", count, commit, words)),
+        OddityKind::Future => (weak, text!("time/commit-clocks/future", count, commit, words)),
+        OddityKind::LateCommit => (context, text!("time/commit-clocks/late-commit", count, commit, words)),
+        OddityKind::WrittenAnew if before_all() => (weak, text!("time/commit-clocks/anew-after-start", words)),
+        OddityKind::WrittenAnew => (context, text!("time/commit-clocks/anew", words)),
+        OddityKind::Unsigned => (context, text!("time/commit-clocks/unsigned", words)),
     };
     let mut finding = Finding::new(Code::TimeCommitClocks, grade, Direction::Neutral, what);
     finding.statistic = Some(oddity.extent);
     finding.n = Some(count);
-    finding.null = "days, hours or commits of the case that shows it best; honest histories have such cases".into();
+    finding.null = text!("time/commit-clocks/null");
     finding.evidence = Some(TIMELINE.into());
     to.push(finding);
 }
@@ -92,13 +66,13 @@ fn rewritten(to: &mut Judgement, repository: &Repository) {
     }
     let words: Vec<&str> = repository.traces.iter().map(|trace| trace.words.as_str()).collect();
     let cut = repository.traces.iter().any(|trace| trace.cut);
-    let what = if cut { "The history is not whole" } else { "The history was worked over" };
-    let mut finding =
-        Finding::new(Code::TimeRewritten, Grade::Context, Direction::Neutral, format!("{what}: {}.", words.join("; ")));
-    finding.n = Some(words.len() as u64);
+    let n = words.len() as u64;
+    let message = text!("time/rewritten/finding", cut, words);
+    let mut finding = Finding::new(Code::TimeRewritten, Grade::Context, Direction::Neutral, message);
+    finding.n = Some(n);
     to.push(finding);
     if cut {
-        to.missing.push("the repository with its whole history".into());
+        to.missing.push(text!("time/rewritten/missing"));
     }
 }
 
@@ -106,39 +80,32 @@ fn signatures(to: &mut Judgement, repository: &Repository) {
     type Kind = (u8, Grade, &'static str);
     let kind = |signature: &Signature| -> Kind {
         match &signature.validity {
-            Validity::Good(_) => (0, Grade::Context, "fit a given key"),
-            Validity::Refused(_) => (1, Grade::Weak, "are of a given key that may not sign so or not then"),
-            Validity::Bad => (2, Grade::Moderate, "do not fit what they stand on: it, or the signature, was altered"),
-            Validity::UnknownKey(_) => (3, Grade::Context, "are of keys that the case does not give"),
-            Validity::Unverified(_) => (4, Grade::Context, "were not checked"),
+            Validity::Good(_) => (0, Grade::Context, "good"),
+            Validity::Refused(_) => (1, Grade::Weak, "refused"),
+            Validity::Bad => (2, Grade::Moderate, "bad"),
+            Validity::UnknownKey(_) => (3, Grade::Context, "unknown-key"),
+            Validity::Unverified(_) => (4, Grade::Context, "unverified"),
         }
     };
     let mut kinds: BTreeMap<Kind, Vec<&Signature>> = BTreeMap::new();
     for signature in &repository.signatures {
         kinds.entry(kind(signature)).or_default().push(signature);
     }
-    for ((_, grade, words), list) in kinds {
+    for ((_, grade, result), list) in kinds {
         let who = |signature: &Signature| match &signature.validity {
-            Validity::Good(who) | Validity::UnknownKey(who) => who.clone(),
-            Validity::Refused(why) | Validity::Unverified(why) => why.clone(),
+            Validity::Good(who) | Validity::UnknownKey(who) => text!("time/signatures/words", words = who),
+            Validity::Refused(why) | Validity::Unverified(why) => text!("time/signatures/words", words = why),
             Validity::Bad => match &signature.tag {
-                Some(tag) => format!("tag {tag}"),
-                None => format!("commit {}", short(&signature.object)),
+                Some(tag) => text!("time/signatures/tag", tag),
+                None => text!("time/signatures/commit", commit = short(&signature.object)),
             },
         };
-        let all: BTreeSet<String> = list.iter().map(|signature| who(signature)).collect();
-        let shown: Vec<&str> = all.iter().take(SHOWN).map(String::as_str).collect();
-        let more = if all.len() > SHOWN { format!(" and {} more", all.len() - SHOWN) } else { String::new() };
+        let all: BTreeMap<String, Text> =
+            list.iter().map(|signature| who(signature)).map(|words| (words.english(), words)).collect();
+        let more = all.len().saturating_sub(SHOWN);
+        let shown: Vec<Text> = all.into_values().take(SHOWN).collect();
         let tags = list.iter().filter(|signature| signature.tag.is_some()).count();
-        let commits = list.len() - tags;
-        let of = match (commits, tags) {
-            (commits, 0) => plural(commits as u64, "commit"),
-            (0, tags) => plural(tags as u64, "tag"),
-            (commits, tags) => format!("{} and {}", plural(commits as u64, "commit"), plural(tags as u64, "tag")),
-        };
-        let says =
-            if grade == Grade::Context && words.starts_with("fit") { " A signature says who, not when." } else { "" };
-        let message = format!("Signatures of {of} {words} ({}{more}).{says}", shown.join("; "));
+        let message = text!("time/signatures/finding", commits = list.len() - tags, tags, result, shown, more);
         let mut finding = Finding::new(Code::TimeSignatures, grade, Direction::Neutral, message);
         finding.n = Some(list.len() as u64);
         finding.evidence = Some(SIGNATURES.into());
@@ -159,22 +126,15 @@ fn mentions(to: &mut Judgement, repository: &Repository) {
         let grade = if parent.is_some() && in_code > 0 { Grade::Weak } else { Grade::Context };
         let files: BTreeSet<&str> = list.iter().map(|mention| mention.path.as_str()).collect();
         let what = match (kind, parent) {
-            (MentionKind::Name, Some(parent)) => format!("The history names {parent}"),
-            (MentionKind::Constant, Some(parent)) => {
-                format!("The history has numbers of {parent} that the subject has not")
-            }
-            (MentionKind::Loads, _) => "The history loads models or tokenizers by name or path".into(),
-            _ => "The history can start from a checkpoint, as resumed runs do".into(),
+            (MentionKind::Name, Some(_)) => "name",
+            (MentionKind::Constant, Some(_)) => "constant",
+            (MentionKind::Loads, _) => "loads",
+            _ => "starts",
         };
-        let cases: Vec<String> = list.iter().take(SHOWN).map(|mention| case(mention)).collect();
+        let cases: Vec<Text> = list.iter().take(SHOWN).map(|mention| case(mention)).collect();
         let rest = list.len() - cases.len() + more.get(&kind).copied().unwrap_or(0);
-        let more = if rest > 0 { format!("; {rest} more") } else { String::new() };
-        let places = match (in_code, list.len() - in_code) {
-            (0, _) => ", only in tests, evaluation or documentation".to_owned(),
-            _ => format!(" in {}", plural(files.len() as u64, "file")),
-        };
-        let close = if parent.is_some() { " A name proves nothing." } else { "" };
-        let message = format!("{what}{places}: {}{more}.{close}", cases.join("; "));
+        let files = Some(files.len()).filter(|_| in_code > 0);
+        let message = text!("time/other-models/finding", what, parent, files, cases, more = rest);
         let mut finding = Finding::new(Code::TimeOtherModels, grade, Direction::Neutral, message);
         finding.subject.parent = parent.map(Into::into);
         finding.n = Some(list.len() as u64);
@@ -183,18 +143,16 @@ fn mentions(to: &mut Judgement, repository: &Repository) {
     }
 }
 
-fn case(mention: &Mention) -> String {
-    let gone = match &mention.gone {
-        Some(gone) => format!(" until {}", short(gone)),
-        None if mention.main => ", still there".into(),
-        None => " on another branch".into(),
-    };
-    let (text, path) = (&mention.text, &mention.path);
-    format!("`{}` at {path}:{} since {}{gone}", text.replace('`', "'"), mention.line, short(&mention.first))
-}
-
-fn plural(count: u64, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+fn case(mention: &Mention) -> Text {
+    text!(
+        "time/other-models/case",
+        text = mention.text.replace('`', "'"),
+        path = mention.path.as_str(),
+        line = mention.line,
+        first = short(&mention.first),
+        gone = mention.gone.as_deref().map(short),
+        main = mention.main
+    )
 }
 
 #[cfg(test)]

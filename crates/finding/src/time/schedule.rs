@@ -3,38 +3,43 @@
 use std::f64::consts::PI;
 
 use super::config::{PEAK, TOTAL, WARM_UP, mentions, number};
-use super::{Code, Direction, Grade, Judgement, RUNS, called, called_first, clock, finding};
+use super::{Code, Direction, Grade, Judgement, RUNS, called, clock, finding};
 use scratchproof_case::Policy;
 use scratchproof_record::Run;
 use scratchproof_stats::{Departure, RateLaw, Schedule, Stretch, schedule};
+use scratchproof_texts::{Text, text};
 
 /// Holds the logged rates against the law that they follow, and the law against the configuration.
 pub fn judge(to: &mut Judgement, policy: &Policy, run: &Run) {
     let points = run.learning_rate();
-    let Some(found) = schedule(&points) else {
-        to.missing.push(format!("a learning rate in the log of {}", called(run)).into());
+    let Some(found) = schedule(&points, skips_updates(run)) else {
+        to.missing.push(text!("time/schedule/missing", run = called(run)));
         return;
     };
     let share = found.explained as f64 / found.points as f64;
-    let names: Vec<&str> = found.pieces.iter().take(4).map(|piece| piece.law.name()).collect();
-    let laws = format!(
-        "{}'s {} logged learning rates: {:.0} % follow {} law(s) ({}) to {:.0e} of the peak",
-        called_first(run),
-        found.points,
-        100.0 * share,
-        found.pieces.len(),
-        names.join(", "),
-        found.tolerance
-    );
+    let laws: Vec<Text> = found.pieces.iter().take(4).map(|piece| law(&piece.law)).collect();
     let (grade, direction, words) = if share < policy.schedule_explained {
-        (Grade::Context, Direction::Neutral, "the schedule is none of those known here".to_owned())
+        (Grade::Context, Direction::Neutral, text!("time/schedule/unknown"))
     } else {
         configured(&found, run, policy)
     };
-    let mut first = finding(Code::TimeSchedule, grade, direction, format!("{laws}; {words}."));
+    let late = found.pieces.iter().filter_map(|piece| piece.late.as_ref()).max_by_key(|late| late.points);
+    let message = text!(
+        "time/schedule/finding",
+        run = called(run),
+        points = found.points,
+        share,
+        pieces = found.pieces.len(),
+        laws,
+        tolerance = found.tolerance,
+        late = late.map(|late| late.points),
+        skipped = late.map(|late| late.skipped),
+        words
+    );
+    let mut first = finding(Code::TimeSchedule, grade, direction, message);
     first.statistic = Some(share);
     first.n = Some(found.points as u64);
-    first.null = "a scheduler computes the learning rate from the step by a formula that the configuration sets".into();
+    first.null = text!("time/schedule/null");
     first.evidence = Some(RUNS.into());
     to.push(first);
     if share >= policy.schedule_explained {
@@ -44,8 +49,69 @@ pub fn judge(to: &mut Judgement, policy: &Policy, run: &Run) {
     }
 }
 
+/// A law by its name.
+fn law(law: &RateLaw) -> Text {
+    text!("time/schedule/law", law = law.name())
+}
+/// Whether the program may skip updates, and the scheduler's steps with them: loss scaling in 16 bits does. Only a program that
+/// says that it computes in bfloat16 or in 32 bits surely does not.
+fn skips_updates(run: &Run) -> bool {
+    let name = |key: &str| key.rsplit(['.', '/']).next().unwrap_or(key).to_ascii_lowercase().replace(['-', ' '], "_");
+    let scaled = |key: &String| {
+        ["loss_scale", "lossscale", "grad_scale", "gradscale", "amp_scale", "scaler"]
+            .iter()
+            .any(|word| name(key).contains(word))
+    };
+    if run.history.columns.keys().any(scaled) {
+        return true;
+    }
+    let mut other = false;
+    for (key, value) in &run.config {
+        let (name, on) = (name(key), value.as_bool().unwrap_or(false));
+        let word = value.as_str().unwrap_or_default().to_ascii_lowercase();
+        let says = |words: &[&str]| words.iter().any(|w| word == *w);
+        match name.as_str() {
+            // `fp16.enabled` of DeepSpeed too.
+            "fp16" | "float16" | "use_fp16" | "amp" | "use_amp" if on => return true,
+            "enabled" if on && key.to_ascii_lowercase().contains("fp16") => return true,
+            "bf16" | "bfloat16" | "use_bf16" | "fp32" if on => other = true,
+            "enabled" if on && key.to_ascii_lowercase().contains("bf16") => other = true,
+            "precision" | "mixed_precision" | "dtype" | "amp_dtype" | "param_dtype" | "compute_dtype" => {
+                if says(&[
+                    "fp16",
+                    "float16",
+                    "16",
+                    "16_mixed",
+                    "16-mixed",
+                    "16-true",
+                    "half",
+                    "torch.float16",
+                    "amp_fp16",
+                ]) || value.as_u64() == Some(16)
+                {
+                    return true;
+                }
+                other |= says(&[
+                    "bf16",
+                    "bfloat16",
+                    "bf16-mixed",
+                    "bf16-true",
+                    "torch.bfloat16",
+                    "amp_bf16",
+                    "fp32",
+                    "float32",
+                    "32",
+                    "32-true",
+                ]) || value.as_u64() == Some(32);
+            }
+            _ => {}
+        }
+    }
+    !other
+}
+
 /// The law's peak, warm-up and end against the configured ones.
-fn configured(found: &Schedule, run: &Run, policy: &Policy) -> (Grade, Direction, String) {
+fn configured(found: &Schedule, run: &Run, policy: &Policy) -> (Grade, Direction, Text) {
     let main = &found.pieces[0].law;
     let peak = number(run, PEAK).filter(|peak| *peak > 0.0).map(|peak| found.peak / peak);
     // A line from the beginning that rises to the peak: its slope is the peak over the steps of the warm-up.
@@ -65,23 +131,29 @@ fn configured(found: &Schedule, run: &Run, policy: &Policy) -> (Grade, Direction
     let end = end.zip(total).map(|(found, set)| Steps { found, set });
     let fits = |steps: &Option<Steps>| steps.as_ref().is_some_and(|steps| steps.fits(1.0, policy));
     let scaled = peak.filter(|peak| (peak - 1.0).abs() > policy.schedule_peak);
-    let words = |what: &str, steps: &Option<Steps>| {
-        steps.as_ref().map(|s| format!("{what} {:.1} for {:.0} configured", s.found, s.set))
-    };
-    let peaks = peak.map(|peak| format!("the largest is {peak:.4} times the configured rate"));
-    let all: Vec<String> = [peaks, words("warm-up steps", &warm_up), words("end of the law at step", &end)]
-        .into_iter()
-        .flatten()
-        .collect();
-    let listed = all.join(", ");
-    let neutral = |grade, words: String| (grade, Direction::Neutral, words);
+    let peaks = peak.map(|peak| text!("time/schedule/peak", peak));
+    let warm_ups = warm_up.as_ref().map(|steps| text!("time/schedule/warm-up", found = steps.found, set = steps.set));
+    let ends = end.as_ref().map(|steps| text!("time/schedule/end", found = steps.found, set = steps.set));
+    let figures: Vec<Text> = [peaks, warm_ups, ends].into_iter().flatten().collect();
+    let neutral = |grade, words: Text| (grade, Direction::Neutral, words);
     if let Some(factor) = scaled {
+        let set = found.peak / factor;
+        if let Some(law) = under_way(main, first, warm.unwrap_or(0.0)).filter(|_| rises.is_none()) {
+            let end = law.end.zip(total).map(|(found, set)| Steps { found, set });
+            let fits = (law.height / set - 1.0).abs() <= policy.schedule_peak
+                && end.as_ref().is_none_or(|end| end.fits(1.0, policy));
+            let figures: Vec<Text> =
+                end.iter().map(|s| text!("time/schedule/end", found = s.found, set = s.set)).collect();
+            let (grade, direction) =
+                if fits { (Grade::Weak, Direction::For) } else { (Grade::Context, Direction::Neutral) };
+            let words = text!("time/schedule/late-start", first, peak = law.height / set, figures, fits);
+            return (grade, direction, words);
+        }
         // The configuration governs all but the height.
         if fits(&warm_up) && (end.is_none() || fits(&end)) && !mentions(run, factor) {
-            let words = format!("{listed}: the configured schedule at another height, and no setting has that factor");
-            return (Grade::Moderate, Direction::Against, words);
+            return (Grade::Moderate, Direction::Against, text!("time/schedule/height", figures));
         }
-        return neutral(Grade::Weak, format!("{listed}: the rate was not the configured one"));
+        return neutral(Grade::Weak, text!("time/schedule/not-configured", figures));
     }
     // Of a schedule that begins anew the end is not the training's.
     let last = found.pieces.iter().map(|piece| piece.to).max().unwrap_or(0) as f64;
@@ -89,18 +161,46 @@ fn configured(found: &Schedule, run: &Run, policy: &Policy) -> (Grade, Direction
     if let (Some(_), Some(warm_up), Some(end), true) = (peak, &warm_up, &end, once) {
         let factor = end.found / end.set;
         if !warm_up.fits(1.0, policy) && !end.fits(1.0, policy) && warm_up.fits(factor, policy) {
-            let words = format!("{listed}: the configured schedule with its steps counted {factor:.3} times");
-            return (Grade::Moderate, Direction::Against, words);
+            return (Grade::Moderate, Direction::Against, text!("time/schedule/recounted", figures, factor));
         }
     }
     let told = [&warm_up, &end].into_iter().flatten().count();
-    if all.is_empty() {
-        return neutral(Grade::Context, "the configuration sets nothing to hold them against".into());
+    if figures.is_empty() {
+        return neutral(Grade::Context, text!("time/schedule/nothing-set"));
     }
     if peak.is_some() && told > 0 && [&warm_up, &end].into_iter().flatten().all(|s| s.fits(1.0, policy)) {
-        return (Grade::Weak, Direction::For, format!("{listed}: as configured"));
+        return (Grade::Weak, Direction::For, text!("time/schedule/as-configured", figures));
     }
-    neutral(Grade::Context, listed)
+    neutral(Grade::Context, text!("time/schedule/figures", figures))
+}
+
+/// A law that had begun before the log did.
+struct UnderWay {
+    /// Its largest rate, at the end of the warm-up.
+    height: f64,
+    /// The step of its end.
+    end: Option<f64>,
+}
+
+/// What a falling law was before the first logged step, where that lies behind the warm-up: a log of a resumed half does not
+/// show the configured rate.
+fn under_way(law: &RateLaw, first: i64, warm: f64) -> Option<UnderWay> {
+    if (first as f64) <= warm.max(2.0) {
+        return None;
+    }
+    let (height, end) = match *law {
+        RateLaw::Cosine { cosine, sine, turn, origin, .. } => {
+            // Its lowest point is half a period behind its phase.
+            let low = origin + (sine.atan2(cosine) + PI) / turn;
+            let periods = ((first as f64 - low) * turn / (2.0 * PI)).ceil().max(0.0);
+            (law.extremes()?.0, Some(low + periods * 2.0 * PI / turn))
+        }
+        RateLaw::Linear { at, slope } if slope < 0.0 => (law.at(warm), Some(-at / slope)),
+        RateLaw::Exponential { slope, .. } if slope < 0.0 => (law.at(warm), None),
+        RateLaw::InverseSqrt { slope, .. } if slope > 0.0 => (law.at(warm), None),
+        _ => return None,
+    };
+    Some(UnderWay { height, end })
 }
 
 /// Steps of the law beside those of the configuration.
@@ -115,32 +215,45 @@ impl Steps {
     }
 }
 
+/// A departure that is no larger is no question: a rate, or a count of steps, that is wrong by a thousandth changes nothing that
+/// is held against a log, and where updates are skipped a law of two or four parameters runs through the middle of its steps.
+const DEPARTS: f64 = 1e-3;
+
 /// A stretch that is the law's at another height, or of another step.
 fn departs(to: &mut Judgement, run: &Run, found: &Schedule, stretch: &Stretch) {
     let main = &found.pieces[0];
     let (what, factor) = match stretch.departure {
-        Departure::Scaled(factor) => (format!("{factor:.4} times what the law around them gives"), Some(factor)),
-        Departure::Shifted(steps) => (format!("what the law gives {:.1} steps {}", steps.abs(), later(steps)), None),
+        Departure::Scaled(factor) => (text!("time/schedule/scaled", factor), Some(factor)),
+        Departure::Shifted(steps) => (text!("time/schedule/shifted", steps = steps.abs(), later = steps > 0.0), None),
         Departure::Other => return,
     };
-    let span = if stretch.returns {
-        format!("from step {} to {} ({} rows)", stretch.from, stretch.to, stretch.points)
-    } else {
-        format!("from step {} to the end ({} rows)", stretch.from, stretch.points)
-    };
+    let last = found.pieces.iter().map(|piece| piece.to).max().unwrap_or(stretch.to);
+    let until = Some(stretch.to).filter(|to| stretch.returns || *to < last);
     let flat = matches!(main.law, RateLaw::Constant { .. });
     let whole = factor.is_some_and(|k| k >= 3.0 && (k - k.round()).abs() < 1e-3);
     let resumed = run.resumed || clock::session_begins(run, stretch.from);
-    let (grade, direction, words) = if stretch.points < 3 || whole && stretch.returns {
-        (Grade::Weak, Direction::Neutral, "a spike that somebody set, or altered rows: ask which")
+    let (first, end) = found.pieces.iter().fold((i64::MAX, i64::MIN), |(a, b), p| (a.min(p.from), b.max(p.to)));
+    let small = stretch.departure.size(end as f64 - first as f64) <= DEPARTS;
+    let (grade, direction, words) = if small {
+        (Grade::Context, Direction::Neutral, text!("time/schedule/small"))
+    } else if stretch.points < 3 || whole && stretch.returns {
+        (Grade::Weak, Direction::Neutral, text!("time/schedule/spike"))
     } else if flat && !stretch.returns {
-        (Grade::Context, Direction::Neutral, "a step of the schedule")
+        (Grade::Context, Direction::Neutral, text!("time/schedule/step"))
     } else if resumed && !stretch.returns {
-        (Grade::Weak, Direction::Neutral, "it begins where the run was resumed: ask what was changed")
+        (Grade::Weak, Direction::Neutral, text!("time/schedule/resumed"))
     } else {
-        (Grade::Moderate, Direction::Against, "a scheduler does not do this within one process")
+        (Grade::Moderate, Direction::Against, text!("time/schedule/no-scheduler"))
     };
-    let message = format!("In {} the learning rates {span} are {what}: {words}.", called(run));
+    let message = text!(
+        "time/schedule/departs",
+        run = called(run),
+        from = stretch.from,
+        until,
+        rows = stretch.points,
+        what,
+        words
+    );
     let mut finding = finding(Code::TimeSchedule, grade, direction, message);
     finding.statistic = factor.or(match stretch.departure {
         Departure::Shifted(steps) => Some(steps),
@@ -148,11 +261,7 @@ fn departs(to: &mut Judgement, run: &Run, found: &Schedule, stretch: &Stretch) {
     });
     finding.n = Some(stretch.points as u64);
     finding.subject.steps = vec![stretch.from, stretch.to];
-    finding.null = format!("the {} law of the other {} rows", main.law.name(), main.points).into();
+    finding.null = text!("time/schedule/departs-null", law = law(&main.law), rows = main.points);
     finding.evidence = Some(RUNS.into());
     to.push(finding);
-}
-
-fn later(steps: f64) -> &'static str {
-    if steps > 0.0 { "later" } else { "earlier" }
 }

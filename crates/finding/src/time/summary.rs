@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 
-use super::{Code, Direction, Grade, Judgement, RUNS, called, called_first, finding};
+use super::{Code, Direction, Grade, Judgement, RUNS, called, finding};
 use scratchproof_case::Policy;
 use scratchproof_record::{Run, Tail};
+use scratchproof_texts::{Text, text};
 
 /// Names that the tracker writes itself.
 const OWN: &[&str] = &["_timestamp", "_runtime", "_step"];
@@ -14,8 +15,8 @@ pub fn judge(to: &mut Judgement, policy: &Policy, run: &Run) {
     let last = |key: &str| run.history.columns.get(key).and_then(|column| column.last()).copied();
     let step = run.summary.get("_step").and_then(Value::as_f64);
     let mut same = 0_u64;
-    let mut own: Vec<String> = Vec::new();
-    let mut others: Vec<String> = Vec::new();
+    let mut own: Vec<Text> = Vec::new();
+    let mut others: Vec<Text> = Vec::new();
     for (key, value) in &run.summary {
         let (Some(column), Some(value)) = (run.history.columns.get(key), value.as_f64()) else { continue };
         // The summary may have been written before the last rows.
@@ -25,9 +26,9 @@ pub fn judge(to: &mut Judgement, policy: &Policy, run: &Run) {
         if agrees(value, logged, slack) {
             same += 1;
         } else if OWN.contains(&key.as_str()) {
-            own.push(format!("{key} {value} against {logged}"));
+            own.push(text!("time/summary/other", key, value, logged));
         } else if !chosen(column, value) {
-            others.push(format!("{key} {value} against {logged}"));
+            others.push(text!("time/summary/other", key, value, logged));
         }
     }
     if same + own.len() as u64 + others.len() as u64 == 0 {
@@ -43,19 +44,15 @@ pub fn judge(to: &mut Judgement, policy: &Policy, run: &Run) {
         (true, false) => (Grade::Moderate, Direction::Against),
     };
     let message = if wrong {
-        format!(
-            "The summary of {} has other last values than its rows: {}; {same} are the same.",
-            called(run),
-            own.iter().chain(&others).take(5).cloned().collect::<Vec<_>>().join(", ")
-        )
+        let values: Vec<Text> = own.iter().chain(&others).take(5).cloned().collect();
+        text!("time/summary/differs", run = called(run), values, same)
     } else {
-        format!("{}'s summary has the last values of its rows ({same}).", called_first(run))
+        text!("time/summary/same", run = called(run), same)
     };
     let mut finding = finding(Code::TimeSummary, grade, direction, message);
     finding.statistic = Some((own.len() + others.len()) as f64);
     finding.n = Some(same + (own.len() + others.len()) as u64);
-    finding.null =
-        "the tracker sums a run up with the last value of every column, or with a choice of its values".into();
+    finding.null = text!("time/summary/null");
     finding.evidence = Some(RUNS.into());
     to.push(finding);
 }
@@ -83,18 +80,18 @@ pub fn differences(to: &mut Judgement, run: &Run) {
     let (grade, direction) =
         if whole { (Grade::Moderate, Direction::Against) } else { (Grade::Weak, Direction::Neutral) };
     let shown = told.first().copied().unwrap_or(first);
-    let message = format!(
-        "Two sources of the record of {} differ in {} fact(s): {} is {} in the log and {} in {}.",
-        called(run),
-        run.differences.len(),
-        shown.what,
-        shown.log,
-        shown.other,
-        shown.source
+    let message = text!(
+        "time/differences/finding",
+        run = called(run),
+        count = run.differences.len(),
+        what = shown.what.as_str(),
+        log = shown.log.to_string(),
+        other = shown.other.to_string(),
+        source = shown.source.as_str()
     );
     let mut finding = finding(Code::TimeDifferences, grade, direction, message);
     finding.statistic = Some(run.differences.len() as f64);
-    finding.null = "one tracker writes one fact the same way in every place".into();
+    finding.null = text!("time/differences/null");
     to.push(finding);
 }
 
@@ -129,35 +126,31 @@ pub fn printed(to: &mut Judgement, policy: &Policy, run: &Run) {
             longest = &pairs[start..=at];
         }
     }
-    let figures = format!(
-        "{agree} of {} losses that the program of {} printed are the logged ones to {}",
-        pairs.len(),
-        called(run),
-        policy.printed_loss
-    );
     let (grade, direction, words) = if agree == pairs.len() {
-        (Grade::Weak, Direction::For, String::new())
+        (Grade::Weak, Direction::For, None)
     } else if agree * 2 >= pairs.len() && longest.len() >= 3 {
         let (first, last) = (longest[0], longest[longest.len() - 1]);
-        let words = format!(
-            "; {} in a row are not, from step {} (printed {:.4}, logged {:.4}) to {}",
-            longest.len(),
-            first.0,
-            first.1,
-            first.2,
-            last.0
+        let words = text!(
+            "time/printed/in-a-row",
+            count = longest.len(),
+            first = first.0,
+            printed = first.1,
+            logged = first.2,
+            last = last.0
         );
-        (Grade::Moderate, Direction::Against, words)
+        (Grade::Moderate, Direction::Against, Some(words))
     } else if agree * 2 >= pairs.len() {
-        (Grade::Weak, Direction::Neutral, String::new())
+        (Grade::Weak, Direction::Neutral, None)
     } else {
-        (Grade::Weak, Direction::Neutral, "; a program may print an average, or another process's loss".to_owned())
+        (Grade::Weak, Direction::Neutral, Some(text!("time/printed/average")))
     };
-    let mut finding = finding(Code::TimePrinted, grade, direction, format!("{figures}{words}."));
+    let message =
+        text!("time/printed/finding", run = called(run), agree, of = pairs.len(), to = policy.printed_loss, words);
+    let mut finding = finding(Code::TimePrinted, grade, direction, message);
     finding.statistic = Some(agree as f64 / pairs.len() as f64);
     finding.n = Some(pairs.len() as u64);
     finding.subject.steps = longest.first().into_iter().chain(longest.last()).map(|pair| pair.0).collect();
-    finding.null = "a program prints the loss that it logs".into();
+    finding.null = text!("time/printed/null");
     to.push(finding);
 }
 
@@ -200,18 +193,13 @@ pub fn repeats(to: &mut Judgement, policy: &Policy, runs: &[Run]) {
         return;
     }
     let (Some(a), Some(b)) = (at(one), at(other)) else { return };
-    let message = format!(
-        "{length} losses in a row are the same, to the last digit, from step {} of {} and from step {} of {}.",
-        a.0,
-        called(&runs[one.0]),
-        b.0,
-        called(&runs[other.0])
-    );
+    let (one_run, other_run) = (called(&runs[one.0]), called(&runs[other.0]));
+    let message = text!("time/repeated/finding", length, one = a.0, run = one_run, other = b.0, other_run);
     let mut finding = finding(Code::TimeRepeated, Grade::Moderate, Direction::Against, message);
     finding.statistic = Some(length as f64);
     finding.n = Some(all.iter().map(|losses| losses.len() as u64).sum());
     finding.subject.steps = vec![a.0, b.0];
-    finding.null = "losses of different batches differ".into();
+    finding.null = text!("time/repeated/null");
     finding.evidence = Some(RUNS.into());
     to.push(finding);
 }

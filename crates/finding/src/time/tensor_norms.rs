@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use super::{Code, Direction, Grade, Judgement, RUNS, TimeFacts, called, finding};
 use scratchproof_case::Policy;
+use scratchproof_checkpoint::bare_name;
 use scratchproof_record::{HISTOGRAM_NORM, Run};
+use scratchproof_texts::text;
 
 /// L2 norm of one tensor of a checkpoint.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,10 +47,6 @@ const AROUND: &[(&str, &str)] = &[
     ("weights/", "/l2_norm"),
 ];
 
-/// Parts of names that wrappers of a model add.
-const WRAPPERS: &[&str] =
-    &["module", "_forward_module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_module"];
-
 /// Columns that are looked at.
 const COLUMNS: usize = 20_000;
 
@@ -72,10 +70,9 @@ fn tensor(column: &str) -> Option<(String, bool)> {
     Some((bare(name), histogram))
 }
 
-/// A tensor's name without what wrappers add.
+/// A tensor's name without what wrappers add, whatever stands between its parts.
 fn bare(name: &str) -> String {
-    let parts = name.split(['.', '/']).filter(|part| !WRAPPERS.contains(part));
-    parts.collect::<Vec<_>>().join(".")
+    bare_name(&name.replace('/', ".")).into_owned()
 }
 
 /// One tensor at one step.
@@ -188,43 +185,44 @@ pub fn judge(to: &mut Judgement, facts: &TimeFacts<'_>, policy: &Policy, run: &R
         .filter(|own| own.iter().filter(|one| one.agrees()).count() >= 2)
         .flat_map(|own| own.iter().copied().filter(|one| one.differs()))
         .collect();
-    let figures = format!(
-        "{} logs the norms of {} tensors at {} step(s) that have a checkpoint; {agree} of {} agree, and {telling} of the \
-         tensors change enough to tell one checkpoint from another",
-        called(run).replacen('r', "R", 1),
-        tensors.len(),
-        steps.len(),
-        all.len()
-    );
+    let at_steps = steps.len();
     let (grade, direction, words) = if let Some(worst) = odd.iter().max_by(|a, b| a.miss().total_cmp(&b.miss())) {
         let mut at: Vec<i64> = odd.iter().map(|one| one.step).collect();
         at.sort_unstable();
         at.dedup();
         steps.clone_from(&at);
-        let words = format!(
-            "but {} that agree at other steps do not at step(s) {}: {} has the norm {:.6} at step {} where {:.6} was logged. \
-             Were these weights changed after they were logged, or averaged?",
-            odd.len(),
-            at.iter().take(5).map(ToString::to_string).collect::<Vec<_>>().join(", "),
-            worst.tensor,
-            worst.own,
-            worst.step,
-            worst.logged
+        let words = text!(
+            "time/tensor-norms/changed",
+            count = odd.len(),
+            steps = &at[..at.len().min(5)],
+            tensor = worst.tensor,
+            own = worst.own,
+            step = worst.step,
+            logged = worst.logged
         );
         (Grade::Moderate, Direction::Against, words)
     } else if (agree as f64) < policy.norm_tensors_agree * all.len() as f64 {
-        (Grade::Weak, Direction::Neutral, "ask which weights the program counted, and how".to_owned())
+        (Grade::Weak, Direction::Neutral, text!("time/tensor-norms/which"))
     } else if steps.len() >= 3 && telling * 2 >= tensors.len() {
-        (Grade::Moderate, Direction::For, "log and weights belong together".to_owned())
+        (Grade::Moderate, Direction::For, text!("time/tensor-norms/together"))
     } else {
-        (Grade::Weak, Direction::For, "log and weights belong together".to_owned())
+        (Grade::Weak, Direction::For, text!("time/tensor-norms/together"))
     };
-    let end = if words.ends_with('?') { "" } else { "." };
-    let mut finding = finding(Code::TimeTensorNorms, grade, direction, format!("{figures}: {words}{end}"));
+    let message = text!(
+        "time/tensor-norms/finding",
+        run = called(run),
+        tensors = tensors.len(),
+        steps = at_steps,
+        agree,
+        of = all.len(),
+        telling,
+        words
+    );
+    let mut finding = finding(Code::TimeTensorNorms, grade, direction, message);
     finding.statistic = Some(agree as f64 / all.len() as f64);
     finding.n = Some(all.len() as u64);
     finding.subject.steps = steps;
-    finding.null = "a norm logged of a tensor is the norm of that tensor".into();
+    finding.null = text!("time/tensor-norms/null");
     finding.evidence = Some(RUNS.into());
     to.push(finding);
 }

@@ -1,9 +1,10 @@
 //! Counted tokens: steps times batch times length.
 
 use super::config::{ACCUMULATION, BATCH, GLOBAL_BATCH, LENGTH, WORLD, number};
-use super::{Code, Direction, Grade, Judgement, RUNS, called, called_first, finding};
+use super::{Code, Direction, Grade, Judgement, RUNS, called, finding};
 use scratchproof_case::Policy;
 use scratchproof_record::Run;
+use scratchproof_texts::text;
 
 /// Tokens a step between two logged rows.
 #[derive(Clone, Copy, Debug)]
@@ -60,16 +61,12 @@ fn block(to: &mut Judgement, policy: &Policy, run: &Run, gaps: &[Gap], usual: f6
         return false;
     }
     let (from, until) = (gaps[first].from, gaps[last].to);
-    let message = format!(
-        "In {} {inside} gap(s) from step {from} to {until} hold another number of tokens a step than the configured \
-         {usual:.1}, which all {outside} others hold: skipped data, another batch for a while, or renumbered steps.",
-        called(run)
-    );
+    let message = text!("time/tokens/block", run = called(run), inside, from, until, usual, outside);
     let mut finding = finding(Code::TimeTokens, Grade::Moderate, Direction::Against, message);
     finding.statistic = Some(inside as f64 / gaps.len() as f64);
     finding.n = Some(gaps.len() as u64);
     finding.subject.steps = vec![from, until];
-    finding.null = "every step reads the batch that the configuration sets".into();
+    finding.null = text!("time/tokens/batch-null");
     finding.evidence = Some(RUNS.into());
     to.push(finding);
     true
@@ -91,22 +88,21 @@ fn seams(to: &mut Judgement, policy: &Policy, run: &Run, gaps: &[Gap]) -> bool {
         .collect();
     let Some((gap, around)) = odd.first() else { return false };
     let lost = (gap.to as f64 - gap.from as f64) * (1.0 - gap.rate / around);
-    let message = format!(
-        "In {} {} gap(s) have another number of tokens a step than the rows before and after: from step {} to {} {:.1}, \
-         around it {around:.1}. As many steps as {:.1} have no tokens of their own: skipped data, a resumed count, or \
-         renumbered steps.",
-        called(run),
-        odd.len(),
-        gap.from,
-        gap.to,
-        gap.rate,
-        lost.abs()
+    let message = text!(
+        "time/tokens/seams",
+        run = called(run),
+        count = odd.len(),
+        from = gap.from,
+        until = gap.to,
+        rate = gap.rate,
+        around = *around,
+        lost = lost.abs()
     );
     let mut finding = finding(Code::TimeTokens, Grade::Moderate, Direction::Against, message);
     finding.statistic = Some(gap.rate / around);
     finding.n = Some(gaps.len() as u64);
     finding.subject.steps = odd.iter().take(5).flat_map(|(gap, _)| [gap.from, gap.to]).collect();
-    finding.null = "every step reads the batch that the configuration sets".into();
+    finding.null = text!("time/tokens/batch-null");
     finding.evidence = Some(RUNS.into());
     to.push(finding);
     true
@@ -127,18 +123,13 @@ fn parts(to: &mut Judgement, policy: &Policy, run: &Run, gaps: &[Gap], usual: f6
         return;
     }
     let (from, until) = (gaps[first].from, gaps[last].to);
-    let message = format!(
-        "In {} {} of the {block} gaps from step {from} to {until} hold a number of tokens that is not whole sequences of \
-         {length:.0} a step; outside it all {} do (usually {usual:.1} tokens a step). Renumbered steps do that.",
-        called(run),
-        odd.len(),
-        gaps.len() - block
-    );
+    let (count, outside) = (odd.len(), gaps.len() - block);
+    let message = text!("time/tokens/parts", run = called(run), count, block, from, until, length, outside, usual);
     let mut finding = finding(Code::TimeTokens, Grade::Moderate, Direction::Against, message);
     finding.statistic = Some(odd.len() as f64 / gaps.len() as f64);
     finding.n = Some(gaps.len() as u64);
     finding.subject.steps = vec![from, until];
-    finding.null = "every step reads whole sequences of the configured length".into();
+    finding.null = text!("time/tokens/parts-null");
     finding.evidence = Some(RUNS.into());
     to.push(finding);
 }
@@ -163,26 +154,18 @@ fn configured(to: &mut Judgement, policy: &Policy, run: &Run, usual: f64, consta
     let whole = |r: f64| r >= 0.99 && (r - r.round()).abs() <= policy.tokens_product * r;
     // Some count what is predicted: one token less a sequence.
     let edge = factors.iter().any(|k| ((ratio / k * length - length).abs() - 1.0).abs() <= 0.05);
-    let figures = format!(
-        "{} counts {usual:.1} tokens a step; {batch:.0} sequences of {length:.0} are {product:.0}",
-        called_first(run)
-    );
     let (grade, direction, words) = if factors.iter().copied().any(fits) {
-        (Grade::Weak, Direction::For, "as configured".to_owned())
+        (Grade::Weak, Direction::For, text!("time/tokens/as-configured"))
     } else if !constant || global.is_none() || edge || whole(ratio) || whole(1.0 / ratio) {
-        (
-            Grade::Context,
-            Direction::Neutral,
-            format!("{ratio:.4} times that: padding, a ramp, or counts not in the configuration"),
-        )
+        (Grade::Context, Direction::Neutral, text!("time/tokens/padding", ratio))
     } else {
-        let words = format!("{ratio:.4} times that at every step, which no whole number of devices or calls makes");
-        (Grade::Moderate, Direction::Against, words)
+        (Grade::Moderate, Direction::Against, text!("time/tokens/no-whole-number", ratio))
     };
-    let mut finding = finding(Code::TimeTokens, grade, direction, format!("{figures}: {words}."));
+    let message = text!("time/tokens/configured", run = called(run), usual, batch, length, product, words);
+    let mut finding = finding(Code::TimeTokens, grade, direction, message);
     finding.statistic = Some(ratio);
     finding.n = Some(n as u64);
-    finding.null = "tokens a step are sequences a step times their length".into();
+    finding.null = text!("time/tokens/configured-null");
     finding.evidence = Some(RUNS.into());
     to.push(finding);
 }

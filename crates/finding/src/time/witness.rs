@@ -1,8 +1,9 @@
 //! Outside witnesses: what they saw, and what is wrong with the ones that are not believed.
 
 use chrono::{DateTime, Utc};
-use scratchproof_texts::Text;
+use scratchproof_texts::{Text, text};
 
+use super::order::trust;
 use super::{Code, Direction, Finding, Grade, Judgement, TIMELINE};
 use scratchproof_record::witness::{Kind, Refusal};
 use scratchproof_record::{Target, Witnessed};
@@ -13,59 +14,55 @@ use scratchproof_record::{Target, Witnessed};
 /// answered (moderate); it is never more, because a damaged file looks the same.
 pub fn judge(to: &mut Judgement, witnesses: &[Witnessed]) {
     for seen in witnesses {
-        let proof = &seen.proof;
-        let about = seen.target.as_ref().map_or("nothing in this case".to_owned(), |target| format!("the {target}"));
-        let notes = if seen.notes.is_empty() { String::new() } else { format!(" ({})", seen.notes.join("; ")) };
+        let proof = seen.proof.to_string();
+        let about = seen.target.as_ref().map(about);
+        let named = about.is_some();
+        let notes = seen.notes.clone();
         let (grade, direction, message) = match (&seen.verified, seen.event()) {
             (Ok(()), Some(event)) => {
                 let until = event.until.unwrap_or(event.at);
-                let by = until.format("%Y-%m-%d %H:%M:%S UTC");
-                let words = match seen.kind {
+                let (source, trust) = (seen.source.to_string(), trust(seen.trust));
+                let message = match seen.kind {
                     Kind::Answer => {
-                        format!("{}: {}, {} ({})", seen.source, seen.how, when(event.at, until), seen.trust)
+                        let (how, when) = (seen.how.to_string(), when(event.at, until));
+                        text!("time/witness/answer", source, how, when, trust, notes)
                     }
                     _ if seen.target.is_none() => {
-                        format!("{} stamped a digest at {by}, which is that of nothing in this case", seen.source)
+                        text!("time/witness/of-nothing", source, by = second(until), notes)
                     }
                     _ => {
-                        format!("{} stamped {about} ({}); it was there by {by} ({})", seen.source, seen.how, seen.trust)
+                        let how = seen.how.to_string();
+                        text!("time/witness/stamp", source, about, how, by = second(until), trust, notes)
                     }
                 };
-                (Grade::Context, Direction::Neutral, format!("{words}{notes}."))
+                (Grade::Context, Direction::Neutral, message)
             }
-            (Ok(()), None) => (Grade::Context, Direction::Neutral, format!("{proof} gives no time{notes}.")),
-            (Err(Refusal::Broken(why)), _) if seen.target.is_some() => {
-                let message = format!(
-                    "{proof} is said to be over {about}, and does not hold: {why}{notes}. A damaged file does that too."
-                );
-                (Grade::Moderate, Direction::Against, message)
+            (Ok(()), None) => (Grade::Context, Direction::Neutral, text!("time/witness/no-time", proof, notes)),
+            (Err(Refusal::Broken(why)), _) if named => {
+                (Grade::Moderate, Direction::Against, text!("time/witness/broken-over", proof, about, why, notes))
             }
-            (Err(Refusal::Broken(why)), _) => (
-                Grade::Weak,
-                Direction::Neutral,
-                format!("{proof} does not hold: {why}{notes}. A damaged file does that too."),
-            ),
-            (Err(Refusal::Other(why)), _) if seen.target.is_some() => {
-                let message =
-                    format!("{proof} is said to be over {about}, and is not: {why}{notes}. Which bytes were stamped?");
-                (Grade::Weak, Direction::Neutral, message)
+            (Err(Refusal::Broken(why)), _) => {
+                (Grade::Weak, Direction::Neutral, text!("time/witness/broken", proof, why, notes))
             }
-            (Err(Refusal::Other(why)), _) => (Grade::Context, Direction::Neutral, format!("{proof}: {why}{notes}.")),
+            (Err(Refusal::Other(why)), _) if named => {
+                (Grade::Weak, Direction::Neutral, text!("time/witness/other-over", proof, about, why, notes))
+            }
+            (Err(Refusal::Other(why)), _) => {
+                (Grade::Context, Direction::Neutral, text!("time/witness/other", proof, why, notes))
+            }
             (Err(refusal), _) => {
-                to.missing.push(Text::from(match refusal {
-                    Refusal::Unanchored(_) => {
-                        format!("what {proof} can be verified against (a root certificate, a block header)")
-                    }
-                    Refusal::Pending(_) => format!("{proof} upgraded to a proof that leads to a block"),
-                    _ => format!("a witness that can be read in place of {proof}"),
-                }));
-                let message = format!("{proof} is not believed: {}{notes}.", refusal.why());
+                to.missing.push(match refusal {
+                    Refusal::Unanchored(_) => text!("time/witness/missing-anchor", proof = proof.as_str()),
+                    Refusal::Pending(_) => text!("time/witness/missing-block", proof = proof.as_str()),
+                    _ => text!("time/witness/missing-witness", proof = proof.as_str()),
+                });
+                let message = text!("time/witness/not-believed", proof, why = refusal.why(), notes);
                 (Grade::Context, Direction::Neutral, message)
             }
         };
         let mut finding = Finding::new(Code::TimeWitness, grade, direction, message);
         finding.n = Some(1);
-        finding.null = "a stamp shows that something was there by its time, never that it was not there before".into();
+        finding.null = text!("time/witness/null");
         if let Some(Target::Checkpoint { step, .. }) = &seen.target {
             finding.subject.steps = vec![*step];
         }
@@ -75,7 +72,21 @@ pub fn judge(to: &mut Judgement, witnesses: &[Witnessed]) {
 }
 
 /// The time of a server, or the span of which only the end is known.
-fn when(from: DateTime<Utc>, until: DateTime<Utc>) -> String {
-    let second = until.format("%Y-%m-%d %H:%M:%S UTC");
-    if until > from { format!("no later than {second}") } else { second.to_string() }
+fn when(from: DateTime<Utc>, until: DateTime<Utc>) -> Text {
+    text!("time/witness/when", at = second(until), open = until > from)
+}
+
+fn second(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// What a witness is over.
+fn about(target: &Target) -> Text {
+    match target {
+        Target::Commit(id) => text!("time/witness/commit", commit = id.get(..12).unwrap_or(id)),
+        Target::Tag { name, .. } => text!("time/witness/tag", name),
+        Target::Checkpoint { step, file } => text!("time/witness/checkpoint", step = *step, file = file.clone()),
+        Target::File(name) => text!("time/witness/file", name),
+        Target::Repository(words) => text!("time/witness/repository", words),
+    }
 }

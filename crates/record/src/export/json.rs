@@ -1,4 +1,4 @@
-//! Rows of JSON: one object a line, a list of objects, or an object with a history in it.
+//! Rows of JSON: one object a line, a list of objects, a table ([`frame`]), or an object with a history in it.
 //!
 //! Objects are taken apart in place and numbers are left as text until they are read by the standard library, so that no
 //! digit is lost and `NaN`, which Python writes and JSON has no word for, is a number.
@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{Rows, sign};
+use super::{Rows, frame, sign};
 use crate::hashed;
 use crate::run::{Form, Run};
 use crate::wandb::config::{flatten, json};
@@ -48,28 +48,19 @@ pub(super) fn open(path: &Path) -> Result<Vec<Run>> {
     Ok(runs)
 }
 
-/// A list of rows, one row, or an object with `history` and what else the API gives of a run.
+/// A list of rows, a table, one row, or an object with `history` and what else the API gives of a run.
 fn document(text: &str) -> Option<Run> {
     let (mut rows, mut run) = (Rows::default(), Run { form: Form::Rows, ..Run::default() });
-    if text.starts_with('[') {
-        for element in elements(text)? {
-            row(&mut rows, element?)?;
-        }
-        return rows.finish(run).ok();
-    }
-    if !members(text)?.any(|member| member.is_some_and(|(key, value)| key == "history" && value.starts_with('['))) {
-        row(&mut rows, text)?;
+    let is_history = |(key, value): (Cow<'_, str>, &str)| key == "history" && value.starts_with(['[', '{']);
+    if text.starts_with('[') || !members(text)?.any(|member| member.is_some_and(is_history)) {
+        history(&mut rows, text)?;
         return rows.finish(run).ok();
     }
     for member in members(text)? {
         let (key, value) = member?;
         let word = || serde_json::from_str::<Value>(value).ok()?.as_str().map(str::to_owned);
         match &*key {
-            "history" => {
-                for element in elements(value)? {
-                    row(&mut rows, element?)?;
-                }
-            }
+            "history" => history(&mut rows, value)?,
             "id" | "run_id" => run.id = word().unwrap_or_default(),
             "name" | "display_name" => run.name = word(),
             "project" => run.project = word(),
@@ -86,6 +77,28 @@ fn document(text: &str) -> Option<Run> {
         }
     }
     rows.finish(run).ok()
+}
+
+/// A list of rows, a table, or one row.
+fn history(rows: &mut Rows, text: &str) -> Option<()> {
+    let listed = text.starts_with('[') && elements(text)?.next().is_none_or(|first| first.is_some_and(is_object));
+    if listed {
+        for element in elements(text)? {
+            row(rows, element?)?;
+        }
+        return Some(());
+    }
+    // A table is taken whole or not at all.
+    let mut whole = Rows::default();
+    if frame::table(&mut whole, text).is_some() {
+        *rows = whole;
+        return Some(());
+    }
+    row(rows, text)
+}
+
+fn is_object(text: &str) -> bool {
+    text.starts_with('{')
 }
 
 /// Reads a file with one JSON object a line. Lines that are none are damage.
@@ -149,7 +162,7 @@ fn skip_line(input: &mut impl BufRead) -> std::io::Result<()> {
 }
 
 /// Takes one row; nothing if it is no object.
-fn row(rows: &mut Rows, text: &str) -> Option<()> {
+pub(super) fn row(rows: &mut Rows, text: &str) -> Option<()> {
     if text.len() > LINE {
         return None;
     }

@@ -1,19 +1,19 @@
 //! Parquet: the history as W&B exports it, or a data frame of it.
 
-use std::fs::File;
 use std::io::{Cursor, Read, Seek};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
 use polars::io::mmap::MmapBytesReader;
-use polars::prelude::{DataType, ParquetReader, SerReader, Series};
+use polars::prelude::{DataType, ParallelStrategy, ParquetReader, SerReader, Series};
 
 use super::{Rows, footer, sign};
 use crate::hashed;
 use crate::history::{VALUES, is_whole};
+use crate::quiet;
 use crate::run::{Form, Run};
 use scratchproof_error::{Error, Result};
+use scratchproof_source::plain;
 
 /// A longer file is not read.
 const LIMIT: u64 = 8 << 30;
@@ -24,7 +24,7 @@ const LIMIT: u64 = 8 << 30;
 /// If the file cannot be read, is damaged, or its sizes are beyond the limits.
 pub(crate) fn open(path: &Path) -> Result<Run> {
     let hashed = hashed::open(path)?;
-    let file = File::open(path).map_err(|error| Error::io(path.display(), error))?;
+    let file = plain::open(path).map_err(|error| Error::io(path.display(), error))?;
     let length = file.metadata().map_err(|error| Error::io(path.display(), error))?.len();
     let run = table(|| file.try_clone(), length, &path.display().to_string())?;
     let mut runs = vec![run];
@@ -59,10 +59,11 @@ fn table<R: Read + Seek + MmapBytesReader>(
     if count.saturating_mul(names.len() as u64) > VALUES {
         return Err(named(format!("it has {count} rows of {} numbers, more than {VALUES} values", names.len())));
     }
-    let read = |name: &str| -> std::result::Result<Series, String> {
-        let values = column(&open, name)?;
+    let whole = |values: Series| -> std::result::Result<Series, String> {
         if values.len() as u64 == count { Ok(values) } else { Err("it has another length than the table".into()) }
     };
+    let read =
+        |name: &str| columns(&open, &[name]).and_then(|mut one| one.pop().ok_or(GONE.to_owned())?).and_then(whole);
     let mut rows = Rows::default();
     let own = super::STEPS.iter().find(|step| names.contains(step)).and_then(|step| read(step).ok());
     let mut own = own.as_ref().and_then(|own| Some(own.f64().ok()?.iter()));
@@ -76,20 +77,29 @@ fn table<R: Read + Seek + MmapBytesReader>(
         .collect();
     let (mut notes, mut any) = (Vec::new(), false);
     // A data frame's own count of rows is no figure of the run.
-    for name in names.iter().filter(|name| !name.starts_with("__index_level_")) {
-        match read(name) {
-            Ok(values) => {
-                any = true;
-                let Ok(values) = values.f64() else { continue };
-                for (step, value) in steps.iter().zip(values.iter()) {
-                    if let Some(value) = value {
-                        rows.history.push_number(*step, name, value);
+    let names: Vec<&str> = names.into_iter().filter(|name| !name.starts_with("__index_level_")).collect();
+    // Many columns at a time: every opening reads the footer, which names them all.
+    let portion = usize::try_from(PORTION / count.max(1)).unwrap_or(usize::MAX).max(1);
+    for some in names.chunks(portion) {
+        // One that is damaged must not take the others with it.
+        let together = columns(&open, some).unwrap_or_default();
+        let apart = together.len() != some.len();
+        for (at, name) in some.iter().enumerate() {
+            let values = if apart { read(name) } else { together[at].clone().and_then(whole) };
+            match values {
+                Ok(values) => {
+                    any = true;
+                    let Ok(values) = values.f64() else { continue };
+                    for (step, value) in steps.iter().zip(values.iter()) {
+                        if let Some(value) = value {
+                            rows.history.push_number(*step, name, value);
+                        }
                     }
                 }
-            }
-            Err(why) => {
-                let why: String = why.chars().filter(|c| !c.is_control()).take(200).collect();
-                notes.push(format!("column {name} was left out: {why}"));
+                Err(why) => {
+                    let why: String = why.chars().filter(|c| !c.is_control()).take(200).collect();
+                    notes.push(format!("column {name} was left out: {why}"));
+                }
             }
         }
     }
@@ -103,21 +113,33 @@ fn table<R: Read + Seek + MmapBytesReader>(
     Ok(run)
 }
 
-/// One column of numbers; the library may panic on a page that is damaged inside.
-fn column<R: MmapBytesReader>(
+/// Values that are read at a time.
+const PORTION: u64 = 1 << 22;
+
+/// Said of a column that the library does not hand out.
+const GONE: &str = "it is not there";
+
+/// Columns of numbers, each as it could be read; the library may panic on a page that is damaged inside.
+fn columns<R: MmapBytesReader>(
     open: &impl Fn() -> std::io::Result<R>,
-    name: &str,
-) -> std::result::Result<Series, String> {
-    let read = || -> std::result::Result<Series, String> {
+    names: &[&str],
+) -> std::result::Result<Vec<std::result::Result<Series, String>>, String> {
+    let read = || {
         let failed = |error: polars::prelude::PolarsError| error.to_string();
         let file = open().map_err(|error| error.to_string())?;
-        let reader = ParquetReader::new(file).with_columns(Some(vec![name.to_owned()])).set_rechunk(true);
+        let wanted = names.iter().map(|name| (*name).to_owned()).collect();
+        // On this thread alone, where a panic of it is kept quiet.
+        let reader =
+            ParquetReader::new(file).with_columns(Some(wanted)).set_rechunk(true).read_parallel(ParallelStrategy::None);
         let frame = reader.finish().map_err(failed)?;
-        let series: &Series = frame.column(name).map_err(failed)?.as_materialized_series();
-        if !series.dtype().is_primitive_numeric() {
-            return Err(format!("its type {} is no number", series.dtype()));
-        }
-        series.cast(&DataType::Float64).map_err(failed)
+        let one = |name: &&str| {
+            let series: &Series = frame.column(name).map_err(failed)?.as_materialized_series();
+            if !series.dtype().is_primitive_numeric() {
+                return Err(format!("its type {} is no number", series.dtype()));
+            }
+            series.cast(&DataType::Float64).map_err(failed)
+        };
+        Ok(names.iter().map(one).collect())
     };
-    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err("its pages are damaged".into()))
+    quiet::caught(read).unwrap_or_else(|| Err("its pages are damaged".into()))
 }

@@ -2,6 +2,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::json::{elements, members};
+use crate::keys::KeyMap;
 use crate::logs;
 use crate::run::{Form, Run};
 use scratchproof_error::Result;
@@ -192,4 +193,110 @@ fn a_parquet_file_survives_every_kind_of_damage() {
         }
     }
     assert!(refused > 40, "{refused}");
+}
+
+/// 12 rows of a log, as cells: every third row logs the validation.
+fn cells() -> Vec<Vec<(&'static str, String)>> {
+    let row = |n: i64| {
+        vec![
+            ("_step", (10 * n).to_string()),
+            ("_timestamp", format!("{}.5", 1_793_000_000 + n)),
+            ("train/loss", format!("{}", 7.0 - n as f64 * 0.25)),
+            ("val/loss", if n % 3 == 0 { format!("{}", 7.5 - n as f64 * 0.25) } else { "null".to_owned() }),
+        ]
+    };
+    (0..12).map(row).collect()
+}
+
+fn object(cells: &[(&str, String)]) -> String {
+    let all: Vec<String> = cells.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+    format!("{{{}}}", all.join(","))
+}
+
+/// The same rows as pandas writes them in each of its orientations, and as its relatives do.
+#[test]
+fn a_table_is_read_whichever_way_it_is_written() {
+    let all = cells();
+    let names: Vec<&str> = all[0].iter().map(|cell| cell.0).collect();
+    let list = |of: &dyn Fn(usize) -> String, n: usize| (0..n).map(of).collect::<Vec<_>>().join(",");
+    let column = |c: usize| list(&|r| format!("\"{r}\":{}", all[r][c].1), all.len());
+    let values = |c: usize| list(&|r| all[r][c].1.clone(), all.len());
+    let lines = list(&|r| format!("[{}]", list(&|c| all[r][c].1.clone(), 4)), all.len());
+    let header = list(&|c| format!("\"{}\"", names[c]), 4);
+    let records = list(&|r| object(&all[r]), all.len());
+    let index = list(&|r| r.to_string(), all.len());
+    let columns = list(&|c| format!("\"{}\":{{{}}}", names[c], column(c)), 4);
+    let expected = one(format!("[{records}]"));
+    assert_eq!(expected.loss().len(), 12);
+    let ragged = list(&|r| format!("\"{}\":{}", 3 * r, all[3 * r][3].1), 4);
+    let ragged = format!("{},\"val/loss\":{{{ragged}}}", list(&|c| format!("\"{}\":{{{}}}", names[c], column(c)), 3));
+    for (orientation, text) in [
+        ("columns", format!("{{{columns}}}")),
+        ("columns, indented", format!("{{\n  {}\n}}\n", columns.replace(",\"", ",\n  \""))),
+        ("ragged columns", format!("{{{ragged}}}")),
+        ("index", format!("{{{}}}", list(&|r| format!("\"{r}\":{}", object(&all[r])), all.len()))),
+        ("split", format!("{{\"columns\":[{header}],\"index\":[{index}],\"data\":[{lines}]}}")),
+        (
+            "tight",
+            format!(
+                "{{\"index\":[{index}],\"columns\":[{header}],\"data\":[{lines}],\"index_names\":[null],\"column_names\":[null]}}"
+            ),
+        ),
+        (
+            "table",
+            format!(
+                "{{\"schema\":{{\"fields\":[{{\"name\":\"index\"}}],\"primaryKey\":[\"index\"]}},\"data\":[{records}]}}"
+            ),
+        ),
+        ("lists", format!("{{{}}}", list(&|c| format!("\"{}\":[{}]", names[c], values(c)), 4))),
+        ("values under a header", format!("[[{header}],{lines}]")),
+        (
+            "polars",
+            format!(
+                "{{\"columns\":[{}]}}",
+                list(
+                    &|c| format!("{{\"name\":\"{}\",\"datatype\":\"Float64\",\"values\":[{}]}}", names[c], values(c)),
+                    4
+                )
+            ),
+        ),
+        ("of the API", format!("{{\"id\":\"abc\",\"history\":{{{columns}}}}}")),
+    ] {
+        let run = one(text);
+        assert_eq!(run.history.rows, 12, "{orientation}");
+        assert_eq!(run.history.columns, expected.history.columns, "{orientation}");
+        assert_eq!(run.loss(), expected.loss(), "{orientation}");
+    }
+    // Names are lost: the columns have numbers, and a case file says which is which.
+    let mut run = one(format!("[{lines}]"));
+    assert_eq!(run.history.columns.keys().collect::<Vec<_>>(), ["0", "1", "2", "3"]);
+    let keys = KeyMap { step: Some("0".into()), loss: Some("2".into()), ..KeyMap::default() };
+    run.choose_keys(&keys).unwrap();
+    assert_eq!(run.loss(), expected.loss());
+    // An index of steps, where no column has them; one row with parts stays one row.
+    let run = one("{\"loss\":{\"0\":5.0,\"40\":4.0,\"80\":3.0}}");
+    assert_eq!(run.loss(), [(0, 5.0), (40, 4.0), (80, 3.0)]);
+    let run = one("[[1793000000.5,0,5.0],[1793000003.5,40,4.0]]");
+    assert_eq!(run.history.columns["value"], [(0, 5.0), (40, 4.0)]);
+    for single in
+        ["{\"train\":{\"loss\":5.0},\"eval\":{\"loss\":5.5}}", "{\"_step\":3,\"losses\":[5.0,4.0]}", "{\"loss\":4.0}"]
+    {
+        assert_eq!(one(single).history.rows, 1, "{single}");
+    }
+}
+
+#[test]
+fn broken_tables_are_no_rows_and_no_panic() {
+    for text in [
+        "{\"a\":{\"0\":1},\"b\":{\"0\":}}",
+        "{\"columns\":[\"a\"],\"data\":[[1],2]}",
+        "{\"columns\":[{}]}",
+        "[[1,2],[3]",
+        "[[]]",
+        "[[1],{\"a\":2}]",
+        "{\"a\":[1,2],\"b\":[1]}",
+        "{\"0\":{\"a\":1},\"x\":{\"a\":1}}",
+    ] {
+        let _ = read(text);
+    }
 }

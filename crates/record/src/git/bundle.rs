@@ -1,7 +1,7 @@
 //! A bundle: references and one pack in a file, as `git bundle create` writes it (gitformat-bundle(5)).
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,6 +10,7 @@ use git2::Oid;
 
 use super::Pulse;
 use scratchproof_error::{Error, Result};
+use scratchproof_source::plain;
 
 /// Larger bundles are not unpacked.
 const LIMIT: u64 = 16 << 30;
@@ -62,7 +63,7 @@ impl Drop for Folder {
 /// Whether a file begins as a bundle does.
 pub fn is_bundle(path: &Path) -> bool {
     let mut start = [0; 16];
-    let read = File::open(path).and_then(|mut file| file.read_exact(&mut start));
+    let read = plain::open(path).and_then(|mut file| file.read_exact(&mut start));
     read.is_ok() && (start.starts_with(b"# v2 git bundle\n") || start.starts_with(b"# v3 git bundle\n"))
 }
 
@@ -71,7 +72,7 @@ pub fn is_bundle(path: &Path) -> bool {
 /// # Errors
 /// If it is no bundle of a known version, its pack is damaged, or it needs objects that it does not hold.
 pub fn open(path: &Path, pulse: &Pulse) -> Result<Bundle> {
-    let file = File::open(path).map_err(|error| Error::io("the bundle cannot be opened", error))?;
+    let file = plain::open(path).map_err(|error| Error::io("the bundle cannot be opened", error))?;
     let about = file.metadata().map_err(|error| Error::io("the bundle cannot be read", error))?;
     if about.len() > LIMIT {
         return Err(Error::input(format!("the bundle is too large: {} bytes", about.len())));

@@ -9,6 +9,7 @@ use std::thread;
 use git2::{ObjectType, Oid};
 
 use super::mentions::{Found, Patterns, scan};
+use super::pointers::{POINTER, Pointed, pointer};
 use super::{Pulse, Repository};
 use crate::settings::{self, Block, Language};
 use scratchproof_error::{Error, Result};
@@ -19,9 +20,13 @@ pub const FILE_LIMIT: usize = 1 << 20;
 const TREE_LIMIT: usize = 256 << 20;
 /// Folders inside folders; deeper ones are a trap.
 const DEPTH: usize = 32;
-/// Entries of trees compared, and changes kept, in the whole history.
-const ENTRIES: usize = 2_000_000_000;
-const CHANGES: usize = 8_000_000;
+/// Entries of trees compared in the whole history and in one commit: a few hundred bytes of trees that name each other
+/// many times stand for more entries than there are bytes in the world.
+const ENTRIES: usize = 400_000_000;
+const ENTRIES_OF_ONE: usize = 8_000_000;
+/// Changes kept in the whole history, and bytes of their paths.
+const CHANGES: usize = 4_000_000;
+const PATHS: usize = 256 << 20;
 /// Bytes of files read in the whole history.
 const BYTES: usize = 16 << 30;
 /// Commits, or files, that one thread takes at a time.
@@ -45,7 +50,29 @@ pub enum Sort {
     Text,
     /// Its first line decides.
     Unnamed,
+    /// A file of weights, of which Git holds a pointer if LFS holds the file.
+    Weights,
 }
+
+/// How the names of files of weights end.
+const WEIGHTS: &[&str] = &[
+    "safetensors",
+    "bin",
+    "pt",
+    "pth",
+    "ckpt",
+    "distcp",
+    "gguf",
+    "h5",
+    "msgpack",
+    "npz",
+    "npy",
+    "onnx",
+    "tar",
+    "zip",
+    "zst",
+    "gz",
+];
 
 impl Sort {
     /// By the name; nothing for a file that is of no interest.
@@ -61,7 +88,11 @@ impl Sort {
                     "md", "rst", "txt", "ipynb", "cfg", "ini", "conf", "j2", "env", "rs", "cc", "cpp", "cu", "jl",
                     "tex",
                 ];
-                text.iter().any(|other| end.eq_ignore_ascii_case(other)).then_some(Self::Text)
+                let is = |list: &[&str]| list.iter().any(|other| end.eq_ignore_ascii_case(other));
+                if is(WEIGHTS) {
+                    return Some(Self::Weights);
+                }
+                is(&text).then_some(Self::Text)
             }
         }
     }
@@ -72,6 +103,7 @@ impl Sort {
 pub struct Content {
     pub blocks: Vec<Block>,
     pub found: Vec<Found>,
+    pub pointer: Option<Pointed>,
 }
 
 /// What every version of every file holds; versions with nothing in them are left out.
@@ -102,26 +134,33 @@ pub fn read(facts: &mut Repository, work: &Work<'_>) -> Result<(Vec<Vec<Change>>
     let at: BTreeMap<&str, usize> = facts.commits.iter().enumerate().map(|(at, c)| (c.id.as_str(), at)).collect();
     let parents: Vec<Option<usize>> =
         facts.commits.iter().map(|c| c.parents.first().and_then(|id| at.get(id.as_str())).copied()).collect();
-    let (entries, kept, deep) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+    let [entries, kept, paths, deep, cut] = [const { AtomicUsize::new(0) }; 5];
     let unread: Mutex<BTreeMap<Oid, String>> = Mutex::default();
     let changes = portions(work, facts.commits.len(), |repository, number| {
         let commit = &facts.commits[number];
-        if !commit.reachable || kept.load(Ordering::Relaxed) > CHANGES || entries.load(Ordering::Relaxed) > ENTRIES {
+        if !commit.reachable {
             return Ok(Vec::new());
         }
         let old = parents[number].and_then(|parent| facts.commits[parent].tree);
-        let mut compare =
-            Compare { repository, work, changes: Vec::new(), entries: 0, deep: false, unread: BTreeMap::new() };
+        let mut compare = Compare {
+            repository,
+            work,
+            all: [&entries, &kept, &paths],
+            changes: Vec::new(),
+            entries: 0,
+            deep: false,
+            cut: false,
+            unread: BTreeMap::new(),
+        };
         compare.trees(old, commit.tree, "", 0)?;
         if !compare.unread.is_empty() {
             unread.lock().unwrap_or_else(PoisonError::into_inner).append(&mut compare.unread);
         }
-        entries.fetch_add(compare.entries, Ordering::Relaxed);
-        kept.fetch_add(compare.changes.len(), Ordering::Relaxed);
+        cut.fetch_add(usize::from(compare.cut), Ordering::Relaxed);
         deep.fetch_add(usize::from(compare.deep), Ordering::Relaxed);
         Ok(compare.changes)
     })?;
-    if kept.load(Ordering::Relaxed) > CHANGES || entries.load(Ordering::Relaxed) > ENTRIES {
+    if cut.load(Ordering::Relaxed) > 0 {
         facts.notes.push("the history changes more files than are searched; the rest of them is not looked at".into());
     }
     if deep.load(Ordering::Relaxed) > 0 {
@@ -161,7 +200,10 @@ pub fn read(facts: &mut Repository, work: &Work<'_>) -> Result<(Vec<Vec<Change>>
     if let Some((count, (id, why))) = lost.into_inner().unwrap_or_else(PoisonError::into_inner) {
         facts.notes.push(left_out(work.partial, count, "files", id, &why));
     }
-    let held = versions.into_iter().zip(contents).filter(|(_, c)| !c.blocks.is_empty() || !c.found.is_empty());
+    let held = versions
+        .into_iter()
+        .zip(contents)
+        .filter(|(_, c)| !c.blocks.is_empty() || !c.found.is_empty() || c.pointer.is_some());
     Ok((changes, Contents(held.collect())))
 }
 
@@ -187,7 +229,8 @@ fn content(
     work.pulse.beat("file", id);
     let odb = repository.odb()?;
     let (size, kind) = odb.read_header(id)?;
-    if size > FILE_LIMIT || kind != ObjectType::Blob {
+    let most = if sort == Sort::Weights { POINTER } else { FILE_LIMIT };
+    if size > most || kind != ObjectType::Blob {
         return Ok(Content::default());
     }
     bytes.fetch_add(size, Ordering::Relaxed);
@@ -197,14 +240,18 @@ fn content(
     if text.get(..text.len().min(8000)).is_some_and(|start| start.contains(&0)) {
         return Ok(Content::default());
     }
+    if sort == Sort::Weights {
+        return Ok(Content { pointer: pointer(text), ..Content::default() });
+    }
     let language = match sort {
         Sort::Language(language) => Some(language),
-        Sort::Text => None,
+        Sort::Text | Sort::Weights => None,
         Sort::Unnamed => Language::of("", text),
     };
     Ok(Content {
         blocks: language.map(|language| settings::read(text, language)).unwrap_or_default(),
         found: scan(text, &work.patterns),
+        pointer: if text.len() <= POINTER { pointer(text) } else { None },
     })
 }
 
@@ -256,8 +303,13 @@ struct Compare<'a> {
     repository: &'a git2::Repository,
     work: &'a Work<'a>,
     changes: Vec<Change>,
+    /// Entries compared, changes kept and bytes of their paths, in the whole history.
+    all: [&'a AtomicUsize; 3],
+    /// Entries compared in this commit.
     entries: usize,
     deep: bool,
+    /// Whether a budget was used up.
+    cut: bool,
     /// Trees that are missing or damaged: what changes between them and others is not known.
     unread: BTreeMap<Oid, String>,
 }
@@ -291,13 +343,19 @@ impl<'a> Compare<'a> {
             self.deep = true;
             return Ok(());
         }
+        if self.spent() {
+            self.cut = true;
+            return Ok(());
+        }
         let (named, old) = (old.is_some(), old.map_or(Ok(None), |id| self.tree(id))?);
         let (wanted, new) = (new.is_some(), new.map_or(Ok(None), |id| self.tree(id))?);
         if named && old.is_none() || wanted && new.is_none() {
             return Ok(());
         }
         let length = |tree: &Option<git2::Tree<'_>>| tree.as_ref().map_or(0, git2::Tree::len);
-        self.entries += length(&old) + length(&new);
+        let both = length(&old) + length(&new) + 1;
+        self.entries += both;
+        self.all[0].fetch_add(both, Ordering::Relaxed);
         let (mut a, mut b) = (0, 0);
         loop {
             let left = old.as_ref().and_then(|tree| tree.get(a));
@@ -333,8 +391,20 @@ impl<'a> Compare<'a> {
         }
     }
 
+    /// Whether a budget is used up.
+    fn spent(&self) -> bool {
+        let [entries, kept, paths] = self.all.map(|count| count.load(Ordering::Relaxed));
+        self.entries > ENTRIES_OF_ONE || entries > ENTRIES || kept > CHANGES || paths > PATHS
+    }
+
     fn file(&mut self, path: String, blob: Option<(Oid, i32)>) {
         let Some(sort) = Sort::of(&path) else { return };
+        if self.spent() {
+            self.cut = true;
+            return;
+        }
+        self.all[1].fetch_add(1, Ordering::Relaxed);
+        self.all[2].fetch_add(path.len(), Ordering::Relaxed);
         // A link's content is a path.
         let blob = blob.filter(|(_, mode)| *mode != 0o120_000).map(|(id, _)| id);
         self.changes.push(Change { path, blob, sort });

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use git2::{ObjectType, Oid};
 
-use super::{broken, open, watch};
+use super::{broken, guard, open, watch};
 use scratchproof_error::Result;
 
 /// Commits or tags of more bytes are passed over.
@@ -72,8 +72,7 @@ pub fn objects<T: Send + 'static>(
         let mut next: Vec<Oid> = Vec::new();
         for (name, target) in opened.references().map_err(|error| broken("the references", &error))? {
             pulse.beat("reference", target);
-            let object = repository.find_object(target, None).and_then(|object| object.peel(ObjectType::Commit));
-            let commit = object.ok().map(|commit| commit.id());
+            let commit = guard::commit(repository, &odb, target);
             if let Some(tag) = name.strip_prefix("refs/tags/") {
                 let kind = ObjectKind::Tag { name: tag.to_owned(), commit: commit.map(|id| id.to_string()) };
                 show(&kind, target, ObjectType::Tag);
@@ -90,7 +89,9 @@ pub fn objects<T: Send + 'static>(
                 continue;
             }
             show(&ObjectKind::Commit, id, ObjectType::Commit);
-            if let Ok(commit) = repository.find_commit(id) {
+            if guard::kind(&odb, id) == Some(ObjectType::Commit)
+                && let Ok(commit) = repository.find_commit(id)
+            {
                 next.extend(commit.parent_ids());
             }
         }

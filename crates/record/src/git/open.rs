@@ -8,11 +8,17 @@ use std::sync::Once;
 use git2::{ErrorCode, Oid, RepositoryOpenFlags};
 
 use super::bundle::{self, Folder};
-use super::{Pulse, broken, clean, packs, reftable};
+use super::{Pulse, broken, clean, guard, packs, reftable};
 use scratchproof_error::{Error, Result};
+use scratchproof_source::plain;
 
 /// A `shallow` file of more bytes is not one.
 const SHALLOW: u64 = 64 << 20;
+
+/// Bytes of libgit2's cache, of one mapped piece of a pack, and of all of them.
+const CACHE: isize = 128 << 20;
+const WINDOW: usize = 32 << 20;
+const MAPPED: usize = 256 << 20;
 
 /// A repository that can be read.
 pub struct Opened {
@@ -55,21 +61,21 @@ impl Opened {
 pub fn open(path: &Path, pulse: &Pulse) -> Result<Opened> {
     let opened = if bundle::is_bundle(path) {
         let bundle = bundle::open(path, pulse)?;
-        let mut opened = open_folder(&bundle.folder.0)?;
+        let mut opened = open_folder(&bundle.folder.0, pulse)?;
         opened.references = Some(bundle.references);
         opened.partial = bundle.filtered;
         opened.cut = bundle.prerequisites.into_iter().collect();
         opened.stand_in = Some(bundle.folder);
         opened
     } else {
-        open_folder(path)?
+        open_folder(path, pulse)?
     };
     packs::check(opened.repository.commondir(), pulse)?;
     Ok(opened)
 }
 
 /// Opens without asking who owns the folder, without searching above it, and without being led elsewhere.
-fn open_folder(path: &Path) -> Result<Opened> {
+fn open_folder(path: &Path, pulse: &Pulse) -> Result<Opened> {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         // libgit2 refuses the repositories of other users because a program may be named in their settings; an auditor
@@ -79,8 +85,17 @@ fn open_folder(path: &Path) -> Result<Opened> {
         #[allow(unsafe_code)]
         let set = unsafe { git2::opts::set_verify_owner_validation(false) };
         drop(set); // cannot fail; if it did, opening below would say so
+        // What libgit2 keeps in memory of all repositories together, and maps of packs at a time.
+        // SAFETY: as above.
+        #[allow(unsafe_code)]
+        unsafe {
+            let _ = git2::opts::set_cache_max_size(CACHE);
+            let _ = git2::opts::set_mwindow_size(WINDOW);
+            let _ = git2::opts::set_mwindow_mapped_limit(MAPPED);
+        }
     });
     let here = fs::canonicalize(path).map_err(|error| Error::io("the folder cannot be opened", error))?;
+    guard::repository(&here, pulse)?;
     let none: [&std::ffi::OsStr; 0] = [];
     let repository =
         git2::Repository::open_ext(&here, RepositoryOpenFlags::NO_SEARCH, none).map_err(|error| match error.code() {
@@ -94,7 +109,7 @@ fn open_folder(path: &Path) -> Result<Opened> {
     let real = |folder: &Path| fs::canonicalize(folder).map_err(|error| Error::io(folder.display(), error));
     let inside = real(repository.path())?.starts_with(&here) && real(repository.commondir())?.starts_with(&here);
     if !inside && !is_worktree(&repository, &here) {
-        let pointer = fs::read_to_string(here.join(".git")).unwrap_or_default();
+        let pointer = plain::text(&here.join(".git"), SHALLOW).unwrap_or_default();
         let place = clean(pointer.lines().next().unwrap_or_default());
         let place = if place.is_empty() { place } else { format!(" ({place})") };
         return Err(Error::input(format!(
@@ -173,7 +188,7 @@ fn is_partial(folder: &Path) -> bool {
 /// Whether a folder is a worktree that the repository it points at knows of: whoever merely writes a pointer into a folder
 /// cannot make the other one point back.
 fn is_worktree(repository: &git2::Repository, here: &Path) -> bool {
-    let back = fs::read_to_string(repository.path().join("gitdir")).unwrap_or_default();
+    let back = plain::text(&repository.path().join("gitdir"), SHALLOW).unwrap_or_default();
     let back = fs::canonicalize(back.trim_end());
     repository.is_worktree() && back.is_ok_and(|back| back == here.join(".git"))
 }

@@ -1,12 +1,13 @@
 //! Checks the indexes of packs before libgit2 sees them: it trusts them, and a damaged one makes it read beyond its
 //! memory or call itself without end.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::Pulse;
 use scratchproof_error::{Error, Result};
+use scratchproof_source::plain;
 
 /// Folders of objects that are borrowed from one another, and how deep, as libgit2 follows them.
 const FOLDERS: usize = 64;
@@ -26,21 +27,24 @@ pub fn check(folder: &Path, pulse: &Pulse) -> Result<()> {
         files.push(objects.join("info/commit-graph"));
         for entry in fs::read_dir(objects.join("pack")).into_iter().flatten().flatten() {
             let path = entry.path();
-            let name = path.file_name().unwrap_or_default();
-            if name == "multi-pack-index" || path.extension().is_some_and(|extension| extension == "idx") {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            // libgit2 loads what ends so, a bare `.idx` too.
+            if name == "multi-pack-index" || name.ends_with(".idx") {
                 files.push(path);
+            } else if fs::metadata(&path).is_ok_and(|about| !about.is_file() && !about.is_dir()) {
+                return Err(Error::input(format!("objects/pack/{} is not a regular file", super::clean(&name))));
             }
         }
     }
     files.sort();
-    for path in files.iter().filter(|path| path.is_file()) {
+    for path in files.iter().filter(|path| path.exists()) {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         pulse.beat("index", super::clean(&name));
         let sound = is_sound(path).map_err(|error| Error::io(format!("{name} cannot be read"), error))?;
         if !sound {
             return Err(Error::input(format!("the index {name} is damaged: its checksum is wrong")));
         }
-        if path.extension().is_some_and(|extension| extension == "idx") {
+        if name.ends_with(".idx") {
             let wrong = chains(path, pulse).map_err(|error| Error::io(format!("{name} cannot be read"), error))?;
             if let Some(why) = wrong {
                 return Err(Error::input(format!("the index {name} is damaged: {why}")));
@@ -87,7 +91,12 @@ fn chains(path: &Path, pulse: &Pulse) -> std::io::Result<Option<&'static str>> {
         return Ok(Some("it is too large"));
     }
     let Some(index) = Index::new(fs::read(path)?) else { return Ok(Some("its tables do not fit its length")) };
-    let pack = path.with_extension("pack");
+    if let Some(wrong) = index.disorder() {
+        return Ok(Some(wrong));
+    }
+    // Not `with_extension`: `.idx` alone is a name without an extension.
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let pack = path.with_file_name(format!("{}.pack", name.trim_end_matches(".idx")));
     let Ok(about) = fs::metadata(&pack) else { return Ok(None) };
     let end = about.len().saturating_sub(20);
     let mut places: Vec<(u64, usize)> = Vec::with_capacity(index.count);
@@ -98,7 +107,7 @@ fn chains(path: &Path, pulse: &Pulse) -> std::io::Result<Option<&'static str>> {
         }
     }
     places.sort_unstable();
-    let mut file = File::open(&pack)?;
+    let mut file = plain::open(&pack)?;
     // Base of every object that is a difference, by number.
     let mut bases: Vec<u32> = vec![u32::MAX; index.count];
     let mut named = false;
@@ -183,6 +192,34 @@ impl Index {
         fits.then_some(Self { bytes, count, second })
     }
 
+    /// What is wrong with the order of the names, in words: libgit2 looks them up by the table of first bytes and by
+    /// halving, and finds other objects than a walk of the table does where they are not sorted.
+    fn disorder(&self) -> Option<&'static str> {
+        let start = if self.second { 8 } else { 0 };
+        let mut before = 0;
+        let mut counted = 0_usize;
+        for first in 0..=255_u8 {
+            let end = number(&self.bytes, start + 4 * usize::from(first))?;
+            if end < before || usize::try_from(end).ok()? > self.count {
+                return Some("its table of first bytes is not in order");
+            }
+            before = end;
+            while counted < self.count && self.name(counted)?[0] <= first {
+                if self.name(counted)?[0] < first {
+                    return Some("its names are not in order");
+                }
+                if counted > 0 && self.name(counted - 1)? >= self.name(counted)? {
+                    return Some("its names are not in order");
+                }
+                counted += 1;
+            }
+            if counted != usize::try_from(end).ok()? {
+                return Some("its table of first bytes does not fit its names");
+            }
+        }
+        (counted != self.count).then_some("its names are not in order")
+    }
+
     fn name(&self, at: usize) -> Option<&[u8]> {
         let from = if self.second { 1032 + 20 * at } else { 1024 + 24 * at + 4 };
         self.bytes.get(from..from + 20)
@@ -222,7 +259,7 @@ fn number(bytes: &[u8], at: usize) -> Option<u32> {
 
 fn is_sound(path: &Path) -> std::io::Result<bool> {
     let Some(content) = fs::metadata(path)?.len().checked_sub(20) else { return Ok(false) };
-    let mut input = BufReader::new(File::open(path)?);
+    let mut input = BufReader::new(plain::open(path)?);
     let sum = sha1(&mut (&mut input).take(content))?;
     let mut written = [0; 20];
     input.read_exact(&mut written)?;

@@ -1,13 +1,14 @@
 //! References in the reftable format (git's Documentation/technical/reftable), which libgit2 does not read.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
 use std::path::Path;
 
 use git2::Oid;
 
 use scratchproof_error::{Error, Result};
+use scratchproof_source::plain;
 
 /// Tables in the stack, bytes of one, and references in all of them, at most.
 const TABLES: usize = 1000;
@@ -72,7 +73,7 @@ fn bytes(path: &Path) -> Result<Vec<u8>> {
         )));
     }
     let mut content = Vec::new();
-    File::open(path).map_err(failed)?.take(LARGEST).read_to_end(&mut content).map_err(failed)?;
+    plain::open(path).map_err(failed)?.take(LARGEST).read_to_end(&mut content).map_err(failed)?;
     Ok(content)
 }
 

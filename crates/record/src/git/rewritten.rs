@@ -1,8 +1,9 @@
 //! Traces that a history was rewritten or cut: shallow clones, grafts, replaced objects, reference logs, originals that
 //! a rewriting tool left behind.
 
+use scratchproof_source::plain;
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -37,7 +38,7 @@ pub fn traces(folder: &Path, shallow: bool) -> Vec<Trace> {
     let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
     for log in logs(&folder.join("logs")) {
         let mut bytes = Vec::new();
-        let Ok(file) = File::open(&log) else { continue };
+        let Ok(file) = plain::open(&log) else { continue };
         if file.take(LOG_BYTES).read_to_end(&mut bytes).is_err() {
             continue;
         }

@@ -5,7 +5,6 @@ mod allowed;
 mod certified;
 mod openpgp;
 
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +13,7 @@ use git2::{ObjectType, Oid};
 use super::{Commit, Pulse, Repository, clean};
 use crate::listed::{Given, Shelf};
 use scratchproof_error::{Error, Result};
+use scratchproof_source::plain;
 
 /// Bytes of a file of keys, and of a signed object.
 const KEY_FILE: u64 = 16 << 20;
@@ -154,7 +154,7 @@ fn bytes(path: &Path) -> Result<Vec<u8>> {
     if !about.is_file() || about.len() > KEY_FILE {
         return Err(Error::input(format!("{}: no file of keys", path.display())));
     }
-    File::open(path).map_err(failed)?.take(KEY_FILE).read_to_end(&mut bytes).map_err(failed)?;
+    plain::open(path).map_err(failed)?.take(KEY_FILE).read_to_end(&mut bytes).map_err(failed)?;
     Ok(bytes)
 }
 

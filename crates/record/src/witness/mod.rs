@@ -39,6 +39,7 @@ use asn1::Parsed;
 use document::{About, Document, Fact};
 use headers::Header;
 use ots::{Attestation, Proof};
+use scratchproof_source::plain;
 use signature::Hash;
 use target::{Found, Imprint, covers, named};
 use token::Doubt;
@@ -208,7 +209,7 @@ fn file(path: &Path, longest: usize) -> Result<Vec<u8>> {
         return Err(Error::usage(format!("{} is not a regular file", path.display())));
     }
     let mut bytes = Vec::new();
-    fs::File::open(path).map_err(failed)?.take(longest as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+    plain::open(path).map_err(failed)?.take(longest as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() > longest {
         return Err(Error::input(format!("{} has more than {longest} bytes", path.display())));
     }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,6 +13,7 @@ use super::signature::Hash;
 use crate::git::{self, Object, ObjectKind};
 use scratchproof_case::Over;
 use scratchproof_error::{Error, Result};
+use scratchproof_source::plain;
 
 /// What a proof covers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -234,7 +234,7 @@ pub fn hex(bytes: &[u8]) -> String {
 /// Digests of a file, and its length.
 fn digests(path: &Path, wanted: &[Hash]) -> Result<(Vec<Imprint>, u64)> {
     let failed = |error| Error::io(path.display(), error);
-    let mut file = File::open(path).map_err(failed)?;
+    let mut file = plain::open(path).map_err(failed)?;
     if !file.metadata().map_err(failed)?.is_file() {
         return Err(Error::usage(format!("{} is not a regular file", path.display())));
     }

@@ -2,10 +2,8 @@
 
 use super::super::markdown::{heading, line, row, safe, table};
 use super::super::{number, wording};
-use super::{
-    BASELINES, Comparison, FAMILIES, MATRIX, MISLEADS, NO_CONTROL, NO_VERDICT, SIGMA, answer, cell, largest, letter,
-    meaning, outcome, pair, shown,
-};
+use super::{Comparison, answer, cell, coverage, largest, letter, meaning, no_verdict, outcome, pair, shown};
+use scratchproof_texts::{Text, text};
 
 /// The whole comparison as Markdown, one newline at the end. Words from outside cannot make markup.
 #[must_use]
@@ -23,8 +21,8 @@ fn head(out: &mut String, comparison: &Comparison) {
     let names: Vec<String> = comparison.models.iter().take(2).map(|model| safe(&model.name)).collect();
     line(out, &format!("# scratchproof: {}", names.join(" against ")));
     out.push('\n');
-    line(out, &format!("**{}:** {} {NO_VERDICT}", outcome(comparison.outcome), meaning(comparison.outcome)));
-    heading(out, "Models");
+    line(out, &format!("**{}:** {} {}", outcome(comparison.outcome), meaning(comparison.outcome), no_verdict()));
+    heading(out, &text!("report/heading/models"));
     table(out, &["", "role", "name", "architecture", "hidden", "layers", "parameters", "sha256"], &[4, 5, 6]);
     for model in &comparison.models {
         row(
@@ -43,19 +41,22 @@ fn head(out: &mut String, comparison: &Comparison) {
     }
     if comparison.models.len() < 3 {
         out.push('\n');
-        line(out, NO_CONTROL);
+        line(out, &text!("report/compare/no-control").english());
     }
     if !comparison.questions.is_empty() {
-        heading(out, "Cross-examination");
+        heading(out, &text!("report/heading/questions"));
     }
     for question in &comparison.questions {
-        line(out, &format!("- {} **{}:** {}", question.question, answer(question.answer), safe(&question.why)));
+        line(
+            out,
+            &format!("- {} **{}:** {}", question.question, answer(question.answer), safe(&question.why.english())),
+        );
     }
 }
 
 fn tables(out: &mut String, comparison: &Comparison) {
     if !comparison.components.is_empty() {
-        heading(out, "Components of A against B");
+        heading(out, &text!("report/heading/compared"));
         table(out, &["component", "outcome", "z", "log10 p", "effect", "derived layers"], &[2, 3, 4]);
     }
     for component in &comparison.components {
@@ -72,7 +73,7 @@ fn tables(out: &mut String, comparison: &Comparison) {
         );
     }
     if !comparison.families.is_empty() {
-        titled(out, "Families", FAMILIES);
+        titled(out, &text!("report/heading/families"), &text!("report/compare/families"));
         let header = ["family", "pair", "n", "raw cos", "Pearson", "rel. L2", "z", "log10 p"];
         table(out, &header, &[2, 3, 4, 5, 6, 7]);
     }
@@ -94,7 +95,7 @@ fn tables(out: &mut String, comparison: &Comparison) {
         }
     }
     if !comparison.baselines.is_empty() {
-        titled(out, "Norms inside one model", BASELINES);
+        titled(out, &text!("report/heading/norms"), &text!("report/compare/norms"));
         table(out, &["model", "norm", "pairs", "raw cos", "least", "most"], &[2, 3, 4, 5]);
     }
     for baseline in &comparison.baselines {
@@ -102,7 +103,7 @@ fn tables(out: &mut String, comparison: &Comparison) {
         let pairs = baseline.pairs.to_string();
         row(out, &[&letter(comparison, &baseline.model), &safe(&baseline.norm), &pairs, &mean, &least, &most]);
     }
-    titled(out, "Every model against every other", MATRIX);
+    titled(out, &text!("report/heading/matrix"), &text!("report/compare/matrix"));
     let header = ["pair", "norms", "raw cos", "Pearson", "norms z", "all z", "log10 p", "effect"];
     table(out, &header, &[1, 2, 3, 4, 5, 6, 7]);
     for found in &comparison.matrix {
@@ -126,7 +127,7 @@ fn sigma(out: &mut String, comparison: &Comparison) {
     if comparison.sigma.is_empty() {
         return;
     }
-    titled(out, "The sigma of the raw cosine, and why it misleads", SIGMA);
+    titled(out, &text!("report/heading/sigma"), &text!("report/compare/sigma"));
     let header = ["norm", "pair", "layers", "matched", "layer 0", "sigma", "other layers", "sigma"];
     table(out, &header, &[2, 3, 4, 5, 6, 7]);
     for found in &comparison.sigma {
@@ -145,13 +146,13 @@ fn sigma(out: &mut String, comparison: &Comparison) {
         );
     }
     out.push('\n');
-    line(out, MISLEADS);
+    line(out, &text!("report/compare/misleads").english());
 }
 
 fn maps(out: &mut String, comparison: &Comparison) {
     let Some(first) = comparison.layer_maps.first() else { return };
     let all = shown(first);
-    heading(out, "Layers of A (down) against layers of B (across): z");
+    heading(out, &text!("report/heading/layers"));
     let heads: Vec<String> = all.parent.iter().map(u32::to_string).collect();
     let header: Vec<&str> = std::iter::once("").chain(heads.iter().map(String::as_str)).collect();
     table(out, &header, &(1..header.len()).collect::<Vec<_>>());
@@ -173,7 +174,7 @@ fn maps(out: &mut String, comparison: &Comparison) {
 
 fn rest(out: &mut String, comparison: &Comparison) {
     if !comparison.findings.is_empty() {
-        heading(out, "Findings");
+        heading(out, &text!("report/heading/findings"));
     }
     for finding in &comparison.findings {
         let weight = format!("{}, {}", wording::grade(finding.grade), wording::direction(finding.direction));
@@ -183,32 +184,25 @@ fn rest(out: &mut String, comparison: &Comparison) {
         );
     }
     if !comparison.missing.is_empty() {
-        heading(out, "What would settle more");
+        heading(out, &text!("report/heading/missing"));
     }
     for item in &comparison.missing {
         line(out, &format!("- {}", safe(&item.english())));
     }
-    heading(out, "Coverage");
-    let coverage = &comparison.coverage;
-    let (compared, tensors) = (number::count(coverage.compared), number::count(coverage.tensors));
-    line(
-        out,
-        &format!(
-            "{compared} of {tensors} tensors of A have one of the same function and shape in B; {} cases where a model has none.",
-            coverage.skipped.len()
-        ),
-    );
-    if !coverage.skipped.is_empty() {
+    heading(out, &text!("report/heading/coverage"));
+    let covered = &comparison.coverage;
+    line(out, &coverage(covered).english());
+    if !covered.skipped.is_empty() {
         out.push('\n');
         table(out, &["not compared", "why"], &[]);
     }
-    for skipped in &coverage.skipped {
+    for skipped in &covered.skipped {
         row(out, &[&safe(&skipped.tensor), &safe(&skipped.why)]);
     }
 }
 
-fn titled(out: &mut String, title: &str, words: &str) {
+fn titled(out: &mut String, title: &Text, words: &Text) {
     heading(out, title);
-    line(out, words);
+    line(out, &words.english());
     out.push('\n');
 }

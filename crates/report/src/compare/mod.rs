@@ -3,10 +3,10 @@
 mod markdown;
 mod terminal;
 
-use scratchproof_texts::Text;
+use scratchproof_texts::{Text, text};
 use serde::Serialize;
 
-use super::{Coverage, Tool, json};
+use super::{Coverage, Tool, json, number};
 use scratchproof_finding::{ComponentResult, Finding};
 
 pub use markdown::to_markdown;
@@ -45,7 +45,7 @@ pub struct Comparison {
     /// What was found, as in `report.json`.
     pub findings: Vec<Finding>,
     /// What would be needed for more, in words.
-    #[serde(serialize_with = "scratchproof_texts::sentences")]
+    #[serde(flatten, with = "scratchproof_texts::missing")]
     pub missing: Vec<Text>,
     /// What was compared, and what was not, with reasons.
     pub coverage: Coverage,
@@ -165,9 +165,11 @@ pub struct Sigma {
 #[allow(missing_docs)]
 pub struct Question {
     pub id: &'static str,
-    pub question: &'static str,
+    #[serde(serialize_with = "scratchproof_texts::sentence")]
+    pub question: Text,
     pub answer: Answer,
-    pub why: String,
+    #[serde(serialize_with = "scratchproof_texts::sentence")]
+    pub why: Text,
     pub z: Option<f64>,
     pub log10_p: Option<f64>,
 }
@@ -207,57 +209,46 @@ pub fn to_json(comparison: &Comparison) -> String {
 }
 
 /// The sentence after the word of the outcome.
-fn meaning(outcome: Outcome) -> &'static str {
+fn meaning(outcome: Outcome) -> Text {
     match outcome {
-        Outcome::Similar => "a part of the subject is nearer to the parent than independent models are, beyond doubt.",
-        Outcome::Silent => "no part that was compared is nearer to the parent than independent models are.",
-        Outcome::Undetermined => "the tests do not settle it.",
-        Outcome::NotComparable => "no tensor of the two models has the same function and shape.",
-    }
-}
-
-fn outcome(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Similar => "SIMILAR",
-        Outcome::Silent => "NO SIMILARITY",
-        Outcome::Undetermined => "UNDETERMINED",
-        Outcome::NotComparable => "NOT COMPARABLE",
-    }
-}
-
-fn answer(answer: Answer) -> &'static str {
-    match answer {
-        Answer::Yes => "yes",
-        Answer::No => "no",
-        Answer::CannotBeSaid => "cannot be said",
+        Outcome::Similar => text!("report/compare/similar"),
+        Outcome::Silent => text!("report/compare/silent"),
+        Outcome::Undetermined => text!("report/compare/undetermined"),
+        Outcome::NotComparable => text!("report/compare/not-comparable"),
     }
 }
 
 /// Why the comparison is not a verdict.
-const NO_VERDICT: &str =
-    "A comparison of two models gives no verdict on a claim: start, chain and record need an audit.";
+fn no_verdict() -> Text {
+    text!("report/compare/no-verdict")
+}
 
-/// Under the tables without a control.
-const NO_CONTROL: &str = "No control was given (--control MODEL): nothing says what strangers of this architecture show, so \
-    similarities are graded strong at most, and whether the subject is nearer to the parent than to a stranger cannot be \
-    said.";
+fn outcome(outcome: Outcome) -> Text {
+    match outcome {
+        Outcome::Similar => text!("report/compare/similar-word"),
+        Outcome::Silent => text!("report/compare/silent-word"),
+        Outcome::Undetermined => text!("report/compare/undetermined-word"),
+        Outcome::NotComparable => text!("report/compare/not-comparable-word"),
+    }
+}
 
-const FAMILIES: &str = "Means over the tensors of a family. Raw cosine is never evidence; Pearson is centred; z is the test \
-    of all its tensors together, between -3 and 3 for strangers.";
+fn answer(answer: Answer) -> Text {
+    match answer {
+        Answer::Yes => text!("report/compare/yes"),
+        Answer::No => text!("report/compare/no"),
+        Answer::CannotBeSaid => text!("report/compare/cannot-be-said"),
+    }
+}
 
-const BASELINES: &str = "Raw cosine of one norm in two layers of one model, and of two kinds of norms in one layer. Layer 0 \
-    is left out: its input norm sees raw embeddings. A cosine between two models means nothing unless it is far above these.";
-
-const MATRIX: &str = "Every model against every other: norms by raw cosine and Pearson (mean over tensors) and as a test \
-    (z), and the test over all matrices.";
-
-const SIGMA: &str = "(mean of matched layers - mean of the baseline) / root of the mean variance of the two groups. With \
-    layer 0 of the second model as the baseline this is how a public accusation came to 182 sigma.";
-
-const MISLEADS: &str = "It misleads: it divides by the spread of a few figures that are not independent, may take layer \
-    0, which differs from every other layer, for what strangers show, and grows without bound as the figures draw together. \
-    Norm weights start at one and stay positive, so their raw cosine is near one between any two models. A control's figure \
-    stands beside it, and the test of the norms in the table above.";
+/// What has one of the same function and shape in both models.
+fn coverage(coverage: &Coverage) -> Text {
+    text!(
+        "report/compare/coverage",
+        compared = number::count(coverage.compared),
+        tensors = number::count(coverage.tensors),
+        skipped = coverage.skipped.len()
+    )
+}
 
 /// The best parent layer of every subject layer, and the cells beyond the null.
 struct Shown {

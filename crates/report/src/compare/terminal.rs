@@ -4,11 +4,9 @@ use anstyle::{AnsiColor, Style};
 
 use super::super::terminal::{Look, Page};
 use super::super::{number, text, wording};
-use super::{
-    BASELINES, Comparison, FAMILIES, MATRIX, MISLEADS, NO_CONTROL, NO_VERDICT, Outcome, SIGMA, answer, cell, largest,
-    letter, meaning, outcome, pair, shown,
-};
+use super::{Comparison, Outcome, answer, cell, coverage, largest, letter, meaning, no_verdict, outcome, pair, shown};
 use scratchproof_finding::Grade;
+use scratchproof_texts::text;
 
 /// Widest map that is drawn.
 const COLUMNS: usize = 4;
@@ -37,9 +35,9 @@ fn head(page: &mut Page, comparison: &Comparison) {
         Outcome::Undetermined | Outcome::NotComparable => AnsiColor::Yellow,
     };
     let label = format!("{}:", outcome(comparison.outcome));
-    page.hanging(&label, style.on_default().bold(), meaning(comparison.outcome), 2);
-    page.paragraph(2, NO_VERDICT);
-    page.heading("Models");
+    page.hanging(&label, style.on_default().bold(), &meaning(comparison.outcome).english(), 2);
+    page.paragraph(2, &no_verdict().english());
+    page.heading(&text!("report/heading/models"));
     let mut table = page.table(&["", "role", "name", "architecture", "hidden", "layers", "parameters"]);
     for model in &comparison.models {
         table.add_row([
@@ -55,7 +53,7 @@ fn head(page: &mut Page, comparison: &Comparison) {
     page.put(table, &[4, 5, 6]);
     if comparison.models.len() < 3 {
         page.out.push('\n');
-        page.paragraph(2, NO_CONTROL);
+        page.paragraph(2, &text!("report/compare/no-control").english());
     }
 }
 
@@ -63,11 +61,11 @@ fn questions(page: &mut Page, comparison: &Comparison) {
     if comparison.questions.is_empty() {
         return;
     }
-    page.heading("Cross-examination");
+    page.heading(&text!("report/heading/questions"));
     for question in &comparison.questions {
-        page.paragraph(2, question.question);
+        page.paragraph(2, &question.question.english());
         let label = format!("    {}:", answer(question.answer));
-        page.hanging(&label, Style::new().bold(), &question.why, 6);
+        page.hanging(&label, Style::new().bold(), &question.why.english(), 6);
     }
 }
 
@@ -75,7 +73,7 @@ fn components(page: &mut Page, comparison: &Comparison) {
     if comparison.components.is_empty() {
         return;
     }
-    page.heading("Components of A against B");
+    page.heading(&text!("report/heading/compared"));
     let mut table = page.table(&["component", "outcome", "z", "log10 p", "effect", "derived layers"]);
     for component in &comparison.components {
         table.add_row([
@@ -94,8 +92,8 @@ fn families(page: &mut Page, comparison: &Comparison) {
     if comparison.families.is_empty() {
         return;
     }
-    page.heading("Families");
-    page.paragraph(2, FAMILIES);
+    page.heading(&text!("report/heading/families"));
+    page.paragraph(2, &text!("report/compare/families").english());
     let mut table = page.table(&["family", "pair", "n", "raw cos", "Pearson", "rel. L2", "z", "log10 p"]);
     for family in &comparison.families {
         for (at, figures) in family.pairs.iter().enumerate() {
@@ -118,8 +116,8 @@ fn baselines(page: &mut Page, comparison: &Comparison) {
     if comparison.baselines.is_empty() {
         return;
     }
-    page.heading("Norms inside one model");
-    page.paragraph(2, BASELINES);
+    page.heading(&text!("report/heading/norms"));
+    page.paragraph(2, &text!("report/compare/norms").english());
     let mut table = page.table(&["model", "norm", "pairs", "raw cos", "least", "most"]);
     for row in &comparison.baselines {
         table.add_row([
@@ -135,8 +133,8 @@ fn baselines(page: &mut Page, comparison: &Comparison) {
 }
 
 fn matrix(page: &mut Page, comparison: &Comparison) {
-    page.heading("Every model against every other");
-    page.paragraph(2, MATRIX);
+    page.heading(&text!("report/heading/matrix"));
+    page.paragraph(2, &text!("report/compare/matrix").english());
     let mut table = page.table(&["pair", "norms", "raw cos", "Pearson", "norms z", "all z", "log10 p", "effect"]);
     for row in &comparison.matrix {
         table.add_row([
@@ -157,8 +155,8 @@ fn sigma(page: &mut Page, comparison: &Comparison) {
     if comparison.sigma.is_empty() {
         return;
     }
-    page.heading("The sigma of the raw cosine, and why it misleads");
-    page.paragraph(2, SIGMA);
+    page.heading(&text!("report/heading/sigma"));
+    page.paragraph(2, &text!("report/compare/sigma").english());
     let mut table = page.table(&["norm", "pair", "layers", "matched", "layer 0", "sigma", "other layers", "sigma"]);
     for row in &comparison.sigma {
         table.add_row([
@@ -173,12 +171,12 @@ fn sigma(page: &mut Page, comparison: &Comparison) {
         ]);
     }
     page.put(table, &[2, 3, 4, 5, 6, 7]);
-    page.paragraph(2, MISLEADS);
+    page.paragraph(2, &text!("report/compare/misleads").english());
 }
 
 fn maps(page: &mut Page, comparison: &Comparison) {
     let Some(first) = comparison.layer_maps.first() else { return };
-    page.heading("Layers of A (down) against layers of B (across): z");
+    page.heading(&text!("report/heading/layers"));
     let all = shown(first);
     let fits = 8 + COLUMNS * all.parent.len() <= page.look.width;
     let maps = if page.look.verbose { &comparison.layer_maps[..] } else { &comparison.layer_maps[..1] };
@@ -226,7 +224,7 @@ fn findings(page: &mut Page, comparison: &Comparison) {
     if comparison.findings.is_empty() {
         return;
     }
-    page.heading("Findings");
+    page.heading(&text!("report/heading/findings"));
     let verbose = page.look.verbose;
     let (shown, counted): (Vec<_>, Vec<_>) =
         comparison.findings.iter().partition(|finding| verbose || finding.grade != Grade::Context);
@@ -234,31 +232,25 @@ fn findings(page: &mut Page, comparison: &Comparison) {
         page.finding(finding);
     }
     if !counted.is_empty() {
-        let what = if counted.len() == 1 { "finding" } else { "findings" };
-        page.paragraph(2, &format!("{} more {what} of context, never counted (-v shows).", counted.len()));
+        page.paragraph(2, &text!("report/finding/context", count = counted.len()).english());
     }
 }
 
 fn rest(page: &mut Page, comparison: &Comparison) {
     if !comparison.missing.is_empty() {
-        page.heading("What would settle more");
+        page.heading(&text!("report/heading/missing"));
         for item in &comparison.missing {
             page.hanging("  -", Style::new(), &item.english(), 4);
         }
     }
-    page.heading("Coverage");
-    let coverage = &comparison.coverage;
-    let (compared, tensors) = (number::count(coverage.compared), number::count(coverage.tensors));
-    let line = format!(
-        "{compared} of {tensors} tensors of A have one of the same function and shape in B; {} cases where a model has none.",
-        coverage.skipped.len()
-    );
-    page.paragraph(2, &line.replace('\u{a0}', " "));
-    let listed = if page.look.verbose { coverage.skipped.len() } else { 5 };
-    for skipped in coverage.skipped.iter().take(listed) {
+    page.heading(&text!("report/heading/coverage"));
+    let covered = &comparison.coverage;
+    page.paragraph(2, &coverage(covered).english().replace('\u{a0}', " "));
+    let listed = if page.look.verbose { covered.skipped.len() } else { 5 };
+    for skipped in covered.skipped.iter().take(listed) {
         page.hanging("  -", Style::new(), &format!("{}: {}", skipped.tensor, skipped.why), 4);
     }
-    if coverage.skipped.len() > listed {
-        page.paragraph(2, &format!("... and {} more (-v shows).", coverage.skipped.len() - listed));
+    if covered.skipped.len() > listed {
+        page.paragraph(2, &text!("report/compare/more", count = covered.skipped.len() - listed).english());
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use minijinja::Value;
-use scratchproof_texts::Text;
+use scratchproof_texts::{Text, text};
 use serde::Serialize;
 use serde_json::Value as Json;
 
@@ -22,7 +22,7 @@ pub(super) struct View<'a> {
     tool: &'a Tool,
     digest: &'a str,
     seal: Option<&'a str>,
-    name: &'a str,
+    name: String,
     /// The outcome.
     word: &'static str,
     /// The class of the verdict that it is drawn like.
@@ -46,12 +46,12 @@ pub(super) struct View<'a> {
     coverage: Vec<(&'static str, String)>,
     inputs: Vec<InputView<'a>>,
     policy: Vec<(String, String)>,
-    how_to_read: &'static [(&'static str, &'static str)],
+    how_to_read: Vec<(String, String)>,
 }
 
 #[derive(Serialize)]
 struct ConditionView<'a> {
-    name: &'static str,
+    name: String,
     state: &'static str,
     sentence: String,
     ids: Vec<&'a str>,
@@ -61,7 +61,7 @@ struct ConditionView<'a> {
 struct FindingView<'a> {
     id: &'a str,
     code: &'static str,
-    title: &'static str,
+    title: String,
     grade: &'static str,
     direction: &'static str,
     about: String,
@@ -77,7 +77,7 @@ struct FindingView<'a> {
 
 #[derive(Serialize)]
 struct Group<'a> {
-    name: &'static str,
+    name: String,
     findings: Vec<FindingView<'a>>,
 }
 
@@ -157,7 +157,7 @@ struct MapView {
 
 #[derive(Serialize)]
 struct InputView<'a> {
-    role: &'static str,
+    role: String,
     name: &'a str,
     uri: &'a str,
     size: String,
@@ -179,8 +179,8 @@ pub(super) fn view<'a>(report: &'a Report, evidence: &'a Evidence) -> View<'a> {
         name: wording::name(report),
         word,
         tone: word,
-        headline: format!("{}; tested against: {}", wording::claim(report), wording::against(report)),
-        lead: format!("{} {}", wording::meaning(report.verdict.outcome), wording::ONLY_THESE),
+        headline: wording::headline(report).english(),
+        lead: wording::meaning(report).english(),
         missing: report.verdict.missing.iter().map(Text::english).collect(),
         skipped: &report.coverage.skipped,
         events: events(&evidence.timeline, &evidence.timeline, String::new()),
@@ -198,7 +198,7 @@ pub(super) fn view<'a>(report: &'a Report, evidence: &'a Evidence) -> View<'a> {
         coverage: coverage(report),
         inputs: report.inputs.iter().map(input).collect(),
         policy: policy(&report.policy),
-        how_to_read: wording::HOW_TO_READ,
+        how_to_read: wording::how_to_read().iter().map(|(word, means)| (word.english(), means.english())).collect(),
     }
 }
 
@@ -206,9 +206,9 @@ fn conditions(report: &Report) -> Vec<ConditionView<'_>> {
     wording::conditions(report)
         .into_iter()
         .map(|stated| ConditionView {
-            name: stated.name,
+            name: stated.name.english(),
             state: wording::condition(stated.state),
-            sentence: stated.sentence,
+            sentence: stated.sentence.english(),
             ids: stated.findings.iter().map(|finding| finding.id.as_str()).collect(),
         })
         .collect()
@@ -218,10 +218,10 @@ fn finding(finding: &Finding, decides: bool) -> FindingView<'_> {
     FindingView {
         id: &finding.id,
         code: finding.code.name(),
-        title: finding.code.title(),
+        title: finding.code.title().english(),
         grade: wording::grade(finding.grade),
         direction: wording::direction(finding.direction),
-        about: wording::subject(finding),
+        about: wording::subject(finding).english(),
         message: finding.message.english(),
         null: if finding.grade == Grade::Context { String::new() } else { finding.null.english() },
         evidence: finding.evidence.as_deref(),
@@ -240,11 +240,11 @@ pub(super) fn of_timeline(timeline: &Timeline) -> View<'_> {
         tool: &timeline.tool,
         digest: &timeline.case.digest,
         seal: timeline.seal.as_ref().map(|seal| seal.root.as_str()),
-        name: &timeline.case.name,
+        name: timeline.case.name.clone(),
         word: timeline.outcome.word(),
         tone: timeline.outcome.look(),
-        headline: timeline.outcome.meaning().to_owned(),
-        lead: timeline::NO_VERDICT.to_owned(),
+        headline: timeline.outcome.meaning().english(),
+        lead: timeline::no_verdict().english(),
         missing: timeline.missing.iter().map(Text::english).collect(),
         skipped: &timeline.skipped,
         events: events(&timeline.events, &timeline.all, timeline::counted(&timeline.months)),
@@ -258,11 +258,11 @@ pub(super) fn of_timeline(timeline: &Timeline) -> View<'_> {
         way: None,
         maps: Vec::new(),
         beyond: heatmap::BEYOND,
-        groups: vec![Group { name: "Time", findings }],
+        groups: vec![Group { name: text!("report/group/time").english(), findings }],
         coverage: Vec::new(),
         inputs: timeline.inputs.iter().map(input).collect(),
         policy: policy(&timeline.policy),
-        how_to_read: &[],
+        how_to_read: Vec::new(),
     }
 }
 
@@ -298,9 +298,10 @@ fn grades() -> Vec<Legend> {
 
 /// Every finding, by condition, those that decided first.
 fn groups(report: &Report) -> Vec<Group<'_>> {
-    let groups = wording::GROUPS.iter().map(|(key, name)| {
+    let groups = wording::groups().into_iter().map(|(key, name)| {
         let mut findings: Vec<_> = wording::of(report, key).collect();
         findings.sort_by_key(|one| (!wording::decides(report, one), one.grade == Grade::Context));
+        let name = name.english();
         Group { name, findings: findings.into_iter().map(|one| finding(one, wording::decides(report, one))).collect() }
     });
     groups.filter(|group| !group.findings.is_empty()).collect()
@@ -408,7 +409,7 @@ fn coverage(report: &Report) -> Vec<(&'static str, String)> {
 
 fn input(input: &crate::Input) -> InputView<'_> {
     InputView {
-        role: wording::role(input.role),
+        role: wording::role(input.role).english(),
         name: &input.name,
         uri: &input.uri,
         size: number::bytes(input.bytes),

@@ -32,9 +32,9 @@ pub(in crate::forms) enum Global {
     Storage(Kind),
     /// A number format.
     Format(Kind),
-    /// An object of which the fields are data (its class).
-    Record(Box<str>),
-    /// As that, of a class of the user's own script.
+    /// An object of which the fields are data.
+    Record,
+    /// As that, of a class of the user's own script (its name).
     Foreign(Box<str>),
 }
 
@@ -80,10 +80,7 @@ const RECORDS: &[&str] = &[
     "torch.contiguous_format",
     "torch.channels_last",
     "torch.device",
-    "torch.distributed.checkpoint.filesystem._StorageInfo",
-    "torch.distributed.checkpoint.filesystem._StoragePrefix",
-    "torch.distributed.checkpoint.metadata.",
-    "torch.distributed.checkpoint._extension.",
+    "torch.distributed.checkpoint.",
     "torch.nn.parameter.Parameter",
     "torch.per_channel_affine",
     "torch.per_channel_affine_float_qparams",
@@ -119,9 +116,9 @@ impl Global {
             ("torch" | "torch.storage" | "torch.cuda", _) if name.ends_with("Storage") => Self::Storage(storage(name)?),
             ("torch", _) if format(name).is_some() => Self::Format(format(name)?),
             ("__main__", _) => Self::Foreign(full.into()),
-            _ if scripted && module.starts_with("__torch__") => Self::Record(full.into()),
+            _ if scripted && module.starts_with("__torch__") => Self::Record,
             _ if RECORDS.iter().any(|known| full == *known || known.ends_with('.') && full.starts_with(known)) => {
-                Self::Record(full.into())
+                Self::Record
             }
             _ => return None,
         })

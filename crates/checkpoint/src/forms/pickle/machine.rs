@@ -214,8 +214,13 @@ impl Machine<'_> {
                 self.put(made)
             }
             b'b' => self.build(),
+            b'i' => {
+                let name = format!("{}.{}", tape.line()?, tape.line()?);
+                self.popped()?;
+                Err(self.refused(&format!("make an object of {}", quoted(&name))))
+            }
             _ => Err(self.refused(&match opcode {
-                b'i' | b'o' => "make an object (opcodes INST and OBJ)".to_owned(),
+                b'o' => "make an object (opcode OBJ)".to_owned(),
                 0x82..=0x84 => "look up a registered extension (opcode EXT)".to_owned(),
                 b'P' => "load something by a name (opcode PERSID)".to_owned(),
                 0x97 | 0x98 => "share a buffer from outside (opcode NEXT_BUFFER)".to_owned(),
@@ -323,7 +328,7 @@ impl Machine<'_> {
         self.count_text(length)?;
         let bytes = tape.take(length)?;
         if bytes.len() > 8 {
-            return self.push(Node::Bytes(bytes.into()));
+            return self.push(Node::Bytes);
         }
         let fill = if bytes.last().is_some_and(|last| last & 0x80 != 0) { 0xff } else { 0 };
         let mut wide = [fill; 8];
@@ -350,9 +355,8 @@ impl Machine<'_> {
             Ok(words) if text || words.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') && width != 8 => {
                 self.push(Node::Text(words.into()))
             }
-            Ok(words) => self.push(Node::Bytes(words.into_bytes().into())),
             Err(_) if text => Err(damaged("a text is not UTF-8")),
-            Err(bytes) => self.push(Node::Bytes(bytes.into_bytes().into())),
+            _ => self.push(Node::Bytes),
         }
     }
 
@@ -393,10 +397,10 @@ impl Machine<'_> {
         // A dict's subclass (a namespace of settings) whose items come before its fields.
         let fields = match self.arena.nodes[target] {
             Node::Dict(_) => target,
-            Node::Record(_, Some(state)) if matches!(self.arena.nodes[state], Node::Dict(_)) => state,
+            Node::Record(Some(state)) if matches!(self.arena.nodes[state], Node::Dict(_)) => state,
             Node::Record(..) => {
                 let made = self.make(Node::Dict(Vec::new()))?;
-                if let Node::Record(_, state) = &mut self.arena.nodes[target] {
+                if let Node::Record(state) = &mut self.arena.nodes[target] {
                     *state = Some(made);
                 }
                 made
@@ -498,22 +502,21 @@ impl Machine<'_> {
             },
             Global::Latin1 => match items.first().map(|id| &self.arena.nodes[*id]) {
                 Some(Node::Text(text)) => {
-                    let bytes: Option<Box<[u8]>> = text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect();
-                    let bytes = bytes.ok_or_else(|| damaged("bytes are none"))?;
-                    self.count_text(bytes.len() as u64)?;
-                    self.make(Node::Bytes(bytes))
+                    if text.chars().any(|character| u8::try_from(u32::from(character)).is_err()) {
+                        return Err(damaged("bytes are none"));
+                    }
+                    self.make(Node::Bytes)
                 }
                 _ => Err(damaged("bytes are none")),
             },
             Global::Reconstruct => match items.first().map(|id| self.arena.nodes[*id].clone()) {
-                Some(Node::Global(Global::Record(class))) => self.make(Node::Record(class, None)),
+                Some(Node::Global(Global::Record)) => self.make(Node::Record(None)),
                 Some(Node::Global(Global::Dict)) => self.make(Node::Dict(Vec::new())),
-                Some(Node::Global(Global::Foreign(class))) => self.foreign(class),
                 _ => Err(self.refused("make an object of an unknown class")),
             },
-            Global::Record(class) => {
+            Global::Record => {
                 let state = (!items.is_empty()).then_some(arguments);
-                self.make(Node::Record(class, state))
+                self.make(Node::Record(state))
             }
             Global::Foreign(class) if new && items.is_empty() => self.foreign(class),
             Global::Foreign(class) => Err(self.refused(&format!("call {}", quoted(&class)))),
@@ -525,12 +528,15 @@ impl Machine<'_> {
         if self.arena.foreign.len() < 64 && !self.arena.foreign.iter().any(|known| **known == *class) {
             self.arena.foreign.push(class.to_string());
         }
-        self.make(Node::Record(class, None))
+        self.make(Node::Record(None))
     }
 
     /// A dict of a list of pairs; what a `defaultdict` makes of missing keys is dropped.
     fn dict(&mut self, items: &[Id]) -> Result<Id> {
         let mut found = Vec::new();
+        if items.iter().any(|id| matches!(self.arena.nodes[*id], Node::Global(Global::Foreign(_)))) {
+            return Err(self.refused("make missing keys by a class of its own"));
+        }
         for pair in items.iter().rev().find_map(|id| self.arena.items(*id)).into_iter().flatten() {
             match self.arena.items(*pair) {
                 Some([key, value]) => found.push((*key, *value)),
@@ -565,7 +571,7 @@ impl Machine<'_> {
         let state = self.pop()?;
         let target = *self.stack.last().ok_or_else(|| damaged("there is no object to fill"))?;
         match &mut self.arena.nodes[target] {
-            Node::Record(_, fields) => *fields = Some(state),
+            Node::Record(fields) => *fields = Some(state),
             Node::Dict(_) | Node::Tensor(_) => {}
             _ => return Err(self.refused("set the state of a value")),
         }

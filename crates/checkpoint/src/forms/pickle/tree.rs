@@ -31,7 +31,7 @@ impl Arena {
     pub(in crate::forms) fn pairs(&self, id: Id) -> Option<&[(Id, Id)]> {
         match &self.nodes[id] {
             Node::Dict(pairs) => Some(pairs),
-            Node::Record(_, Some(state)) => match &self.nodes[*state] {
+            Node::Record(Some(state)) => match &self.nodes[*state] {
                 Node::Dict(pairs) => Some(pairs),
                 _ => None,
             },
@@ -118,12 +118,12 @@ impl Arena {
                         items.iter().enumerate().rev().map(|(at, item)| (join(&at.to_string()), *item, depth + 1));
                     todo.extend(below);
                 }
-                Node::Record(_, Some(state)) => todo.push((path, *state, depth + 1)),
+                Node::Record(Some(state)) => todo.push((path, *state, depth + 1)),
                 Node::Dict(pairs) => {
                     for (key, value) in pairs.iter().rev() {
                         let scalar = matches!(
                             self.nodes[*value],
-                            Node::None | Node::Bool(_) | Node::Int(_) | Node::Float(_) | Node::Text(_) | Node::Bytes(_)
+                            Node::None | Node::Bool(_) | Node::Int(_) | Node::Float(_) | Node::Text(_) | Node::Bytes
                         );
                         let path = self.key(*key).map(|key| join(&key));
                         if let Some(path) = path.filter(|path| !scalar && enter(path)) {

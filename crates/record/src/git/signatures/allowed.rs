@@ -163,14 +163,27 @@ fn glob(pattern: &[u8], text: &[u8]) -> bool {
     pattern.get(p..).unwrap_or_default().iter().all(|b| *b == b'*')
 }
 
+/// A signature with its lines as the reader wants them, 70 letters each. OpenSSH itself, which git asks, takes lines of any
+/// length and space between them (`sshsig_dearmor` in `sshsig.c`), and other programs wrap at 64 or 76, or not at all.
+fn rewrapped(text: &str) -> String {
+    const BEGIN: &str = "-----BEGIN SSH SIGNATURE-----";
+    const END: &str = "-----END SSH SIGNATURE-----";
+    let body = text.trim().strip_prefix(BEGIN).and_then(|rest| rest.split_once(END));
+    let Some((body, _)) = body.filter(|(_, after)| after.trim().is_empty()) else { return text.to_owned() };
+    let letters: Vec<u8> = body.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    let lines: Vec<String> = letters.chunks(70).map(|line| String::from_utf8_lossy(line).into_owned()).collect();
+    format!("{BEGIN}\n{}\n{END}\n", lines.join("\n"))
+}
+
 /// Checks one signature at a time in seconds since 1970.
 pub fn check(signers: &[Signer], signature: &[u8], signed: &[u8], at: i64) -> Validity {
     let unverified = |why: String| Validity::Unverified(why);
     let Ok(text) = std::str::from_utf8(signature) else { return unverified("it is not text".into()) };
+    let text = rewrapped(text);
     let parsed = match SshSig::from_pem(text.trim_end()) {
         Ok(parsed) => parsed,
         Err(error) => {
-            let certified = certified::check(signers, text, signed, at);
+            let certified = certified::check(signers, &text, signed, at);
             return certified.unwrap_or_else(|| unverified(format!("it cannot be read ({error})")));
         }
     };

@@ -1,0 +1,213 @@
+//! Structural constants under names that no template knows: recognised by what they are.
+
+use super::{Checkpoint, Residual, TensorRecord};
+use scratchproof_kernel::decode;
+
+/// Elements of a tensor that is looked at, at most.
+const LARGEST: usize = 1 << 22;
+
+/// Tensors that are looked at, at most.
+const MOST: usize = 4096;
+
+/// Relative error that half precision leaves.
+const ROOM: f64 = 2e-2;
+
+impl Checkpoint {
+    /// Names constants among the tensors that no template knows. A tensor that cannot be read stays what it is: whoever
+    /// needs its bytes says so.
+    pub(super) fn name_constants(&mut self) {
+        let strange = |tensor: &TensorRecord| !tensor.role.known || tensor.role.deduced;
+        let open: Vec<usize> = (0..self.tensors.len())
+            .filter(|at| strange(&self.tensors[*at]) && (4..=LARGEST).contains(&self.tensors[*at].elements()))
+            .take(MOST)
+            .collect();
+        for at in open {
+            let tensor = &self.tensors[at];
+            let Ok(bytes) = self.read(tensor) else { continue };
+            let mut values = vec![0.0; tensor.elements()];
+            decode(tensor.dtype, &bytes, &mut values);
+            let Some(what) = constant(&tensor.shape, &values) else { continue };
+            let role = &mut self.tensors[at].role;
+            what.clone_into(&mut role.family);
+            (role.constant, role.known, role.deduced) = (true, true, false);
+            (role.component, role.residual) = (super::Component::Other, Residual::None);
+        }
+    }
+}
+
+/// What a tensor of constants is, as the family of its role.
+fn constant(shape: &[usize], values: &[f64]) -> Option<&'static str> {
+    if values.iter().any(|value| !value.is_finite() && *value != f64::NEG_INFINITY) {
+        return None;
+    }
+    let (rows, columns) = match *shape {
+        [length] => (1, length),
+        [.., rows, columns] => (rows, columns),
+        [] => return None,
+    };
+    if counts(values) {
+        Some("position_ids")
+    } else if shape.len() == 1 && is_geometric(values) {
+        Some("rotary_inv_freq")
+    } else if rows == columns && rows >= 4 && values.chunks_exact(rows * columns).all(|mask| is_mask(mask, rows)) {
+        Some("attention_mask")
+    } else if shape.len() > 1 && is_wavy(values, values.len() / shape[0], shape[0]) {
+        Some("sinusoids")
+    } else if shape.len() == 2 && is_filter_bank(values, columns) {
+        Some("filter_bank")
+    } else {
+        None
+    }
+}
+
+/// 0, 1, 2, ... from any number on.
+fn counts(values: &[f64]) -> bool {
+    values.len() >= 4 && values.windows(2).all(|pair| (pair[1] - pair[0] - 1.0).abs() < 1e-6)
+}
+
+/// A falling geometric series of eight numbers or more from 1 on, as the frequencies of rotary positions are.
+fn is_geometric(values: &[f64]) -> bool {
+    let positive = values.len() >= 8 && values.iter().all(|value| *value > 0.0) && (values[0] - 1.0).abs() < ROOM;
+    let ratio = || (values[values.len() - 1] / values[0]).powf(1.0 / (values.len() - 1) as f64);
+    positive && {
+        let ratio = ratio();
+        ratio < 1.0 - 1e-6
+            && values.iter().enumerate().all(|(i, value)| {
+                let expected = values[0] * ratio.powf(i as f64);
+                (value / expected - 1.0).abs() < ROOM
+            })
+    }
+}
+
+/// Two values, one on and below the diagonal, the other above it.
+fn is_mask(values: &[f64], size: usize) -> bool {
+    let (below, above) = (values[0], values[1]);
+    let same = |a: f64, b: f64| a.to_bits() == b.to_bits() || (a - b).abs() < f64::EPSILON;
+    !same(below, above)
+        && values.iter().enumerate().all(|(at, value)| same(*value, if at % size <= at / size { below } else { above }))
+}
+
+/// Tables of sines and cosines (positions, rotations, Fourier bases), along either axis and under a window or not: every
+/// line x satisfies x(n - 1) + x(n + 1) = 2 cos(w) x(n) for a w of its own.
+fn is_wavy(values: &[f64], columns: usize, rows: usize) -> bool {
+    let flat = values.iter().all(|value| (value.abs() - values[0].abs()).abs() < f64::EPSILON);
+    if rows < 4 || columns < 4 || flat || values.iter().any(|value| value.abs() > 1.0 + ROOM) {
+        return false;
+    }
+    // Weights are smaller, and what is small is a sine but for a rounding.
+    let mean = values.iter().map(|value| value * value).sum::<f64>() / values.len().max(1) as f64;
+    if mean < 0.09 {
+        return false;
+    }
+    let row = |r: usize| values[r * columns..(r + 1) * columns].to_vec();
+    let column = |c: usize| (0..rows).map(|r| values[r * columns + c]).collect::<Vec<f64>>();
+    let along = |lines: usize, line: &dyn Fn(usize) -> Vec<f64>| {
+        let first = line(0);
+        // A basis under a window: its first line is the window itself.
+        let window = first.len() >= 16 && first.iter().all(|w| *w >= 0.0) && first.iter().any(|w| *w < 0.5);
+        let chosen = (0..lines).step_by(lines.div_ceil(64).max(1));
+        let (mut waves, mut all) = (0, 0);
+        for at in chosen.filter(|at| !window || *at > 0) {
+            let own = line(at);
+            let own: Vec<f64> = if window {
+                let kept = own.iter().zip(&first).filter(|(_, w)| **w > 0.05);
+                kept.map(|(value, w)| value / w).collect()
+            } else {
+                own
+            };
+            all += 1;
+            waves += usize::from(is_wave(&own));
+        }
+        all >= 3 && 10 * waves >= 9 * all
+    };
+    along(columns, &column) || along(rows, &row)
+}
+
+/// A sine of one frequency, by the least-squares fit of its recurrence; a constant is a sine of frequency 0.
+fn is_wave(line: &[f64]) -> bool {
+    let size: f64 = line.iter().map(|value| value * value).sum();
+    if line.len() < 6 {
+        return false;
+    }
+    if size < 1e-12 {
+        return true;
+    }
+    let inner = || line.windows(3).map(|three| (three[1], three[0] + three[2]));
+    let (mut xy, mut xx) = (0.0, 0.0);
+    for (x, y) in inner() {
+        (xy, xx) = (xy + x * y, xx + x * x);
+    }
+    let factor = if xx > 0.0 { (xy / xx).clamp(-2.0, 2.0) } else { 0.0 };
+    let off: f64 = inner().map(|(x, y)| (y - factor * x).powi(2)).sum();
+    // Beside the rounding of half precision, on values of the size of one.
+    off <= 1e-3 * size + 2e-5 * line.len() as f64
+}
+
+/// Triangles over a frequency axis (mel): most is zero, every row has one run that rises and falls.
+fn is_filter_bank(values: &[f64], columns: usize) -> bool {
+    let zeros = values.iter().filter(|value| **value == 0.0).count();
+    if columns < 16 || 10 * zeros < 6 * values.len() || values.iter().any(|value| *value < 0.0) {
+        return false;
+    }
+    values.chunks_exact(columns).all(|row| {
+        let run: Vec<f64> = row.iter().copied().skip_while(|v| *v == 0.0).collect();
+        let length = run.iter().rposition(|v| *v > 0.0).map_or(0, |last| last + 1);
+        let run = &run[..length];
+        if run.len() < 2 {
+            // A row of one number is of an identity or a permutation; the lowest filters of a bank may be.
+            return !run.is_empty() && values.len() > 4 * columns * columns;
+        }
+        let top = run.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(at, _)| at);
+        run.iter().take(top + 1).is_sorted() && run.iter().skip(top).rev().is_sorted()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::constant;
+
+    fn table(rows: usize, columns: usize, value: impl Fn(usize, usize) -> f64) -> Vec<f64> {
+        (0..rows * columns).map(|at| value(at / columns, at % columns)).collect()
+    }
+
+    #[test]
+    fn constants_are_told_by_what_they_are() {
+        let half = |value: f64| (value * 256.0).round() / 256.0;
+        let frequency = |i: usize| 10000_f64.powf(-(i as f64) / 16.0);
+        let is = |shape: &[usize], values: Vec<f64>, what: &str| {
+            assert_eq!(constant(shape, &values), Some(what), "{shape:?}")
+        };
+        is(&[1, 32], table(1, 32, |_, c| c as f64), "position_ids");
+        is(&[16], table(1, 16, |_, c| frequency(c)), "rotary_inv_freq");
+        is(&[1, 1, 8, 8], table(8, 8, |r, c| f64::from(u8::from(c <= r))), "attention_mask");
+        is(&[8, 8], table(8, 8, |r, c| if c <= r { 0.0 } else { f64::NEG_INFINITY }), "attention_mask");
+        let position = |r: usize, c: usize| {
+            let angle = r as f64 * frequency(c / 2);
+            if c % 2 == 0 { angle.sin() } else { angle.cos() }
+        };
+        is(&[64, 32], table(64, 32, position), "sinusoids");
+        is(&[64, 32], table(64, 32, |r, c| half(position(r, c))), "sinusoids");
+        let wave = |r: usize, c: usize| (std::f64::consts::TAU * (r * c) as f64 / 64.0).cos();
+        is(&[33, 1, 64], table(33, 64, wave), "sinusoids");
+        let hann = |c: usize| 0.5 - 0.5 * (std::f64::consts::TAU * c as f64 / 64.0).cos();
+        is(&[33, 1, 64], table(33, 64, |r, c| wave(r, c) * hann(c)), "sinusoids");
+        let mel = |r: usize, c: usize| (1.0 - (c as f64 - 4.0 * r as f64 - 4.0).abs() / 4.0).max(0.0);
+        is(&[12, 64], table(12, 64, mel), "filter_bank");
+    }
+
+    #[test]
+    fn weights_are_no_constants() {
+        let mut state = 1_u64;
+        let mut noise = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as f64 / f64::from(1_u32 << 31) - 0.5
+        };
+        let values: Vec<f64> = (0..64 * 32).map(|_| noise()).collect();
+        assert_eq!(constant(&[64, 32], &values), None);
+        assert_eq!(constant(&[32], &vec![1.0; 32]), None, "norm weights at the start");
+        assert_eq!(constant(&[32, 32], &vec![0.0; 1024]), None, "a matrix of zeros is a matter of its own");
+        assert_eq!(constant(&[32], &values[..32]), None);
+        let one = |at: usize| f64::from(u8::from(at % 33 == 0));
+        assert_eq!(constant(&[32, 32], &(0..1024).map(one).collect::<Vec<_>>()), None, "an identity");
+    }
+}

@@ -1,0 +1,146 @@
+//! How much of the subject could be held against each parent, and in which bases: what the power of the condition is made of.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::session::Session;
+use scratchproof_finding::parent::Unfit;
+use scratchproof_finding::power::ParentReach;
+use scratchproof_measurements::{Component, Question, manifest};
+
+/// The component that a tensor's share of a parent's weights is counted with: a router is part of its experts.
+fn counted_with(session: &Session, component: &str) -> String {
+    let routed = component == "router" && session.measured.subject().experts > 0;
+    if routed { "experts".to_owned() } else { component.to_owned() }
+}
+
+/// By parent and component. Towers that a parent has nothing for are not its.
+#[must_use]
+pub fn reaches(session: &Session) -> Vec<ParentReach> {
+    let (measured, plan) = (session.measured, &session.measured.plan);
+    let mut reaches: BTreeMap<(usize, String), ParentReach> = BTreeMap::new();
+    for (p, parent) in session.case.parents.iter().enumerate() {
+        let model = plan.series + p;
+        let met = |tower: &str| {
+            let meetings = plan.meetings.get(p).map_or(&[][..], Vec::as_slice);
+            meetings.is_empty() || meetings.iter().any(|m| m.tower == tower && m.other.is_some())
+        };
+        // Matched: by their neurons, heads or experts, or by what no order of the rows changes.
+        let told = |question| {
+            [Question::Neurons, Question::Heads, Question::Experts, Question::SecondMoments].contains(&question)
+        };
+        let observed = measured.found.get(p).map_or(&[][..], |found| found.observations.as_slice());
+        let matched: BTreeSet<(&str, Option<u32>)> =
+            observed.iter().filter(|o| told(o.question)).map(|o| (o.component.as_str(), o.layer_subject)).collect();
+        for (unit, figures) in plan.units.iter().zip(&measured.tensors) {
+            let role = &unit.role;
+            let weights = !role.constant && unit.shape.len() > 1 && role.component != Component::Norms;
+            let own = unit.members.iter().any(|member| member.model == plan.last());
+            if !weights || !own || !met(&role.tower) {
+                continue;
+            }
+            let component = role.judged_as();
+            let name = counted_with(session, component);
+            let reach = reaches.entry((p, name.clone())).or_insert_with(|| ParentReach {
+                parent: parent.name.clone(),
+                component: name,
+                elements: 0,
+                stored: 0,
+                matched: 0,
+            });
+            let elements = unit.elements() as u64;
+            let slot = unit.members.iter().position(|member| member.model == model);
+            let usable = |slot: usize| figures.gram.nonfinite(slot) == 0 && figures.gram.product(slot, slot) > 0.0;
+            let stored = unit.in_subject() && unit.view.is_some() && slot.is_some_and(usable);
+            let named = |layer| matched.contains(&(component, layer));
+            reach.elements += elements;
+            reach.stored += if stored { elements } else { 0 };
+            reach.matched += if named(role.layer) || named(None) { elements } else { 0 };
+        }
+    }
+    reaches.into_values().collect()
+}
+
+/// The bases in which every parent was looked for.
+#[must_use]
+pub fn bases(session: &Session) -> Vec<String> {
+    let parents = session.case.parents.len();
+    let found = &session.measured.found;
+    let asked = |question: Question| {
+        parents > 0
+            && found.len() >= parents
+            && found[..parents].iter().all(|found| found.observations.iter().any(|o| o.question == question))
+    };
+    let disguises = [
+        (Question::Order, "permuted"),
+        (Question::Rotation, "rotated"),
+        (Question::Neurons, "neurons in any order"),
+        (Question::Experts, "experts in any order"),
+        (Question::Heads, "heads in any order"),
+        (Question::SecondMoments, "rows in any order, scale and sign"),
+    ];
+    let told = disguises.into_iter().filter(|(question, _)| asked(*question)).map(|(_, name)| name);
+    std::iter::once("as stored").chain(told).map(str::to_owned).collect()
+}
+
+/// Families whose spread of sizes over the layers is compared, at least, and matrices of each.
+const FAMILIES: usize = 3;
+const MATRICES: usize = 2;
+
+/// Largest over smallest root mean square of one family's matrices over the layers, up to which they may be of one draw: a
+/// scheme gives them one size, within 1 / sqrt(2 n) of itself, and training does not.
+const ONE_SIZE: f64 = 1.1;
+
+/// Parents and controls whose silence says nothing: equal to another model of the case, or never trained.
+#[must_use]
+pub fn unfit(session: &Session) -> Vec<Unfit> {
+    let (measured, plan) = (session.measured, &session.measured.plan);
+    let names: Vec<&str> = session
+        .case
+        .parents
+        .iter()
+        .map(|p| p.name.as_str())
+        .chain(session.case.controls.iter().map(|c| c.name.as_str()))
+        .collect();
+    let whole =
+        |model: usize| measured.digests.get(model).filter(|files| !files.is_empty()).map(|files| manifest(files));
+    let mut unfit = Vec::new();
+    for (at, name) in names.iter().enumerate() {
+        let model = plan.series + at;
+        let own = whole(model);
+        let before = (0..at).find(|&other| own.is_some() && whole(plan.series + other) == own);
+        if let Some(other) = before {
+            unfit.push(Unfit { model: (*name).to_owned(), same_as: Some(names[other].to_owned()) });
+        } else if untrained(session, model) {
+            unfit.push(Unfit { model: (*name).to_owned(), same_as: None });
+        }
+    }
+    unfit
+}
+
+/// Whether a reference looks like a draw: all its norm weights constant, and all matrices of a family of one size.
+fn untrained(session: &Session, model: usize) -> bool {
+    let measured = session.measured;
+    let mut families: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    let (mut norms, mut constant) = (0, 0);
+    for (unit, figures) in measured.plan.units.iter().zip(&measured.tensors) {
+        let Some(slot) = unit.members.iter().position(|member| member.model == model) else { continue };
+        let (gram, n) = (&figures.gram, figures.gram.elements() as f64);
+        if unit.role.constant || n < 2.0 || gram.nonfinite(slot) > 0 {
+            continue;
+        }
+        let (mean, square) = (gram.sum(slot) / n, gram.product(slot, slot) / n);
+        if unit.shape.len() == 1 && unit.role.component == Component::Norms {
+            norms += 1;
+            constant += usize::from(square - mean * mean <= 1e-12 * square);
+        } else if unit.shape.len() > 1 && unit.role.layer.is_some() && n >= 512.0 {
+            families.entry(&unit.role.family).or_default().push(square.sqrt());
+        }
+    }
+    let sizes: Vec<&Vec<f64>> = families.values().filter(|sizes| sizes.len() >= MATRICES).collect();
+    let even = |sizes: &&&Vec<f64>| {
+        let (low, high) =
+            sizes.iter().fold((f64::INFINITY, 0.0_f64), |(low, high): (f64, f64), s| (s.min(low), s.max(high)));
+        low > 0.0 && high / low <= ONE_SIZE
+    };
+    norms > 1 && constant == norms && sizes.len() >= FAMILIES && sizes.iter().filter(even).count() == sizes.len()
+}

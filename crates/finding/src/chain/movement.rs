@@ -1,0 +1,310 @@
+//! Movement: how far the layers moved beside the rows of tokens that were met, and how far single weights did (METHODS 11).
+//!
+//! Where the summed rates exceed the size of the weights, a whole model fits between two checkpoints, and neither memory nor
+//! budget nor decay clock can notice. What does not fit is the proportion of the parts: another model's layers beside a
+//! vocabulary that had to be learned anew move several times farther than training moves them beside it, before and after.
+
+use super::{Bound, ChainFacts};
+use crate::{Code, Direction, Finding, Grade, Judgement, Tie};
+use scratchproof_case::Policy;
+use scratchproof_measurements::ALL;
+use scratchproof_texts::text;
+
+/// The matrices of all layers together, as a component.
+pub const LAYERS: &str = "layers";
+
+/// The rows of tokens that were met: what the layers are held against.
+const ANCHOR: &str = "embedding";
+
+/// The output layer.
+const HEAD: &str = "head";
+
+/// One part between two neighbouring checkpoints.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Moved {
+    /// Steps of the two.
+    pub steps: (i64, i64),
+    /// The component; [`LAYERS`] for the matrices of all layers, `all` for every matrix.
+    pub component: String,
+    /// Elements.
+    pub elements: u64,
+    /// Root mean square of the displacement; of an embedding, over the rows that were met.
+    pub rms: f64,
+    /// Root mean square of the weights at the earlier one ...
+    pub before: f64,
+    /// ... and at the last checkpoint of the series.
+    pub last: f64,
+    /// The farthest step of a weight, rounding apart.
+    pub farthest: f64,
+    /// Root mean square of the roundings of both checkpoints.
+    pub rounding: f64,
+    /// Sum of the logged learning rates.
+    pub rates: Option<f64>,
+    /// Share of a weight that decoupled decay takes away.
+    pub decay: f64,
+}
+
+/// How a component moved beside its anchor in one interval, over the same in the intervals beside it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Excess {
+    /// The interval.
+    pub steps: (i64, i64),
+    /// The component.
+    pub component: String,
+    /// Movement over the anchor's.
+    pub ratio: f64,
+    /// The same over its mean (of the logarithms) in the intervals beside.
+    pub excess: f64,
+    /// Speed over that of the intervals beside, for a way that grows with the steps or with their root, whichever is more.
+    pub pace: f64,
+    /// Whether there is an interval on either side.
+    pub inner: bool,
+}
+
+/// What a component is held against in one interval: the layers for an embedding, the embedding for the layers, and for an
+/// output layer and one kind of matrix the embedding and the other kinds, all weighing alike.
+fn anchor(moved: &[Moved], component: &str, steps: (i64, i64)) -> Option<f64> {
+    let beside = |m: &&Moved| {
+        m.steps == steps
+            && m.component != component
+            && match component {
+                ANCHOR => m.component == LAYERS,
+                LAYERS => m.component == ANCHOR,
+                _ => ![LAYERS, HEAD, ALL].contains(&m.component.as_str()),
+            }
+    };
+    // Below some roundings a movement is the number format's.
+    let clear: Vec<f64> =
+        moved.iter().filter(beside).filter(|m| m.rms > 4.0 * m.rounding).map(|m| m.rms.ln()).collect();
+    (!clear.is_empty()).then(|| (clear.iter().sum::<f64>() / clear.len() as f64).exp())
+}
+
+/// All excesses of the components that have an anchor.
+#[must_use]
+pub fn excesses(moved: &[Moved]) -> Vec<Excess> {
+    let mut steps: Vec<(i64, i64)> = moved.iter().map(|m| m.steps).collect();
+    steps.sort_unstable();
+    steps.dedup();
+    let mut names: Vec<&str> = moved.iter().map(|m| m.component.as_str()).filter(|c| *c != ALL).collect();
+    names.sort_unstable();
+    names.dedup();
+    let find = |component: &str, steps: (i64, i64)| moved.iter().find(|m| m.component == component && m.steps == steps);
+    let mut excesses = Vec::new();
+    for name in names {
+        let ways: Vec<Option<(f64, &Moved)>> = steps
+            .iter()
+            .map(|&steps| {
+                let own = find(name, steps).filter(|own| own.rms > 4.0 * own.rounding)?;
+                Some((own.rms / anchor(moved, name, steps)?, own))
+            })
+            .collect();
+        for (t, way) in ways.iter().enumerate() {
+            let Some((ratio, own)) = way else { continue };
+            let beside: Vec<(f64, &Moved)> =
+                [t.checked_sub(1), Some(t + 1)].into_iter().flatten().filter_map(|b| *ways.get(b)?).collect();
+            if beside.is_empty() {
+                continue;
+            }
+            let mean = |values: &dyn Fn(&(f64, &Moved)) -> f64| {
+                (beside.iter().map(|b| values(b).ln()).sum::<f64>() / beside.len() as f64).exp()
+            };
+            let speed = |m: &Moved, power: f64| {
+                let steps = ((i128::from(m.steps.1) - i128::from(m.steps.0)) as f64).max(1.0);
+                let over = m.rates.unwrap_or(steps) / steps;
+                (m.rms.powi(2) - m.rounding.powi(2)).max(0.0).sqrt() / (over * steps.powf(power))
+            };
+            let pace = |power: f64| speed(own, power) / mean(&|b| speed(b.1, power));
+            let (excess, pace) = (ratio / mean(&|b| b.0), f64::max(pace(0.5), pace(1.0)));
+            if excess.is_finite() && pace.is_finite() {
+                let inner = beside.len() == 2;
+                excesses.push(Excess {
+                    steps: own.steps,
+                    component: name.to_owned(),
+                    ratio: *ratio,
+                    excess,
+                    pace,
+                    inner,
+                });
+            }
+        }
+    }
+    excesses
+}
+
+/// The excess from which on it is a question: the layers together, one kind of matrix, output layer and embedding.
+#[must_use]
+pub fn limit(excess: &Excess, policy: &Policy) -> f64 {
+    let [inner, end] = match excess.component.as_str() {
+        LAYERS => [policy.moved_layers, policy.moved_layers_end],
+        HEAD | ANCHOR => [policy.moved_tokens, policy.moved_tokens_end],
+        _ => [policy.moved_part, policy.moved_part_end],
+    };
+    if excess.inner { inner } else { end }
+}
+
+/// Whether an excess is a question.
+#[must_use]
+pub fn stands_out(excess: &Excess, policy: &Policy) -> bool {
+    let pace = if excess.component == LAYERS { policy.moved_layers_pace } else { policy.moved_pace };
+    excess.excess >= limit(excess, policy) && (!excess.inner || excess.pace >= pace)
+}
+
+/// Judges the proportions.
+pub(super) fn proportions(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) {
+    let all = excesses(facts.moved);
+    let over = |e: &Excess| e.excess / limit(e, policy);
+    let Some(worst) = all.iter().filter(|e| stands_out(e, policy)).max_by(|a, b| over(a).total_cmp(&over(b))) else {
+        return;
+    };
+    let whole = all.iter().find(|e| e.component == LAYERS && e.steps == worst.steps);
+    let strong = whole.is_some_and(|e| e.excess >= policy.moved_layers_strong && stands_out(e, policy));
+    let shown = whole.filter(|e| strong || stands_out(e, policy)).unwrap_or(worst);
+    let own = facts.moved.iter().find(|m| m.component == shown.component && m.steps == shown.steps);
+    let message = text!(
+        "power/movement/apart",
+        component = shown.component.clone(),
+        from = shown.steps.0,
+        to = shown.steps.1,
+        ratio = shown.ratio,
+        excess = shown.excess,
+        size = own.map(|m| m.rms / m.before)
+    );
+    let grade = if strong { Grade::Strong } else { Grade::Moderate };
+    let mut finding = Finding::new(Code::ChainMovement, grade, Direction::Against, message);
+    finding.subject.steps = vec![shown.steps.0, shown.steps.1];
+    finding.subject.component = (shown.component != LAYERS).then(|| shown.component.clone());
+    finding.statistic = Some(shown.ratio);
+    finding.effect = Some(shown.excess);
+    finding.n = own.map(|m| m.elements);
+    finding.null = text!("power/movement/null");
+    finding.evidence = Some("evidence/chain.parquet".into());
+    judgement.push(finding);
+    judgement.missing.push(text!("power/movement/missing", from = shown.steps.0, to = shown.steps.1));
+}
+
+/// Optimisers that move every weight by no more than their bound a step.
+fn by_element(bound: &Bound) -> bool {
+    bound.exact && ["adam", "lion"].iter().any(|name| bound.optimiser.to_ascii_lowercase().starts_with(name))
+}
+
+/// How far the farthest weight went over the sum of the rates, decay and rounding apart. A weight that gets a gradient now
+/// and then (a row of a token, an expert) can go farther in one step where the second moment remembers longer than the first.
+#[must_use]
+pub fn reach(moved: &Moved, bound: f64) -> Option<f64> {
+    let rare = [ANCHOR, HEAD, "experts", "router", ALL].contains(&moved.component.as_str());
+    let rates = moved.rates.filter(|rates| *rates > 0.0 && !(rare && bound > 1.0))?;
+    // The farthest weight may be several times as large as most.
+    let decayed = 4.0 * moved.decay * moved.before;
+    Some((moved.farthest - decayed).max(0.0) / rates).filter(|reach| reach.is_finite())
+}
+
+/// The bound of single weights: that of the optimiser, of which components with rare gradients may use the whole and others
+/// have never been seen to use more than 1.
+#[must_use]
+pub fn element_bound(facts: &ChainFacts<'_>) -> Option<f64> {
+    let bound = facts.bound.as_ref().filter(|bound| by_element(bound))?;
+    let most = facts.path.iter().filter_map(|row| row.bound).fold(0.0, f64::max);
+    (bound.exact && most > 0.0).then_some(most)
+}
+
+/// Judges the farthest steps.
+pub(super) fn farthest(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) {
+    let Some(bound) = element_bound(facts) else { return };
+    let reached: Vec<(&Moved, f64)> = facts.moved.iter().filter_map(|m| Some((m, reach(m, bound)?))).collect();
+    let parts = || reached.iter().filter(|(m, _)| m.component != ALL && m.component != LAYERS);
+    let Some(&(worst, most)) = parts().max_by(|a, b| a.1.total_cmp(&b.1)) else { return };
+    if most < policy.reach_moderate {
+        return;
+    }
+    // A part with a rate of its own goes too far in every interval.
+    let elsewhere = |component: &str| {
+        let others = parts().filter(|(m, _)| m.component == component && m.steps != worst.steps);
+        others.map(|(_, reach)| *reach).reduce(f64::max)
+    };
+    let at = || parts().filter(|(m, _)| m.steps == worst.steps);
+    let beyond = at().filter(|(m, reach)| {
+        *reach > bound * policy.budget_excess && elsewhere(&m.component).is_some_and(|e| e < policy.reach_moderate)
+    });
+    let (beyond, of) = (beyond.count(), at().count());
+    let tied = judgement.findings.iter().any(|finding| Tie::of(finding) == Some(Tie::DecayClock));
+    let grade = match 2 * beyond >= of && beyond > 1 {
+        true if tied => Grade::Conclusive,
+        true => Grade::Strong,
+        false => Grade::Moderate,
+    };
+    let optimiser = facts.bound.as_ref().map(|b| b.optimiser.clone()).unwrap_or_default();
+    let message = text!(
+        "power/reach/beyond",
+        component = worst.component.clone(),
+        from = worst.steps.0,
+        to = worst.steps.1,
+        most,
+        bound,
+        optimiser,
+        beyond,
+        of,
+        elsewhere = elsewhere(&worst.component)
+    );
+    let mut finding = Finding::new(Code::ChainReach, grade, Direction::Against, message);
+    finding.subject.steps = vec![worst.steps.0, worst.steps.1];
+    finding.subject.component = (beyond < 2).then(|| worst.component.clone());
+    finding.statistic = Some(most);
+    finding.effect = Some(most / bound);
+    finding.n = Some(worst.elements);
+    finding.null = text!("power/reach/null");
+    finding.evidence = Some("evidence/chain.parquet".into());
+    judgement.push(finding);
+    if grade < Grade::Strong {
+        judgement.missing.push(text!("chain/budget/missing-rate", component = worst.component.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn moved(component: &str, at: i64, rms: f64) -> Moved {
+        Moved {
+            steps: (100 * at, 100 * (at + 1)),
+            component: component.to_owned(),
+            elements: 1 << 16,
+            rms,
+            before: 0.02,
+            last: 0.04,
+            farthest: 5.0 * rms,
+            rounding: 0.0,
+            rates: Some(0.1),
+            decay: 0.0,
+        }
+    }
+
+    fn series(layers: [f64; 4]) -> Vec<Moved> {
+        let at = |(t, rms): (i64, f64)| [moved(LAYERS, t, rms), moved(ANCHOR, t, 0.01)];
+        (0..4).zip(layers).flat_map(at).collect()
+    }
+
+    #[test]
+    fn a_model_in_one_interval_stands_out_and_a_fast_start_does_not() {
+        let policy = Policy::default();
+        let layers = |moved: &[Moved]| -> Vec<(i64, f64)> {
+            let all = excesses(moved);
+            all.iter()
+                .filter(|e| e.component == LAYERS && stands_out(e, &policy))
+                .map(|e| (e.steps.0, e.excess))
+                .collect()
+        };
+        assert!(layers(&series([0.015, 0.010, 0.009, 0.010])).is_empty());
+        let hidden = layers(&series([0.034, 0.008, 0.010, 0.010]));
+        assert!(hidden.len() == 1 && hidden[0].0 == 0 && (hidden[0].1 - 4.25).abs() < 1e-9, "{hidden:?}");
+        let later = layers(&series([0.012, 0.010, 0.018, 0.010]));
+        assert!(later.len() == 1 && later[0].0 == 200, "{later:?}");
+    }
+
+    #[test]
+    fn rare_gradients_may_go_farther_where_the_second_moment_is_long() {
+        let row = moved("experts", 0, 0.05);
+        assert_eq!(reach(&row, 3.2), None);
+        assert!(reach(&row, 1.0).is_some_and(|reach| reach > 1.25));
+        assert!(reach(&moved("mlp", 0, 0.05), 3.2).is_some());
+    }
+}

@@ -1,0 +1,172 @@
+//! What a verdict rests on beside the weights: which parts of a record were given, and what ties a run log to the weights.
+//!
+//! Nothing is confirmed on weights alone: a series that was made up passes more tests when its log is withheld, not fewer.
+
+use serde::Serialize;
+
+use scratchproof_case::{Policy, Requirement};
+use scratchproof_texts::{Text, text};
+
+use super::{Code, Direction, Finding, Grade};
+
+/// What shows that a run log is of these weights. Equal sizes and equal steps do not: any log of the recipe has those.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tie {
+    /// Rows that no training reached shrink as the logged rates and the logged decay say.
+    DecayClock,
+    /// In every interval the weights moved as far as the logged optimiser can, and as the logged rates rise and fall.
+    StepSizes,
+    /// Logged norms are those of the checkpoints.
+    Norms,
+    /// The tracker kept digests that are those of the checkpoints' files.
+    Digests,
+}
+
+impl Tie {
+    /// What a supporting finding ties, if it does: moderate and above, as weaker ones could be of any run.
+    #[must_use]
+    pub fn of(finding: &Finding) -> Option<Self> {
+        if finding.direction != Direction::For || finding.grade < Grade::Moderate {
+            return None;
+        }
+        match finding.code {
+            Code::ChainDecayClock if finding.effect.is_some() => Some(Self::DecayClock),
+            Code::ChainStepSizes => Some(Self::StepSizes),
+            Code::TimeNorms | Code::TimeTensorNorms => Some(Self::Norms),
+            Code::TimeArtifacts => Some(Self::Digests),
+            _ => None,
+        }
+    }
+
+    fn words(self) -> Text {
+        match self {
+            Self::DecayClock => text!("power/tie/decay-clock"),
+            Self::StepSizes => text!("power/tie/step-sizes"),
+            Self::Norms => text!("power/tie/norms"),
+            Self::Digests => text!("power/tie/digests"),
+        }
+    }
+}
+
+/// What was given beside the weights.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ground {
+    /// Whether a run log was read.
+    pub log: bool,
+    /// What ties it to the weights.
+    pub ties: Vec<Tie>,
+    /// Whether a repository was read.
+    pub repository: bool,
+    /// The parents that have a date of publication, ...
+    pub released: Vec<String>,
+    /// ... and those that have none.
+    pub undated: Vec<String>,
+    /// Whether an outside witness was believed.
+    pub witness: bool,
+    /// Whether the declared start was drawn again.
+    pub init: bool,
+    /// Whether states of the optimiser fit the weights.
+    pub optimizer_states: bool,
+}
+
+impl Ground {
+    /// Adds what the findings show of it.
+    #[must_use]
+    pub fn with(mut self, findings: &[Finding]) -> Self {
+        self.ties = findings.iter().filter_map(Tie::of).collect();
+        self.ties.sort_unstable();
+        self.ties.dedup();
+        self.witness = findings.iter().any(|finding| {
+            finding.code == Code::TimeWitness && finding.direction == Direction::For && finding.grade >= Grade::Moderate
+        });
+        self
+    }
+
+    /// Whether one part is there.
+    #[must_use]
+    pub fn has(&self, requirement: Requirement) -> bool {
+        match requirement {
+            Requirement::Log => self.log && !self.ties.is_empty(),
+            Requirement::Repository => self.repository,
+            Requirement::Release => self.undated.is_empty() && !self.released.is_empty(),
+            Requirement::Witness => self.witness,
+            Requirement::Init => self.init,
+            Requirement::OptimizerStates => self.optimizer_states,
+        }
+    }
+
+    /// What a policy asks for and is not there, in words.
+    #[must_use]
+    pub fn lacking(&self, policy: &Policy) -> Vec<Text> {
+        let lacks = policy.requires.iter().filter(|requirement| !self.has(**requirement));
+        lacks
+            .map(|requirement| match requirement {
+                Requirement::Log if self.log => text!("power/requires/tie"),
+                Requirement::Log => text!("power/requires/log"),
+                Requirement::Repository => text!("power/requires/repository"),
+                Requirement::Release => text!("power/requires/release", parents = self.undated.clone()),
+                Requirement::Witness => text!("power/requires/witness"),
+                Requirement::Init => text!("power/requires/init"),
+                Requirement::OptimizerStates => text!("power/requires/optimizer-states"),
+            })
+            .collect()
+    }
+
+    /// What the verdict rests on and what it does without, in one sentence.
+    #[must_use]
+    pub fn sentence(&self) -> Text {
+        text!(
+            "power/ground/whole",
+            log = self.log,
+            ties = self.ties.iter().map(|tie| tie.words()).collect::<Vec<_>>(),
+            repository = self.repository,
+            witness = self.witness,
+            init = self.init,
+            released = self.released.clone(),
+        )
+    }
+
+    /// What the record could be held against, for the sentence under the condition of time.
+    #[must_use]
+    pub fn record(&self) -> Text {
+        text!(
+            "power/ground/record",
+            log = self.log,
+            ties = self.ties.iter().map(|tie| tie.words()).collect::<Vec<_>>(),
+            repository = self.repository,
+            released = self.released.clone(),
+            undated = self.undated.clone(),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_nothing_ties_is_no_log() {
+        let policy = Policy::default();
+        let loose = Ground { log: true, ..Ground::default() };
+        assert!(!loose.has(Requirement::Log));
+        assert!(loose.lacking(&policy)[0].contains("tied"), "{}", loose.lacking(&policy)[0]);
+        let tied = Ground { ties: vec![Tie::DecayClock], ..loose };
+        assert!(tied.lacking(&policy).is_empty());
+        let none = Ground::default().lacking(&policy);
+        assert!(none[0].contains("run log"), "{}", none[0]);
+        let all = Policy { requires: vec![Requirement::Repository, Requirement::Witness], ..policy };
+        assert_eq!(tied.lacking(&all).len(), 2);
+    }
+
+    #[test]
+    fn the_sentences_say_what_is_not_there() {
+        let weights = Ground::default();
+        assert!(weights.sentence().contains("no run log"), "{}", weights.sentence());
+        let log = Ground { log: true, ties: vec![Tie::DecayClock], ..Ground::default() };
+        let told = log.sentence().english();
+        assert!(told.contains("no repository was given") && told.contains("decay"), "{told}");
+        let all = Ground { repository: true, released: vec!["P".into()], witness: true, init: true, ..log };
+        assert!(!all.sentence().contains("no "), "{}", all.sentence());
+    }
+}

@@ -1,0 +1,65 @@
+//! What the silence of a condition is worth: what its tests would have seen (METHODS 11).
+//!
+//! Power is measured by injection: a culprit of stated size is added to the figures of the case, and every test that can see
+//! such a culprit is asked again. A condition whose silence nothing could have broken is untested.
+
+mod chain;
+mod parent;
+mod start;
+
+use serde::{Deserialize, Serialize};
+
+pub use chain::chain;
+pub use parent::{ParentReach, parent, settle as settle_parent};
+pub use start::start;
+
+/// What the tests of each condition could have seen; `None` where there was nothing to test.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Power {
+    pub parent: Option<ParentPower>,
+    pub chain: Option<ChainPower>,
+    pub start: Option<StartPower>,
+}
+
+/// How much of the model could have been seen to be a parent's.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ParentPower {
+    /// Share of the parameters, norms apart, in matrices in which the parent's own, at a correlation of 0.03, would have been
+    /// seen or whose disguised forms are tested; the least over the parents.
+    pub reached: f64,
+    /// The smallest correlation over the whole model that would have been graded moderate; the largest over the parents.
+    pub smallest_correlation: Option<f64>,
+    /// The bases in which the parent was looked for.
+    pub bases: Vec<String>,
+}
+
+/// Which intervals another model could have been put into.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ChainPower {
+    /// Intervals in which a stranger's weights of a component's own size would not have been seen.
+    pub untested: Vec<(i64, i64)>,
+    /// By interval and component, the smallest share that would have been.
+    pub intervals: Vec<Reach>,
+}
+
+/// What would have been seen in one interval and component.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reach {
+    /// Steps of the two checkpoints.
+    pub steps: (i64, i64),
+    /// The component; `layers` for all of the layers at once, `all` for the whole model.
+    pub component: String,
+    /// Smallest size of a stranger's weights, over that of the component in the final checkpoint, that some test grades
+    /// moderate or above in nine of ten draws; `None` where none up to sixteen does.
+    pub smallest_share: Option<f64>,
+    /// The tests that speak at a share of one.
+    pub by: Vec<String>,
+}
+
+/// How much of the first checkpoint could have been seen to be trained.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StartPower {
+    /// Share of the parameters of matrices in which 20 % of a trained matrix would have been seen.
+    pub reached: f64,
+}

@@ -1,0 +1,250 @@
+//! The chain: a stranger's weights are put into each interval, component by component, and the tests of movement, reach,
+//! budget, pace and unmet rows are asked again.
+//!
+//! What is added is another model's weights in a random basis: independent of all that is there, so that squares add up and
+//! the cross products are drawn (normal, with the variance of independent weights). Their size is the component's own in the
+//! final checkpoint: a hidden model that the rest of the training rests on is as large as a trained one.
+
+use std::collections::BTreeSet;
+
+use super::{ChainPower, Reach};
+use crate::chain::budget::leaps;
+use crate::chain::decay::would_speak;
+use crate::chain::movement::{element_bound, excesses, reach, stands_out};
+use crate::chain::{ChainFacts, LAYERS, Moved};
+use crate::{Condition, Judgement};
+use scratchproof_case::Policy;
+use scratchproof_evidence::ChainRow;
+use scratchproof_measurements::ALL;
+use scratchproof_texts::text;
+
+/// Components of less than this share of the elements state their power and do not block.
+const SMALL: f64 = 0.01;
+
+/// Shares that are tried, as powers of two: from 1/16 to 16.
+const SHARES: (f64, f64) = (-4.0, 4.0);
+
+/// Draws, and how many of them must be seen.
+const DRAWS: u64 = 10;
+const SEEN: usize = 9;
+
+/// Intervals on either side of one that its tests look at.
+const WINDOW: usize = 2;
+
+/// The normal quantile of the eighth largest of 16,384 independent values, two-sided: the least that a tensor's sample holds
+/// of a normal matrix.
+const FAR: f64 = 3.49;
+
+/// One interval with those beside it.
+struct Window<'a> {
+    facts: &'a ChainFacts<'a>,
+    policy: &'a Policy,
+    steps: (i64, i64),
+    moved: Vec<Moved>,
+    path: Vec<&'a ChainRow>,
+    bound: Option<f64>,
+    exact: bool,
+}
+
+/// Whose weights are added: one component, all of the layers, or all.
+fn is_hit(culprit: &str, component: &str) -> bool {
+    match culprit {
+        ALL => component != ALL && component != LAYERS,
+        LAYERS => ![ALL, LAYERS, "embedding", "head"].contains(&component),
+        own => own == component,
+    }
+}
+
+fn in_layers(component: &str) -> bool {
+    is_hit(LAYERS, component)
+}
+
+impl<'a> Window<'a> {
+    fn new(facts: &'a ChainFacts<'a>, policy: &'a Policy, all: &[(i64, i64)], at: usize) -> Self {
+        let near = &all[at.saturating_sub(WINDOW)..(at + WINDOW + 1).min(all.len())];
+        let (first, last) = (near[0].0, near[near.len() - 1].1);
+        let within = |from: i64, to: i64| first <= from && to <= last;
+        Self {
+            facts,
+            policy,
+            steps: all[at],
+            moved: facts.moved.iter().filter(|m| within(m.steps.0, m.steps.1)).cloned().collect(),
+            path: facts.path.iter().filter(|row| within(row.from_step, row.to_step)).collect(),
+            bound: element_bound(facts),
+            exact: facts.bound.as_ref().is_some_and(|bound| bound.exact),
+        }
+    }
+
+    /// The tests that see a stranger of `share` times the own size. `draw` is a standard normal number a component.
+    fn seen(&self, culprit: &str, share: f64, draw: &mut dyn FnMut() -> f64) -> BTreeSet<&'static str> {
+        let mut seen = BTreeSet::new();
+        let mut moved = self.moved.clone();
+        let (mut added, mut in_all) = (0.0, 0.0);
+        for row in moved.iter_mut().filter(|row| row.steps == self.steps && is_hit(culprit, &row.component)) {
+            let size = share * row.last;
+            let square = size * size + 2.0 * draw() * row.rms * size / (row.elements.max(1) as f64).sqrt();
+            row.rms = (row.rms * row.rms + square).max(0.0).sqrt();
+            row.farthest = row.farthest.max(size * (FAR + 0.1 * draw()));
+            let sum = square * row.elements as f64;
+            in_all += sum;
+            added += if in_layers(&row.component) { sum } else { 0.0 };
+        }
+        for row in moved.iter_mut().filter(|row| row.steps == self.steps) {
+            let sum = if row.component == LAYERS { added } else { in_all };
+            if [ALL, LAYERS].contains(&row.component.as_str()) {
+                row.rms = (row.rms * row.rms + sum / row.elements.max(1) as f64).max(0.0).sqrt();
+            }
+        }
+        if excesses(&moved).iter().any(|e| e.steps == self.steps && stands_out(e, self.policy)) {
+            seen.insert("movement");
+        }
+        if let Some(bound) = self.bound {
+            let own = moved.iter().filter(|row| row.steps == self.steps && is_hit(culprit, &row.component));
+            let far = |row: &Moved| reach(row, bound).is_some_and(|reach| reach >= self.policy.reach_moderate);
+            if own.clone().any(far) {
+                seen.insert("reach");
+            }
+        }
+        self.old_tests(culprit, &moved, &mut seen);
+        let rows = culprit == ALL || culprit == "embedding";
+        if rows && self.facts.decay.clocks.iter().any(|clock| would_speak(clock, self.steps, self.policy)) {
+            seen.insert("rows without gradient");
+        }
+        seen
+    }
+
+    /// Budget and pace, from the rows of the chain with what was added.
+    fn old_tests(&self, culprit: &str, moved: &[Moved], seen: &mut BTreeSet<&'static str>) {
+        let grown = |component: &str| {
+            let find = |all: &[Moved]| {
+                all.iter().find(|m| m.component == component && m.steps == self.steps).map(|m| m.rms * m.rms)
+            };
+            Some((find(moved)? - find(&self.moved)?).max(0.0))
+        };
+        let rows: Vec<ChainRow> = self
+            .path
+            .iter()
+            .map(|row| {
+                let mut row = (*row).clone();
+                let here = (row.from_step, row.to_step) == self.steps;
+                if here
+                    && (row.component == ALL || is_hit(culprit, &row.component))
+                    && let (Some(square), Some(rms)) = (grown(&row.component), row.rms)
+                {
+                    let new = (rms * rms + square).sqrt();
+                    row.budget = row.budget.zip(row.lr_sum).map(|(budget, sum)| budget + (new - rms) / sum);
+                    row.rms = Some(new);
+                }
+                row
+            })
+            .collect();
+        let over = |row: &ChainRow| {
+            row.from_step == self.steps.0
+                && row.budget.zip(row.bound).is_some_and(|(budget, bound)| budget > bound * self.policy.budget_excess)
+        };
+        if self.exact && rows.iter().any(over) {
+            seen.insert("budget");
+        }
+        let names: BTreeSet<&str> = rows.iter().map(|row| row.component.as_str()).collect();
+        for name in names {
+            let own: Vec<&ChainRow> = rows.iter().filter(|row| row.component == name).collect();
+            if leaps(&own, self.steps.0, self.policy) {
+                seen.insert("pace");
+            }
+        }
+    }
+
+    /// The smallest share that is seen, by halving its logarithm; `None` where the largest is not.
+    fn smallest(&self, culprit: &str) -> Option<f64> {
+        let sees = |power: f64| !self.seen(culprit, power.exp2(), &mut || 0.0).is_empty();
+        let (mut low, mut high) = SHARES;
+        if !sees(high) {
+            return None;
+        }
+        if sees(low) {
+            return Some(low.exp2());
+        }
+        while high - low > 0.1 {
+            let middle = f64::midpoint(low, high);
+            if sees(middle) { high = middle } else { low = middle }
+        }
+        Some(high.exp2())
+    }
+}
+
+/// Standard normal numbers, near enough, the same on every machine: twelve uniform ones of a linear congruential generator.
+fn normal(state: &mut u64) -> f64 {
+    let mut uniform = || {
+        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (*state >> 40) as f64 / f64::from(1 << 24)
+    };
+    (0..12).map(|_| uniform()).sum::<f64>() - 6.0
+}
+
+/// What could have been put into the chain unseen. `None` where no movement was measured.
+#[must_use]
+pub fn chain(facts: &ChainFacts<'_>, policy: &Policy) -> Option<ChainPower> {
+    let mut all: Vec<(i64, i64)> = facts.moved.iter().map(|m| m.steps).collect();
+    all.sort_unstable();
+    all.dedup();
+    let whole = facts.moved.iter().find(|m| m.component == ALL).map(|m| m.elements)?;
+    let mut culprits: Vec<&str> = facts.moved.iter().map(|m| m.component.as_str()).collect();
+    culprits.sort_unstable();
+    culprits.dedup();
+    let large = |culprit: &str| {
+        let own = facts.moved.iter().find(|m| m.component == culprit);
+        own.is_some_and(|own| own.elements as f64 >= SMALL * whole as f64)
+    };
+    let mut power = ChainPower::default();
+    for (at, &steps) in all.iter().enumerate() {
+        let window = Window::new(facts, policy, &all, at);
+        let mut blind = false;
+        for &culprit in &culprits {
+            let mut state = 1;
+            let draws: Vec<_> = (0..DRAWS).map(|_| window.seen(culprit, 1.0, &mut || normal(&mut state))).collect();
+            let tells = draws.iter().filter(|seen| !seen.is_empty()).count() >= SEEN;
+            blind |= !tells && large(culprit);
+            power.intervals.push(Reach {
+                steps,
+                component: culprit.to_owned(),
+                smallest_share: window.smallest(culprit),
+                by: draws.into_iter().next().unwrap_or_default().into_iter().map(str::to_owned).collect(),
+            });
+        }
+        if blind {
+            power.untested.push(steps);
+        }
+    }
+    Some(power)
+}
+
+impl ChainPower {
+    /// A chain that holds although something could have been put into it is untested.
+    pub fn settle(&self, judgement: &mut Judgement) {
+        if self.untested.is_empty() {
+            return;
+        }
+        for &(from, to) in &self.untested {
+            let blind = |r: &&Reach| r.steps == (from, to) && r.by.is_empty();
+            let parts: Vec<&str> = self.intervals.iter().filter(blind).map(|r| r.component.as_str()).collect();
+            let least = self
+                .intervals
+                .iter()
+                .filter(blind)
+                .map(|r| r.smallest_share.unwrap_or(f64::INFINITY))
+                .fold(0.0, f64::max);
+            judgement.missing.push(text!(
+                "power/chain/missing",
+                from,
+                to,
+                parts,
+                least = Some(least).filter(|least| least.is_finite())
+            ));
+        }
+        if judgement.condition == Condition::Holds {
+            judgement.condition = Condition::Untested;
+            let (from, to) = self.untested[0];
+            judgement.said = text!("power/chain/untested", from, to, count = self.untested.len());
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Where finished pieces of the work are kept, so that an audit that was interrupted goes on, and another machine can do a
+//! part.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+
+use scratchproof_error::{Error, Result};
+use scratchproof_measurements::KERNEL_VERSION;
+
+/// A piece of the work: finished as a whole or not at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Its name: letters, digits and hyphens.
+    pub name: String,
+    /// SHA-256 of everything that decides what comes out: kernels, rules, what is read and where it lies.
+    pub key: String,
+    /// Where the models are that it reads.
+    pub models: Vec<String>,
+}
+
+impl Piece {
+    /// A piece that `parts` decide.
+    pub fn new<'a>(name: impl Into<String>, models: Vec<String>, parts: impl IntoIterator<Item = &'a str>) -> Self {
+        let name = name.into();
+        let mut hash = Sha256::new();
+        hash.update(format!("{KERNEL_VERSION}\n{name}\n"));
+        for part in parts {
+            hash.update(format!("{}\n{part}\n", part.len()));
+        }
+        Self { key: hex(&hash.finalize()), name, models }
+    }
+}
+
+/// Bytes as lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}
+
+/// The sums that are kept of a unit.
+pub const SUMS: [&str; 7] = ["product", "sum", "distance", "trace", "frobenius", "scale", "farthest"];
+
+/// What came out of a piece.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Stored {
+    /// What JSON can say.
+    pub value: serde_json::Value,
+    /// Sums: unit, which of [`SUMS`], value.
+    pub sums: Vec<(u32, &'static str, f64)>,
+    /// Kept rows, one value after the other: unit, member, value.
+    pub rows: Vec<(u32, u32, f32)>,
+}
+
+/// Keeps pieces.
+pub trait Journal: Sync {
+    /// Whether anything is kept at all.
+    fn keeps(&self) -> bool;
+
+    /// A finished piece.
+    ///
+    /// # Errors
+    /// If it is there and cannot be read.
+    fn get(&self, piece: &Piece) -> Result<Option<Stored>>;
+
+    /// Keeps a piece: when this returns, it is finished whatever happens.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    fn put(&self, piece: &Piece, stored: &Stored) -> Result<()>;
+}
+
+/// Keeps nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Nowhere;
+
+impl Journal for Nowhere {
+    fn keeps(&self) -> bool {
+        false
+    }
+
+    fn get(&self, _: &Piece) -> Result<Option<Stored>> {
+        Ok(None)
+    }
+
+    fn put(&self, _: &Piece, _: &Stored) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// A piece that JSON can say: taken from the journal, or made and kept.
+///
+/// # Errors
+/// Those of the work, and of the journal.
+pub fn kept<T: Serialize + DeserializeOwned>(
+    journal: &dyn Journal,
+    piece: &Piece,
+    make: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    let strange = |cause: serde_json::Error| Error::input(format!("the piece {} of the store: {cause}", piece.name));
+    if let Some(stored) = journal.get(piece)? {
+        return serde_json::from_value(stored.value).map_err(strange);
+    }
+    let made = make()?;
+    if journal.keeps() {
+        let value = serde_json::to_value(&made).map_err(strange)?;
+        journal.put(piece, &Stored { value, ..Stored::default() })?;
+    }
+    Ok(made)
+}

@@ -1,0 +1,257 @@
+//! Measurements in files: `DIR/measurements/`, written piece by piece as they are finished, read back into the same
+//! value.
+//!
+//! Every piece is a JSON file `NAME.json` with the version of the store and of the kernels and the key of the piece, and,
+//! where it has many numbers, parquet tables beside it: `NAME-sums.parquet` and `NAME-rows.parquet`. The tables are
+//! written first, so that a piece is finished when its JSON is there. When everything is measured, what was made of the
+//! pieces is gathered in `measurements.json`; beside it only the sums of the tensors stay.
+
+mod inputs;
+mod tables;
+
+use std::fs;
+use std::sync::Mutex;
+
+use serde::{Deserialize, Serialize};
+
+use inputs::Inputs;
+use scratchproof_error::{Context, Error, Result};
+use scratchproof_folder::Folder;
+use scratchproof_measure::{Journal, Piece, Stored, figures_of, parts};
+use scratchproof_measurements::{KERNEL_VERSION, Measurements};
+
+pub use inputs::Seen;
+
+/// Version of the files.
+pub const VERSION: u32 = 1;
+
+/// The folder of the store.
+const PLACE: &str = "measurements/";
+
+/// The piece that holds everything but the sums of the tensors.
+const ALL: &str = "measurements";
+
+/// A longer file of JSON was not written by this tool.
+const LONGEST: u64 = 4 << 30;
+
+/// What stands in the JSON file of a piece.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    version: u32,
+    kernels: u32,
+    piece: String,
+    key: String,
+    models: Vec<String>,
+    /// Whether there is a table of sums, and one of rows.
+    tables: (bool, bool),
+    value: serde_json::Value,
+}
+
+/// What every version of the files begins with.
+#[derive(Deserialize)]
+struct Head {
+    version: u32,
+    kernels: u32,
+}
+
+/// The store of one audit.
+pub struct Store<'a> {
+    folder: &'a Folder,
+    inputs: Mutex<Inputs>,
+    /// Pieces that were taken and pieces that were measured.
+    counts: Mutex<(usize, usize)>,
+}
+
+impl<'a> Store<'a> {
+    /// Opens the store in a folder. Pieces of models that are not what they were (`now`) are removed.
+    ///
+    /// # Errors
+    /// If a file of it is of another version or was changed by somebody else, or cannot be removed.
+    pub fn open(folder: &'a Folder, now: &[Seen]) -> Result<Self> {
+        let mut inputs = Inputs::read(folder.root());
+        let store = Self { folder, inputs: Mutex::new(Inputs::default()), counts: Mutex::default() };
+        let changed = inputs.changed(now);
+        if !changed.is_empty() {
+            for name in store.names()? {
+                let written = store.read(&name)?;
+                if written.is_some_and(|written| written.models.iter().any(|model| changed.contains(model))) {
+                    store.remove(&name)?;
+                    inputs.measured.remove(&name);
+                }
+            }
+        }
+        inputs.note(now);
+        inputs.write(folder.root())?;
+        *lock(&store.inputs) = inputs;
+        Ok(store)
+    }
+
+    /// Removes everything that was measured of these models.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn forget(&self, models: &[String]) -> Result<()> {
+        for name in self.names()? {
+            if self.read(&name)?.is_some_and(|written| written.models.iter().any(|model| models.contains(model))) {
+                self.remove(&name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything that was measured, if it answers this question.
+    ///
+    /// # Errors
+    /// If it is there and cannot be read.
+    pub fn complete(&self, question: &Piece) -> Result<Option<Measurements>> {
+        let Some(written) = self.read(ALL)?.filter(|written| written.key == question.key) else { return Ok(None) };
+        let strange = |cause: String| Error::input(format!("{PLACE}{ALL}.json: {cause}"));
+        let mut all: Measurements =
+            serde_json::from_value(written.value).map_err(|cause| strange(cause.to_string()))?;
+        for part in parts(&all.plan) {
+            let name = format!("figures-{:05}", part.number);
+            let Some(stored) = self.stored(&name, false)? else { return Ok(None) };
+            let figures = figures_of(&all.plan, &part, stored).context(|| format!("{PLACE}{name}.json"))?;
+            all.tensors.extend(figures);
+        }
+        all.check().map_err(strange)?;
+        self.tidy()?;
+        Ok(Some(all))
+    }
+
+    /// Gathers everything that was measured: from here on no weight is needed to judge.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn finish(&self, question: &Piece, all: &Measurements) -> Result<()> {
+        let value = serde_json::to_value(all).map_err(|cause| Error::input(cause.to_string()))?;
+        self.write(question, ALL, &Stored { value, ..Stored::default() })?;
+        self.tidy()
+    }
+
+    /// How many pieces were finished before, and how many were measured now.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize) {
+        *lock(&self.counts)
+    }
+
+    /// Removes what `measurements.json` holds as well, and the kept rows, of which the products are made.
+    fn tidy(&self) -> Result<()> {
+        for name in self.names()? {
+            if name.starts_with("figures-") {
+                self.folder.remove(&format!("{PLACE}{name}-rows.parquet"))?;
+            } else if name != ALL {
+                self.remove(&name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Names of the pieces.
+    fn names(&self) -> Result<Vec<String>> {
+        let files = self.folder.files(PLACE)?;
+        let names = files.iter().filter_map(|file| file.name.strip_prefix(PLACE)?.strip_suffix(".json"));
+        Ok(names.map(str::to_owned).collect())
+    }
+
+    fn remove(&self, name: &str) -> Result<()> {
+        // The JSON goes first: tables without it are no piece.
+        for file in [".json", "-sums.parquet", "-rows.parquet"] {
+            self.folder.remove(&format!("{PLACE}{name}{file}"))?;
+        }
+        Ok(())
+    }
+
+    /// Bytes of a file of the store.
+    fn bytes(&self, file: &str) -> Result<Option<Vec<u8>>> {
+        let name = format!("{PLACE}{file}");
+        let Some(written) = self.folder.files(&name)?.into_iter().find(|written| written.name == name) else {
+            return Ok(None);
+        };
+        if written.bytes > LONGEST {
+            return Err(Error::input(format!("{name}: {} bytes are more than this tool writes", written.bytes)));
+        }
+        fs::read(self.folder.root().join(&name)).map(Some).map_err(|cause| Error::io(name, cause))
+    }
+
+    fn read(&self, name: &str) -> Result<Option<Written>> {
+        let Some(bytes) = self.bytes(&format!("{name}.json"))? else { return Ok(None) };
+        let place = || format!("{PLACE}{name}.json");
+        let strange = |cause: serde_json::Error| Error::input(cause.to_string()).context(place());
+        let head: Head = serde_json::from_slice(&bytes).map_err(strange)?;
+        if (head.version, head.kernels) != (VERSION, KERNEL_VERSION) {
+            return Err(Error::input(format!(
+                "it is of version {} of the store and {} of the kernels, this tool has {VERSION} and {KERNEL_VERSION}: choose another folder",
+                head.version, head.kernels
+            ))
+            .context(place()));
+        }
+        serde_json::from_slice(&bytes).map(Some).map_err(strange)
+    }
+
+    /// A piece with its tables.
+    fn stored(&self, name: &str, with_rows: bool) -> Result<Option<Stored>> {
+        let Some(written) = self.read(name)? else { return Ok(None) };
+        let mut stored = Stored { value: written.value, ..Stored::default() };
+        if written.tables.0 {
+            let file = format!("{name}-sums.parquet");
+            let Some(bytes) = self.bytes(&file)? else { return Ok(None) };
+            stored.sums = tables::sums_from_bytes(bytes).context(|| format!("{PLACE}{file}"))?;
+        }
+        if written.tables.1 && with_rows {
+            let file = format!("{name}-rows.parquet");
+            // Without its rows a piece is not what it was.
+            let Some(bytes) = self.bytes(&file)? else { return Ok(None) };
+            stored.rows = tables::rows_from_bytes(bytes).context(|| format!("{PLACE}{file}"))?;
+        }
+        Ok(Some(stored))
+    }
+
+    fn write(&self, piece: &Piece, name: &str, stored: &Stored) -> Result<()> {
+        let tables = (!stored.sums.is_empty(), !stored.rows.is_empty());
+        if tables.0 {
+            self.folder.write(&format!("{PLACE}{name}-sums.parquet"), &tables::sums_to_bytes(&stored.sums)?)?;
+        }
+        if tables.1 {
+            self.folder.write(&format!("{PLACE}{name}-rows.parquet"), &tables::rows_to_bytes(&stored.rows)?)?;
+        }
+        let written = Written {
+            version: VERSION,
+            kernels: KERNEL_VERSION,
+            piece: name.to_owned(),
+            key: piece.key.clone(),
+            models: piece.models.clone(),
+            tables,
+            value: stored.value.clone(),
+        };
+        let text = serde_json::to_vec(&written).map_err(|cause| Error::input(cause.to_string()))?;
+        self.folder.write(&format!("{PLACE}{name}.json"), &text).map(|_| ())
+    }
+}
+
+impl Journal for Store<'_> {
+    fn keeps(&self) -> bool {
+        true
+    }
+
+    fn get(&self, piece: &Piece) -> Result<Option<Stored>> {
+        if self.read(&piece.name)?.is_none_or(|written| written.key != piece.key) {
+            return Ok(None);
+        }
+        let stored = self.stored(&piece.name, true)?;
+        lock(&self.counts).0 += usize::from(stored.is_some());
+        Ok(stored)
+    }
+
+    fn put(&self, piece: &Piece, stored: &Stored) -> Result<()> {
+        self.write(piece, &piece.name, stored)?;
+        lock(&self.counts).1 += 1;
+        let mut inputs = lock(&self.inputs);
+        *inputs.measured.entry(piece.name.clone()).or_default() += 1;
+        inputs.write(self.folder.root())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -1,0 +1,85 @@
+//! Numbers as parquet, and back.
+
+use std::io::Cursor;
+
+use polars::prelude::{
+    Column, DataFrame, NamedFrom, ParquetCompression, ParquetReader, ParquetWriter, PolarsError, SerReader, Series,
+};
+
+use scratchproof_error::{Error, Result};
+use scratchproof_measure::journal::SUMS;
+
+/// Rows in one row group. Fixed, so that the bytes of a file depend on its rows alone.
+const ROW_GROUP: usize = 1 << 17;
+
+/// A file of more rows was not written by this tool: a piece is a part of a model.
+const MOST: usize = 1 << 31;
+
+/// Sums of units: `unit`, `sum`, `value`.
+pub type SumRow = (u32, &'static str, f64);
+
+/// Kept rows: `unit`, `member`, `value`.
+pub type RowValue = (u32, u32, f32);
+
+pub fn sums_to_bytes(rows: &[SumRow]) -> Result<Vec<u8>> {
+    let unit = Series::new("unit".into(), rows.iter().map(|row| row.0).collect::<Vec<u32>>());
+    let sum = Series::new("sum".into(), rows.iter().map(|row| row.1).collect::<Vec<&str>>());
+    let value = Series::new("value".into(), rows.iter().map(|row| row.2).collect::<Vec<f64>>());
+    to_bytes(rows.len(), [unit, sum, value])
+}
+
+pub fn sums_from_bytes(bytes: Vec<u8>) -> Result<Vec<SumRow>> {
+    let frame = from_bytes(bytes)?;
+    let column = |name: &str| frame.column(name).map_err(|error| bad(&error));
+    let units = column("unit")?.u32().map_err(|error| bad(&error))?;
+    let sums = column("sum")?.str().map_err(|error| bad(&error))?;
+    let values = column("value")?.f64().map_err(|error| bad(&error))?;
+    let row = |((unit, sum), value): ((Option<u32>, Option<&str>), Option<f64>)| {
+        let known = SUMS.iter().find(|known| sum == Some(**known));
+        Some((unit?, *known?, value?))
+    };
+    units.iter().zip(sums.iter()).zip(values.iter()).map(row).collect::<Option<_>>().ok_or_else(strange)
+}
+
+pub fn rows_to_bytes(rows: &[RowValue]) -> Result<Vec<u8>> {
+    let unit = Series::new("unit".into(), rows.iter().map(|row| row.0).collect::<Vec<u32>>());
+    let member = Series::new("member".into(), rows.iter().map(|row| row.1).collect::<Vec<u32>>());
+    let value = Series::new("value".into(), rows.iter().map(|row| row.2).collect::<Vec<f32>>());
+    to_bytes(rows.len(), [unit, member, value])
+}
+
+pub fn rows_from_bytes(bytes: Vec<u8>) -> Result<Vec<RowValue>> {
+    let frame = from_bytes(bytes)?;
+    let column = |name: &str| frame.column(name).map_err(|error| bad(&error));
+    let units = column("unit")?.u32().map_err(|error| bad(&error))?;
+    let members = column("member")?.u32().map_err(|error| bad(&error))?;
+    let values = column("value")?.f32().map_err(|error| bad(&error))?;
+    let row = |((unit, member), value): ((Option<u32>, Option<u32>), Option<f32>)| Some((unit?, member?, value?));
+    units.iter().zip(members.iter()).zip(values.iter()).map(row).collect::<Option<_>>().ok_or_else(strange)
+}
+
+fn to_bytes(height: usize, columns: [Series; 3]) -> Result<Vec<u8>> {
+    let columns: Vec<Column> = columns.into_iter().map(Into::into).collect();
+    let mut frame = DataFrame::new(height, columns).map_err(|error| bad(&error))?;
+    let mut bytes = Vec::new();
+    ParquetWriter::new(&mut bytes)
+        .with_compression(ParquetCompression::Zstd(None))
+        .with_row_group_size(Some(ROW_GROUP))
+        .set_parallel(false)
+        .finish(&mut frame)
+        .map_err(|error| bad(&error))?;
+    Ok(bytes)
+}
+
+fn from_bytes(bytes: Vec<u8>) -> Result<DataFrame> {
+    let frame = ParquetReader::new(Cursor::new(bytes)).finish().map_err(|error| bad(&error))?;
+    if frame.height() > MOST { Err(strange()) } else { Ok(frame) }
+}
+
+fn bad(error: &PolarsError) -> Error {
+    Error::input(error.to_string())
+}
+
+fn strange() -> Error {
+    Error::input("it is no table of this store")
+}

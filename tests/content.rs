@@ -1,0 +1,143 @@
+//! Names propose, content decides: models whose names say little or nothing are held against each other all the same, and
+//! strangers stay strangers.
+
+#[allow(dead_code, reason = "every test binary uses another part of it")]
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use support::{fixtures, program, run, safetensors};
+
+const PARENT: &str = "models/parent-llama";
+const CONTROL: &str = "models/control-llama";
+
+/// A copy of a fixture's weights alone, changed.
+fn changed(model: &str, change: impl FnOnce(&mut safetensors::File)) -> (tempfile::TempDir, PathBuf) {
+    let root = tempfile::tempdir().expect("a folder");
+    let folder = root.path().join("subject");
+    fs::create_dir(&folder).expect("a folder");
+    let mut file = safetensors::File::read(&fixtures().join(model).join("model.safetensors"));
+    change(&mut file);
+    file.write(&folder.join("model.safetensors"));
+    (root, folder)
+}
+
+/// Exit status, and the comparison of a folder with a fixture under a control.
+fn compared(subject: &Path, parent: &str, control: &str) -> (i32, Value) {
+    let mut command = program();
+    command.current_dir(fixtures()).args(["--format", "json", "compare"]).arg(subject).arg(parent);
+    let run = run(command.args(["--control", control]));
+    (run.status, serde_json::from_str(&run.stdout).unwrap_or_else(|e| panic!("{e}: {}{}", run.stdout, run.stderr)))
+}
+
+fn outcomes(document: &Value) -> BTreeMap<&str, &str> {
+    let components = document["components"].as_array().expect("components");
+    components.iter().filter_map(|c| Some((c["name"].as_str()?, c["outcome"].as_str()?))).collect()
+}
+
+/// Every matrix of a file the other way round.
+fn turn(file: &mut safetensors::File, which: impl Fn(&str) -> bool) {
+    for name in file.names().into_iter().filter(|name| which(name)) {
+        let shape: Vec<usize> = serde_json::from_value(file.header[&name]["shape"].clone()).expect("a shape");
+        let [rows, columns] = shape[..] else { continue };
+        let values = file.numbers(&name);
+        let turned: Vec<f32> = (0..values.len()).map(|at| values[at % rows * columns + at / rows]).collect();
+        file.put(&name, &turned);
+        file.set(&name, "shape", serde_json::json!([columns, rows]));
+    }
+}
+
+/// Names that say nothing, in the order of the bytes or backwards.
+fn blind(file: &mut safetensors::File, backwards: bool) {
+    let names = file.names();
+    let count = names.len();
+    let place: BTreeMap<String, usize> = names.into_iter().enumerate().map(|(at, name)| (name, at)).collect();
+    file.rename(|name| match place.get(name) {
+        Some(at) => format!("w{:03}", if backwards { count - at } else { *at }),
+        None => name.to_owned(),
+    });
+}
+
+#[test]
+fn wrappers_and_prefixes_change_nothing() {
+    for before in
+        ["module.", "_orig_mod.", "module._orig_mod.", "_forward_module.model.", "llm.", "base_model.model.", "net."]
+    {
+        let (_root, folder) = changed(PARENT, |file| {
+            file.rename(|name| if name == "__metadata__" { name.to_owned() } else { format!("{before}{name}") });
+        });
+        let (status, document) = compared(&folder, PARENT, CONTROL);
+        assert_eq!(status, 1, "{before}");
+        assert_eq!(document["models"][0]["architecture"], "llama", "{before}");
+        let outcomes = outcomes(&document);
+        for component in ["attention", "mlp", "embedding", "head"] {
+            assert_eq!(outcomes.get(component), Some(&"derived"), "{before}: {outcomes:?}");
+        }
+    }
+}
+
+#[test]
+fn blind_names_in_any_order_and_orientation_are_matched_by_content() {
+    for (backwards, turned) in [(false, false), (true, false), (true, true)] {
+        let (_root, folder) = changed(PARENT, |file| {
+            if turned {
+                turn(file, |name| name.contains("_proj"));
+            }
+            blind(file, backwards);
+        });
+        let (status, document) = compared(&folder, PARENT, CONTROL);
+        assert_eq!(status, 1, "backwards {backwards}, turned {turned}");
+        let outcomes = outcomes(&document);
+        for component in ["attention", "mlp", "embedding", "head"] {
+            assert_eq!(outcomes.get(component), Some(&"derived"), "{backwards} {turned}: {outcomes:?}");
+        }
+        let findings = document["findings"].as_array().expect("findings");
+        assert!(findings.iter().any(|f| f["code"] == "input/deduced-roles"), "a deduced role is said to be deduced");
+    }
+}
+
+#[test]
+fn strangers_under_blind_names_stay_strangers() {
+    for backwards in [false, true] {
+        let (_root, folder) = changed(CONTROL, |file| blind(file, backwards));
+        let (status, document) = compared(&folder, PARENT, "models/control-phi");
+        assert_ne!(status, 1, "{}", document["outcome"]);
+        let whole = document["matrix"].as_array().expect("a matrix").iter().filter_map(|cell| cell["z"].as_f64());
+        assert!(whole.fold(0.0, f64::max) < 5.0, "{}", document["matrix"]);
+    }
+}
+
+#[test]
+fn a_whole_model_stored_the_other_way_round_under_known_names() {
+    // Square matrices as well: their orientation is that of the layer.
+    let (_root, folder) = changed(PARENT, |file| turn(file, |name| name.contains("_proj")));
+    let (status, document) = compared(&folder, PARENT, CONTROL);
+    assert_eq!(status, 1);
+    let outcomes = outcomes(&document);
+    for component in ["attention", "mlp"] {
+        assert_eq!(outcomes.get(component), Some(&"derived"), "{outcomes:?}");
+    }
+}
+
+#[test]
+fn a_template_is_printed_and_taken_from_the_case_file() {
+    let (root, folder) = changed(PARENT, |file| blind(file, false));
+    let printed = run(program().args(["inspect", "--template"]).arg(&folder));
+    assert_eq!(printed.status, 0, "{}", printed.stderr);
+    fs::write(root.path().join("my.toml"), &printed.stdout).expect("written");
+    let case = format!(
+        "schema = 1\n[claim]\nstatement = \"from-scratch\"\n[subject]\nmodel = \"subject\"\narchitecture = \"my.toml\"\n\
+         [[parent]]\nname = \"parent\"\nmodel = \"{}\"\n",
+        fixtures().join(PARENT).display()
+    );
+    fs::write(root.path().join("case.toml"), case).expect("written");
+    let audited = run(program().current_dir(root.path()).args(["--format", "json", "audit", "case.toml"]));
+    assert!([1, 3].contains(&audited.status), "{}{}", audited.stdout, audited.stderr);
+    fs::write(root.path().join("my.toml"), "[[tensor]]\nname = 1\n").expect("written");
+    let refused = run(program().current_dir(root.path()).args(["audit", "case.toml"]));
+    assert_eq!(refused.status, 2);
+    assert!(refused.stderr.contains("my.toml"), "{}", refused.stderr);
+}

@@ -1,0 +1,170 @@
+//! Withholding never helps a thief, and never hurts an honest run: every input of every case is left out in turn.
+
+#[allow(dead_code, reason = "every test binary uses another part of it")]
+mod support;
+
+use std::fs;
+
+use serde::Deserialize;
+use support::forge::{Series, draw};
+use support::report::{Condition, Direction, Grade, Outcome, Report};
+use support::weights::Model;
+use support::{Copy, cases, fixtures, look_alikes, names};
+
+#[derive(Deserialize)]
+struct Truth {
+    verdict: Outcome,
+}
+
+fn truth(folder: &str, name: &str) -> Outcome {
+    let text = fs::read(fixtures().join(folder).join(name).join("truth.json")).expect("a truth");
+    serde_json::from_slice::<Truth>(&text).expect("a truth").verdict
+}
+
+/// Everything that can be left out of a case, in words.
+fn withheld(copy: &Copy) -> Vec<String> {
+    let text = copy.text();
+    let mut all: Vec<String> = Vec::new();
+    for table in text.split("\n\n") {
+        let header = table.trim_start().lines().next().unwrap_or_default().to_owned();
+        let named = table.lines().find(|line| line.starts_with("name = ")).unwrap_or_default();
+        match header.as_str() {
+            "[[control]]" => all.push(format!("[[control]]\n{named}")),
+            "[[run]]" | "[repository]" | "[subject.init]" if !all.contains(&header) => all.push(header),
+            _ => {}
+        }
+    }
+    all.push("the record".to_owned());
+    all.extend(names(&copy.path("checkpoints")));
+    all
+}
+
+/// Leaves one thing out; whether there was one.
+fn withhold(copy: &Copy, what: &str) -> bool {
+    if what == "the record" {
+        for table in ["[[run]]", "[repository]"] {
+            if copy.text().contains(table) {
+                copy.without(table);
+            }
+        }
+    } else if what.starts_with('[') {
+        copy.without(what);
+    } else {
+        if names(&copy.path("checkpoints")).len() < 2 {
+            return false;
+        }
+        fs::remove_dir_all(copy.path("checkpoints").join(what)).expect("removed");
+    }
+    true
+}
+
+/// Tries everything and tells where the outcome is one that it must not be.
+fn never(name: &str, forbidden: Outcome, make: impl Fn() -> Copy) -> Vec<String> {
+    let all = withheld(&make());
+    let one = |what: &String| {
+        let copy = make();
+        let told = withhold(&copy, what) && copy.judged().verdict.outcome == forbidden;
+        told.then(|| format!("{name} without {}: {forbidden:?}", what.replace('\n', " ")))
+    };
+    all.iter().filter_map(one).collect()
+}
+
+fn checked(folder: &str, names: &[String], derived: bool) {
+    let mut wrong = Vec::new();
+    for name in names {
+        let refuted = truth(folder, name) == Outcome::Refuted;
+        if refuted == derived {
+            let forbidden = if derived { Outcome::Confirmed } else { Outcome::Refuted };
+            wrong.extend(never(name, forbidden, || Copy::of(name)));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn nothing_left_out_confirms_a_derived_model() {
+    checked("cases", &cases(), true);
+}
+
+#[test]
+fn nothing_left_out_refutes_an_honest_case() {
+    checked("cases", &cases(), false);
+}
+
+#[test]
+fn nothing_left_out_refutes_a_look_alike() {
+    checked("look-alikes", &look_alikes(), false);
+}
+
+/// A series with another model's layers put in between two checkpoints: their values in another order within the tensor,
+/// which is a basis that nobody looks for, as large as the final ones are.
+fn hidden(case: &str, from: u32) -> Copy {
+    let copy = Copy::of(case);
+    let mut series = Series::of(&copy);
+    let stranger: Model = series.at[&series.last()].clone();
+    series.change(&series.since(from), |name, tensor| {
+        if name.contains("layers.") && tensor.shape.len() == 2 {
+            let own = &stranger.tensors[name].values;
+            let n = own.len();
+            // A fixed stride that shares no factor with the length.
+            let stride = (n / 3..).find(|s| gcd(*s, n) == 1).unwrap_or(1);
+            tensor.values.iter_mut().enumerate().for_each(|(i, x)| *x += own[(i * stride + 7) % n]);
+        }
+    });
+    series.write(&copy);
+    copy
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+fn said(report: &Report) -> Vec<(&str, Grade)> {
+    let against = report.findings.iter().filter(|f| f.direction == Direction::Against && f.grade >= Grade::Moderate);
+    against.map(|f| (f.code.as_str(), f.grade)).collect()
+}
+
+/// What the power of a series claims is so: weights that are put in where it says they would be seen are seen.
+#[test]
+fn what_is_said_to_be_visible_is_seen() {
+    let honest = Copy::of("scratch-same-arch").judged();
+    let power = honest.verdict.power.chain.as_ref().expect("a chain");
+    let mut tried = 0;
+    for steps in [(0, 20), (20, 60), (150, 300), (450, 600)] {
+        let layers = power.intervals.iter().find(|r| r.component == "layers" && r.steps == steps).expect("an interval");
+        if layers.by.is_empty() {
+            continue;
+        }
+        tried += 1;
+        let report = hidden("scratch-same-arch", u32::try_from(steps.1).expect("a step")).judged();
+        let found = said(&report);
+        assert!(found.iter().any(|(code, _)| code.starts_with("chain/")), "{steps:?}: {found:?}");
+        assert_ne!(report.verdict.conditions.chain, Condition::Holds, "{steps:?}");
+        assert_ne!(report.verdict.outcome, Outcome::Confirmed, "{steps:?}");
+    }
+    assert!(tried > 1, "{power:?}");
+}
+
+#[test]
+fn no_input_left_out_of_a_forged_series_confirms_it() {
+    let forgeries: [(&str, fn() -> Copy); 3] = [
+        ("hidden in the first interval", || hidden("scratch-same-arch", 20)),
+        ("made backwards", || {
+            let copy = Copy::of("scratch-same-arch");
+            let mut series = Series::of(&copy);
+            let start = draw(&series.at[&0], 0.02, 9);
+            series.backwards_noise(&start, false, 5);
+            series.write(&copy);
+            copy
+        }),
+        ("blended", || {
+            let copy = Copy::of("dense-sgd");
+            let mut series = Series::of(&copy);
+            series.blend_all();
+            series.write(&copy);
+            copy
+        }),
+    ];
+    let wrong: Vec<String> = forgeries.iter().flat_map(|(name, make)| never(name, Outcome::Confirmed, make)).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
