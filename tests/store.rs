@@ -149,7 +149,10 @@ fn large(folder: &Path) -> PathBuf {
         write(&format!("step-{step}"), &weights);
         let more = draw(0.004);
         for (name, values) in &mut weights {
-            values.iter_mut().zip(&more[name]).for_each(|(value, more)| *value += if *more == 1.0 { 0.0 } else { *more });
+            values
+                .iter_mut()
+                .zip(&more[name])
+                .for_each(|(value, more)| *value += if *more == 1.0 { 0.0 } else { *more });
         }
     }
     write("parent", &draw(0.02));

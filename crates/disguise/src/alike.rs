@@ -247,7 +247,8 @@ impl<'a> Side<'a> {
         for (at, (i, j)) in pairs.iter().enumerate() {
             let mut coins = vec![0.0; sets.len()];
             for (p, q, set) in &rows {
-                let (x, y) = (&a[(i * wide + p) * stride..][..stride], &b[(j * long + q) * other_stride..][..other_stride]);
+                let (x, y) =
+                    (&a[(i * wide + p) * stride..][..stride], &b[(j * long + q) * other_stride..][..other_stride]);
                 for (before, partner) in &pairs[..at] {
                     for (p, q, _) in &rows {
                         let (x, y) = (f64::from(x[before * wide + p]), f64::from(y[partner * long + q]));
@@ -282,11 +283,7 @@ fn common_dimensions(own: (usize, usize), other: (usize, usize)) -> Option<(Vec<
     }
     let halves = own.0 != other.0 && own.1 % 2 == 0 && other.1 % 2 == 0;
     let picked = |side: usize| -> Vec<usize> {
-        if halves {
-            (0..short / 2).chain(side / 2..side / 2 + short / 2).collect()
-        } else {
-            (0..short).collect()
-        }
+        if halves { (0..short / 2).chain(side / 2..side / 2 + short / 2).collect() } else { (0..short).collect() }
     };
     Some((picked(own.1), picked(other.1)))
 }

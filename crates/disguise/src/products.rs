@@ -170,8 +170,7 @@ pub(super) fn of(weights: &Weights<'_>) -> Result<Option<Products>> {
         };
         Ok((0..heads.key_value).into_par_iter().map(group).collect())
     };
-    let groups: Vec<Group> =
-        chosen.par_iter().map(one).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
+    let groups: Vec<Group> = chosen.par_iter().map(one).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
     let cross = cross(weights, heads.dim, &picked, &groups)?;
     let side = picked.len();
     let found = Products { hidden: weights.hidden, dim: heads.dim, side, layers: all.len(), groups, cross };

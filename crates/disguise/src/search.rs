@@ -318,10 +318,7 @@ impl Search<'_> {
                 let pair = match self.head_rows((l, m), *function, rows)? {
                     Some(pair) => Some(pair),
                     None if self.own.size(l, *function) != self.other.size(m, *function) => None,
-                    None => self
-                        .own
-                        .matrix_of(l, *function, rows)?
-                        .zip(self.other.matrix_of(m, *function, rows)?),
+                    None => self.own.matrix_of(l, *function, rows)?.zip(self.other.matrix_of(m, *function, rows)?),
                 };
                 let Some((a, b)) = pair else { continue };
                 let group = if function.component() == "attention" { 0 } else { 2 };

@@ -25,8 +25,11 @@ pub fn unmask(material: &mut Material, journal: &dyn Journal) -> Result<Vec<Foun
         if let Some(relabelling) = shown {
             material.relabelled.push((index, express(subject, &Arc::clone(reference), relabelling, tokens.as_ref())?));
         }
-        let disguise =
-            found.relabelling.map(|r| Disguise { frame: r.frame.name().to_owned(), layers: r.layers, changes: r.changes });
+        let disguise = found.relabelling.map(|r| Disguise {
+            frame: r.frame.name().to_owned(),
+            layers: r.layers,
+            changes: r.changes,
+        });
         all.push(Found { observations: found.observations, heads: found.heads, disguise });
     }
     Ok(all)
