@@ -1,4 +1,5 @@
 //! One series in every form: the audit says of each what it says of the safetensors.
+#![allow(clippy::unwrap_used)]
 
 #[allow(dead_code, reason = "every test binary uses another part of it")]
 mod support;

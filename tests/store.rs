@@ -152,7 +152,7 @@ fn large(folder: &Path) -> PathBuf {
             values
                 .iter_mut()
                 .zip(&more[name])
-                .for_each(|(value, more)| *value += if *more == 1.0 { 0.0 } else { *more });
+                .for_each(|(value, more)| *value += if (*more - 1.0).abs() < f32::EPSILON { 0.0 } else { *more });
         }
     }
     write("parent", &draw(0.02));

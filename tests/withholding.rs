@@ -107,6 +107,7 @@ fn hidden(case: &str, from: u32) -> Copy {
             let own = &stranger.tensors[name].values;
             let n = own.len();
             // A fixed stride that shares no factor with the length.
+            #[allow(clippy::maybe_infinite_iter, reason = "a number without a common factor is never far")]
             let stride = (n / 3..).find(|s| gcd(*s, n) == 1).unwrap_or(1);
             tensor.values.iter_mut().enumerate().for_each(|(i, x)| *x += own[(i * stride + 7) % n]);
         }
@@ -147,6 +148,7 @@ fn what_is_said_to_be_visible_is_seen() {
 
 #[test]
 fn no_input_left_out_of_a_forged_series_confirms_it() {
+    #[allow(clippy::type_complexity, reason = "a name and a maker, used here alone")]
     let forgeries: [(&str, fn() -> Copy); 3] = [
         ("hidden in the first interval", || hidden("scratch-same-arch", 20)),
         ("made backwards", || {

@@ -335,6 +335,7 @@ impl Policy {
     ///
     /// # Errors
     /// If a log10 p is above 0 or the grades are not in order.
+    #[allow(clippy::too_many_lines, reason = "one line a threshold")]
     pub fn check(&self) -> Result<()> {
         let order = [
             ("conclusive_log10_p", self.conclusive_log10_p),

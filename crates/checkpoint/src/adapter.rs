@@ -1,7 +1,7 @@
 //! Adapters of PEFT: what they are of, and the model that one makes together with its base.
 //!
 //! The formulas are PEFT's (`tuners/lora/layer.py`, `tuners/lora/dora.py`): W + s B A with s = alpha / r, or alpha / sqrt(r)
-//! with rsLoRA, turned round where the base stores [in, out] (`fan_in_fan_out`); with DoRA every row of that is brought to
+//! with `rsLoRA`, turned round where the base stores [in, out] (`fan_in_fan_out`); with DoRA every row of that is brought to
 //! the length in `lora_magnitude_vector`. Modules that were saved whole take the place of the base's.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -123,6 +123,7 @@ impl Checkpoint {
         let mut modules: BTreeMap<String, Module> = BTreeMap::new();
         let mut whole: Vec<(String, &TensorRecord)> = Vec::new();
         for tensor in &self.tensors {
+            #[allow(clippy::match_same_arms, reason = "one arm a name")]
             match factor(&tensor.name) {
                 Some((module, "lora_A")) => modules.entry(module).or_default().down = Some(tensor),
                 Some((module, "lora_B")) => modules.entry(module).or_default().up = Some(tensor),
@@ -213,7 +214,9 @@ impl Checkpoint {
                 for (row, length) in values.chunks_exact_mut(columns).zip(magnitude()?) {
                     let norm = row.iter().map(|value| value * value).sum::<f64>().sqrt();
                     if norm > 0.0 {
-                        row.iter_mut().for_each(|value| *value *= length / norm);
+                        for value in row.iter_mut() {
+                            *value *= length / norm;
+                        }
                     }
                 }
             }

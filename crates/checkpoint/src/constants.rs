@@ -175,7 +175,7 @@ mod tests {
         let half = |value: f64| (value * 256.0).round() / 256.0;
         let frequency = |i: usize| 10000_f64.powf(-(i as f64) / 16.0);
         let is = |shape: &[usize], values: Vec<f64>, what: &str| {
-            assert_eq!(constant(shape, &values), Some(what), "{shape:?}")
+            assert_eq!(constant(shape, &values), Some(what), "{shape:?}");
         };
         is(&[1, 32], table(1, 32, |_, c| c as f64), "position_ids");
         is(&[16], table(1, 16, |_, c| frequency(c)), "rotary_inv_freq");
@@ -183,7 +183,7 @@ mod tests {
         is(&[8, 8], table(8, 8, |r, c| if c <= r { 0.0 } else { f64::NEG_INFINITY }), "attention_mask");
         let position = |r: usize, c: usize| {
             let angle = r as f64 * frequency(c / 2);
-            if c % 2 == 0 { angle.sin() } else { angle.cos() }
+            if c.is_multiple_of(2) { angle.sin() } else { angle.cos() }
         };
         is(&[64, 32], table(64, 32, position), "sinusoids");
         is(&[64, 32], table(64, 32, |r, c| half(position(r, c))), "sinusoids");
@@ -207,7 +207,7 @@ mod tests {
         assert_eq!(constant(&[32], &vec![1.0; 32]), None, "norm weights at the start");
         assert_eq!(constant(&[32, 32], &vec![0.0; 1024]), None, "a matrix of zeros is a matter of its own");
         assert_eq!(constant(&[32], &values[..32]), None);
-        let one = |at: usize| f64::from(u8::from(at % 33 == 0));
+        let one = |at: usize| f64::from(u8::from(at.is_multiple_of(33)));
         assert_eq!(constant(&[32, 32], &(0..1024).map(one).collect::<Vec<_>>()), None, "an identity");
     }
 }

@@ -170,6 +170,7 @@ impl Catalogue {
     ///
     /// # Errors
     /// If a shape is larger than anything.
+    #[allow(clippy::type_complexity, reason = "files, and tensors with the file of each")]
     pub(crate) fn settle(self, uri: &str, first: usize) -> Result<(Vec<Shard>, Vec<(usize, HeaderTensor)>)> {
         let Self { mut files, entries, .. } = self;
         let sources: Arc<[Shard]> = files.clone().into();

@@ -68,6 +68,7 @@ pub(super) fn has_weights(names: &[String]) -> bool {
     names.iter().any(is_weights)
 }
 
+#[allow(clippy::ptr_arg, reason = "as a filter hands it over")]
 fn is_weights(name: &String) -> bool {
     ENDINGS.iter().any(|ending| name.ends_with(ending)) && !BESIDE.iter().any(|start| name.starts_with(start))
 }

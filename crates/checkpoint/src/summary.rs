@@ -42,7 +42,7 @@ pub struct Summary {
     pub unknown: Vec<UnknownTensor>,
     /// Parts of names that wrappers had added, which all names here are without.
     pub wrappers: Vec<String>,
-    /// What the model is an adapter of, in the words of adapter_config.json, if it is one.
+    /// What the model is an adapter of, in the words of `adapter_config.json`, if it is one.
     pub adapter_of: Option<String>,
     /// Tensors in the files that are not looked at.
     pub skipped: Vec<Skipped>,

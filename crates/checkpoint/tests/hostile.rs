@@ -1,4 +1,5 @@
 //! Hostile files in torch's forms: each is refused in one sentence that names the file, nothing is run, memory is bounded.
+#![allow(clippy::unwrap_used)]
 
 use scratchproof_checkpoint::Checkpoint;
 use scratchproof_source::{MemoryStore, Reading};
@@ -333,7 +334,7 @@ fn a_foreign_object_is_named_and_its_fields_are_data() {
     let config = [b"c__main__\nGPTConfig\n)\x81}(".to_vec(), text("n_head"), int(4), b"ub".to_vec()].concat();
     let model = [b"}(".to_vec(), text("h.0.weight"), good(), b"u".to_vec()].concat();
     let found = open(archive(&dict(&[("model", model), ("config", config)]))).unwrap();
-    let said: Vec<String> = found.notes.iter().map(|note| note.english()).collect();
+    let said: Vec<String> = found.notes.iter().map(scratchproof_texts::Text::english).collect();
     assert!(said.iter().any(|note| note.contains("__main__.GPTConfig")), "{said:?}");
     assert_eq!(found.config.unwrap()["n_head"], 4);
 }

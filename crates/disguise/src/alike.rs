@@ -281,7 +281,7 @@ fn common_dimensions(own: (usize, usize), other: (usize, usize)) -> Option<(Vec<
     if short < 2 {
         return None;
     }
-    let halves = own.0 != other.0 && own.1 % 2 == 0 && other.1 % 2 == 0;
+    let halves = own.0 != other.0 && own.1.is_multiple_of(2) && other.1.is_multiple_of(2);
     let picked = |side: usize| -> Vec<usize> {
         if halves { (0..short / 2).chain(side / 2..side / 2 + short / 2).collect() } else { (0..short).collect() }
     };

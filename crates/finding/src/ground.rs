@@ -51,6 +51,7 @@ impl Tie {
 
 /// What was given beside the weights.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[allow(clippy::struct_excessive_bools, reason = "each says whether one thing was given")]
 pub struct Ground {
     /// Whether a run log was read.
     pub log: bool,

@@ -150,6 +150,8 @@ mod tests {
             skipped: Vec::new(),
             unread: Vec::new(),
             optimizers: Arc::default(),
+            adapter: None,
+            wrappers: Vec::new(),
             vocabulary: Arc::default(),
             met: Vec::new(),
             form: Default::default(),

@@ -87,6 +87,7 @@ impl Pieces {
     }
 
     /// Digests of the models' files, some models at a time.
+    #[allow(clippy::unused_self, reason = "digests are pieces of the whole too")]
     pub fn digests(&self, models: &[&Checkpoint], journal: &dyn Journal) -> Result<Vec<Vec<FileDigest>>> {
         let mut all = Vec::new();
         for (at, some) in models.chunks(HASHED).enumerate() {
@@ -97,6 +98,7 @@ impl Pieces {
     }
 
     /// Reads the files of the series once more of which the MD5 is wanted; what cannot be read has none.
+    #[allow(clippy::unused_self, reason = "digests are pieces of the whole too")]
     pub fn add_md5(&self, series: &[&Checkpoint], digests: &mut [Vec<FileDigest>], job: &Job) {
         for (checkpoint, files) in series.iter().zip(digests) {
             for file in files.iter_mut().filter(|file| (job.wants_md5)(file)) {

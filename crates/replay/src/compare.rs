@@ -532,7 +532,7 @@ mod tests {
     fn what_was_drawn_is_found_again_with_slices_zero_rows_and_scales() {
         let out = replayed(&recipe(""), 7, &stored(|_| {})).expect("a replay");
         assert!(out.tensors.iter().all(TensorReplay::exact), "{out:?}");
-        assert_eq!((out.generator, out.variant), ("mt19937", "avx2"));
+        assert_eq!((out.generator.as_str(), out.variant.as_str()), ("mt19937", "avx2"));
         let b = of(&out, B);
         assert_eq!((b.elements, b.drawn, b.constant, b.equal, b.order), (800, 740, 60, 800, Some(1)));
         assert_eq!(of(&out, NORM).order, None);

@@ -1,5 +1,5 @@
 //! A small web server on this computer that misbehaves on request.
-#![allow(missing_docs, clippy::missing_panics_doc, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::missing_panics_doc, clippy::unwrap_used, clippy::return_self_not_must_use)]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};

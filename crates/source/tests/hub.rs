@@ -1,4 +1,5 @@
 //! Models of a hub and of web servers, over a server that the tests start.
+#![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
 

@@ -54,13 +54,13 @@ pub fn late(points: &[(i64, f64)], law: &RateLaw, limit: f64) -> Option<(Vec<Opt
         (law.at(step as f64 - delay as f64) - rate).abs() <= limit
     };
     let span = points[points.len() - 1].0.abs_diff(points[0].0);
-    let mut room = IN_A_ROW + (SHARE * span as f64) as u64;
+    let mut room = IN_A_ROW + share(span);
     let mut tries = TRIES;
     // Onwards the delay grows, back it falls; a gap skips as many steps as it has, at most.
     let mut walk = |at: usize, from: usize, sign: i64, delays: &mut Vec<Option<i64>>| {
         let before = delays[from]?;
         let gap = points[at].0.abs_diff(points[from].0);
-        let most = gap.min(IN_A_ROW + (SHARE * gap as f64) as u64).min(room);
+        let most = gap.min(IN_A_ROW + share(gap)).min(room);
         let more = (0..=i64::try_from(most.min(tries)).ok()?).find(|more| fits(at, before + sign * more))?;
         tries -= more.unsigned_abs();
         room -= more.unsigned_abs();
@@ -79,6 +79,12 @@ pub fn late(points: &[(i64, f64)], law: &RateLaw, limit: f64) -> Option<(Vec<Opt
     // One point, or two, may be the law's of another step by chance.
     let walked = delays.iter().flatten().filter(|delay| **delay != 0).count();
     (walked >= 3).then_some((delays, late))
+}
+
+/// The share of so many steps that may be skipped.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a share of a count
+fn share(steps: u64) -> u64 {
+    (SHARE * steps as f64) as u64
 }
 
 #[cfg(test)]

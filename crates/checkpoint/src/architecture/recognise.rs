@@ -165,14 +165,14 @@ impl Architectures {
         for key in keys {
             *counts.entry(key).or_default() += 1;
         }
-        self.best_of(tower, counts.into_iter().collect(), model_type)
+        self.best_of(tower, &counts.into_iter().collect::<Vec<_>>(), model_type)
     }
 
     /// The same of keys with their numbers.
     fn best_of(
         &self,
         tower: &str,
-        counts: Vec<(&str, usize)>,
+        counts: &[(&str, usize)],
         model_type: Option<&str>,
     ) -> (Option<&Architecture>, usize) {
         let score = |architecture: &Architecture| -> usize {

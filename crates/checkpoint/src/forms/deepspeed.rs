@@ -132,7 +132,8 @@ fn partitions(store: &dyn Store, names: &[&String], key: &str) -> Result<Option<
         let Some(state) = arena.get(archive.root, "optimizer_state_dict") else { return Ok(None) };
         let Some(stage) = arena.get(state, "zero_stage").and_then(|id| stage(&archive, id)) else { return Ok(None) };
         let count = arena.get(state, "partition_count");
-        let count = count.and_then(|id| arena.whole(id).or_else(|| Some(arena.sizes(id)?.into_iter().max()? as i64)));
+        let count =
+            count.and_then(|id| arena.whole(id).or_else(|| i64::try_from(arena.sizes(id)?.into_iter().max()?).ok()));
         if count.is_some_and(|count| usize::try_from(count).ok() != Some(names.len())) {
             return Err(Error::input(format!(
                 "{} says that {} ranks wrote this checkpoint, but the states of {} are there: ranks are missing or left over \
@@ -233,7 +234,7 @@ fn run(vectors: &[&Entry], start: usize, length: usize, files: &Arc<[Shard]>) ->
         at += own;
     }
     if end > at {
-        return Err(Error::input(format!("{} elements are wanted where the ranks have {at}", end)));
+        return Err(Error::input(format!("{end} elements are wanted where the ranks have {at}")));
     }
     Ok(found)
 }
@@ -262,6 +263,7 @@ fn of_runs(name: &str, shape: &[usize], mut runs: Vec<Entry>, files: &Arc<[Shard
 }
 
 /// Parameters by group: name and shape, in the order in which they follow each other.
+#[allow(clippy::type_complexity, reason = "names and shapes, group by group")]
 fn shapes(model: &Archive) -> Result<Vec<Vec<(String, Vec<usize>)>>> {
     let arena = &model.arena;
     let groups = arena.get(model.root, "param_shapes").ok_or_else(|| {

@@ -249,14 +249,13 @@ struct Pieces<'a> {
 impl Pieces<'_> {
     fn block(&mut self, name: &str, piece: &Piece) -> Result<Block> {
         let place = || format!("tensor {} in {}", quoted(name), quoted(&piece.file));
-        let number = match self.numbers.get(&piece.file) {
-            Some(number) => *number,
-            None => {
-                let blob: Arc<dyn Blob> = Arc::from(self.store.open(&piece.file).context(place)?);
-                self.files.shards.push(Shard { name: piece.file.clone(), blob });
-                self.numbers.insert(piece.file.clone(), self.files.shards.len() - 1);
-                self.files.shards.len() - 1
-            }
+        let number = if let Some(number) = self.numbers.get(&piece.file) {
+            *number
+        } else {
+            let blob: Arc<dyn Blob> = Arc::from(self.store.open(&piece.file).context(place)?);
+            self.files.shards.push(Shard { name: piece.file.clone(), blob });
+            self.numbers.insert(piece.file.clone(), self.files.shards.len() - 1);
+            self.files.shards.len() - 1
         };
         let own = slice(&self.files.shards[number], piece.start, piece.length).context(place)?;
         let archive = Archive::open(&piece.file, &own).context(place)?;

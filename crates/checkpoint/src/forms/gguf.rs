@@ -131,7 +131,7 @@ fn value(tape: &mut Tape<'_>, kind: u64, depth: usize) -> Result<Option<Value>> 
             let (inner, count) = (tape.number(4)?, tape.number(8)?);
             let width = [1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8].get(usize::try_from(inner).unwrap_or(99)).copied();
             match width {
-                Some(width @ 1..) => tape.skip(count.checked_mul(width).unwrap_or(u64::MAX))?,
+                Some(width @ 1..) => tape.skip(count.saturating_mul(width))?,
                 _ if count > ITEMS => return Err(Error::input(format!("a list of {count} items is refused"))),
                 _ if inner == 8 => {
                     for _ in 0..count {
@@ -273,7 +273,9 @@ fn entry(
             None => bytes.as_chunks::<4>().0.iter().map(|four| f32::from_le_bytes(*four)).collect(),
         };
         if plus_one {
-            values.iter_mut().for_each(|value| *value -= 1.0);
+            for value in &mut *values {
+                *value -= 1.0;
+            }
         }
         let flat: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         if view.is_empty() {

@@ -95,15 +95,14 @@ impl Store for Snapshot {
         let Some(blobs) = self.blobs.as_ref().filter(|_| file.len() <= LINK) else { return Ok(file) };
         let bytes = file.bytes(0, usize::try_from(file.len()).unwrap_or(0))?;
         let digest = std::str::from_utf8(&bytes).ok().and_then(|link| link.trim().strip_prefix("../../blobs/"));
-        match digest.filter(|digest| digest.bytes().all(|byte| byte.is_ascii_hexdigit())) {
-            Some(digest) => {
-                Ok(Box::new(Named { name: format!("{}/{name}", self.uri()), blob: Arc::from(blobs.open(digest)?) }))
-            }
-            None => {
-                drop(bytes);
-                Ok(file)
-            }
+        if let Some(digest) = digest.filter(|digest| digest.bytes().all(|byte| byte.is_ascii_hexdigit())) {
+            return Ok(Box::new(Named {
+                name: format!("{}/{name}", self.uri()),
+                blob: Arc::from(blobs.open(digest)?),
+            }));
         }
+        drop(bytes);
+        Ok(file)
     }
 
     fn folders(&self) -> Result<Vec<String>> {

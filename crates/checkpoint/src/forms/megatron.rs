@@ -142,6 +142,7 @@ fn argument(settings: &Value, name: &str) -> Option<usize> {
     usize::try_from(settings.get(name)?.as_u64()?).ok()
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "the parts end here")]
 fn whole(parts: BTreeMap<(usize, usize), Part>, files: Files) -> Result<Catalogue> {
     let settings = parts.values().next().map_or(Value::Null, |part| part.settings.clone());
     let version = parts.values().next().map_or(0.0, |part| part.version);
@@ -206,28 +207,29 @@ fn renumbered(name: &str, before: usize) -> (String, Option<usize>) {
     }
 }
 
+/// Tensors that are cut along their rows, and along their columns.
+const ROWS: &[&str] = &[
+    "word_embeddings.weight",
+    "word_embeddings_for_head.weight",
+    "output_layer.weight",
+    "lm_head.weight",
+    "final_linear.weight",
+    "query_key_value.weight",
+    "query_key_value.bias",
+    "linear_qkv.weight",
+    "linear_qkv.bias",
+    "query.weight",
+    "key_value.weight",
+    "dense_h_to_4h.weight",
+    "dense_h_to_4h.bias",
+    "linear_fc1.weight",
+    "linear_fc1.bias",
+];
+const COLUMNS: &[&str] = &["attention.dense.weight", "linear_proj.weight", "dense_4h_to_h.weight", "linear_fc2.weight"];
+
 /// Along which axis a tensor is cut among tensor-parallel ranks: rows where the output is, columns where the input is.
 fn axis(name: &str) -> Option<usize> {
     let ends = |ends: &[&str]| ends.iter().any(|end| name == *end || name.ends_with(&format!(".{end}")));
-    const ROWS: &[&str] = &[
-        "word_embeddings.weight",
-        "word_embeddings_for_head.weight",
-        "output_layer.weight",
-        "lm_head.weight",
-        "final_linear.weight",
-        "query_key_value.weight",
-        "query_key_value.bias",
-        "linear_qkv.weight",
-        "linear_qkv.bias",
-        "query.weight",
-        "key_value.weight",
-        "dense_h_to_4h.weight",
-        "dense_h_to_4h.bias",
-        "linear_fc1.weight",
-        "linear_fc1.bias",
-    ];
-    const COLUMNS: &[&str] =
-        &["attention.dense.weight", "linear_proj.weight", "dense_4h_to_h.weight", "linear_fc2.weight"];
     match () {
         () if ends(ROWS) => Some(0),
         () if ends(COLUMNS) || name.ends_with("attention.dense.weight") => Some(1),

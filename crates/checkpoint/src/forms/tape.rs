@@ -42,12 +42,11 @@ impl<'a> Tape<'a> {
             let index = usize::try_from(tape.at.checked_sub(tape.start)?).ok()?;
             tape.window.get(index).copied()
         };
-        let byte = match inside(self) {
-            Some(byte) => byte,
-            None => {
-                self.fill()?;
-                self.window[0]
-            }
+        let byte = if let Some(byte) = inside(self) {
+            byte
+        } else {
+            self.fill()?;
+            self.window[0]
         };
         self.at += 1;
         Ok(byte)

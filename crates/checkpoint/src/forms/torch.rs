@@ -218,6 +218,7 @@ impl Archive {
         Ok(self.placed(name, view, file, start))
     }
 
+    #[allow(clippy::unused_self, reason = "beside the others of its kind")]
     fn placed(&self, name: &str, view: &View, file: usize, start: u64) -> Result<Entry, String> {
         if view.quantised.is_some() {
             let kind = match view.kind {

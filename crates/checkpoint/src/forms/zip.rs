@@ -226,6 +226,7 @@ fn entry(bytes: &[u8]) -> Result<(String, Member, u64, &[u8])> {
 }
 
 /// The entry with the place of its data, behind its local header.
+#[allow(clippy::needless_pass_by_value, reason = "a member is handed on or refused")]
 fn placed(blob: &dyn Blob, name: &str, member: Member, header: u64, directory: u64) -> Result<Member> {
     let outside = || Error::input(format!("{} is said to be outside of the zip archive", quoted(name)));
     if header.checked_add(30).is_none_or(|end| end > directory) {

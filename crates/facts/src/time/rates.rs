@@ -108,6 +108,9 @@ pub struct Limit {
 }
 
 /// The rule of the first run, or why nothing is known.
+///
+/// # Errors
+/// Why there is none, as a text.
 pub fn rule(reading: &Reading) -> std::result::Result<Limit, Text> {
     let Some(run) = reading.trainings().next() else { return Err(text!("chain/budget/no-log")) };
     // Without logged betas the widest usual ones: a bound must not accuse anybody of a setting nobody wrote down.

@@ -88,7 +88,6 @@ fn judged(component: &str, shown: [Shown; 3], policy: &Policy) -> Judgement {
         way: &way,
         tensors: &[],
         moved: &[],
-        idle: &[],
         given_up: &[],
         bound: Some(Bound { optimiser: "AdamW".into(), exact: true }),
         unbounded: None,

@@ -241,8 +241,8 @@ mod tests {
 
     fn done(tensors: Vec<TensorReplay>) -> Replayed {
         Replayed {
-            generator: "mt19937",
-            variant: "avx2",
+            generator: "mt19937".into(),
+            variant: "avx2".into(),
             tensors,
             left_out: Vec::new(),
             absent: Vec::new(),

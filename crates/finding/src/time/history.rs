@@ -69,7 +69,7 @@ pub fn freeze(to: &mut Judgement, facts: &TimeFacts<'_>, policy: &Policy, reposi
         }
         (Freeze::Since { commit, path }, Some(start)) => {
             days = Some((start - commit.committer.at).as_seconds_f64() / 86_400.0);
-            since(repository, commit, start, begun(commit, start), &path)
+            since(repository, commit, start, begun(commit, start), path)
         }
         (Freeze::Past { from, until, path }, Some(start)) => {
             days = Some((start - from.committer.at).as_seconds_f64() / 86_400.0);

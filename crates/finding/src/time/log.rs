@@ -17,7 +17,7 @@ pub fn damage(to: &mut Judgement, run: &Run) {
         run = called(run),
         count = run.damaged,
         offset = first.map(|damage| damage.offset),
-        what = first.map(|damage| damage.what.to_string()),
+        what = first.map(|damage| damage.what.clone()),
         tail = run.tail != Tail::Complete
     );
     let mut finding = Finding::new(Code::TimeLogDamage, Grade::Context, Direction::Neutral, message);

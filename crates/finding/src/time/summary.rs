@@ -85,8 +85,8 @@ pub fn differences(to: &mut Judgement, run: &Run) {
         run = called(run),
         count = run.differences.len(),
         what = shown.what.as_str(),
-        log = shown.log.to_string(),
-        other = shown.other.to_string(),
+        log = shown.log.clone(),
+        other = shown.other.clone(),
         source = shown.source.as_str()
     );
     let mut finding = finding(Code::TimeDifferences, grade, direction, message);

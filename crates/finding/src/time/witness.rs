@@ -14,24 +14,24 @@ use scratchproof_record::{Target, Witnessed};
 /// answered (moderate); it is never more, because a damaged file looks the same.
 pub fn judge(to: &mut Judgement, witnesses: &[Witnessed]) {
     for seen in witnesses {
-        let proof = seen.proof.to_string();
+        let proof = seen.proof.clone();
         let about = seen.target.as_ref().map(about);
         let named = about.is_some();
         let notes = seen.notes.clone();
         let (grade, direction, message) = match (&seen.verified, seen.event()) {
             (Ok(()), Some(event)) => {
                 let until = event.until.unwrap_or(event.at);
-                let (source, trust) = (seen.source.to_string(), trust(seen.trust));
+                let (source, trust) = (seen.source.clone(), trust(seen.trust));
                 let message = match seen.kind {
                     Kind::Answer => {
-                        let (how, when) = (seen.how.to_string(), when(event.at, until));
+                        let (how, when) = (seen.how.clone(), when(event.at, until));
                         text!("time/witness/answer", source, how, when, trust, notes)
                     }
                     _ if seen.target.is_none() => {
                         text!("time/witness/of-nothing", source, by = second(until), notes)
                     }
                     _ => {
-                        let how = seen.how.to_string();
+                        let how = seen.how.clone();
                         text!("time/witness/stamp", source, about, how, by = second(until), trust, notes)
                     }
                 };

@@ -170,6 +170,7 @@ fn aligned(all: &[(Cow<'_, str>, &str)]) -> Option<bool> {
 /// Columns that miss rows: the rows in the order in which they are first named.
 fn ragged(rows: &mut Rows, all: &[(Cow<'_, str>, &str)]) -> Option<()> {
     let mut places: std::collections::HashMap<Cow<'_, str>, usize> = std::collections::HashMap::new();
+    #[allow(clippy::type_complexity, reason = "a line and its cells, used here alone")]
     let mut lines: Vec<(Cow<'_, str>, Vec<(Cow<'_, str>, &str)>)> = Vec::new();
     for (name, value) in all {
         for member in members(value)? {

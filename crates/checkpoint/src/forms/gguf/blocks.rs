@@ -146,7 +146,7 @@ fn scale_and_min(scales: &[u8], i: usize) -> (f32, f32) {
         (scales[i] & 63, scales[4 + i] & 63)
     } else {
         let both = scales[4 + i];
-        (low(both) | scales[i - 4] >> 2 & 48, both >> 4 | scales[i] >> 2 & 48)
+        (low(both) | scales[i - 4] >> 2 & 0x30, both >> 4 | scales[i] >> 2 & 0x30)
     };
     (f32::from(scale), f32::from(min))
 }

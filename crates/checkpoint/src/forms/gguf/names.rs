@@ -47,8 +47,7 @@ pub(super) fn published(architecture: &str, name: &str, heads: Heads) -> (String
     let named = match part {
         "attn_norm" => "input_layernorm",
         "ffn_norm" if architecture.starts_with("gemma") && after => "pre_feedforward_layernorm",
-        "ffn_norm" => "post_attention_layernorm",
-        "post_attention_norm" => "post_attention_layernorm",
+        "ffn_norm" | "post_attention_norm" => "post_attention_layernorm",
         "post_ffw_norm" => "post_feedforward_layernorm",
         "attn_q" => "self_attn.q_proj",
         "attn_k" => "self_attn.k_proj",

@@ -109,8 +109,10 @@ impl Global {
             ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state") => Self::Parameter,
             ("torch._utils", "_rebuild_qtensor") => Self::Quantised,
             ("torch._tensor", "_rebuild_from_type_v2") => Self::FromType,
-            ("torch.jit._pickle", "build_intlist" | "build_tensorlist" | "build_doublelist" | "build_boollist")
-            | ("torch.jit._pickle", "restore_type_tag") => Self::Same,
+            (
+                "torch.jit._pickle",
+                "build_intlist" | "build_tensorlist" | "build_doublelist" | "build_boollist" | "restore_type_tag",
+            ) => Self::Same,
             ("_codecs", "encode") => Self::Latin1,
             ("copyreg" | "copy_reg", "_reconstructor") => Self::Reconstruct,
             ("torch" | "torch.storage" | "torch.cuda", _) if name.ends_with("Storage") => Self::Storage(storage(name)?),

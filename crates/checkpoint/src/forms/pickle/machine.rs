@@ -118,15 +118,15 @@ impl Machine<'_> {
                 self.count_text(line.len() as u64)?;
                 self.push(Node::Text(line.trim_matches(['\'', '"']).into()))
             }
-            b']' => self.push(Node::List(Vec::new())),
+            b']' | 0x8f => self.push(Node::List(Vec::new())),
             b'}' => self.push(Node::Dict(Vec::new())),
-            0x8f => self.push(Node::List(Vec::new())),
             b')' => self.push(Node::Tuple(Vec::new())),
             _ => self.gather(opcode, tape),
         }
     }
 
     /// Opcodes that put values together.
+    #[allow(clippy::match_same_arms, reason = "one arm an opcode")]
     fn gather(&mut self, opcode: u8, tape: &mut Tape<'_>) -> Result<()> {
         match opcode {
             b'l' => {
@@ -524,6 +524,7 @@ impl Machine<'_> {
         }
     }
 
+    #[allow(clippy::needless_pass_by_value, reason = "the name comes from an opcode and goes nowhere else")]
     fn foreign(&mut self, class: Box<str>) -> Result<Id> {
         if self.arena.foreign.len() < 64 && !self.arena.foreign.iter().any(|known| **known == *class) {
             self.arena.foreign.push(class.to_string());
