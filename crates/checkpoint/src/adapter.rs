@@ -1,7 +1,7 @@
 //! Adapters of PEFT: what they are of, and the model that one makes together with its base.
 //!
 //! The formulas are PEFT's (`tuners/lora/layer.py`, `tuners/lora/dora.py`): W + s B A with s = alpha / r, or alpha / sqrt(r)
-//! with `rsLoRA`, turned round where the base stores [in, out] (`fan_in_fan_out`); with DoRA every row of that is brought to
+//! with `rsLoRA`, turned round where the base stores [in, out] (`fan_in_fan_out`); with `DoRA` every row of that is brought to
 //! the length in `lora_magnitude_vector`. Modules that were saved whole take the place of the base's.
 
 use std::collections::{BTreeMap, BTreeSet};

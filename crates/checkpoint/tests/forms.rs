@@ -1,4 +1,5 @@
 //! Every form of one series gives the tensors that its safetensors have.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

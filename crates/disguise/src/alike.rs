@@ -66,6 +66,7 @@ pub fn alike(own: &Products, other: &Products) -> HeadMatch {
 }
 
 /// Two matchings held against each other, and where they agree.
+#[allow(clippy::type_complexity, reason = "a test and an assignment, used here alone")]
 fn tested(
     between: &str,
     first: &[f32],

@@ -52,10 +52,10 @@ impl Folder {
         fs::create_dir_all(root).map_err(|cause| Error::io(format!("the folder {}", shown(root)), cause))?;
         let record = Record::open(&root.join(RECORD))?;
         let folder = Self { root: root.to_owned(), record: Mutex::new(record), parts: AtomicU64::new(0) };
-        folder.sweep(root);
+        Self::sweep(root);
         for entry in fs::read_dir(root).map_err(|cause| Error::io(shown(root), cause))?.flatten() {
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                folder.sweep(&entry.path());
+                Self::sweep(&entry.path());
             }
         }
         Ok(folder)
@@ -171,7 +171,7 @@ impl Folder {
     }
 
     /// Removes what a killed run left half written.
-    fn sweep(&self, folder: &Path) {
+    fn sweep(folder: &Path) {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             if entry.file_name().to_str().is_some_and(|name| name.starts_with(PART)) {
                 let _ = fs::remove_file(entry.path());

@@ -154,7 +154,7 @@ mod tests {
             wrappers: Vec::new(),
             vocabulary: Arc::default(),
             met: Vec::new(),
-            form: Default::default(),
+            form: scratchproof_texts::Text::default(),
             notes: Vec::new(),
             stored: 0,
         }

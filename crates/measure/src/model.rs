@@ -27,7 +27,7 @@ pub fn model(checkpoint: &Checkpoint, listed: bool) -> Model {
         vocab_size: checkpoint.vocab_size(),
         layers: checkpoint.layers(),
         experts: checkpoint.experts(),
-        tokenizer: checkpoint.tokenizer().ok().map(|tokenizer| tokenizer.size()),
+        tokenizer: checkpoint.tokenizer().ok().map(scratchproof_checkpoint::Tokenizer::size),
         bytes: checkpoint.bytes(),
         data_bytes: checkpoint.stored,
     }

@@ -117,7 +117,7 @@ impl Architectures {
         let known = |prefix: &str| {
             // What stands before has no numbers, so a key begins as its names do.
             let stripped = keys.iter().map(|(key, count)| (key.strip_prefix(prefix).unwrap_or(key), *count));
-            self.best_of(tower, stripped.collect(), model_type)
+            self.best_of(tower, &stripped.collect::<Vec<_>>(), model_type)
         };
         let (_, plain) = known("");
         if plain == names.len() || keys.len() > MOST_KEYS {
