@@ -139,6 +139,7 @@ mod tests {
     use scratchproof_kernel::sha256::sha256;
     use scratchproof_source::MemoryFile;
 
+    #[allow(clippy::default_trait_access, reason = "its words are another room's")]
     fn model(files: Vec<MemoryFile>) -> Checkpoint {
         let shards = files.into_iter().map(|file| Shard { name: file.uri(), blob: Arc::new(file) }).collect();
         Checkpoint {
@@ -154,7 +155,7 @@ mod tests {
             wrappers: Vec::new(),
             vocabulary: Arc::default(),
             met: Vec::new(),
-            form: scratchproof_texts::Text::default(),
+            form: Default::default(),
             notes: Vec::new(),
             stored: 0,
         }
