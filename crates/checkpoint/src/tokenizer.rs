@@ -9,6 +9,7 @@ mod compare;
 mod json;
 mod pieces;
 mod text;
+mod tiktoken;
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -98,7 +99,12 @@ impl Tokenizer {
         let choices: [&[&str]; 4] =
             [&["tokenizer.json"], &["vocab.json", "merges.txt"], &["tokenizer.model"], &["vocab.txt"]];
         let found = choices.into_iter().find(|choice| choice.iter().all(|name| has(name)));
-        found.unwrap_or_default().iter().map(|&name| name.to_owned()).collect()
+        let list = || names.iter().find(|name| name.ends_with(".tiktoken")).cloned();
+        match found {
+            Some(choice) => choice.iter().map(|&name| name.to_owned()).collect(),
+            None if has("tekken.json") => vec!["tekken.json".to_owned()],
+            None => list().into_iter().collect(),
+        }
     }
 
     /// Reads files of the names that are known, with their bytes.
@@ -109,11 +115,14 @@ impl Tokenizer {
         let raw = match (files.first().map(String::as_str), texts) {
             (Some("tokenizer.json"), [text]) => json::parse(text),
             (Some("vocab.json"), [vocab, merges]) => text::vocab_and_merges(vocab, merges),
+            (Some("tekken.json"), [text]) => tiktoken::tekken(text),
+            (Some(name), [text]) if name.ends_with(".tiktoken") => tiktoken::list(text),
+            (Some("tokenizer.model"), [bytes]) if tiktoken::is_list(bytes) => tiktoken::list(bytes),
             (Some("tokenizer.model"), [bytes]) => pieces::parse(bytes),
             (Some("vocab.txt"), [text]) => text::vocab(text),
             _ => {
                 return Err(Error::input(
-                    "there is no tokenizer.json, vocab.json with merges.txt, tokenizer.model or vocab.txt",
+                    "there is no tokenizer.json, vocab.json with merges.txt, tokenizer.model, vocab.txt, tekken.json or .tiktoken",
                 ));
             }
         };

@@ -112,3 +112,18 @@ fn byte(character: char) -> Option<u8> {
     };
     u8::try_from(moved).ok()
 }
+
+/// Bytes in GPT-2's alphabet: what [`bytes`] reads.
+pub(super) fn written(bytes: &[u8]) -> String {
+    let character = |byte: &u8| {
+        let code = u32::from(*byte);
+        let moved = match code {
+            0x21..=0x7E | 0xA1..=0xAC | 0xAE..=0xFF => code,
+            0..=0x20 => code + 0x100,
+            0x7F..=0xA0 => code - 0x7F + 0x100 + 33,
+            _ => 0x100 + 67,
+        };
+        char::from_u32(moved).unwrap_or_default()
+    };
+    bytes.iter().map(character).collect()
+}

@@ -1,8 +1,7 @@
 //! Byte-pair vocabularies as bytes and ranks: tiktoken's lists (`qwen.tiktoken`, Llama 3's `tokenizer.model`) and Mistral's
 //! `tekken.json`.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64ct::{Base64, Encoding};
 use serde::Deserialize;
 
 use super::{MOST_TOKENS, Raw, TokenizerKind, canonical};
@@ -14,7 +13,7 @@ pub(super) fn is_list(bytes: &[u8]) -> bool {
     let first = first.strip_suffix(b"\r").unwrap_or(first);
     let text = std::str::from_utf8(first).ok();
     text.and_then(|line| line.split_once(' ')).is_some_and(|(token, rank)| {
-        !token.is_empty() && STANDARD.decode(token).is_ok() && rank.parse::<u32>().is_ok()
+        !token.is_empty() && Base64::decode_vec(token).is_ok() && rank.parse::<u32>().is_ok()
     })
 }
 
@@ -31,7 +30,7 @@ pub(super) fn list(bytes: &[u8]) -> Result<Raw> {
         }
         let wrong = || Error::input(format!("line {} is not Base64, a space and a number", number + 1));
         let (token, rank) = std::str::from_utf8(line).ok().and_then(|l| l.split_once(' ')).ok_or_else(wrong)?;
-        let token = STANDARD.decode(token).map_err(|_| wrong())?;
+        let token = Base64::decode_vec(token).map_err(|_| wrong())?;
         match rank.parse() {
             Ok(rank) => raw.tokens.push((canonical::written(&token), rank)),
             Err(_) => raw.bad_ids += 1,
@@ -77,7 +76,7 @@ pub(super) fn tekken(bytes: &[u8]) -> Result<Raw> {
     let room = file.config.default_vocab_size.map_or(u32::MAX, |size| size.saturating_sub(special));
     raw.added.extend(file.special_tokens.into_iter().flatten().map(|token| (token.token_str, token.rank)));
     for entry in file.vocab.into_iter().filter(|entry| entry.rank < room) {
-        let token = STANDARD.decode(&entry.token_bytes);
+        let token = Base64::decode_vec(&entry.token_bytes);
         match (token, entry.rank.checked_add(special)) {
             (Ok(token), Some(id)) => raw.tokens.push((canonical::written(&token), id)),
             _ => raw.bad_ids += 1,
