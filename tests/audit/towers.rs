@@ -174,13 +174,22 @@ fn stranger() -> Weights {
     both(text(900, true), tower(OWN, 901, true))
 }
 
+/// Nothing speaks against an honest model, and without a run log nothing is confirmed.
+fn unsettled(report: &Report) {
+    assert_eq!(report.verdict.outcome, Outcome::Inconclusive, "{}", shown(report));
+    assert_eq!(report.verdict.conditions.parent, Condition::Holds, "{}", shown(report));
+    assert!(report.verdict.missing.iter().any(|line| line.contains("log")), "{:?}", report.verdict.missing);
+    let against = |f: &&report::Finding| f.direction == Direction::Against && f.grade >= Grade::Moderate;
+    assert_eq!(report.findings.iter().filter(against).count(), 0, "{}", shown(report));
+}
+
 #[test]
-fn a_tower_of_its_own_is_confirmed() {
+fn a_tower_of_its_own_is_independent() {
     let case = Case::new(&both(text(1, false), tower(OWN, 2, false)), |_| false)
         .with("parent", "vlm", &both(text(3, true), tower(OWN, 4, true)))
         .with("control", "stranger", &stranger());
     let report = case.judged();
-    assert_eq!(report.verdict.outcome, Outcome::Confirmed, "{}", shown(&report));
+    unsettled(&report);
     text_is(&report, ComponentOutcome::Independent);
     assert_eq!(outcome(&report, "vision_tower"), ComponentOutcome::Independent, "{}", shown(&report));
     assert!(report.of("parent/no-similarity").iter().any(|f| f.subject.component.as_deref() == Some("vision_tower")));
@@ -266,7 +275,7 @@ fn an_encoder_is_no_candidate_for_the_text() {
         .with("parent", "text", &text(3, true))
         .with("control", "stranger", &stranger())
         .judged();
-    assert_eq!(report.verdict.outcome, Outcome::Confirmed, "{}", shown(&report));
+    unsettled(&report);
     assert!(report.of("parent/not-comparable").is_empty(), "{}", shown(&report));
     assert_eq!(outcome(&report, "vision_tower"), ComponentOutcome::Independent);
     text_is(&report, ComponentOutcome::Independent);

@@ -100,7 +100,14 @@ fn question(case: &Case) -> Piece {
     let uris: Vec<String> = locations(case).map(|location| location.written.clone()).collect();
     let steps = format!("{:?}", case.subject.checkpoints.iter().map(|entry| entry.step).collect::<Vec<_>>());
     let counts = format!("{} {}", case.parents.len(), case.controls.len());
-    let init = format!("{:?}", case.subject.init.as_ref().map(|init| (&init.seed, &init.framework, &init.recipe)));
+    let init = format!(
+        "{:?}",
+        case.subject.init.as_ref().map(|init| (
+            &init.seed,
+            &init.framework,
+            init.recipe.as_ref().map(|recipe| &recipe.written)
+        ))
+    );
     let parts: Vec<String> = uris.iter().cloned().chain([steps, counts, init]).collect();
     Piece::new("measurements", uris, parts.iter().map(String::as_str))
 }

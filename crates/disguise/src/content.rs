@@ -96,6 +96,11 @@ fn matchable(tensor: &TensorRecord) -> bool {
     !tensor.role.constant && tensor.dtype.is_float() && tensor.elements() > 1 && !tensor.role.family.ends_with(".scale")
 }
 
+/// Whether a template says what a tensor is for.
+fn named(tensor: &TensorRecord) -> bool {
+    tensor.role.known && !tensor.role.deduced
+}
+
 /// Pairs of tensors that names do not settle.
 fn matched(first: &Arc<Checkpoint>, second: &Arc<Checkpoint>) -> Result<Vec<Pair>> {
     // What has no counterpart in the other's packaging, either way.
@@ -112,7 +117,10 @@ fn matched(first: &Arc<Checkpoint>, second: &Arc<Checkpoint>) -> Result<Vec<Pair
     let mut candidates: Vec<(usize, usize)> = Vec::new();
     for &i in &own {
         for &j in &others {
-            if fits(&first.tensors[i].shape, &second.tensors[j].shape) && candidates.len() < MOST_PAIRS {
+            let (a, b) = (&first.tensors[i], &second.tensors[j]);
+            // Two that templates know are what their names say: a dense MLP that answers an expert is a disguise, not a name.
+            let open = !(named(a) && named(b));
+            if open && fits(&a.shape, &b.shape) && candidates.len() < MOST_PAIRS {
                 candidates.push((i, j));
             }
         }
@@ -178,7 +186,8 @@ fn matched(first: &Arc<Checkpoint>, second: &Arc<Checkpoint>) -> Result<Vec<Pair
         x.sort_by_key(|&i| place(first, i));
         y.sort_by_key(|&j| place(second, j));
         if x.len() == y.len() {
-            pairs.extend(x.into_iter().zip(y).map(|(i, j)| (i, j, How::Order, false)));
+            let open = |(i, j): &(usize, usize)| !(named(&first.tensors[*i]) && named(&second.tensors[*j]));
+            pairs.extend(x.into_iter().zip(y).filter(open).map(|(i, j)| (i, j, How::Order, false)));
         }
     }
     Ok(pairs)
