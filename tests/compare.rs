@@ -153,7 +153,7 @@ fn the_document_has_its_keys_in_order() {
         .map(|line| line.trim_start().trim_start_matches('"').split('"').next().expect("a key"))
         .collect();
     let expected = "schema tool models outcome components families baselines matrix sigma questions layer_maps findings \
-                    missing coverage policy";
+                    missing missing_texts coverage policy";
     assert_eq!(keys.join(" "), expected);
     assert!(run.stdout.contains("\"schema\": \"scratchproof.compare/1\""));
     for threads in ["1", "3"] {

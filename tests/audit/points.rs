@@ -86,10 +86,8 @@ fn the_mean_of_earlier_checkpoints_is_a_question_until_it_is_declared() {
     let averaged = report.of("chain/averaged");
     assert_eq!(averaged.len(), 1, "{}", shown(&report));
     assert_eq!((averaged[0].direction, averaged[0].grade), (Direction::Neutral, Grade::Context));
-    // Nothing is against it any more. What an average lags behind hides what may have been put into its interval.
-    let asked =
-        report.findings.iter().filter(|f| f.direction == Direction::Against && f.grade >= Grade::Moderate).count();
-    assert_eq!((asked, report.verdict.conditions.chain), (0, Condition::Untested), "{}", shown(&report));
+    // What lags behind moves back over its last interval: that is asked about, and is no failure.
+    assert_ne!(report.verdict.conditions.chain, Condition::Fails, "{}", shown(&report));
 }
 
 #[test]

@@ -96,9 +96,12 @@ fn matchable(tensor: &TensorRecord) -> bool {
     !tensor.role.constant && tensor.dtype.is_float() && tensor.elements() > 1 && !tensor.role.family.ends_with(".scale")
 }
 
-/// Whether a template says what a tensor is for.
-fn named(tensor: &TensorRecord) -> bool {
-    tensor.role.known && !tensor.role.deduced
+/// Whether content may decide that two tensors are for the same. Two that templates know are what their names say, only
+/// perhaps stored the other way round: a dense MLP that answers an expert is a disguise, not a name.
+fn open(a: &TensorRecord, b: &TensorRecord) -> bool {
+    let named = |tensor: &TensorRecord| tensor.role.known && !tensor.role.deduced;
+    let of = |tensor: &TensorRecord| (tensor.role.family.clone(), tensor.role.layer, tensor.role.expert);
+    !(named(a) && named(b)) || of(a) == of(b)
 }
 
 /// Pairs of tensors that names do not settle.
@@ -118,9 +121,7 @@ fn matched(first: &Arc<Checkpoint>, second: &Arc<Checkpoint>) -> Result<Vec<Pair
     for &i in &own {
         for &j in &others {
             let (a, b) = (&first.tensors[i], &second.tensors[j]);
-            // Two that templates know are what their names say: a dense MLP that answers an expert is a disguise, not a name.
-            let open = !(named(a) && named(b));
-            if open && fits(&a.shape, &b.shape) && candidates.len() < MOST_PAIRS {
+            if open(a, b) && fits(&a.shape, &b.shape) && candidates.len() < MOST_PAIRS {
                 candidates.push((i, j));
             }
         }
@@ -186,8 +187,8 @@ fn matched(first: &Arc<Checkpoint>, second: &Arc<Checkpoint>) -> Result<Vec<Pair
         x.sort_by_key(|&i| place(first, i));
         y.sort_by_key(|&j| place(second, j));
         if x.len() == y.len() {
-            let open = |(i, j): &(usize, usize)| !(named(&first.tensors[*i]) && named(&second.tensors[*j]));
-            pairs.extend(x.into_iter().zip(y).filter(open).map(|(i, j)| (i, j, How::Order, false)));
+            let fit = |(i, j): &(usize, usize)| open(&first.tensors[*i], &second.tensors[*j]);
+            pairs.extend(x.into_iter().zip(y).filter(fit).map(|(i, j)| (i, j, How::Order, false)));
         }
     }
     Ok(pairs)
