@@ -75,7 +75,7 @@ fn json_is_the_contract() {
     assert_eq!(parsed.schema, "scratchproof.report/1");
     assert_eq!(parsed.findings.len(), 25);
     assert_eq!(parsed.findings[0].statistic, None);
-    assert_eq!(parsed.findings[12].log10_p, Some(-1305.12));
+    assert_eq!(parsed.findings[12].log10_p, Some(-1_305.123_457));
     let places: Vec<_> =
         KEYS.iter().map(|key| text.find(&format!("\n  \"{key}\":")).expect("a key of the contract")).collect();
     assert!(places.is_sorted());
@@ -126,7 +126,8 @@ fn every_renderer_says_the_verdict_and_names_the_parents() {
         let page = page(&report, &evidence);
         assert!(page.to_uppercase().contains(&format!(">{word}</SPAN>: {}", line.to_uppercase())));
         for text in [shown(&report, &evidence, 200), page] {
-            assert!(text.contains("clears a model only of the parents it was tested against"));
+            let words: Vec<&str> = text.split_whitespace().collect();
+            assert!(words.join(" ").contains("clears a model only of the parents it was tested against"));
         }
     }
 }
