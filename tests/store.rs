@@ -164,6 +164,7 @@ fn large(folder: &Path) -> PathBuf {
 }
 
 #[test]
+#[ignore = "minutes: cargo test --release -- --ignored"]
 fn a_hundred_kills_cost_no_finished_piece_and_change_no_byte() {
     let folder = tempfile::tempdir().expect("a folder");
     let case = large(folder.path());

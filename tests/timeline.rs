@@ -54,7 +54,7 @@ fn the_folder_holds_the_record_and_is_the_same_whatever_the_threads() {
         out
     };
     let (one, two) = (write("one", "1"), write("two", "2"));
-    assert_eq!(names(&one), ["evidence", "report.html", "report.json", "report.md"]);
+    assert_eq!(names(&one), [".scratchproof", "evidence", "report.html", "report.json", "report.md"]);
     let tables = names(&one.join("evidence"));
     assert!(["runs.parquet", "timeline.parquet"].iter().all(|name| tables.iter().any(|table| table == name)));
     assert!(!tables.iter().any(|name| name == "trajectory.parquet"));

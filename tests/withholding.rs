@@ -82,16 +82,19 @@ fn checked(folder: &str, names: &[String], derived: bool) {
 }
 
 #[test]
+#[ignore = "minutes: cargo test --release -- --ignored"]
 fn nothing_left_out_confirms_a_derived_model() {
     checked("cases", &cases(), true);
 }
 
 #[test]
+#[ignore = "minutes: cargo test --release -- --ignored"]
 fn nothing_left_out_refutes_an_honest_case() {
     checked("cases", &cases(), false);
 }
 
 #[test]
+#[ignore = "minutes: cargo test --release -- --ignored"]
 fn nothing_left_out_refutes_a_look_alike() {
     checked("look-alikes", &look_alikes(), false);
 }
@@ -147,6 +150,7 @@ fn what_is_said_to_be_visible_is_seen() {
 }
 
 #[test]
+#[ignore = "minutes: cargo test --release -- --ignored"]
 fn no_input_left_out_of_a_forged_series_confirms_it() {
     #[allow(clippy::type_complexity, reason = "a name and a maker, used here alone")]
     let forgeries: [(&str, fn() -> Copy); 3] = [
