@@ -436,7 +436,6 @@ mod record {
 
     /// What is written is what was read: a log rewritten without a change gives the same report.
     #[test]
-    #[ignore = "its expectation predates the rules of power and content; to be gone through"]
     fn a_log_is_rewritten_whole() {
         let copy = Copy::of(ADAM);
         let before = copy.finished(0);

@@ -108,7 +108,7 @@ fn inspect_model(arguments: &Arguments, model: &Path, only_template: bool) -> Re
 }
 
 fn audit_case(arguments: &Arguments, case: &Path, output: Option<&Path>, check: bool) -> Result<u8> {
-    let case = read_case(case, output.is_some())?;
+    let case = read_case(case, output)?;
     let folder = make(output)?;
     let bar = reporter(arguments);
     let done = if let Some(folder) = &folder {
@@ -131,8 +131,10 @@ fn audit_case(arguments: &Arguments, case: &Path, output: Option<&Path>, check: 
     Ok(status(&done.report))
 }
 
-/// What lies in a folder is judged without the weights, which may be elsewhere by now: then models need not be there.
-fn read_case(path: &Path, measured: bool) -> Result<Case> {
+/// What was measured whole is judged without the weights, which may be elsewhere by now: then models need not be there.
+fn read_case(path: &Path, output: Option<&Path>) -> Result<Case> {
+    let whole = |folder: &Path| folder.join(folder::MEASUREMENTS).join("measurements.json").is_file();
+    let measured = output.is_some_and(whole);
     let lenient = |error| match Case::read_record(path) {
         Ok(case) if measured && !case.subject.checkpoints.is_empty() => Ok(case),
         _ => Err(error),
