@@ -21,7 +21,7 @@ use scratchproof::report::text::printable;
 use scratchproof::report::{
     Report, compare as comparison, folder, html, inspect, json, markdown, terminal, timeline as record,
 };
-use scratchproof::source::{Access, Reading, is_address};
+use scratchproof::source::{Access, is_address};
 
 use arguments::{Arguments, Color, Command, Format};
 use progress::Bar;
@@ -77,7 +77,7 @@ fn inspect_model(arguments: &Arguments, model: &Path, only_template: bool) -> Re
     // A path need not be text; an address is.
     let checkpoint = match model.to_str().filter(|model| is_address(model)) {
         Some(address) => Checkpoint::open_named(address, access(arguments))?,
-        None => Checkpoint::open(model, Reading::Auto)?,
+        None => Checkpoint::open(model)?,
     };
     if only_template {
         print(&template(&checkpoint))?;
@@ -244,7 +244,7 @@ fn look(arguments: &Arguments) -> terminal::Look {
 }
 
 fn access(arguments: &Arguments) -> Access {
-    Access { reading: Reading::Auto, offline: arguments.offline }
+    Access { offline: arguments.offline }
 }
 
 fn reporter(arguments: &Arguments) -> Box<dyn Reporter> {

@@ -28,8 +28,7 @@ use scratchproof_texts::{Text, text};
 ///
 /// # Errors
 /// If a model cannot be read.
-pub fn compare(case: &Case, access: impl Into<Access>, reporter: &dyn Reporter) -> Result<Comparison> {
-    let access = access.into();
+pub fn compare(case: &Case, access: Access, reporter: &dyn Reporter) -> Result<Comparison> {
     let models = models::open(case, access)?;
     let opened = models.checkpoints.iter().chain(models.references.iter().map(AsRef::as_ref));
     let norms: Vec<Norms> = opened.map(norms).collect::<Result<_>>()?;

@@ -47,8 +47,7 @@ pub struct Audit {
 /// # Errors
 /// If the audit cannot go on: a model that cannot be read, a date in no format. Everything else that is wrong with the
 /// material becomes a finding.
-pub fn audit(case: &Case, access: impl Into<Access>, reporter: &dyn Reporter) -> Result<Audit> {
-    let access = access.into();
+pub fn audit(case: &Case, access: Access, reporter: &dyn Reporter) -> Result<Audit> {
     let (measured, read) = measuring::measured(case, access, &Nowhere, reporter)?;
     Ok(judge(case, &measured, &read))
 }
@@ -60,12 +59,12 @@ pub fn audit(case: &Case, access: impl Into<Access>, reporter: &dyn Reporter) ->
 /// As [`audit`]; if the store is of another version, or was changed by somebody else.
 pub fn audit_into(
     case: &Case,
-    access: impl Into<Access>,
+    access: Access,
     folder: &Folder,
     check: bool,
     reporter: &dyn Reporter,
 ) -> Result<(Audit, Kept)> {
-    let (measured, read, kept) = measuring::from_store(case, access.into(), folder, check, reporter)?;
+    let (measured, read, kept) = measuring::from_store(case, access, folder, check, reporter)?;
     Ok((judge(case, &measured, &read), kept))
 }
 

@@ -74,7 +74,7 @@ pub(super) fn open_at(location: &Location, role: String, access: Access) -> Resu
         // Named as its place is: at the commit that was read, without what may be secret in an address.
         return Checkpoint::open_named(&location.written, access).context(|| role);
     }
-    let mut checkpoint = Checkpoint::open(&location.path, access.reading).context(|| role)?;
+    let mut checkpoint = Checkpoint::open(&location.path).context(|| role)?;
     // The report names models as the case file does, whatever folder the audit is run from.
     checkpoint.uri.clone_from(&location.written);
     Ok(checkpoint)

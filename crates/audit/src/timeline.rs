@@ -20,8 +20,7 @@ use scratchproof_texts::text;
 ///
 /// # Errors
 /// As [`super::audit`], but a checkpoint that cannot be opened is only listed.
-pub fn timeline(case: &Case, access: impl Into<Access>, values: bool) -> Result<(Timeline, Evidence)> {
-    let access = access.into();
+pub fn timeline(case: &Case, access: Access, values: bool) -> Result<(Timeline, Evidence)> {
     let mut skipped = Vec::new();
     let mut missing = Vec::new();
     let subject = match case

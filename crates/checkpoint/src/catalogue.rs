@@ -21,7 +21,7 @@ use super::{
     Adapter, Architectures, HeaderTensor, Meeting, Optimizer, Role, TensorRecord, Tokenizer, TokenizerFiles, builtin,
 };
 use scratchproof_error::{Context, Error, Result};
-use scratchproof_source::{Access, Blob, LocalDir, Reading, Store, locate};
+use scratchproof_source::{Access, Blob, LocalDir, Store, locate};
 use scratchproof_texts::Text;
 
 /// One model: its tensors, and where their bytes are.
@@ -81,8 +81,8 @@ impl Checkpoint {
     ///
     /// # Errors
     /// If there is nothing there, no safetensors file is in it, or a file is not what it must be.
-    pub fn open(path: &Path, reading: Reading) -> Result<Self> {
-        Self::from_store(&LocalDir::open(path, reading)?)
+    pub fn open(path: &Path) -> Result<Self> {
+        Self::from_store(&LocalDir::open(path)?)
     }
 
     /// Opens what a user calls a model: a path, or an address of a network as [`locate`] knows them.

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use scratchproof_checkpoint::{Checkpoint, Dtype};
-use scratchproof_source::Reading;
 
 type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
 
@@ -14,7 +13,7 @@ fn fixture(path: &str) -> PathBuf {
 }
 
 fn open(path: &str) -> Checkpoint {
-    Checkpoint::open(&fixture(path), Reading::Auto).unwrap_or_else(|error| panic!("{path}: {error}"))
+    Checkpoint::open(&fixture(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 fn tensors(checkpoint: &Checkpoint) -> Tensors {

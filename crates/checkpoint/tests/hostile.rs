@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use scratchproof_checkpoint::Checkpoint;
-use scratchproof_source::{MemoryStore, Reading};
+use scratchproof_source::MemoryStore;
 
 /// A writer of zip archives that can lie.
 #[derive(Default)]
@@ -210,7 +210,7 @@ fn whatever_calls_or_imports_is_named_and_refused() {
                 for (form, bytes) in [("zip", archive(&pickle)), ("plain", pickle.clone())] {
                     let path = folder.path().join("pytorch_model.bin");
                     std::fs::write(&path, &bytes).unwrap();
-                    let outcome = Checkpoint::open(&path, Reading::Auto);
+                    let outcome = Checkpoint::open(&path);
                     let said = outcome.err().map(|error| error.to_string());
                     let Some(said) = said else { panic!("{module}.{name} by {way}, {place}, in {form} is read") };
                     assert!(said.contains("pytorch_model.bin"), "{said}");

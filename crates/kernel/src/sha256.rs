@@ -265,13 +265,15 @@ mod x86 {
     }
 }
 
+/// Bytes as lower-case hexadecimal, as digests are written everywhere.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |text, byte| text + &format!("{byte:02x}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn hex(bytes: [u8; 32]) -> String {
-        bytes.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
-    }
 
     fn text(length: usize, seed: usize) -> Vec<u8> {
         let mut x = seed | 1;
@@ -294,7 +296,7 @@ mod tests {
             (two_blocks, "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"),
             (&vec![b'a'; 1_000_000], "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"),
         ] {
-            assert_eq!(hex(sha256(data)), digest);
+            assert_eq!(hex(&sha256(data)), digest);
         }
     }
 

@@ -5,6 +5,7 @@ use rayon::prelude::*;
 
 use scratchproof_checkpoint::{Checkpoint, Shard};
 use scratchproof_error::Result;
+use scratchproof_kernel::sha256::hex;
 use scratchproof_kernel::sha256::{LANES, Sha256, update};
 use scratchproof_measurements::FileDigest;
 use scratchproof_source::Blob;
@@ -125,10 +126,6 @@ fn advance(streams: &mut [Stream]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
 }
 
 #[cfg(test)]

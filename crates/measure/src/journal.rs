@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 use scratchproof_error::{Error, Result};
+use scratchproof_kernel::sha256::hex;
 use scratchproof_measurements::KERNEL_VERSION;
 
 /// A piece of the work: finished as a whole or not at all.
@@ -30,11 +31,6 @@ impl Piece {
         }
         Self { key: hex(&hash.finalize()), name, models }
     }
-}
-
-/// Bytes as lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 /// The sums that are kept of a unit.

@@ -32,7 +32,7 @@ pub fn replayed(case: &Case, access: Access) -> Result<Replay> {
     let checkpoint = if first.location.scheme().is_some() {
         Checkpoint::open_named(&first.location.written, access)?
     } else {
-        Checkpoint::open(&first.location.path, access.reading)?
+        Checkpoint::open(&first.location.path)?
     };
     match replay(&recipe, seed, &checkpoint) {
         Ok(replayed) => Ok(Replay::Done(seed, replayed)),

@@ -1,5 +1,6 @@
 //! SHA-256 of what was read.
 
+use scratchproof_kernel::sha256::hex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -23,5 +24,5 @@ pub fn manifest(files: &[FileDigest]) -> String {
         return file.sha256.clone();
     }
     let list = files.iter().fold(String::new(), |list, file| list + &file.sha256 + "  " + &file.name + "\n");
-    Sha256::digest(list.as_bytes()).iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+    hex(&Sha256::digest(list.as_bytes()))
 }

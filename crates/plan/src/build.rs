@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use scratchproof_checkpoint::{Checkpoint, Correspondence, Residual, Side, TensorRecord};
 use scratchproof_kernel::View;
+use scratchproof_kernel::sha256::hex;
 use scratchproof_measurements::{KERNEL_VERSION, Member, Plan, SearchRules, Unit};
 
 /// Rows of a tensor that its own column test samples at least; 64 rows of 4,096 columns see a correlation of 0.01 at
@@ -289,5 +290,5 @@ fn id(unit: &Unit, material: &Material) -> String {
         let shard = &checkpoint.shards[m.shard];
         hash.update(format!("{}\n{}\n{}\n{:?}\n{}\n", checkpoint.uri, shard.name, shard.blob.len(), m.dtype, m.offset));
     }
-    hash.finalize().iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+    hex(&hash.finalize())
 }

@@ -3,6 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use scratchproof_checkpoint::Checkpoint;
+use scratchproof_kernel::sha256::hex;
 
 /// SHA-256 over everything that the headers of a model and its configuration say: where it is, its files with their
 /// lengths, every tensor with its format, shape and place.
@@ -22,5 +23,5 @@ pub fn identity(checkpoint: &Checkpoint) -> String {
         add(&format!("{} {}", skipped.tensor, skipped.why));
     }
     add(&checkpoint.config.as_ref().map_or(String::new(), ToString::to_string));
-    hash.finalize().iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+    hex(&hash.finalize())
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Blob, LocalFile, Reading, Store};
+use super::{Blob, LocalFile, Store};
 use scratchproof_error::{Error, Result};
 
 /// A folder, or one file of a folder.
@@ -13,7 +13,6 @@ use scratchproof_error::{Error, Result};
 pub struct LocalDir {
     root: PathBuf,
     only: Option<String>,
-    reading: Reading,
 }
 
 impl LocalDir {
@@ -21,13 +20,13 @@ impl LocalDir {
     ///
     /// # Errors
     /// If there is nothing at `path`, or the name of the file is not UTF-8.
-    pub fn open(path: &Path, reading: Reading) -> Result<Self> {
+    pub fn open(path: &Path) -> Result<Self> {
         let metadata = std::fs::metadata(path).map_err(|cause| match cause.kind() {
             io::ErrorKind::NotFound => Error::input(format!("no such file or directory: {}", path.display())),
             _ => Error::io(path.display(), cause),
         })?;
         if metadata.is_dir() {
-            return Ok(Self { root: path.to_path_buf(), only: None, reading });
+            return Ok(Self { root: path.to_path_buf(), only: None });
         }
         if !metadata.is_file() {
             return Err(Error::input(format!("{} is neither a regular file nor a folder", path.display())));
@@ -35,7 +34,7 @@ impl LocalDir {
         let name = path.file_name().and_then(|name| name.to_str());
         let name = name.ok_or_else(|| Error::input(format!("the name of {} is not UTF-8", path.display())))?;
         let root = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Ok(Self { root: root.to_path_buf(), only: Some(name.to_owned()), reading })
+        Ok(Self { root: root.to_path_buf(), only: Some(name.to_owned()) })
     }
 }
 
@@ -76,7 +75,7 @@ impl Store for LocalDir {
         if self.only.as_deref().is_some_and(|only| name != only && name != "config.json") {
             return Err(Error::input(format!("{name:?} is not part of {}", self.uri())));
         }
-        Ok(Box::new(LocalFile::open(&self.root.join(name), self.reading)?))
+        Ok(Box::new(LocalFile::open(&self.root.join(name))?))
     }
 
     fn folders(&self) -> Result<Vec<String>> {
@@ -102,7 +101,7 @@ impl Store for LocalDir {
         if self.only.is_some() || !path.is_dir() {
             return Err(Error::input(format!("there is no folder {name:?} in {}", self.root.display())));
         }
-        Ok(Box::new(Self { root: path, only: None, reading: self.reading }))
+        Ok(Box::new(Self { root: path, only: None }))
     }
 
     fn beside(&self, name: &str) -> Result<Option<Box<dyn Blob>>> {
@@ -111,7 +110,7 @@ impl Store for LocalDir {
         if !path.is_file() {
             return Ok(None);
         }
-        Ok(Some(Box::new(LocalFile::open(&path, self.reading)?)))
+        Ok(Some(Box::new(LocalFile::open(&path)?)))
     }
 
     fn only(&self) -> Option<&str> {
@@ -151,7 +150,7 @@ mod tests {
         std::fs::write(folder.path().join("secret"), b"s").unwrap();
         std::fs::write(model.join("b"), b"1").unwrap();
         std::fs::write(model.join("a"), b"22").unwrap();
-        let place = LocalDir::open(&model, Reading::Auto).unwrap();
+        let place = LocalDir::open(&model).unwrap();
         assert_eq!(place.list().unwrap(), ["a", "b"]);
         assert_eq!(place.open("a").unwrap().len(), 2);
         let absolute = folder.path().join("secret").display().to_string();
@@ -173,7 +172,7 @@ mod tests {
         symlink("../../blobs/0abc", snapshot.join("model.safetensors")).unwrap();
         symlink("../../blobs/gone", snapshot.join("broken")).unwrap();
         symlink("/dev/zero", snapshot.join("device")).unwrap();
-        let place = LocalDir::open(&snapshot, Reading::Auto).unwrap();
+        let place = LocalDir::open(&snapshot).unwrap();
         assert_eq!(place.open("model.safetensors").unwrap().len(), 7);
         assert!(place.open("broken").is_err());
         assert!(place.open("device").err().unwrap().to_string().contains("not a regular file"));
@@ -184,7 +183,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("x.safetensors"), b"1").unwrap();
         std::fs::write(folder.path().join("other"), b"2").unwrap();
-        let place = LocalDir::open(&folder.path().join("x.safetensors"), Reading::Auto).unwrap();
+        let place = LocalDir::open(&folder.path().join("x.safetensors")).unwrap();
         assert_eq!((place.list().unwrap(), place.only()), (vec!["x.safetensors".to_owned()], Some("x.safetensors")));
         std::fs::write(folder.path().join("config.json"), b"{}").unwrap();
         assert_eq!(place.list().unwrap(), ["config.json", "x.safetensors"]);

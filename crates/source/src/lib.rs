@@ -26,7 +26,7 @@ pub use directory::LocalDir;
 pub use forge::Forge;
 pub use http::HttpFile;
 pub use hub::{Hub, HubModel};
-pub use local::{LocalFile, Reading};
+pub use local::LocalFile;
 pub use locator::{Access, is_address, locate};
 pub use made::{MadeFile, Make};
 pub use memory::{MemoryFile, MemoryStore};

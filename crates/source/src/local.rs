@@ -1,24 +1,14 @@
 //! A file on this computer, read by position. Never through a memory map: a file that is cut short while it is read would
 //! end the process by a signal, its pages would count as this process's memory, and it saves no processor time.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::Blob;
+use super::{Blob, plain};
 use scratchproof_error::{Error, Result};
-
-/// How a file's bytes get into the process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Reading {
-    /// By position.
-    #[default]
-    Auto,
-    /// By position, said outright.
-    Positioned,
-}
 
 /// So many files stay open; the others are opened again for every read, so that a long series of many shards does not
 /// run into the limit on open files.
@@ -60,8 +50,8 @@ impl LocalFile {
     ///
     /// # Errors
     /// If there is no such file, it may not be read, or it is not a regular file (a FIFO or a device would hang).
-    pub fn open(path: &Path, _reading: Reading) -> Result<Self> {
-        let file = open_regular(path)?;
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = open_plain(path)?;
         let metadata = file.metadata().map_err(|cause| Error::io(path.display(), cause))?;
         Ok(Self {
             path: path.to_path_buf(),
@@ -73,7 +63,7 @@ impl LocalFile {
     }
 
     fn reopen(&self) -> Result<File> {
-        let file = open_regular(&self.path)?;
+        let file = open_plain(&self.path)?;
         let now = file.metadata().map_err(|cause| Error::io(self.path.display(), cause))?;
         if (now.dev(), now.ino(), now.len()) != (self.device, self.inode, self.length) {
             return Err(Error::input(format!("{} was replaced while it was read", self.path.display())));
@@ -116,24 +106,14 @@ impl Blob for LocalFile {
     }
 }
 
-/// Opens without waiting for the other end of a FIFO, and refuses everything that is not a regular file.
-fn open_regular(path: &Path) -> Result<File> {
+/// As [`plain::open`], with the path in the message.
+fn open_plain(path: &Path) -> Result<File> {
     let shown = path.display();
-    let file =
-        OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path).map_err(|cause| {
-            match cause.kind() {
-                io::ErrorKind::NotFound => Error::input(format!("no such file or directory: {shown}")),
-                _ => Error::io(&shown, cause),
-            }
-        })?;
-    let metadata = file.metadata().map_err(|cause| Error::io(&shown, cause))?;
-    if metadata.is_dir() {
-        return Err(Error::input(format!("{shown} is a folder, not a file")));
-    }
-    if !metadata.is_file() {
-        return Err(Error::input(format!("{shown} is not a regular file")));
-    }
-    Ok(file)
+    plain::open(path).map_err(|cause| match cause.kind() {
+        io::ErrorKind::NotFound => Error::input(format!("no such file or directory: {shown}")),
+        io::ErrorKind::InvalidInput => Error::input(format!("{shown} {}", cause.to_string().trim_start_matches("it "))),
+        _ => Error::io(&shown, cause),
+    })
 }
 
 #[cfg(test)]
@@ -151,35 +131,31 @@ mod tests {
     }
 
     #[test]
-    fn every_way_of_reading_gives_the_same_bytes() {
+    fn any_range_is_read_as_it_is() {
         let bytes: Vec<u8> = (0..1_000_003_u32).map(|i| (i % 251) as u8).collect();
         let (_folder, path) = file(&bytes);
-        for reading in [Reading::Auto, Reading::Positioned] {
-            let file = LocalFile::open(&path, reading).unwrap();
-            assert_eq!(file.len(), bytes.len() as u64);
-            for (offset, length) in [(0, 7), (4095, 3), (123, 900_000), (1_000_003, 0), (0, 1_000_003)] {
-                let range = file.bytes(offset as u64, length).unwrap();
-                assert_eq!(&*range, &bytes[offset..offset + length]);
-            }
+        let file = LocalFile::open(&path).unwrap();
+        assert_eq!(file.len(), bytes.len() as u64);
+        for (offset, length) in [(0, 7), (4095, 3), (123, 900_000), (1_000_003, 0), (0, 1_000_003)] {
+            let range = file.bytes(offset as u64, length).unwrap();
+            assert_eq!(&*range, &bytes[offset..offset + length]);
         }
     }
 
     #[test]
     fn reading_past_the_end_is_refused() {
         let (_folder, path) = file(b"abc");
-        for reading in [Reading::Auto, Reading::Positioned] {
-            let file = LocalFile::open(&path, reading).unwrap();
-            let error = file.bytes(1, 3).unwrap_err();
-            assert!(error.to_string().contains("3 bytes from byte 1"), "{error}");
-            assert!(file.bytes(u64::MAX, 1).is_err());
-        }
+        let file = LocalFile::open(&path).unwrap();
+        let error = file.bytes(1, 3).unwrap_err();
+        assert!(error.to_string().contains("3 bytes from byte 1"), "{error}");
+        assert!(file.bytes(u64::MAX, 1).is_err());
     }
 
     #[test]
     fn a_file_that_is_cut_short_is_an_error() {
         let (_folder, path) = file(&vec![7; 1 << 20]);
-        let positioned = LocalFile::open(&path, Reading::Positioned).unwrap();
-        OpenOptions::new().write(true).open(&path).unwrap().set_len(10).unwrap();
+        let positioned = LocalFile::open(&path).unwrap();
+        std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(10).unwrap();
         assert!(positioned.bytes(0, 1 << 20).unwrap_err().to_string().contains("cut short"));
     }
 
@@ -192,17 +168,17 @@ mod tests {
         // SAFETY: the name is a NUL-ended string that outlives the call.
         let made = unsafe { libc::mkfifo(name.as_ptr(), 0o600) };
         assert_eq!(made, 0);
-        let error = LocalFile::open(&fifo, Reading::Auto).err().unwrap();
+        let error = LocalFile::open(&fifo).err().unwrap();
         assert!(error.to_string().contains("not a regular file"), "{error}");
-        assert!(LocalFile::open(folder.path(), Reading::Auto).is_err());
-        let error = LocalFile::open(&folder.path().join("none"), Reading::Auto).err().unwrap();
+        assert!(LocalFile::open(folder.path()).is_err());
+        let error = LocalFile::open(&folder.path().join("none")).err().unwrap();
         assert!(error.to_string().starts_with("no such file or directory: "), "{error}");
     }
 
     #[test]
     fn a_replaced_file_is_noticed_when_it_is_opened_again() {
         let (_folder, path) = file(b"abc");
-        let mut first = LocalFile::open(&path, Reading::Positioned).unwrap();
+        let mut first = LocalFile::open(&path).unwrap();
         first.kept = None;
         assert_eq!(&*first.bytes(0, 3).unwrap(), b"abc");
         let other = path.with_extension("new");

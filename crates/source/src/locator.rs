@@ -3,22 +3,14 @@
 use std::path::Path;
 
 use super::hub::split;
-use super::{HttpDir, Hub, HubModel, LocalDir, Network, Reading, Store};
+use super::{HttpDir, Hub, HubModel, LocalDir, Network, Store};
 use scratchproof_error::{Error, Result};
 
 /// How models may be reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Access {
-    /// How local files are read.
-    pub reading: Reading,
     /// Refuse every address of a network.
     pub offline: bool,
-}
-
-impl From<Reading> for Access {
-    fn from(reading: Reading) -> Self {
-        Self { reading, offline: false }
-    }
 }
 
 /// Whether this is an address (`scheme://...`) and not a path.
@@ -44,7 +36,7 @@ fn scheme(model: &str) -> Option<String> {
 /// place cannot be reached.
 pub fn locate(model: &str, access: Access) -> Result<Box<dyn Store>> {
     let Some(scheme) = scheme(model) else {
-        return Ok(Box::new(LocalDir::open(Path::new(model), access.reading)?));
+        return Ok(Box::new(LocalDir::open(Path::new(model))?));
     };
     refuse_offline(model, access)?;
     match scheme.as_str() {

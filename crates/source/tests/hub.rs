@@ -4,9 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use scratchproof_checkpoint::Checkpoint;
+use scratchproof_source::HttpDir;
 use scratchproof_source::testing::{Reply, Request, Server, network};
 use scratchproof_source::*;
-use scratchproof_source::{HttpDir, Reading};
 
 const SHA: &str = "0123456789abcdef0123456789abcdef01234567";
 
@@ -74,7 +74,7 @@ fn a_model_of_a_hub_is_the_same_as_the_local_one_and_pinned() {
         assert!(model.open(name).err().unwrap().is_input(), "{name}");
     }
     let remote = Checkpoint::from_store(&model).unwrap();
-    let local = Checkpoint::open(&fixture(), Reading::Auto).unwrap();
+    let local = Checkpoint::open(&fixture()).unwrap();
     assert_same(&remote, &local);
     assert_eq!(remote.uri, format!("hf://acme/llama@{SHA}"));
     assert_eq!(remote.shards[0].blob.uri(), format!("hf://acme/llama@{SHA}/model.safetensors"));
@@ -121,7 +121,7 @@ fn a_folder_of_a_web_server_and_one_file_of_it() {
             _ => Reply::status(404),
         }
     });
-    let local = Checkpoint::open(&fixture(), Reading::Auto).unwrap();
+    let local = Checkpoint::open(&fixture()).unwrap();
     for address in ["/m", "/m/", "/m/model.safetensors", "/m/model.safetensors#x"] {
         let place = HttpDir::open(&network(), &server.url(address)).unwrap();
         assert_eq!(place.list().unwrap(), ["config.json", "model.safetensors"]);

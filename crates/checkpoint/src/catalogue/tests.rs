@@ -119,12 +119,12 @@ fn a_path_to_a_folder_to_a_file_and_to_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("weights.bin");
     std::fs::write(&file, shard(&["model.norm.weight"])).unwrap();
-    let model = Checkpoint::open(&file, Reading::Auto).unwrap();
+    let model = Checkpoint::open(&file).unwrap();
     assert_eq!((model.tensors.len(), model.uri.clone()), (1, file.display().to_string()));
     std::fs::rename(&file, folder.path().join("other.safetensors")).unwrap();
-    let model = Checkpoint::open(folder.path(), Reading::Positioned).unwrap();
+    let model = Checkpoint::open(folder.path()).unwrap();
     assert_eq!(model.shards[0].name, "other.safetensors");
-    let error = Checkpoint::open(&folder.path().join("none"), Reading::Auto).unwrap_err();
+    let error = Checkpoint::open(&folder.path().join("none")).unwrap_err();
     assert!(error.to_string().starts_with("no such file or directory: "), "{error}");
 }
 
