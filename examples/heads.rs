@@ -7,12 +7,11 @@ use std::process::ExitCode;
 
 use scratchproof::checkpoint::Checkpoint;
 use scratchproof::disguise::{Products, alike, products};
-use scratchproof::source::Reading;
 
 fn main() -> ExitCode {
     let mut models: Vec<(String, Products)> = Vec::new();
     for folder in std::env::args().skip(1) {
-        let read = Checkpoint::open(Path::new(&folder), Reading::default()).and_then(|model| products(&model));
+        let read = Checkpoint::open(Path::new(&folder)).and_then(|model| products(&model));
         match read {
             Ok(Some(products)) => models.push((folder, products)),
             Ok(None) => println!("# {folder}: no heads"),
