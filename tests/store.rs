@@ -1,4 +1,5 @@
-//! What was measured is kept: an audit goes on where it was killed, and judges again without weights.
+//! What was measured is kept: an audit goes on where it was killed, judges again without weights, and is done in parts
+//! elsewhere to the same bytes.
 
 #[allow(dead_code, reason = "every test binary uses another part of it")]
 mod support;
@@ -199,4 +200,58 @@ fn a_hundred_kills_cost_no_finished_piece_and_change_no_byte() {
         assert!(twice.is_empty(), "measured twice: {twice:?}");
         finished += 1;
     }
+}
+
+#[test]
+fn an_array_of_workers_gives_the_bytes_of_one_machine() {
+    let copy = Copy::of(CASE);
+    let (case, plan) = (copy.path("case.toml"), copy.path("plan.json"));
+    let one = copy.path("one");
+    let alone = audit(&case, &one, &["--threads", "1"]);
+    for threads in ["2", "5"] {
+        let other = copy.path(threads);
+        assert_eq!(audit(&case, &other, &["--threads", threads]).status, alone.status);
+        assert_eq!(left(&other), left(&one), "{threads} threads");
+    }
+    let made = run(program().arg("plan").arg(&case).arg("-o").arg(&plan));
+    assert_eq!(made.status, 0, "{}", made.stderr);
+    let units = copy.path("units");
+    // Lacking units are named.
+    fs::create_dir_all(&units).expect("a folder");
+    let early = run(program().arg("reduce").arg(&plan).arg(&units).arg("-o").arg(copy.path("early")));
+    assert!(early.status == 2 && early.stderr.contains("is lacking: worker --only 0"), "{}", early.stderr);
+    let mut workers: Vec<_> = (0..8)
+        .map(|share| {
+            let mut command = program();
+            command.arg("worker").arg(&plan).arg("--only").arg(format!("{share}/8")).stderr(Stdio::piped());
+            command.spawn().expect("the program starts")
+        })
+        .collect();
+    for worker in &mut workers {
+        assert!(worker.wait().expect("a worker").success());
+    }
+    // Again: nothing is left to do.
+    let again = run(program().arg("worker").arg(&plan));
+    assert!(again.stderr.contains(" 0 were measured"), "{}", again.stderr);
+    let out = copy.path("reduced");
+    let reduced = run(program().arg("reduce").arg(&plan).arg(&units).arg("-o").arg(&out));
+    assert_eq!(reduced.status, alone.status, "{}", reduced.stderr);
+    assert_eq!(left(&out), left(&one));
+    // A unit in two places, and one that was altered.
+    let name = "figures-00000.json";
+    fs::create_dir_all(units.join("other")).expect("a folder");
+    fs::copy(units.join(name), units.join("other").join(name)).expect("copied");
+    let twice = run(program().arg("reduce").arg(&plan).arg(&units).arg("-o").arg(copy.path("twice")));
+    assert!(twice.status == 2 && twice.stderr.contains("is there twice"), "{}", twice.stderr);
+    fs::remove_dir_all(units.join("other")).expect("removed");
+    let text = fs::read_to_string(units.join(name)).expect("a unit");
+    fs::write(units.join(name), text.replacen("\"distinct\":[", "\"distinct\":[1,", 1)).expect("written");
+    let altered = run(program().arg("reduce").arg(&plan).arg(&units).arg("-o").arg(copy.path("altered")));
+    assert!(altered.status == 2 && altered.stderr.contains(name), "{}", altered.stderr);
+    // A model that was changed since: no worker measures it by the old plan.
+    let mut parent = Model::read(copy.model("parent-glm").parent().expect("a folder"));
+    parent.tensors.remove("model.norm.weight");
+    parent.write(copy.model("parent-glm").parent().expect("a folder"));
+    let changed = run(program().arg("worker").arg(&plan));
+    assert!(changed.status == 2 && changed.stderr.contains("make the plan again"), "{}", changed.stderr);
 }

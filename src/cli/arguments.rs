@@ -70,6 +70,37 @@ pub enum Command {
         #[arg(long, requires = "output")]
         check: bool,
     },
+    /// Write the work of a case as data, to be done in parts elsewhere
+    ///
+    /// The search for disguises is made here; what is left is cut into units of about equal bytes.
+    Plan {
+        /// The case file
+        case: PathBuf,
+        /// The plan
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+    },
+    /// Do some of the work of a plan; what is done already is not done again
+    Worker {
+        /// The plan
+        plan: PathBuf,
+        /// Units, from 0: `3`, `0-7`, or `2/8`, the third of eight equal shares
+        #[arg(long, value_name = "RANGE")]
+        only: Option<String>,
+        /// Folder for the units; several workers may share it. Left out: `units` beside the plan
+        #[arg(short, long, value_name = "DIR")]
+        output: Option<PathBuf>,
+    },
+    /// Fold the work of a plan, which must be whole, and judge: the result of an audit on one machine
+    Reduce {
+        /// The plan
+        plan: PathBuf,
+        /// Folder of the units; they may lie in folders of their own below it
+        dir: PathBuf,
+        /// Folder for the result, as of `audit`
+        #[arg(short, long, value_name = "DIR")]
+        output: PathBuf,
+    },
     /// Render again what an earlier audit or timeline found, from its folder
     ///
     /// Nothing is measured and nothing is judged. The exit status is that of the earlier run.

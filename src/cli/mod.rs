@@ -7,7 +7,7 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 
 use clap::Parser;
-use scratchproof::audit::{audit, audit_into, compare, timeline};
+use scratchproof::audit::{audit, audit_into, compare, elsewhere, timeline};
 use scratchproof::case::Case;
 use scratchproof::checkpoint::{Checkpoint, Summary, check_bytes, template};
 use scratchproof::error::{Error, Result};
@@ -49,6 +49,9 @@ pub fn run() -> u8 {
         Command::Compare { subject, parent, controls } => compare_models(&arguments, subject, parent, controls),
         Command::Timeline { case, output } => timeline_of(&arguments, case, output.as_deref()),
         Command::Audit { case, output, check } => audit_case(&arguments, case, output.as_deref(), *check),
+        Command::Plan { case, output } => plan_of(&arguments, case, output),
+        Command::Worker { plan, only, output } => work(&arguments, plan, only.as_deref(), output.as_deref()),
+        Command::Reduce { plan, dir, output } => reduce(&arguments, plan, dir, output),
         Command::Report { dir } => report_of(&arguments, dir),
     });
     done.unwrap_or_else(|error| {
@@ -128,6 +131,38 @@ fn audit_case(arguments: &Arguments, case: &Path, output: Option<&Path>, check: 
     };
     show_audit(arguments, &done.report, &done.evidence)?;
     written(arguments, output);
+    Ok(status(&done.report))
+}
+
+/// Writes the work of a case as data.
+fn plan_of(arguments: &Arguments, case: &Path, output: &Path) -> Result<u8> {
+    let read = Case::read(case)?;
+    let jobs = elsewhere::plan(&read, access(arguments), output)?;
+    if !arguments.quiet {
+        say(&format!("{jobs} units of work: worker {} --only 0-{}", output.display(), jobs.saturating_sub(1)));
+    }
+    Ok(0)
+}
+
+/// Does some of the work of a plan.
+fn work(arguments: &Arguments, plan: &Path, only: Option<&str>, output: Option<&Path>) -> Result<u8> {
+    let bar = reporter(arguments);
+    let done = elsewhere::work(plan, only, output, access(arguments), bar.as_ref())?;
+    if !arguments.quiet {
+        say(&format!("{} units were there, {} were measured", done.0, done.1));
+    }
+    Ok(0)
+}
+
+/// Folds the work of a plan and judges.
+fn reduce(arguments: &Arguments, plan: &Path, dir: &Path, output: &Path) -> Result<u8> {
+    let folder = Folder::open(output)?;
+    folder::check(&folder)?;
+    let bar = reporter(arguments);
+    let mut done = elsewhere::reduce(plan, dir, &folder, access(arguments), bar.as_ref())?;
+    folder::write(&mut done.report, &done.evidence, &folder)?;
+    show_audit(arguments, &done.report, &done.evidence)?;
+    written(arguments, Some(output));
     Ok(status(&done.report))
 }
 

@@ -2,6 +2,7 @@
 //! thought of its own.
 
 mod compare;
+pub mod elsewhere;
 mod inputs;
 mod measuring;
 mod models;

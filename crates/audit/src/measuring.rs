@@ -85,18 +85,18 @@ pub fn from_store(
 }
 
 /// Where the models of a case are, in its order.
-fn locations(case: &Case) -> impl Iterator<Item = &Location> {
+pub fn locations(case: &Case) -> impl Iterator<Item = &Location> {
     let references = case.parents.iter().chain(&case.controls).map(|reference| &reference.location);
     case.subject.checkpoints.iter().map(|entry| &entry.location).chain(references)
 }
 
 /// The path of a model on this computer; of an address none.
-fn local(location: &Location) -> &Path {
+pub fn local(location: &Location) -> &Path {
     if location.scheme().is_some() { Path::new("") } else { &location.path }
 }
 
 /// What is asked of weights: the models, their steps and the declared start; never names, dates or thresholds.
-fn question(case: &Case) -> Piece {
+pub fn question(case: &Case) -> Piece {
     let uris: Vec<String> = locations(case).map(|location| location.written.clone()).collect();
     let steps = format!("{:?}", case.subject.checkpoints.iter().map(|entry| entry.step).collect::<Vec<_>>());
     let counts = format!("{} {}", case.parents.len(), case.controls.len());

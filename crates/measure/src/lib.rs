@@ -4,6 +4,7 @@ mod codec;
 mod digest;
 mod elementwise;
 mod growth;
+mod jobs;
 pub mod journal;
 mod layers;
 mod model;
@@ -33,6 +34,7 @@ use scratchproof_plan::{Material, Series, identity, plan};
 pub use digest::{digests, md5};
 pub use elementwise::elementwise;
 pub use growth::growth;
+pub use jobs::{Unit, units};
 pub use journal::{Journal, Nowhere, Piece, Stored};
 pub use model::model;
 pub use norms::{Norms, norms};
@@ -107,6 +109,21 @@ pub fn prepare(models: Models, journal: &dyn Journal) -> Result<Prepared> {
     Ok(Prepared { material, plan, steps, left_out, growth, found, identities, deduced })
 }
 
+impl Prepared {
+    /// Pieces over all models.
+    fn pieces(&self) -> Pieces {
+        Pieces::of(self.material.given().into_iter())
+    }
+
+    fn token_rows_piece(&self) -> Piece {
+        self.pieces().whole("token-rows", &[&format!("{:?}", self.steps)])
+    }
+
+    fn vocabularies_piece(&self) -> Piece {
+        self.pieces().whole("vocabularies", &[])
+    }
+}
+
 /// Measures everything that judging needs.
 ///
 /// # Errors
@@ -129,10 +146,9 @@ pub fn measure(models: Models, replay: Replay, job: &Job) -> Result<Measurements
     let products = kept(journal, &products, || products::products(plan, &tensors, &rows, asked))?;
     drop(rows);
     let elementwise = pieces::elementwise(&prepared, &parts, journal)?;
-    let steps_key = format!("{steps:?}");
     let token_rows =
-        kept(journal, &pieces.whole("token-rows", &[&steps_key]), || token_rows::token_rows(plan, material, steps))?;
-    let vocabularies = kept(journal, &pieces.whole("vocabularies", &[]), || vocabularies::read(material, plan))?;
+        kept(journal, &prepared.token_rows_piece(), || token_rows::token_rows(plan, material, steps))?;
+    let vocabularies = kept(journal, &prepared.vocabularies_piece(), || vocabularies::read(material, plan))?;
     let listed = |at: usize| at >= plan.last();
     Ok(Measurements {
         models: given.iter().enumerate().map(|(at, checkpoint)| model(checkpoint, listed(at))).collect(),

@@ -16,7 +16,7 @@ use scratchproof_plan::identity;
 const BYTES: (u64, u64) = (1 << 20, 16 << 30);
 
 /// Models whose files are hashed together: that many lanes are faster than one after the other.
-const HASHED: usize = 8;
+pub const HASHED: usize = 8;
 
 /// Some units of the plan, one after the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +69,16 @@ impl Part {
     }
 }
 
+impl Part {
+    /// The piece of its element-wise comparison.
+    #[must_use]
+    pub fn elementwise(&self, prepared: &Prepared) -> Piece {
+        let figures = self.piece(prepared);
+        let name = format!("elementwise-{:05}", self.number);
+        Piece::new(name, figures.models.clone(), [figures.key.as_str()])
+    }
+}
+
 /// Pieces over some models.
 pub struct Pieces {
     uris: Vec<String>,
@@ -86,13 +96,18 @@ impl Pieces {
         Piece::new(name, self.uris.clone(), self.identities.iter().map(String::as_str).chain(more.iter().copied()))
     }
 
+    /// Digests of these models, which are the so many-th group.
+    pub fn digests_piece(&self, at: usize) -> Piece {
+        self.whole(&format!("digests-{at:04}"), &[])
+    }
+
     /// Digests of the models' files, some models at a time.
     #[allow(clippy::unused_self, reason = "digests are pieces of the whole too")]
     pub fn digests(&self, models: &[&Checkpoint], journal: &dyn Journal) -> Result<Vec<Vec<FileDigest>>> {
         let mut all = Vec::new();
         for (at, some) in models.chunks(HASHED).enumerate() {
             let own = Self::of(some.iter().copied());
-            all.extend(kept(journal, &own.whole(&format!("digests-{at:04}"), &[]), || digests(some))?);
+            all.extend(kept(journal, &own.digests_piece(at), || digests(some))?);
         }
         Ok(all)
     }
@@ -151,10 +166,7 @@ pub fn elementwise(prepared: &Prepared, parts: &[Part], journal: &dyn Journal) -
     let others = plan.series..plan.series + plan.references;
     let pairs: Vec<(usize, usize)> = ends.iter().flat_map(|&t| others.clone().map(move |model| (t, model))).collect();
     let one = |part: &Part| {
-        let figures = part.piece(prepared);
-        let name = format!("elementwise-{:05}", part.number);
-        let piece = Piece::new(name, figures.models.clone(), [figures.key.as_str()]);
-        kept(journal, &piece, || super::elementwise(plan, &prepared.material, &pairs, part.units.clone()))
+        kept(journal, &part.elementwise(prepared), || super::elementwise(plan, &prepared.material, &pairs, part.units.clone()))
     };
     let all: Vec<Vec<Elementwise>> = parts.par_iter().map(one).collect::<Result<_>>()?;
     Ok(all.into_iter().flatten().collect())

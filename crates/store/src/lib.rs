@@ -8,6 +8,7 @@
 
 mod inputs;
 mod tables;
+mod units;
 
 use std::fs;
 use std::sync::Mutex;
@@ -21,6 +22,7 @@ use scratchproof_measure::{Journal, Piece, Stored, figures_of, parts};
 use scratchproof_measurements::{KERNEL_VERSION, Measurements};
 
 pub use inputs::Seen;
+pub use units::{Memory, PLAN, PlanFile, PlannedTensor, PlannedUnit, Then, Units};
 
 /// Version of the files.
 pub const VERSION: u32 = 1;

@@ -1,0 +1,363 @@
+//! Units of work that were done elsewhere: a folder that any number of workers write to.
+//!
+//! A unit is a JSON file `NAME.json` with the digests of its tables and of its value, written last; a file that is there is
+//! whole. Workers need no lock: two that do the same unit write the same bytes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{LONGEST, VERSION, lock, tables};
+use scratchproof_error::{Context, Error, Result};
+use scratchproof_folder::hex;
+use scratchproof_measure::{Journal, Piece, Stored};
+use scratchproof_measurements::KERNEL_VERSION;
+
+/// What stands in the JSON file of a unit.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct UnitFile {
+    version: u32,
+    kernels: u32,
+    pub piece: String,
+    pub key: String,
+    pub models: Vec<String>,
+    /// SHA-256 of the tables of sums and of rows, where there are any.
+    tables: [Option<String>; 2],
+    /// SHA-256 of the value.
+    sha256: String,
+    value: serde_json::Value,
+}
+
+/// What was done before a plan was written, and the units that it asks for.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct PlanFile {
+    /// `scratchproof.plan/1`
+    pub schema: String,
+    /// Version of the kernels.
+    pub kernels: u32,
+    /// The case file, as it was given; relative to the folder of the plan if it is not absolute.
+    pub case: PathBuf,
+    /// SHA-256 of the case file.
+    pub case_sha256: String,
+    /// The units, in the order in which they are folded.
+    pub units: Vec<PlannedUnit>,
+    /// What the units rest on.
+    pub done: BTreeMap<String, Done>,
+}
+
+/// One unit of a plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlannedUnit {
+    /// Its name.
+    pub name: String,
+    /// Hash of everything that decides it: kernels, rules, headers of its models, places of their bytes.
+    pub key: String,
+    /// Bytes that are read for it, about.
+    pub bytes: u64,
+    /// Where its models are.
+    pub models: Vec<String>,
+    /// Its tensors, where it is over some.
+    pub tensors: Vec<PlannedTensor>,
+}
+
+/// One tensor of a unit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlannedTensor {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// By model that has it: number among the plan's models, file, first byte and the one after the last.
+    pub ranges: Vec<(usize, usize, u64, u64)>,
+}
+
+/// A piece that was done when the plan was made.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Done {
+    key: String,
+    value: serde_json::Value,
+}
+
+/// Name of the plan's form.
+pub const PLAN: &str = "scratchproof.plan/1";
+
+impl PlanFile {
+    /// Reads a plan.
+    ///
+    /// # Errors
+    /// If it is none, or of another version of the kernels.
+    pub fn read(path: &Path) -> Result<Self> {
+        let shown = path.display().to_string();
+        let bytes = bounded(path)?;
+        let plan: Self =
+            serde_json::from_slice(&bytes).map_err(|cause| Error::input(format!("no plan: {cause}")).context(&*shown))?;
+        if plan.schema != PLAN || plan.kernels != KERNEL_VERSION {
+            return Err(Error::input(format!(
+                "the plan is {} for version {} of the kernels, this tool has {PLAN} and {KERNEL_VERSION}: make the plan again",
+                plan.schema, plan.kernels
+            ))
+            .context(shown));
+        }
+        Ok(plan)
+    }
+
+    /// Writes the plan, whole or not at all.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let text = serde_json::to_vec_pretty(self).map_err(|cause| Error::input(cause.to_string()))?;
+        put(path, &text)
+    }
+}
+
+/// Remembers the pieces that are done while a plan is made.
+#[derive(Default)]
+pub struct Memory(Mutex<BTreeMap<String, Done>>);
+
+impl Memory {
+    /// What was done.
+    #[must_use]
+    pub fn done(self) -> BTreeMap<String, Done> {
+        self.0.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Journal for Memory {
+    fn keeps(&self) -> bool {
+        true
+    }
+
+    fn get(&self, _: &Piece) -> Result<Option<Stored>> {
+        Ok(None)
+    }
+
+    fn put(&self, piece: &Piece, stored: &Stored) -> Result<()> {
+        let done = Done { key: piece.key.clone(), value: stored.value.clone() };
+        lock(&self.0).insert(piece.name.clone(), done);
+        Ok(())
+    }
+}
+
+/// The units of a plan in a folder.
+pub struct Units<'a> {
+    plan: &'a PlanFile,
+    /// Where new ones are written.
+    folder: PathBuf,
+    /// Where all are, by name: in the folder or in one below it.
+    places: BTreeMap<String, PathBuf>,
+    /// Whether a unit that is not there is an error.
+    demanded: bool,
+    counts: [AtomicUsize; 2],
+}
+
+impl<'a> Units<'a> {
+    /// For a worker: what is there is taken, what is lacking is done.
+    ///
+    /// # Errors
+    /// If the folder cannot be made.
+    pub fn to_do(plan: &'a PlanFile, folder: &Path) -> Result<Self> {
+        fs::create_dir_all(folder).map_err(|cause| Error::io(folder.display(), cause))?;
+        let places = plan.units.iter().map(|unit| (unit.name.clone(), folder.to_owned())).collect();
+        Ok(Self { plan, folder: folder.to_owned(), places, demanded: false, counts: Default::default() })
+    }
+
+    /// For a reduction: every unit must be there, once.
+    ///
+    /// # Errors
+    /// If one is lacking, or there twice.
+    pub fn all(plan: &'a PlanFile, folder: &Path) -> Result<Self> {
+        let entries = fs::read_dir(folder).map_err(|cause| Error::io(folder.display(), cause))?;
+        let below = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir());
+        let folders: Vec<PathBuf> = std::iter::once(folder.to_owned()).chain(below).collect();
+        let mut places = BTreeMap::new();
+        for unit in &plan.units {
+            let file = format!("{}.json", unit.name);
+            let mut found = folders.iter().filter(|folder| folder.join(&file).is_file());
+            match (found.next(), found.next()) {
+                (Some(place), None) => {
+                    places.insert(unit.name.clone(), place.clone());
+                }
+                (None, _) => {
+                    let at = plan.units.iter().position(|other| other.name == unit.name).unwrap_or(0);
+                    return Err(Error::usage(format!("unit {at}, {}, is lacking: worker --only {at}", unit.name)));
+                }
+                (Some(one), Some(other)) => {
+                    let (one, other) = (one.display(), other.display());
+                    return Err(Error::usage(format!("unit {} is there twice: in {one} and in {other}", unit.name)));
+                }
+            }
+        }
+        Ok(Self { plan, folder: folder.to_owned(), places, demanded: true, counts: Default::default() })
+    }
+
+    /// Units that were there, and that were done.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize) {
+        let [there, done] = &self.counts;
+        (there.load(Ordering::Relaxed), done.load(Ordering::Relaxed))
+    }
+
+    /// A unit that is in no plan, or not as it was planned.
+    fn planned(&self, piece: &Piece) -> Result<Option<Stored>> {
+        let changed = || {
+            let models = piece.models.join(", ");
+            Error::usage(format!(
+                "{} is not what the plan says: one of its models was changed since ({models}), or the case file was; make the plan again",
+                piece.name
+            ))
+        };
+        if let Some(done) = self.plan.done.get(&piece.name) {
+            if done.key != piece.key {
+                return Err(changed());
+            }
+            return Ok(Some(Stored { value: done.value.clone(), ..Stored::default() }));
+        }
+        match self.plan.units.iter().find(|unit| unit.name == piece.name) {
+            Some(unit) if unit.key != piece.key => Err(changed()),
+            _ => Ok(None),
+        }
+    }
+
+    fn read(&self, piece: &Piece) -> Result<Option<Stored>> {
+        let Some(place) = self.places.get(&piece.name) else { return Ok(None) };
+        let path = place.join(format!("{}.json", piece.name));
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let shown = || path.display().to_string();
+        let bad = |why: &str| Error::input(format!("{why}: remove it, and let a worker do it again")).context(shown());
+        let unit: UnitFile =
+            serde_json::from_slice(&bounded(&path)?).map_err(|cause| bad(&format!("the unit is damaged ({cause})")))?;
+        if (unit.version, unit.kernels) != (VERSION, KERNEL_VERSION) {
+            return Err(bad("the unit is of another version"));
+        }
+        if unit.piece != piece.name || unit.key != piece.key {
+            return Err(bad("the unit is of another plan"));
+        }
+        if digest(&unit.value)? != unit.sha256 {
+            return Err(bad("the unit was altered"));
+        }
+        let mut stored = Stored { value: unit.value, ..Stored::default() };
+        for (end, sha256) in ["sums", "rows"].into_iter().zip(unit.tables) {
+            let Some(sha256) = sha256 else { continue };
+            let bytes = bounded(&place.join(format!("{}-{end}.parquet", piece.name)))?;
+            if hex(&Sha256::digest(&bytes)) != sha256 {
+                return Err(bad(&format!("its table of {end} was altered")));
+            }
+            match end {
+                "sums" => stored.sums = tables::sums_from_bytes(bytes).context(shown)?,
+                _ => stored.rows = tables::rows_from_bytes(bytes).context(shown)?,
+            }
+        }
+        Ok(Some(stored))
+    }
+}
+
+impl Journal for Units<'_> {
+    fn keeps(&self) -> bool {
+        true
+    }
+
+    fn get(&self, piece: &Piece) -> Result<Option<Stored>> {
+        if let Some(done) = self.planned(piece)? {
+            return Ok(Some(done));
+        }
+        let found = self.read(piece)?;
+        let asked = self.places.contains_key(&piece.name);
+        if found.is_none() && asked && self.demanded {
+            return Err(Error::usage(format!("unit {} is lacking", piece.name)));
+        }
+        self.counts[0].fetch_add(usize::from(found.is_some()), Ordering::Relaxed);
+        Ok(found)
+    }
+
+    fn put(&self, piece: &Piece, stored: &Stored) -> Result<()> {
+        // What is made in a reduction, the products, is kept by its store.
+        if self.demanded {
+            return Ok(());
+        }
+        let mut written = [None, None];
+        let sums = || tables::sums_to_bytes(&stored.sums);
+        let rows = || tables::rows_to_bytes(&stored.rows);
+        let wanted = [!stored.sums.is_empty(), !stored.rows.is_empty()];
+        for (which, end) in ["sums", "rows"].into_iter().enumerate().filter(|(which, _)| wanted[*which]) {
+            let bytes = if which == 0 { sums()? } else { rows()? };
+            put(&self.folder.join(format!("{}-{end}.parquet", piece.name)), &bytes)?;
+            written[which] = Some(hex(&Sha256::digest(&bytes)));
+        }
+        let unit = UnitFile {
+            version: VERSION,
+            kernels: KERNEL_VERSION,
+            piece: piece.name.clone(),
+            key: piece.key.clone(),
+            models: piece.models.clone(),
+            tables: written,
+            sha256: digest(&stored.value)?,
+            value: stored.value.clone(),
+        };
+        let text = serde_json::to_vec(&unit).map_err(|cause| Error::input(cause.to_string()))?;
+        put(&self.folder.join(format!("{}.json", piece.name)), &text)?;
+        self.counts[1].fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// Takes from the first, keeps in the second.
+pub struct Then<'a, 'b>(pub &'a Units<'b>, pub &'a super::Store<'b>);
+
+impl Journal for Then<'_, '_> {
+    fn keeps(&self) -> bool {
+        true
+    }
+
+    fn get(&self, piece: &Piece) -> Result<Option<Stored>> {
+        match self.0.get(piece)? {
+            // In the store as well: the folder is then what an audit on one machine leaves.
+            Some(stored) => {
+                if self.1.get(piece)?.is_none() {
+                    self.1.put(piece, &stored)?;
+                }
+                Ok(Some(stored))
+            }
+            None => self.1.get(piece),
+        }
+    }
+
+    fn put(&self, piece: &Piece, stored: &Stored) -> Result<()> {
+        self.1.put(piece, stored)
+    }
+}
+
+fn digest(value: &serde_json::Value) -> Result<String> {
+    let text = serde_json::to_vec(value).map_err(|cause| Error::input(cause.to_string()))?;
+    Ok(hex(&Sha256::digest(text)))
+}
+
+fn bounded(path: &Path) -> Result<Vec<u8>> {
+    let shown = path.display();
+    let about = fs::metadata(path).map_err(|cause| Error::io(shown.to_string(), cause))?;
+    if !about.is_file() || about.len() > LONGEST {
+        return Err(Error::input("it is no file that this tool wrote").context(shown.to_string()));
+    }
+    fs::read(path).map_err(|cause| Error::io(shown.to_string(), cause))
+}
+
+/// Writes a file whole or not at all.
+fn put(path: &Path, bytes: &[u8]) -> Result<()> {
+    let failed = |cause| Error::io(format!("cannot write {}", path.display()), cause);
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let part = path.with_file_name(format!(".{name}-{}-part", std::process::id()));
+    let written = fs::write(&part, bytes).and_then(|()| fs::File::open(&part)?.sync_all());
+    written.and_then(|()| fs::rename(&part, path)).map_err(|cause| {
+        let _ = fs::remove_file(&part);
+        failed(cause)
+    })
+}
