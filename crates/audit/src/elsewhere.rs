@@ -22,7 +22,8 @@ pub fn plan(case: &Case, access: Access, output: &Path) -> Result<usize> {
     let prepared = prepare(models::open(case, access)?, &memory)?;
     let folder = output.parent().map_or(Path::new(""), |folder| folder);
     let absolute = |path: &Path| std::path::absolute(path).map_err(|cause| Error::io(path.display(), cause));
-    let (place, file) = (absolute(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })?, absolute(&case.path)?);
+    let (place, file) =
+        (absolute(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })?, absolute(&case.path)?);
     let plan = PlanFile {
         schema: PLAN.to_owned(),
         kernels: KERNEL_VERSION,
@@ -63,7 +64,10 @@ fn open(path: &Path) -> Result<(PlanFile, Case)> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let case = Case::read(&folder.join(&plan.case))?;
     if case.digest != plan.case_sha256 {
-        return Err(Error::usage(format!("{} was changed since the plan was made: make it again", case.path.display())));
+        return Err(Error::usage(format!(
+            "{} was changed since the plan was made: make it again",
+            case.path.display()
+        )));
     }
     Ok((plan, case))
 }
@@ -117,13 +121,7 @@ fn range(only: Option<&str>, all: usize) -> Result<std::ops::Range<usize>> {
 ///
 /// # Errors
 /// If a unit is lacking, there twice, altered or of another plan.
-pub fn reduce(
-    path: &Path,
-    dir: &Path,
-    folder: &Folder,
-    access: Access,
-    reporter: &dyn Reporter,
-) -> Result<Audit> {
+pub fn reduce(path: &Path, dir: &Path, folder: &Folder, access: Access, reporter: &dyn Reporter) -> Result<Audit> {
     let (plan, case) = open(path)?;
     let units = Units::all(&plan, dir)?;
     let seen: Vec<Seen> = locations(&case).map(|at| Seen::at(&at.written, local(at))).collect();

@@ -50,10 +50,9 @@ pub fn units(prepared: &Prepared) -> Vec<Unit> {
         let bytes = some.iter().map(|model| model.bytes()).sum();
         units.push(Unit { piece, bytes, tensors: None, work: Work::Digests(at) });
     }
-    for (piece, work) in [
-        (prepared.token_rows_piece(), Work::TokenRows),
-        (prepared.vocabularies_piece(), Work::Vocabularies),
-    ] {
+    for (piece, work) in
+        [(prepared.token_rows_piece(), Work::TokenRows), (prepared.vocabularies_piece(), Work::Vocabularies)]
+    {
         units.push(Unit { piece, bytes: 0, tensors: None, work });
     }
     units
@@ -74,9 +73,7 @@ impl Unit {
                 let some = given.chunks(HASHED).nth(*at).unwrap_or_default();
                 kept(journal, &self.piece, || digests(some)).map(|_| ())
             }
-            Work::TokenRows => {
-                kept(journal, &self.piece, || token_rows::token_rows(plan, material, steps)).map(|_| ())
-            }
+            Work::TokenRows => kept(journal, &self.piece, || token_rows::token_rows(plan, material, steps)).map(|_| ()),
             Work::Vocabularies => kept(journal, &self.piece, || vocabularies::read(material, plan)).map(|_| ()),
         }
     }

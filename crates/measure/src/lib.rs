@@ -146,8 +146,7 @@ pub fn measure(models: Models, replay: Replay, job: &Job) -> Result<Measurements
     let products = kept(journal, &products, || products::products(plan, &tensors, &rows, asked))?;
     drop(rows);
     let elementwise = pieces::elementwise(&prepared, &parts, journal)?;
-    let token_rows =
-        kept(journal, &prepared.token_rows_piece(), || token_rows::token_rows(plan, material, steps))?;
+    let token_rows = kept(journal, &prepared.token_rows_piece(), || token_rows::token_rows(plan, material, steps))?;
     let vocabularies = kept(journal, &prepared.vocabularies_piece(), || vocabularies::read(material, plan))?;
     let listed = |at: usize| at >= plan.last();
     Ok(Measurements {

@@ -166,7 +166,9 @@ pub fn elementwise(prepared: &Prepared, parts: &[Part], journal: &dyn Journal) -
     let others = plan.series..plan.series + plan.references;
     let pairs: Vec<(usize, usize)> = ends.iter().flat_map(|&t| others.clone().map(move |model| (t, model))).collect();
     let one = |part: &Part| {
-        kept(journal, &part.elementwise(prepared), || super::elementwise(plan, &prepared.material, &pairs, part.units.clone()))
+        kept(journal, &part.elementwise(prepared), || {
+            super::elementwise(plan, &prepared.material, &pairs, part.units.clone())
+        })
     };
     let all: Vec<Vec<Elementwise>> = parts.par_iter().map(one).collect::<Result<_>>()?;
     Ok(all.into_iter().flatten().collect())

@@ -96,8 +96,8 @@ impl PlanFile {
     pub fn read(path: &Path) -> Result<Self> {
         let shown = path.display().to_string();
         let bytes = bounded(path)?;
-        let plan: Self =
-            serde_json::from_slice(&bytes).map_err(|cause| Error::input(format!("no plan: {cause}")).context(&*shown))?;
+        let plan: Self = serde_json::from_slice(&bytes)
+            .map_err(|cause| Error::input(format!("no plan: {cause}")).context(&*shown))?;
         if plan.schema != PLAN || plan.kernels != KERNEL_VERSION {
             return Err(Error::input(format!(
                 "the plan is {} for version {} of the kernels, this tool has {PLAN} and {KERNEL_VERSION}: make the plan again",
