@@ -61,6 +61,8 @@ pub fn coverage(session: &Session, read: &Read) -> (Judgement, Coverage) {
         .iter()
         .map(|(tensor, why)| Skipped { tensor: tensor.clone(), why: why.clone() })
         .collect();
+    let notes = session.measured.subject().notes.iter();
+    skipped.extend(notes.map(|note| Skipped { tensor: "(checkpoint)".to_owned(), why: note.clone() }));
     skipped.extend(read.skipped.iter().cloned());
     skipped.extend(vocabularies(session));
     skipped.extend(

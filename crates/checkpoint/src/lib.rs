@@ -31,6 +31,7 @@ pub use forms::optimizer::{Optimizer, OptimizerFiles, Parameter, ParameterState,
 pub use header::{Header, HeaderTensor};
 pub use part::{Fill, Heads, Part, packaged_alike};
 pub use scratchproof_kernel::Dtype;
+pub use scratchproof_texts::Text;
 pub use summary::{ByteCheck, DtypeRow, FamilyRow, Summary, UnknownTensor, check_bytes};
 pub use template::template;
 pub use tokenizer::{TokenComparison, Tokenizer, TokenizerFiles, TokenizerKind};

@@ -30,5 +30,6 @@ pub fn model(checkpoint: &Checkpoint, listed: bool) -> Model {
         tokenizer: checkpoint.tokenizer().ok().map(scratchproof_checkpoint::Tokenizer::size),
         bytes: checkpoint.bytes(),
         data_bytes: checkpoint.stored,
+        notes: checkpoint.notes.iter().map(scratchproof_checkpoint::Text::english).collect(),
     }
 }

@@ -40,6 +40,9 @@ pub struct Model {
     pub bytes: u64,
     /// Bytes of weights in the files, those of tensors that are not compared among them.
     pub data_bytes: u64,
+    /// How its files were read, where that is not plain: sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// One tensor of a model.
