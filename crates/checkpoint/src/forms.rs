@@ -132,7 +132,11 @@ impl Entry {
     /// If the shape is larger than anything.
     pub(crate) fn bytes(&self) -> Result<usize> {
         size(&self.shape, self.dtype.width()).ok_or_else(|| {
-            Error::input(format!("the shape {:?} of tensor {} overflows", self.shape, quoted(&self.name)))
+            Error::input(format!(
+                "the shape {:?} of tensor {} overflows the {ELEMENTS} elements that a tensor may have",
+                self.shape,
+                quoted(&self.name)
+            ))
         })
     }
 
@@ -156,12 +160,17 @@ impl Entry {
     }
 }
 
+/// Elements that the axes of a tensor may stand for, those of length 0 left out: no model has a tensor of a million
+/// millions, and sizes made of axes stay far from the ends of a number.
+pub(crate) const ELEMENTS: usize = 1 << 40;
+
 /// Bytes of a shape, with room for every sub-shape's.
 pub(crate) fn size(shape: &[usize], width: usize) -> Option<usize> {
-    let full =
-        shape.iter().filter(|axis| **axis > 0).try_fold(width.max(8), |product, axis| product.checked_mul(*axis))?;
-    isize::try_from(full).ok()?;
-    if shape.contains(&0) { Some(0) } else { Some(full / width.max(8) * width) }
+    let full = shape.iter().filter(|axis| **axis > 0).try_fold(1_usize, |product, axis| product.checked_mul(*axis))?;
+    if full > ELEMENTS {
+        return None;
+    }
+    if shape.contains(&0) { Some(0) } else { full.checked_mul(width) }
 }
 
 impl Catalogue {

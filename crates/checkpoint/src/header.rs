@@ -9,6 +9,7 @@ mod json;
 use std::collections::BTreeMap;
 
 use super::Dtype;
+use super::forms::ELEMENTS;
 use json::Entry;
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::Blob;
@@ -124,8 +125,12 @@ fn check_span(entry: &Entry) -> Result<()> {
     // The product over the axes that are not zero has to fit as well, so that sub-shapes never overflow later.
     let full = shape.iter().filter(|axis| **axis > 0).try_fold(1_usize, |product, axis| product.checked_mul(*axis));
     let elements = full.map(|full| if shape.contains(&0) { 0 } else { full });
-    let too_large = || Error::input(format!("the shape {shape:?} of tensor {name} overflows"));
-    let elements = elements.filter(|_| full.is_some_and(|full| full.checked_mul(8).is_some())).ok_or_else(too_large)?;
+    let too_large = || {
+        Error::input(format!(
+            "the shape {shape:?} of tensor {name} overflows the {ELEMENTS} elements that a tensor may have"
+        ))
+    };
+    let elements = elements.filter(|_| full.is_some_and(|full| full <= ELEMENTS)).ok_or_else(too_large)?;
     if let Some(dtype) = Dtype::parse(dtype) {
         let bytes = elements as u64 * dtype.width() as u64;
         if bytes != end - begin {

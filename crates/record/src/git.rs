@@ -44,11 +44,13 @@ use watch::Pulse;
 const SHORTEST: usize = 7;
 /// First lines of messages are cut here.
 const SUMMARY: usize = 200;
-/// Larger commits are not read.
 /// Bytes of the list of commits at the edge of a shallow clone.
 const SHALLOW: u64 = 64 << 20;
-/// Bytes of one commit.
-const COMMIT: usize = 16 << 20;
+/// Bytes of all commits that are read, and their parents.
+const COMMITS: usize = 4 << 30;
+const PARENTS: usize = 2_000_000;
+/// Bytes of all tags.
+const TAGS: usize = 1 << 30;
 
 /// What to look for in a repository.
 #[derive(Clone, Debug)]
@@ -349,6 +351,8 @@ struct Roots {
     /// Tags of any kind with their commits.
     tagged: Vec<(String, String)>,
     traces: Vec<Trace>,
+    /// Bytes of the tags that were opened.
+    bytes: usize,
 }
 
 impl Roots {
@@ -361,6 +365,17 @@ impl Roots {
             Some(kind) => {
                 if kind == git2::ObjectType::Tag && name != "HEAD" {
                     self.tags.push((name.trim_start_matches("refs/tags/").to_owned(), target));
+                }
+                if kind == git2::ObjectType::Tag {
+                    self.bytes += odb.read_header(target).map_or(0, |(size, _)| size);
+                    if self.bytes > TAGS {
+                        if self.traces.iter().all(|trace| !trace.cut) {
+                            let words =
+                                format!("its tags have more than {} GiB; those beyond are not read", TAGS >> 30);
+                            self.traces.push(Trace { cut: true, words });
+                        }
+                        return None;
+                    }
                 }
                 // A tag may name a tree or a blob, which is no history.
                 let commit = guard::commit(repository, &odb, target)?;
@@ -399,19 +414,32 @@ fn walk(
     let edge: BTreeSet<Oid> = edge.lines().filter_map(|line| Oid::from_str(line.trim()).ok()).collect();
     let odb = repository.odb().map_err(|error| broken("the objects", &error))?;
     let mut next = roots.commits.clone();
+    let (mut bytes, mut parents) = (0_usize, 0_usize);
     loop {
         for id in next.drain(..) {
             if seen.insert(id) {
                 pulse.beat("commit", id);
                 let size = odb.read_header(id).map_or(0, |(size, _)| size);
-                if size > COMMIT {
-                    return Err(Error::input(format!("the commit {id} is too large: {size} bytes")));
+                if size > guard::LARGEST {
+                    let why = format!("it has {size} bytes; {} are the most that is read", guard::LARGEST);
+                    lost.insert(id, Error::input(format!("the commit {id} is too large: {why}")));
+                    continue;
                 }
+                bytes += size;
                 match repository.find_commit(id) {
                     Ok(commit) => heap.push((commit.time().seconds(), id)),
                     Err(error) => drop(lost.insert(id, missing("commit", id, &error))),
                 }
             }
+        }
+        if bytes > COMMITS || parents > PARENTS {
+            let words = format!(
+                "its commits have more than {} GiB or {PARENTS} parents; those beyond are not read",
+                COMMITS >> 30
+            );
+            to.traces.push(Trace { cut: true, words });
+            to.shallow = true;
+            break;
         }
         let Some((_, id)) = heap.pop() else { break };
         if to.commits.len() >= limit {
@@ -422,7 +450,9 @@ fn walk(
         if !edge.contains(&id) {
             next.extend(commit.parent_ids().filter(|parent| !cut.contains(parent)));
         }
-        to.commits.push(facts(&commit, true));
+        let one = facts(&commit, true);
+        parents += one.parents.len();
+        to.commits.push(one);
     }
     let count = lost.len();
     if let Some((_, error)) = lost.into_iter().next() {

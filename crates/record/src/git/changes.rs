@@ -1,6 +1,6 @@
 //! What every commit changed, and what the files then hold: trees are compared, every version of a file is read once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -16,17 +16,20 @@ use scratchproof_error::{Error, Result};
 
 /// A program or configuration is small; a larger file is data.
 pub const FILE_LIMIT: usize = 1 << 20;
-/// Larger trees are not opened: some million entries.
-const TREE_LIMIT: usize = 256 << 20;
+/// Larger trees are not opened: some hundred thousand entries.
+const TREE_LIMIT: usize = 32 << 20;
 /// Folders inside folders; deeper ones are a trap.
 const DEPTH: usize = 32;
 /// Entries of trees compared in the whole history and in one commit: a few hundred bytes of trees that name each other
 /// many times stand for more entries than there are bytes in the world.
 const ENTRIES: usize = 400_000_000;
-const ENTRIES_OF_ONE: usize = 8_000_000;
+const ENTRIES_OF_ONE: usize = 2_000_000;
 /// Changes kept in the whole history, and bytes of their paths.
-const CHANGES: usize = 4_000_000;
-const PATHS: usize = 256 << 20;
+const CHANGES: usize = 1_000_000;
+const CHANGES_OF_ONE: usize = 200_000;
+const PATHS: usize = 64 << 20;
+/// Bytes of the smallest entry of a tree: what a tree of some size is counted as before it is opened.
+const ENTRY: usize = 32;
 /// Bytes of files read in the whole history.
 const BYTES: usize = 16 << 30;
 /// Commits, or files, that one thread takes at a time.
@@ -122,8 +125,8 @@ pub struct Work<'a> {
     pub folder: PathBuf,
     pub pulse: &'a Pulse,
     pub threads: usize,
-    /// Trees that are known not to be too large: asking costs nearly as much as reading.
-    pub fit: Mutex<BTreeSet<Oid>>,
+    /// Trees that are known not to be too large, with their entries at most: asking costs nearly as much as reading.
+    pub fit: Mutex<BTreeMap<Oid, usize>>,
     pub patterns: Patterns,
     /// Whether objects were left out on purpose.
     pub partial: bool,
@@ -135,10 +138,14 @@ pub fn read(facts: &mut Repository, work: &Work<'_>) -> Result<(Vec<Vec<Change>>
     let parents: Vec<Option<usize>> =
         facts.commits.iter().map(|c| c.parents.first().and_then(|id| at.get(id.as_str())).copied()).collect();
     let [entries, kept, paths, deep, cut] = [const { AtomicUsize::new(0) }; 5];
+    let spent = || {
+        let [entries, kept, paths] = [&entries, &kept, &paths].map(|count| count.load(Ordering::Relaxed));
+        entries > ENTRIES || kept > CHANGES || paths > PATHS
+    };
     let unread: Mutex<BTreeMap<Oid, String>> = Mutex::default();
-    let changes = portions(work, facts.commits.len(), |repository, number| {
+    let mut changes = portions(work, facts.commits.len(), |repository, number| {
         let commit = &facts.commits[number];
-        if !commit.reachable {
+        if !commit.reachable || spent() {
             return Ok(Vec::new());
         }
         let old = parents[number].and_then(|parent| facts.commits[parent].tree);
@@ -160,8 +167,20 @@ pub fn read(facts: &mut Repository, work: &Work<'_>) -> Result<(Vec<Vec<Change>>
         deep.fetch_add(usize::from(compare.deep), Ordering::Relaxed);
         Ok(compare.changes)
     })?;
-    if cut.load(Ordering::Relaxed) > 0 {
-        facts.notes.push("the history changes more files than are searched; the rest of them is not looked at".into());
+    if spent() {
+        // Which commits came first is a matter of threads, so none of them counts.
+        changes.iter_mut().for_each(Vec::clear);
+        facts.notes.push(format!(
+            "the history changes more files than are searched ({CHANGES} changes, {} MiB of their paths, or {ENTRIES} \
+             entries of folders); none of them is looked at",
+            PATHS >> 20
+        ));
+    } else if cut.load(Ordering::Relaxed) > 0 {
+        facts.notes.push(format!(
+            "{} commits change more files than are searched in one ({ENTRIES_OF_ONE} entries of folders or {CHANGES_OF_ONE} \
+             changes); the rest of them is not looked at",
+            cut.load(Ordering::Relaxed)
+        ));
     }
     if deep.load(Ordering::Relaxed) > 0 {
         facts.notes.push(format!("some folders are deeper than {DEPTH} in each other and were not searched"));
@@ -175,7 +194,7 @@ pub fn read(facts: &mut Repository, work: &Work<'_>) -> Result<(Vec<Vec<Change>>
     versions.sort_unstable();
     versions.dedup();
     let (bytes, lost) = (AtomicUsize::new(0), Mutex::new(None));
-    let contents = portions(work, versions.len(), |repository, number| {
+    let mut contents = portions(work, versions.len(), |repository, number| {
         let (id, sort) = versions[number];
         if bytes.load(Ordering::Relaxed) > BYTES {
             return Ok(Content::default());
@@ -195,7 +214,8 @@ pub fn read(facts: &mut Repository, work: &Work<'_>) -> Result<(Vec<Vec<Change>>
         }
     })?;
     if bytes.load(Ordering::Relaxed) > BYTES {
-        facts.notes.push(format!("the versions of the files are more than {} GiB; the rest is not read", BYTES >> 30));
+        contents.clear();
+        facts.notes.push(format!("the versions of the files are more than {} GiB; none is read", BYTES >> 30));
     }
     if let Some((count, (id, why))) = lost.into_inner().unwrap_or_else(PoisonError::into_inner) {
         facts.notes.push(left_out(work.partial, count, "files", id, &why));
@@ -319,13 +339,23 @@ impl<'a> Compare<'a> {
     fn tree(&mut self, id: Oid) -> Result<Option<git2::Tree<'a>>> {
         self.work.pulse.beat("tree", id);
         let fits = || self.work.fit.lock().unwrap_or_else(PoisonError::into_inner);
-        if !fits().contains(&id) {
+        let known = fits().get(&id).copied();
+        let most = if let Some(most) = known {
+            most
+        } else {
             let size = self.repository.odb().and_then(|odb| odb.read_header(id)).map_or(0, |(size, _)| size);
             if size > TREE_LIMIT {
-                return Err(Error::input(format!("the tree {id} is too large: {size} bytes")));
+                let why = format!("it has {size} bytes; {TREE_LIMIT} are the most that is read");
+                self.unread.insert(id, why);
+                return Ok(None);
             }
-            fits().insert(id);
-        }
+            let most = 1 + size / ENTRY;
+            fits().insert(id, most);
+            most
+        };
+        // Counted before it is opened: what then proves damaged has cost its bytes too.
+        self.entries += most;
+        self.all[0].fetch_add(most, Ordering::Relaxed);
         match self.repository.find_tree(id) {
             Ok(tree) => Ok(Some(tree)),
             Err(error) => {
@@ -352,10 +382,6 @@ impl<'a> Compare<'a> {
         if named && old.is_none() || wanted && new.is_none() {
             return Ok(());
         }
-        let length = |tree: &Option<git2::Tree<'_>>| tree.as_ref().map_or(0, git2::Tree::len);
-        let both = length(&old) + length(&new) + 1;
-        self.entries += both;
-        self.all[0].fetch_add(both, Ordering::Relaxed);
         let (mut a, mut b) = (0, 0);
         loop {
             let left = old.as_ref().and_then(|tree| tree.get(a));
@@ -394,7 +420,11 @@ impl<'a> Compare<'a> {
     /// Whether a budget is used up.
     fn spent(&self) -> bool {
         let [entries, kept, paths] = self.all.map(|count| count.load(Ordering::Relaxed));
-        self.entries > ENTRIES_OF_ONE || entries > ENTRIES || kept > CHANGES || paths > PATHS
+        self.entries > ENTRIES_OF_ONE
+            || self.changes.len() >= CHANGES_OF_ONE
+            || entries > ENTRIES
+            || kept > CHANGES
+            || paths > PATHS
     }
 
     fn file(&mut self, path: String, blob: Option<(Oid, i32)>) {

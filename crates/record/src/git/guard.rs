@@ -22,7 +22,7 @@ const REFERENCES: usize = 2_000_000;
 /// Files that settings include, and how deep.
 const INCLUDES: usize = 64;
 /// Commits and tags of more bytes are not opened.
-pub const LARGEST: usize = 64 << 20;
+pub const LARGEST: usize = 4 << 20;
 /// Tags of tags.
 const NESTED: usize = 16;
 

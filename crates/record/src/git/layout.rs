@@ -8,8 +8,9 @@ use super::Repository;
 use super::changes::{Change, Contents};
 use crate::settings::{Block, Settings};
 
-/// Rows kept; a history with more is made to be one.
-const ROWS: usize = 200_000;
+/// Rows kept, and sizes in all of them; a history with more is made to be one.
+const ROWS: usize = 100_000;
+const SIZES: usize = 400_000;
 
 /// A change of one place of a settings file along the line of first parents.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +54,8 @@ pub fn read(facts: &mut Repository, paths: &[String], changes: &[Vec<Change>], c
     let mut places: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     let mut ever: BTreeSet<&str> = BTreeSet::new();
     let mut rows = Vec::new();
-    for &at in line {
+    let mut sizes = 0;
+    'line: for &at in line {
         let Some(commit) = facts.commits.get(at) else { continue };
         for change in &changes[at] {
             let path = change.path.as_str();
@@ -64,7 +66,14 @@ pub fn read(facts: &mut Repository, paths: &[String], changes: &[Vec<Change>], c
                 ever.insert(path);
             }
             let blocks = contents.of(change).map(|content| content.blocks.as_slice()).unwrap_or_default();
+            if rows.len() > ROWS || sizes > SIZES {
+                facts.notes.push(format!(
+                    "the settings change more than {ROWS} times or name more than {SIZES} sizes; the rest is not looked at"
+                ));
+                break 'line;
+            }
             let mut row = |place: &str, block: Option<&Block>| {
+                sizes += block.map_or(0, |block| block.settings.len());
                 rows.push(SettingsRow {
                     commit: commit.id.clone(),
                     path: super::clean(path),
@@ -89,10 +98,6 @@ pub fn read(facts: &mut Repository, paths: &[String], changes: &[Vec<Change>], c
             } else {
                 places.insert(path, names);
             }
-        }
-        if rows.len() > ROWS {
-            facts.notes.push(format!("the settings change more than {ROWS} times; the rest is not looked at"));
-            break;
         }
     }
     for path in paths {

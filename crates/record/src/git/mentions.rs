@@ -11,6 +11,8 @@ use super::changes::{Change, Contents};
 /// Mentions kept of one file and of one kind; the rest is counted.
 const PER_FILE: usize = 64;
 const PER_KIND: usize = 100;
+/// Mentions put into the order of the history; a history with more is made to be one.
+const KEPT: usize = 200_000;
 /// A mention is shown up to here.
 const SHOWN: usize = 100;
 
@@ -407,6 +409,7 @@ pub fn collect(facts: &mut Repository, changes: &[Vec<Change>], contents: &Conte
     type Key<'a> = (MentionKind, &'a str, &'a str, Option<&'a str>);
     let mut mentions: BTreeMap<Key<'_>, Mention> = BTreeMap::new();
     let on_line: BTreeSet<usize> = line.iter().copied().collect();
+    let mut more = false;
     let mut order: Vec<usize> = (0..changes.len()).collect();
     order.sort_by_key(|at| facts.commits.get(*at).map(|c| c.committer.at));
     for at in order {
@@ -414,6 +417,10 @@ pub fn collect(facts: &mut Repository, changes: &[Vec<Change>], contents: &Conte
         for change in &changes[at] {
             for found in contents.of(change).map(|content| content.found.as_slice()).unwrap_or_default() {
                 let key = (found.kind, change.path.as_str(), found.text.as_str(), found.parent.as_deref());
+                if mentions.len() >= KEPT && !mentions.contains_key(&key) {
+                    more = true;
+                    continue;
+                }
                 let mention = mentions.entry(key).or_insert_with(|| Mention {
                     kind: found.kind,
                     text: found.text.clone(),
@@ -428,6 +435,11 @@ pub fn collect(facts: &mut Repository, changes: &[Vec<Change>], contents: &Conte
                 mention.main |= on_line.contains(&at);
             }
         }
+    }
+    if more {
+        facts
+            .notes
+            .push(format!("other people's models are mentioned more than {KEPT} times; later ones are not kept"));
     }
     // Along the main line: which version of every file holds now.
     let mut now: BTreeMap<&str, &[Found]> = BTreeMap::new();

@@ -11,8 +11,9 @@ use scratchproof_error::Result;
 
 /// Commits or tags of more bytes are passed over.
 const LARGEST: usize = 1 << 20;
-/// So many commits are looked at.
+/// So many commits are looked at, and bytes of commits and tags.
 const MOST: usize = 200_000;
+const BYTES: usize = 4 << 30;
 
 /// What an object is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,12 +59,14 @@ pub fn objects<T: Send + 'static>(
         let opened = open::open(&here, pulse)?;
         let repository = &opened.repository;
         let odb = repository.odb().map_err(|error| broken("the objects", &error))?;
+        let mut left = BYTES;
         let mut show = |kind: &ObjectKind, id: Oid, expected: ObjectType| {
             pulse.beat("object", id);
             let Ok((length, found)) = odb.read_header(id) else { return };
-            if found != expected || length > LARGEST {
+            if found != expected || length > LARGEST || length > left {
                 return;
             }
+            left -= length;
             if let Ok(object) = odb.read(id) {
                 let word = if expected == ObjectType::Tag { "tag" } else { "commit" };
                 visit(&mut state, Object { kind, id: &id.to_string(), word, bytes: object.data() });

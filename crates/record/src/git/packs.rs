@@ -12,8 +12,16 @@ use scratchproof_source::plain;
 /// Folders of objects that are borrowed from one another, and how deep, as libgit2 follows them.
 const FOLDERS: usize = 64;
 const DEEPEST: usize = 5;
-/// A larger index is not read: some thirty million objects.
-const INDEX_LIMIT: u64 = 1 << 30;
+/// A larger index is not read: some eight million objects.
+const INDEX_LIMIT: u64 = 256 << 20;
+/// Differences upon differences: git itself makes no longer chain.
+const CHAIN: u32 = 4096;
+/// Bytes of what an object that is opened here may be made from: git takes no base that is 32 times as large.
+const BASE: u64 = 256 << 20;
+/// Objects of more bytes are not opened here.
+const OPENED: u64 = 32 << 20;
+/// Bytes in which the two lengths at the start of a difference stand, deflated.
+const LENGTHS: usize = 512;
 
 /// Compares the SHA-1 at the end of every index with its content, which finds damage, and looks whether every object lies
 /// inside its pack and no chain of differences is a circle, which finds malice: libgit2 follows a circle until its memory
@@ -86,13 +94,14 @@ fn folders(objects: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// What is wrong with the places and the chains of a pack, in words.
-fn chains(path: &Path, pulse: &Pulse) -> std::io::Result<Option<&'static str>> {
+fn chains(path: &Path, pulse: &Pulse) -> std::io::Result<Option<String>> {
+    let says = |why: &str| Ok(Some(why.to_owned()));
     if fs::metadata(path)?.len() > INDEX_LIMIT {
-        return Ok(Some("it is too large"));
+        return Ok(Some(format!("it is larger than {INDEX_LIMIT} bytes")));
     }
-    let Some(index) = Index::new(fs::read(path)?) else { return Ok(Some("its tables do not fit its length")) };
+    let Some(index) = Index::new(fs::read(path)?) else { return says("its tables do not fit its length") };
     if let Some(wrong) = index.disorder() {
-        return Ok(Some(wrong));
+        return says(wrong);
     }
     // Not `with_extension`: `.idx` alone is a name without an extension.
     let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -103,7 +112,7 @@ fn chains(path: &Path, pulse: &Pulse) -> std::io::Result<Option<&'static str>> {
     for number in 0..index.count {
         match index.offset(number) {
             Some(offset) if (12..end).contains(&offset) => places.push((offset, number)),
-            _ => return Ok(Some("an object lies outside of its pack")),
+            _ => return says("an object lies outside of its pack"),
         }
     }
     places.sort_unstable();
@@ -111,6 +120,8 @@ fn chains(path: &Path, pulse: &Pulse) -> std::io::Result<Option<&'static str>> {
     // Base of every object that is a difference, by number.
     let mut bases: Vec<u32> = vec![u32::MAX; index.count];
     let mut named = false;
+    // Of every object: bytes where they stand in its head, otherwise where its difference begins.
+    let mut sizes = vec![Size::Whole(0); index.count];
     for (at, &(offset, number)) in places.iter().enumerate() {
         if at % 4096 == 0 {
             pulse.beat("pack, object", at);
@@ -128,18 +139,123 @@ fn chains(path: &Path, pulse: &Pulse) -> std::io::Result<Option<&'static str>> {
                 rest.get(..20).and_then(|name| index.find(name))
             }
             // Refers to an object before it.
-            6 => back(rest)
-                .and_then(|back| offset.checked_sub(back))
-                .and_then(|base| places.binary_search_by_key(&base, |place| place.0).ok())
-                .map(|place| places[place].1),
+            6 => {
+                let base = back(rest).and_then(|back| offset.checked_sub(back));
+                match base.and_then(|base| places.binary_search_by_key(&base, |place| place.0).ok()) {
+                    Some(place) => Some(places[place].1),
+                    // libgit2 would follow it to a place that nobody looked at.
+                    None => return says("an object is a difference to one that it does not list"),
+                }
+            }
             _ => None,
+        };
+        sizes[number] = match (head[0] >> 4) & 7 {
+            7 => Size::From(offset + length as u64 + 20),
+            6 => Size::From(offset + (length + rest.iter().take(9).take_while(|b| **b & 0x80 != 0).count() + 1) as u64),
+            _ => Size::Whole(whole(&head)),
         };
         if let Some(base) = base.and_then(|base| u32::try_from(base).ok()) {
             bases[number] = base;
         }
     }
     // Without names every chain leads backwards and ends.
-    Ok((named && circle(&bases)).then_some("its objects refer to each other in a circle"))
+    if named && circle(&bases) {
+        return says("its objects refer to each other in a circle");
+    }
+    heavy(&bases, &sizes, &mut file, end, pulse)
+}
+
+/// How long an object is.
+#[derive(Clone, Copy)]
+enum Size {
+    Whole(u64),
+    /// It is a difference, whose deflated bytes begin here.
+    From(u64),
+}
+
+/// Whether a chain of differences, which ends, is too long, or has something large on the way to something small: libgit2
+/// makes everything on the way.
+fn heavy(
+    bases: &[u32],
+    sizes: &[Size],
+    file: &mut std::fs::File,
+    end: u64,
+    pulse: &Pulse,
+) -> std::io::Result<Option<String>> {
+    let base = |at: usize| usize::try_from(bases[at]).ok().filter(|base| *base < bases.len());
+    let mut based = vec![false; bases.len()];
+    (0..bases.len()).filter_map(base).for_each(|base| based[base] = true);
+    let mut length = |at: usize| match sizes[at] {
+        Size::Whole(length) => Ok(length),
+        Size::From(place) => result(file, place, end),
+    };
+    // Of every object that others are made from: the most bytes on the way, itself included, and differences.
+    let mut most: Vec<Option<(u64, u32)>> = vec![None; bases.len()];
+    for start in 0..bases.len() {
+        let (mut way, mut at) = (Vec::new(), Some(start));
+        while let Some(here) = at.filter(|here| most[*here].is_none()) {
+            way.push(here);
+            at = base(here);
+        }
+        for here in way.into_iter().rev() {
+            if here % 4096 == 0 {
+                pulse.beat("pack, difference", here);
+            }
+            let (above, depth) = base(here).and_then(|base| most[base]).map_or((0, 0), |(bytes, d)| (bytes, d + 1));
+            if depth > CHAIN {
+                return Ok(Some(format!(
+                    "an object is a chain of more than {CHAIN} differences; git repack -adf makes shorter ones"
+                )));
+            }
+            // Only what something is made from has to be known, and what is made from something large.
+            let own = if based[here] || above > BASE { length(here)? } else { 0 };
+            if above > BASE && own <= OPENED {
+                return Ok(Some(format!(
+                    "an object of {own} bytes is made from one of {above}; {BASE} are the most that is followed"
+                )));
+            }
+            most[here] = Some((above.max(own), depth));
+        }
+    }
+    Ok(None)
+}
+
+/// Bytes of what a difference makes: the second of the two lengths that it begins with.
+fn result(file: &mut std::fs::File, place: u64, end: u64) -> std::io::Result<u64> {
+    let room = usize::try_from(end.saturating_sub(place)).unwrap_or(LENGTHS).min(LENGTHS);
+    let mut packed = vec![0; room];
+    file.seek(SeekFrom::Start(place))?;
+    file.read_exact(&mut packed)?;
+    let mut plain = Vec::new();
+    // What cannot be inflated is of no length: libgit2 says so when it is asked for it.
+    let _ = flate2::read::ZlibDecoder::new(&packed[..]).take(20).read_to_end(&mut plain);
+    let mut bytes = plain.iter();
+    let mut next = || {
+        let (mut value, mut shift) = (0_u64, 0);
+        for byte in bytes.by_ref() {
+            value |= u64::from(byte & 0x7f).checked_shl(shift).unwrap_or(0);
+            shift += 7;
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+        value
+    };
+    next();
+    Ok(next())
+}
+
+/// The length in the head of an object that is none (gitformat-pack(5)).
+fn whole(head: &[u8]) -> u64 {
+    let (mut value, mut shift) = (u64::from(head[0] & 0x0f), 4);
+    for pair in head.windows(2).take(9) {
+        if pair[0] & 0x80 == 0 {
+            break;
+        }
+        value |= u64::from(pair[1] & 0x7f).checked_shl(shift).unwrap_or(0);
+        shift += 7;
+    }
+    value
 }
 
 /// The distance to the base of an object (gitformat-pack(5)).

@@ -16,7 +16,7 @@ use crate::witness::Targets;
 /// A longer file is no pointer.
 pub const POINTER: usize = 1024;
 /// Pointers kept.
-const KEPT: usize = 1_000_000;
+const KEPT: usize = 200_000;
 
 /// The file that a pointer is of.
 #[derive(Clone, Debug, PartialEq, Eq)]
