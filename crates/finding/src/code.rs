@@ -70,6 +70,7 @@ codes! {
     ParentHeadProducts "parent/head-products",
     ParentHeadSigns "parent/head-signs",
     ParentHeadsSilent "parent/no-head-alike",
+    ParentFingerprint "parent/fingerprint",
     ParentPermuted "parent/permuted",
     ParentRotated "parent/rotated",
     ParentNeurons "parent/neurons",

@@ -22,12 +22,14 @@ mod tensors;
 mod token_rows;
 mod vocabularies;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rayon::join;
 
 use scratchproof_checkpoint::Checkpoint;
 use scratchproof_error::Result;
+use scratchproof_fingerprint::Fingerprint;
 use scratchproof_measurements::{Deduction, FileDigest, Growth, Measurements, Replay};
 use scratchproof_plan::{Material, Series, identity, plan};
 
@@ -59,6 +61,8 @@ pub struct Models {
     pub parents: usize,
     /// Roles that content or order gave where names did not settle them.
     pub deduced: Vec<Deduction>,
+    /// Parents of which there is a fingerprint and no weights, by their place.
+    pub fingerprints: BTreeMap<usize, Fingerprint>,
 }
 
 /// What a caller wants and where it is kept.
@@ -93,7 +97,7 @@ pub struct Prepared {
 /// # Errors
 /// If a file cannot be read; the message names the model and the tensor.
 pub fn prepare(models: Models, journal: &dyn Journal) -> Result<Prepared> {
-    let Models { checkpoints, steps: all, references, parents, deduced } = models;
+    let Models { checkpoints, steps: all, references, parents, deduced, fingerprints } = models;
     let growth = {
         let pieces = Pieces::of(checkpoints.iter());
         kept(journal, &pieces.whole("growth", &[&format!("{all:?}")]), || grown(&checkpoints, &all))?
@@ -103,7 +107,7 @@ pub fn prepare(models: Models, journal: &dyn Journal) -> Result<Prepared> {
     let stays = |i: &usize| series.left_out.iter().all(|(left, _)| left != i);
     let steps: Vec<i64> = (0..all.len()).filter(stays).map(|i| all[i]).collect();
     let mut material = Material { series, references, parents, relabelled: Vec::new() };
-    let found = search::unmask(&mut material, journal)?;
+    let found = search::unmask(&mut material, &fingerprints, journal)?;
     let plan = plan(&material);
     let identities = material.given().into_iter().map(identity).collect();
     Ok(Prepared { material, plan, steps, left_out, growth, found, identities, deduced })

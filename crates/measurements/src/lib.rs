@@ -26,7 +26,7 @@ pub use digest::{FileDigest, manifest};
 pub use elementwise::Elementwise;
 pub use found::{ANY_BASIS, BY_TOKENS, Change, Deduction, Disguise, Found, How, IN_PLACE, Observation, Question};
 pub use growth::{Growth, NewMatrix, Resized};
-pub use heads::{HeadMatch, HeadTest, MatchedHead, SignTest};
+pub use heads::{HeadMatch, HeadPower, HeadTest, MatchedHead, SignTest};
 pub use layers::{LayerCell, LayerMap};
 pub use model::{Model, Tensor};
 pub use plan::{KERNEL_VERSION, Member, Plan, SearchRules, Unit};
