@@ -16,7 +16,7 @@ const ROWS: &[&[&str]] = &[
     &["error", "texts"],
     &["case", "folder", "kernel", "source"],
     &["checkpoint", "record"],
-    &["timeline", "stats"],
+    &["init", "timeline", "stats"],
     &["measurements"],
     &["disguise", "replay", "plan"],
     &["fingerprint"],

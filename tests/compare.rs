@@ -284,3 +284,126 @@ fn rows_that_share_one_factor_are_no_derivation() {
         assert_eq!(document["outcome"], "undetermined");
     }
 }
+
+#[test]
+fn biases_of_norms_are_no_norm_weights() {
+    // Biases start at zero and may have any sign: their cosine says nothing of what the raw cosine of norms is quoted for.
+    let model = "models/control-phi";
+    let mut biases = 0;
+    let (_root, subject) = changed(model, |file| {
+        for name in file.names().into_iter().filter(|name| name.contains("norm") && name.ends_with(".bias")) {
+            let values: Vec<f32> = file.numbers(&name).iter().enumerate().map(|(i, _)| (i as f32).sin()).collect();
+            file.put(&name, &values);
+            biases += 1;
+        }
+    });
+    assert!(biases > 0, "the fixture has no norm with a bias");
+    let run = compared("json", &[&subject, Path::new(model)], &[]);
+    let document: Value = serde_json::from_str(&run.stdout).expect("JSON");
+    let found = findings(&document, "parent/norm-cosine");
+    assert_eq!(found[0]["statistic"], 1.0, "{}", found[0]["message"]);
+}
+
+/// Zeros of a parent that the tool wrote down in the subject's coordinates are nobody's.
+#[test]
+fn zeros_of_a_relabelled_parent_are_not_told_of() {
+    const HIDDEN: usize = 128;
+    const HEADS: usize = 8;
+    let root = tempfile::tempdir().expect("a folder");
+    let mut state = 1_u64;
+    let mut normal = |count: usize, mean: f32| -> Vec<f32> {
+        let mut unit = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            ((state >> 40) as f32 + 0.5) / 16_777_216.0
+        };
+        let one = |_| mean + 0.05 * (-2.0 * unit().ln()).sqrt() * (std::f32::consts::TAU * unit()).cos();
+        (0..count).map(one).collect()
+    };
+    let mut bert = |layers: usize| -> Vec<(String, Vec<usize>, Vec<f32>)> {
+        let mut all = Vec::new();
+        let mut put = |name: String, shape: &[usize], mean: f32| {
+            all.push((name, shape.to_vec(), normal(shape.iter().product(), mean)));
+        };
+        for (name, rows) in [("word", 256), ("position", 64), ("token_type", 2)] {
+            put(format!("embeddings.{name}_embeddings.weight"), &[rows, HIDDEN], 0.0);
+        }
+        put("embeddings.LayerNorm.weight".into(), &[HIDDEN], 1.0);
+        put("embeddings.LayerNorm.bias".into(), &[HIDDEN], 0.0);
+        for layer in 0..layers {
+            let square =
+                ["attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"];
+            let wide = [("intermediate.dense", [4 * HIDDEN, HIDDEN]), ("output.dense", [HIDDEN, 4 * HIDDEN])];
+            for (name, shape) in square.map(|name| (name, [HIDDEN, HIDDEN])).into_iter().chain(wide) {
+                put(format!("encoder.layer.{layer}.{name}.weight"), &shape, 0.0);
+                put(format!("encoder.layer.{layer}.{name}.bias"), &shape[..1], 0.0);
+            }
+            for name in ["attention.output", "output"] {
+                put(format!("encoder.layer.{layer}.{name}.LayerNorm.weight"), &[HIDDEN], 1.0);
+                put(format!("encoder.layer.{layer}.{name}.LayerNorm.bias"), &[HIDDEN], 0.0);
+            }
+        }
+        all
+    };
+    let (parent, mut subject, stranger) = (bert(6), bert(3), bert(3));
+    // Embeddings of the parent, heads of its layers 2 and 3 in another order in layers 0 and 1, and MLPs of nobody.
+    let size = HIDDEN / HEADS;
+    let row = |i: usize| (i / size * 3 + 1) % HEADS * size + i % size;
+    for (name, _, values) in &mut subject {
+        let layer =
+            [("layer.0.", "layer.2."), ("layer.1.", "layer.3.")].into_iter().find(|(own, _)| name.contains(own));
+        let source = match layer {
+            Some((own, theirs)) => name.replace(own, theirs),
+            None => name.clone(),
+        };
+        let theirs = &parent.iter().find(|(other, ..)| *other == source).expect("the parent's").2;
+        let width = theirs.len() / HIDDEN;
+        if name.contains("attention.self") && layer.is_some() {
+            *values = (0..HIDDEN).flat_map(|i| theirs[row(i) * width..][..width].to_vec()).collect();
+        } else if name.ends_with("attention.output.dense.weight") && layer.is_some() {
+            *values = (0..values.len()).map(|at| theirs[at / HIDDEN * HIDDEN + row(at % HIDDEN)]).collect();
+        } else if name.starts_with("embeddings") {
+            values.clone_from(theirs);
+        }
+    }
+    for (name, layers, tensors) in [("subject", 3, subject), ("parent", 6, parent), ("stranger", 3, stranger)] {
+        let folder = root.path().join(name);
+        fs::create_dir(&folder).expect("a folder");
+        safetensors::File::of(&tensors).write(&folder.join("model.safetensors"));
+        let config = serde_json::json!({
+            "model_type": "bert", "architectures": ["BertModel"], "hidden_size": HIDDEN, "intermediate_size": 4 * HIDDEN,
+            "num_hidden_layers": layers, "num_attention_heads": HEADS, "vocab_size": 256, "max_position_embeddings": 64,
+            "type_vocab_size": 2,
+        });
+        fs::write(folder.join("config.json"), config.to_string()).expect("written");
+    }
+    let path = |name: &str| root.path().join(name);
+    let control = path("stranger").display().to_string();
+    let run = compared("json", &[&path("subject"), &path("parent")], &[&control]);
+    let document: Value = serde_json::from_str(&run.stdout).expect("JSON");
+    assert!(!findings(&document, "parent/re-expressed").is_empty(), "nothing was written in the subject's coordinates");
+    assert!(findings(&document, "input/zero-tensor").is_empty(), "{document:#}");
+}
+
+#[test]
+fn what_a_test_could_not_have_failed_by_is_not_told() {
+    let subject = fixtures().join(SAME);
+    let equal = |controls: &[&str]| {
+        let run = compared("json", &[&subject, Path::new(SAME)], controls);
+        let document: Value = serde_json::from_str(&run.stdout).expect("JSON");
+        let found = findings(&document, "parent/bit-equal");
+        assert!(!found.is_empty());
+        found
+            .iter()
+            .map(|f| f["message"].as_str().expect("a message").contains("No control has them"))
+            .collect::<Vec<_>>()
+    };
+    assert!(equal(&[]).iter().all(|told| !told), "there is no control that could have them");
+    assert!(equal(&["models/control-phi"]).iter().all(|told| *told));
+    let document = json(&subject, "models/parent-glm", &["models/control-phi"], 0);
+    let silent = findings(&document, "parent/no-similarity");
+    for finding in &silent {
+        let message = finding["message"].as_str().expect("a message");
+        assert!(message.contains("in the basis that both are stored in"), "{message}");
+    }
+    assert!(!silent.is_empty());
+}

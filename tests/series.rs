@@ -340,15 +340,15 @@ mod foreign {
     #[test]
     fn a_part_of_a_sister_run_goes_back_at_the_seam() {
         let report = sister("self_attn");
-        let seam = |f: &&Finding| {
+        let splice = |f: &&Finding| {
             f.grade == Grade::Moderate && f.direction == Direction::Against && f.subject.steps == [150, 300]
         };
         let part = |f: &&Finding| f.subject.component.as_deref() == Some("attention");
-        assert!(report.of("chain/turn").into_iter().any(|f| seam(&f) && part(&f)), "{}", shown(&report));
+        assert!(report.of("chain/turn").into_iter().any(|f| splice(&f) && part(&f)), "{}", shown(&report));
         assert_ne!(report.verdict.outcome, Outcome::Confirmed);
         let report = sister("layers.2.");
         let layer = |f: &&Finding| f.subject.layer == Some(2);
-        assert!(report.of("chain/turn").into_iter().any(|f| seam(&f) && layer(&f)), "{}", shown(&report));
+        assert!(report.of("chain/turn").into_iter().any(|f| splice(&f) && layer(&f)), "{}", shown(&report));
         assert_ne!(report.verdict.outcome, Outcome::Confirmed);
     }
 }

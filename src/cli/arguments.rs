@@ -27,6 +27,10 @@ pub struct Arguments {
     /// Threads to compute with; the result is the same for any number
     #[arg(long, global = true, value_name = "N")]
     pub threads: Option<usize>,
+    /// Language of sentences and headings, where there are texts in it; as LC_ALL, LC_MESSAGES or LANG say without. JSON is
+    /// the same in every language
+    #[arg(long, global = true, value_enum)]
+    pub lang: Option<Lang>,
     /// Reach no network: a model at an address of one is an error
     #[arg(long, global = true)]
     pub offline: bool,
@@ -36,6 +40,20 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write a commented case file from what lies in a folder
+    ///
+    /// Checkpoints of any form, run logs, a repository and the recipe of an initialisation are found and opened; an audit
+    /// of the file runs without a line edited. Comments say where parents and controls are to be found.
+    Init {
+        /// The folder that a training wrote to
+        #[arg(default_value = ".")]
+        dir: PathBuf,
+    },
+    /// Say what a finding means, how it is computed, what can fool it and what to do next
+    Explain {
+        /// A code such as `chain/memory`, or a word of one; every code is listed without it
+        code: Option<String>,
+    },
     /// Show what is in a checkpoint and check its bytes
     Inspect {
         /// Directory or file of safetensors, `hf://org/name[@revision]`, or `https://...`
@@ -152,6 +170,12 @@ pub enum Format {
     Markdown,
     /// The page, for `report`
     Html,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Lang {
+    En,
+    Ko,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -15,16 +15,18 @@ use scratchproof::error::{Error, Result};
 use scratchproof::evidence::Evidence;
 use scratchproof::finding::{Direction, Grade, Outcome};
 use scratchproof::folder::Folder;
+use scratchproof::init;
 use scratchproof::kernel;
 use scratchproof::measure::{Quiet, Reporter};
 use scratchproof::report::read::{self, Finished};
 use scratchproof::report::text::printable;
 use scratchproof::report::{
-    Report, compare as comparison, folder, html, inspect, json, markdown, terminal, timeline as record,
+    Report, compare as comparison, explain, folder, html, inspect, json, markdown, terminal, timeline as record,
 };
 use scratchproof::source::{Access, is_address};
+use scratchproof::texts::Language;
 
-use arguments::{Arguments, Color, Command, Format};
+use arguments::{Arguments, Color, Command, Format, Lang};
 use progress::Bar;
 
 /// Runs the command line and returns the exit status: 0 confirmed or done, 1 refuted, 2 could not, 3 inconclusive.
@@ -46,6 +48,8 @@ pub fn run() -> u8 {
         anstream::ColorChoice::AlwaysAnsi.write_global();
     }
     let done = threads(arguments.threads).and_then(|()| match &arguments.command {
+        Command::Init { dir } => init_case(&arguments, dir),
+        Command::Explain { code } => explain_code(&arguments, code.as_deref()),
         Command::Inspect { model, template } => inspect_model(&arguments, model, *template),
         Command::Compare { subject, parent, controls } => compare_models(&arguments, subject, parent, controls),
         Command::Fingerprint { model, output, seed, name } => {
@@ -79,6 +83,50 @@ fn threads(count: Option<usize>) -> Result<()> {
         .num_threads(count)
         .build_global()
         .map_err(|e| Error::io(format!("starting {count} threads"), e))
+}
+
+/// Writes `case.toml` into the folder; one that is there is somebody's work and is left alone.
+fn init_case(arguments: &Arguments, dir: &Path) -> Result<u8> {
+    const NAME: &str = "case.toml";
+    let file = dir.join(NAME);
+    let found = init::look(dir)?;
+    let text = init::write(&found, NAME, language(arguments));
+    let written = std::fs::File::create_new(&file).and_then(|mut out| out.write_all(text.as_bytes()));
+    match written {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            return Err(Error::usage(format!(
+                "{} is there already; move it away to have another written",
+                file.display()
+            )));
+        }
+        other => other.map_err(|error| Error::io(file.display(), error))?,
+    }
+    if !arguments.quiet {
+        say(&format!("written: {}", file.display()));
+    }
+    Ok(0)
+}
+
+fn explain_code(arguments: &Arguments, word: Option<&str>) -> Result<u8> {
+    let Some(word) = word else {
+        print(&explain::list(look(arguments)))?;
+        return Ok(0);
+    };
+    let codes = explain::codes(word);
+    let [code] = codes.as_slice() else {
+        let names: Vec<&str> = codes.iter().map(|code| code.name()).collect();
+        return Err(Error::usage(if names.is_empty() {
+            format!("no finding is called {word}; `scratchproof explain` lists all")
+        } else {
+            format!("{word} is part of several codes: {}", names.join(", "))
+        }));
+    };
+    print(&match arguments.format {
+        Format::Json => explain::to_json(*code),
+        Format::Markdown => explain::to_markdown(*code, language(arguments)),
+        Format::Human | Format::Html => explain::to_terminal(*code, look(arguments)),
+    })?;
+    Ok(0)
 }
 
 fn inspect_model(arguments: &Arguments, model: &Path, only_template: bool) -> Result<u8> {
@@ -129,7 +177,7 @@ fn audit_case(arguments: &Arguments, case: &Path, output: Option<&Path>, check: 
                 kept.finished, kept.measured
             ));
         }
-        folder::write(&mut done.report, &done.evidence, folder)?;
+        folder::write(&mut done.report, &done.evidence, folder, language(arguments))?;
         done
     } else {
         audit(&case, access(arguments), bar.as_ref())?
@@ -165,7 +213,7 @@ fn reduce(arguments: &Arguments, plan: &Path, dir: &Path, output: &Path) -> Resu
     folder::check(&folder)?;
     let bar = reporter(arguments);
     let mut done = elsewhere::reduce(plan, dir, &folder, access(arguments), bar.as_ref())?;
-    folder::write(&mut done.report, &done.evidence, &folder)?;
+    folder::write(&mut done.report, &done.evidence, &folder, language(arguments))?;
     show_audit(arguments, &done.report, &done.evidence)?;
     written(arguments, Some(output));
     Ok(status(&done.report))
@@ -185,9 +233,9 @@ fn read_case(path: &Path, output: Option<&Path>) -> Result<Case> {
 fn show_audit(arguments: &Arguments, report: &Report, evidence: &Evidence) -> Result<()> {
     print(&match arguments.format {
         Format::Json => json::to_json(report),
-        Format::Markdown => markdown::to_markdown(report, evidence),
-        Format::Html => html::render(report, evidence)?,
-        Format::Human if arguments.quiet => terminal::verdict_line(report),
+        Format::Markdown => markdown::to_markdown(report, evidence, language(arguments)),
+        Format::Html => html::render(report, evidence, language(arguments))?,
+        Format::Human if arguments.quiet => terminal::verdict_line(report, language(arguments)),
         Format::Human => terminal::render(report, evidence, look(arguments)),
     })
 }
@@ -226,7 +274,7 @@ fn timeline_of(arguments: &Arguments, case: &Path, output: Option<&Path>) -> Res
     let folder = make(output)?;
     let (mut done, evidence) = timeline(&case, access(arguments), output.is_some())?;
     if let Some(folder) = &folder {
-        folder::write_timeline(&mut done, &evidence, folder)?;
+        folder::write_timeline(&mut done, &evidence, folder, language(arguments))?;
     }
     show_timeline(arguments, &done)?;
     written(arguments, output);
@@ -236,8 +284,8 @@ fn timeline_of(arguments: &Arguments, case: &Path, output: Option<&Path>) -> Res
 fn show_timeline(arguments: &Arguments, found: &record::Timeline) -> Result<()> {
     print(&match arguments.format {
         Format::Json => record::to_json(found),
-        Format::Markdown => record::to_markdown(found),
-        Format::Html => html::timeline(found)?,
+        Format::Markdown => record::to_markdown(found, language(arguments)),
+        Format::Html => html::timeline(found, language(arguments))?,
         Format::Human if arguments.quiet => record::verdict_line(found),
         Format::Human => record::render(found, look(arguments)),
     })
@@ -259,7 +307,7 @@ fn compare_models(arguments: &Arguments, subject: &str, parent: &str, controls: 
     let look = look(arguments);
     match arguments.format {
         Format::Json => print(&comparison::to_json(&done))?,
-        Format::Markdown => print(&comparison::to_markdown(&done))?,
+        Format::Markdown => print(&comparison::to_markdown(&done, language(arguments)))?,
         Format::Human if arguments.quiet => {}
         Format::Human => print(&comparison::render(&done, look))?,
         Format::Html => {}
@@ -280,7 +328,25 @@ fn make(output: Option<&Path>) -> Result<Option<Folder>> {
 }
 
 fn look(arguments: &Arguments) -> terminal::Look {
-    terminal::Look { colour: arguments.color.wanted(), width: width(), verbose: arguments.verbose > 0 }
+    terminal::Look {
+        colour: arguments.color.wanted(),
+        width: width(),
+        verbose: arguments.verbose > 0,
+        language: language(arguments),
+    }
+}
+
+/// `--lang`, else what the environment says, in the order that POSIX has.
+fn language(arguments: &Arguments) -> Language {
+    match arguments.lang {
+        Some(Lang::En) => Language::English,
+        Some(Lang::Ko) => Language::Korean,
+        None => ["LC_ALL", "LC_MESSAGES", "LANG"]
+            .iter()
+            .filter_map(|name| std::env::var(name).ok())
+            .find(|locale| !locale.is_empty())
+            .map_or(Language::English, |locale| Language::of_locale(&locale)),
+    }
 }
 
 fn access(arguments: &Arguments) -> Access {

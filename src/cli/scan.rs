@@ -8,10 +8,10 @@ use scratchproof::case::Policy;
 use scratchproof::checkpoint::Checkpoint;
 use scratchproof::error::{Context as _, Error, Result};
 use scratchproof::fingerprint::{Answer, Context, Fingerprint, Outcome, SEED, against, is_fingerprint};
-use scratchproof_texts::{Text, text};
+use scratchproof_texts::{Language, Text, text};
 
 use super::arguments::{Arguments, Format};
-use super::{access, print, say};
+use super::{access, language, print, say};
 
 /// Candidates that are looked at, at most.
 const MOST: usize = 10_000;
@@ -27,7 +27,7 @@ pub fn fingerprint_of(arguments: &Arguments, model: &str, output: &Path, seed: u
         let heads = fingerprint.products.as_ref().map_or(0, |p| p.heads());
         let file = output.display().to_string();
         let rows = fingerprint.rows.rows.len();
-        say(&text!("scan/fingerprint/written", file, bytes, heads, rows, seed).english());
+        say(&text!("scan/fingerprint/written", file, bytes, heads, rows, seed).say(language(arguments)));
     }
     Ok(0)
 }
@@ -69,7 +69,9 @@ pub fn scan(arguments: &Arguments, subject: &str, candidates: &[PathBuf]) -> Res
     answers.sort_by(|a: &Answer, b| a.log10_p().total_cmp(&b.log10_p()).then(a.candidate.name.cmp(&b.candidate.name)));
     match arguments.format {
         Format::Json => print(&to_json(&own, &answers, &unread)?)?,
-        Format::Markdown | Format::Human | Format::Html => print(&shown(&answers, &unread, arguments.verbose > 0))?,
+        Format::Markdown | Format::Human | Format::Html => {
+            print(&shown(&answers, &unread, arguments.verbose > 0, language(arguments)))?
+        }
     }
     let any = |outcome: Outcome| answers.iter().any(|a| a.outcome == outcome);
     Ok(if any(Outcome::Similar) {
@@ -119,7 +121,7 @@ fn to_json(own: &Fingerprint, answers: &[Answer], unread: &[String]) -> Result<S
     text.map(|text| text + "\n").map_err(|e| Error::input(format!("the answers as JSON: {e}")))
 }
 
-fn shown(answers: &[Answer], unread: &[String], all: bool) -> String {
+fn shown(answers: &[Answer], unread: &[String], all: bool, language: Language) -> String {
     let mut out = String::new();
     for answer in answers {
         let word = match answer.outcome {
@@ -131,19 +133,19 @@ fn shown(answers: &[Answer], unread: &[String], all: bool) -> String {
         out.push_str(&format!(
             "{}: {} (log10 p {:.1})\n",
             printable(&answer.candidate.name),
-            word.english(),
+            word.say(language),
             answer.log10_p()
         ));
         if all || answer.outcome != Outcome::Silent {
             for line in lines(answer) {
-                out.push_str(&format!("    {}\n", printable(&line.english())));
+                out.push_str(&format!("    {}\n", printable(&line.say(language))));
             }
         }
     }
     for why in unread {
-        out.push_str(&format!("{}\n", printable(&text!("scan/answer/unread", what = why.as_str()).english())));
+        out.push_str(&format!("{}\n", printable(&text!("scan/answer/unread", what = why.as_str()).say(language))));
     }
-    out.push_str(&format!("\n{}\n", text!("scan/answer/limits").english()));
+    out.push_str(&format!("\n{}\n", text!("scan/answer/limits").say(language)));
     out
 }
 

@@ -165,5 +165,29 @@ fn a_checkpoint_on_the_way_from_one_parent_to_the_other_is_not_called_a_merge() 
     let (report, _) = audit(&glm(), |name, _, _| numbers[name].clone());
     let finding = only(&report);
     assert!(finding.grade <= Grade::Moderate && !finding.message.contains("is a merge"), "{}", finding.message);
-    assert!(finding.message.contains("on the way of training"), "{}", finding.message);
+    assert!(finding.message.contains("of a training that goes"), "{}", finding.message);
+}
+
+#[test]
+fn a_graft_is_told_as_one_and_not_as_a_sum() {
+    // Attention of A in everything else of B, as it is and after something more.
+    for moved in [false, true] {
+        let (report, rows) = audit(&llama(), |name, x, y| {
+            let taken = if name.contains("self_attn") { x } else { y };
+            if moved && !name.contains("norm") { noisy(taken, name.len() * 31 + x.len()) } else { taken.to_vec() }
+        });
+        let finding = only(&report);
+        assert_eq!((finding.direction, report.verdict.outcome), (Direction::Against, Outcome::Refuted));
+        let told = "put together from the parents, part by part: attention of A; embedding";
+        assert!(finding.message.contains(told), "{}", finding.message);
+        assert!(!finding.message.contains("a merge"), "{}", finding.message);
+        assert_eq!(finding.message.contains("exact copies"), !moved, "{}", finding.message);
+        assert!(pair(&rows, "all", None).iter().all(|weight| *weight > 0.1), "the sum over the model is of both");
+    }
+    // By layers: two of each.
+    let layer =
+        |name: &str| name.split_once("layers.").and_then(|(_, rest)| rest.split('.').next()?.parse::<u32>().ok());
+    let (report, _) = audit(&llama(), |name, x, y| if layer(name).is_some_and(|l| l < 2) { x } else { y }.to_vec());
+    let message = &only(&report).message;
+    assert!(message.contains("layers 0, 1 of A; layers 2, 3 of B"), "{message}");
 }

@@ -112,7 +112,8 @@ fn judge(case: &Case, measured: &Measurements, read: &Read) -> Audit {
         missing.extend(lacks);
     }
     findings.sort_by_key(|f| (std::cmp::Reverse(f.grade), f.code));
-    let against = case.parents.iter().map(|p| p.name.clone()).collect();
+    let tested = case.parents.iter().filter(|p| !parent::untested(&findings, &p.name));
+    let against = tested.map(|p| p.name.clone()).collect();
     let ground = ground(&session).with(&findings);
     let said = Said { start: start_said, chain: chain_said, parent: parent_said, time: ground.record() };
     let lacking = ground.lacking(policy);

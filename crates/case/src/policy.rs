@@ -100,21 +100,21 @@ pub struct Policy {
     /// -0.03; such means 0.18 or more.
     pub average_undone: f64,
     /// An interval of one component whose cosine with the one before is below minus this ...
-    pub seam_cosine: f64,
+    pub splice_cosine: f64,
     /// ... and smaller than those at the checkpoints beside by this, as inverse hyperbolic tangents ...
-    pub seam_dip: f64,
+    pub splice_dip: f64,
     /// ... and that is so many times as fast as both beside it, is a question. Measured: no honest interval comes nearer than
     /// (0.09, 0.08, 1.16) and (-0.02, 0.26, 1.23).
-    pub seam_faster: f64,
+    pub splice_faster: f64,
     /// One layer that bends more than the others by this, as inverse hyperbolic tangents, ...
-    pub layer_seam_dip: f64,
+    pub layer_splice_dip: f64,
     /// ... and hastens more than they by this factor, is a question. Measured, where the cosine is negative: (0.094, 1.36),
     /// (0.221, 1.01); (0.205, 1.23) under Adam with L2.
-    pub layer_seam_faster: f64,
+    pub layer_splice_faster: f64,
     /// The last interval has one beside it: two components must bend by this ...
-    pub seam_dip_last: f64,
+    pub splice_dip_last: f64,
     /// ... and faster by this. Measured: one component.
-    pub seam_faster_last: f64,
+    pub splice_faster_last: f64,
     /// A budget above this many times what the optimiser can do is out of the question.
     pub budget_excess: f64,
     /// Layers that moved beside the rows of tokens that were met by this many times what they do in the intervals beside are a
@@ -269,13 +269,13 @@ impl Default for Policy {
             rows_returned: 1,
             average_straightens: 0.75,
             average_undone: 0.1,
-            seam_cosine: 0.05,
-            seam_dip: 0.12,
-            seam_faster: 1.15,
-            layer_seam_dip: 0.26,
-            layer_seam_faster: 1.13,
-            seam_dip_last: 0.15,
-            seam_faster_last: 1.4,
+            splice_cosine: 0.05,
+            splice_dip: 0.12,
+            splice_faster: 1.15,
+            layer_splice_dip: 0.26,
+            layer_splice_faster: 1.13,
+            splice_dip_last: 0.15,
+            splice_faster_last: 1.4,
             budget_excess: 1.5,
             moved_layers: 1.4,
             moved_layers_pace: 1.3,
@@ -386,13 +386,13 @@ impl Policy {
             ("scaled_matrix", self.scaled_matrix),
             ("average_straightens", self.average_straightens),
             ("average_undone", self.average_undone),
-            ("seam_cosine", self.seam_cosine),
-            ("seam_dip", self.seam_dip),
-            ("seam_faster", self.seam_faster),
-            ("layer_seam_dip", self.layer_seam_dip),
-            ("layer_seam_faster", self.layer_seam_faster),
-            ("seam_dip_last", self.seam_dip_last),
-            ("seam_faster_last", self.seam_faster_last),
+            ("splice_cosine", self.splice_cosine),
+            ("splice_dip", self.splice_dip),
+            ("splice_faster", self.splice_faster),
+            ("layer_splice_dip", self.layer_splice_dip),
+            ("layer_splice_faster", self.layer_splice_faster),
+            ("splice_dip_last", self.splice_dip_last),
+            ("splice_faster_last", self.splice_faster_last),
             ("budget_excess", self.budget_excess),
             ("moved_layers", self.moved_layers),
             ("moved_layers_end", self.moved_layers_end),

@@ -10,8 +10,8 @@ mod made_up;
 mod memory;
 pub mod movement;
 mod points;
-mod seams;
 mod sizes;
+mod splices;
 mod structure;
 mod surgery;
 #[cfg(test)]
@@ -30,8 +30,8 @@ use scratchproof_measurements::{ALL, Growth};
 use scratchproof_texts::{Text, text};
 
 pub use points::{
-    Break, Detour, LayerSeam, OnLine, Points, Recast, Redrawn, Repeat, Resaved, Residue, Returned, RowLines, Scaled,
-    Seam, Span, Straightened,
+    Break, Detour, LayerSplice, OnLine, Points, Recast, Redrawn, Repeat, Resaved, Residue, Returned, RowLines, Scaled,
+    Span, Splice, Straightened,
 };
 
 /// What was measured of the series.
@@ -135,7 +135,7 @@ pub fn judge(facts: &ChainFacts<'_>, policy: &Policy) -> Judgement {
     movement::farthest(&mut judgement, facts, policy);
     blend::computed(&mut judgement, facts, policy);
     averages::averages(&mut judgement, facts, policy);
-    seams::seams(&mut judgement, facts, policy);
+    splices::splices(&mut judgement, facts, policy);
     made_up::off_chord(&mut judgement, facts);
     structure::structure(&mut judgement, facts, policy);
     copies::duplicates(&mut judgement, facts);

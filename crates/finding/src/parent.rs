@@ -13,9 +13,12 @@ mod parts;
 mod shared_seed;
 mod tokens;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Code, ComponentResult, Condition, Grade, Judgement};
+use super::{Code, ComponentResult, Condition, Direction, Finding, Grade, Judgement};
 use aligned::{Tested, not_comparable, silence, similarities, tested};
 use calibration::{calibrate, calibrated};
 use components::{borrowed, components};
@@ -235,6 +238,14 @@ fn said(facts: &ParentFacts<'_>, tests: &[Tested<'_>], controls: &Controls) -> T
     });
     let usable: Vec<&str> = facts.controls.iter().copied().filter(|c| controls.strangers(c)).collect();
     text!("power/parent/tested", parents = told.collect::<Vec<_>>(), controls = usable)
+}
+
+/// Whether nothing of a parent could be compared, so that nothing was tested against it.
+#[must_use]
+pub fn untested(findings: &[Finding], parent: &str) -> bool {
+    let mut own = findings.iter().filter(|f| f.subject.parent.as_deref() == Some(parent));
+    let lacks = |f: &Finding| f.code == Code::ParentNotComparable && f.subject.component.is_none();
+    own.clone().any(lacks) && !own.any(|f| f.direction == Direction::Against)
 }
 
 fn parent_of(reference: &Reference) -> Option<&str> {

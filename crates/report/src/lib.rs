@@ -2,6 +2,7 @@
 
 mod chart;
 pub mod compare;
+pub mod explain;
 pub mod folder;
 mod heatmap;
 pub mod html;

@@ -89,11 +89,11 @@ fn report(derived: bool) -> Report {
             "The optimizer state of one checkpoint would tie it to the learning-rate schedule.".into(),
             "A platform's own creation time of the run would make its start more than the developer's word.".into(),
         ],
-        ground: "It rests on the weights and the run log (tied to them: rows that no training reached shrink by the logged rates and decay), on the repository.".into(),
+        ground: "It rests on the weights and the run log (tied to them: rows without gradient shrink by the logged learning rates and weight decay), on the repository.".into(),
         said: Said {
             start: "The first checkpoint is a random draw, in matrices with 97 % of its parameters.".into(),
             chain: "Every checkpoint follows from the one before by training, in all 6 intervals.".into(),
-            parent: "No part is nearer to GLM-like or Llama-like than independent models are.".into(),
+            parent: "No part resembles GLM-like or Llama-like more than unrelated models do.".into(),
             time: "The run log and the repository tell one story.".into(),
         },
     };
@@ -178,14 +178,14 @@ fn findings(derived: bool) -> Vec<Finding> {
             if derived {
                 "Attention is aligned with GLM-like's: correlation 0.62 (z 77.5), none at step 0, rising from step 20 on. The control shows z 0.8."
             } else {
-                "No component is nearer to GLM-like or Llama-like than independent models are: largest |z| 1.7."
+                "No component resembles GLM-like or Llama-like more than unrelated models do: largest |z| 1.7."
             },
         ),
         (
             Code::ParentLayerMap,
             if derived { Grade::Conclusive } else { context },
             if derived { Direction::Against } else { Direction::Neutral },
-            "Layers 0 to 7 answer to layers 0, 1, 2, 3, 2, 3, 4, 5 of GLM-like.",
+            "Layers 0 to 7 correspond to layers 0, 1, 2, 3, 2, 3, 4, 5 of GLM-like.",
         ),
         (Code::ParentBitEqual, context, Direction::Neutral, "No tensor is equal to a parent's bit for bit."),
         (Code::ParentSharedSeed, context, Direction::Neutral, "No sign of a shared seed."),

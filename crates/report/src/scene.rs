@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::heatmap;
 use scratchproof_evidence::{ComponentRow, Evidence, ITSELF, ITSELF_FIRST, LayerMapRow, Reference};
+use scratchproof_texts::{Language, Text, text};
 
 /// The map of a model against itself is worth showing from this z: its layers are trained together and so a little alike
 /// (up to 5.7 in the fixtures, standard deviation up to 2.3); copies have 30 and more.
@@ -47,6 +48,11 @@ impl Line {
     /// The reference in words.
     pub fn label(&self) -> String {
         label(&self.reference)
+    }
+
+    /// The reference in the words of a language.
+    pub fn label_in(&self, language: Language) -> String {
+        said(&self.reference).say(language)
     }
 }
 
@@ -116,14 +122,19 @@ fn point(row: &ComponentRow) -> Point {
 }
 
 /// A reference in words.
-pub(super) fn label(reference: &Reference) -> String {
+pub(super) fn said(reference: &Reference) -> Text {
     match reference {
-        Reference::Init => "its own start".to_owned(),
-        Reference::Previous => "the checkpoint before".to_owned(),
-        Reference::Parent(name) => format!("parent {name}"),
-        Reference::Control(name) => format!("control {name}"),
-        Reference::Relabelled(name) => format!("parent {name}, relabelled"),
+        Reference::Init => text!("report/reference/start"),
+        Reference::Previous => text!("report/reference/previous"),
+        Reference::Parent(name) => text!("report/reference/parent", name),
+        Reference::Control(name) => text!("report/reference/control", name),
+        Reference::Relabelled(name) => text!("report/reference/relabelled", name),
     }
+}
+
+/// A reference in English words.
+pub(super) fn label(reference: &Reference) -> String {
+    said(reference).english()
 }
 
 /// One layer map.

@@ -1,14 +1,12 @@
 //! The report for a terminal: readable without colour, in any width from about 40 columns.
 
-use std::fmt::Display;
-
 use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use super::{Condition, Outcome, Report, number, plane, scene, text, wording};
 use scratchproof_evidence::Evidence;
 use scratchproof_finding::{Direction, Finding, Grade};
-use scratchproof_texts::text;
+use scratchproof_texts::{Language, Text, term, text};
 
 /// How the terminal wants it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,11 +17,13 @@ pub struct Look {
     pub width: usize,
     /// Whether findings of grade `context` are written out rather than counted.
     pub verbose: bool,
+    /// Of sentences and headings.
+    pub language: Language,
 }
 
 impl Default for Look {
     fn default() -> Self {
-        Self { colour: false, width: 80, verbose: false }
+        Self { colour: false, width: 80, verbose: false, language: Language::English }
     }
 }
 
@@ -44,9 +44,10 @@ pub fn render(report: &Report, evidence: &Evidence, look: Look) -> String {
 
 /// The verdict alone, in one line.
 #[must_use]
-pub fn verdict_line(report: &Report) -> String {
-    let said = wording::headline(report).english();
-    format!("{}: {}\n", wording::outcome(report.verdict.outcome).to_uppercase(), text::printable(&said))
+pub fn verdict_line(report: &Report, language: Language) -> String {
+    let said = wording::headline(report).say(language);
+    let word = wording::outcome_word(report.verdict.outcome, language).to_uppercase();
+    format!("{word}: {}\n", text::printable(&said))
 }
 
 pub(super) struct Page {
@@ -60,25 +61,32 @@ impl Page {
     }
 
     fn verdict(&mut self, report: &Report) {
-        let (word, style) = match report.verdict.outcome {
-            Outcome::Confirmed => ("CONFIRMED:", AnsiColor::Green),
-            Outcome::Refuted => ("REFUTED:", AnsiColor::Red),
-            Outcome::Inconclusive => ("INCONCLUSIVE:", AnsiColor::Yellow),
+        let style = match report.verdict.outcome {
+            Outcome::Confirmed => AnsiColor::Green,
+            Outcome::Refuted => AnsiColor::Red,
+            Outcome::Inconclusive => AnsiColor::Yellow,
         };
-        self.hanging(word, style.on_default().bold(), &wording::headline(report).english(), 2);
-        self.paragraph(2, &wording::meaning(report).english());
+        let word = format!("{}:", wording::outcome_word(report.verdict.outcome, self.look.language).to_uppercase());
+        self.hanging(&word, style.on_default().bold(), &self.say(&wording::headline(report)), 2);
+        self.paragraph(2, &self.say(&wording::meaning(report)));
     }
 
     fn conditions(&mut self, report: &Report) {
         self.out.push('\n');
-        for stated in wording::conditions(report) {
+        let stated = wording::conditions(report);
+        let names = stated.iter().map(|one| text::width(&self.say(&one.name))).max().unwrap_or(0).min(12);
+        for stated in stated {
             let style = match stated.state {
                 Condition::Holds => AnsiColor::Green.on_default(),
                 Condition::Fails => AnsiColor::Red.on_default().bold(),
                 Condition::Untested => AnsiColor::Yellow.on_default(),
             };
-            let label = format!("{:<7}{:<9}", stated.name.english(), wording::condition(stated.state));
-            self.hanging(&label, style, &stated.sentence.english(), 18);
+            let name = self.say(&stated.name);
+            let state = term("condition", wording::condition(stated.state), self.look.language);
+            // Columns, not characters: Hangul is two columns wide.
+            let gap = " ".repeat(names.saturating_sub(text::width(&name)) + 2);
+            let label = format!("{name}{gap}{state}");
+            self.hanging(&label, style, &self.say(&stated.sentence), 18);
         }
     }
 
@@ -90,8 +98,8 @@ impl Page {
         let mut table = self.table(&["component", "outcome", "z", "effect", "nearest parent", "derived layers"]);
         for component in &report.components {
             table.add_row([
-                text::printable(&component.name),
-                wording::component(component.outcome).to_owned(),
+                text::printable(&term("component", &component.name, self.look.language)),
+                term("part", wording::component(component.outcome), self.look.language),
                 number::z(component.z),
                 number::effect(component.effect),
                 component.parent.as_deref().map_or_else(|| "–".to_owned(), text::printable),
@@ -110,7 +118,7 @@ impl Page {
         for line in &whole.lines {
             let (Some(first), Some(last)) = (line.points.first(), line.points.last()) else { continue };
             table.add_row([
-                text::printable(&line.label()),
+                text::printable(&line.label_in(self.look.language)),
                 first.step.to_string(),
                 number::z(first.z),
                 last.step.to_string(),
@@ -128,7 +136,7 @@ impl Page {
             return;
         }
         self.heading(&text!("report/heading/way"));
-        self.paragraph(2, &plane::describe(&rows));
+        self.paragraph(2, &self.say(&plane::describe(&rows)));
         let mut table = self.table(&plane::HEADER);
         for row in rows {
             table.add_row(plane::cells(row));
@@ -156,7 +164,7 @@ impl Page {
                 self.finding(finding);
             }
             if !counted.is_empty() {
-                self.paragraph(2, &text!("report/finding/context", count = counted.len()).english());
+                self.paragraph(2, &self.say(&text!("report/finding/context", count = counted.len())));
             }
         }
     }
@@ -168,18 +176,15 @@ impl Page {
             (Direction::For, _) => AnsiColor::Green.on_default(),
             (Direction::Neutral, _) => Style::new().dimmed(),
         };
-        let weight = match finding.direction {
-            Direction::Neutral => wording::grade(finding.grade).to_owned(),
-            direction => format!("{}, {} the claim", wording::grade(finding.grade), wording::direction(direction)),
-        };
+        let weight = wording::weight(finding, self.look.language);
         let mut head = format!("{} ({weight})", finding.code);
-        let about = wording::subject(finding).english();
+        let about = self.say(&wording::subject(finding));
         if !about.is_empty() {
             head = format!("{head} {about}");
         }
         self.hanging(&format!("  {}", text::printable(&finding.id)), style, &head, 7);
-        self.paragraph(7, &finding.message.english());
-        let figures = figures(finding);
+        self.paragraph(7, &self.say(&finding.message));
+        let figures = figures(finding, self.look.language);
         if !figures.is_empty() {
             self.paragraph(7, &figures);
         }
@@ -191,27 +196,32 @@ impl Page {
         }
         self.heading(&text!("report/heading/missing"));
         for item in &report.verdict.missing {
-            self.hanging("  -", Style::new(), &item.english(), 4);
+            self.hanging("  -", Style::new(), &self.say(item), 4);
         }
     }
 
     fn coverage(&mut self, report: &Report) {
         self.heading(&text!("report/heading/coverage"));
         let coverage = &report.coverage;
-        let line = wording::coverage(coverage).english();
+        let line = self.say(&wording::coverage(coverage));
         self.paragraph(2, &line.replace('\u{a0}', " "));
         let shown = if self.look.verbose { coverage.skipped.len() } else { 5 };
         for skipped in coverage.skipped.iter().take(shown) {
             self.hanging("  -", Style::new(), &format!("{}: {}", skipped.tensor, skipped.why), 4);
         }
         if coverage.skipped.len() > shown {
-            self.paragraph(2, &text!("report/coverage/more", count = coverage.skipped.len() - shown).english());
+            self.paragraph(2, &self.say(&text!("report/coverage/more", count = coverage.skipped.len() - shown)));
         }
     }
 
-    pub(super) fn heading(&mut self, name: &(impl Display + ?Sized)) {
+    /// A text in the language of the page.
+    pub(super) fn say(&self, text: &Text) -> String {
+        text.say(self.look.language)
+    }
+
+    pub(super) fn heading(&mut self, name: &Text) {
         self.out.push('\n');
-        let styled = self.paint(Style::new().bold(), &name.to_string());
+        let styled = self.paint(Style::new().bold(), &self.say(name));
         self.out.push_str(&styled);
         self.out.push('\n');
     }
@@ -249,7 +259,8 @@ impl Page {
     pub(super) fn table(&self, header: &[&str]) -> Table {
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-        table.set_width(u16::try_from(self.look.width - 1).unwrap_or(u16::MAX)).set_header(header.iter().copied());
+        let words = header.iter().map(|word| term("column", word, self.look.language));
+        table.set_width(u16::try_from(self.look.width - 1).unwrap_or(u16::MAX)).set_header(words);
         table
     }
 
@@ -266,11 +277,13 @@ impl Page {
     }
 }
 
-fn figures(finding: &Finding) -> String {
-    let mut parts = Vec::new();
-    parts.extend(finding.statistic.map(|value| format!("figure {}", number::short(Some(value)))));
-    parts.extend(finding.log10_p.map(|value| format!("log10 p {}", number::short(Some(value)))));
-    parts.extend(finding.effect.map(|value| format!("effect {}", number::effect(Some(value)))));
-    parts.extend(finding.n.map(|value| format!("n {value}")));
-    parts.join(", ")
+fn figures(finding: &Finding, language: Language) -> String {
+    let parts = [
+        ("figure", finding.statistic.map(|value| number::short(Some(value)))),
+        ("log10 p", finding.log10_p.map(|value| number::short(Some(value)))),
+        ("effect", finding.effect.map(|value| number::effect(Some(value)))),
+        ("n", finding.n.map(|value| value.to_string())),
+    ];
+    let said = |(name, value): (&str, Option<String>)| Some(format!("{} {}", term("column", name, language), value?));
+    parts.into_iter().filter_map(said).collect::<Vec<_>>().join(", ")
 }

@@ -2,7 +2,7 @@
 
 use super::{CaseSummary, ComponentOutcome, Condition, Coverage, InputRole, Outcome, Report, Seal, number};
 use scratchproof_finding::{Code, Direction, Finding, Grade, Subject};
-use scratchproof_texts::{Text, text};
+use scratchproof_texts::{Language, Text, term, text};
 
 /// Short rules for a reader who has never seen such a report: the word and what it means.
 pub(super) fn how_to_read() -> [(Text, Text); 6] {
@@ -22,6 +22,20 @@ pub(super) fn outcome(outcome: Outcome) -> &'static str {
         Outcome::Confirmed => "confirmed",
         Outcome::Refuted => "refuted",
         Outcome::Inconclusive => "inconclusive",
+    }
+}
+
+/// The verdict's word.
+pub(super) fn outcome_word(verdict: Outcome, language: Language) -> String {
+    term("outcome", outcome(verdict), language)
+}
+
+/// How much a finding weighs, and for what.
+pub(super) fn weight(finding: &Finding, language: Language) -> String {
+    let grade = term("grade", grade(finding.grade), language);
+    match finding.direction {
+        Direction::Neutral => grade,
+        way => format!("{grade}, {}", term("stands", direction(way), language)),
     }
 }
 
@@ -49,8 +63,8 @@ pub(super) fn sealed(seal: Option<&Seal>, case: &CaseSummary) -> Text {
 }
 
 /// The case's name.
-pub(super) fn name(report: &Report) -> String {
-    if report.case.name.is_empty() { text!("report/verdict/unnamed").english() } else { report.case.name.clone() }
+pub(super) fn name(report: &Report, language: Language) -> String {
+    if report.case.name.is_empty() { text!("report/verdict/unnamed").say(language) } else { report.case.name.clone() }
 }
 
 /// The claim, what became of it and the parents it was tested against: the verdict line after its first word.

@@ -17,19 +17,51 @@ pub enum Language {
     Korean,
 }
 
-/// The files, by the first part of their keys.
-const ENGLISH: &[(&str, &str)] = &[
-    ("chain", include_str!("../en/chain.toml")),
-    ("checkpoint", include_str!("../en/checkpoint.toml")),
-    ("input", include_str!("../en/input.toml")),
-    ("parent", include_str!("../en/parent.toml")),
-    ("power", include_str!("../en/power.toml")),
-    ("report", include_str!("../en/report.toml")),
-    ("scan", include_str!("../en/scan.toml")),
-    ("start", include_str!("../en/start.toml")),
-    ("time", include_str!("../en/time.toml")),
-    ("title", include_str!("../en/title.toml")),
-    ("verdict", include_str!("../en/verdict.toml")),
+impl Language {
+    /// That of a locale's name such as `ko_KR.UTF-8`; English for any that there are no texts of.
+    #[must_use]
+    pub fn of_locale(name: &str) -> Self {
+        match name.split(['_', '-', '.', '@']).next() {
+            Some("ko") => Self::Korean,
+            _ => Self::English,
+        }
+    }
+}
+
+/// A file of texts in each language, under the first part of its keys.
+struct File {
+    name: &'static str,
+    english: &'static str,
+    /// Empty as long as there is none: its entries are shown in English, each as a whole.
+    korean: &'static str,
+}
+
+macro_rules! files {
+    ($($name:literal),* $(,)?) => {
+        &[$(File {
+            name: $name,
+            english: include_str!(concat!("../en/", $name, ".toml")),
+            korean: include_str!(concat!("../ko/", $name, ".toml")),
+        }),*]
+    };
+}
+
+/// The files, by the first part of their keys. A new one is named here and stands in both folders.
+const FILES: &[File] = files![
+    "chain",
+    "checkpoint",
+    "explain",
+    "init",
+    "input",
+    "parent",
+    "power",
+    "report",
+    "scan",
+    "start",
+    "term",
+    "time",
+    "title",
+    "verdict"
 ];
 
 fn environment(language: Language) -> &'static Environment<'static> {
@@ -51,11 +83,12 @@ fn environment(language: Language) -> &'static Environment<'static> {
 fn entries(language: Language) -> &'static BTreeMap<String, String> {
     static ENTRIES: [OnceLock<BTreeMap<String, String>>; 2] = [const { OnceLock::new() }; 2];
     ENTRIES[language as usize].get_or_init(|| {
-        let files = match language {
-            Language::English | Language::Korean => ENGLISH,
-        };
         let mut all = BTreeMap::new();
-        for (file, text) in files {
+        for File { name: file, english, korean } in FILES {
+            let text = match language {
+                Language::English => english,
+                Language::Korean => korean,
+            };
             let sections: Result<BTreeMap<String, BTreeMap<String, String>>, _> = toml::from_str(text);
             debug_assert!(sections.is_ok(), "{file}: {:?}", sections.as_ref().err());
             for (section, own) in sections.unwrap_or_default() {
@@ -69,6 +102,44 @@ fn entries(language: Language) -> &'static BTreeMap<String, String> {
 /// All keys of a language, in order.
 pub fn keys(language: Language) -> impl Iterator<Item = &'static str> {
     entries(language).keys().map(String::as_str)
+}
+
+/// A word that stands alone, in a language: `section` is one of those of `term.toml`. The word itself where it has no entry.
+#[must_use]
+pub fn term(section: &str, word: &str, language: Language) -> String {
+    entries(language).get(&format!("term/{section}/{word}")).map_or_else(|| word.to_owned(), Clone::clone)
+}
+
+/// What there is to say of a code of findings, whatever was found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Explanation {
+    /// What it means.
+    pub meaning: Text,
+    /// How the figure is computed.
+    pub formula: Text,
+    /// What the figure is held against.
+    pub null: Text,
+    /// What looks alike and is honest, and what hides from it.
+    pub fools: Text,
+    /// What an honest developer does next.
+    pub next: Text,
+}
+
+/// The explanation of a code such as `chain/memory`.
+#[must_use]
+pub fn explanation(code: &str) -> Option<Explanation> {
+    let section = code.replacen('/', "-", 1);
+    let part = |name: &str| {
+        let key = format!("explain/{section}/{name}");
+        entries(Language::English).contains_key(&key).then(|| Text { key: key.into(), ..Text::default() })
+    };
+    Some(Explanation {
+        meaning: part("meaning")?,
+        formula: part("formula")?,
+        null: part("null")?,
+        fools: part("fools")?,
+        next: part("next")?,
+    })
 }
 
 /// An entry as it stands in its file.
@@ -103,10 +174,17 @@ pub(crate) fn make(text: &Text, language: Language) -> Result<String, Error> {
             parts.iter().map(|part| value(part, language).map(|value| value.to_string())).collect();
         return Ok(sentences?.join(" "));
     }
+    let language = spoken(&text.key, language);
     let template = environment(language).get_template(&text.key)?;
     let params: Result<BTreeMap<&str, Value>, Error> =
         text.params.iter().map(|(name, param)| Ok((name.as_ref(), value(param, language)?))).collect();
     template.render(params?)
+}
+
+/// The language an entry is shown in. One that a language lacks is English as a whole: half of a sentence in each helps
+/// nobody.
+fn spoken(key: &str, language: Language) -> Language {
+    if entries(language).contains_key(key) { language } else { Language::English }
 }
 
 fn value(param: &Param, language: Language) -> Result<Value, Error> {
@@ -125,6 +203,24 @@ fn value(param: &Param, language: Language) -> Result<Value, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_entry_that_a_language_lacks_is_english() {
+        assert_eq!(spoken("report/foot/seal", Language::Korean), Language::Korean);
+        assert_eq!(spoken("report/foot/none", Language::Korean), Language::English);
+        let own = crate::text!("report/condition/questioned", ids = vec!["F001", "F002"]);
+        assert_eq!(render(&own, Language::Korean), "확정되지 않았습니다. 먼저 F001, F002에 대한 설명이 필요합니다.");
+    }
+
+    #[test]
+    fn locales_have_languages() {
+        for name in ["ko", "ko_KR.UTF-8", "ko-KR", "ko.UTF-8"] {
+            assert_eq!(Language::of_locale(name), Language::Korean, "{name}");
+        }
+        for name in ["", "C", "POSIX", "en_GB.UTF-8", "kok_IN", "kok"] {
+            assert_eq!(Language::of_locale(name), Language::English, "{name}");
+        }
+    }
 
     #[test]
     fn every_entry_is_a_template() {

@@ -8,6 +8,7 @@ mod beside;
 mod files;
 mod filters;
 mod param;
+mod particle;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -16,7 +17,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use beside::{message, missing, null};
-pub use files::{Language, keys, render, source};
+pub use files::{Explanation, Language, explanation, keys, render, source, term};
 pub use param::Param;
 
 /// The key of several sentences, one after the other.
@@ -85,6 +86,12 @@ impl Text {
     #[must_use]
     pub fn contains(&self, words: &str) -> bool {
         self.english().contains(words)
+    }
+
+    /// The sentence, in a language.
+    #[must_use]
+    pub fn say(&self, language: Language) -> String {
+        render(self, language)
     }
 
     /// The sentence, in English.

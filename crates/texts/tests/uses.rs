@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use minijinja::Environment;
-use scratchproof_texts::{Language, keys, source};
+use scratchproof_texts::{Language, explanation, keys, source};
 
 #[path = "../../../tests/support/tokens.rs"]
 mod tokens;
@@ -44,7 +44,15 @@ fn every_key_has_an_entry_and_every_entry_is_used() {
             wrong.insert(format!("{name} has no title"));
         }
         used.insert(title);
+        for part in ["meaning", "formula", "null", "fools", "next"] {
+            used.insert(format!("explain/{}/{part}", name.replacen('/', "-", 1)));
+        }
+        if explanation(&name).is_none() {
+            wrong.insert(format!("{name} is not explained"));
+        }
     }
+    // Words that stand alone are looked up by what they are called.
+    used.extend(entries.iter().filter(|key| key.starts_with("term/")).map(ToString::to_string));
     wrong.extend(entries.iter().filter(|key| !used.contains(**key)).map(|key| format!("{key} is never used")));
     assert!(wrong.is_empty(), "{}", list(&wrong));
 }
@@ -77,6 +85,27 @@ fn no_key_is_put_together() {
             }
         }
     }
+    assert!(wrong.is_empty(), "{}", list(&wrong));
+}
+
+/// A Korean entry stands for an English one and has nothing else to fill in.
+#[test]
+fn both_languages_have_the_same_entries_with_the_same_parameters() {
+    let parameters = |key, language| wanted(source(key, language).unwrap_or_default());
+    let mut wrong = BTreeSet::new();
+    for key in keys(Language::Korean) {
+        if source(key, Language::English).is_none() {
+            wrong.insert(format!("{key} is in no English file"));
+        } else if parameters(key, Language::English) != parameters(key, Language::Korean) {
+            wrong.insert(format!("{key} has other parameters in Korean"));
+        }
+    }
+    for key in keys(Language::English) {
+        if source(key, Language::Korean).is_none() {
+            wrong.insert(format!("{key} has no Korean"));
+        }
+    }
+    assert!(keys(Language::Korean).count() > 40, "the Korean files were not found");
     assert!(wrong.is_empty(), "{}", list(&wrong));
 }
 

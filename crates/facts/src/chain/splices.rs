@@ -1,10 +1,10 @@
-//! Intervals that turn back on what the one before had done: seams between two trainings of one start.
+//! Intervals that turn back on what the one before had done: splices between two trainings of one start.
 
 use std::collections::BTreeMap;
 
 use crate::session::Session;
 use crate::time::rates;
-use scratchproof_finding::chain::{LayerSeam, Seam};
+use scratchproof_finding::chain::{LayerSplice, Splice};
 use scratchproof_measurements::{ALL, Trails};
 use scratchproof_stats::Trail;
 
@@ -12,7 +12,7 @@ use scratchproof_stats::Trail;
 ///
 /// Where a checkpoint of another training of the same start follows, the displacement to it takes back what this training had
 /// done of its own, most of all in the last interval: it is longer than its neighbours and points back.
-pub fn splices(session: &Session, trails: &Trails) -> Vec<Seam> {
+pub fn splices(session: &Session, trails: &Trails) -> Vec<Splice> {
     let intervals: Vec<(i64, i64)> = session.measured.steps.windows(2).map(|pair| (pair[0], pair[1])).collect();
     let steps: Vec<f64> = intervals.iter().map(|(a, b)| (i128::from(*b) - i128::from(*a)) as f64).collect();
     let rates: Option<Vec<f64>> =
@@ -36,7 +36,7 @@ fn bends(trail: &Trail) -> (Vec<f64>, Vec<Option<f64>>) {
     (lengths, angles)
 }
 
-fn of(session: &Session, name: &str, trail: &Trail, over: &[f64], steps: &[f64]) -> Vec<Seam> {
+fn of(session: &Session, name: &str, trail: &Trail, over: &[f64], steps: &[f64]) -> Vec<Splice> {
     let count = steps.len();
     let (lengths, angles) = bends(trail);
     // A way may be as long as its rates, or as their root: the milder figure counts.
@@ -46,7 +46,7 @@ fn of(session: &Session, name: &str, trail: &Trail, over: &[f64], steps: &[f64])
             [speed, speed * steps[t].sqrt()]
         })
         .collect();
-    let seam = |t: usize| {
+    let splice = |t: usize| {
         let own = angles[t]?;
         let last = t + 1 == count;
         let before = angles[t - 1]?;
@@ -56,7 +56,7 @@ fn of(session: &Session, name: &str, trail: &Trail, over: &[f64], steps: &[f64])
             speeds[t][k] / neighbours.map(|at| speeds[at][k]).fold(0.0, f64::max)
         };
         let faster = fast(0).min(fast(1));
-        faster.is_finite().then(|| Seam {
+        faster.is_finite().then(|| Splice {
             steps: (session.measured.steps[t - 1], session.measured.steps[t], session.measured.steps[t + 1]),
             component: name.to_owned(),
             cosine: own.tanh(),
@@ -66,12 +66,12 @@ fn of(session: &Session, name: &str, trail: &Trail, over: &[f64], steps: &[f64])
             last,
         })
     };
-    (2..count).filter_map(seam).collect()
+    (2..count).filter_map(splice).collect()
 }
 
-/// A seam in one layer: how much more it bends, and hastens, than the mean of the other layers of its tower and than that
+/// A splice in one layer: how much more it bends, and hastens, than the mean of the other layers of its tower and than that
 /// difference in the intervals beside. Schedule, data and optimiser are the same for all of them.
-pub fn layers(session: &Session) -> Vec<LayerSeam> {
+pub fn layers(session: &Session) -> Vec<LayerSplice> {
     let points = session.measured.plan.series;
     let mut towers: BTreeMap<&str, BTreeMap<u32, Trail>> = BTreeMap::new();
     for (unit, figures) in session.measured.own().filter(|(unit, _)| unit.view.is_some() && !unit.role.constant) {
@@ -85,10 +85,10 @@ pub fn layers(session: &Session) -> Vec<LayerSeam> {
 /// Layers that are needed to tell one from the others.
 const LAYERS: usize = 3;
 
-/// The fastest other layer may be faster than a seam by this (logarithm).
+/// The fastest other layer may be faster than a splice by this (logarithm).
 const FASTER: f64 = 0.2;
 
-fn among(session: &Session, tower: &str, layers: &BTreeMap<u32, Trail>) -> Vec<LayerSeam> {
+fn among(session: &Session, tower: &str, layers: &BTreeMap<u32, Trail>) -> Vec<LayerSplice> {
     let count = session.measured.plan.series.saturating_sub(1);
     if layers.len() < LAYERS || count < 4 {
         return Vec::new();
@@ -104,7 +104,7 @@ fn among(session: &Session, tower: &str, layers: &BTreeMap<u32, Trail>) -> Vec<L
     // Sums over all layers; a way that stands still somewhere has none.
     let speed: Vec<f64> = (0..count).map(|t| bends.iter().map(|b| b.1[t]).sum()).collect();
     let angle: Vec<Option<f64>> = (0..count).map(|t| bends.iter().map(|b| b.2[t]).sum()).collect();
-    let mut seams = Vec::new();
+    let mut splices = Vec::new();
     for (at, (layer, lengths, angles)) in bends.iter().enumerate() {
         let others = || bends.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, bends)| bends);
         let apart = |t: usize| Some(angles[t]? - (angle[t]? - angles[t]?) / (n - 1.0));
@@ -119,7 +119,7 @@ fn among(session: &Session, tower: &str, layers: &BTreeMap<u32, Trail>) -> Vec<L
             let dip = (before.min(after).min(0.0) - here).min(sharpest - own);
             let faster = (faster(t) - faster(t - 1).max(faster(t + 1))).min(lengths[t] - fastest + FASTER);
             if dip > 0.0 && faster > 0.0 {
-                seams.push(LayerSeam {
+                splices.push(LayerSplice {
                     steps: (session.measured.steps[t - 1], session.measured.steps[t], session.measured.steps[t + 1]),
                     tower: tower.to_owned(),
                     layer: *layer,
@@ -131,5 +131,5 @@ fn among(session: &Session, tower: &str, layers: &BTreeMap<u32, Trail>) -> Vec<L
             }
         }
     }
-    seams
+    splices
 }

@@ -125,13 +125,15 @@ pub fn equal_tensors(session: &Session) -> Vec<EqualTensor> {
     equal
 }
 
-/// Raw cosine and Pearson of the final norm weights against every reference, averaged over the tensors.
+/// Raw cosine and Pearson of the final norm weights against every reference, averaged over the tensors. Biases of norms
+/// start at zero, not at one, and take no part.
 pub fn norms(session: &Session, trajectory: &[TrajectoryRow]) -> Vec<NormFigure> {
     let last = session.measured.steps[session.measured.plan.last()];
     let norms: BTreeSet<&str> = session
         .measured
         .own()
         .filter(|(u, _)| u.role.component == Component::Norms && u.role.residual == Axis::Vector)
+        .filter(|(u, _)| !u.role.family.ends_with("bias"))
         .map(|(u, _)| u.tensor.as_str())
         .collect();
     let rows: Vec<_> = trajectory.iter().filter(|r| r.step == last && norms.contains(r.tensor.as_str())).collect();

@@ -30,9 +30,9 @@ pub struct Points {
     /// Least cosine of neighbouring increments after a mean of two neighbours was undone.
     pub undone: Option<f64>,
     /// Every interval of every component but the first two.
-    pub seams: Vec<Seam>,
+    pub splices: Vec<Splice>,
     /// Intervals in which one layer bends and hastens more than the others.
-    pub layer_seams: Vec<LayerSeam>,
+    pub layer_splices: Vec<LayerSplice>,
     /// Changes of the number format.
     pub recasts: Vec<Recast>,
     /// Checkpoints whose values need fewer bits than their format has.
@@ -224,7 +224,7 @@ pub struct Straightened {
 
 /// An interval of one component, beside those before and after it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Seam {
+pub struct Splice {
     /// The checkpoint before the interval before, and the two ends of the interval.
     pub steps: (i64, i64, i64),
     /// The component.
@@ -243,7 +243,7 @@ pub struct Seam {
 
 /// An inner interval in which one layer bends and hastens more than the others of its tower.
 #[derive(Clone, Debug, PartialEq)]
-pub struct LayerSeam {
+pub struct LayerSplice {
     /// The checkpoint before the interval before, and the two ends of the interval.
     pub steps: (i64, i64, i64),
     /// The tower; empty for the language model.

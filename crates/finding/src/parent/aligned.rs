@@ -49,6 +49,7 @@ pub(super) fn not_comparable(judgement: &mut Judgement, facts: &ParentFacts<'_>,
     };
     let mut finding = Finding::new(Code::ParentNotComparable, Grade::Context, Direction::Neutral, message);
     finding.subject.parent = Some(parent.to_owned());
+    finding.subject.component = (!entirely).then(|| ALL.to_owned());
     judgement.push(finding);
     let language_model = facts.parts.len() > 1 && !entirely;
     judgement.missing.push(text!("parent/missing/other-sizes", parent, language_model));

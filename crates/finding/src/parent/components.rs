@@ -66,9 +66,16 @@ pub(super) fn components(
             let seeded = |parent: Option<&str>| {
                 findings.iter().any(|f| f.code == Code::ParentSharedSeed && f.subject.parent.as_deref() == parent)
             };
+            // Of one lineage the direction is open: the parent may be the subject's own child.
+            let open = |parent: &str| {
+                findings.iter().any(|f| f.code == Code::ParentLineage && f.subject.parent.as_deref() == Some(parent))
+            };
             // One layer of many is lost in the sum over them.
             let by_layer = facts.parents.iter().copied().find(|parent| {
-                derived.is_none() && !seeded(Some(parent)) && layers::derived(facts, parent, name, controls, policy)
+                derived.is_none()
+                    && !seeded(Some(parent))
+                    && !open(parent)
+                    && layers::derived(facts, parent, name, controls, policy)
             });
             let near = nearest.and_then(|t| parent_of(&t.row.reference));
             let seeded = seeded(near);

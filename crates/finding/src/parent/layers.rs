@@ -99,7 +99,7 @@ fn arrangement(facts: &ParentFacts<'_>, parent: &str, map: &BTreeMap<u32, Best>,
     if 2 * fired.len() > map.len() {
         let inserted: Vec<u32> = map.iter().filter(|(_, b)| !fires(b, policy)).map(|(layer, _)| *layer).collect();
         if !inserted.is_empty() {
-            texts.push(text!("parent/layer-map/inserted", layers = inserted));
+            texts.push(text!("parent/layer-map/inserted", layers = inserted, parent));
         }
         let family = &fired[0].row.family;
         let theirs = facts.layer_map.iter().filter(|c| c.parent == parent && c.family == *family);

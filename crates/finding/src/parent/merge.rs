@@ -1,6 +1,6 @@
 //! Two or more parents in one subject.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{ALL, ParentFacts};
 use crate::{Code, Direction, Finding, Grade, Judgement};
@@ -48,7 +48,10 @@ pub(super) fn find(
     // Only parents that are relatives of each other: one may have become the other by way of the subject.
     let between = !exact && used.iter().all(|row| kin(row));
     let (share, matrices, weights_used) = (weakest.share, weakest.tensors, weights(&used));
-    let mut message = if between {
+    let parts = graft(facts, &used);
+    let mut message = if let Some(parts) = parts.clone() {
+        text!("parent/merge/graft", parts, share, matrices)
+    } else if between {
         text!("parent/merge/between", weights = weights_used, share, matrices)
     } else {
         text!("parent/merge/merge", weights = weights_used, share, matrices)
@@ -65,12 +68,16 @@ pub(super) fn find(
     }
     if exact {
         grade = Grade::Conclusive;
-        message.push(text!("parent/merge/exact"));
+        message.push(if parts.is_some() { text!("parent/merge/graft-exact") } else { text!("parent/merge/exact") });
     } else if between {
         grade = grade.min(Grade::Moderate);
         message.push(text!("parent/merge/on-the-way"));
     } else {
-        message.push(text!("parent/merge/trained-on"));
+        message.push(if parts.is_some() {
+            text!("parent/merge/graft-trained")
+        } else {
+            text!("parent/merge/trained-on")
+        });
     }
     let names: BTreeSet<&str> = used.iter().map(|r| r.parent.as_str()).collect();
     let own: Vec<&MergeRow> = facts.merge.iter().filter(|r| names.contains(r.parent.as_str())).collect();
@@ -106,6 +113,57 @@ pub(super) fn find(
     finding.null = text!("parent/null/given-others");
     finding.evidence = Some("evidence/merge.parquet".into());
     judgement.push(finding);
+}
+
+/// Share of the largest weight up to which another parent takes no part in a component or a layer. In a merge all parents
+/// take part everywhere; in a graft one has nearly all of a part, whatever the sum over the model says.
+const NO_PART: f64 = 0.15;
+
+/// The parent that has a component or a layer to itself, if one of those used has.
+fn alone<'a>(rows: &[&'a MergeRow], used: &[&MergeRow]) -> Option<&'a str> {
+    let mut own: Vec<&MergeRow> =
+        rows.iter().copied().filter(|row| used.iter().any(|u| u.parent == row.parent)).collect();
+    own.sort_by(|a, b| b.weight.abs().total_cmp(&a.weight.abs()));
+    let (first, second) = (own.first()?, own.get(1)?);
+    (first.weight > 0.0 && second.weight.abs() <= NO_PART * first.weight).then_some(first.parent.as_str())
+}
+
+/// By parent the components, or else the layers, that are its alone, where no component or no layer is of two and each of
+/// the parents has some.
+fn graft(facts: &ParentFacts<'_>, used: &[&MergeRow]) -> Option<Vec<Text>> {
+    let mut components: BTreeMap<&str, Vec<&MergeRow>> = BTreeMap::new();
+    let mut layers: BTreeMap<u32, Vec<&MergeRow>> = BTreeMap::new();
+    for row in facts.merge {
+        match row.layer {
+            // Norms are nearly constant, so that a sum of two is as good as one of them.
+            None if row.component != ALL && row.component != "norms" => {
+                components.entry(&row.component).or_default().push(row)
+            }
+            Some(layer) if row.component == ALL => layers.entry(layer).or_default().push(row),
+            _ => {}
+        }
+    }
+    let components: Option<Vec<(&str, &str)>> =
+        components.iter().map(|(component, rows)| Some((alone(rows, used)?, *component))).collect();
+    let components = by_parent(components.unwrap_or_default());
+    if components.len() == used.len() {
+        let parts = components.into_iter();
+        return Some(parts.map(|(parent, components)| text!("parent/merge/graft-part", parent, components)).collect());
+    }
+    let layers: Option<Vec<(&str, u32)>> =
+        layers.iter().map(|(layer, rows)| Some((alone(rows, used)?, *layer))).collect();
+    let layers = by_parent(layers.unwrap_or_default());
+    (layers.len() == used.len()).then(|| {
+        layers.into_iter().map(|(parent, layers)| text!("parent/merge/graft-layers", parent, layers)).collect()
+    })
+}
+
+fn by_parent<T>(parts: Vec<(&str, T)>) -> BTreeMap<&str, Vec<T>> {
+    let mut parents: BTreeMap<&str, Vec<T>> = BTreeMap::new();
+    for (parent, part) in parts {
+        parents.entry(parent).or_default().push(part);
+    }
+    parents
 }
 
 /// The terms of `0.62 x A + 0.38 x B`.

@@ -47,7 +47,8 @@ pub(in super::super) fn tensors(
             at_step = at(example.step),
             step = example.step,
             tensor = &example.tensor,
-            elements = example.elements
+            elements = example.elements,
+            controls = facts.controls.len()
         );
         if first == last {
         } else if at(last) == names && own.iter().all(|e| e.untouched || e.step == first) {
@@ -125,7 +126,8 @@ pub(in super::super) fn rows(
             cast = example.cast.as_ref().map(cast),
             step = Some(example.step).filter(|_| !single),
             more = copied.tensors.len() > named.len(),
-            named
+            named,
+            controls = facts.controls.len()
         );
         match (has(facts.steps.0), has(facts.steps.1)) {
             _ if single => {}

@@ -45,7 +45,8 @@ pub(in super::super) fn eight_bits(
             place = copied.place(),
             tensor = &example.tensor,
             share,
-            elements = example.elements
+            elements = example.elements,
+            controls = facts.controls.len()
         );
         let example = (example.tensor.as_str(), example.layer);
         let mut finding = copied.finding(Code::ParentRecast, Grade::Conclusive, message, example);

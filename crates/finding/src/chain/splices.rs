@@ -1,9 +1,9 @@
-//! Seams: intervals that are longer than those beside them and take back what the one before had done.
+//! Splices: intervals that are longer than those beside them and take back what the one before had done.
 
 use std::collections::BTreeMap;
 
 use super::ChainFacts;
-use super::points::Seam;
+use super::points::Splice;
 use crate::{Code, Direction, Finding, Grade, Judgement};
 use scratchproof_case::Policy;
 use scratchproof_texts::text;
@@ -14,26 +14,27 @@ const ERRATIC: &[&str] = &["router"];
 /// By how much such a turn is sharper than those beside it, as inverse hyperbolic tangents.
 const RETURN: f64 = 0.5;
 
-/// Judges seams. A last interval has one neighbour only, so two components have to say it, and more plainly.
-pub(super) fn seams(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) {
-    let undeclared = |seam: &&Seam| ![seam.steps.1, seam.steps.2].iter().any(|step| facts.points.declared(*step));
-    let back = |seam: &&Seam| {
-        let (dip, faster) = if seam.last {
-            (policy.seam_dip_last, policy.seam_faster_last)
+/// Judges splices. A last interval has one neighbour only, so two components have to say it, and more plainly.
+pub(super) fn splices(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) {
+    let undeclared =
+        |splice: &&Splice| ![splice.steps.1, splice.steps.2].iter().any(|step| facts.points.declared(*step));
+    let back = |splice: &&Splice| {
+        let (dip, faster) = if splice.last {
+            (policy.splice_dip_last, policy.splice_faster_last)
         } else {
-            (policy.seam_dip, policy.seam_faster)
+            (policy.splice_dip, policy.splice_faster)
         };
-        seam.cosine <= -policy.seam_cosine
-            && seam.dip >= dip
-            && seam.faster >= faster
-            && !ERRATIC.contains(&seam.component.as_str())
-            && undeclared(seam)
+        splice.cosine <= -policy.splice_cosine
+            && splice.dip >= dip
+            && splice.faster >= faster
+            && !ERRATIC.contains(&splice.component.as_str())
+            && undeclared(splice)
     };
     returns(judgement, facts, policy, &undeclared);
     layers(judgement, facts, policy);
-    let mut intervals: BTreeMap<(i64, i64, i64), Vec<&Seam>> = BTreeMap::new();
-    for seam in facts.points.seams.iter().filter(back) {
-        intervals.entry(seam.steps).or_default().push(seam);
+    let mut intervals: BTreeMap<(i64, i64, i64), Vec<&Splice>> = BTreeMap::new();
+    for splice in facts.points.splices.iter().filter(back) {
+        intervals.entry(splice.steps).or_default().push(splice);
     }
     for (steps, own) in intervals {
         let Some(worst) = own.iter().max_by(|a, b| a.dip.total_cmp(&b.dip)) else { continue };
@@ -66,10 +67,11 @@ pub(super) fn seams(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &
 }
 
 /// Components that undo an interval in the next one.
-fn returns(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy, asked: &dyn Fn(&&Seam) -> bool) {
-    let mut told: BTreeMap<(i64, i64, i64), Vec<&Seam>> = BTreeMap::new();
-    for seam in facts.points.seams.iter().filter(|s| s.cosine < -policy.turn_strong && s.dip > RETURN).filter(asked) {
-        told.entry(seam.steps).or_default().push(seam);
+fn returns(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy, asked: &dyn Fn(&&Splice) -> bool) {
+    let mut told: BTreeMap<(i64, i64, i64), Vec<&Splice>> = BTreeMap::new();
+    for splice in facts.points.splices.iter().filter(|s| s.cosine < -policy.turn_strong && s.dip > RETURN).filter(asked)
+    {
+        told.entry(splice.steps).or_default().push(splice);
     }
     for (steps, own) in told {
         let Some(worst) = own.iter().min_by(|a, b| a.cosine.total_cmp(&b.cosine)) else { continue };
@@ -99,29 +101,29 @@ fn returns(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy, a
 
 /// Single layers of another training.
 fn layers(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) {
-    let told = facts.points.layer_seams.iter().filter(|s| {
-        s.cosine <= -policy.seam_cosine
-            && s.dip >= policy.layer_seam_dip
-            && s.faster >= policy.layer_seam_faster
+    let told = facts.points.layer_splices.iter().filter(|s| {
+        s.cosine <= -policy.splice_cosine
+            && s.dip >= policy.layer_splice_dip
+            && s.faster >= policy.layer_splice_faster
             && ![s.steps.1, s.steps.2].iter().any(|step| facts.points.declared(*step))
     });
-    for seam in told {
+    for splice in told {
         let message = text!(
             "chain/turn/layer",
-            layer = seam.layer,
-            tower = Some(seam.tower.as_str()).filter(|tower| !tower.is_empty()),
-            before = seam.steps.0,
-            from = seam.steps.1,
-            to = seam.steps.2,
-            cosine = seam.cosine,
-            sharpest = seam.sharpest,
-            faster = seam.faster
+            layer = splice.layer,
+            tower = Some(splice.tower.as_str()).filter(|tower| !tower.is_empty()),
+            before = splice.steps.0,
+            from = splice.steps.1,
+            to = splice.steps.2,
+            cosine = splice.cosine,
+            sharpest = splice.sharpest,
+            faster = splice.faster
         );
         let mut finding = Finding::new(Code::ChainTurn, Grade::Moderate, Direction::Against, message);
-        finding.subject.steps = vec![seam.steps.1, seam.steps.2];
-        finding.subject.layer = Some(seam.layer);
-        finding.statistic = Some(seam.dip);
-        finding.effect = Some(-seam.cosine);
+        finding.subject.steps = vec![splice.steps.1, splice.steps.2];
+        finding.subject.layer = Some(splice.layer);
+        finding.statistic = Some(splice.dip);
+        finding.effect = Some(-splice.cosine);
         finding.n = Some(facts.steps.len() as u64);
         finding.null = text!("chain/turn/null-layer");
         finding.evidence = Some("evidence/trajectory.parquet".into());

@@ -1,0 +1,139 @@
+//! Sentences and outcomes of the judge on figures made by hand.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{ParentFacts, Part, judge, untested};
+use crate::{Code, ComponentOutcome, Direction, Finding, Grade};
+use scratchproof_case::Policy;
+use scratchproof_evidence::{CalibrationRow, ComponentRow, LayerMapRow, PartialRow, Reference};
+use scratchproof_measurements::ALL;
+
+fn figure(reference: Reference, component: &str, step: i64, effect: f64, z: f64) -> ComponentRow {
+    let log10_p = Some(scratchproof_stats::log10_upper_tail(z));
+    let (component, effect, z) = (component.to_owned(), Some(effect), Some(z));
+    ComponentRow { step, component, reference, effect, z, log10_p, rows: 10_000, columns: 64 }
+}
+
+/// A subject of four layers with one parent and one control that is silent.
+struct Case {
+    figures: Vec<ComponentRow>,
+    partial: Vec<PartialRow>,
+    layer_map: Vec<LayerMapRow>,
+    parts: Vec<Part>,
+    families: Vec<(String, String)>,
+    calibration: Vec<CalibrationRow>,
+    clean_start: BTreeSet<String>,
+}
+
+impl Case {
+    fn new() -> Self {
+        Self {
+            figures: vec![figure(Reference::Control("C".into()), ALL, 100, 0.001, 0.5)],
+            partial: Vec::new(),
+            layer_map: Vec::new(),
+            parts: vec![Part { name: ALL.into(), map: "all".into(), share: 1.0, matrices: 8, met: Vec::new() }],
+            families: vec![("q_proj".into(), "attention".into())],
+            calibration: Vec::new(),
+            clean_start: BTreeSet::from(["attention".to_owned()]),
+        }
+    }
+
+    /// Every layer of the subject against every layer of P: `z` where `answers` has the pair, else half a deviation.
+    fn map(&mut self, family: &str, answers: &[(u32, u32)], z: f64) {
+        for layer_subject in 0..4 {
+            for layer_parent in 0..4 {
+                let hit = answers.contains(&(layer_subject, layer_parent));
+                self.layer_map.push(LayerMapRow {
+                    parent: "P".into(),
+                    family: family.into(),
+                    layer_subject,
+                    layer_parent,
+                    pearson: Some(if hit { 0.8 } else { 0.01 }),
+                    z: Some(if hit { z } else { 0.5 }),
+                });
+            }
+        }
+    }
+
+    fn facts(&self) -> ParentFacts<'_> {
+        ParentFacts {
+            parents: vec!["P"],
+            controls: vec!["C"],
+            components: vec!["attention".into()],
+            parts: &self.parts,
+            figures: &self.figures,
+            calibration: &self.calibration,
+            partial: &self.partial,
+            disguise: &[],
+            disguises: BTreeMap::new(),
+            frames: BTreeMap::new(),
+            merge: &[],
+            layer_map: &self.layer_map,
+            families: &self.families,
+            equal: &[],
+            copies: &[],
+            norms: &[],
+            tokenizers: &[],
+            cka: &[],
+            steps: (0, 100),
+            earlier: &[],
+            clean_start: &self.clean_start,
+            drawn_again: false,
+            unreached_share: 0.0,
+        }
+    }
+}
+
+/// A child given as the parent contains the subject's own start: whose the layers are is open, so no component of the
+/// original author's is called derived. Without the common start the same map is a derivation.
+#[test]
+fn a_subjects_child_given_as_its_parent_makes_no_component_derived() {
+    for own_start in [true, false] {
+        let mut case = Case::new();
+        case.map("q_proj", &[(0, 0), (1, 1), (2, 2), (3, 3)], 50.0);
+        let parent = || Reference::Parent("P".into());
+        let (at_start, z) = if own_start { (0.6, 300.0) } else { (0.001, 0.2) };
+        for component in [ALL, "attention"] {
+            case.figures.push(figure(parent(), component, 0, at_start, z));
+            case.figures.push(figure(parent(), component, 100, 0.001, 0.2));
+        }
+        case.partial.push(PartialRow {
+            parent: "P".into(),
+            component: ALL.into(),
+            step: 100,
+            effect: Some(0.5),
+            z: Some(100.0),
+            log10_p: Some(-1000.0),
+            rows: 10_000,
+        });
+        let (judgement, components) = judge(&case.facts(), &Policy::default());
+        let lineage = judgement.findings.iter().any(|f| f.code == Code::ParentLineage);
+        assert_eq!(lineage, own_start, "{:#?}", judgement.findings);
+        assert_eq!(components[0].outcome == ComponentOutcome::Derived, !own_start, "{:#?}", components[0]);
+    }
+}
+
+/// A layer without an answer may have been inserted, or trained until nothing was left: the map cannot tell.
+#[test]
+fn a_layer_without_an_answer_is_not_said_to_be_inserted() {
+    let mut case = Case::new();
+    case.map("all", &[(0, 0), (1, 1), (3, 3)], 50.0);
+    let (judgement, _) = judge(&case.facts(), &Policy::default());
+    let found = judgement.findings.iter().find(|f| f.code == Code::ParentLayerMap).expect("a layer map");
+    let told = "Layers 2 of the subject correspond to none: inserted, or trained until nothing of P is left in them.";
+    assert!(found.message.contains(told), "{}", found.message);
+}
+
+#[test]
+fn nothing_was_tested_against_a_parent_of_which_nothing_could_be_compared() {
+    let case = Case::new();
+    let (judgement, _) = judge(&case.facts(), &Policy::default());
+    assert!(untested(&judgement.findings, "P"), "{:#?}", judgement.findings);
+    assert!(!untested(&judgement.findings, "Q"));
+    // What speaks against it anyway was a test.
+    let mut findings = judgement.findings;
+    let mut copy = Finding::new(Code::ParentBitEqual, Grade::Conclusive, Direction::Against, "");
+    copy.subject.parent = Some("P".into());
+    findings.push(copy);
+    assert!(!untested(&findings, "P"));
+}
