@@ -145,26 +145,68 @@ fn every_committed_report_has_its_case() {
 
 #[test]
 fn help_texts_are_as_committed() {
-    let mut now = BTreeMap::new();
-    for command in ["", "audit", "compare", "inspect", "report", "timeline"] {
-        let mut arguments: Vec<&str> = if command.is_empty() { Vec::new() } else { vec![command] };
-        arguments.push("--help");
-        let run = run(program().args(&arguments));
+    let help = |arguments: &[&str]| {
+        let run = run(program().args(arguments).arg("--help"));
         assert_eq!((run.status, run.stderr.as_str()), (0, ""));
-        let name = if command.is_empty() { "scratchproof" } else { command };
-        now.insert(format!("{name}.txt"), run.stdout);
-    }
-    // A command that is added needs its help here.
-    let commands: Vec<&str> = now["scratchproof.txt"]
+        run.stdout
+    };
+    let all = help(&[]);
+    let commands: Vec<&str> = all
         .lines()
         .skip_while(|line| *line != "Commands:")
         .skip(1)
         .take_while(|line| !line.is_empty())
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
         .filter_map(|line| line.split_whitespace().next())
         .filter(|command| *command != "help")
         .collect();
-    assert!(!commands.is_empty() && commands.iter().all(|command| now.contains_key(&format!("{command}.txt"))));
+    assert!(commands.len() > 6, "{all}");
+    let mut now: BTreeMap<String, String> =
+        commands.iter().map(|command| (format!("{command}.txt"), help(&[command]))).collect();
+    now.insert("scratchproof.txt".to_owned(), all.clone());
     check(&reports().join("help"), &now);
+}
+
+/// Runs of English words in a Korean text, names and codes apart.
+fn english(text: &str) -> Vec<String> {
+    let word = |word: &&str| word.len() > 1 && word.bytes().all(|b| b.is_ascii_lowercase() || b == b',');
+    let mut found = Vec::new();
+    for line in text.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let at = words.windows(3).position(|three| three.iter().all(word));
+        found.extend(at.map(|at| words[at..].join(" ")));
+    }
+    found
+}
+
+#[test]
+fn a_report_in_korean_is_korean_throughout() {
+    let mut left = Vec::new();
+    for case in cases() {
+        let folder = reports().join("cases").join(&case);
+        let run = run(program().args(["report", "-v", "--lang", "ko"]).arg(&audited(&case).folder));
+        let verdict = run.stdout.lines().next().unwrap_or_default();
+        assert!(verdict.contains("후보 원본 모델"), "{}: {verdict}", folder.display());
+        left.extend(english(&run.stdout).into_iter().map(|words| format!("{case}: {words}")));
+        assert!(!run.stdout.contains("(는)") && !run.stdout.contains("(가)"), "{}", run.stdout);
+    }
+    assert!(left.is_empty(), "{}", left.join("\n"));
+}
+
+#[test]
+fn completions_and_the_man_page_name_every_command() {
+    let said = |arguments: &[&str]| {
+        let run = run(program().args(arguments));
+        assert_eq!((run.status, run.stderr.as_str()), (0, ""));
+        run.stdout
+    };
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let script = said(&["completions", shell]);
+        assert!(["audit", "init", "explain"].iter().all(|command| script.contains(command)), "{script}");
+    }
+    let page = said(&["man"]);
+    assert!(page.starts_with(".ie") || page.contains(".TH scratchproof"), "{page}");
+    assert!(["audit", "init", "explain"].iter().all(|command| page.contains(command)), "{page}");
 }
 
 #[test]

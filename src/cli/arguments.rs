@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 /// Settles with recomputable evidence whether an AI model was trained from scratch or grown from somebody else's
 /// weights.
@@ -54,6 +54,14 @@ pub enum Command {
         /// A code such as `chain/memory`, or a word of one; every code is listed without it
         code: Option<String>,
     },
+    /// Print a script that completes commands and options in a shell
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, in roff
+    Man,
     /// Show what is in a checkpoint and check its bytes
     Inspect {
         /// Directory or file of safetensors, `hf://org/name[@revision]`, or `https://...`
@@ -161,6 +169,11 @@ pub enum Command {
         #[arg(short, long, value_name = "DIR")]
         output: Option<PathBuf>,
     },
+}
+
+/// The whole command line, as clap describes it.
+pub fn described() -> clap::Command {
+    Arguments::command()
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

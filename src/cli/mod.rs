@@ -9,7 +9,7 @@ use std::path::Path;
 
 use clap::Parser;
 use scratchproof::audit::{audit, audit_into, compare, elsewhere, timeline};
-use scratchproof::case::Case;
+use scratchproof::case::{Case, is_hub_name};
 use scratchproof::checkpoint::{Checkpoint, Summary, check_bytes, template};
 use scratchproof::error::{Error, Result};
 use scratchproof::evidence::Evidence;
@@ -24,7 +24,7 @@ use scratchproof::report::{
     Report, compare as comparison, explain, folder, html, inspect, json, markdown, terminal, timeline as record,
 };
 use scratchproof::source::{Access, is_address};
-use scratchproof::texts::Language;
+use scratchproof::texts::{Language, phrase, term};
 
 use arguments::{Arguments, Color, Command, Format, Lang};
 use progress::Bar;
@@ -50,6 +50,12 @@ pub fn run() -> u8 {
     let done = threads(arguments.threads).and_then(|()| match &arguments.command {
         Command::Init { dir } => init_case(&arguments, dir),
         Command::Explain { code } => explain_code(&arguments, code.as_deref()),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut arguments::described(), "scratchproof", &mut script);
+            print(&String::from_utf8_lossy(&script)).map(|()| 0)
+        }
+        Command::Man => manual().and_then(|page| print(&page)).map(|()| 0),
         Command::Inspect { model, template } => inspect_model(&arguments, model, *template),
         Command::Compare { subject, parent, controls } => compare_models(&arguments, subject, parent, controls),
         Command::Fingerprint { model, output, seed, name } => {
@@ -64,7 +70,9 @@ pub fn run() -> u8 {
         Command::Report { dir } => report_of(&arguments, dir),
     });
     done.unwrap_or_else(|error| {
-        say(&format!("error: {error}"));
+        let language = language(&arguments);
+        let label = term("word", "error", language);
+        say(&format!("{label}: {}", phrase(&error.to_string(), language)));
         super::FAILED
     })
 }
@@ -107,6 +115,22 @@ fn init_case(arguments: &Arguments, dir: &Path) -> Result<u8> {
     Ok(0)
 }
 
+/// The manual page: the program, then every command of it.
+fn manual() -> Result<String> {
+    let mut page = Vec::new();
+    let whole = arguments::described();
+    let failed = |error| Error::io("the manual page", error);
+    clap_mangen::Man::new(whole.clone()).render(&mut page).map_err(failed)?;
+    for command in whole.get_subcommands().filter(|command| command.get_name() != "help") {
+        let name = format!("scratchproof {}", command.get_name());
+        let man = clap_mangen::Man::new(command.clone().name(name.clone()).bin_name(name));
+        man.render_synopsis_section(&mut page).map_err(failed)?;
+        man.render_description_section(&mut page).map_err(failed)?;
+        man.render_options_section(&mut page).map_err(failed)?;
+    }
+    Ok(String::from_utf8_lossy(&page).into_owned())
+}
+
 fn explain_code(arguments: &Arguments, word: Option<&str>) -> Result<u8> {
     let Some(word) = word else {
         print(&explain::list(look(arguments)))?;
@@ -130,6 +154,7 @@ fn explain_code(arguments: &Arguments, word: Option<&str>) -> Result<u8> {
 }
 
 fn inspect_model(arguments: &Arguments, model: &Path, only_template: bool) -> Result<u8> {
+    model.to_str().map_or(Ok(()), named)?;
     // A path need not be text; an address is.
     let checkpoint = match model.to_str().filter(|model| is_address(model)) {
         Some(address) => Checkpoint::open_named(address, access(arguments))?,
@@ -301,7 +326,18 @@ fn timeline_status(found: &record::Timeline) -> u8 {
     }
 }
 
+/// A name of the hub without its scheme is a slip that a message about a missing folder does not explain.
+fn named(model: &str) -> Result<()> {
+    if !is_address(model) && is_hub_name(model) && !Path::new(model).exists() {
+        return Err(Error::usage(format!(
+            "no such file or directory: {model}; for the model of that name on the hub write hf://{model}"
+        )));
+    }
+    Ok(())
+}
+
 fn compare_models(arguments: &Arguments, subject: &str, parent: &str, controls: &[String]) -> Result<u8> {
+    [subject, parent].into_iter().chain(controls.iter().map(String::as_str)).try_for_each(named)?;
     let case = Case::of_models(subject, parent, controls);
     let done = compare(&case, access(arguments), reporter(arguments).as_ref())?;
     let look = look(arguments);

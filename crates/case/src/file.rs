@@ -142,9 +142,7 @@ impl Case {
         let shown = path.display().to_string();
         let about = std::fs::metadata(path).map_err(|e| Error::io(&shown, e))?;
         if about.is_dir() {
-            return Err(Error::usage(format!(
-                "{shown} is a directory; give the case file in it, such as {shown}/case.toml"
-            )));
+            return Err(Error::usage(directory(path, &shown)));
         }
         if !about.is_file() {
             // Reading a FIFO would wait for somebody to write to it.
@@ -158,12 +156,49 @@ impl Case {
         let text = std::str::from_utf8(&bytes)
             .map_err(|e| Error::usage(format!("{shown}: not UTF-8 text at byte {}", e.valid_up_to())))?;
         let raw: RawCase = toml::from_str(text).map_err(|e| {
+            if let Some((number, name)) = single(text).filter(|_| e.message().contains("expected a sequence")) {
+                let advice = format!("[{name}] must be [[{name}]]: there may be several");
+                return Error::usage(format!("{shown} line {number}: {advice}"));
+            }
             let place = e.span().map_or(String::new(), |span| format!(" line {}", line(text, span.start)));
             Error::usage(format!("{shown}{place}: {}", e.message().replace('\n', " ")))
         })?;
         let digest = hex(&Sha256::digest(&bytes));
         Checker { text, shown, folder: path.parent().unwrap_or(Path::new("")), path, models }.resolve(raw, digest)
     }
+}
+
+/// What to give in place of a directory, by what is in it.
+fn directory(path: &Path, shown: &str) -> String {
+    let shown = shown.trim_end_matches('/');
+    if path.join("report.json").is_file() {
+        format!("{shown} is the folder of a finished audit; `scratchproof report {shown}` shows it again")
+    } else if path.join("case.toml").is_file() {
+        format!("{shown} is a directory; give the case file in it: {shown}/case.toml")
+    } else {
+        format!("{shown} is a directory without a case.toml; `scratchproof init {shown}` writes one")
+    }
+}
+
+/// The first header of a list that is written as one table: `[run]` in place of `[[run]]`.
+fn single(text: &str) -> Option<(usize, &str)> {
+    let lists = ["parent", "control", "run", "witness"];
+    text.lines().enumerate().find_map(|(number, line)| {
+        let name = line.trim().strip_prefix('[')?.split(']').next()?.trim();
+        lists.contains(&name).then_some((number + 1, name))
+    })
+}
+
+/// Whether something that is no path may be the name of a model on the hub: `org/name`.
+#[must_use]
+pub fn is_hub_name(written: &str) -> bool {
+    let part = |part: &str| {
+        !part.is_empty()
+            && part.len() <= 96
+            && !part.starts_with('.')
+            && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+    };
+    written.split_once('/').is_some_and(|(org, name)| part(org) && part(name.split('@').next().unwrap_or(name)))
 }
 
 /// Lower-case hexadecimal.
@@ -433,7 +468,12 @@ impl Checker<'_> {
         if location.path.exists() {
             Ok(location)
         } else {
-            Err(self.fail(at, format!("no such file or directory: {written}")))
+            let hint = if is_hub_name(written) {
+                format!("; for the model of that name on the hub write hf://{written}")
+            } else {
+                String::new()
+            };
+            Err(self.fail(at, format!("no such file or directory: {written}{hint}")))
         }
     }
 }
@@ -482,6 +522,8 @@ mod tests {
         assert!(error.is_usage(), "{error:?}");
         let message = error.to_string();
         assert!(!message.contains('\n') && message.contains("case.toml"), "{message}");
+        let korean = scratchproof_texts::phrase(&message, scratchproof_texts::Language::Korean);
+        assert!(korean.chars().any(|c| ('가'..='힣').contains(&c)), "no Korean of {message}");
         message
     }
 
@@ -568,6 +610,22 @@ mod tests {
                 assert!(message.contains(part), "{message} lacks {part}");
             }
         }
+    }
+
+    #[test]
+    fn usual_slips_have_sentences_of_their_own() {
+        let run = message(&format!("{SMALL}[run]\nlog = \"m\"\n"));
+        assert!(run.contains("line 4: [run] must be [[run]]"), "{run}");
+        let hub = message("schema = 1\n[subject]\nmodel = \"meta-llama/Llama-3.1-8B\"\n");
+        assert!(hub.contains("write hf://meta-llama/Llama-3.1-8B"), "{hub}");
+        assert!(!message("schema = 1\n[subject]\nmodel = \"../gone\"\n").contains("hf://"));
+        let folder = tempfile::tempdir().expect("a folder");
+        let told = || Case::read(folder.path()).expect_err("a folder").to_string();
+        assert!(told().contains("scratchproof init"), "{}", told());
+        std::fs::write(folder.path().join("case.toml"), SMALL).expect("written");
+        assert!(told().ends_with("/case.toml"), "{}", told());
+        std::fs::write(folder.path().join("report.json"), "{}").expect("written");
+        assert!(told().contains("scratchproof report"), "{}", told());
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod series;
 
 use std::path::PathBuf;
 
+pub use file::is_hub_name;
 pub use policy::Policy;
 pub use requirement::Requirement;
 

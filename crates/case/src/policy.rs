@@ -42,8 +42,8 @@ pub struct Policy {
     pub shared_seed_start: f64,
     /// A path that is this many times shorter with two neighbouring checkpoints exchanged is out of order.
     pub order_excess: f64,
-    /// Neighbours whose distances from the straight line have a cosine below this, where a walk would have
-    /// `noise_expected` or more, were not walked to.
+    /// Neighbours whose distances from the straight line have a cosine below this, where a training path would have
+    /// `noise_expected` or more, were not reached by training.
     pub noise_cosine: f64,
     /// See `noise_cosine`.
     pub noise_expected: f64,
@@ -58,7 +58,7 @@ pub struct Policy {
     pub start_retained_whole: f64,
     /// The same in a component. Measured: 0.45.
     pub start_retained_part: f64,
-    /// Holding less than this share of the way so far, decay apart, raises a question. Measured, whole model: 1.00.
+    /// Holding less than this share of the progress so far, decay apart, raises a question. Measured, whole model: 1.00.
     pub carried_whole: f64,
     /// The same in embedding, head, MLPs and experts. Measured over 188 honest runs: 0.82 (embedding), 0.85 (MLPs).
     pub carried_matrices: f64,
@@ -85,7 +85,7 @@ pub struct Policy {
     pub turn_strong: f64,
     /// Less than this share of the weights on a line through two others is a question.
     pub blend_share: f64,
-    /// A matrix whose start and way grew by one factor, apart from its kind and from other intervals by this logarithm, is a
+    /// A matrix whose start and progress grew by one factor, apart from its kind and from other intervals by this logarithm, is a
     /// question. Measured: 0.104.
     pub scaled_matrix: f64,
     /// So many rows of tokens that point the other way after one interval are a question. Measured: 3, and 8 under Adam with

@@ -3,7 +3,7 @@
 use super::{Report, lanes, number, plane, scene, text, wording};
 use scratchproof_evidence::{Evidence, TimelineRow};
 use scratchproof_finding::Finding;
-use scratchproof_texts::{Language, Text, term, text};
+use scratchproof_texts::{Language, Text, phrase, term, text};
 
 /// The whole report as Markdown, one newline at the end. Words from outside cannot make markup.
 #[must_use]
@@ -137,15 +137,20 @@ pub(super) fn timeline(out: &mut Note, rows: &[TimelineRow]) {
             out,
             &[
                 &lanes::when(event),
-                &safe(&event.what),
+                &safe(&phrase(&event.what, language)),
                 &safe(&term("trust", &event.grade, language)),
-                &safe(&event.source),
+                &safe(&phrase(&event.source, language)),
             ],
         );
         if left_out > 0 {
             row(
                 out,
-                &["...", &text!("report/timeline/more", count = left_out).say(language), "", &safe(&event.source)],
+                &[
+                    "...",
+                    &text!("report/timeline/more", count = left_out).say(language),
+                    "",
+                    &safe(&phrase(&event.source, language)),
+                ],
             );
         }
     }
@@ -204,7 +209,7 @@ fn rest(out: &mut Note, report: &Report) {
         out.push('\n');
         table(out, &["skipped", "why"], &[]);
         for skipped in &coverage.skipped {
-            row(out, &[&safe(&skipped.tensor), &safe(&skipped.why)]);
+            row(out, &[&safe(&skipped.tensor), &safe(&phrase(&skipped.why, language))]);
         }
     }
     if !report.inputs.is_empty() {

@@ -6,7 +6,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use super::{Condition, Outcome, Report, number, plane, scene, text, wording};
 use scratchproof_evidence::Evidence;
 use scratchproof_finding::{Direction, Finding, Grade};
-use scratchproof_texts::{Language, Text, term, text};
+use scratchproof_texts::{Language, Text, phrase, term, text};
 
 /// How the terminal wants it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -207,7 +207,12 @@ impl Page {
         self.paragraph(2, &line.replace('\u{a0}', " "));
         let shown = if self.look.verbose { coverage.skipped.len() } else { 5 };
         for skipped in coverage.skipped.iter().take(shown) {
-            self.hanging("  -", Style::new(), &format!("{}: {}", skipped.tensor, skipped.why), 4);
+            self.hanging(
+                "  -",
+                Style::new(),
+                &format!("{}: {}", skipped.tensor, phrase(&skipped.why, self.look.language)),
+                4,
+            );
         }
         if coverage.skipped.len() > shown {
             self.paragraph(2, &self.say(&text!("report/coverage/more", count = coverage.skipped.len() - shown)));

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use anstyle::{AnsiColor, Style};
-use scratchproof_texts::{Language, Text, term, text};
+use scratchproof_texts::{Language, Text, phrase, term, text};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::markdown::{Note, heading, line, row, safe, table};
@@ -192,7 +192,7 @@ pub fn render(timeline: &Timeline, look: Look) -> String {
     if !timeline.skipped.is_empty() {
         page.heading(&text!("report/heading/not-read"));
         for skipped in &timeline.skipped {
-            page.hanging("  -", Style::new(), &format!("{}: {}", skipped.tensor, skipped.why), 4);
+            page.hanging("  -", Style::new(), &format!("{}: {}", skipped.tensor, phrase(&skipped.why, language)), 4);
         }
     }
     page.out
@@ -211,7 +211,12 @@ fn events_to(page: &mut Page, events: &[TimelineRow]) {
             _ => Style::new(),
         };
         let when = format!("  {}", lanes::when(row));
-        page.hanging(&when, style, &format!("{} ({})", row.what, row.grade), 20);
+        page.hanging(
+            &when,
+            style,
+            &format!("{} ({})", phrase(&row.what, language), term("trust", &row.grade, language)),
+            20,
+        );
         if left_out > 0 {
             page.paragraph(
                 20,
@@ -228,7 +233,7 @@ pub fn to_markdown(timeline: &Timeline, language: Language) -> String {
     let mut out = Note::new(language);
     line(&mut out, &format!("# scratchproof timeline: {}", safe(&timeline.case.name)));
     out.push('\n');
-    let word = timeline.outcome.word().to_uppercase();
+    let word = term("record", timeline.outcome.word(), language).to_uppercase();
     line(&mut out, &format!("**{word}:** {} {}", timeline.outcome.meaning().say(language), no_verdict().say(language)));
     markdown::timeline(&mut out, &timeline.events);
     if !timeline.months.is_empty() {
@@ -262,7 +267,7 @@ pub fn to_markdown(timeline: &Timeline, language: Language) -> String {
     if !timeline.skipped.is_empty() {
         heading(&mut out, &text!("report/heading/not-read"));
         for skipped in &timeline.skipped {
-            line(&mut out, &format!("- {}: {}", safe(&skipped.tensor), safe(&skipped.why)));
+            line(&mut out, &format!("- {}: {}", safe(&skipped.tensor), safe(&phrase(&skipped.why, language))));
         }
     }
     out.text

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use minijinja::value::Value;
 use minijinja::{Environment, Error, UndefinedBehavior};
 
-use crate::{Param, Text, filters};
+use crate::{Param, Text, filters, phrase};
 
 /// A language that texts exist in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -165,7 +165,7 @@ pub fn render(text: &Text, language: Language) -> String {
 pub(crate) fn make(text: &Text, language: Language) -> Result<String, Error> {
     if text.key.is_empty() {
         return Ok(match text.param("words") {
-            Some(Param::Word(words)) => words.clone(),
+            Some(Param::Word(words)) => phrase(words, language),
             _ => String::new(),
         });
     }
@@ -193,7 +193,7 @@ fn value(param: &Param, language: Language) -> Result<Value, Error> {
         Param::Count(count) => (*count).into(),
         Param::Integer(integer) => (*integer).into(),
         Param::Number(number) => (*number).into(),
-        Param::Word(word) => word.as_str().into(),
+        Param::Word(word) => phrase(word, language).into(),
         Param::List(list) => list.iter().map(|param| value(param, language)).collect::<Result<Vec<_>, _>>()?.into(),
         Param::Text(text) => make(text, language)?.into(),
         Param::None => ().into(),

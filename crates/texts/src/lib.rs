@@ -9,6 +9,7 @@ mod files;
 mod filters;
 mod param;
 mod particle;
+mod phrase;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub use beside::{message, missing, null};
 pub use files::{Explanation, Language, explanation, keys, render, source, term};
 pub use param::Param;
+pub use phrase::phrase;
 
 /// The key of several sentences, one after the other.
 pub(crate) const SEVERAL: &str = "+";

@@ -3,7 +3,7 @@
 use super::super::markdown::{Note, heading, line, row, safe, table};
 use super::super::{number, wording};
 use super::{Comparison, answer, cell, coverage, largest, letter, meaning, no_verdict, outcome, pair, shown};
-use scratchproof_texts::{Language, Text, term, text};
+use scratchproof_texts::{Language, Text, phrase, term, text};
 
 /// The whole comparison as Markdown, one newline at the end. Words from outside cannot make markup.
 #[must_use]
@@ -222,7 +222,7 @@ fn rest(out: &mut Note, comparison: &Comparison) {
         table(out, &["not compared", "why"], &[]);
     }
     for skipped in &covered.skipped {
-        row(out, &[&safe(&skipped.tensor), &safe(&skipped.why)]);
+        row(out, &[&safe(&skipped.tensor), &safe(&phrase(&skipped.why, out.language))]);
     }
 }
 

@@ -6,7 +6,7 @@ use super::super::terminal::{Look, Page};
 use super::super::{number, text, wording};
 use super::{Comparison, Outcome, answer, cell, coverage, largest, letter, meaning, no_verdict, outcome, pair, shown};
 use scratchproof_finding::Grade;
-use scratchproof_texts::{term, text};
+use scratchproof_texts::{phrase, term, text};
 
 /// Widest map that is drawn.
 const COLUMNS: usize = 4;
@@ -256,7 +256,12 @@ fn rest(page: &mut Page, comparison: &Comparison) {
     page.paragraph(2, &coverage(covered).say(language).replace('\u{a0}', " "));
     let listed = if page.look.verbose { covered.skipped.len() } else { 5 };
     for skipped in covered.skipped.iter().take(listed) {
-        page.hanging("  -", Style::new(), &format!("{}: {}", skipped.tensor, skipped.why), 4);
+        page.hanging(
+            "  -",
+            Style::new(),
+            &format!("{}: {}", skipped.tensor, phrase(&skipped.why, page.look.language)),
+            4,
+        );
     }
     if covered.skipped.len() > listed {
         page.paragraph(2, &text!("report/compare/more", count = covered.skipped.len() - listed).say(language));

@@ -1,0 +1,130 @@
+//! Words of readers that come without a key, from English to Korean: `ko/phrases.toml`.
+
+use std::sync::OnceLock;
+
+use toml::Table;
+
+use crate::{Language, particle};
+
+const PHRASES: &str = include_str!("../ko/phrases.toml");
+/// Longer words are no phrase, and are not searched through.
+const LONGEST: usize = 2000;
+
+/// How particles of two forms are written in the file, and their pair.
+const FORMS: [(&str, &str); 4] = [("은(는)", "은/는"), ("이(가)", "이/가"), ("을(를)", "을/를"), ("와(과)", "과/와")];
+
+/// An English phrase as the pieces between its places, with the names of these, and the Korean one.
+struct Phrase {
+    pieces: Vec<String>,
+    names: Vec<String>,
+    korean: String,
+}
+
+fn phrases() -> &'static [Phrase] {
+    static ALL: OnceLock<Vec<Phrase>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let table: Table = toml::from_str(PHRASES).unwrap_or_default();
+        let all = table.get("phrases").and_then(toml::Value::as_table);
+        debug_assert!(all.is_some_and(|all| !all.is_empty()), "ko/phrases.toml");
+        let phrase = |(english, korean): (&String, &toml::Value)| {
+            let (pieces, names) = split(english);
+            Some(Phrase { pieces, names, korean: korean.as_str()?.to_owned() })
+        };
+        let mut all: Vec<Phrase> = all.into_iter().flatten().filter_map(phrase).collect();
+        // The one with the most words of its own fits best.
+        all.sort_by_key(|phrase| std::cmp::Reverse(phrase.pieces.iter().map(String::len).sum::<usize>()));
+        all
+    })
+}
+
+fn split(english: &str) -> (Vec<String>, Vec<String>) {
+    let (mut pieces, mut names) = (Vec::new(), Vec::new());
+    let mut rest = english;
+    while let Some((before, after)) = rest.split_once('{') {
+        let Some((name, behind)) = after.split_once('}') else { break };
+        pieces.push(before.to_owned());
+        names.push(name.to_owned());
+        rest = behind;
+    }
+    pieces.push(rest.to_owned());
+    (pieces, names)
+}
+
+/// Words in a language: those of a known phrase, else as they are. Behind the first `: ` a phrase may begin.
+#[must_use]
+pub fn phrase(words: &str, language: Language) -> String {
+    if language == Language::English || words.len() > LONGEST {
+        return words.to_owned();
+    }
+    korean(words).or_else(|| tail(words)).unwrap_or_else(|| words.to_owned())
+}
+
+fn tail(words: &str) -> Option<String> {
+    let (before, after) = words.split_once(": ")?;
+    korean(after).map(|after| format!("{before}: {after}"))
+}
+
+fn korean(words: &str) -> Option<String> {
+    phrases().iter().find_map(|phrase| {
+        let found = fit(words, &phrase.pieces)?;
+        let mut said = phrase.korean.clone();
+        for (name, value) in phrase.names.iter().zip(found) {
+            // What stands in a place may be a phrase itself: an interval of time.
+            let value = korean(value).unwrap_or_else(|| value.to_owned());
+            for (written, pair) in FORMS {
+                if let Some(form) = particle::after(&value, pair) {
+                    said = said.replace(&format!("{{{name}}}{written}"), &format!("{value}{form}"));
+                }
+            }
+            said = said.replace(&format!("{{{name}}}"), &value);
+        }
+        Some(said)
+    })
+}
+
+/// What stands in the places between the pieces, each as short as can be.
+fn fit<'a>(words: &'a str, pieces: &[String]) -> Option<Vec<&'a str>> {
+    let (first, rest) = pieces.split_first()?;
+    let mut left = words.strip_prefix(first.as_str())?;
+    let Some((last, inner)) = rest.split_last() else { return left.is_empty().then(Vec::new) };
+    let mut found = Vec::new();
+    for piece in inner {
+        let at = left.find(piece.as_str()).filter(|at| *at > 0)?;
+        found.push(&left[..at]);
+        left = &left[at + piece.len()..];
+    }
+    let value = left.strip_suffix(last.as_str()).filter(|value| !value.is_empty())?;
+    found.push(value);
+    Some(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_readers_are_said_in_korean() {
+        let said = |words: &str| phrase(words, Language::Korean);
+        assert_eq!(said("run 8mnka2ol reached step 200"), "학습 8mnka2ol의 스텝 200 도달");
+        assert_eq!(
+            said("../m/control-phi: shape [4, 64] against [6, 64]"),
+            "../m/control-phi: 형태 [4, 64], 상대 [6, 64]"
+        );
+        assert_eq!(said("made 2.5 days after it was committed"), "커밋 2.5일 뒤에 작성됨");
+        assert_eq!(said("words that nobody knows"), "words that nobody knows");
+        assert_eq!(phrase("all zero", Language::English), "all zero");
+        assert_eq!(said(""), "");
+        assert_eq!(said("é: all zero"), "é: 모두 0");
+    }
+
+    #[test]
+    fn every_phrase_says_what_it_is_given_and_is_found() {
+        for phrase in phrases() {
+            for name in &phrase.names {
+                assert!(phrase.korean.contains(&format!("{{{name}}}")), "{}", phrase.korean);
+            }
+            let example: String = phrase.pieces.join("xyz");
+            assert_ne!(super::phrase(&example, Language::Korean), example, "{example}");
+        }
+    }
+}
