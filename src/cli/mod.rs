@@ -123,7 +123,7 @@ fn manual() -> Result<String> {
     clap_mangen::Man::new(whole.clone()).render(&mut page).map_err(failed)?;
     for command in whole.get_subcommands().filter(|command| command.get_name() != "help") {
         let name = format!("scratchproof {}", command.get_name());
-        let man = clap_mangen::Man::new(command.clone().name(name.clone()).bin_name(name));
+        let man = clap_mangen::Man::new(command.clone().bin_name(name));
         man.render_synopsis_section(&mut page).map_err(failed)?;
         man.render_description_section(&mut page).map_err(failed)?;
         man.render_options_section(&mut page).map_err(failed)?;

@@ -40,8 +40,7 @@ fn phrases() -> &'static [Phrase] {
 fn split(english: &str) -> (Vec<String>, Vec<String>) {
     let (mut pieces, mut names) = (Vec::new(), Vec::new());
     let mut rest = english;
-    while let Some((before, after)) = rest.split_once('{') {
-        let Some((name, behind)) = after.split_once('}') else { break };
+    while let Some((before, name, behind)) = next_place(rest) {
         pieces.push(before.to_owned());
         names.push(name.to_owned());
         rest = behind;
@@ -67,19 +66,36 @@ fn tail(words: &str) -> Option<String> {
 fn korean(words: &str) -> Option<String> {
     phrases().iter().find_map(|phrase| {
         let found = fit(words, &phrase.pieces)?;
-        let mut said = phrase.korean.clone();
-        for (name, value) in phrase.names.iter().zip(found) {
-            // What stands in a place may be a phrase itself: an interval of time.
-            let value = korean(value).unwrap_or_else(|| value.to_owned());
-            for (written, pair) in FORMS {
-                if let Some(form) = particle::after(&value, pair) {
-                    said = said.replace(&format!("{{{name}}}{written}"), &format!("{value}{form}"));
-                }
-            }
-            said = said.replace(&format!("{{{name}}}"), &value);
-        }
-        Some(said)
+        let places: Vec<(&str, &str)> = phrase.names.iter().map(String::as_str).zip(found).collect();
+        let number = |(name, value): &(&str, &str)| *name != "n" || value.bytes().all(|b| b.is_ascii_digit());
+        places.iter().all(number).then(|| filled(&phrase.korean, &places))
     })
+}
+
+/// The Korean phrase with its places filled, piece by piece: what is filled in is text, whatever is in it.
+fn filled(korean_phrase: &str, places: &[(&str, &str)]) -> String {
+    let mut said = String::new();
+    let mut rest = korean_phrase;
+    while let Some((before, name, behind)) = next_place(rest) {
+        said.push_str(before);
+        let value = places.iter().find(|(known, _)| *known == name).map_or("", |(_, value)| *value);
+        // What stands in a place may be a phrase itself: an interval of time.
+        let value = korean(value).unwrap_or_else(|| value.to_owned());
+        said.push_str(&value);
+        let form = FORMS.iter().find(|(written, _)| behind.starts_with(written));
+        rest = behind;
+        if let Some((written, pair)) = form {
+            said.push_str(particle::after(&value, pair).unwrap_or_default());
+            rest = &behind[written.len()..];
+        }
+    }
+    said + rest
+}
+
+fn next_place(text: &str) -> Option<(&str, &str, &str)> {
+    let (before, after) = text.split_once('{')?;
+    let (name, behind) = after.split_once('}')?;
+    Some((before, name, behind))
 }
 
 /// What stands in the places between the pieces, each as short as can be.
@@ -115,6 +131,10 @@ mod tests {
         assert_eq!(phrase("all zero", Language::English), "all zero");
         assert_eq!(said(""), "");
         assert_eq!(said("é: all zero"), "é: 모두 0");
+        assert_eq!(
+            said("{b} line 3: [run] must be [[run]]: there may be several"),
+            "{b} 3행: [run]은 [[run]]로 적어야 합니다. 여러 개일 수 있습니다"
+        );
     }
 
     #[test]
@@ -123,7 +143,7 @@ mod tests {
             for name in &phrase.names {
                 assert!(phrase.korean.contains(&format!("{{{name}}}")), "{}", phrase.korean);
             }
-            let example: String = phrase.pieces.join("xyz");
+            let example: String = phrase.pieces.join("7");
             assert_ne!(super::phrase(&example, Language::Korean), example, "{example}");
         }
     }
