@@ -1,7 +1,7 @@
 //! The report for a terminal: readable without colour, in any width from about 40 columns.
 
 use anstyle::{AnsiColor, Style};
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
 
 use super::{Condition, Outcome, Report, number, plane, scene, text, wording};
 use scratchproof_evidence::Evidence;
@@ -275,9 +275,35 @@ impl Page {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }
+        keep_words(&mut table, self.look.width);
         for line in table.lines() {
             self.out.push_str(format!(" {line}").trim_end());
             self.out.push('\n');
+        }
+    }
+}
+
+/// Gives every column the room of its longest word, where there is room for all of them: no word is cut.
+fn keep_words(table: &mut Table, width: usize) {
+    const PADDING: usize = 2;
+    let header = table.header().into_iter();
+    let mut longest: Vec<usize> = Vec::new();
+    for row in header.chain(table.row_iter()) {
+        for (at, cell) in row.cell_iter().enumerate() {
+            let word = cell.content().split_whitespace().map(text::width).max().unwrap_or(0);
+            if longest.len() <= at {
+                longest.push(0);
+            }
+            longest[at] = longest[at].max(word);
+        }
+    }
+    if longest.iter().map(|word| word + PADDING).sum::<usize>() > width.saturating_sub(1) {
+        return;
+    }
+    for (at, word) in longest.into_iter().enumerate() {
+        let least = u16::try_from(word + PADDING).unwrap_or(u16::MAX);
+        if let Some(column) = table.column_mut(at) {
+            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(least)));
         }
     }
 }

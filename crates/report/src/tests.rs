@@ -137,6 +137,20 @@ fn every_renderer_speaks_korean_where_there_are_texts_and_json_does_not() {
 }
 
 #[test]
+fn no_word_is_cut_at_sixty_columns() {
+    for (report, evidence) in [sample::refuted(), sample::confirmed()] {
+        for language in [Language::English, Language::Korean] {
+            let at = |width| terminal::render(&report, &evidence, Look { width, language, ..Look::default() });
+            let (wide, narrow) = (at(200), at(60));
+            let words: std::collections::BTreeSet<&str> = narrow.split_whitespace().collect();
+            let cut: Vec<&str> = wide.split_whitespace().filter(|word| !words.contains(word)).collect();
+            assert!(cut.is_empty(), "{cut:?}\n{narrow}");
+            assert!(narrow.lines().all(|line| text::width(line) <= 60), "{narrow}");
+        }
+    }
+}
+
+#[test]
 fn every_renderer_says_the_verdict_and_names_the_parents() {
     for ((report, evidence), word, claim) in [
         (sample::confirmed(), "CONFIRMED", "trained from scratch"),
