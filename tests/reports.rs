@@ -183,10 +183,10 @@ fn english(text: &str) -> Vec<String> {
 fn a_report_in_korean_is_korean_throughout() {
     let mut left = Vec::new();
     for case in cases() {
-        let folder = reports().join("cases").join(&case);
-        let run = run(program().args(["report", "-v", "--lang", "ko"]).arg(&audited(&case).folder));
+        let file = format!("cases/{case}/case.toml");
+        let run = run(program().current_dir(fixtures()).args(["audit", &file, "-v", "--lang", "ko"]));
         let verdict = run.stdout.lines().next().unwrap_or_default();
-        assert!(verdict.contains("후보 원본 모델"), "{}: {verdict}", folder.display());
+        assert!(verdict.contains("후보 원본 모델"), "{case}: {verdict}");
         left.extend(english(&run.stdout).into_iter().map(|words| format!("{case}: {words}")));
         assert!(!run.stdout.contains("(는)") && !run.stdout.contains("(가)"), "{}", run.stdout);
     }
