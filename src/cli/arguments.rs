@@ -27,6 +27,10 @@ pub struct Arguments {
     /// Threads to compute with; the result is the same for any number
     #[arg(long, global = true, value_name = "N")]
     pub threads: Option<usize>,
+    /// Language of sentences and headings, where there are texts in it; as LC_ALL, LC_MESSAGES or LANG say without. JSON is
+    /// the same in every language
+    #[arg(long, global = true, value_enum)]
+    pub lang: Option<Lang>,
     /// Reach no network: a model at an address of one is an error
     #[arg(long, global = true)]
     pub offline: bool,
@@ -152,6 +156,12 @@ pub enum Format {
     Markdown,
     /// The page, for `report`
     Html,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Lang {
+    En,
+    Ko,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -23,8 +23,9 @@ use scratchproof::report::{
     Report, compare as comparison, folder, html, inspect, json, markdown, terminal, timeline as record,
 };
 use scratchproof::source::{Access, is_address};
+use scratchproof::texts::Language;
 
-use arguments::{Arguments, Color, Command, Format};
+use arguments::{Arguments, Color, Command, Format, Lang};
 use progress::Bar;
 
 /// Runs the command line and returns the exit status: 0 confirmed or done, 1 refuted, 2 could not, 3 inconclusive.
@@ -129,7 +130,7 @@ fn audit_case(arguments: &Arguments, case: &Path, output: Option<&Path>, check: 
                 kept.finished, kept.measured
             ));
         }
-        folder::write(&mut done.report, &done.evidence, folder)?;
+        folder::write(&mut done.report, &done.evidence, folder, language(arguments))?;
         done
     } else {
         audit(&case, access(arguments), bar.as_ref())?
@@ -185,9 +186,9 @@ fn read_case(path: &Path, output: Option<&Path>) -> Result<Case> {
 fn show_audit(arguments: &Arguments, report: &Report, evidence: &Evidence) -> Result<()> {
     print(&match arguments.format {
         Format::Json => json::to_json(report),
-        Format::Markdown => markdown::to_markdown(report, evidence),
-        Format::Html => html::render(report, evidence)?,
-        Format::Human if arguments.quiet => terminal::verdict_line(report),
+        Format::Markdown => markdown::to_markdown(report, evidence, language(arguments)),
+        Format::Html => html::render(report, evidence, language(arguments))?,
+        Format::Human if arguments.quiet => terminal::verdict_line(report, language(arguments)),
         Format::Human => terminal::render(report, evidence, look(arguments)),
     })
 }
@@ -226,7 +227,7 @@ fn timeline_of(arguments: &Arguments, case: &Path, output: Option<&Path>) -> Res
     let folder = make(output)?;
     let (mut done, evidence) = timeline(&case, access(arguments), output.is_some())?;
     if let Some(folder) = &folder {
-        folder::write_timeline(&mut done, &evidence, folder)?;
+        folder::write_timeline(&mut done, &evidence, folder, language(arguments))?;
     }
     show_timeline(arguments, &done)?;
     written(arguments, output);
@@ -236,8 +237,8 @@ fn timeline_of(arguments: &Arguments, case: &Path, output: Option<&Path>) -> Res
 fn show_timeline(arguments: &Arguments, found: &record::Timeline) -> Result<()> {
     print(&match arguments.format {
         Format::Json => record::to_json(found),
-        Format::Markdown => record::to_markdown(found),
-        Format::Html => html::timeline(found)?,
+        Format::Markdown => record::to_markdown(found, language(arguments)),
+        Format::Html => html::timeline(found, language(arguments))?,
         Format::Human if arguments.quiet => record::verdict_line(found),
         Format::Human => record::render(found, look(arguments)),
     })
@@ -259,7 +260,7 @@ fn compare_models(arguments: &Arguments, subject: &str, parent: &str, controls: 
     let look = look(arguments);
     match arguments.format {
         Format::Json => print(&comparison::to_json(&done))?,
-        Format::Markdown => print(&comparison::to_markdown(&done))?,
+        Format::Markdown => print(&comparison::to_markdown(&done, language(arguments)))?,
         Format::Human if arguments.quiet => {}
         Format::Human => print(&comparison::render(&done, look))?,
         Format::Html => {}
@@ -280,7 +281,25 @@ fn make(output: Option<&Path>) -> Result<Option<Folder>> {
 }
 
 fn look(arguments: &Arguments) -> terminal::Look {
-    terminal::Look { colour: arguments.color.wanted(), width: width(), verbose: arguments.verbose > 0 }
+    terminal::Look {
+        colour: arguments.color.wanted(),
+        width: width(),
+        verbose: arguments.verbose > 0,
+        language: language(arguments),
+    }
+}
+
+/// `--lang`, else what the environment says, in the order that POSIX has.
+fn language(arguments: &Arguments) -> Language {
+    match arguments.lang {
+        Some(Lang::En) => Language::English,
+        Some(Lang::Ko) => Language::Korean,
+        None => ["LC_ALL", "LC_MESSAGES", "LANG"]
+            .iter()
+            .filter_map(|name| std::env::var(name).ok())
+            .find(|locale| !locale.is_empty())
+            .map_or(Language::English, |locale| Language::of_locale(&locale)),
+    }
 }
 
 fn access(arguments: &Arguments) -> Access {

@@ -4,7 +4,7 @@
 use super::number;
 use super::svg::Svg;
 use scratchproof_evidence::{Evidence, PathRow};
-use scratchproof_texts::text;
+use scratchproof_texts::{Language, Text, text};
 
 const WIDTH: f64 = 320.0;
 const HEIGHT: f64 = 220.0;
@@ -41,7 +41,7 @@ pub(super) fn cells(row: &PathRow) -> [String; 6] {
 }
 
 /// The drawing in words.
-pub(super) fn describe(rows: &[&PathRow]) -> String {
+pub(super) fn describe(rows: &[&PathRow]) -> Text {
     let share = |value: Option<f64>| value.filter(|v| v.is_finite()).unwrap_or(0.0);
     let first = rows.first();
     text!(
@@ -50,12 +50,11 @@ pub(super) fn describe(rows: &[&PathRow]) -> String {
         one = share(first.and_then(|row| row.share1)),
         two = share(first.and_then(|row| row.share2))
     )
-    .english()
 }
 
 /// The drawing: both axes in one scale, so that turns are as they are.
-pub(super) fn draw(rows: &[&PathRow]) -> String {
-    let mut svg = Svg::new(WIDTH, HEIGHT, "chart", &describe(rows));
+pub(super) fn draw(rows: &[&PathRow], language: Language) -> String {
+    let mut svg = Svg::new(WIDTH, HEIGHT, "chart", &describe(rows).say(language));
     let points: Vec<(f64, f64)> = rows.iter().filter_map(|row| at(row)).collect();
     let range = |of: fn(&(f64, f64)) -> f64| {
         points.iter().map(of).fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)))

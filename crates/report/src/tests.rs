@@ -4,6 +4,7 @@ use serde_json::Value;
 use super::terminal::{self, Look};
 use super::{Report, Skipped, html, json, markdown, sample, text};
 use scratchproof_evidence::{Evidence, LayerMapRow, Reference};
+use scratchproof_texts::Language;
 
 /// `report.json` as a user would read it.
 mod contract {
@@ -107,8 +108,32 @@ fn the_same_report_gives_the_same_bytes() {
     shuffled.layer_map.reverse();
     assert_eq!(json::to_json(&report), json::to_json(&report.clone()));
     assert_eq!(page(&report, &evidence), page(&report, &shuffled));
-    assert_eq!(markdown::to_markdown(&report, &evidence), markdown::to_markdown(&report, &shuffled));
+    assert_eq!(
+        markdown::to_markdown(&report, &evidence, Language::English),
+        markdown::to_markdown(&report, &shuffled, Language::English)
+    );
     assert_eq!(shown(&report, &evidence, 80), shown(&report, &shuffled, 80));
+}
+
+#[test]
+fn every_renderer_speaks_korean_where_there_are_texts_and_json_does_not() {
+    let (report, evidence) = sample::refuted();
+    let look = Look { language: Language::Korean, width: 200, ..Look::default() };
+    let pages = [
+        terminal::render(&report, &evidence, look),
+        markdown::to_markdown(&report, &evidence, Language::Korean),
+        html::render(&report, &evidence, Language::Korean).expect("a page"),
+    ];
+    for page in pages {
+        for words in
+            ["처음부터 학습하지 않음; 대조한 후보 원본 모델: GLM-like, Llama-like", "근거가 주장과 모순됩니다."]
+        {
+            assert!(page.contains(words), "{words}: {page}");
+        }
+        // What the sample says in words of its own has no Korean.
+        assert!(page.contains("F001") && !page.contains("The evidence contradicts the claim."), "{page}");
+    }
+    assert!(!json::to_json(&report).contains("근거"));
 }
 
 #[test]
@@ -122,7 +147,7 @@ fn every_renderer_says_the_verdict_and_names_the_parents() {
         let line = format!("{claim}; tested against: {against}");
         let first = shown(&report, &evidence, 100).lines().next().map(str::to_owned);
         assert_eq!(first, Some(format!("{word}: {line}")));
-        assert!(markdown::to_markdown(&report, &evidence).contains(&format!("**{word}:** {line}")));
+        assert!(markdown::to_markdown(&report, &evidence, Language::English).contains(&format!("**{word}:** {line}")));
         let page = page(&report, &evidence);
         assert!(page.to_uppercase().contains(&format!(">{word}</SPAN>: {}", line.to_uppercase())));
         for text in [shown(&report, &evidence, 200), page] {
@@ -142,7 +167,7 @@ fn terminal_lines_fit_and_colour_is_only_paint() {
                 assert_eq!(line.trim_end(), line);
             }
         }
-        let look = Look { colour: true, width: 80, verbose: true };
+        let look = Look { colour: true, width: 80, verbose: true, ..Look::default() };
         let coloured = terminal::render(&report, &evidence, look);
         let plain = terminal::render(&report, &evidence, Look { colour: false, ..look });
         assert_eq!(anstream::adapter::strip_str(&coloured).to_string(), plain);
@@ -167,7 +192,7 @@ fn words_from_outside_cannot_act() {
     let (report, evidence) = spoilt(hostile);
     let page = page(&report, &evidence);
     let plain = shown(&report, &evidence, 80);
-    let note = markdown::to_markdown(&report, &evidence);
+    let note = markdown::to_markdown(&report, &evidence, Language::English);
     for text in [&page, &plain, &note] {
         assert!(!text.contains(['\u{202e}', '\u{1b}', '\u{200b}']));
     }
@@ -211,7 +236,7 @@ fn nothing_at_all_renders() {
     for evidence in [Evidence::default(), only_nulls()] {
         assert!(page(&report, &evidence).ends_with("</html>\n") || page(&report, &evidence).ends_with("</html>"));
         assert!(!shown(&report, &evidence, 0).is_empty());
-        assert!(!markdown::to_markdown(&report, &evidence).is_empty());
+        assert!(!markdown::to_markdown(&report, &evidence, Language::English).is_empty());
     }
     assert!(serde_json::from_str::<contract::Report>(&json::to_json(&report)).is_ok());
 }
@@ -249,8 +274,11 @@ fn pages_to_look_at() {
         ("large", (sample::refuted().0, large())),
     ] {
         std::fs::write(dir.join(name).with_extension("html"), page(&report, &evidence)).expect("written");
-        std::fs::write(dir.join(name).with_extension("md"), markdown::to_markdown(&report, &evidence))
-            .expect("written");
+        std::fs::write(
+            dir.join(name).with_extension("md"),
+            markdown::to_markdown(&report, &evidence, Language::English),
+        )
+        .expect("written");
         std::fs::write(dir.join(name).with_extension("json"), json::to_json(&report)).expect("written");
         evidence.write(&dir.join(name)).expect("written");
         let look = Look { colour: true, ..Look::default() };
@@ -260,7 +288,7 @@ fn pages_to_look_at() {
 }
 
 fn page(report: &Report, evidence: &Evidence) -> String {
-    html::render(report, evidence).expect("a page")
+    html::render(report, evidence, Language::English).expect("a page")
 }
 
 fn shown(report: &Report, evidence: &Evidence, width: usize) -> String {

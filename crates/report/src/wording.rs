@@ -2,7 +2,7 @@
 
 use super::{CaseSummary, ComponentOutcome, Condition, Coverage, InputRole, Outcome, Report, Seal, number};
 use scratchproof_finding::{Code, Direction, Finding, Grade, Subject};
-use scratchproof_texts::{Text, text};
+use scratchproof_texts::{Language, Text, text};
 
 /// Short rules for a reader who has never seen such a report: the word and what it means.
 pub(super) fn how_to_read() -> [(Text, Text); 6] {
@@ -49,8 +49,8 @@ pub(super) fn sealed(seal: Option<&Seal>, case: &CaseSummary) -> Text {
 }
 
 /// The case's name.
-pub(super) fn name(report: &Report) -> String {
-    if report.case.name.is_empty() { text!("report/verdict/unnamed").english() } else { report.case.name.clone() }
+pub(super) fn name(report: &Report, language: Language) -> String {
+    if report.case.name.is_empty() { text!("report/verdict/unnamed").say(language) } else { report.case.name.clone() }
 }
 
 /// The claim, what became of it and the parents it was tested against: the verdict line after its first word.

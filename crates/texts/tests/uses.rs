@@ -80,6 +80,32 @@ fn no_key_is_put_together() {
     assert!(wrong.is_empty(), "{}", list(&wrong));
 }
 
+/// Files that have no Korean, or not all of it.
+const WITHOUT_KOREAN: [&str; 11] =
+    ["chain", "checkpoint", "input", "parent", "power", "report", "scan", "start", "time", "title", "verdict"];
+
+/// A Korean entry stands for an English one and has nothing else to fill in.
+#[test]
+fn both_languages_have_the_same_entries_with_the_same_parameters() {
+    let parameters = |key, language| wanted(source(key, language).unwrap_or_default());
+    let mut wrong = BTreeSet::new();
+    for key in keys(Language::Korean) {
+        if source(key, Language::English).is_none() {
+            wrong.insert(format!("{key} is in no English file"));
+        } else if parameters(key, Language::English) != parameters(key, Language::Korean) {
+            wrong.insert(format!("{key} has other parameters in Korean"));
+        }
+    }
+    let whole = |key: &&str| key.split('/').next().is_some_and(|file| !WITHOUT_KOREAN.contains(&file));
+    for key in keys(Language::English).filter(whole) {
+        if source(key, Language::Korean).is_none() {
+            wrong.insert(format!("{key} has no Korean"));
+        }
+    }
+    assert!(keys(Language::Korean).count() > 40, "the Korean files were not found");
+    assert!(wrong.is_empty(), "{}", list(&wrong));
+}
+
 #[test]
 fn every_code_is_made_where_texts_are() {
     let mut made = BTreeSet::new();

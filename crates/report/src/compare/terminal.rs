@@ -29,14 +29,15 @@ pub fn render(comparison: &Comparison, look: Look) -> String {
 }
 
 fn head(page: &mut Page, comparison: &Comparison) {
+    let language = page.look.language;
     let style = match comparison.outcome {
         Outcome::Similar => AnsiColor::Red,
         Outcome::Silent => AnsiColor::Green,
         Outcome::Undetermined | Outcome::NotComparable => AnsiColor::Yellow,
     };
-    let label = format!("{}:", outcome(comparison.outcome));
-    page.hanging(&label, style.on_default().bold(), &meaning(comparison.outcome).english(), 2);
-    page.paragraph(2, &no_verdict().english());
+    let label = format!("{}:", outcome(comparison.outcome).say(language));
+    page.hanging(&label, style.on_default().bold(), &meaning(comparison.outcome).say(language), 2);
+    page.paragraph(2, &no_verdict().say(language));
     page.heading(&text!("report/heading/models"));
     let mut table = page.table(&["", "role", "name", "architecture", "hidden", "layers", "parameters"]);
     for model in &comparison.models {
@@ -53,19 +54,20 @@ fn head(page: &mut Page, comparison: &Comparison) {
     page.put(table, &[4, 5, 6]);
     if comparison.models.len() < 3 {
         page.out.push('\n');
-        page.paragraph(2, &text!("report/compare/no-control").english());
+        page.paragraph(2, &text!("report/compare/no-control").say(language));
     }
 }
 
 fn questions(page: &mut Page, comparison: &Comparison) {
+    let language = page.look.language;
     if comparison.questions.is_empty() {
         return;
     }
     page.heading(&text!("report/heading/questions"));
     for question in &comparison.questions {
-        page.paragraph(2, &question.question.english());
-        let label = format!("    {}:", answer(question.answer));
-        page.hanging(&label, Style::new().bold(), &question.why.english(), 6);
+        page.paragraph(2, &question.question.say(language));
+        let label = format!("    {}:", answer(question.answer).say(language));
+        page.hanging(&label, Style::new().bold(), &question.why.say(language), 6);
     }
 }
 
@@ -89,11 +91,12 @@ fn components(page: &mut Page, comparison: &Comparison) {
 }
 
 fn families(page: &mut Page, comparison: &Comparison) {
+    let language = page.look.language;
     if comparison.families.is_empty() {
         return;
     }
     page.heading(&text!("report/heading/families"));
-    page.paragraph(2, &text!("report/compare/families").english());
+    page.paragraph(2, &text!("report/compare/families").say(language));
     let mut table = page.table(&["family", "pair", "n", "raw cos", "Pearson", "rel. L2", "z", "log10 p"]);
     for family in &comparison.families {
         for (at, figures) in family.pairs.iter().enumerate() {
@@ -113,11 +116,12 @@ fn families(page: &mut Page, comparison: &Comparison) {
 }
 
 fn baselines(page: &mut Page, comparison: &Comparison) {
+    let language = page.look.language;
     if comparison.baselines.is_empty() {
         return;
     }
     page.heading(&text!("report/heading/norms"));
-    page.paragraph(2, &text!("report/compare/norms").english());
+    page.paragraph(2, &text!("report/compare/norms").say(language));
     let mut table = page.table(&["model", "norm", "pairs", "raw cos", "least", "most"]);
     for row in &comparison.baselines {
         table.add_row([
@@ -133,8 +137,9 @@ fn baselines(page: &mut Page, comparison: &Comparison) {
 }
 
 fn matrix(page: &mut Page, comparison: &Comparison) {
+    let language = page.look.language;
     page.heading(&text!("report/heading/matrix"));
-    page.paragraph(2, &text!("report/compare/matrix").english());
+    page.paragraph(2, &text!("report/compare/matrix").say(language));
     let mut table = page.table(&["pair", "norms", "raw cos", "Pearson", "norms z", "all z", "log10 p", "effect"]);
     for row in &comparison.matrix {
         table.add_row([
@@ -152,11 +157,12 @@ fn matrix(page: &mut Page, comparison: &Comparison) {
 }
 
 fn sigma(page: &mut Page, comparison: &Comparison) {
+    let language = page.look.language;
     if comparison.sigma.is_empty() {
         return;
     }
     page.heading(&text!("report/heading/sigma"));
-    page.paragraph(2, &text!("report/compare/sigma").english());
+    page.paragraph(2, &text!("report/compare/sigma").say(language));
     let mut table = page.table(&["norm", "pair", "layers", "matched", "layer 0", "sigma", "other layers", "sigma"]);
     for row in &comparison.sigma {
         table.add_row([
@@ -171,7 +177,7 @@ fn sigma(page: &mut Page, comparison: &Comparison) {
         ]);
     }
     page.put(table, &[2, 3, 4, 5, 6, 7]);
-    page.paragraph(2, &text!("report/compare/misleads").english());
+    page.paragraph(2, &text!("report/compare/misleads").say(language));
 }
 
 fn maps(page: &mut Page, comparison: &Comparison) {
@@ -221,6 +227,7 @@ fn maps(page: &mut Page, comparison: &Comparison) {
 }
 
 fn findings(page: &mut Page, comparison: &Comparison) {
+    let language = page.look.language;
     if comparison.findings.is_empty() {
         return;
     }
@@ -232,25 +239,26 @@ fn findings(page: &mut Page, comparison: &Comparison) {
         page.finding(finding);
     }
     if !counted.is_empty() {
-        page.paragraph(2, &text!("report/finding/context", count = counted.len()).english());
+        page.paragraph(2, &text!("report/finding/context", count = counted.len()).say(language));
     }
 }
 
 fn rest(page: &mut Page, comparison: &Comparison) {
+    let language = page.look.language;
     if !comparison.missing.is_empty() {
         page.heading(&text!("report/heading/missing"));
         for item in &comparison.missing {
-            page.hanging("  -", Style::new(), &item.english(), 4);
+            page.hanging("  -", Style::new(), &item.say(language), 4);
         }
     }
     page.heading(&text!("report/heading/coverage"));
     let covered = &comparison.coverage;
-    page.paragraph(2, &coverage(covered).english().replace('\u{a0}', " "));
+    page.paragraph(2, &coverage(covered).say(language).replace('\u{a0}', " "));
     let listed = if page.look.verbose { covered.skipped.len() } else { 5 };
     for skipped in covered.skipped.iter().take(listed) {
         page.hanging("  -", Style::new(), &format!("{}: {}", skipped.tensor, skipped.why), 4);
     }
     if covered.skipped.len() > listed {
-        page.paragraph(2, &text!("report/compare/more", count = covered.skipped.len() - listed).english());
+        page.paragraph(2, &text!("report/compare/more", count = covered.skipped.len() - listed).say(language));
     }
 }

@@ -10,6 +10,7 @@ use super::timeline::Timeline;
 use super::{Report, text};
 use scratchproof_error::{Error, Result};
 use scratchproof_evidence::Evidence;
+use scratchproof_texts::Language;
 
 const PAGE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("style.css");
@@ -18,16 +19,16 @@ const STYLE: &str = include_str!("style.css");
 ///
 /// # Errors
 /// If the page's own template is broken, which the tests rule out.
-pub fn render(report: &Report, evidence: &Evidence) -> Result<String> {
-    page(&view::view(report, evidence))
+pub fn render(report: &Report, evidence: &Evidence, language: Language) -> Result<String> {
+    page(&view::view(report, evidence, language))
 }
 
 /// The page of the record alone.
 ///
 /// # Errors
 /// As [`render`].
-pub fn timeline(timeline: &Timeline) -> Result<String> {
-    page(&view::of_timeline(timeline))
+pub fn timeline(timeline: &Timeline, language: Language) -> Result<String> {
+    page(&view::of_timeline(timeline, language))
 }
 
 fn page(view: &view::View<'_>) -> Result<String> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use minijinja::Value;
-use scratchproof_texts::{Text, text};
+use scratchproof_texts::{Language, text};
 use serde::Serialize;
 use serde_json::Value as Json;
 
@@ -164,7 +164,7 @@ struct InputView<'a> {
     sha256: &'a str,
 }
 
-pub(super) fn view<'a>(report: &'a Report, evidence: &'a Evidence) -> View<'a> {
+pub(super) fn view<'a>(report: &'a Report, evidence: &'a Evidence, language: Language) -> View<'a> {
     let order: Vec<&str> = report.components.iter().map(|component| component.name.as_str()).collect();
     let series = scene::series(evidence, &order);
     let axis = chart::Axis::new(&series);
@@ -176,54 +176,57 @@ pub(super) fn view<'a>(report: &'a Report, evidence: &'a Evidence) -> View<'a> {
         tool: &report.tool,
         digest: &report.case.digest,
         seal: report.seal.as_ref().map(|seal| seal.root.as_str()),
-        name: wording::name(report),
+        name: wording::name(report, language),
         word,
         tone: word,
-        headline: wording::headline(report).english(),
-        lead: wording::meaning(report).english(),
-        missing: report.verdict.missing.iter().map(Text::english).collect(),
+        headline: wording::headline(report).say(language),
+        lead: wording::meaning(report).say(language),
+        missing: report.verdict.missing.iter().map(|text| text.say(language)).collect(),
         skipped: &report.coverage.skipped,
         events: events(&evidence.timeline, &evidence.timeline, String::new()),
         grades: grades(),
-        conditions: conditions(report),
-        decided: wording::decided(report).into_iter().map(|one| finding(one, true)).collect(),
+        conditions: conditions(report, language),
+        decided: wording::decided(report).into_iter().map(|one| finding(one, true, language)).collect(),
         components: report.components.iter().map(component).collect(),
         legend: references.iter().map(|reference| legend(&references, reference)).collect(),
         charts: series.iter().map(|one| chart_view(one, &axis, &references)).collect(),
         root_axis: axis.is_root(),
-        way: way(evidence),
+        way: way(evidence, language),
         maps: maps(&scene::maps(evidence)),
         beyond: heatmap::BEYOND,
-        groups: groups(report),
+        groups: groups(report, language),
         coverage: coverage(report),
-        inputs: report.inputs.iter().map(input).collect(),
+        inputs: report.inputs.iter().map(|one| input(one, language)).collect(),
         policy: policy(&report.policy),
-        how_to_read: wording::how_to_read().iter().map(|(word, means)| (word.english(), means.english())).collect(),
+        how_to_read: wording::how_to_read()
+            .iter()
+            .map(|(word, means)| (word.say(language), means.say(language)))
+            .collect(),
     }
 }
 
-fn conditions(report: &Report) -> Vec<ConditionView<'_>> {
+fn conditions(report: &Report, language: Language) -> Vec<ConditionView<'_>> {
     wording::conditions(report)
         .into_iter()
         .map(|stated| ConditionView {
-            name: stated.name.english(),
+            name: stated.name.say(language),
             state: wording::condition(stated.state),
-            sentence: stated.sentence.english(),
+            sentence: stated.sentence.say(language),
             ids: stated.findings.iter().map(|finding| finding.id.as_str()).collect(),
         })
         .collect()
 }
 
-fn finding(finding: &Finding, decides: bool) -> FindingView<'_> {
+fn finding(finding: &Finding, decides: bool, language: Language) -> FindingView<'_> {
     FindingView {
         id: &finding.id,
         code: finding.code.name(),
-        title: finding.code.title().english(),
+        title: finding.code.title().say(language),
         grade: wording::grade(finding.grade),
         direction: wording::direction(finding.direction),
-        about: wording::subject(finding).english(),
-        message: finding.message.english(),
-        null: if finding.grade == Grade::Context { String::new() } else { finding.null.english() },
+        about: wording::subject(finding).say(language),
+        message: finding.message.say(language),
+        null: if finding.grade == Grade::Context { String::new() } else { finding.null.say(language) },
         evidence: finding.evidence.as_deref(),
         figure: number::short(finding.statistic),
         log10_p: number::short(finding.log10_p),
@@ -234,8 +237,8 @@ fn finding(finding: &Finding, decides: bool) -> FindingView<'_> {
 }
 
 /// The record alone.
-pub(super) fn of_timeline(timeline: &Timeline) -> View<'_> {
-    let findings = timeline::ordered(timeline).into_iter().map(|one| finding(one, false)).collect();
+pub(super) fn of_timeline(timeline: &Timeline, language: Language) -> View<'_> {
+    let findings = timeline::ordered(timeline).into_iter().map(|one| finding(one, false, language)).collect();
     View {
         tool: &timeline.tool,
         digest: &timeline.case.digest,
@@ -243,11 +246,11 @@ pub(super) fn of_timeline(timeline: &Timeline) -> View<'_> {
         name: timeline.case.name.clone(),
         word: timeline.outcome.word(),
         tone: timeline.outcome.look(),
-        headline: timeline.outcome.meaning().english(),
-        lead: timeline::no_verdict().english(),
-        missing: timeline.missing.iter().map(Text::english).collect(),
+        headline: timeline.outcome.meaning().say(language),
+        lead: timeline::no_verdict().say(language),
+        missing: timeline.missing.iter().map(|text| text.say(language)).collect(),
         skipped: &timeline.skipped,
-        events: events(&timeline.events, &timeline.all, timeline::counted(&timeline.months)),
+        events: events(&timeline.events, &timeline.all, timeline::counted(&timeline.months).say(language)),
         grades: grades(),
         conditions: Vec::new(),
         decided: Vec::new(),
@@ -258,9 +261,9 @@ pub(super) fn of_timeline(timeline: &Timeline) -> View<'_> {
         way: None,
         maps: Vec::new(),
         beyond: heatmap::BEYOND,
-        groups: vec![Group { name: text!("report/group/time").english(), findings }],
+        groups: vec![Group { name: text!("report/group/time").say(language), findings }],
         coverage: Vec::new(),
-        inputs: timeline.inputs.iter().map(input).collect(),
+        inputs: timeline.inputs.iter().map(|one| input(one, language)).collect(),
         policy: policy(&timeline.policy),
         how_to_read: Vec::new(),
     }
@@ -297,12 +300,15 @@ fn grades() -> Vec<Legend> {
 }
 
 /// Every finding, by condition, those that decided first.
-fn groups(report: &Report) -> Vec<Group<'_>> {
+fn groups(report: &Report, language: Language) -> Vec<Group<'_>> {
     let groups = wording::groups().into_iter().map(|(key, name)| {
         let mut findings: Vec<_> = wording::of(report, key).collect();
         findings.sort_by_key(|one| (!wording::decides(report, one), one.grade == Grade::Context));
-        let name = name.english();
-        Group { name, findings: findings.into_iter().map(|one| finding(one, wording::decides(report, one))).collect() }
+        let name = name.say(language);
+        Group {
+            name,
+            findings: findings.into_iter().map(|one| finding(one, wording::decides(report, one), language)).collect(),
+        }
     });
     groups.filter(|group| !group.findings.is_empty()).collect()
 }
@@ -362,11 +368,11 @@ fn chart_view(series: &Series, axis: &chart::Axis, references: &[&Reference]) ->
 }
 
 /// The way of the whole model.
-fn way(evidence: &Evidence) -> Option<WayView> {
+fn way(evidence: &Evidence, language: Language) -> Option<WayView> {
     let rows = plane::way(evidence);
     (!rows.is_empty()).then(|| WayView {
-        words: plane::describe(&rows),
-        drawing: Value::from_safe_string(plane::draw(&rows)),
+        words: plane::describe(&rows).say(language),
+        drawing: Value::from_safe_string(plane::draw(&rows, language)),
         header: plane::HEADER,
         rows: rows.into_iter().map(plane::cells).collect(),
     })
@@ -407,9 +413,9 @@ fn coverage(report: &Report) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn input(input: &crate::Input) -> InputView<'_> {
+fn input(input: &crate::Input, language: Language) -> InputView<'_> {
     InputView {
-        role: wording::role(input.role).english(),
+        role: wording::role(input.role).say(language),
         name: &input.name,
         uri: &input.uri,
         size: number::bytes(input.bytes),
