@@ -6,6 +6,7 @@ pub mod elsewhere;
 mod inputs;
 mod measuring;
 mod models;
+mod read;
 mod record;
 mod register;
 mod repository;
@@ -28,7 +29,7 @@ use scratchproof_measurements::{Measurements, Trails};
 use scratchproof_report::{CaseSummary, Report, SCHEMA, Tool};
 use scratchproof_source::Access;
 
-use record::Read;
+use read::Read;
 
 pub use compare::compare;
 pub use measuring::Kept;

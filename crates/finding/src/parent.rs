@@ -16,11 +16,11 @@ mod tokens;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Code, ComponentResult, Condition, Grade, Judgement};
-use aligned::{Tested, not_comparable, silence, similarities, tested};
+use aligned::{not_comparable, silence, similarities, tested};
 use calibration::{calibrate, calibrated};
 use components::{borrowed, components};
 use norms::norms;
-use parts::{Controls, demanded, part_of, unreached};
+use parts::{Controls, Tested, demanded, part_of, unreached};
 use scratchproof_case::Policy;
 use scratchproof_evidence::{
     CalibrationRow, CkaRow, ComponentRow, DisguiseRow, LayerMapRow, MergeRow, PartialRow, Reference, TokenizerRow,

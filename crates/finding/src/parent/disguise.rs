@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::aligned::{Tested, nearness};
-use super::parts::{Controls, named};
+use super::aligned::nearness;
+use super::parts::{Controls, Tested, named};
 use super::{ALL, ParentFacts, grade};
 use crate::{Code, Direction, Finding, Grade, Judgement, Subject};
 use scratchproof_case::Policy;
