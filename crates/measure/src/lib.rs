@@ -9,6 +9,7 @@ pub mod journal;
 mod layers;
 mod model;
 mod norms;
+mod optimizer;
 mod pieces;
 mod products;
 mod replay;
@@ -123,6 +124,10 @@ impl Prepared {
         self.pieces().whole("token-rows", &[&format!("{:?}", self.steps)])
     }
 
+    fn optimizer_piece(&self) -> Piece {
+        self.pieces().whole("optimizer", &[&format!("{:?}", self.steps)])
+    }
+
     fn vocabularies_piece(&self) -> Piece {
         self.pieces().whole("vocabularies", &[])
     }
@@ -151,6 +156,7 @@ pub fn measure(models: Models, replay: Replay, job: &Job) -> Result<Measurements
     drop(rows);
     let elementwise = pieces::elementwise(&prepared, &parts, journal)?;
     let token_rows = kept(journal, &prepared.token_rows_piece(), || token_rows::token_rows(plan, material, steps))?;
+    let optimizer = kept(journal, &prepared.optimizer_piece(), || optimizer::optimizer(plan, material, &token_rows))?;
     let vocabularies = kept(journal, &prepared.vocabularies_piece(), || vocabularies::read(material, plan))?;
     let listed = |at: usize| at >= plan.last();
     Ok(Measurements {
@@ -160,6 +166,7 @@ pub fn measure(models: Models, replay: Replay, job: &Job) -> Result<Measurements
         kept: products,
         elementwise,
         token_rows,
+        optimizer,
         digests,
         relabelled: material.relabelled.iter().map(|(parent, _)| *parent).collect(),
         vocabularies,
