@@ -85,7 +85,7 @@ pub(super) fn judge(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &
     update::moments(judgement, facts);
     let replayed = update::replay(judgement, facts);
     let along = update::ways(judgement, facts);
-    norms(judgement, facts, replayed || along);
+    norms(judgement, facts, replayed.unwrap_or(along));
     master(judgement, facts);
 }
 
@@ -377,7 +377,7 @@ fn norms(judgement: &mut Judgement, facts: &ChainFacts<'_>, belongs: bool) {
         told(Grade::Context, Direction::Neutral).push(judgement, message);
     } else {
         let message = text!("chain/optimizer-norm/apart", step = worst.0, ratio = worst.1.ratio);
-        told(Grade::Weak, Direction::Against).push(judgement, message);
+        told(Grade::Context, Direction::Neutral).push(judgement, message);
     }
 }
 

@@ -17,6 +17,9 @@ const LEAST: f64 = 1e-30;
 /// Roundings of one update of a second moment.
 const ROUNDINGS: f64 = 3.0;
 
+/// Part of a step by which arithmetic in single precision may miss it, beside what is rounded when it is stored.
+const FREE: f64 = 1e-4;
+
 /// Parameters of fewer elements say no learning rate.
 const TELLING: u64 = 256;
 
@@ -173,7 +176,7 @@ impl Pair<'_, '_> {
         }
         let Some((own, other)) = joined else { return Ok(part) };
         let Some([rate, decay]) = fit.solve() else { return Ok(part) };
-        let half = half_unit(own.dtype) + half_unit(other.dtype);
+        let half = [half_unit(own.dtype) + half_unit(other.dtype), FREE + 2.0 * (unit + kept)];
         for range in chunks(m, 1) {
             self.left(&mut part, [rate, decay], half, (from, own), (to, other), &range)?;
         }
@@ -187,7 +190,7 @@ impl Pair<'_, '_> {
         &self,
         part: &mut Part,
         [rate, decay]: [f64; 2],
-        half: f64,
+        [half, free]: [f64; 2],
         (from, own): (&Checkpoint, &scratchproof_checkpoint::TensorRecord),
         (to, other): (&Checkpoint, &scratchproof_checkpoint::TensorRecord),
         range: &Range<usize>,
@@ -196,7 +199,7 @@ impl Pair<'_, '_> {
         let (own, other) = (weights(from, own, range)?, weights(to, other, range)?);
         for ((own, other), direction) in own.iter().zip(&other).zip(&direction) {
             let (step, given) = (other - own, rate * direction - decay * own);
-            let allowed = 1.05 * half * own.abs().max(other.abs()) + 1e-4 * given.abs() + f64::MIN_POSITIVE;
+            let allowed = 1.05 * half * own.abs().max(other.abs()) + free * given.abs() + f64::MIN_POSITIVE;
             part.weights += 1;
             part.weights_off += u64::from((step - given).abs() > allowed);
             part.weights_told += u64::from(given.abs() > 2.0 * allowed);

@@ -304,7 +304,7 @@ pub fn weights(checkpoint: &Checkpoint, tensor: &TensorRecord, range: &Range<usi
 /// Half a unit of the last place, relative to the value.
 pub fn half_unit(dtype: Dtype) -> f64 {
     match dtype {
-        Dtype::Bf16 => 2f64.powi(-9),
+        Dtype::Bf16 => 2f64.powi(-8),
         Dtype::F16 => 2f64.powi(-11),
         Dtype::F64 => 2f64.powi(-53),
         Dtype::F32 => 2f64.powi(-24),

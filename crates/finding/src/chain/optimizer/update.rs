@@ -63,17 +63,25 @@ pub(super) fn moments(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
     }
 }
 
-/// The update between consecutive checkpoints. Whether one follows in weights too.
-pub(super) fn replay(judgement: &mut Judgement, facts: &ChainFacts<'_>) -> bool {
-    let mut follows = false;
+/// The update between consecutive checkpoints: whether every one that can be replayed follows in weights too; nothing where
+/// none tells.
+pub(super) fn replay(judgement: &mut Judgement, facts: &ChainFacts<'_>) -> Option<bool> {
+    let mut follows = None;
     for pair in facts.states.between.iter().filter(|pair| in_step(facts, pair)) {
         let Some(replay) = pair.replay else { continue };
-        follows |= replayed(judgement, facts, pair, &replay);
+        if let Some(own) = replayed(judgement, facts, pair, &replay) {
+            follows = Some(follows.unwrap_or(true) && own);
+        }
     }
     follows
 }
 
-fn replayed(judgement: &mut Judgement, facts: &ChainFacts<'_>, pair: &StatesBetween, replay: &StateReplay) -> bool {
+fn replayed(
+    judgement: &mut Judgement,
+    facts: &ChainFacts<'_>,
+    pair: &StatesBetween,
+    replay: &StateReplay,
+) -> Option<bool> {
     let (from, to) = (step_of(facts, pair.from), step_of(facts, pair.to));
     let share = |part: u64, of: u64| part as f64 / of.max(1) as f64;
     let own = |grade: Grade, direction: Direction, statistic: f64, n: u64| {
@@ -90,7 +98,7 @@ fn replayed(judgement: &mut Judgement, facts: &ChainFacts<'_>, pair: &StatesBetw
         let known = facts.optimizer.adam;
         let message = text!("chain/optimizer-replay/moments", from, to, share = moments_off, error, known);
         own(grade, Direction::Against, moments_off, replay.elements).push(judgement, message);
-        return false;
+        return Some(false);
     }
     let tells = share(replay.weights_told, replay.weights) >= TOLD;
     if weights_off > OFF.1 && tells {
@@ -103,10 +111,10 @@ fn replayed(judgement: &mut Judgement, facts: &ChainFacts<'_>, pair: &StatesBetw
         let cosine = replay.step_cosine;
         let message = text!("chain/optimizer-replay/weights", from, to, share = weights_off, cosine);
         own(grade, direction, weights_off, replay.weights).push(judgement, message);
-        return false;
+        return Some(false);
     }
     if moments_off > OFF.0 || weights_off > OFF.0 {
-        return false;
+        return None;
     }
     let rate = replay.rate.filter(|(low, high)| high - low <= 1e-2 * high).map(|(low, high)| f64::midpoint(low, high));
     let message = text!(
@@ -122,7 +130,7 @@ fn replayed(judgement: &mut Judgement, facts: &ChainFacts<'_>, pair: &StatesBetw
     let mut own = own(grade, Direction::For, replay.step_error, replay.elements);
     own.effect = Some(replay.moments_error);
     own.push(judgement, message);
-    tells
+    tells.then_some(true)
 }
 
 /// One way of one point: standard errors that momentum alone would give, and the share of it that is there.
