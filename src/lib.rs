@@ -9,6 +9,7 @@ pub use scratchproof_error as error;
 pub use scratchproof_evidence as evidence;
 pub use scratchproof_facts as facts;
 pub use scratchproof_finding as finding;
+pub use scratchproof_fingerprint as fingerprint;
 pub use scratchproof_folder as folder;
 pub use scratchproof_kernel as kernel;
 pub use scratchproof_measure as measure;

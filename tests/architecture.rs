@@ -22,6 +22,7 @@ const ROWS: &[&[&str]] = &[
     &["timeline", "stats"],
     &["measurements"],
     &["disguise", "replay", "plan"],
+    &["fingerprint"],
     &["measure"],
     &["evidence", "store"],
     &["finding"],

@@ -108,6 +108,30 @@ pub enum Command {
         /// The folder that `-o` of the earlier run named
         dir: PathBuf,
     },
+    /// Write what the tests need of a model into a small file, to test against it without its weights
+    Fingerprint {
+        /// Directory or file, `hf://org/name[@revision]`, or `https://...`
+        model: String,
+        /// The file to write, at most 16 MiB
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+        /// The public seed that chooses rows
+        #[arg(long, default_value_t = 1, value_name = "N")]
+        seed: u64,
+        /// What the file calls the model (default: the last part of its path or address)
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Hold one model against many: fingerprints, models, or folders of either
+    ///
+    /// Exit status: 0 nothing conclusive, 1 a conclusive test, 3 nothing could be tested, 2 the tool could not do its job.
+    Scan {
+        /// The model in question: as MODEL of `inspect`
+        subject: String,
+        /// Fingerprints, model folders, or folders that hold them
+        #[arg(required = true, value_name = "DIR|FILE")]
+        candidates: Vec<PathBuf>,
+    },
     /// Read only the record of a case: run logs, repository, witnesses, releases
     ///
     /// Exit status: 0 nothing in the record contradicts the claim or itself, 1 a conclusive finding, 3 a contradiction or a

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod progress;
+mod scan;
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -47,6 +48,10 @@ pub fn run() -> u8 {
     let done = threads(arguments.threads).and_then(|()| match &arguments.command {
         Command::Inspect { model, template } => inspect_model(&arguments, model, *template),
         Command::Compare { subject, parent, controls } => compare_models(&arguments, subject, parent, controls),
+        Command::Fingerprint { model, output, seed, name } => {
+            scan::fingerprint_of(&arguments, model, output, *seed, name.as_deref())
+        }
+        Command::Scan { subject, candidates } => scan::scan(&arguments, subject, candidates),
         Command::Timeline { case, output } => timeline_of(&arguments, case, output.as_deref()),
         Command::Audit { case, output, check } => audit_case(&arguments, case, output.as_deref(), *check),
         Command::Plan { case, output } => plan_of(&arguments, case, output),

@@ -78,7 +78,7 @@ fn judge(case: &Case, measured: &Measurements, read: &Read) -> Audit {
     let decay = decay(&session);
     let evidence = evidence(&session, &trails, &decay);
     let (mut start, clean) = start::judge(&Start::new(&session).facts(&session, &evidence), policy);
-    let chain_facts = Chain::new(&session, &trails);
+    let chain_facts = Chain::new(&session, &trails, &decay);
     let chain_facts = chain_facts.facts(&session, &evidence, &decay);
     let mut chain = chain::judge(&chain_facts, policy);
     let (mut parent, components) =

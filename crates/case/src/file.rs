@@ -79,7 +79,8 @@ struct RawInit {
 #[serde(deny_unknown_fields)]
 struct RawReference {
     name: Spanned<String>,
-    model: Spanned<String>,
+    model: Option<Spanned<String>>,
+    fingerprint: Option<Spanned<String>>,
     released: Option<Spanned<toml::Value>>,
 }
 
@@ -223,6 +224,9 @@ impl Checker<'_> {
                 .collect()
         };
         let parents = references(raw.parent)?;
+        if let Some(control) = raw.control.iter().find(|control| control.fingerprint.is_some()) {
+            return Err(self.fail(&control.name, "a control is a model: a fingerprint holds no null"));
+        }
         let controls = references(raw.control)?;
         let runs = raw.run.into_iter().map(|run| self.run(run)).collect::<Result<_>>()?;
         let repository = raw.repository.map(|repository| self.repository(repository)).transpose()?;
@@ -305,9 +309,14 @@ impl Checker<'_> {
     }
 
     fn reference(&self, raw: RawReference) -> Result<Reference> {
-        let location = self.model(&raw.model, raw.model.get_ref())?;
+        let (location, fingerprint) = match (&raw.model, &raw.fingerprint) {
+            (Some(model), None) => (self.model(model, model.get_ref())?, false),
+            (None, Some(file)) => (self.existing(file)?, true),
+            (None, None) => return Err(self.fail(&raw.name, "it needs a `model`, or a parent its `fingerprint`")),
+            (Some(_), Some(file)) => return Err(self.fail(file, "`model` and `fingerprint` exclude each other")),
+        };
         let released = raw.released.map(|spanned| self.released(&spanned)).transpose()?;
-        Ok(Reference { name: raw.name.into_inner(), location, released })
+        Ok(Reference { name: raw.name.into_inner(), location, fingerprint, released })
     }
 
     fn released(&self, written: &Spanned<toml::Value>) -> Result<Released> {

@@ -60,8 +60,12 @@ impl Case {
             name
         };
         let own = name(subject);
-        let mut reference =
-            |written: &str| Reference { name: name(written), location: location(written), released: None };
+        let mut reference = |written: &str| Reference {
+            name: name(written),
+            location: location(written),
+            fingerprint: false,
+            released: None,
+        };
         let parents = vec![reference(parent)];
         let controls = controls.iter().map(|control| reference(control)).collect();
         Self {
@@ -166,6 +170,8 @@ pub struct Reference {
     pub name: String,
     /// Where it is.
     pub location: Location,
+    /// Whether that is its fingerprint, not its weights.
+    pub fingerprint: bool,
     /// When its weights became public.
     pub released: Option<Released>,
 }

@@ -152,7 +152,12 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
             parent_tests.iter().filter(|t| t.row.reference == Reference::Parent(parent.to_owned())).collect();
         let parts = demanded(facts, parent, &own);
         let lacks = |part: &String| !own.iter().any(|t| part_of(facts, &t.row.component) == part);
-        if parts.iter().any(lacks) && !relabelled_tests.iter().any(|t| parent_of(&t.row.reference) == Some(parent)) {
+        if let Some(row) = basis::fingerprint(facts, parent) {
+            basis::chosen_rows(&mut judgement, facts, parent, row, seeds.contains(parent), policy);
+            tested_all = false;
+        } else if parts.iter().any(lacks)
+            && !relabelled_tests.iter().any(|t| parent_of(&t.row.reference) == Some(parent))
+        {
             not_comparable(&mut judgement, facts, parent, own.is_empty());
             tested_all = false;
         }

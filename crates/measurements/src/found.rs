@@ -35,6 +35,8 @@ pub enum Question {
     HeadProducts,
     /// Do products across matched heads agree in sign?
     HeadSigns,
+    /// Are the rows that a fingerprint holds aligned?
+    ChosenRows,
 }
 
 impl Question {
@@ -50,6 +52,7 @@ impl Question {
             Self::Heads => "heads",
             Self::HeadProducts => "head-products",
             Self::HeadSigns => "head-signs",
+            Self::ChosenRows => "chosen-rows",
         }
     }
 }

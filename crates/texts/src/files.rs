@@ -25,6 +25,7 @@ const ENGLISH: &[(&str, &str)] = &[
     ("parent", include_str!("../en/parent.toml")),
     ("power", include_str!("../en/power.toml")),
     ("report", include_str!("../en/report.toml")),
+    ("scan", include_str!("../en/scan.toml")),
     ("start", include_str!("../en/start.toml")),
     ("time", include_str!("../en/time.toml")),
     ("title", include_str!("../en/title.toml")),
