@@ -94,8 +94,14 @@ fn judge(case: &Case, measured: &Measurements, read: &Read) -> Audit {
         power.start = Some(own);
     }
     if !case.parents.is_empty() {
-        let (own, blind) =
-            power::parent(&reach::reaches(&session), &evidence.components, reach::bases(&session), policy);
+        let (own, blind) = power::parent(
+            &reach::reaches(&session),
+            &evidence.components,
+            &evidence.calibration,
+            &reach::culprits(&session),
+            reach::bases(&session),
+            policy,
+        );
         power::settle_parent(&mut parent, &blind);
         power.parent = Some(own);
     }

@@ -237,6 +237,17 @@ fn said(facts: &ParentFacts<'_>, tests: &[Tested<'_>], controls: &Controls) -> T
     text!("power/parent/tested", parents = told.collect::<Vec<_>>(), controls = usable)
 }
 
+/// The components in which answers to a search for `parent` are at moderate or above; [`ALL`] where the whole model is shown.
+#[must_use]
+pub fn shown(rows: &[DisguiseRow], parent: &str, policy: &Policy) -> BTreeSet<String> {
+    let reference = Reference::Parent(parent.to_owned());
+    let mut shown = disguise::shown(rows, &reference, policy);
+    if basis::speaks(rows, &reference, policy) {
+        shown.insert("attention".to_owned());
+    }
+    shown
+}
+
 fn parent_of(reference: &Reference) -> Option<&str> {
     match reference {
         Reference::Parent(name) | Reference::Relabelled(name) => Some(name),

@@ -25,7 +25,9 @@ use serde::{Deserialize, Serialize};
 
 pub use digest::{FileDigest, manifest};
 pub use elementwise::Elementwise;
-pub use found::{ANY_BASIS, BY_TOKENS, Change, Deduction, Disguise, Found, How, IN_PLACE, Observation, Question};
+pub use found::{
+    ANY_BASIS, BY_TOKENS, Change, Class, Deduction, Disguise, Found, How, IN_PLACE, Injection, Observation, Question,
+};
 pub use growth::{Growth, NewMatrix, Resized};
 pub use heads::{HeadMatch, HeadPower, HeadTest, MatchedHead, SignTest};
 pub use layers::{LayerCell, LayerMap};
