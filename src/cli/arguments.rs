@@ -105,6 +105,21 @@ pub enum Command {
         #[arg(short, long, value_name = "DIR")]
         output: PathBuf,
     },
+    /// Many submissions: one table (CSV, JSON, parquet) and one page, a static site in both languages
+    ///
+    /// A case file is audited into a folder of its own below DIR, and goes on there when the docket is made again; a finished
+    /// output folder is read without its weights; a case that cannot be run is a row with the reason.
+    ///
+    /// Exit status: 0 every claim is confirmed, 1 one is refuted, 3 one is not settled or could not be run, 2 the docket
+    /// could not be written.
+    Docket {
+        /// Case files, folders with a case.toml, or finished output folders
+        #[arg(required = true, value_name = "CASE|DIR")]
+        cases: Vec<PathBuf>,
+        /// Folder for index.html, docket.csv, docket.json, docket.parquet and the pages of the cases
+        #[arg(short, long, value_name = "DIR")]
+        output: PathBuf,
+    },
     /// Render again what an earlier audit or timeline found, from its folder
     ///
     /// Nothing is measured and nothing is judged. The exit status is that of the earlier run.

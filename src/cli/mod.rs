@@ -1,11 +1,12 @@
 //! Arguments as typed -> settings; results to stdout, talk to stderr.
 
 mod arguments;
+mod docket;
 mod progress;
 mod scan;
 
 use std::io::{IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use scratchproof::audit::{audit, audit_into, compare, elsewhere, timeline};
@@ -58,6 +59,7 @@ pub fn run() -> u8 {
         Command::Plan { case, output } => plan_of(&arguments, case, output),
         Command::Worker { plan, only, output } => work(&arguments, plan, only.as_deref(), output.as_deref()),
         Command::Reduce { plan, dir, output } => reduce(&arguments, plan, dir, output),
+        Command::Docket { cases, output } => docket_of(&arguments, cases, output),
         Command::Report { dir } => report_of(&arguments, dir),
     });
     done.unwrap_or_else(|error| {
@@ -206,6 +208,28 @@ fn written(arguments: &Arguments, output: Option<&Path>) {
     if let Some(folder) = output.filter(|_| arguments.format == Format::Human && !arguments.quiet) {
         say(&format!("written: {}", folder.join("report.html").display()));
     }
+}
+
+fn docket_of(arguments: &Arguments, cases: &[PathBuf], output: &Path) -> Result<u8> {
+    use scratchproof::report::docket as table;
+    let bar = reporter(arguments);
+    let talk = |line: &str| {
+        if !arguments.quiet {
+            say(line);
+        }
+    };
+    let language = language(arguments);
+    let entries = docket::run(cases, output, || access(arguments), bar.as_ref(), language, talk)?;
+    print(&match arguments.format {
+        Format::Json => table::to_json(&entries),
+        Format::Markdown => table::to_markdown(&entries, language),
+        Format::Html => table::to_html(&entries, language)?,
+        Format::Human => table::to_terminal(&entries, language),
+    })?;
+    if arguments.format == Format::Human && !arguments.quiet {
+        say(&format!("written: {}", output.join("index.html").display()));
+    }
+    Ok(docket::status(&entries))
 }
 
 /// Renders again what an earlier run found. The exit status is that of the run.

@@ -47,8 +47,22 @@ macro_rules! files {
 }
 
 /// The files, by the first part of their keys. A new one is named here and stands in both folders.
-const FILES: &[File] =
-    files!["chain", "checkpoint", "input", "parent", "power", "report", "scan", "start", "time", "title", "verdict"];
+const FILES: &[File] = files![
+    "answer",
+    "chain",
+    "checkpoint",
+    "docket",
+    "input",
+    "page",
+    "parent",
+    "power",
+    "report",
+    "scan",
+    "start",
+    "time",
+    "title",
+    "verdict",
+];
 
 fn environment(language: Language) -> &'static Environment<'static> {
     static ENVIRONMENTS: [OnceLock<Environment<'static>>; 2] = [const { OnceLock::new() }; 2];
