@@ -61,6 +61,9 @@ pub enum Command {
         /// A model known to be unrelated to both, of the same hidden size; may be given several times
         #[arg(long = "control", value_name = "MODEL")]
         controls: Vec<String>,
+        /// Folder for compare.json, compare.md and the tables as parquet below evidence/
+        #[arg(short, long, value_name = "DIR")]
+        output: Option<PathBuf>,
     },
     /// Audit a case: everything its case file offers, one verdict
     Audit {
@@ -126,6 +129,10 @@ pub enum Command {
     Report {
         /// The folder that `-o` of the earlier run named
         dir: PathBuf,
+        /// Answer a programme's questions instead: kr-sovereign-ai, eu-model-documentation, model-openness, or a file of
+        /// questions in their form. Markdown, or JSON with --format json
+        #[arg(long, value_name = "NAME|FILE")]
+        profile: Option<String>,
     },
     /// Write what the tests need of a model into a small file, to test against it without its weights
     Fingerprint {

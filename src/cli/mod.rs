@@ -18,6 +18,7 @@ use scratchproof::finding::{Direction, Grade, Outcome};
 use scratchproof::folder::Folder;
 use scratchproof::kernel;
 use scratchproof::measure::{Quiet, Reporter};
+use scratchproof::report::profile::Profile;
 use scratchproof::report::read::{self, Finished};
 use scratchproof::report::text::printable;
 use scratchproof::report::{
@@ -49,7 +50,9 @@ pub fn run() -> u8 {
     }
     let done = threads(arguments.threads).and_then(|()| match &arguments.command {
         Command::Inspect { model, template } => inspect_model(&arguments, model, *template),
-        Command::Compare { subject, parent, controls } => compare_models(&arguments, subject, parent, controls),
+        Command::Compare { subject, parent, controls, output } => {
+            compare_models(&arguments, subject, parent, controls, output.as_deref())
+        }
         Command::Fingerprint { model, output, seed, name } => {
             scan::fingerprint_of(&arguments, model, output, *seed, name.as_deref())
         }
@@ -60,7 +63,8 @@ pub fn run() -> u8 {
         Command::Worker { plan, only, output } => work(&arguments, plan, only.as_deref(), output.as_deref()),
         Command::Reduce { plan, dir, output } => reduce(&arguments, plan, dir, output),
         Command::Docket { cases, output } => docket_of(&arguments, cases, output),
-        Command::Report { dir } => report_of(&arguments, dir),
+        Command::Report { dir, profile: Some(profile) } => profile_of(&arguments, dir, profile),
+        Command::Report { dir, profile: None } => report_of(&arguments, dir),
     });
     done.unwrap_or_else(|error| {
         say(&format!("error: {error}"));
@@ -210,6 +214,25 @@ fn written(arguments: &Arguments, output: Option<&Path>) {
     }
 }
 
+/// Answers the questions of a programme from a finished folder. The exit status is that of the audit.
+fn profile_of(arguments: &Arguments, dir: &Path, name: &str) -> Result<u8> {
+    let file = Path::new(name);
+    let profile = if file.extension().is_some_and(|ending| ending == "toml") {
+        let text = std::fs::read_to_string(file).map_err(|cause| Error::io(name.escape_debug().to_string(), cause))?;
+        Profile::parse(&text)?
+    } else {
+        Profile::named(name)?
+    };
+    let Finished::Audit(report, evidence) = read::read(dir)? else {
+        return Err(Error::usage("this folder holds a record alone, of timeline: a profile needs an audit"));
+    };
+    print(&match arguments.format {
+        Format::Json => profile.to_json(&report, &evidence),
+        _ => profile.to_markdown(&report, &evidence, language(arguments)),
+    })?;
+    Ok(status(&report))
+}
+
 fn docket_of(arguments: &Arguments, cases: &[PathBuf], output: &Path) -> Result<u8> {
     use scratchproof::report::docket as table;
     let bar = reporter(arguments);
@@ -278,9 +301,23 @@ fn timeline_status(found: &record::Timeline) -> u8 {
     }
 }
 
-fn compare_models(arguments: &Arguments, subject: &str, parent: &str, controls: &[String]) -> Result<u8> {
+fn compare_models(
+    arguments: &Arguments,
+    subject: &str,
+    parent: &str,
+    controls: &[String],
+    output: Option<&Path>,
+) -> Result<u8> {
     let case = Case::of_models(subject, parent, controls);
-    let done = compare(&case, access(arguments), reporter(arguments).as_ref())?;
+    let folder = output.map(Folder::open).transpose()?;
+    let (done, evidence) = compare(&case, access(arguments), reporter(arguments).as_ref())?;
+    if let Some(folder) = &folder {
+        folder.write("compare.json", comparison::to_json(&done).as_bytes())?;
+        folder.write("compare.md", comparison::to_markdown(&done, language(arguments)).as_bytes())?;
+        let wanted = |name: &str| ["pairs", "layer_map", "components", "tensors", "copies", "disguise"].contains(&name);
+        evidence.encode(wanted, |name, bytes| folder.write(&format!("evidence/{name}"), bytes).map(|_| ()))?;
+        folder.finish()?;
+    }
     let look = look(arguments);
     match arguments.format {
         Format::Json => print(&comparison::to_json(&done))?,

@@ -149,7 +149,7 @@ pub fn to_terminal(entries: &[Entry], language: Language) -> String {
 /// The docket as a Markdown table.
 #[must_use]
 pub fn to_markdown(entries: &[Entry], language: Language) -> String {
-    let mut out = String::new();
+    let mut out = markdown::Note::new(language);
     let heading = [text!("docket/page/verdict"), text!("docket/page/subject"), text!("docket/page/answer")]
         .map(|name| scratchproof_texts::render(&name, language));
     markdown::table(&mut out, &heading.each_ref().map(String::as_str), &[]);
@@ -157,7 +157,7 @@ pub fn to_markdown(entries: &[Entry], language: Language) -> String {
         let (word, name, found) = told(entry, language);
         markdown::row(&mut out, &[&word, &markdown::safe(&name), &markdown::safe(&found)]);
     }
-    out
+    out.text
 }
 
 fn told(entry: &Entry, language: Language) -> (String, String, String) {

@@ -13,6 +13,7 @@ mod lanes;
 pub mod markdown;
 pub mod number;
 mod plane;
+pub mod profile;
 pub mod read;
 mod said;
 #[doc(hidden)]

@@ -16,19 +16,6 @@ impl Said {
         let en: String = words.into();
         Self { ko: en.clone(), en }
     }
-
-    /// Whether there is nothing to say.
-    pub fn is_empty(&self) -> bool {
-        self.en.is_empty()
-    }
-
-    /// In one language.
-    pub fn of(&self, language: Language) -> &str {
-        match language {
-            Language::English => &self.en,
-            Language::Korean => &self.ko,
-        }
-    }
 }
 
 impl From<&Text> for Said {

@@ -61,11 +61,6 @@ pub(super) struct Series {
 }
 
 impl Series {
-    /// The component in words.
-    pub fn title(&self) -> &str {
-        if self.name == "all" { "whole model" } else { &self.name }
-    }
-
     /// Per step, how far from 0 independent models lie: the widest effect of three standard deviations among the parents and
     /// controls, or among all lines where there is none, and what a control shows if that is more.
     pub fn null(&self) -> Vec<(i64, f64)> {

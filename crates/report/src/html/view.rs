@@ -71,7 +71,7 @@ pub(super) fn view<'a>(report: &'a Report, evidence: &'a Evidence, language: Lan
         tool: &report.tool,
         digest: &report.case.digest,
         seal: report.seal.as_ref().map(|seal| seal.root.as_str()),
-        name: title(&report.case.subject, &wording::name(report)),
+        name: title(&report.case.subject, &wording::name(report, language)),
         meta: first::meta(&report.case),
         word: answer::word(report.verdict.outcome).into(),
         tone: wording::outcome(report.verdict.outcome),
