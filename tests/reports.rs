@@ -207,7 +207,7 @@ fn every_committed_report_has_its_case() {
 #[test]
 fn help_texts_are_as_committed() {
     let mut now = BTreeMap::new();
-    for command in ["", "audit", "compare", "docket", "inspect", "report", "timeline"] {
+    for command in ["", "audit", "compare", "docket", "inspect", "plan", "reduce", "report", "timeline", "worker"] {
         let mut arguments: Vec<&str> = if command.is_empty() { Vec::new() } else { vec![command] };
         arguments.push("--help");
         let run = run(program().args(&arguments));

@@ -172,7 +172,7 @@ fn reduce(arguments: &Arguments, plan: &Path, dir: &Path, output: &Path) -> Resu
     folder::check(&folder)?;
     let bar = reporter(arguments);
     let mut done = elsewhere::reduce(plan, dir, &folder, access(arguments), bar.as_ref())?;
-    folder::write(&mut done.report, &done.evidence, &folder)?;
+    folder::write(&mut done.report, &done.evidence, &folder, language(arguments))?;
     show_audit(arguments, &done.report, &done.evidence)?;
     written(arguments, Some(output));
     Ok(status(&done.report))

@@ -237,7 +237,7 @@ pub fn to_html(entries: &[Entry], language: Language) -> Result<String> {
         counted: counted(entries).into(),
         entries: entries.iter().map(entry_view).collect(),
     };
-    page(PAGE, SCRIPT, &view)
+    page(PAGE, SCRIPT, "docket", &view)
 }
 
 fn entry_view(entry: &Entry) -> EntryView {

@@ -33,7 +33,8 @@ const SCRIPT: &str = include_str!("page.js");
 /// # Errors
 /// If the page's own template is broken, which the tests rule out.
 pub fn render(report: &Report, evidence: &Evidence, language: Language) -> Result<String> {
-    page(PAGE, SCRIPT, &view::view(report, evidence, language))
+    let seal = report.seal.as_ref().map_or(&report.case.digest, |seal| &seal.root);
+    page(PAGE, SCRIPT, seal, &view::view(report, evidence, language))
 }
 
 /// The page of the record alone.
@@ -41,7 +42,8 @@ pub fn render(report: &Report, evidence: &Evidence, language: Language) -> Resul
 /// # Errors
 /// As [`render`].
 pub fn timeline(timeline: &Timeline, language: Language) -> Result<String> {
-    page(PAGE, SCRIPT, &view::of_timeline(timeline, language))
+    let seal = timeline.seal.as_ref().map_or(&timeline.case.digest, |seal| &seal.root);
+    page(PAGE, SCRIPT, seal, &view::of_timeline(timeline, language))
 }
 
 /// The code that stands for a language in a page.
@@ -52,8 +54,8 @@ pub(crate) fn code(language: Language) -> &'static str {
     }
 }
 
-/// A template filled in, with the style and a script beside their digests.
-pub(crate) fn page(template: &str, script: &str, view: &impl Serialize) -> Result<String> {
+/// A template filled in, with the style and a script beside their digests; `seal` stands below every sheet of paper.
+pub(crate) fn page(template: &str, script: &str, seal: &str, view: &impl Serialize) -> Result<String> {
     let mut environment = Environment::new();
     environment.set_formatter(|out, state, value| {
         if value.kind() == ValueKind::Map
@@ -88,6 +90,9 @@ pub(crate) fn page(template: &str, script: &str, view: &impl Serialize) -> Resul
     });
     environment.add_global("style", Value::from_safe_string(STYLE.to_owned()));
     environment.add_global("script", Value::from_safe_string(script.to_owned()));
+    let paper = paper(seal);
+    environment.add_global("paper_digest", digest(&paper));
+    environment.add_global("paper", Value::from_safe_string(paper));
     environment.add_global("style_digest", digest(STYLE));
     environment.add_global("script_digest", digest(script));
     environment.add_template("page.html", template).map_err(broken)?;
@@ -101,6 +106,13 @@ fn said(_: &State<'_, '_>, key: &str) -> std::result::Result<Said, TemplateError
         return Err(TemplateError::new(ErrorKind::InvalidOperation, format!("no text {key}")));
     }
     Ok(Text { key: key.to_owned().into(), ..Text::default() }.into())
+}
+
+/// The foot of every sheet: which material the page is about. Letters that could end the string are left out.
+fn paper(seal: &str) -> String {
+    let plain: String =
+        seal.chars().filter(|letter| letter.is_ascii_alphanumeric() || *letter == ':').take(80).collect();
+    format!("@page {{ @bottom-left {{ content: \"scratchproof {plain}\"; font: 7pt monospace }} }}")
 }
 
 /// As a content security policy names it.
