@@ -21,4 +21,5 @@ pub use scratchproof_report as report;
 pub use scratchproof_source as source;
 pub use scratchproof_stats as stats;
 pub use scratchproof_store as store;
+pub use scratchproof_texts as texts;
 pub use scratchproof_timeline as timeline;

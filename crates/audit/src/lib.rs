@@ -26,7 +26,7 @@ use scratchproof_finding::{Conditions, Heard, Judgement, Power, Said, chain, dec
 use scratchproof_folder::Folder;
 use scratchproof_measure::{Nowhere, Reporter};
 use scratchproof_measurements::{Measurements, Trails};
-use scratchproof_report::{CaseSummary, Report, SCHEMA, Tool};
+use scratchproof_report::{Answer, CaseSummary, Report, SCHEMA, Tool};
 use scratchproof_source::Access;
 
 use read::Read;
@@ -129,6 +129,7 @@ fn judge(case: &Case, measured: &Measurements, read: &Read) -> Audit {
         schema: SCHEMA.into(),
         tool: Tool::this(),
         case: CaseSummary::of(case),
+        answer: Answer::default(),
         verdict,
         components,
         findings,
@@ -137,5 +138,5 @@ fn judge(case: &Case, measured: &Measurements, read: &Read) -> Audit {
         policy: serde_json::to_value(policy).unwrap_or_default(),
         seal: None,
     };
-    Audit { report, evidence }
+    Audit { report: report.answered(), evidence }
 }

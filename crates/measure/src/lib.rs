@@ -16,6 +16,7 @@ mod replay;
 mod reporter;
 mod residual;
 mod returned;
+mod routers;
 mod rows;
 mod search;
 mod signs;
@@ -45,6 +46,7 @@ pub use pieces::{Part, figures_of, parts};
 pub use products::Asked;
 pub use replay::replayed;
 pub use reporter::{Quiet, Reporter};
+pub use routers::{Assigned, Router, Routers, routers};
 pub use token_rows::token_rows;
 
 use journal::kept;
