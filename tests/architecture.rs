@@ -24,6 +24,7 @@ const ROWS: &[&[&str]] = &[
     &["evidence", "store"],
     &["finding"],
     &["facts", "report"],
+    &["attest"],
     &["audit"],
     &["cli"],
     &["main"],

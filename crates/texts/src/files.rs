@@ -19,6 +19,7 @@ pub enum Language {
 
 /// The files, by the first part of their keys.
 const ENGLISH: &[(&str, &str)] = &[
+    ("attest", include_str!("../en/attest.toml")),
     ("chain", include_str!("../en/chain.toml")),
     ("checkpoint", include_str!("../en/checkpoint.toml")),
     ("input", include_str!("../en/input.toml")),
