@@ -83,7 +83,8 @@ fn any_single_bit_of_a_folder_is_named() {
             let said = run.stdout + &run.stderr;
             assert_ne!(run.status, 0, "{name}, byte {at}, bit {bit}: {said}");
             let wrong: String = said.lines().filter(|line| !line.starts_with("verified")).collect();
-            let word = if name == "attestation.json" { ["attestation", "signature", "statement"] } else { [name.as_str(); 3] };
+            let word =
+                if name == "attestation.json" { ["attestation", "signature", "statement"] } else { [name.as_str(); 3] };
             assert!(word.iter().any(|word| wrong.contains(word)), "{name}, byte {at}, bit {bit}: {said}");
         }
     }
@@ -179,7 +180,10 @@ fn what_is_no_attestation_is_told_in_one_sentence() {
         ("{}", "payload"),
         (r#"{"payload":"e30=","payloadType":"text/plain","signatures":[{"sig":"AA=="}]}"#, "text/plain"),
         (r#"{"payload":"e30=","payloadType":"application/vnd.in-toto+json","signatures":[]}"#, "no signature"),
-        (r#"{"payload":"e30=","payloadType":"application/vnd.in-toto+json","signatures":[{"sig":"AA=="}]}"#, "predicate"),
+        (
+            r#"{"payload":"e30=","payloadType":"application/vnd.in-toto+json","signatures":[{"sig":"AA=="}]}"#,
+            "predicate",
+        ),
     ] {
         fs::write(&path, text).expect("written");
         let done = verify(&path, &[]);
@@ -233,7 +237,9 @@ fn a_ledger_survives_every_kill_and_two_writers() {
             let done = writer.wait_with_output().expect("a child");
             killed += usize::from(!done.status.success());
             let said = String::from_utf8(done.stdout).expect("text");
-            completed.extend(said.lines().filter_map(|line| Some(line.split(' ').nth(1)?.to_owned())).filter(|h| h.len() == 64));
+            completed.extend(
+                said.lines().filter_map(|line| Some(line.split(' ').nth(1)?.to_owned())).filter(|h| h.len() == 64),
+            );
         }
     }
     assert_eq!(run(&mut witness(&["append", "--note", "after"])).status, 0);

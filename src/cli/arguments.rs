@@ -107,6 +107,9 @@ pub enum Command {
     Report {
         /// The folder that `-o` of the earlier run named
         dir: PathBuf,
+        /// An audit in a form that others read
+        #[arg(long = "as", value_enum, value_name = "FORM", conflicts_with = "format")]
+        form: Option<Form>,
     },
     /// Write what the tests need of a model into a small file, to test against it without its weights
     Fingerprint {
@@ -194,6 +197,21 @@ pub enum Command {
         #[arg(long)]
         recompute: bool,
     },
+}
+
+/// The forms in which others read an audit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    /// The in-toto statement that `attest` signs
+    Statement,
+    /// An in-toto simple verification result
+    Svr,
+    /// `CycloneDX` 1.6 with declarations
+    Cyclonedx,
+    /// Metadata of a model card
+    ModelCard,
+    /// A block of text for the documentation that the EU's AI Act asks for
+    EuForm,
 }
 
 /// What is done with a ledger. It is hash-chained, and only ever added to.

@@ -9,7 +9,7 @@ use scratchproof::attest::folder::{self as check, Again};
 use scratchproof::attest::item::{Items, Standing};
 use scratchproof::attest::keys::{Public, Signer};
 use scratchproof::attest::model::{self, Signed};
-use scratchproof::attest::{FILE, ledger, statement, strict};
+use scratchproof::attest::{FILE, export, ledger, statement, strict};
 use scratchproof::audit::{again, audit_into, timeline};
 use scratchproof::case::Case;
 use scratchproof::error::{Context, Error, Result};
@@ -22,7 +22,7 @@ use scratchproof::source::plain;
 use scratchproof::store::case_of;
 use scratchproof::texts::{Text, text};
 
-use super::arguments::{Arguments, Format};
+use super::arguments::{Arguments, Form, Format};
 use super::{access, print, reporter, say};
 
 /// Keys and certificates are short.
@@ -98,6 +98,27 @@ pub fn audit(arguments: &Arguments, dir: &Path, signer: &Signer, output: Option<
     put(&file, envelope.to_json().as_bytes())?;
     written(arguments, &file);
     Ok(0)
+}
+
+/// Prints a finished audit in a form that others read. The exit status is that of the audit.
+pub fn export(dir: &Path, form: Form) -> Result<u8> {
+    let made = statement::of(dir)?;
+    let pretty = |value: &serde_json::Value| serde_json::to_string_pretty(value).unwrap_or_default();
+    print(&match form {
+        Form::Statement => pretty(&made),
+        Form::Svr => pretty(&export::svr(&made, &export::now())),
+        Form::Cyclonedx => {
+            let report = strict(&plain::read(&dir.join("report.json"), LONGEST)?)?;
+            pretty(&export::cyclonedx(&made, &report))
+        }
+        Form::ModelCard => export::model_card(&made),
+        Form::EuForm => export::eu_form(&made),
+    })?;
+    Ok(match made["predicate"]["verdict"]["outcome"].as_str() {
+        Some("confirmed") => 0,
+        Some("refuted") => 1,
+        _ => 3,
+    })
 }
 
 fn written(arguments: &Arguments, file: &Path) {

@@ -10,7 +10,8 @@ use super::{audited, openssl, verify};
 use crate::support::{program, run};
 
 /// What is installed. The versions are those that agreed when this was written.
-const PACKAGES: &[&str] = &["model-signing==1.1.1", "pyopenssl", "securesystemslib[crypto]==1.6.0", "in-toto-attestation==0.9.3"];
+const PACKAGES: &[&str] =
+    &["model-signing==1.1.1", "pyopenssl", "securesystemslib[crypto]==1.6.0", "in-toto-attestation==0.9.3"];
 
 /// A Python with the packages; `None` where they cannot be had.
 fn python() -> Option<PathBuf> {
@@ -19,7 +20,8 @@ fn python() -> Option<PathBuf> {
         .get_or_init(|| {
             let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("attest-venv");
             let python = place.join("bin/python");
-            let quiet = |command: &mut Command| command.stdout(Stdio::null()).status().is_ok_and(|status| status.success());
+            let quiet =
+                |command: &mut Command| command.stdout(Stdio::null()).status().is_ok_and(|status| status.success());
             let whole = place.join("installed");
             let installed = whole.is_file()
                 || quiet(Command::new("python3").args(["-m", "venv"]).arg(&place))
@@ -123,7 +125,8 @@ fn certificates_are_agreed_on() {
     for signature in ["ours.sig", "theirs.sig"] {
         for (root, status) in [("root.crt", 0), ("other.crt", 1)] {
             let root_path = here.join(root);
-            let done = verify(&here.join(signature), &["--model", place, "--root", root_path.to_str().expect("a path")]);
+            let done =
+                verify(&here.join(signature), &["--model", place, "--root", root_path.to_str().expect("a path")]);
             assert_eq!(done.status, status, "{signature} {root}: {}", done.stdout);
             let words = ["verify", "certificate", "model", "--signature", signature, "--certificate_chain", root];
             assert_eq!(model_signing(&python, here, &words), status == 0, "{signature} {root}");

@@ -12,6 +12,12 @@ pub const SVR: &str = "https://in-toto.io/attestation/svr/v0.1";
 /// The conditions of a claim, in the order in which people read them.
 const CONDITIONS: [&str; 4] = ["start", "chain", "parent", "time"];
 
+/// This moment, as a statement writes it.
+#[must_use]
+pub fn now() -> String {
+    chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+}
+
 /// The statement as a simple verification result: properties are what holds, and nothing else may be concluded. `at` is
 /// when it was verified (RFC 3339), which the statement itself does not say.
 #[must_use]
@@ -115,10 +121,9 @@ pub fn cyclonedx(statement: &Value, report: &Value) -> Value {
     });
     if !missing.is_empty() {
         let strategy = text!("attest/export/missing", parts = names(&verdict["missing"])).english();
-        bill["declarations"]["evidence"]
-            .as_array_mut()
-            .into_iter()
-            .for_each(|list| list.push(json!({ "bom-ref": "missing", "propertyName": "scratchproof:missing", "description": strategy })));
+        bill["declarations"]["evidence"].as_array_mut().into_iter().for_each(|list| {
+            list.push(json!({ "bom-ref": "missing", "propertyName": "scratchproof:missing", "description": strategy }))
+        });
         bill["declarations"]["claims"][0]["mitigationStrategies"] = json!(["missing"]);
     }
     bill

@@ -293,6 +293,9 @@ pub fn signatures(envelope: &Envelope, keys: &[Public], items: &mut Items) {
         if let Some(key) = keys.iter().find(|key| envelope.is_by(at, key)) {
             signed.insert(key.id());
             items.verified(text!("attest/signature/holds", id = key.id()));
+            if !signature.keyid.is_empty() && signature.keyid != key.id() {
+                items.unchecked(text!("attest/signature/named", id = key.id(), name = &signature.keyid));
+            }
         } else if keys.iter().any(|key| key.id() == signature.keyid) {
             items.contradicts(text!("attest/signature/fails", id = &signature.keyid));
             signed.insert(&signature.keyid);

@@ -8,6 +8,7 @@
 
 pub mod canonical;
 pub mod dsse;
+pub mod export;
 pub mod folder;
 pub mod item;
 pub mod keys;

@@ -110,7 +110,8 @@ class Witness:
             self._config = {name: value for name, value in (config or {}).items() if isinstance(value, _PLAIN)}
             self._log = (self.output / "log.jsonl").open("a", encoding="utf-8")
             if self.recorder is not None:
-                self._recipe(model)
+                with self._timed("saving"):
+                    self._recipe(model)
             if self._ledger is not None:
                 words: list[Any] = ["init", self._ledger] if not self._ledger.exists() else ["append", self._ledger]
                 words += ["--note", f"training of {self.name} begins"]
@@ -141,7 +142,8 @@ class Witness:
             last = step if step is not None else max([*self._rows, *self._saved], default=0)
             if last not in self._saved:
                 self._save(last, model, optimizer)
-            self._write_run()
+            with self._timed("saving"):
+                self._write_run()
             if self._ledger is not None:
                 self._witness(["close", self._ledger, "--log", self.output / "run.json", *self._commit()])
             self._write_case()
@@ -156,6 +158,8 @@ class Witness:
 
     def _failed(self, what: str, cause: BaseException) -> None:
         words = f"scratchproof: {what}: {type(cause).__name__}: {cause}"
+        if words in self.trouble:
+            return
         self.trouble.append(words)
         warnings.warn(f"{words}; the training goes on without it", TrainingWarning, stacklevel=3)
 
