@@ -27,6 +27,7 @@ const ROWS: &[&[&str]] = &[
     &["evidence", "store"],
     &["finding"],
     &["facts", "report"],
+    &["attest"],
     &["audit"],
     &["cli"],
     &["main"],

@@ -1,9 +1,11 @@
 //! Arguments as typed -> settings; results to stdout, talk to stderr.
 
 mod arguments;
+mod attest;
 mod docket;
 mod progress;
 mod scan;
+mod witness;
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -25,6 +27,7 @@ use scratchproof::report::{
     Report, compare as comparison, folder, html, inspect, json, markdown, terminal, timeline as record,
 };
 use scratchproof::source::{Access, is_address};
+use scratchproof::store::remember_case;
 use scratchproof::texts::Language;
 
 use arguments::{Arguments, Color, Command, Format, Lang};
@@ -63,13 +66,40 @@ pub fn run() -> u8 {
         Command::Worker { plan, only, output } => work(&arguments, plan, only.as_deref(), output.as_deref()),
         Command::Reduce { plan, dir, output } => reduce(&arguments, plan, dir, output),
         Command::Docket { cases, output } => docket_of(&arguments, cases, output),
-        Command::Report { dir, profile: Some(profile) } => profile_of(&arguments, dir, profile),
-        Command::Report { dir, profile: None } => report_of(&arguments, dir),
+        Command::Report { dir, profile: Some(profile), .. } => profile_of(&arguments, dir, profile),
+        Command::Report { dir, profile: None, form: None } => report_of(&arguments, dir),
+        Command::Report { dir, form: Some(form), .. } => attest::export(dir, *form),
+        Command::Attest { dir, key, password, model, certificates, output } => {
+            let signer = attest::signer(key, password.as_deref());
+            signer.and_then(|signer| match model {
+                true => attest::model(&arguments, dir, &signer, certificates, output.as_deref()),
+                false => attest::audit(&arguments, dir, &signer, output.as_deref()),
+            })
+        }
+        Command::Witness { what } => witness::run(&arguments, what),
+        Command::Verify { path, keys, roots, model, case, recompute } => {
+            let given =
+                attest::Given { keys, roots, model: model.as_deref(), case: case.as_deref(), recompute: *recompute };
+            attest::verify(&arguments, path, &given)
+        }
     });
     done.unwrap_or_else(|error| {
         say(&format!("error: {error}"));
+        if std::env::var_os("SCRATCHPROOF_ERRORS").is_some_and(|form| form == "json") {
+            say(&as_json(&error));
+        }
         super::FAILED
     })
+}
+
+/// The error for a program that called this one: its kind beside its words.
+fn as_json(error: &Error) -> String {
+    let kind = match () {
+        () if error.is_usage() => "usage",
+        () if error.is_input() => "input",
+        () => "io",
+    };
+    serde_json::json!({ "error": { "kind": kind, "message": error.to_string() } }).to_string()
 }
 
 /// Says a line on stderr, fit for a terminal whatever names of others are in it; nobody listening is no error.
@@ -137,6 +167,7 @@ fn audit_case(arguments: &Arguments, case: &Path, output: Option<&Path>, check: 
             ));
         }
         folder::write(&mut done.report, &done.evidence, folder, language(arguments))?;
+        remember_case(folder.root(), &case.path)?;
         done
     } else {
         audit(&case, access(arguments), bar.as_ref())?

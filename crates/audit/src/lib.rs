@@ -70,6 +70,26 @@ pub fn audit_into(
     Ok((judge(case, &measured, &read), kept))
 }
 
+/// What a store gives again, and what the models are now.
+#[derive(Debug)]
+pub struct Again {
+    /// The audit, judged anew.
+    pub audit: Audit,
+    /// By the place of a model as the case names it, its digest now; `None` if its configuration is another one.
+    pub models: Vec<(String, Result<Option<String>>)>,
+}
+
+/// Judges again what a folder's store holds, without measuring anything; with `look` the models that are at hand are
+/// digested again. Nothing if the store is not whole or answers another question.
+///
+/// # Errors
+/// As [`audit_into`].
+pub fn again(case: &Case, access: Access, folder: &Folder, look: bool) -> Result<Option<Again>> {
+    let Some((measured, read)) = measuring::stored(case, access, folder)? else { return Ok(None) };
+    let models = if look { measuring::digests_now(case, access, &measured) } else { Vec::new() };
+    Ok(Some(Again { audit: judge(case, &measured, &read), models }))
+}
+
 /// Judges what was measured and read.
 fn judge(case: &Case, measured: &Measurements, read: &Read) -> Audit {
     let session = Session { case, measured, record: &read.reading };

@@ -49,6 +49,7 @@ macro_rules! files {
 /// The files, by the first part of their keys. A new one is named here and stands in both folders.
 const FILES: &[File] = files![
     "answer",
+    "attest",
     "chain",
     "checkpoint",
     "compare",
