@@ -57,6 +57,7 @@ fn power() -> Power {
             reached: 0.98,
             smallest_correlation: Some(0.01),
             bases: vec!["as stored".into(), "any".into()],
+            ..ParentPower::default()
         }),
         chain: Some(ChainPower { untested: vec![(0, 60)], intervals: Vec::new() }),
         start: Some(StartPower { reached: 0.97 }),

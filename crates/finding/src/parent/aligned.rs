@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::parts::{Controls, Tested, alias, frozen, named, part_of};
-use super::{ALL, ParentFacts, grade, null, parent_of};
+use super::{ALL, ParentFacts, null, parent_of};
 use crate::{Code, Direction, Finding, Grade, Judgement, Subject};
 use scratchproof_case::Policy;
 use scratchproof_evidence::{ComponentRow, Reference};
-use scratchproof_stats::{Aligned, holm};
+use scratchproof_stats::holm;
 use scratchproof_texts::text;
 
 /// All tests against one kind of reference as one family: Holm over components, steps and references.
