@@ -12,7 +12,7 @@ use scratchproof_record::{
 };
 use scratchproof_report::{Input, InputRole, Skipped};
 use scratchproof_source::Access;
-use scratchproof_texts::{Text, text};
+use scratchproof_texts::text;
 use scratchproof_timeline::{Record, Saved, Sources};
 
 /// Reads run logs, repository and release dates. What cannot be read is a finding; a date in no format is an error.
