@@ -1,6 +1,7 @@
 //! scratchproof settles, with evidence anyone can recompute, whether an AI model was trained from scratch or grown from
 //! somebody else's weights.
 
+pub use scratchproof_attest as attest;
 pub use scratchproof_audit as audit;
 pub use scratchproof_case as case;
 pub use scratchproof_checkpoint as checkpoint;

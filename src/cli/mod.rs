@@ -1,11 +1,14 @@
 //! Arguments as typed -> settings; results to stdout, talk to stderr.
 
 mod arguments;
+mod attest;
+mod docket;
 mod progress;
 mod scan;
+mod witness;
 
 use std::io::{IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use scratchproof::audit::{audit, audit_into, compare, elsewhere, timeline};
@@ -18,12 +21,14 @@ use scratchproof::folder::Folder;
 use scratchproof::init;
 use scratchproof::kernel;
 use scratchproof::measure::{Quiet, Reporter};
+use scratchproof::report::profile::Profile;
 use scratchproof::report::read::{self, Finished};
 use scratchproof::report::text::printable;
 use scratchproof::report::{
     Report, compare as comparison, explain, folder, html, inspect, json, markdown, terminal, timeline as record,
 };
 use scratchproof::source::{Access, is_address};
+use scratchproof::store::remember_case;
 use scratchproof::texts::{Language, phrase, term};
 
 use arguments::{Arguments, Color, Command, Format, Lang};
@@ -57,7 +62,9 @@ pub fn run() -> u8 {
         }
         Command::Man => manual().and_then(|page| print(&page)).map(|()| 0),
         Command::Inspect { model, template } => inspect_model(&arguments, model, *template),
-        Command::Compare { subject, parent, controls } => compare_models(&arguments, subject, parent, controls),
+        Command::Compare { subject, parent, controls, output } => {
+            compare_models(&arguments, subject, parent, controls, output.as_deref())
+        }
         Command::Fingerprint { model, output, seed, name } => {
             scan::fingerprint_of(&arguments, model, output, *seed, name.as_deref())
         }
@@ -67,14 +74,43 @@ pub fn run() -> u8 {
         Command::Plan { case, output } => plan_of(&arguments, case, output),
         Command::Worker { plan, only, output } => work(&arguments, plan, only.as_deref(), output.as_deref()),
         Command::Reduce { plan, dir, output } => reduce(&arguments, plan, dir, output),
-        Command::Report { dir } => report_of(&arguments, dir),
+        Command::Docket { cases, output } => docket_of(&arguments, cases, output),
+        Command::Report { dir, profile: Some(profile), .. } => profile_of(&arguments, dir, profile),
+        Command::Report { dir, profile: None, form: None } => report_of(&arguments, dir),
+        Command::Report { dir, form: Some(form), .. } => attest::export(dir, *form),
+        Command::Attest { dir, key, password, model, certificates, output } => {
+            let signer = attest::signer(key, password.as_deref());
+            signer.and_then(|signer| match model {
+                true => attest::model(&arguments, dir, &signer, certificates, output.as_deref()),
+                false => attest::audit(&arguments, dir, &signer, output.as_deref()),
+            })
+        }
+        Command::Witness { what } => witness::run(&arguments, what),
+        Command::Verify { path, keys, roots, model, case, recompute } => {
+            let given =
+                attest::Given { keys, roots, model: model.as_deref(), case: case.as_deref(), recompute: *recompute };
+            attest::verify(&arguments, path, &given)
+        }
     });
     done.unwrap_or_else(|error| {
         let language = language(&arguments);
         let label = term("word", "error", language);
         say(&format!("{label}: {}", phrase(&error.to_string(), language)));
+        if std::env::var_os("SCRATCHPROOF_ERRORS").is_some_and(|form| form == "json") {
+            say(&as_json(&error));
+        }
         super::FAILED
     })
+}
+
+/// The error for a program that called this one: its kind beside its words.
+fn as_json(error: &Error) -> String {
+    let kind = match () {
+        () if error.is_usage() => "usage",
+        () if error.is_input() => "input",
+        () => "io",
+    };
+    serde_json::json!({ "error": { "kind": kind, "message": error.to_string() } }).to_string()
 }
 
 /// Says a line on stderr, fit for a terminal whatever names of others are in it; nobody listening is no error.
@@ -203,6 +239,7 @@ fn audit_case(arguments: &Arguments, case: &Path, output: Option<&Path>, check: 
             ));
         }
         folder::write(&mut done.report, &done.evidence, folder, language(arguments))?;
+        remember_case(folder.root(), &case.path)?;
         done
     } else {
         audit(&case, access(arguments), bar.as_ref())?
@@ -280,6 +317,47 @@ fn written(arguments: &Arguments, output: Option<&Path>) {
     }
 }
 
+/// Answers the questions of a programme from a finished folder. The exit status is that of the audit.
+fn profile_of(arguments: &Arguments, dir: &Path, name: &str) -> Result<u8> {
+    let file = Path::new(name);
+    let profile = if file.extension().is_some_and(|ending| ending == "toml") {
+        let text = std::fs::read_to_string(file).map_err(|cause| Error::io(name.escape_debug().to_string(), cause))?;
+        Profile::parse(&text)?
+    } else {
+        Profile::named(name)?
+    };
+    let Finished::Audit(report, evidence) = read::read(dir)? else {
+        return Err(Error::usage("this folder holds a record alone, of timeline: a profile needs an audit"));
+    };
+    print(&match arguments.format {
+        Format::Json => profile.to_json(&report, &evidence),
+        _ => profile.to_markdown(&report, &evidence, language(arguments)),
+    })?;
+    Ok(status(&report))
+}
+
+fn docket_of(arguments: &Arguments, cases: &[PathBuf], output: &Path) -> Result<u8> {
+    use scratchproof::report::docket as table;
+    let bar = reporter(arguments);
+    let talk = |line: &str| {
+        if !arguments.quiet {
+            say(line);
+        }
+    };
+    let language = language(arguments);
+    let entries = docket::run(cases, output, || access(arguments), bar.as_ref(), language, talk)?;
+    print(&match arguments.format {
+        Format::Json => table::to_json(&entries),
+        Format::Markdown => table::to_markdown(&entries, language),
+        Format::Html => table::to_html(&entries, language)?,
+        Format::Human => table::to_terminal(&entries, language),
+    })?;
+    if arguments.format == Format::Human && !arguments.quiet {
+        say(&format!("written: {}", output.join("index.html").display()));
+    }
+    Ok(docket::status(&entries))
+}
+
 /// Renders again what an earlier run found. The exit status is that of the run.
 fn report_of(arguments: &Arguments, dir: &Path) -> Result<u8> {
     match read::read(dir)? {
@@ -336,10 +414,24 @@ fn named(model: &str) -> Result<()> {
     Ok(())
 }
 
-fn compare_models(arguments: &Arguments, subject: &str, parent: &str, controls: &[String]) -> Result<u8> {
+fn compare_models(
+    arguments: &Arguments,
+    subject: &str,
+    parent: &str,
+    controls: &[String],
+    output: Option<&Path>,
+) -> Result<u8> {
     [subject, parent].into_iter().chain(controls.iter().map(String::as_str)).try_for_each(named)?;
     let case = Case::of_models(subject, parent, controls);
-    let done = compare(&case, access(arguments), reporter(arguments).as_ref())?;
+    let folder = output.map(Folder::open).transpose()?;
+    let (done, evidence) = compare(&case, access(arguments), reporter(arguments).as_ref())?;
+    if let Some(folder) = &folder {
+        folder.write("compare.json", comparison::to_json(&done).as_bytes())?;
+        folder.write("compare.md", comparison::to_markdown(&done, language(arguments)).as_bytes())?;
+        let wanted = |name: &str| ["pairs", "layer_map", "components", "tensors", "copies", "disguise"].contains(&name);
+        evidence.encode(wanted, |name, bytes| folder.write(&format!("evidence/{name}"), bytes).map(|_| ()))?;
+        folder.finish()?;
+    }
     let look = look(arguments);
     match arguments.format {
         Format::Json => print(&comparison::to_json(&done))?,

@@ -19,11 +19,11 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Code, ComponentResult, Condition, Direction, Finding, Grade, Judgement};
-use aligned::{Tested, not_comparable, silence, similarities, tested};
+use aligned::{not_comparable, silence, similarities, tested};
 use calibration::{calibrate, calibrated};
 use components::{borrowed, components};
 use norms::norms;
-use parts::{Controls, demanded, part_of, unreached};
+use parts::{Controls, Tested, demanded, part_of, unreached};
 use scratchproof_case::Policy;
 use scratchproof_evidence::{
     CalibrationRow, CkaRow, ComponentRow, DisguiseRow, LayerMapRow, MergeRow, PartialRow, Reference, TokenizerRow,
@@ -246,6 +246,17 @@ pub fn untested(findings: &[Finding], parent: &str) -> bool {
     let mut own = findings.iter().filter(|f| f.subject.parent.as_deref() == Some(parent));
     let lacks = |f: &Finding| f.code == Code::ParentNotComparable && f.subject.component.is_none();
     own.clone().any(lacks) && !own.any(|f| f.direction == Direction::Against)
+}
+
+/// The components in which answers to a search for `parent` are at moderate or above; [`ALL`] where the whole model is shown.
+#[must_use]
+pub fn shown(rows: &[DisguiseRow], parent: &str, policy: &Policy) -> BTreeSet<String> {
+    let reference = Reference::Parent(parent.to_owned());
+    let mut shown = disguise::shown(rows, &reference, policy);
+    if basis::speaks(rows, &reference, policy) {
+        shown.insert("attention".to_owned());
+    }
+    shown
 }
 
 fn parent_of(reference: &Reference) -> Option<&str> {

@@ -51,7 +51,7 @@ pub struct Verdict {
     #[serde(flatten, with = "scratchproof_texts::missing")]
     pub missing: Vec<Text>,
     /// What it rests on, in a sentence made from what was given.
-    #[serde(serialize_with = "scratchproof_texts::sentence", deserialize_with = "scratchproof_texts::words")]
+    #[serde(flatten, with = "scratchproof_texts::ground")]
     pub ground: Text,
     /// Under each condition, what was tested or what is missing for it.
     pub said: Said,
@@ -61,13 +61,13 @@ pub struct Verdict {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct Said {
-    #[serde(serialize_with = "scratchproof_texts::sentence", deserialize_with = "scratchproof_texts::words")]
+    #[serde(flatten, with = "scratchproof_texts::said_start")]
     pub start: Text,
-    #[serde(serialize_with = "scratchproof_texts::sentence", deserialize_with = "scratchproof_texts::words")]
+    #[serde(flatten, with = "scratchproof_texts::said_chain")]
     pub chain: Text,
-    #[serde(serialize_with = "scratchproof_texts::sentence", deserialize_with = "scratchproof_texts::words")]
+    #[serde(flatten, with = "scratchproof_texts::said_parent")]
     pub parent: Text,
-    #[serde(serialize_with = "scratchproof_texts::sentence", deserialize_with = "scratchproof_texts::words")]
+    #[serde(flatten, with = "scratchproof_texts::said_time")]
     pub time: Text,
 }
 

@@ -44,7 +44,7 @@ fn verdict(out: &mut Note, report: &Report) {
     let word = wording::outcome_word(report.verdict.outcome, language).to_uppercase();
     line(out, &format!("**{word}:** {}", safe(&wording::headline(report).say(language))));
     out.push('\n');
-    line(out, &wording::meaning(report).say(language));
+    line(out, &safe(&wording::meaning(report).say(language)));
 }
 
 fn conditions(out: &mut Note, report: &Report) {

@@ -39,17 +39,15 @@ pub(super) fn weight(finding: &Finding, language: Language) -> String {
     }
 }
 
-/// What the outcome means, what it rests on, and why it names the parents.
+/// How sure the answer is, what it rests on and where it ends.
 pub(super) fn meaning(report: &Report) -> Text {
-    let mut meaning = match report.verdict.outcome {
-        Outcome::Confirmed => text!("report/verdict/confirmed"),
-        Outcome::Refuted => text!("report/verdict/refuted"),
-        Outcome::Inconclusive => text!("report/verdict/inconclusive"),
-    };
+    let mut meaning = report.answer.sure.said.clone();
     if !report.verdict.ground.is_empty() {
         meaning.push(report.verdict.ground.clone());
     }
-    meaning.push(text!("report/verdict/only-these"));
+    for limit in &report.answer.limits {
+        meaning.push(limit.said.clone());
+    }
     meaning
 }
 
@@ -67,14 +65,9 @@ pub(super) fn name(report: &Report, language: Language) -> String {
     if report.case.name.is_empty() { text!("report/verdict/unnamed").say(language) } else { report.case.name.clone() }
 }
 
-/// The claim, what became of it and the parents it was tested against: the verdict line after its first word.
+/// What was found: the verdict line after its first word.
 pub(super) fn headline(report: &Report) -> Text {
-    text!(
-        "report/verdict/headline",
-        outcome = outcome(report.verdict.outcome),
-        claim = &report.case.claim,
-        against = report.verdict.against.as_slice()
-    )
+    report.answer.found.clone()
 }
 
 pub(super) fn condition(state: Condition) -> &'static str {

@@ -93,6 +93,52 @@ pub mod missing {
     }
 }
 
+/// A sentence and its text under the names that a field of a struct has.
+macro_rules! named {
+    ($($(#[$doc:meta])* $module:ident: $sentence:literal, $text:literal;)*) => {
+        $($(#[$doc])* pub mod $module {
+            use super::{Deserialize, Deserializer, Serializer, Text, both, kept};
+
+            #[derive(Deserialize)]
+            struct Read {
+                #[serde(rename = $sentence)]
+                sentence: String,
+                #[serde(rename = $text)]
+                text: Option<Text>,
+            }
+
+            /// Writes both.
+            ///
+            /// # Errors
+            /// Those of the serializer.
+            pub fn serialize<S: Serializer>(text: &Text, serializer: S) -> Result<S::Ok, S::Error> {
+                both(serializer, [$sentence, $text], &text.english(), text)
+            }
+
+            /// Reads both.
+            ///
+            /// # Errors
+            /// Those of the deserializer.
+            pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Text, D::Error> {
+                Read::deserialize(deserializer).map(|read| kept(read.sentence, read.text))
+            }
+        })*
+    };
+}
+
+named! {
+    /// What a verdict rests on: `ground` and `ground_text`.
+    ground: "ground", "ground_text";
+    /// What is said of the start: `start` and `start_text`.
+    said_start: "start", "start_text";
+    /// What is said of the chain: `chain` and `chain_text`.
+    said_chain: "chain", "chain_text";
+    /// What is said of the parents: `parent` and `parent_text`.
+    said_parent: "parent", "parent_text";
+    /// What is said of the record: `time` and `time_text`.
+    said_time: "time", "time_text";
+}
+
 fn both<S: Serializer, A: Serialize + ?Sized, B: Serialize + ?Sized>(
     serializer: S,
     names: [&'static str; 2],

@@ -48,20 +48,26 @@ macro_rules! files {
 
 /// The files, by the first part of their keys. A new one is named here and stands in both folders.
 const FILES: &[File] = files![
+    "answer",
+    "attest",
     "chain",
     "checkpoint",
+    "compare",
+    "docket",
     "explain",
     "init",
     "input",
+    "page",
     "parent",
     "power",
+    "profile",
     "report",
     "scan",
     "start",
     "term",
     "time",
     "title",
-    "verdict"
+    "verdict",
 ];
 
 fn environment(language: Language) -> &'static Environment<'static> {

@@ -17,7 +17,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-pub use beside::{message, missing, null};
+pub use beside::{ground, message, missing, null, said_chain, said_parent, said_start, said_time};
 pub use files::{Explanation, Language, explanation, keys, render, source, term};
 pub use param::Param;
 pub use phrase::phrase;

@@ -38,6 +38,13 @@ fn every_key_has_an_entry_and_every_entry_is_used() {
             used.insert(key);
         }
     }
+    for (path, key) in in_templates() {
+        let plain = source(&key, Language::English).is_some_and(|entry| wanted(entry).is_empty());
+        if !plain {
+            wrong.insert(format!("{path} names {key}, which has no entry or one with parameters"));
+        }
+        used.insert(key);
+    }
     for (_, name) in codes() {
         let title = format!("title/{name}");
         if !entries.contains(title.as_str()) {
@@ -167,6 +174,24 @@ fn sources() -> BTreeMap<String, String> {
         (name, text)
     };
     paths.into_iter().filter(|path| !path.ends_with("tests.rs")).map(read).collect()
+}
+
+/// The keys that the templates of pages name, with the file: those whose every part stands there.
+fn in_templates() -> Vec<(String, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../report/src/html");
+    let mut named = Vec::new();
+    for entry in fs::read_dir(folder).expect("the folder of templates") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_none_or(|ending| ending != "html") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).expect("a template");
+        let literals = text.split('"');
+        let keys = literals.filter(|word| in_files(&format!("\"{word}\"")) && !word.ends_with('/'));
+        named.extend(keys.map(|key| (path.display().to_string(), key.to_owned())));
+    }
+    assert!(named.len() > 50, "the templates were not found");
+    named
 }
 
 /// The tokens without what is only for tests.

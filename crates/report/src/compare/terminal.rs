@@ -19,6 +19,8 @@ pub fn render(comparison: &Comparison, look: Look) -> String {
     questions(&mut page, comparison);
     components(&mut page, comparison);
     families(&mut page, comparison);
+    layers(&mut page, comparison);
+    routers(&mut page, comparison);
     baselines(&mut page, comparison);
     matrix(&mut page, comparison);
     sigma(&mut page, comparison);
@@ -113,6 +115,70 @@ fn families(page: &mut Page, comparison: &Comparison) {
         }
     }
     page.put(table, &[2, 3, 4, 5, 6, 7]);
+}
+
+/// Layers of a family that are shown without being asked for: the first, the last and some between.
+const LAYERS: usize = 6;
+
+/// The published tables: the parent, layer by layer; of experts, and of the controls, JSON has the rest.
+fn layers(page: &mut Page, comparison: &Comparison) {
+    let language = page.look.language;
+    let Some(parent) = comparison.models.get(1).map(|model| model.name.as_str()) else { return };
+    let own: Vec<_> = comparison
+        .layers
+        .iter()
+        .filter(|row| row.second == parent && row.expert.is_none_or(|expert| expert == 0))
+        .collect();
+    if own.is_empty() {
+        return;
+    }
+    page.heading(&text!("compare/heading/layers"));
+    page.paragraph(2, &text!("compare/note/layers").say(language));
+    let mut table =
+        page.table(&["family", "layer", "cosine", "shuffled", "Pearson", "mean |d|", "rel. L2", "p99", "CV"]);
+    let mut left = 0;
+    for group in own.chunk_by(|a, b| a.family == b.family) {
+        let stride = if page.look.verbose { 1 } else { group.len().div_ceil(LAYERS).max(1) };
+        left += group.len() - group.iter().step_by(stride).count();
+        for (at, row) in group.iter().step_by(stride).enumerate() {
+            table.add_row([
+                if at == 0 { text::printable(&row.family) } else { String::new() },
+                row.layer.to_string(),
+                number::effect(row.cosine),
+                number::effect(row.shuffled_cosine),
+                number::effect(row.pearson),
+                number::short(row.mean_abs_diff),
+                number::short(row.relative_l2),
+                number::short(row.p99_diff),
+                number::short(row.cv_diff),
+            ]);
+        }
+    }
+    page.put(table, &[1, 2, 3, 4, 5, 6, 7, 8]);
+    if left > 0 {
+        page.paragraph(2, &text!("compare/note/more", left).say(language));
+    }
+}
+
+fn routers(page: &mut Page, comparison: &Comparison) {
+    let language = page.look.language;
+    if comparison.routers.is_empty() {
+        return;
+    }
+    page.heading(&text!("compare/heading/routers"));
+    page.paragraph(2, &text!("compare/note/routers").say(language));
+    let mut table = page.table(&["pair", "layer", "experts", "assigned", "shuffled", "in place"]);
+    for row in &comparison.routers {
+        table.add_row([
+            pair(comparison, &row.first, &row.second),
+            row.layer.to_string(),
+            format!("{}, {}", row.experts[0], row.experts[1]),
+            number::effect(Some(row.aligned_row_cosine)),
+            number::effect(Some(row.shuffled_row_cosine)),
+            number::effect(Some(row.in_place)),
+        ]);
+    }
+    page.put(table, &[1, 2, 3, 4, 5]);
 }
 
 fn baselines(page: &mut Page, comparison: &Comparison) {
