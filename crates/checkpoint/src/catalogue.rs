@@ -24,6 +24,12 @@ use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::{Access, Blob, LocalDir, Store, locate};
 use scratchproof_texts::Text;
 
+/// Bytes of a tensor's name.
+const LONGEST_NAME: usize = 4096;
+/// Files of a model that have more bytes than this, and so many times what its tensors have, hold something else.
+const EMPTY: u64 = 1 << 30;
+const EMPTY_TIMES: u64 = 1000;
+
 /// One model: its tensors, and where their bytes are.
 pub struct Checkpoint {
     /// Where it is.
@@ -140,11 +146,26 @@ impl Checkpoint {
             let uri = checkpoint.uri.clone();
             checkpoint.add(&uri, catalogue, &mut found, &mut HashMap::new())?;
         }
+        checkpoint.is_mostly_tensors()?;
         checkpoint.optimizers = Arc::new(OptimizerFiles::find(store, &names, &checkpoint.shards));
         checkpoint.look_at_twin(store, &layout.twin, &found);
         checkpoint.name(found);
         checkpoint.name_constants();
         Ok(checkpoint)
+    }
+
+    /// Whether the files are about as large as what is in them: every byte of them is read for their digests.
+    fn is_mostly_tensors(&self) -> Result<()> {
+        let bytes: u64 = self.shards.iter().map(|shard| shard.blob.len()).fold(0, u64::saturating_add);
+        if bytes > EMPTY && self.stored.saturating_mul(EMPTY_TIMES) < bytes {
+            return Err(Error::input(format!(
+                "{}: its files have {bytes} bytes, of which {} are tensors'; files of more than {EMPTY} bytes with less than \
+                 one in {EMPTY_TIMES} for tensors are not read",
+                self.shards.first().map_or(&self.uri, |shard| &shard.name),
+                self.stored
+            )));
+        }
+        Ok(())
     }
 
     /// Reads what every file holds and holds the index against it.
@@ -195,8 +216,15 @@ impl Checkpoint {
         found: &mut BTreeMap<String, (usize, HeaderTensor)>,
         seen: &mut HashMap<String, String>,
     ) -> Result<()> {
-        let names = catalogue.entries.iter().map(|entry| &entry.name);
-        for tensor in names.chain(catalogue.skipped.iter().map(|skipped| &skipped.tensor)) {
+        let names = || catalogue.entries.iter().map(|entry| &entry.name);
+        if let Some(name) = names().find(|name| name.len() > LONGEST_NAME) {
+            let name = quoted(name);
+            return Err(Error::input(format!(
+                "{}: the name of tensor {name} is too long; at most {LONGEST_NAME} bytes are read",
+                self.uri
+            )));
+        }
+        for tensor in names().chain(catalogue.skipped.iter().map(|skipped| &skipped.tensor)) {
             if let Some(other) = seen.insert(tensor.clone(), file.to_owned()) {
                 return Err(Error::input(format!(
                     "{}: tensor {} is both in {} and in {}",

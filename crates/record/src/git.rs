@@ -6,7 +6,9 @@ mod clocks;
 mod freeze;
 mod guard;
 mod layout;
+mod loose;
 mod mentions;
+mod midx;
 mod objects;
 mod open;
 mod packs;
@@ -14,6 +16,7 @@ mod pointers;
 mod reftable;
 mod rewritten;
 mod signatures;
+mod unpacked;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};

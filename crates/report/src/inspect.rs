@@ -96,7 +96,7 @@ pub fn to_json(summary: &Summary) -> String {
         summary: &'a Summary,
     }
     let document = Document { schema: SCHEMA, summary };
-    let mut out = serde_json::to_string_pretty(&document).unwrap_or_default();
+    let mut out = super::text::json(serde_json::to_string_pretty(&document).unwrap_or_default());
     out.push('\n');
     out
 }

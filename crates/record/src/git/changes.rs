@@ -306,7 +306,8 @@ fn portions<T: Send>(
     };
     thread::scope(|scope| {
         for _ in 1..work.threads.min(count.div_ceil(PORTION)) {
-            scope.spawn(worker);
+            // Where no thread is to be had this one does it all.
+            let _ = thread::Builder::new().spawn_scoped(scope, worker);
         }
         worker();
     });

@@ -85,6 +85,7 @@ fn open_folder(path: &Path, pulse: &Pulse) -> Result<Opened> {
         #[allow(unsafe_code)]
         let set = unsafe { git2::opts::set_verify_owner_validation(false) };
         drop(set); // cannot fail; if it did, opening below would say so
+        cut_short();
         // What libgit2 keeps in memory of all repositories together, and maps of packs at a time.
         // SAFETY: as above.
         #[allow(unsafe_code)]
@@ -119,6 +120,27 @@ fn open_folder(path: &Path, pulse: &Pulse) -> Result<Opened> {
     let folder = repository.path().to_owned();
     let partial = is_partial(repository.commondir());
     Ok(Opened { repository, references: None, folder, partial, stand_in: None, cut: BTreeSet::new() })
+}
+
+/// What is said when a file that libgit2 has mapped is cut short while it is read.
+const CUT: &[u8] = b"error: a file of the repository was cut short while it was read\n";
+
+/// Ends the process with a sentence where it would end by a signal: libgit2 maps the files of packs, and a file that is
+/// cut short afterwards has no bytes to read.
+#[allow(unsafe_code)]
+fn cut_short() {
+    extern "C" fn end(_: libc::c_int) {
+        // SAFETY: both calls may be made in a signal's handler (signal-safety(7)); the bytes are a constant.
+        unsafe {
+            let _ = libc::write(2, CUT.as_ptr().cast(), CUT.len());
+            libc::_exit(2);
+        }
+    }
+    let handler: extern "C" fn(libc::c_int) = end;
+    // SAFETY: the handler calls nothing but what may be called in one, and never returns to the code that failed.
+    unsafe {
+        libc::signal(libc::SIGBUS, handler as libc::sighandler_t);
+    }
 }
 
 /// What libgit2 does not open, by the settings that say so. `None` if it is something else.
