@@ -7,11 +7,13 @@ mod freeze;
 mod guard;
 mod layout;
 mod loose;
+mod mentioned;
 mod mentions;
 mod midx;
 mod objects;
 mod open;
 mod packs;
+mod pointer;
 mod pointers;
 mod reftable;
 mod rewritten;
@@ -222,7 +224,7 @@ impl Repository {
         pulse.beat("history of the files", "");
         layout::read(&mut facts, &options.settings, &changes, &contents, &line);
         pointers::collect(&mut facts, &changes, &contents);
-        mentions::collect(&mut facts, &changes, &contents, &line);
+        mentioned::collect(&mut facts, &changes, &contents, &line);
         signatures::read(repository, &mut facts, &keys, &roots.tags, pulse);
         Ok(facts)
     }

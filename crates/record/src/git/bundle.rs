@@ -173,7 +173,7 @@ fn header(input: &mut impl BufRead) -> Result<Header> {
             return Ok((references, prerequisites, filtered));
         } else if let Some(capability) = line.strip_prefix('@') {
             if let Some(format) = capability.strip_prefix("object-format=").filter(|format| *format != "sha1") {
-                return Err(Error::input(super::open::other_ids(format)));
+                return Err(Error::input(other_ids(format)));
             }
             // Objects left out by a filter show themselves as missing.
             filtered |= capability.starts_with("filter=");
@@ -189,4 +189,13 @@ fn header(input: &mut impl BufRead) -> Result<Header> {
         }
     }
     Err(bad(LINES, "is one too many"))
+}
+
+/// Why a repository with ids of another kind is not read, and what to do.
+pub fn other_ids(format: &str) -> String {
+    format!(
+        "its objects are named by {} instead of SHA-1, which is not read here; in a new repository, git fast-import of \
+         git fast-export --all has the same files, dates and lines (not the same commit ids and signatures)",
+        super::clean(format)
+    )
 }

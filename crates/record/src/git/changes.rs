@@ -9,7 +9,7 @@ use std::thread;
 use git2::{ObjectType, Oid};
 
 use super::mentions::{Found, Patterns, scan};
-use super::pointers::{POINTER, Pointed, pointer};
+use super::pointer::{POINTER, Pointed, pointer};
 use super::{Pulse, Repository};
 use crate::settings::{self, Block, Language};
 use scratchproof_error::{Error, Result};

@@ -151,7 +151,7 @@ fn other_form(here: &Path) -> Option<Result<Opened>> {
         config.get_string(name).ok().map(|value| value.to_ascii_lowercase())
     };
     match setting("extensions.objectformat") {
-        Some(format) if format != "sha1" => return Some(Err(Error::input(other_ids(&format)))),
+        Some(format) if format != "sha1" => return Some(Err(Error::input(bundle::other_ids(&format)))),
         _ => {}
     }
     match setting("extensions.refstorage")?.as_str() {
@@ -161,15 +161,6 @@ fn other_form(here: &Path) -> Option<Result<Opened>> {
             clean(other)
         )))),
     }
-}
-
-/// Why a repository with ids of another kind is not read, and what to do.
-pub fn other_ids(format: &str) -> String {
-    format!(
-        "its objects are named by {} instead of SHA-1, which is not read here; in a new repository, git fast-import of \
-         git fast-export --all has the same files, dates and lines (not the same commit ids and signatures)",
-        clean(format)
-    )
 }
 
 /// A bare repository in a temporary folder that borrows the objects of one with reftables.
