@@ -12,6 +12,7 @@ mod made;
 mod memory;
 mod network;
 pub mod plain;
+mod published;
 mod service;
 #[doc(hidden)]
 pub mod testing;
@@ -31,6 +32,7 @@ pub use locator::{Access, is_address, locate};
 pub use made::{MadeFile, Make};
 pub use memory::{MemoryFile, MemoryStore};
 pub use network::{Limits, Network};
+pub use published::{ListedFile, Named};
 pub use service::{Service, ServiceReply};
 pub use web::HttpDir;
 
