@@ -34,6 +34,10 @@ pub struct Arguments {
     /// Reach no network: a model at an address of one is an error
     #[arg(long, global = true)]
     pub offline: bool,
+
+    /// Keep what is fetched from a network in DIR, so that nothing is fetched twice, by a later audit neither
+    #[arg(long, global = true, value_name = "DIR")]
+    pub keep_fetched: Option<PathBuf>,
     #[command(subcommand)]
     pub command: Command,
 }

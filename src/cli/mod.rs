@@ -28,7 +28,7 @@ use scratchproof::report::text::printable;
 use scratchproof::report::{
     Report, compare as comparison, folder, html, inspect, json, markdown, series, terminal, timeline as record,
 };
-use scratchproof::source::{Access, is_address};
+use scratchproof::source::{Access, is_address, keep_fetched};
 use scratchproof::store::remember_case;
 use scratchproof::texts::Language;
 
@@ -53,7 +53,9 @@ pub fn run() -> u8 {
         // Otherwise colours are taken out again where the output is no terminal.
         anstream::ColorChoice::AlwaysAnsi.write_global();
     }
-    let done = threads(arguments.threads).and_then(|()| match &arguments.command {
+    let ready =
+        threads(arguments.threads).and_then(|()| arguments.keep_fetched.as_deref().map_or(Ok(()), keep_fetched));
+    let done = ready.and_then(|()| match &arguments.command {
         Command::Inspect { model, series: true, .. } => inspect_series(&arguments, model),
         Command::Inspect { model, template, .. } => inspect_model(&arguments, model, *template),
         Command::Compare { subject, parent, controls, output } => {

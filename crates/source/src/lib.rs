@@ -14,6 +14,7 @@ mod network;
 pub mod plain;
 mod published;
 mod service;
+mod spool;
 #[doc(hidden)]
 pub mod testing;
 mod web;
@@ -34,6 +35,7 @@ pub use memory::{MemoryFile, MemoryStore};
 pub use network::{Limits, Network};
 pub use published::{ListedFile, Named};
 pub use service::{Service, ServiceReply};
+pub use spool::keep_fetched;
 pub use web::HttpDir;
 
 /// A finished, immutable run of bytes that can be read at any offset.

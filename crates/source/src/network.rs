@@ -36,6 +36,8 @@ pub struct Limits {
     pub block: usize,
     /// Blocks kept, over all files.
     pub blocks: usize,
+    /// Folder in which every block is kept that was fetched.
+    pub keep: Option<std::path::PathBuf>,
 }
 
 impl Default for Limits {
@@ -50,6 +52,7 @@ impl Default for Limits {
             body: Duration::from_mins(5),
             block: 4 << 20,
             blocks: (16 * rayon::current_num_threads()).clamp(32, 256),
+            keep: super::spool::chosen(),
         }
     }
 }
