@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Named, Part, Unpacked, short, stored};
+use super::{Named, Unpacked, short, stored};
 use crate::Dtype;
-use scratchproof_error::Result;
 
 /// The values of a four-bit float (one sign, two exponent and one mantissa bit).
 const FP4: [f64; 16] = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0];
