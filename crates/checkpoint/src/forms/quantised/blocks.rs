@@ -110,8 +110,9 @@ pub(super) fn eight_bits(name: &str, named: &Named) -> Option<Unpacked> {
         make: Arc::new(move |parts| {
             let [weight, largest, ..] = parts else { return Err(short("a weight of eight bits")) };
             let (values, largest) = (weight.values(), largest.values());
-            let scale = |row: usize| stored_f32(largest[row] * stored_f32(1.0 / 127.0));
-            Ok(values.iter().enumerate().map(|(at, value)| stored(value * scale(at / cols), Dtype::F32)).collect())
+            let share = stored_f32(1.0 / 127.0);
+            let one = |(at, value): (usize, &f64)| stored(stored_f32(value * largest[at / cols]) * share, Dtype::F32);
+            Ok(values.iter().enumerate().map(one).collect())
         }),
     })
 }
