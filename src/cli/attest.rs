@@ -10,6 +10,7 @@ use scratchproof::attest::item::{Items, Standing};
 use scratchproof::attest::keys::{Public, Signer};
 use scratchproof::attest::model::{self, Signed};
 use scratchproof::attest::{FILE, export, ledger, statement, strict};
+use scratchproof::audit::published::{Thin, expand};
 use scratchproof::audit::{again, audit_into, timeline};
 use scratchproof::case::Case;
 use scratchproof::error::{Context, Error, Result};
@@ -292,7 +293,8 @@ fn again_timeline(arguments: &Arguments, case: &Case, to: &Path) -> Result<Strin
 
 /// The whole audit from its inputs; its seal is over every file, so that equal reports are equal folders.
 fn recomputed(arguments: &Arguments, case: &Path, to: &Path) -> Result<String> {
-    let case = Case::read(case)?;
+    let mut case = Case::read(case)?;
+    expand(&mut case, access(arguments), &Thin::default())?;
     let folder = Folder::open(to)?;
     let (mut done, _) = audit_into(&case, access(arguments), &folder, false, reporter(arguments).as_ref())?;
     folder::write(&mut done.report, &done.evidence, &folder, Language::English)?;

@@ -11,6 +11,7 @@ use scratchproof_source::Access;
 use scratchproof_store::{Memory, PLAN, PlanFile, PlannedTensor, PlannedUnit, Seen, Store, Then, Units};
 
 use super::measuring::{local, locations, measured, question};
+use super::published::{Thin, expand};
 use super::{Audit, judge, models};
 
 /// Writes the plan of a case; how many units it has.
@@ -59,10 +60,11 @@ fn planned(prepared: &Prepared, unit: &Unit) -> PlannedUnit {
 }
 
 /// The plan in a file, and the case it is of.
-fn open(path: &Path) -> Result<(PlanFile, Case)> {
+fn open(path: &Path, access: Access) -> Result<(PlanFile, Case)> {
     let plan = PlanFile::read(path)?;
     let folder = path.parent().unwrap_or(Path::new(""));
-    let case = Case::read(&folder.join(&plan.case))?;
+    let mut case = Case::read(&folder.join(&plan.case))?;
+    expand(&mut case, access, &Thin::default())?;
     if case.digest != plan.case_sha256 {
         return Err(Error::usage(format!(
             "{} was changed since the plan was made: make it again",
@@ -83,7 +85,7 @@ pub fn work(
     access: Access,
     reporter: &dyn Reporter,
 ) -> Result<(usize, usize)> {
-    let (plan, case) = open(path)?;
+    let (plan, case) = open(path, access)?;
     let wanted = range(only, plan.units.len())?;
     let output = output.map_or_else(|| path.with_file_name("units"), PathBuf::from);
     let journal = Units::to_do(&plan, &output)?;
@@ -122,7 +124,7 @@ fn range(only: Option<&str>, all: usize) -> Result<std::ops::Range<usize>> {
 /// # Errors
 /// If a unit is lacking, there twice, altered or of another plan.
 pub fn reduce(path: &Path, dir: &Path, folder: &Folder, access: Access, reporter: &dyn Reporter) -> Result<Audit> {
-    let (plan, case) = open(path)?;
+    let (plan, case) = open(path, access)?;
     let units = Units::all(&plan, dir)?;
     let seen: Vec<Seen> = locations(&case).map(|at| Seen::at(&at.written, local(at))).collect();
     let store = Store::open(folder, &seen)?;

@@ -5,13 +5,16 @@
 
 mod file;
 mod policy;
+mod published;
 mod requirement;
 mod series;
 
 use std::path::PathBuf;
 
 pub use policy::Policy;
+pub use published::{PublishedFile, PublishedStep};
 pub use requirement::Requirement;
+pub use series::named;
 
 /// A validated case file. Paths are relative to the file as written, and resolved beside it.
 #[derive(Clone, Debug)]
@@ -85,6 +88,8 @@ impl Case {
                     saved: None,
                     averaged: None,
                 }],
+                pattern: None,
+                published: Vec::new(),
                 averaged: None,
                 init: None,
                 architecture: None,
@@ -117,6 +122,10 @@ pub struct Subject {
     pub name: String,
     /// Checkpoints by ascending step; a single model has one entry without a step.
     pub checkpoints: Vec<CheckpointEntry>,
+    /// Where the checkpoints are to be looked up over a network: an address with `{step}` in it. Then there are none yet.
+    pub pattern: Option<String>,
+    /// What the hub lists of them, where they were looked up.
+    pub published: Vec<PublishedStep>,
     /// How the weights of every checkpoint were averaged over steps (`ema`, `swa`, `lawa`), if the developer says so.
     pub averaged: Option<String>,
     /// How the developer says it was initialised.

@@ -197,7 +197,9 @@ impl Checkpoint {
                     )));
                 }
             }
-            let unlisted: Vec<String> = found.keys().filter(|tensor| !map.contains_key(*tensor)).cloned().collect();
+            let made = |tensor: &&String| seen.get(*tensor).is_some_and(String::is_empty);
+            let unlisted: Vec<String> =
+                found.keys().filter(|tensor| !map.contains_key(*tensor) && !made(tensor)).cloned().collect();
             for tensor in unlisted {
                 found.remove(&tensor);
                 self.skipped.push(Skipped { tensor, why: format!("{index} does not name it, so no loader reads it") });
@@ -212,7 +214,7 @@ impl Checkpoint {
     fn add(
         &mut self,
         file: &str,
-        catalogue: Catalogue,
+        mut catalogue: Catalogue,
         found: &mut BTreeMap<String, (usize, HeaderTensor)>,
         seen: &mut HashMap<String, String>,
     ) -> Result<()> {
@@ -239,12 +241,16 @@ impl Checkpoint {
         let own = catalogue.entries.iter().map(|entry| entry.bytes().map_or(0, |bytes| bytes as u64));
         self.stored += own.sum::<u64>() + catalogue.unread;
         self.skipped.extend(catalogue.skipped.iter().cloned());
+        self.config = self.config.take().or_else(|| catalogue.settings.clone());
+        for name in forms::quantised::unpack(&mut catalogue, self.config.as_ref()) {
+            // In no file by this name.
+            seen.entry(name).or_default();
+        }
         for note in &catalogue.notes {
             if !self.notes.contains(note) {
                 self.notes.push(note.clone());
             }
         }
-        self.config = self.config.take().or_else(|| catalogue.settings.clone());
         let (files, tensors) = catalogue.settle(file, self.shards.len())?;
         self.shards.extend(files);
         found.extend(tensors.into_iter().map(|(shard, tensor)| (tensor.name.clone(), (shard, tensor))));

@@ -146,6 +146,7 @@ codes! {
     InputSkipped "input/skipped",
     InputDeduced "input/deduced-roles",
     InputLeftOut "input/left-out-files",
+    InputPublication "input/publication",
 }
 
 impl fmt::Display for Code {

@@ -20,6 +20,7 @@ mod said;
 pub mod sample;
 mod scene;
 mod seal;
+pub mod series;
 mod svg;
 pub mod terminal;
 #[cfg(test)]
