@@ -99,6 +99,22 @@ fn nothing_left_out_refutes_a_look_alike() {
     checked("look-alikes", &look_alikes(), false);
 }
 
+/// One input of each kind left out, of two derived models and two honest ones; the long tests leave out all of all.
+#[test]
+fn a_few_inputs_left_out_turn_nothing_round() {
+    let left = |case: &str, what: &str| {
+        let copy = Copy::of(case);
+        assert!(withhold(&copy, what), "{case} has no {what}");
+        copy.judged().verdict.outcome
+    };
+    for what in ["[[run]]", "the record", "step-0"] {
+        assert_ne!(left("dense-continued", what), Outcome::Confirmed, "dense-continued without {what}");
+    }
+    // Two trainings from one draw are alike, and without their start it cannot be told from a little of the parent.
+    assert_eq!(left("shared-seed", "step-0"), Outcome::Inconclusive, "shared-seed without its start");
+    assert_ne!(left("dense-sgd", "[[control]]\nname = \"control-llama\""), Outcome::Refuted);
+}
+
 /// A series with another model's layers put in between two checkpoints: their values in another order within the tensor,
 /// which is a basis that nobody looks for, as large as the final ones are.
 fn hidden(case: &str, from: u32) -> Copy {
