@@ -165,6 +165,25 @@ fn what_is_said_to_be_visible_is_seen() {
     assert!(tried > 1, "{power:?}");
 }
 
+/// A parent's silence is worth something: the parent itself, in every disguise, is seen by the search.
+#[test]
+fn a_parent_that_is_cleared_would_have_been_seen_in_disguise() {
+    let honest = Copy::of("dense-sgd").judged();
+    let power = honest.verdict.power.parent.as_ref().expect("a parent");
+    let classes: Vec<&str> = power.disguised.iter().map(|d| d.class.as_str()).collect();
+    assert_eq!(classes, ["permuted", "rotated", "moved", "half"], "{power:?}");
+    for disguise in &power.disguised {
+        assert_eq!(disguise.parent, "parent-llama");
+        let seen = |component: &str| disguise.seen_in.iter().any(|c| c == component);
+        assert!(seen("mlp") && seen("attention") && disguise.correlation < 1.0, "{disguise:?}");
+    }
+    for stored in power.stored.iter().filter(|s| ["attention", "mlp"].contains(&s.component.as_str())) {
+        let least = stored.smallest_correlation.expect("a correlation");
+        assert!(stored.compared > 0.99 && least <= 0.1, "{stored:?}");
+    }
+    assert_eq!(honest.verdict.conditions.parent, Condition::Holds);
+}
+
 #[test]
 #[ignore = "minutes: cargo test --release -- --ignored"]
 fn no_input_left_out_of_a_forged_series_confirms_it() {
