@@ -33,7 +33,9 @@ mod contract {
             missing: Vec<String>, missing_texts: Vec<Text>, ground: String, said: Said }
         Said { start: String, chain: String, parent: String, time: String }
         Power { parent: Option<ParentPower>, chain: Option<ChainPower>, start: Option<StartPower> }
-        ParentPower { reached: f64, smallest_correlation: Option<f64>, bases: Vec<String> }
+        ParentPower { reached: f64, smallest_correlation: Option<f64>, bases: Vec<String>, stored: Vec<StoredPower>, disguised: Vec<DisguisePower> }
+        StoredPower { parent: String, component: String, compared: f64, smallest_correlation: Option<f64> }
+        DisguisePower { parent: String, class: String, correlation: f64, seen_in: Vec<String> }
         ChainPower { untested: Vec<(i64, i64)>, intervals: Vec<Reach> }
         Reach { steps: (i64, i64), component: String, smallest_share: Option<f64>, by: Vec<String> }
         StartPower { reached: f64 }
