@@ -46,5 +46,5 @@ pub use frame::Frame;
 pub use inject::{head_power, injected};
 pub use layer::limits;
 pub use products::{Cross, Group, Head, Limits, Products, Square, products, products_within};
-pub use search::search;
+pub use search::{Opened, search, search_in};
 pub use weights::TokenRows;

@@ -1,7 +1,10 @@
 //! A model taken apart for the search: the matrices of each layer, norm weights folded in.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
+use super::layer::LayerMoments;
+use super::products::Products;
 use scratchproof_checkpoint::{Checkpoint, Component, Heads, Part};
 use scratchproof_error::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -9,13 +12,18 @@ use serde::{Deserialize, Serialize};
 /// Rows of one matrix that are looked at; of a longer one as many, spread evenly.
 pub const ROWS: usize = 2048;
 
+/// Of a model that is too large to be looked at whole, the rows of every matrix that second moments are made of; of experts
+/// so many of all experts of a layer together, an equal share of each.
+const GLANCED: (usize, usize) = (256, 2048);
+
 /// Rows of a token matrix that are looked at.
 const TOKENS: usize = 8192;
 
-/// Layers that are looked at cost no more elements than this in one model: 256 MiB as f32.
+/// A model with no more elements than this in the rows that may be looked at is looked at whole: 256 MiB as f32. A larger
+/// one is too, every layer and every expert of it, but with fewer rows of each.
 const ELEMENTS: usize = 64 << 20;
 
-/// Experts of a layer that are looked at one by one.
+/// Experts of a layer up to which all their rows may be looked at.
 pub const EXPERTS: usize = 16;
 
 /// Model types, by their beginning, that store a norm's multipliers less one.
@@ -192,6 +200,12 @@ pub struct Weights<'a> {
     norms: BTreeMap<(String, Option<u32>), Vec<f32>>,
     /// Sizes of the heads, where they are known.
     pub heads: Option<Heads>,
+    /// Whether fewer rows of each matrix are looked at than it may have.
+    pub large: bool,
+    /// Second moments of every layer, once they were made.
+    pub moments: OnceLock<LayerMoments>,
+    /// Products of the heads, once they were made.
+    pub products: OnceLock<Option<Products>>,
 }
 
 impl<'a> Weights<'a> {
@@ -209,6 +223,9 @@ impl<'a> Weights<'a> {
             head: None,
             norms: BTreeMap::new(),
             heads: checkpoint.heads(),
+            large: false,
+            moments: OnceLock::new(),
+            products: OnceLock::new(),
         };
         for part in checkpoint.parts() {
             let role = &part.role;
@@ -226,6 +243,8 @@ impl<'a> Weights<'a> {
                 own.head = Some(part);
             }
         }
+        let cost: usize = own.layers.values().flatten().map(|(_, part)| part.rows.min(ROWS) * part.cols).sum();
+        own.large = cost > ELEMENTS || own.most_experts() > EXPERTS;
         Ok((!own.layers.is_empty()).then_some(own))
     }
 
@@ -248,20 +267,18 @@ impl<'a> Weights<'a> {
         self.layers.keys().copied().collect()
     }
 
-    /// As many layers as may be looked at, spread evenly.
-    pub fn sample(&self) -> Vec<u32> {
-        let layers = self.layers();
-        let cost = |layer: &u32| -> usize {
-            let functions = &self.layers[layer];
-            let looked = |f: &Function| !matches!(f.slot(), Some(Slot::Expert(e)) if e as usize >= EXPERTS);
-            functions.iter().filter(|(f, _)| looked(f)).map(|(_, p)| p.rows.min(ROWS) * p.cols).sum()
-        };
-        let total: usize = layers.iter().map(cost).sum();
-        if total <= ELEMENTS {
-            return layers;
+    /// The most experts that a layer has.
+    pub fn most_experts(&self) -> usize {
+        self.layers.keys().map(|layer| self.experts(*layer).len()).max().unwrap_or(0)
+    }
+
+    /// Rows of a matrix that second moments are made of.
+    pub fn glanced(&self, layer: u32, function: Function) -> usize {
+        match function.slot() {
+            _ if !self.large => ROWS,
+            Some(Slot::Expert(_)) => (GLANCED.1 / self.experts(layer).len().max(1)).max(8),
+            _ => GLANCED.0,
         }
-        let wanted = (ELEMENTS / (total / layers.len()).max(1)).clamp(2, layers.len());
-        spread(layers.len(), wanted).into_iter().map(|i| layers[i]).collect()
     }
 
     /// The experts of a layer.
@@ -305,6 +322,18 @@ impl<'a> Weights<'a> {
             .into_iter()
             .flat_map(|b| b * block..(b + 1) * block)
             .collect();
+        self.read(part, picked, self.before(layer, function))
+    }
+
+    /// Of the rows of an MLP's matrix that are looked at with `most` of them, only `few`, spread evenly: rows that the other
+    /// side has too if nothing was moved.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn few_of(&self, layer: u32, function: Function, most: usize, few: usize) -> Result<Option<Matrix>> {
+        let Some(part) = self.layers.get(&layer).and_then(|l| l.get(&function)) else { return Ok(None) };
+        let rows = spread(part.rows, most.clamp(1, ROWS));
+        let picked = spread(rows.len(), few.max(1)).into_iter().map(|at| rows[at]).collect();
         self.read(part, picked, self.before(layer, function))
     }
 

@@ -1,5 +1,6 @@
 //! Tidy tables: every figure of the audit, one row an observation, as parquet in and out.
 
+mod looked;
 mod releases;
 mod rows;
 #[doc(hidden)]
@@ -14,6 +15,7 @@ use std::path::Path;
 use scratchproof_error::Result;
 use table::tables;
 
+pub use looked::LookedRow;
 pub use releases::ReleaseRow;
 pub use rows::{
     CalibrationRow, ChainRow, CkaRow, ComponentRow, CopyRow, DecayRow, DisguiseRow, ITSELF, ITSELF_FIRST, LayerMapRow,
@@ -93,6 +95,10 @@ tables! {
     disguise: DisguiseRow {
         reference, question, frame, between, component, layer_subject, layer_parent, agreed, expected, of, z, log10_p,
         effect, in_place
+    }
+    /// What the tests were made of.
+    looked: LookedRow {
+        test, reference, component, layers, of_layers, matrices, of_matrices, rows, of_rows, smallest_correlation
     }
     /// The subject's tokenizer against those of the parents and controls.
     tokenizers: TokenizerRow {

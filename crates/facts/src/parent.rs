@@ -2,7 +2,8 @@
 
 pub(crate) mod copies;
 pub(crate) mod disguise;
-pub(crate) mod merge;
+pub mod looked;
+mod merge;
 mod parts;
 pub mod reach;
 pub(crate) mod vocabulary;

@@ -24,12 +24,14 @@ use serde::{Deserialize, Serialize};
 
 pub use digest::{FileDigest, manifest};
 pub use elementwise::Elementwise;
-pub use found::{ANY_BASIS, BY_TOKENS, Change, Deduction, Disguise, Found, How, IN_PLACE, Observation, Question};
+pub use found::{
+    ANY_BASIS, BY_TOKENS, Change, Deduction, Disguise, Found, How, IN_PLACE, Looked, Observation, Question,
+};
 pub use growth::{Growth, NewMatrix, Resized};
 pub use heads::{HeadMatch, HeadPower, HeadTest, MatchedHead, SignTest};
 pub use layers::{LayerCell, LayerMap};
 pub use model::{Model, Tensor};
-pub use plan::{KERNEL_VERSION, Member, Plan, SearchRules, Unit};
+pub use plan::{KERNEL_VERSION, Member, Plan, Pool, SearchRules, Unit};
 pub use products::{KeptProducts, Kind, PairOfTensors, RowLine, SignFigure};
 pub use replay::{Replay, Replayed, TensorReplay};
 pub use residual::{ALL, Between, ResidualFigure};

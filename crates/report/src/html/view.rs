@@ -404,6 +404,7 @@ fn coverage(report: &Report) -> Vec<(&'static str, String)> {
         ("Compared", number::count(coverage.compared)),
         ("Skipped", number::count(coverage.skipped.len() as u64)),
         ("Read", number::bytes(coverage.bytes_read)),
+        ("Tests", coverage.looked.english()),
     ]
 }
 
