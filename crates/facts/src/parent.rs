@@ -3,7 +3,7 @@
 pub(crate) mod copies;
 pub(crate) mod disguise;
 pub mod looked;
-mod merge;
+pub(crate) mod merge;
 mod parts;
 pub mod reach;
 pub(crate) mod vocabulary;
