@@ -81,6 +81,8 @@ pub struct CrossGram {
     pub rows: usize,
     /// The own dimensions that take part, where not all do.
     pub dimensions: Option<Vec<usize>>,
+    /// Length of the own residual axis, of which these may be some dimensions.
+    axis: usize,
     /// Rows that wait to be multiplied: centred own and other, plain own and other.
     waiting: Option<[Vec<f32>; 4]>,
 }
@@ -94,6 +96,7 @@ impl CrossGram {
             plain: vec![0.0; own * other],
             rows: 0,
             dimensions: None,
+            axis: own,
             waiting: None,
         }
     }
@@ -106,7 +109,7 @@ impl CrossGram {
         if !some {
             return Self { waiting, ..Self::empty(own, other) };
         }
-        Self { dimensions: Some(spread(own, LOOKED)), waiting, ..Self::empty(LOOKED, other) }
+        Self { dimensions: Some(spread(own, LOOKED)), axis: own, waiting, ..Self::empty(LOOKED, other) }
     }
 
     /// Adds two matrices whose rows belong together.
@@ -177,6 +180,7 @@ impl CrossGram {
             plain: sum(&self.plain, &other.plain),
             rows: self.rows + other.rows,
             dimensions: self.dimensions.clone(),
+            axis: self.axis,
             waiting: None,
         }
     }
@@ -226,7 +230,7 @@ impl CrossGram {
             |x: &[f32], y: &[f32]| -> f64 { x.iter().zip(y).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum() };
         let lengths = (product(&self.plain, &self.plain) * product(&other.plain, &other.plain)).sqrt();
         let cosine = if lengths > 0.0 { product(&self.plain, &other.plain) / lengths } else { 0.0 };
-        let of = self.sizes.0.min(self.sizes.1);
+        let of = self.axis.min(self.sizes.1);
         let z = cosine * ((self.sizes.0 * self.sizes.1) as f64).sqrt();
         Some(Agreement { agreed: z, expected: 0.0, of, log10_p: log10_upper_tail(z) })
     }

@@ -42,6 +42,10 @@ pub fn weigh(scales: &mut [f64], usable: &[bool], series: usize) {
 /// Adds the rows of every pool up in the first of its units that is here, and lets those of the others go. Called for some
 /// units and again for all of them, it gives the sums of all.
 pub fn gather(units: &[Unit], all: &mut [(TensorFigures, Kept)]) {
+    gather_kept(units, &mut all.iter_mut().map(|(_, kept)| kept).collect::<Vec<_>>());
+}
+
+fn gather_kept(units: &[Unit], all: &mut [&mut Kept]) {
     let mut holders: BTreeMap<usize, usize> = BTreeMap::new();
     for (at, unit) in units.iter().enumerate() {
         let Some(pool) = &unit.pool else { continue };
@@ -49,13 +53,13 @@ pub fn gather(units: &[Unit], all: &mut [(TensorFigures, Kept)]) {
             holders.insert(pool.into, at);
             continue;
         };
-        let given = std::mem::take(&mut all[at].1.rows);
-        let (scales, usable) = (all[at].1.scales.clone(), all[at].1.usable.clone());
-        all[at].1.rows = vec![Vec::new(); given.len()];
+        let given = std::mem::take(&mut all[at].rows);
+        let (scales, usable) = (all[at].scales.clone(), all[at].usable.clone());
+        all[at].rows = vec![Vec::new(); given.len()];
         if given.iter().all(Vec::is_empty) {
             continue;
         }
-        let own = &mut all[holder].1;
+        let own = &mut *all[holder];
         for (slot, rows) in given.into_iter().enumerate().filter(|(slot, _)| usable[*slot]) {
             add(own, slot, &rows, scales[slot]);
         }
@@ -73,4 +77,105 @@ fn add(own: &mut Kept, slot: usize, rows: &[f32], scale: f64) {
     }
     own.scales[slot] = trace(into, into).sqrt();
     own.usable[slot] = normalise(into);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use scratchproof_checkpoint::{Component, Residual, Role};
+    use scratchproof_kernel::View;
+    use scratchproof_measurements::Pool;
+
+    const HIDDEN: usize = 8;
+
+    fn unit(expert: u32, tensors: usize) -> Unit {
+        let role = Role {
+            tower: String::new(),
+            component: Component::Experts,
+            family: "experts.up_proj".into(),
+            layer: Some(0),
+            expert: Some(expert),
+            residual: Residual::Columns,
+            known: true,
+            deduced: false,
+            constant: false,
+        };
+        Unit {
+            id: String::new(),
+            tensor: format!("expert {expert}"),
+            role,
+            shape: vec![4, HIDDEN],
+            members: Vec::new(),
+            view: Some(View { outer: 1, rows: 4, cols: HIDDEN, transposed: false }),
+            sampled: vec![0, 1, 2, 3],
+            kept: if expert == 0 { vec![1, 3] } else { Vec::new() },
+            pool: Some(Pool { into: 0, tensors, rows: vec![1, 3] }),
+        }
+    }
+
+    /// Rows of norm one for two members; those of the last expert's second member cannot be used.
+    fn kept(expert: u32, tensors: u32) -> Kept {
+        let rows = |member: u32| {
+            let value = |i: u32| ((i * 7919 + expert * 104_729 + member * 1_299_709) % 1000) as f32 / 500.0 - 1.0;
+            let mut rows: Vec<f32> = (0..16).map(value).collect();
+            normalise(&mut rows);
+            rows
+        };
+        let broken = expert + 1 == tensors;
+        let second = if broken { vec![0.0; 16] } else { rows(1) };
+        Kept {
+            rows: vec![rows(0), second],
+            scales: vec![1.5, f64::from(u8::from(!broken))],
+            usable: vec![true, !broken],
+        }
+    }
+
+    #[test]
+    fn a_sum_has_every_expert_whatever_the_parts_it_was_gathered_in() {
+        let count = 5_u32;
+        let units: Vec<Unit> = (0..count).map(|e| unit(e, count as usize)).collect();
+        let mut expected = [[0.0_f64; 16]; 2];
+        for e in 0..count {
+            let own = kept(e, count);
+            for slot in 0..2 {
+                for (sum, value) in expected[slot].iter_mut().zip(&own.rows[slot]) {
+                    *sum += f64::from(*value) * own.scales[slot];
+                }
+            }
+        }
+        for split in 0..=count as usize {
+            let mut all: Vec<Kept> = (0..count).map(|e| kept(e, count)).collect();
+            let (first, second) = all.split_at_mut(split);
+            gather_kept(&units[..split], &mut first.iter_mut().collect::<Vec<_>>());
+            gather_kept(&units[split..], &mut second.iter_mut().collect::<Vec<_>>());
+            gather_kept(&units, &mut all.iter_mut().collect::<Vec<_>>());
+            for slot in 0..2 {
+                let norm = expected[slot].iter().map(|v| v * v).sum::<f64>().sqrt();
+                assert!((all[0].scales[slot] - norm).abs() < 1e-6 * norm, "{split} {slot}");
+                for (value, expected) in all[0].rows[slot].iter().zip(&expected[slot]) {
+                    assert!((f64::from(*value) - expected / norm).abs() < 1e-6, "{split} {slot}");
+                }
+            }
+            assert!(all[1..].iter().all(|kept| kept.rows.iter().all(Vec::is_empty)), "{split}");
+        }
+    }
+
+    #[test]
+    fn signs_are_as_often_one_as_the_other() {
+        let turned = (0..512_u32).map(|expert| {
+            let mut rows = vec![1.0_f32; 4 * HIDDEN];
+            signed(&unit(expert, 512), &mut rows, HIDDEN);
+            rows.chunks(HIDDEN).filter(|row| row[0] < 0.0).count()
+        });
+        let turned: usize = turned.sum();
+        // 2,048 fair coins: five standard deviations are 113.
+        assert!(turned.abs_diff(1024) < 113, "{turned}");
+    }
+
+    #[test]
+    fn checkpoints_stay_on_one_scale_and_references_count_as_one() {
+        let mut scales = [2.0, 4.0, 7.0, f64::NAN];
+        weigh(&mut scales, &[true, true, true, false], 2);
+        assert_eq!(scales, [0.5, 1.0, 1.0, 0.0]);
+    }
 }
