@@ -33,6 +33,11 @@ impl Search<'_> {
                 .collect();
             let rows = own.iter().filter_map(|(l, f)| self.own.size(*l, *f)).sum::<usize>() as u64;
             let matrices = own.len() as u64;
+            // Asked in several frames, a question rests on the most that was looked at.
+            self.looked.retain(|old| old.question != question || old.component != component || old.rows > seen.rows);
+            if self.looked.iter().any(|old| old.question == question && old.component == component) {
+                continue;
+            }
             self.looked.push(Looked {
                 question: question.to_owned(),
                 component: component.to_owned(),
