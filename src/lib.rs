@@ -1,6 +1,7 @@
 //! scratchproof settles, with evidence anyone can recompute, whether an AI model was trained from scratch or grown from
 //! somebody else's weights.
 
+pub use scratchproof_attest as attest;
 pub use scratchproof_audit as audit;
 pub use scratchproof_case as case;
 pub use scratchproof_checkpoint as checkpoint;
@@ -21,4 +22,5 @@ pub use scratchproof_report as report;
 pub use scratchproof_source as source;
 pub use scratchproof_stats as stats;
 pub use scratchproof_store as store;
+pub use scratchproof_texts as texts;
 pub use scratchproof_timeline as timeline;

@@ -114,7 +114,7 @@ pub fn stands_out(cells: &BTreeMap<(u32, u32), (f64, f64)>, by_place: &BTreeMap<
 pub fn layer_moments<'w>(weights: &'w Weights<'_>) -> Result<&'w LayerMoments> {
     if weights.moments.get().is_none() {
         let one = |layer: u32| Ok((layer, moments_of(weights, layer, &Frame::AsItStands, weights.hidden)?));
-        let all: LayerMoments = weights.layers().into_par_iter().map(one).collect::<Result<_>>()?;
+        let all: LayerMoments = weights.looked().into_par_iter().map(one).collect::<Result<_>>()?;
         // Of two that were made at once either is as good.
         let _ = weights.moments.set(all);
     }

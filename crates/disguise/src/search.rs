@@ -66,7 +66,17 @@ pub fn search_in(
     rules: &SearchRules,
 ) -> Result<Found> {
     let (Some(own), Some(other)) = (&own.0, Weights::new(other)?) else { return Ok(Found::default()) };
-    let heads = match (heads_of(own)?, heads_of(&other)?) {
+    between(own, &other, tokens, rules)
+}
+
+/// Asks every question of two models that are taken apart.
+pub(super) fn between(
+    own: &Weights<'_>,
+    other: &Weights<'_>,
+    tokens: Option<&TokenRows>,
+    rules: &SearchRules,
+) -> Result<Found> {
+    let heads = match (heads_of(own)?, heads_of(other)?) {
         (Some(a), Some(b)) => alike(a, b),
         _ => HeadMatch { left_out: Some("no heads whose sizes are known".to_owned()), ..HeadMatch::default() },
     };
@@ -85,7 +95,7 @@ pub fn search_in(
         }
     });
     let looked = looked.into_iter().collect();
-    Search { own, other: &other, tokens, rules, observations: Vec::new(), heads, looked }.run()
+    Search { own, other, tokens, rules, observations: Vec::new(), heads, looked }.run()
 }
 
 pub(super) struct Search<'a> {
@@ -231,7 +241,7 @@ impl Search<'_> {
         let own: Vec<_> = layer_moments(self.own)?.par_iter().map(|(l, parts)| (*l, sum(parts))).collect();
         let one = |layer: u32| Ok((layer, sum(&moments_of(self.other, layer, frame, hidden)?)));
         let other: Vec<(u32, Option<Vec<f64>>)> =
-            self.other.layers().into_par_iter().map(one).collect::<Result<_>>()?;
+            self.other.looked().into_par_iter().map(one).collect::<Result<_>>()?;
         let mut cells = BTreeMap::new();
         for (l, a) in &own {
             for (m, b) in &other {
@@ -246,7 +256,7 @@ impl Search<'_> {
     /// Layers of the same number; where the other model has none of it, none.
     fn by_place(&self) -> BTreeMap<u32, u32> {
         let other = self.other.layers();
-        self.own.layers().into_iter().filter(|l| other.contains(l)).map(|l| (l, l)).collect()
+        self.own.looked().into_iter().filter(|l| other.contains(l)).map(|l| (l, l)).collect()
     }
 
     /// Second moments by component, and of every layer against every layer: z and effect of each cell.

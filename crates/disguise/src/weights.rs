@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
+use super::culprit::Culprit;
 use super::layer::LayerMoments;
 use super::products::Products;
 use scratchproof_checkpoint::{Checkpoint, Component, Heads, Part};
@@ -206,6 +207,10 @@ pub struct Weights<'a> {
     pub moments: OnceLock<LayerMoments>,
     /// Products of the heads, once they were made.
     pub products: OnceLock<Option<Products>>,
+    /// Elements that may be looked at.
+    budget: usize,
+    /// Where it is a model in disguise, how it is written.
+    culprit: Option<Culprit>,
 }
 
 impl<'a> Weights<'a> {
@@ -226,6 +231,8 @@ impl<'a> Weights<'a> {
             large: false,
             moments: OnceLock::new(),
             products: OnceLock::new(),
+            budget: ELEMENTS,
+            culprit: None,
         };
         for part in checkpoint.parts() {
             let role = &part.role;
@@ -246,6 +253,35 @@ impl<'a> Weights<'a> {
         let cost: usize = own.layers.values().flatten().map(|(_, part)| part.rows.min(ROWS) * part.cols).sum();
         own.large = cost > ELEMENTS || own.most_experts() > EXPERTS;
         Ok((!own.layers.is_empty()).then_some(own))
+    }
+
+    /// The same model as somebody would write it who wants it not to be found. Both it and the model that it is held against
+    /// are looked at within `budget` elements.
+    ///
+    /// # Errors
+    /// If norm weights cannot be read.
+    pub fn disguised(checkpoint: &'a Checkpoint, culprit: Culprit, budget: usize) -> Result<Option<Self>> {
+        let Some(mut own) = Self::new(checkpoint)? else { return Ok(None) };
+        own.budget = budget;
+        let order = culprit.layers(&own.layers(), &own.sample());
+        let place = |old: u32| order.iter().find(|(_, from)| **from == old).map_or(old, |(new, _)| *new);
+        own.layers = std::mem::take(&mut own.layers).into_iter().map(|(old, layer)| (place(old), layer)).collect();
+        own.norms = std::mem::take(&mut own.norms)
+            .into_iter()
+            .map(|((family, layer), values)| ((family, layer.map(place)), values))
+            .collect();
+        if culprit.another_vocabulary() {
+            (own.embedding, own.head) = (None, None);
+        }
+        own.hidden = culprit.hidden(own.hidden);
+        own.culprit = Some(culprit);
+        Ok(Some(own))
+    }
+
+    /// The same model within so many elements.
+    pub fn within(mut self, budget: usize) -> Self {
+        self.budget = budget;
+        self
     }
 
     /// The multipliers of a norm. Gemma stores them less one.
@@ -281,6 +317,27 @@ impl<'a> Weights<'a> {
         }
     }
 
+    /// The layers that are looked at: all of them, but for what is made up to be found, which costs no more than it may.
+    pub fn looked(&self) -> Vec<u32> {
+        if self.budget < ELEMENTS { self.sample() } else { self.layers() }
+    }
+
+    /// As many layers as may be looked at, spread evenly.
+    pub fn sample(&self) -> Vec<u32> {
+        let layers = self.layers();
+        let cost = |layer: &u32| -> usize {
+            let functions = &self.layers[layer];
+            let looked = |f: &Function| !matches!(f.slot(), Some(Slot::Expert(e)) if e as usize >= EXPERTS);
+            functions.iter().filter(|(f, _)| looked(f)).map(|(_, p)| p.rows.min(ROWS) * p.cols).sum()
+        };
+        let total: usize = layers.iter().map(cost).sum();
+        if total <= self.budget {
+            return layers;
+        }
+        let wanted = (self.budget / (total / layers.len()).max(1)).clamp(2, layers.len());
+        spread(layers.len(), wanted).into_iter().map(|i| layers[i]).collect()
+    }
+
     /// The experts of a layer.
     pub fn experts(&self, layer: u32) -> BTreeSet<u32> {
         let expert = |f: &Function| match f.slot() {
@@ -297,7 +354,11 @@ impl<'a> Weights<'a> {
 
     /// Rows of a matrix in the file, and how many of them are looked at.
     pub fn size(&self, layer: u32, function: Function) -> Option<usize> {
-        Some(self.layers.get(&layer)?.get(&function)?.rows)
+        Some(self.rows(self.layers.get(&layer)?.get(&function)?, Some(function)))
+    }
+
+    fn rows(&self, part: &Part, function: Option<Function>) -> usize {
+        self.culprit.as_ref().map_or(part.rows, |culprit| culprit.rows(part.rows, function))
     }
 
     /// A matrix of a layer with the norm weights in front of it folded in; `None` if there is none that is usable.
@@ -317,12 +378,12 @@ impl<'a> Weights<'a> {
         let whole = self.heads.as_ref().map_or(1, |h| h.dim);
         let block =
             if function.component() == Component::Attention.name() && part.rows % whole == 0 { whole } else { 1 };
-        let blocks = part.rows / block;
+        let blocks = self.rows(part, Some(function)) / block;
         let picked: Vec<usize> = spread(blocks, (most.min(ROWS) / block).max(1))
             .into_iter()
             .flat_map(|b| b * block..(b + 1) * block)
             .collect();
-        self.read(part, picked, self.before(layer, function))
+        self.read(part, Some(function), picked, self.before(layer, function))
     }
 
     /// Of the rows of an MLP's matrix that are looked at with `most` of them, only `few`, spread evenly: rows that the other
@@ -344,10 +405,10 @@ impl<'a> Weights<'a> {
     /// If it cannot be read.
     pub fn rows_of(&self, layer: u32, function: Function, rows: Vec<usize>, total: usize) -> Result<Option<Matrix>> {
         let Some(part) = self.layers.get(&layer).and_then(|l| l.get(&function)) else { return Ok(None) };
-        if part.rows != total {
+        if self.rows(part, Some(function)) != total {
             return Ok(None);
         }
-        self.read(part, rows, self.before(layer, function))
+        self.read(part, Some(function), rows, self.before(layer, function))
     }
 
     /// The embedding and the head, rows that mean the same token beside each other: (this model's, the other's).
@@ -370,7 +431,8 @@ impl<'a> Weights<'a> {
             chosen.sort_unstable();
             let (a, b): (Vec<usize>, Vec<usize>) = chosen.into_iter().unzip();
             let fold = |model: &Weights<'_>| norm.and_then(|n| model.norms.get(&(n.to_owned(), None)).cloned());
-            if let (Some(a), Some(b)) = (self.read(own, a, fold(self))?, other.read(theirs, b, fold(other))?)
+            if let (Some(a), Some(b)) =
+                (self.read(own, None, a, fold(self))?, other.read(theirs, None, b, fold(other))?)
                 && a.rows() > 2
             {
                 pairs.push((a, b));
@@ -396,14 +458,28 @@ impl<'a> Weights<'a> {
         self.norms.get(&("final_norm".to_owned(), None)).cloned()
     }
 
-    fn read(&self, part: &Part, picked: Vec<usize>, fold: Option<Vec<f32>>) -> Result<Option<Matrix>> {
-        let mut values = self.checkpoint.rows_of(part, &picked).context(|| self.checkpoint.uri.clone())?;
+    fn read(
+        &self,
+        part: &Part,
+        function: Option<Function>,
+        picked: Vec<usize>,
+        fold: Option<Vec<f32>>,
+    ) -> Result<Option<Matrix>> {
+        let sources = self.culprit.as_ref().map(|culprit| culprit.sources(part, function, &picked, self.heads));
+        let wanted: Vec<usize> = sources.iter().flatten().flatten().copied().collect();
+        let read = if sources.is_some() { &wanted } else { &picked };
+        let mut values = self.checkpoint.rows_of(part, read).context(|| self.checkpoint.uri.clone())?;
         if let Some(fold) = fold.filter(|f| f.len() == part.cols) {
             for row in values.chunks_exact_mut(part.cols) {
                 row.iter_mut().zip(&fold).for_each(|(v, f)| *v *= f);
             }
         }
-        let matrix = Matrix { cols: part.cols, picked, total: part.rows, values };
+        let (mut cols, total) = (part.cols, self.rows(part, function));
+        if let (Some(culprit), Some(sources)) = (&self.culprit, sources) {
+            values = culprit.write(part, &sources, &picked, &values);
+            cols = culprit.hidden(cols);
+        }
+        let matrix = Matrix { cols, picked, total, values };
         Ok(matrix.usable().then_some(matrix))
     }
 }

@@ -9,7 +9,7 @@ use super::journal::{Journal, kept};
 use super::pieces::Pieces;
 use super::{Reporter, vocabularies};
 use scratchproof_checkpoint::Checkpoint;
-use scratchproof_disguise::{self as disguise, Opened, TokenRows, express, search_in};
+use scratchproof_disguise::{self as disguise, Opened, TokenRows, express, injections, search_in};
 use scratchproof_error::Result;
 use scratchproof_fingerprint::Fingerprint;
 use scratchproof_measurements::{Disguise, Found, SearchRules};
@@ -64,12 +64,22 @@ pub fn unmask(
         if let Some(relabelling) = shown {
             material.relabelled.push((index, express(subject, &Arc::clone(reference), relabelling, tokens.as_ref())?));
         }
-        let disguise = found.relabelling.map(|r| Disguise {
+        let disguise = found.relabelling.as_ref().map(|r| Disguise {
             frame: r.frame.name().to_owned(),
-            layers: r.layers,
-            changes: r.changes,
+            layers: r.layers.clone(),
+            changes: r.changes.clone(),
         });
-        observed.push(Found { observations: found.observations, heads: found.heads, disguise, looked: found.looked });
+        let rules = serde_json::to_string(&SearchRules::FIXED).unwrap_or_default();
+        // What its silence is worth is asked of parents: a control clears nobody.
+        let injected = if index < material.parents {
+            let piece = Pieces::of(std::iter::once(reference.as_ref()))
+                .whole(&format!("injected-{index:04}"), &[&rules, RULES, &format!("{:?}", subject.hidden_size())]);
+            kept(journal, &piece, || injections(reference, subject.hidden_size(), &SearchRules::FIXED))?
+        } else {
+            Vec::new()
+        };
+        let disguise::Found { observations, heads, looked, .. } = found;
+        observed.push(Found { observations, heads, disguise, injected, looked });
     }
     Ok(observed)
 }
