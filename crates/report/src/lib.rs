@@ -39,6 +39,7 @@ pub use seal::{Seal, Sealed};
 use scratchproof_case::Case;
 use scratchproof_finding::Finding;
 pub use scratchproof_finding::{ComponentOutcome, ComponentResult, Condition, Conditions, Outcome, Verdict};
+use scratchproof_texts::Text;
 
 /// Schema of `report.json`.
 pub const SCHEMA: &str = "scratchproof.report/1";
@@ -135,6 +136,9 @@ pub struct Coverage {
     pub compared: u64,
     pub skipped: Vec<Skipped>,
     pub bytes_read: u64,
+    /// What the tests were made of, and by which rule.
+    #[serde(default)]
+    pub looked: Text,
 }
 
 /// Something that was not compared, and why.

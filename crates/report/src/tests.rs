@@ -48,7 +48,7 @@ mod contract {
         Text { key: String, params: BTreeMap<String, Value> }
         Subject { component: Option<String>, layer: Option<u32>, tensor: Option<String>, steps: Vec<i64>,
             parent: Option<String> }
-        Coverage { tensors: u64, compared: u64, skipped: Vec<Skipped>, bytes_read: u64 }
+        Coverage { tensors: u64, compared: u64, skipped: Vec<Skipped>, bytes_read: u64, looked: Text }
         Skipped { tensor: String, why: String }
         Input { role: Role, name: String, uri: String, sha256: String, bytes: u64 }
     }

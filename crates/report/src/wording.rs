@@ -242,13 +242,17 @@ pub(super) fn layers(layers: &[u32]) -> String {
 
 /// How much of the subject was compared and read.
 pub(super) fn coverage(coverage: &Coverage) -> Text {
-    text!(
+    let mut line = text!(
         "report/coverage/line",
         compared = number::count(coverage.compared),
         tensors = number::count(coverage.tensors),
         read = number::bytes(coverage.bytes_read),
         skipped = coverage.skipped.len()
-    )
+    );
+    if !coverage.looked.is_empty() {
+        line.push(coverage.looked.clone());
+    }
+    line
 }
 
 /// What a finding is about, in a few words; empty for the whole model.
