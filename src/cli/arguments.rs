@@ -27,6 +27,10 @@ pub struct Arguments {
     /// Threads to compute with; the result is the same for any number
     #[arg(long, global = true, value_name = "N")]
     pub threads: Option<usize>,
+    /// Language of sentences and headings, where there are texts in it; as LC_ALL, LC_MESSAGES or LANG say without. JSON is
+    /// the same in every language
+    #[arg(long, global = true, value_enum)]
+    pub lang: Option<Lang>,
     /// Reach no network: a model at an address of one is an error
     #[arg(long, global = true)]
     pub offline: bool,
@@ -57,6 +61,9 @@ pub enum Command {
         /// A model known to be unrelated to both, of the same hidden size; may be given several times
         #[arg(long = "control", value_name = "MODEL")]
         controls: Vec<String>,
+        /// Folder for compare.json, compare.md and the tables as parquet below evidence/
+        #[arg(short, long, value_name = "DIR")]
+        output: Option<PathBuf>,
     },
     /// Audit a case: everything its case file offers, one verdict
     Audit {
@@ -101,12 +108,58 @@ pub enum Command {
         #[arg(short, long, value_name = "DIR")]
         output: PathBuf,
     },
+    /// Many submissions: one table (CSV, JSON, parquet) and one page, a static site in both languages
+    ///
+    /// A case file is audited into a folder of its own below DIR, and goes on there when the docket is made again; a finished
+    /// output folder is read without its weights; a case that cannot be run is a row with the reason.
+    ///
+    /// Exit status: 0 every claim is confirmed, 1 one is refuted, 3 one is not settled or could not be run, 2 the docket
+    /// could not be written.
+    Docket {
+        /// Case files, folders with a case.toml, or finished output folders
+        #[arg(required = true, value_name = "CASE|DIR")]
+        cases: Vec<PathBuf>,
+        /// Folder for index.html, docket.csv, docket.json, docket.parquet and the pages of the cases
+        #[arg(short, long, value_name = "DIR")]
+        output: PathBuf,
+    },
     /// Render again what an earlier audit or timeline found, from its folder
     ///
     /// Nothing is measured and nothing is judged. The exit status is that of the earlier run.
     Report {
         /// The folder that `-o` of the earlier run named
         dir: PathBuf,
+        /// Answer a programme's questions instead: kr-sovereign-ai, eu-model-documentation, model-openness, or a file of
+        /// questions in their form. Markdown, or JSON with --format json
+        #[arg(long, value_name = "NAME|FILE")]
+        profile: Option<String>,
+        /// An audit in a form that others read
+        #[arg(long = "as", value_enum, value_name = "FORM", conflicts_with_all = ["format", "profile"])]
+        form: Option<Form>,
+    },
+    /// Write what the tests need of a model into a small file, to test against it without its weights
+    Fingerprint {
+        /// Directory or file, `hf://org/name[@revision]`, or `https://...`
+        model: String,
+        /// The file to write, at most 16 MiB
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+        /// The public seed that chooses rows
+        #[arg(long, default_value_t = 1, value_name = "N")]
+        seed: u64,
+        /// What the file calls the model (default: the last part of its path or address)
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Hold one model against many: fingerprints, models, or folders of either
+    ///
+    /// Exit status: 0 nothing conclusive, 1 a conclusive test, 3 nothing could be tested, 2 the tool could not do its job.
+    Scan {
+        /// The model in question: as MODEL of `inspect`
+        subject: String,
+        /// Fingerprints, model folders, or folders that hold them
+        #[arg(required = true, value_name = "DIR|FILE")]
+        candidates: Vec<PathBuf>,
     },
     /// Read only the record of a case: run logs, repository, witnesses, releases
     ///
@@ -119,6 +172,130 @@ pub enum Command {
         #[arg(short, long, value_name = "DIR")]
         output: Option<PathBuf>,
     },
+    /// Sign a finished audit, or with --model a model's folder as OpenSSF Model Signing does
+    ///
+    /// The envelope of an audit holds an in-toto statement: subjects are the manifests of the checkpoints, the predicate is
+    /// the audit. Signed again by another key it gets one more signature.
+    Attest {
+        /// The folder that `-o` of `audit` named; with --model a model's folder or file
+        dir: PathBuf,
+        /// The private key, in PEM: PKCS#8 (encrypted too) or SEC 1; Ed25519, P-256, P-384 or P-521
+        #[arg(long, value_name = "KEY.pem")]
+        key: PathBuf,
+        /// A file with the password of the key in its first line; otherwise the variable `SCRATCHPROOF_KEY_PASSWORD`
+        #[arg(long, value_name = "FILE")]
+        password: Option<PathBuf>,
+        /// Sign a model's folder or file, not an audit
+        #[arg(long)]
+        model: bool,
+        /// With --model: certificates, the signer's own first
+        #[arg(long = "certificate", value_name = "CERT.pem", requires = "model")]
+        certificates: Vec<PathBuf>,
+        /// The file to write: DIR/attestation.json, or for a model MODEL/model.sig
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Keep a ledger during a training: what was fixed, in which order
+    Witness {
+        #[command(subcommand)]
+        what: Witness,
+    },
+    /// Check signatures, seal, digests and figures of a finished audit, an attestation, a signed model or a ledger
+    ///
+    /// One line an item. Exit status: 0 all verified, 1 something contradicts, 3 something could not be checked, 2 there is
+    /// nothing that could be read.
+    Verify {
+        /// An output folder, an attestation, a signature over a model, or a ledger
+        path: PathBuf,
+        /// A public key that is trusted, in PEM; may be given several times
+        #[arg(long = "key", value_name = "PUB.pem")]
+        keys: Vec<PathBuf>,
+        /// Certificates that are trusted
+        #[arg(long = "root", value_name = "ROOT.pem")]
+        roots: Vec<PathBuf>,
+        /// The model that a signature is over; otherwise the folder the signature lies in
+        #[arg(long, value_name = "MODEL")]
+        model: Option<PathBuf>,
+        /// The case file, where it is not where it was when it was audited
+        #[arg(long, value_name = "CASE")]
+        case: Option<PathBuf>,
+        /// Run the audit again from its inputs and demand equal bits
+        #[arg(long)]
+        recompute: bool,
+    },
+}
+
+/// The forms in which others read an audit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    /// The in-toto statement that `attest` signs
+    Statement,
+    /// An in-toto simple verification result
+    Svr,
+    /// `CycloneDX` 1.6 with declarations
+    Cyclonedx,
+    /// Metadata of a model card
+    ModelCard,
+    /// A block of text for the documentation that the EU's AI Act asks for
+    EuForm,
+}
+
+/// What is done with a ledger. It is hash-chained, and only ever added to.
+#[derive(Debug, Subcommand)]
+pub enum Witness {
+    /// Make a ledger with its first entry
+    Init {
+        /// The file to make
+        ledger: PathBuf,
+        #[command(flatten)]
+        body: Body,
+    },
+    /// Add an entry: a checkpoint, or what --note and --set say
+    Append {
+        /// The ledger
+        ledger: PathBuf,
+        #[command(flatten)]
+        body: Body,
+    },
+    /// Add the last entry: nothing may follow it
+    Close {
+        /// The ledger
+        ledger: PathBuf,
+        #[command(flatten)]
+        body: Body,
+    },
+}
+
+/// What stands in an entry.
+#[derive(Debug, clap::Args)]
+pub struct Body {
+    /// A checkpoint to digest, folder or file, as `attest --model` does
+    #[arg(long, value_name = "MODEL")]
+    pub checkpoint: Option<PathBuf>,
+    /// Its step
+    #[arg(long, value_name = "N")]
+    pub step: Option<i64>,
+    /// Tokens seen
+    #[arg(long, value_name = "N")]
+    pub tokens: Option<u64>,
+    /// A run log to digest as far as it is written
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+    /// The commit of the training code
+    #[arg(long, value_name = "ID")]
+    pub commit: Option<String>,
+    /// Anything else to fix, such as a setting of the optimiser; may be given several times
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    pub settings: Vec<String>,
+    /// A sentence
+    #[arg(long, value_name = "TEXT")]
+    pub note: Option<String>,
+    /// A private key to sign the entry with, in PEM
+    #[arg(long, value_name = "KEY.pem")]
+    pub key: Option<PathBuf>,
+    /// A file with the password of the key in its first line
+    #[arg(long, value_name = "FILE")]
+    pub password: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -128,6 +305,12 @@ pub enum Format {
     Markdown,
     /// The page, for `report`
     Html,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Lang {
+    En,
+    Ko,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -6,6 +6,7 @@ pub mod elsewhere;
 mod inputs;
 mod measuring;
 mod models;
+mod read;
 mod record;
 mod register;
 mod repository;
@@ -25,10 +26,10 @@ use scratchproof_finding::{Conditions, Heard, Judgement, Power, Said, chain, dec
 use scratchproof_folder::Folder;
 use scratchproof_measure::{Nowhere, Reporter};
 use scratchproof_measurements::{Measurements, Trails};
-use scratchproof_report::{CaseSummary, Report, SCHEMA, Tool};
+use scratchproof_report::{Answer, CaseSummary, Report, SCHEMA, Tool};
 use scratchproof_source::Access;
 
-use record::Read;
+use read::Read;
 
 pub use compare::compare;
 pub use measuring::Kept;
@@ -69,6 +70,26 @@ pub fn audit_into(
     Ok((judge(case, &measured, &read), kept))
 }
 
+/// What a store gives again, and what the models are now.
+#[derive(Debug)]
+pub struct Again {
+    /// The audit, judged anew.
+    pub audit: Audit,
+    /// By the place of a model as the case names it, its digest now; `None` if its configuration is another one.
+    pub models: Vec<(String, Result<Option<String>>)>,
+}
+
+/// Judges again what a folder's store holds, without measuring anything; with `look` the models that are at hand are
+/// digested again. Nothing if the store is not whole or answers another question.
+///
+/// # Errors
+/// As [`audit_into`].
+pub fn again(case: &Case, access: Access, folder: &Folder, look: bool) -> Result<Option<Again>> {
+    let Some((measured, read)) = measuring::stored(case, access, folder)? else { return Ok(None) };
+    let models = if look { measuring::digests_now(case, access, &measured) } else { Vec::new() };
+    Ok(Some(Again { audit: judge(case, &measured, &read), models }))
+}
+
 /// Judges what was measured and read.
 fn judge(case: &Case, measured: &Measurements, read: &Read) -> Audit {
     let session = Session { case, measured, record: &read.reading };
@@ -77,7 +98,7 @@ fn judge(case: &Case, measured: &Measurements, read: &Read) -> Audit {
     let decay = decay(&session);
     let evidence = evidence(&session, &trails, &decay);
     let (mut start, clean) = start::judge(&Start::new(&session).facts(&session, &evidence), policy);
-    let chain_facts = Chain::new(&session, &trails);
+    let chain_facts = Chain::new(&session, &trails, &decay);
     let chain_facts = chain_facts.facts(&session, &evidence, &decay);
     let mut chain = chain::judge(&chain_facts, policy);
     let (mut parent, components) =
@@ -93,8 +114,14 @@ fn judge(case: &Case, measured: &Measurements, read: &Read) -> Audit {
         power.start = Some(own);
     }
     if !case.parents.is_empty() {
-        let (own, blind) =
-            power::parent(&reach::reaches(&session), &evidence.components, reach::bases(&session), policy);
+        let (own, blind) = power::parent(
+            &reach::reaches(&session),
+            &evidence.components,
+            &evidence.calibration,
+            &reach::culprits(&session),
+            reach::bases(&session),
+            policy,
+        );
         power::settle_parent(&mut parent, &blind);
         power.parent = Some(own);
     }
@@ -122,6 +149,7 @@ fn judge(case: &Case, measured: &Measurements, read: &Read) -> Audit {
         schema: SCHEMA.into(),
         tool: Tool::this(),
         case: CaseSummary::of(case),
+        answer: Answer::default(),
         verdict,
         components,
         findings,
@@ -130,5 +158,5 @@ fn judge(case: &Case, measured: &Measurements, read: &Read) -> Audit {
         policy: serde_json::to_value(policy).unwrap_or_default(),
         seal: None,
     };
-    Audit { report, evidence }
+    Audit { report: report.answered(), evidence }
 }

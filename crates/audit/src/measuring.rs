@@ -3,16 +3,16 @@
 use std::path::Path;
 
 use scratchproof_case::{Case, Location};
-use scratchproof_error::Result;
+use scratchproof_error::{Error, Result};
 use scratchproof_facts::time;
 use scratchproof_folder::Folder;
 use scratchproof_measure::{Asked, Job, Journal, Piece, Reporter, digests, md5, measure, replayed};
-use scratchproof_measurements::{FileDigest, Measurements};
+use scratchproof_measurements::{FileDigest, Measurements, Model, manifest};
 use scratchproof_source::Access;
 use scratchproof_store::{Seen, Store};
 
-use super::record::{self, Read};
-use super::{models, witness};
+use super::read::Read;
+use super::{models, record, witness};
 
 /// What of an audit came from the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +82,34 @@ pub fn from_store(
     };
     let (finished, now) = store.counts();
     Ok((measured, read, Kept { whole, finished, measured: now }))
+}
+
+/// What is judged of a store alone, without a model; nothing if the store is not whole or answers another question.
+pub(super) fn stored(case: &Case, access: Access, folder: &Folder) -> Result<Option<(Measurements, Read)>> {
+    let store = Store::open(folder, &[])?;
+    let Some(mut measured) = store.complete(&question(case))? else { return Ok(None) };
+    let mut read = record::read(case, access, measured.subject().config.as_ref())?;
+    add_md5(case, access, &mut measured, &read);
+    hear(case, access, &mut read, &measured)?;
+    Ok(Some((measured, read)))
+}
+
+/// The digests that the models have now, by their places as the case names them: of each its one digest as the report
+/// lists it, `None` if its configuration is not what was measured.
+pub(super) fn digests_now(
+    case: &Case,
+    access: Access,
+    measured: &Measurements,
+) -> Vec<(String, Result<Option<String>>)> {
+    let now = |model: &Model| -> Result<Option<String>> {
+        let Some(location) = locations(case).find(|location| location.written == model.uri) else {
+            return Err(Error::usage("the case file names no such model"));
+        };
+        let checkpoint = models::open_at(location, model.uri.clone(), access)?;
+        let digest = manifest(&digests(&[&checkpoint])?.pop().unwrap_or_default());
+        Ok((checkpoint.config == model.config).then_some(digest))
+    };
+    measured.models.iter().map(|model| (model.uri.clone(), now(model))).collect()
 }
 
 /// Where the models of a case are, in its order.

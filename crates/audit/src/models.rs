@@ -1,13 +1,15 @@
 //! The models that a case names, opened.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use scratchproof_case::{Case, Location, Subject};
 use scratchproof_checkpoint::{Architectures, Checkpoint, packaged_alike};
 use scratchproof_disguise::settle;
 use scratchproof_error::{Context, Error, Result};
+use scratchproof_fingerprint::Fingerprint;
 use scratchproof_measure::Models;
-use scratchproof_source::Access;
+use scratchproof_source::{Access, LocalFile};
 
 /// Opens all of them, in one packaging.
 pub(super) fn open(case: &Case, access: Access) -> Result<Models> {
@@ -24,7 +26,18 @@ pub(super) fn open(case: &Case, access: Access) -> Result<Models> {
         .iter()
         .map(|c| one(&c.location, c.step.map_or("subject".into(), |step| format!("checkpoint of step {step}"))))
         .collect::<Result<_>>()?;
-    let parents = case.parents.iter().map(|p| one(&p.location, format!("parent {}", p.name)));
+    let mut fingerprints = BTreeMap::new();
+    for (at, parent) in case.parents.iter().enumerate().filter(|(_, parent)| parent.fingerprint) {
+        let read = Fingerprint::read(&parent.location.path).context(|| format!("parent {}", parent.name))?;
+        fingerprints.insert(at, read);
+    }
+    let parents = case.parents.iter().map(|p| {
+        if p.fingerprint {
+            let file = LocalFile::open(&p.location.path)?;
+            return Ok(Checkpoint::unopened(p.location.written.clone(), Arc::new(file)));
+        }
+        one(&p.location, format!("parent {}", p.name))
+    });
     let controls = case.controls.iter().map(|c| one(&c.location, format!("control {}", c.name)));
     let mut references: Vec<Checkpoint> = parents.chain(controls).collect::<Result<_>>()?;
     merge_adapters(&mut series, &mut references, case.parents.len())?;
@@ -38,6 +51,7 @@ pub(super) fn open(case: &Case, access: Access) -> Result<Models> {
         references: references.into_iter().map(Arc::new).collect(),
         parents: case.parents.len(),
         deduced,
+        fingerprints,
     })
 }
 

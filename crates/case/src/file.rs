@@ -9,7 +9,7 @@ use toml::Spanned;
 
 use super::series::{self, Listed};
 use super::{
-    Case, CheckpointEntry, Init, Location, Over, Policy, Reference, Released, Repository, Run, Subject, Witness,
+    Case, CheckpointEntry, Init, Location, Over, Policy, Reference, Released, Repository, Run, Stated, Subject, Witness,
 };
 use scratchproof_error::{Context, Error, Result};
 
@@ -42,6 +42,9 @@ struct RawCase {
 #[serde(deny_unknown_fields)]
 struct RawClaim {
     statement: Spanned<String>,
+    claimant: Option<String>,
+    date: Option<String>,
+    auditor: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -79,7 +82,8 @@ struct RawInit {
 #[serde(deny_unknown_fields)]
 struct RawReference {
     name: Spanned<String>,
-    model: Spanned<String>,
+    model: Option<Spanned<String>>,
+    fingerprint: Option<Spanned<String>>,
     released: Option<Spanned<toml::Value>>,
 }
 
@@ -200,12 +204,15 @@ impl Checker<'_> {
         if *raw.schema.get_ref() != 1 {
             return Err(self.fail(&raw.schema, "this tool reads schema = 1"));
         }
-        let claim = match raw.claim {
-            Some(claim) if claim.statement.get_ref() != "from-scratch" => {
-                return Err(self.fail(&claim.statement, "the statement must be \"from-scratch\""));
-            }
-            _ => "from-scratch".to_owned(),
-        };
+        if let Some(claim) = raw.claim.as_ref().filter(|claim| claim.statement.get_ref() != "from-scratch") {
+            return Err(self.fail(&claim.statement, "the statement must be \"from-scratch\""));
+        }
+        let claim = "from-scratch".to_owned();
+        let stated = raw.claim.map_or_else(Stated::default, |claim| Stated {
+            claimant: claim.claimant,
+            date: claim.date,
+            auditor: claim.auditor,
+        });
         let name = raw.name.unwrap_or_else(|| {
             let path = std::path::absolute(self.path).unwrap_or_default();
             path.parent().and_then(Path::file_name).map_or("case".to_owned(), |n| n.to_string_lossy().into_owned())
@@ -223,6 +230,9 @@ impl Checker<'_> {
                 .collect()
         };
         let parents = references(raw.parent)?;
+        if let Some(control) = raw.control.iter().find(|control| control.fingerprint.is_some()) {
+            return Err(self.fail(&control.name, "a control is a model: a fingerprint holds no null"));
+        }
         let controls = references(raw.control)?;
         let runs = raw.run.into_iter().map(|run| self.run(run)).collect::<Result<_>>()?;
         let repository = raw.repository.map(|repository| self.repository(repository)).transpose()?;
@@ -241,6 +251,7 @@ impl Checker<'_> {
         Ok(Case {
             name,
             claim,
+            stated,
             digest,
             path: self.path.to_owned(),
             subject,
@@ -305,9 +316,14 @@ impl Checker<'_> {
     }
 
     fn reference(&self, raw: RawReference) -> Result<Reference> {
-        let location = self.model(&raw.model, raw.model.get_ref())?;
+        let (location, fingerprint) = match (&raw.model, &raw.fingerprint) {
+            (Some(model), None) => (self.model(model, model.get_ref())?, false),
+            (None, Some(file)) => (self.existing(file)?, true),
+            (None, None) => return Err(self.fail(&raw.name, "it needs a `model`, or a parent its `fingerprint`")),
+            (Some(_), Some(file)) => return Err(self.fail(file, "`model` and `fingerprint` exclude each other")),
+        };
         let released = raw.released.map(|spanned| self.released(&spanned)).transpose()?;
-        Ok(Reference { name: raw.name.into_inner(), location, released })
+        Ok(Reference { name: raw.name.into_inner(), location, fingerprint, released })
     }
 
     fn released(&self, written: &Spanned<toml::Value>) -> Result<Released> {

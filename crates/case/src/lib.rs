@@ -20,6 +20,8 @@ pub struct Case {
     pub name: String,
     /// The claim; `from-scratch` is the only one.
     pub claim: String,
+    /// Who claims it, when, and who looks at it, as the file says.
+    pub stated: Stated,
     /// SHA-256 of the case file's bytes, hexadecimal.
     pub digest: String,
     /// Path of the case file as given.
@@ -60,13 +62,18 @@ impl Case {
             name
         };
         let own = name(subject);
-        let mut reference =
-            |written: &str| Reference { name: name(written), location: location(written), released: None };
+        let mut reference = |written: &str| Reference {
+            name: name(written),
+            location: location(written),
+            fingerprint: false,
+            released: None,
+        };
         let parents = vec![reference(parent)];
         let controls = controls.iter().map(|control| reference(control)).collect();
         Self {
             name: own.clone(),
             claim: "from-scratch".to_owned(),
+            stated: Stated::default(),
             digest: String::new(),
             path: PathBuf::new(),
             subject: Subject {
@@ -90,6 +97,17 @@ impl Case {
             policy: Policy::default(),
         }
     }
+}
+
+/// What the case file says of the claim itself. Nothing is judged by it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stated {
+    /// Who claims it.
+    pub claimant: Option<String>,
+    /// When it was claimed or the case was opened, as written.
+    pub date: Option<String>,
+    /// Who examines it.
+    pub auditor: Option<String>,
 }
 
 /// The model in question: a series of checkpoints, or one model.
@@ -166,6 +184,8 @@ pub struct Reference {
     pub name: String,
     /// Where it is.
     pub location: Location,
+    /// Whether that is its fingerprint, not its weights.
+    pub fingerprint: bool,
     /// When its weights became public.
     pub released: Option<Released>,
 }

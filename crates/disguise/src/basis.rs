@@ -5,47 +5,52 @@ use std::collections::BTreeMap;
 use super::search::Search;
 use super::weights::{Function, Matrix};
 use scratchproof_error::Result;
-use scratchproof_measurements::{ANY_BASIS, Observation, Question};
+use scratchproof_measurements::{ANY_BASIS, HeadMatch, Observation, Question};
 
 /// The component that heads are judged with.
 const ATTENTION: &str = "attention";
 
+/// What heads say, as answers.
+#[must_use]
+pub fn answers(found: &HeadMatch) -> Vec<Observation> {
+    let answer = |question, between: &str| Observation {
+        question,
+        frame: ANY_BASIS.to_owned(),
+        between: between.to_owned(),
+        component: ATTENTION.into(),
+        layer_subject: None,
+        layer_other: None,
+        agreed: None,
+        expected: None,
+        of: 0,
+        z: None,
+        log10_p: 0.0,
+        effect: 0.0,
+        in_place: None,
+    };
+    let products = found.tests.iter().map(|test| Observation {
+        agreed: Some(test.agreed as f64),
+        expected: Some(test.expected),
+        of: test.of,
+        log10_p: test.log10_p,
+        effect: test.agreed as f64 / test.of.max(1) as f64,
+        ..answer(Question::HeadProducts, &test.between)
+    });
+    let signs = found.signs.iter().map(|test| Observation {
+        agreed: Some(test.agreed as f64),
+        expected: Some(test.of as f64 / 2.0),
+        of: test.of,
+        log10_p: test.log10_p,
+        effect: test.correlation,
+        ..answer(Question::HeadSigns, &test.between)
+    });
+    products.chain(signs).collect()
+}
+
 impl Search<'_> {
     /// The answers of the heads among the others.
     pub(super) fn ask_heads(&mut self) {
-        let answer = |question, between: &str| Observation {
-            question,
-            frame: ANY_BASIS.to_owned(),
-            between: between.to_owned(),
-            component: ATTENTION.into(),
-            layer_subject: None,
-            layer_other: None,
-            agreed: None,
-            expected: None,
-            of: 0,
-            z: None,
-            log10_p: 0.0,
-            effect: 0.0,
-            in_place: None,
-        };
-        let products = self.heads.tests.iter().map(|test| Observation {
-            agreed: Some(test.agreed as f64),
-            expected: Some(test.expected),
-            of: test.of,
-            log10_p: test.log10_p,
-            effect: test.agreed as f64 / test.of.max(1) as f64,
-            ..answer(Question::HeadProducts, &test.between)
-        });
-        let signs = self.heads.signs.iter().map(|test| Observation {
-            agreed: Some(test.agreed as f64),
-            expected: Some(test.of as f64 / 2.0),
-            of: test.of,
-            log10_p: test.log10_p,
-            effect: test.correlation,
-            ..answer(Question::HeadSigns, &test.between)
-        });
-        let all: Vec<Observation> = products.chain(signs).collect();
-        self.observations.extend(all);
+        self.observations.extend(answers(&self.heads));
     }
 
     /// Whether the heads are the other model's beyond what strangers show.

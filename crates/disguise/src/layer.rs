@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::frame::{Agreement, Frame, LONGEST_ROTATION, product};
 use super::moments::Moments;
+use super::products::can_be_matched;
 use super::units::{Matching, Mlp, experts, expressed};
 use super::weights::{EXPERTS, Function, Matrix, Slot, Weights, spread};
 use scratchproof_checkpoint::Checkpoint;
@@ -30,6 +31,13 @@ pub fn limits(own: &Checkpoint, other: &Checkpoint) -> Result<Vec<String>> {
         left.push(format!(
             "no rotation of the residual axis was fitted: it has {longest} dimensions, and above {LONGEST_ROTATION} none is; relabellings were, and products of heads, which no rotation moves, were asked"
         ));
+    }
+    if !can_be_matched(&own) || !can_be_matched(&other) {
+        left.push(
+            "heads were not matched in any basis: in one of the two models no layer has query, key, value and output rows by head \
+             (latent attention, or sizes of heads that are not known)"
+                .to_owned(),
+        );
     }
     let experts = |w: &Weights<'_>| w.layers().into_iter().map(|l| w.experts(l).len()).max().unwrap_or(0);
     let most = experts(&own).max(experts(&other));

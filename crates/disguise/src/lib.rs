@@ -24,9 +24,11 @@
 mod alike;
 mod basis;
 mod content;
+mod culprit;
 mod express;
 mod found;
 mod frame;
+mod inject;
 mod layer;
 mod moments;
 mod products;
@@ -37,11 +39,14 @@ mod units;
 mod weights;
 
 pub use alike::alike;
+pub use basis::answers;
 pub use content::settle;
+pub use culprit::injections;
 pub use express::express;
 pub use found::{Found, Relabelling};
 pub use frame::Frame;
+pub use inject::{head_power, injected};
 pub use layer::limits;
-pub use products::{Cross, Group, Head, Products, Square, products};
+pub use products::{Cross, Group, Head, Limits, Products, Square, products, products_within};
 pub use search::search;
 pub use weights::TokenRows;

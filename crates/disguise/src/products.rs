@@ -17,11 +17,17 @@ use scratchproof_error::Result;
 /// Dimensions of a head that are looked at: 32 of them have 1,024 products a matrix, which sees a correlation of 0.1.
 pub const DIMENSIONS: usize = 32;
 
-/// Query heads of a model that are looked at; whole layers, spread evenly.
-pub const HEADS: usize = 2048;
+/// How much of a model is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Query heads; whole layers, spread evenly.
+    pub heads: usize,
+    /// Rows of keys, and of values, that are held against each other across heads.
+    pub cross_rows: usize,
+}
 
-/// Rows of keys, and of values, that are held against each other across layers.
-pub const CROSS_ROWS: usize = 2048;
+/// Where the weights are there.
+const LIMITS: Limits = Limits { heads: 2048, cross_rows: 2048 };
 
 /// Of one head so many of them.
 const CROSS_DIMENSIONS: usize = 16;
@@ -125,13 +131,41 @@ pub fn cells(side: usize) -> Vec<Vec<usize>> {
 /// # Errors
 /// If weights cannot be read.
 pub fn products(checkpoint: &Checkpoint) -> Result<Option<Products>> {
-    Weights::new(checkpoint)?.map_or(Ok(None), |weights| of(&weights))
+    products_within(checkpoint, LIMITS)
+}
+
+/// The same of no more than so many heads.
+///
+/// # Errors
+/// If weights cannot be read.
+pub fn products_within(checkpoint: &Checkpoint, limits: Limits) -> Result<Option<Products>> {
+    Weights::new(checkpoint)?.map_or(Ok(None), |weights| within(&weights, limits))
+}
+
+/// Whether heads can be told apart in the rows of a layer's matrices: not in latent attention, whose ranks read the residual axis.
+pub(super) fn can_be_matched(weights: &Weights<'_>) -> bool {
+    let Some(heads) = weights.heads else { return false };
+    let whole = |layer: &u32| {
+        [
+            (Function::Query, heads.query),
+            (Function::Key, heads.key_value),
+            (Function::Value, heads.key_value),
+            (Function::Output, heads.query),
+        ]
+        .iter()
+        .all(|(function, count)| weights.size(*layer, *function) == Some(count * heads.dim))
+    };
+    weights.layers().iter().any(whole)
 }
 
 pub(super) fn of(weights: &Weights<'_>) -> Result<Option<Products>> {
+    within(weights, LIMITS)
+}
+
+fn within(weights: &Weights<'_>, limits: Limits) -> Result<Option<Products>> {
     let Some(heads) = weights.heads else { return Ok(None) };
     let all = weights.layers();
-    let looked = (HEADS / heads.query.max(1)).max(1);
+    let looked = (limits.heads / heads.query.max(1)).max(1);
     let chosen: Vec<u32> = spread(all.len(), looked).into_iter().map(|at| all[at]).collect();
     let picked = dimensions(heads.dim);
     let one = |layer: &u32| -> Result<Vec<Group>> {
@@ -171,19 +205,19 @@ pub(super) fn of(weights: &Weights<'_>) -> Result<Option<Products>> {
         Ok((0..heads.key_value).into_par_iter().map(group).collect())
     };
     let groups: Vec<Group> = chosen.par_iter().map(one).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
-    let cross = cross(weights, heads.dim, &picked, &groups)?;
+    let cross = cross(weights, (heads.dim, &picked), &groups, limits.cross_rows)?;
     let side = picked.len();
     let found = Products { hidden: weights.hidden, dim: heads.dim, side, layers: all.len(), groups, cross };
     Ok((!found.groups.is_empty()).then_some(found))
 }
 
 /// The products across heads.
-fn cross(weights: &Weights<'_>, dim: usize, picked: &[usize], groups: &[Group]) -> Result<Cross> {
+fn cross(weights: &Weights<'_>, (dim, picked): (usize, &[usize]), groups: &[Group], rows: usize) -> Result<Cross> {
     let sets = cells(picked.len());
     let wanted = (CROSS_DIMENSIONS / 4).max(1);
     let mut dimensions: Vec<usize> = spread(sets.len(), wanted).into_iter().flat_map(|at| sets[at].clone()).collect();
     dimensions.sort_unstable();
-    let chosen = spread(groups.len(), CROSS_ROWS / dimensions.len().max(1));
+    let chosen = spread(groups.len(), rows / dimensions.len().max(1));
     let mut all = [Vec::new(), Vec::new()];
     for (into, function) in all.iter_mut().zip([Function::Key, Function::Value]) {
         let read = |at: &usize| -> Result<Vec<f32>> {

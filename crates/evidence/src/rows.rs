@@ -491,7 +491,7 @@ pub struct PartialRow {
 #[allow(missing_docs)]
 pub struct DisguiseRow {
     pub reference: Reference,
-    /// `second-moments`, `order`, `rotation`, `neurons`, `experts`, `heads`, `head-products` or `head-signs`.
+    /// `second-moments`, `order`, `rotation`, `neurons`, `experts`, `heads`, `head-products`, `head-signs` or `chosen-rows`.
     pub question: String,
     /// How the residual axis of the other model was read: `as it stands`, `permuted` or `rotated`; `any basis` where it does
     /// not matter.

@@ -16,11 +16,11 @@ mod tokens;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Code, ComponentResult, Condition, Grade, Judgement};
-use aligned::{Tested, not_comparable, silence, similarities, tested};
+use aligned::{not_comparable, silence, similarities, tested};
 use calibration::{calibrate, calibrated};
 use components::{borrowed, components};
 use norms::norms;
-use parts::{Controls, demanded, part_of, unreached};
+use parts::{Controls, Tested, demanded, part_of, unreached};
 use scratchproof_case::Policy;
 use scratchproof_evidence::{
     CalibrationRow, CkaRow, ComponentRow, DisguiseRow, LayerMapRow, MergeRow, PartialRow, Reference, TokenizerRow,
@@ -152,7 +152,12 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
             parent_tests.iter().filter(|t| t.row.reference == Reference::Parent(parent.to_owned())).collect();
         let parts = demanded(facts, parent, &own);
         let lacks = |part: &String| !own.iter().any(|t| part_of(facts, &t.row.component) == part);
-        if parts.iter().any(lacks) && !relabelled_tests.iter().any(|t| parent_of(&t.row.reference) == Some(parent)) {
+        if let Some(row) = basis::fingerprint(facts, parent) {
+            basis::chosen_rows(&mut judgement, facts, parent, row, seeds.contains(parent), policy);
+            tested_all = false;
+        } else if parts.iter().any(lacks)
+            && !relabelled_tests.iter().any(|t| parent_of(&t.row.reference) == Some(parent))
+        {
             not_comparable(&mut judgement, facts, parent, own.is_empty());
             tested_all = false;
         }
@@ -230,6 +235,17 @@ fn said(facts: &ParentFacts<'_>, tests: &[Tested<'_>], controls: &Controls) -> T
     });
     let usable: Vec<&str> = facts.controls.iter().copied().filter(|c| controls.strangers(c)).collect();
     text!("power/parent/tested", parents = told.collect::<Vec<_>>(), controls = usable)
+}
+
+/// The components in which answers to a search for `parent` are at moderate or above; [`ALL`] where the whole model is shown.
+#[must_use]
+pub fn shown(rows: &[DisguiseRow], parent: &str, policy: &Policy) -> BTreeSet<String> {
+    let reference = Reference::Parent(parent.to_owned());
+    let mut shown = disguise::shown(rows, &reference, policy);
+    if basis::speaks(rows, &reference, policy) {
+        shown.insert("attention".to_owned());
+    }
+    shown
 }
 
 fn parent_of(reference: &Reference) -> Option<&str> {

@@ -9,12 +9,14 @@ pub mod journal;
 mod layers;
 mod model;
 mod norms;
+mod optimizer;
 mod pieces;
 mod products;
 mod replay;
 mod reporter;
 mod residual;
 mod returned;
+mod routers;
 mod rows;
 mod search;
 mod signs;
@@ -22,12 +24,14 @@ mod tensors;
 mod token_rows;
 mod vocabularies;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rayon::join;
 
 use scratchproof_checkpoint::Checkpoint;
 use scratchproof_error::Result;
+use scratchproof_fingerprint::Fingerprint;
 use scratchproof_measurements::{Deduction, FileDigest, Growth, Measurements, Replay};
 use scratchproof_plan::{Material, Series, identity, plan};
 
@@ -42,6 +46,7 @@ pub use pieces::{Part, figures_of, parts};
 pub use products::Asked;
 pub use replay::replayed;
 pub use reporter::{Quiet, Reporter};
+pub use routers::{Assigned, Router, Routers, routers};
 pub use token_rows::token_rows;
 
 use journal::kept;
@@ -59,6 +64,8 @@ pub struct Models {
     pub parents: usize,
     /// Roles that content or order gave where names did not settle them.
     pub deduced: Vec<Deduction>,
+    /// Parents of which there is a fingerprint and no weights, by their place.
+    pub fingerprints: BTreeMap<usize, Fingerprint>,
 }
 
 /// What a caller wants and where it is kept.
@@ -93,7 +100,7 @@ pub struct Prepared {
 /// # Errors
 /// If a file cannot be read; the message names the model and the tensor.
 pub fn prepare(models: Models, journal: &dyn Journal) -> Result<Prepared> {
-    let Models { checkpoints, steps: all, references, parents, deduced } = models;
+    let Models { checkpoints, steps: all, references, parents, deduced, fingerprints } = models;
     let growth = {
         let pieces = Pieces::of(checkpoints.iter());
         kept(journal, &pieces.whole("growth", &[&format!("{all:?}")]), || grown(&checkpoints, &all))?
@@ -103,7 +110,7 @@ pub fn prepare(models: Models, journal: &dyn Journal) -> Result<Prepared> {
     let stays = |i: &usize| series.left_out.iter().all(|(left, _)| left != i);
     let steps: Vec<i64> = (0..all.len()).filter(stays).map(|i| all[i]).collect();
     let mut material = Material { series, references, parents, relabelled: Vec::new() };
-    let found = search::unmask(&mut material, journal)?;
+    let found = search::unmask(&mut material, &fingerprints, journal)?;
     let plan = plan(&material);
     let identities = material.given().into_iter().map(identity).collect();
     Ok(Prepared { material, plan, steps, left_out, growth, found, identities, deduced })
@@ -117,6 +124,10 @@ impl Prepared {
 
     fn token_rows_piece(&self) -> Piece {
         self.pieces().whole("token-rows", &[&format!("{:?}", self.steps)])
+    }
+
+    fn optimizer_piece(&self) -> Piece {
+        self.pieces().whole("optimizer", &[&format!("{:?}", self.steps)])
     }
 
     fn vocabularies_piece(&self) -> Piece {
@@ -147,6 +158,7 @@ pub fn measure(models: Models, replay: Replay, job: &Job) -> Result<Measurements
     drop(rows);
     let elementwise = pieces::elementwise(&prepared, &parts, journal)?;
     let token_rows = kept(journal, &prepared.token_rows_piece(), || token_rows::token_rows(plan, material, steps))?;
+    let optimizer = kept(journal, &prepared.optimizer_piece(), || optimizer::optimizer(plan, material, &token_rows))?;
     let vocabularies = kept(journal, &prepared.vocabularies_piece(), || vocabularies::read(material, plan))?;
     let listed = |at: usize| at >= plan.last();
     Ok(Measurements {
@@ -156,6 +168,7 @@ pub fn measure(models: Models, replay: Replay, job: &Job) -> Result<Measurements
         kept: products,
         elementwise,
         token_rows,
+        optimizer,
         digests,
         relabelled: material.relabelled.iter().map(|(parent, _)| *parent).collect(),
         vocabularies,

@@ -54,6 +54,17 @@ pub struct MatchedHead {
     pub values: f64,
 }
 
+/// What of a parent in disguise the tests of heads would have shown.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HeadPower {
+    /// All its heads in any basis, order and depth.
+    pub whole: bool,
+    /// Half of them.
+    pub half: bool,
+    /// The smallest correlation of all products that was tried and would have shown.
+    pub correlation: Option<f64>,
+}
+
 /// What the heads of two models say.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct HeadMatch {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -58,6 +58,25 @@ pub(super) struct Inputs {
     models: BTreeMap<String, Vec<SeenFile>>,
     /// How often each piece was measured here.
     pub measured: BTreeMap<String, u64>,
+    /// Where the case file is on this computer.
+    #[serde(default)]
+    case: Option<PathBuf>,
+}
+
+/// Takes note of where the case file of a finished audit is, for [`case_of`].
+///
+/// # Errors
+/// If it cannot be written.
+pub fn remember_case(folder: &Path, case: &Path) -> Result<()> {
+    let mut inputs = Inputs::read(folder);
+    inputs.case = fs::canonicalize(case).ok();
+    inputs.write(folder)
+}
+
+/// Where the case file of the audit in a folder was, if it is still there.
+#[must_use]
+pub fn case_of(folder: &Path) -> Option<PathBuf> {
+    Inputs::read(folder).case.filter(|path| path.is_file())
 }
 
 impl Inputs {

@@ -21,7 +21,7 @@ use scratchproof_folder::Folder;
 use scratchproof_measure::{Journal, Piece, Stored, figures_of, parts};
 use scratchproof_measurements::{KERNEL_VERSION, Measurements};
 
-pub use inputs::Seen;
+pub use inputs::{Seen, case_of, remember_case};
 pub use units::{Memory, PLAN, PlanFile, PlannedTensor, PlannedUnit, Then, Units};
 
 /// Version of the files.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::super::{Checkpoint, Dtype, Shard, Skipped, TensorRecord};
 use super::{Fill, Part, Place};
 use scratchproof_error::{Error, Result};
-use scratchproof_source::{MadeFile, Make};
+use scratchproof_source::{Blob, MadeFile, Make};
+use scratchproof_texts::Text;
 
 /// Columns of a transposed part that are written at a time: a line of the processor's cache.
 const STRIP: usize = 16;
@@ -32,6 +33,29 @@ impl Checkpoint {
             }
         }
         made
+    }
+
+    /// A model of which there is one file and no tensor: what stands for it in a list of models. Nothing can be compared with it.
+    #[must_use]
+    pub fn unopened(uri: String, file: Arc<dyn Blob>) -> Self {
+        let name = uri.rsplit('/').next().unwrap_or_default().to_owned();
+        Self {
+            uri,
+            tensors: Vec::new(),
+            shards: vec![Shard { name, blob: file }],
+            config: None,
+            architecture: None,
+            skipped: Vec::new(),
+            unread: Vec::new(),
+            wrappers: Vec::new(),
+            adapter: None,
+            optimizers: Arc::default(),
+            vocabulary: Arc::default(),
+            met: Vec::new(),
+            form: Text::default(),
+            notes: Vec::new(),
+            stored: 0,
+        }
     }
 
     /// A model without tensors that is otherwise described as `like` is.

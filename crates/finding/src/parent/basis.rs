@@ -3,12 +3,12 @@
 use scratchproof_texts::text;
 
 use super::parts::Controls;
-use super::{ALL, ParentFacts, grade};
+use super::{ALL, ParentFacts, grade, null};
 use crate::{Code, Direction, Finding, Grade, Judgement, Subject};
 use scratchproof_case::Policy;
 use scratchproof_evidence::{DisguiseRow, Reference};
 use scratchproof_measurements::Question;
-use scratchproof_stats::holm;
+use scratchproof_stats::{Aligned, holm};
 
 /// Where the figures stand.
 const TABLE: &str = "evidence/disguise.parquet";
@@ -33,13 +33,10 @@ impl Tested<'_> {
     }
 }
 
-fn tested<'a>(facts: &'a ParentFacts<'_>, reference: &Reference) -> Vec<Tested<'a>> {
+fn tested<'a>(all: &'a [DisguiseRow], reference: &Reference) -> Vec<Tested<'a>> {
     let questions = [Question::HeadProducts.name(), Question::HeadSigns.name()];
-    let rows: Vec<&DisguiseRow> = facts
-        .disguise
-        .iter()
-        .filter(|row| row.reference == *reference && questions.contains(&row.question.as_str()))
-        .collect();
+    let rows: Vec<&DisguiseRow> =
+        all.iter().filter(|row| row.reference == *reference && questions.contains(&row.question.as_str())).collect();
     let adjusted = holm(&rows.iter().map(|row| row.log10_p).collect::<Vec<_>>());
     let one = |(row, log10_p): (&'a DisguiseRow, Option<f64>)| {
         let signs = row.question == Question::HeadSigns.name();
@@ -47,6 +44,11 @@ fn tested<'a>(facts: &'a ParentFacts<'_>, reference: &Reference) -> Vec<Tested<'
         Some(Tested { row, signs, log10_p: log10_p?, effect: if signs { row.effect? } else { beyond } })
     };
     rows.into_iter().zip(adjusted).filter_map(one).collect()
+}
+
+/// Whether the heads in these rows are the model's at moderate or above.
+pub(super) fn speaks(all: &[DisguiseRow], reference: &Reference, policy: &Policy) -> bool {
+    tested(all, reference).iter().any(|test| test.grade(policy).is_some())
 }
 
 /// The findings of one parent. Both nulls are exact, so that they count without a control; where every control fires nothing
@@ -59,9 +61,9 @@ pub(super) fn findings(
     seeded: bool,
     policy: &Policy,
 ) -> Option<Grade> {
-    let all = tested(facts, &Reference::Parent(parent.to_owned()));
+    let all = tested(facts.disguise, &Reference::Parent(parent.to_owned()));
     let fires = |control: &&&str| {
-        let own = tested(facts, &Reference::Control((**control).to_owned()));
+        let own = tested(facts.disguise, &Reference::Control((**control).to_owned()));
         own.iter().any(|test| test.grade(policy).is_some())
     };
     let firing: Vec<&str> = facts.controls.iter().filter(fires).copied().collect();
@@ -123,6 +125,57 @@ pub(super) fn findings(
         silent(judgement, parent, &all, policy);
     }
     highest
+}
+
+/// Whether there is a fingerprint of a parent and no weights.
+pub(super) fn fingerprint<'a>(facts: &'a ParentFacts<'_>, parent: &str) -> Option<&'a DisguiseRow> {
+    let of = |row: &&DisguiseRow| {
+        row.question == Question::ChosenRows.name() && row.reference == Reference::Parent(parent.to_owned())
+    };
+    facts.disguise.iter().find(of)
+}
+
+/// What a parent's fingerprint allows: the rows in it as they stand, and what no test reached.
+pub(super) fn chosen_rows(
+    judgement: &mut Judgement,
+    facts: &ParentFacts<'_>,
+    parent: &str,
+    row: &DisguiseRow,
+    seeded: bool,
+    policy: &Policy,
+) {
+    let (z, effect, log10_p) = (row.z.unwrap_or(0.0), row.effect.unwrap_or(0.0), row.log10_p.unwrap_or(0.0));
+    let detectable = Aligned { z, log10_p, effect }.detectable(policy.moderate_log10_p);
+    let mut finding = Finding::new(
+        Code::ParentFingerprint,
+        Grade::Context,
+        Direction::Neutral,
+        if row.of == 0 {
+            text!("parent/fingerprint/heads-only", parent = parent)
+        } else {
+            text!("parent/fingerprint/allows", parent = parent, rows = row.of, detectable)
+        },
+    );
+    finding.subject.parent = Some(parent.to_owned());
+    finding.null = text!("parent/fingerprint/null");
+    finding.evidence = Some(TABLE.into());
+    judgement.push(finding);
+    judgement.missing.push(text!("parent/fingerprint/missing", parent = parent));
+    let Some(found) = grade(log10_p, effect, policy) else { return };
+    let (found, direction) = if seeded { (Grade::Context, Direction::Neutral) } else { (found, Direction::Against) };
+    let mut message = text!("parent/fingerprint/rows", parent = parent, rows = row.of, z, correlation = effect);
+    if seeded {
+        message.push(text!("parent/head-signs/one-start"));
+    }
+    let mut finding = Finding::new(Code::ParentSimilarity, found, direction, message);
+    finding.subject = Subject { parent: Some(parent.to_owned()), steps: vec![facts.steps.1], ..Subject::default() };
+    finding.statistic = Some(z);
+    finding.log10_p = Some(log10_p);
+    finding.effect = Some(effect);
+    finding.n = Some(row.of);
+    finding.null = null();
+    finding.evidence = Some(TABLE.into());
+    judgement.push(finding);
 }
 
 /// What the silence of the heads is worth: as many coins as were thrown.

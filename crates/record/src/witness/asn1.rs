@@ -1,7 +1,10 @@
 //! DER, one level at a time, with the bytes kept as they stand: signatures are over bytes, not over what they mean.
 
+#![allow(clippy::missing_errors_doc, reason = "every error is a sentence that says what is wrong")]
+
 use chrono::{DateTime, NaiveDate, Utc};
-use der::{AnyRef, Decode, Reader, SliceReader, Tag, TagNumber, Tagged};
+pub use der::Tag;
+use der::{AnyRef, Decode, Reader, SliceReader, TagNumber, Tagged};
 
 /// Why something could not be read, in words.
 pub type Parsed<T> = Result<T, String>;
@@ -9,6 +12,7 @@ pub type Parsed<T> = Result<T, String>;
 /// One value with its tag.
 #[derive(Clone, Copy, Debug)]
 pub struct Piece<'a> {
+    /// What kind of value it is.
     pub tag: Tag,
     /// The content.
     pub value: &'a [u8],
@@ -58,6 +62,7 @@ impl<'a> Piece<'a> {
         Ok(Walk(pieces(self.value)?.into_iter()))
     }
 
+    /// The bytes of an octet string.
     pub fn octets(&self, what: &str) -> Parsed<&'a [u8]> {
         self.is(Tag::OctetString, what)?;
         Ok(self.value)

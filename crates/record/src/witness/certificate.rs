@@ -1,5 +1,7 @@
 //! Certificates, and the way from one of them to a root that the auditor trusts (RFC 5280, as far as time-stamping needs).
 
+#![allow(clippy::missing_errors_doc, reason = "every error is a sentence that says what is wrong")]
+
 use chrono::{DateTime, Utc};
 use der::Tag;
 
@@ -44,6 +46,7 @@ const USAGE: &str = "2.5.29.15";
 const PURPOSES: &str = "2.5.29.37";
 const POLICIES: &str = "2.5.29.32";
 const STAMPING: &str = "1.3.6.1.5.5.7.3.8";
+const CODE: &str = "1.3.6.1.5.5.7.3.3";
 
 impl<'a> Certificate<'a> {
     /// Reads one certificate.
@@ -126,6 +129,27 @@ impl<'a> Certificate<'a> {
             return Err(format!("the key of {whose} is not for signatures"));
         }
         Ok(())
+    }
+
+    /// Whether it is for signing models, as OpenSSF Model Signing has it: its key is for digital signatures, or its purpose
+    /// is signing code.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub fn may_sign(&self) -> Parsed<()> {
+        self.understood()?;
+        // digitalSignature is the first bit.
+        if self.usage()?.is_some_and(|usage| usage & 0x80 != 0) {
+            return Ok(());
+        }
+        if let Some(purposes) = self.extension(PURPOSES) {
+            for purpose in only(purposes.value, "purposes")?.sequence("purposes")?.rest() {
+                if purpose.oid("purpose")? == CODE {
+                    return Ok(());
+                }
+            }
+        }
+        Err(format!("the certificate of {} is not for signing", self.called()))
     }
 
     /// Whether it may have issued certificates, with `below` authorities between it and the signer.

@@ -10,16 +10,16 @@
 //! A commit id covers the commit's tree and all its history, so a stamp over an id is one over what it names. Ids of git are
 //! SHA-1 digests; a pair made to collide is not seen here.
 
-mod asn1;
+pub mod asn1;
 mod ber;
-mod certificate;
+pub mod certificate;
 mod document;
 mod headers;
 mod ots;
-mod pem;
-mod signature;
+pub mod pem;
+pub mod signature;
 mod target;
-mod token;
+pub mod token;
 
 use std::collections::BTreeMap;
 use std::fs;

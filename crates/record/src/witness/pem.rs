@@ -1,5 +1,7 @@
 //! Text around binary: PEM.
 
+#![allow(clippy::missing_errors_doc, reason = "every error is a sentence that says what is wrong")]
+
 use base64ct::{Base64, Encoding as _};
 
 use super::asn1::Parsed;

@@ -1,5 +1,7 @@
 //! Public keys and signatures of certificates and time-stamp tokens.
 
+#![allow(clippy::missing_errors_doc, reason = "every error is a sentence that says what is wrong")]
+
 use ed25519_dalek::Verifier as _;
 use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
 use rsa::traits::PublicKeyParts as _;
@@ -18,6 +20,7 @@ const P521: usize = 66;
 
 /// Hash functions that a proof may rest on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs)]
 pub enum Hash {
     Sha256,
     Sha384,
@@ -66,6 +69,7 @@ impl Hash {
 }
 
 /// A public key.
+#[allow(missing_docs)]
 pub enum Key {
     Rsa(RsaPublicKey),
     P256(p256::ecdsa::VerifyingKey),
@@ -120,6 +124,7 @@ impl Key {
 
 /// How something is signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
 pub enum Scheme {
     Rsa(Hash),
     /// With the length of the salt.

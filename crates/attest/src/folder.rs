@@ -1,0 +1,314 @@
+//! A finished folder: does it agree with itself, with its seal, with its attestation, and with what is judged again?
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use scratchproof_error::{Error, Result};
+use scratchproof_folder::{RECORD, hex};
+use scratchproof_report::folder::{EVIDENCE, MEASUREMENTS};
+use scratchproof_report::read::{self, Finished};
+use scratchproof_report::{Input, Seal, html, json, markdown, timeline};
+use scratchproof_source::plain;
+use scratchproof_texts::{Language, Text, text};
+
+use super::dsse::Envelope;
+use super::item::Items;
+use super::keys::Public;
+use super::manifest::shown;
+use super::statement;
+use super::text::{collision, inside, strict};
+
+/// Files of a folder that are read whole, at most.
+const LONGEST: u64 = 4 << 30;
+
+/// What was made again for comparison.
+#[derive(Debug, Default)]
+pub struct Again {
+    /// `report.json` as it comes out of the stored measurements, or why it could not be made.
+    pub judged: Option<Result<String, Text>>,
+    /// Digests of the models that are at hand, in the order of the report's inputs; `Err` says why there is none.
+    pub models: Vec<Result<String, Text>>,
+    /// `report.json` and the seal of a whole audit that was run again, or why it could not be.
+    pub recomputed: Option<Result<String, Text>>,
+}
+
+/// Which version of the tool wrote a folder's report.
+///
+/// # Errors
+/// If there is no report in it that can be read.
+pub fn version(dir: &Path) -> Result<String> {
+    let report = strict(&plain::read(&dir.join("report.json"), LONGEST)?)?;
+    Ok(report["tool"]["version"].as_str().unwrap_or_default().to_owned())
+}
+
+/// Checks a folder against itself and against what was made again.
+///
+/// # Errors
+/// If there is no report in it that can be read at all.
+pub fn check(dir: &Path, again: &Again) -> Result<Items> {
+    let mut items = Items::default();
+    let written = plain::read(&dir.join("report.json"), LONGEST)?;
+    strict(&written).map_err(|cause| cause.context("report.json"))?;
+    let (seal, inputs) = match sealed(&written)? {
+        (Some(seal), inputs) => (seal, inputs),
+        (None, _) => return Err(Error::input(format!("{}: report.json has no seal", shown(dir)))),
+    };
+    let whole = seal_holds(dir, &seal, &mut items)?;
+    record(dir, &mut items);
+    if whole {
+        pages(dir, &written, &mut items);
+    }
+    models(&inputs, &again.models, &mut items);
+    match &again.judged {
+        None => {}
+        Some(Ok(judged)) => compared(&written, judged, &mut items, text!("attest/judged/equal")),
+        Some(Err(why)) => items.unchecked(text!("attest/judged/not", why = why.clone())),
+    }
+    match &again.recomputed {
+        None => {}
+        Some(Ok(report)) => compared(&written, report, &mut items, text!("attest/recomputed/equal")),
+        Some(Err(why)) => items.unchecked(text!("attest/recomputed/not", why = why.clone())),
+    }
+    Ok(items)
+}
+
+/// Seal and inputs of a report, of whichever kind.
+fn sealed(written: &[u8]) -> Result<(Option<Seal>, Vec<Input>)> {
+    #[derive(serde::Deserialize)]
+    struct Part {
+        seal: Option<Seal>,
+        inputs: Vec<Input>,
+    }
+    let part: Part =
+        serde_json::from_slice(written).map_err(|cause| Error::input(cause.to_string()).context("report.json"))?;
+    Ok((part.seal, part.inputs))
+}
+
+/// Every file that is sealed is there, whole, and nothing else is; whether that is so.
+fn seal_holds(dir: &Path, seal: &Seal, items: &mut Items) -> Result<bool> {
+    if !seal.holds() {
+        items.contradicts(text!("attest/seal/root"));
+        return Ok(false);
+    }
+    let names: BTreeSet<&str> = seal.files.iter().map(|file| file.name.as_str()).collect();
+    let strange = seal.files.iter().find_map(|file| inside(&file.name).err());
+    if let Some(why) = strange {
+        items.contradicts(text!("attest/seal/name", why));
+        return Ok(false);
+    }
+    if names.len() != seal.files.len() || collision(names.iter().copied()).is_some() {
+        items.contradicts(text!("attest/seal/twice"));
+        return Ok(false);
+    }
+    let mut whole = true;
+    for file in &seal.files {
+        let name = file.name.as_str();
+        let path = dir.join(name);
+        let linked = fs::symlink_metadata(&path).is_ok_and(|about| about.file_type().is_symlink());
+        match plain::open(&path) {
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
+                items.contradicts(text!("attest/file/missing", name));
+            }
+            Err(cause) => return Err(Error::io(shown(&path), cause)),
+            Ok(_) if linked => items.contradicts(text!("attest/file/link", name)),
+            Ok(mut opened) => {
+                let mut hasher = Sha256::new();
+                std::io::copy(&mut opened, &mut hasher).map_err(|cause| Error::io(shown(&path), cause))?;
+                if hex(&hasher.finalize()) == file.sha256 {
+                    continue;
+                }
+                items.contradicts(text!("attest/file/changed", name));
+            }
+        }
+        whole = false;
+    }
+    for place in [EVIDENCE, MEASUREMENTS] {
+        for entry in fs::read_dir(dir.join(place)).into_iter().flatten().flatten() {
+            let name = format!("{place}/{}", entry.file_name().to_string_lossy());
+            if !names.contains(name.as_str()) {
+                items.contradicts(text!("attest/file/unsealed", name));
+                whole = false;
+            }
+        }
+    }
+    if whole {
+        items.verified(text!("attest/seal/holds", count = seal.files.len(), root = &seal.root));
+    }
+    Ok(whole)
+}
+
+/// The tool's own record of what it wrote: every file in it is as it was written.
+fn record(dir: &Path, items: &mut Items) {
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Line {
+        file: String,
+        sha256: String,
+    }
+    // A folder that was handed on may be without it.
+    let Ok(bytes) = plain::read(&dir.join(RECORD), LONGEST) else { return };
+    let mut digests: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let text = String::from_utf8_lossy(&bytes);
+    let mut lines = text.lines();
+    let mut fine = lines.next() == Some("{\"schema\":\"scratchproof.folder/1\"}") && text.ends_with('\n');
+    for line in lines {
+        match serde_json::from_str::<Line>(line) {
+            Ok(line) => {
+                digests.entry(line.file).or_default().insert(line.sha256);
+            }
+            Err(_) => fine = false,
+        }
+    }
+    for (name, known) in &digests {
+        let own = inside(name).ok().and_then(|()| plain::read(&dir.join(name), LONGEST).ok());
+        fine &= own.is_some_and(|bytes| known.contains(&hex(&Sha256::digest(&bytes))));
+    }
+    for name in ["report.json", "report.html", "report.md"] {
+        fine &= digests.contains_key(name);
+    }
+    if fine {
+        items.verified(text!("attest/record/holds", name = RECORD, count = digests.len()));
+    } else {
+        items.contradicts(text!("attest/record/fails", name = RECORD));
+    }
+}
+
+/// Report and pages are what the report's value and the tables give.
+fn pages(dir: &Path, written: &[u8], items: &mut Items) {
+    let finished = match read::read(dir) {
+        Ok(finished) => finished,
+        Err(why) => return items.contradicts(text!("attest/page/unreadable", why = why.to_string())),
+    };
+    let pages = |language| match &finished {
+        Finished::Audit(report, evidence) => [
+            ("report.json", Ok(json::to_json(report))),
+            ("report.html", html::render(report, evidence, language)),
+            ("report.md", Ok(markdown::to_markdown(report, evidence, language))),
+        ],
+        Finished::Timeline(found, _) => [
+            ("report.json", Ok(timeline::to_json(found))),
+            ("report.html", html::timeline(found, language)),
+            ("report.md", Ok(timeline::to_markdown(found, language))),
+        ],
+    };
+    let mut equal = Vec::new();
+    // A page opens in the language that it was written in.
+    for ((name, made), (_, korean)) in pages(Language::English).into_iter().zip(pages(Language::Korean)) {
+        let there = if name == "report.json" { Ok(written.to_vec()) } else { plain::read(&dir.join(name), LONGEST) };
+        match (made, there) {
+            (Ok(made), Ok(there))
+                if [Some(&made), korean.as_ref().ok()].into_iter().flatten().any(|page| page.as_bytes() == there) =>
+            {
+                equal.push(name);
+            }
+            (Ok(_), Ok(_)) => items.contradicts(text!("attest/page/differs", name)),
+            (Ok(_), Err(_)) => items.contradicts(text!("attest/file/missing", name)),
+            (Err(why), _) => items.unchecked(text!("attest/page/not", name, why = why.to_string())),
+        }
+    }
+    if !equal.is_empty() {
+        items.verified(text!("attest/page/equal", names = equal));
+    }
+}
+
+/// The digests of models that are at hand.
+fn models(inputs: &[Input], models: &[Result<String, Text>], items: &mut Items) {
+    let mut equal = 0_usize;
+    for (input, own) in inputs.iter().zip(models) {
+        match own {
+            Ok(digest) if *digest == input.sha256 => equal += 1,
+            Ok(_) => items.contradicts(text!("attest/input/changed", name = &input.name, uri = &input.uri)),
+            Err(why) => {
+                items.unchecked(text!("attest/input/not", name = &input.name, uri = &input.uri, why = why.clone()))
+            }
+        }
+    }
+    if equal > 0 {
+        items.verified(text!("attest/input/equal", count = equal));
+    }
+}
+
+/// A report that was made again against the one that is there.
+fn compared(written: &[u8], made: &str, items: &mut Items, equal: Text) {
+    if made.as_bytes() == written {
+        return items.verified(equal);
+    }
+    let (Ok(one), Ok(other)) = (strict(written), strict(made.as_bytes())) else {
+        return items.contradicts(text!("attest/judged/bytes"));
+    };
+    let mut differ = statement::differences(&one, &other);
+    differ.retain(|place| place != "inputs");
+    let list = |value: &Value| value["inputs"].as_array().cloned().unwrap_or_default();
+    let (one, other) = (list(&one), list(&other));
+    let names = |own: &[Value], than: &[Value]| -> BTreeSet<String> {
+        let changed = own.iter().filter(|input| !than.contains(input));
+        changed.map(|input| input["uri"].as_str().unwrap_or_default().to_owned()).collect()
+    };
+    for uri in names(&one, &other).union(&names(&other, &one)) {
+        items.contradicts(text!("attest/input/differs", uri));
+    }
+    if !differ.is_empty() {
+        items.contradicts(text!("attest/judged/differs", fields = differ));
+    }
+}
+
+/// Holds an attestation against keys that are trusted and, where it is at hand, against the audit's folder.
+///
+/// # Errors
+/// If it is no attestation of an audit that this version reads.
+pub fn attestation(envelope: &Envelope, keys: &[Public], dir: Option<&Path>, items: &mut Items) -> Result<()> {
+    let statement = strict(&envelope.payload()?)?;
+    if statement["_type"] != super::STATEMENT || statement["predicateType"] != statement::AUDIT {
+        return Err(Error::input(format!(
+            "the statement has the type {} and the predicate {}; {} with {} is read",
+            statement["_type"],
+            statement["predicateType"],
+            super::STATEMENT,
+            statement::AUDIT
+        )));
+    }
+    signatures(envelope, keys, items);
+    let Some(dir) = dir else {
+        items.unchecked(text!("attest/statement/alone"));
+        return Ok(());
+    };
+    match statement::of(dir) {
+        Err(why) => items.contradicts(text!("attest/statement/unmade", why = why.to_string())),
+        Ok(own) => {
+            let differ = statement::differences(&own, &statement);
+            if differ.is_empty() {
+                let outcome = statement["predicate"]["verdict"]["outcome"].as_str().unwrap_or_default();
+                items.verified(text!("attest/statement/equal", outcome));
+            } else {
+                items.contradicts(text!("attest/statement/differs", fields = differ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Every signature is by a given key, and every given key has signed.
+pub fn signatures(envelope: &Envelope, keys: &[Public], items: &mut Items) {
+    let mut signed = BTreeSet::new();
+    for (at, signature) in envelope.signatures().iter().enumerate() {
+        if let Some(key) = keys.iter().find(|key| envelope.is_by(at, key)) {
+            signed.insert(key.id());
+            items.verified(text!("attest/signature/holds", id = key.id()));
+            if !signature.keyid.is_empty() && signature.keyid != key.id() {
+                items.unchecked(text!("attest/signature/named", id = key.id(), name = &signature.keyid));
+            }
+        } else if keys.iter().any(|key| key.id() == signature.keyid) {
+            items.contradicts(text!("attest/signature/fails", id = &signature.keyid));
+            signed.insert(&signature.keyid);
+        } else {
+            items.unchecked(text!("attest/signature/no-key", id = &signature.keyid));
+        }
+    }
+    for key in keys.iter().filter(|key| !signed.contains(key.id())) {
+        items.contradicts(text!("attest/signature/absent", id = key.id()));
+    }
+}

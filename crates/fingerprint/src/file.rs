@@ -1,0 +1,250 @@
+//! A fingerprint as a safetensors file: `F32`-free, squares and rows as BF16, numbers as JSON in the metadata.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Catalogue, Fingerprint, Row, Rows, VERSION};
+use scratchproof_checkpoint::{Dtype, Header};
+use scratchproof_disguise::{Cross, Group, Head, Products, Square};
+use scratchproof_error::{Context, Error, Result};
+use scratchproof_kernel::decode;
+use scratchproof_source::{Blob, MemoryFile, plain};
+
+/// The largest file that is read or written.
+pub const LARGEST: u64 = 16 << 20;
+
+/// The metadata's word for what the file is.
+const FORMAT: &str = "scratchproof-fingerprint";
+
+/// What is not a matrix.
+#[derive(Serialize, Deserialize)]
+struct Words {
+    version: u32,
+    catalogue: Catalogue,
+    seed: u64,
+    hidden: usize,
+    rows: Vec<Row>,
+    products: Option<Shape>,
+}
+
+/// The sizes of the products, and which heads they are of.
+#[derive(Serialize, Deserialize)]
+struct Shape {
+    hidden: usize,
+    dim: usize,
+    side: usize,
+    layers: usize,
+    /// Layer, number and query heads of every key-value head.
+    groups: Vec<(u32, u32, Vec<u32>)>,
+    cross_groups: Vec<usize>,
+    cross_dimensions: Vec<usize>,
+}
+
+/// Whether a file says that it is a fingerprint.
+#[must_use]
+pub fn is_fingerprint(path: &Path) -> bool {
+    let Ok(file) = plain::open(path) else { return false };
+    let mut start = Vec::new();
+    file.take(512).read_to_end(&mut start).is_ok() && start.windows(FORMAT.len()).any(|w| w == FORMAT.as_bytes())
+}
+
+impl Fingerprint {
+    /// Writes the file, whole or not at all; what is there is replaced only if it is a fingerprint.
+    ///
+    /// # Errors
+    /// If it cannot be written, or another file is there.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let bytes = self.to_bytes()?;
+        let failed = |e| Error::io(format!("writing {}", path.display()), e);
+        if path.symlink_metadata().is_ok() && !is_fingerprint(path) {
+            return Err(Error::usage(format!("{} is there and no fingerprint: it is not replaced", path.display())));
+        }
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(".part");
+        fs::write(&beside, bytes).and_then(|()| fs::rename(&beside, path)).map_err(failed)
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// If it cannot be read, is too large, or is no fingerprint: one sentence.
+    pub fn read(path: &Path) -> Result<Self> {
+        Self::from_bytes(plain::read(path, LARGEST)?).context(|| path.display().to_string())
+    }
+
+    /// The bytes of the file.
+    ///
+    /// # Errors
+    /// If it would be larger than [`LARGEST`].
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let mut tensors: Vec<(&str, Vec<usize>, Vec<f32>)> = Vec::new();
+        if let Some(products) = &self.products {
+            let side = products.side;
+            let groups = products.groups.len();
+            let heads = products.heads();
+            let of_groups = |of: fn(&Group) -> &Square| products.groups.iter().flat_map(of).copied().collect();
+            let of_heads = |of: fn(&Head) -> &Square| -> Vec<f32> {
+                products.groups.iter().flat_map(|g| &g.heads).flat_map(of).copied().collect()
+            };
+            let cross = products.cross.groups.len() * products.cross.dimensions.len();
+            tensors.extend([
+                ("heads.keys", vec![groups, side, side], of_groups(|g| &g.keys)),
+                ("heads.outputs", vec![heads, side, side], of_heads(|h| &h.outputs)),
+                ("heads.queries", vec![heads, side, side], of_heads(|h| &h.queries)),
+                ("heads.queries_keys", vec![heads, side, side], of_heads(|h| &h.queries_keys)),
+                ("heads.values", vec![groups, side, side], of_groups(|g| &g.values)),
+                ("heads.values_outputs", vec![heads, side, side], of_heads(|h| &h.values_outputs)),
+                ("across.keys", vec![cross, cross], products.cross.keys.clone()),
+                ("across.values", vec![cross, cross], products.cross.values.clone()),
+            ]);
+        }
+        tensors.push(("rows", vec![self.rows.rows.len(), self.rows.hidden], self.rows.values.clone()));
+        let words = Words {
+            version: VERSION,
+            catalogue: self.catalogue.clone(),
+            seed: self.rows.seed,
+            hidden: self.rows.hidden,
+            rows: self.rows.rows.clone(),
+            products: self.products.as_ref().map(|p| Shape {
+                hidden: p.hidden,
+                dim: p.dim,
+                side: p.side,
+                layers: p.layers,
+                groups: p.groups.iter().map(|g| (g.layer, g.group, g.heads.iter().map(|h| h.head).collect())).collect(),
+                cross_groups: p.cross.groups.clone(),
+                cross_dimensions: p.cross.dimensions.clone(),
+            }),
+        };
+        let json = |e: serde_json::Error| Error::input(format!("a fingerprint's header: {e}"));
+        let mut metadata = BTreeMap::from([("format".to_owned(), FORMAT.to_owned())]);
+        metadata.insert("words".to_owned(), serde_json::to_string(&words).map_err(json)?);
+        let mut header = serde_json::Map::new();
+        header.insert("__metadata__".to_owned(), serde_json::to_value(metadata).map_err(json)?);
+        let (mut data, mut at) = (Vec::new(), 0);
+        for (name, shape, values) in tensors.into_iter().filter(|(.., values)| !values.is_empty()) {
+            let end = at + 2 * values.len();
+            header.insert(
+                name.to_owned(),
+                serde_json::json!({"dtype": "BF16", "shape": shape, "data_offsets": [at, end]}),
+            );
+            data.extend(values.into_iter().flat_map(|v| narrow(v).to_le_bytes()));
+            at = end;
+        }
+        let mut text = serde_json::to_vec(&header).map_err(json)?;
+        text.resize(text.len().next_multiple_of(8), b' ');
+        let mut bytes = (text.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(text);
+        bytes.extend(data);
+        if bytes.len() as u64 > LARGEST {
+            return Err(Error::input(format!("the fingerprint would have {} bytes, more than {LARGEST}", bytes.len())));
+        }
+        Ok(bytes)
+    }
+
+    /// From the bytes of a file.
+    ///
+    /// # Errors
+    /// As [`Fingerprint::read`].
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self> {
+        let blob = MemoryFile::new("fingerprint", bytes);
+        let header = Header::read(&blob)?;
+        let none = || Error::input("it is no fingerprint of this tool");
+        if header.metadata.get("format").map(String::as_str) != Some(FORMAT) {
+            return Err(none());
+        }
+        let words: Words = serde_json::from_str(header.metadata.get("words").ok_or_else(none)?)
+            .map_err(|e| Error::input(format!("a fingerprint's header: {e}")))?;
+        if words.version != VERSION {
+            return Err(Error::input(format!("a fingerprint of version {}; version {VERSION} is read", words.version)));
+        }
+        let tensor = |name: &str, wanted: Option<usize>| -> Result<Vec<f32>> {
+            let wanted = wanted.ok_or_else(none)?;
+            let Some(found) = header.tensors.iter().find(|t| t.name == name) else {
+                return if wanted == 0 { Ok(Vec::new()) } else { Err(Error::input(format!("it has no {name}"))) };
+            };
+            if found.dtype != Dtype::Bf16 || found.bytes != 2 * wanted as u64 {
+                return Err(Error::input(format!("{name} is not as long as its header says")));
+            }
+            let bytes = blob.bytes(found.offset, 2 * wanted)?;
+            let mut values = vec![0.0; wanted];
+            decode(Dtype::Bf16, &bytes, &mut values);
+            #[allow(clippy::cast_possible_truncation, reason = "BF16 is exact in f32")]
+            let values: Vec<f32> = values.into_iter().map(|v| v as f32).collect();
+            if values.iter().all(|v| v.is_finite()) {
+                Ok(values)
+            } else {
+                Err(Error::input(format!("{name} holds what is no finite number")))
+            }
+        };
+        let count = words.rows.len().checked_mul(words.hidden);
+        let rows = Rows { seed: words.seed, hidden: words.hidden, values: tensor("rows", count)?, rows: words.rows };
+        let products = words.products.map(|shape| shape.filled(&tensor)).transpose()?;
+        Ok(Self { catalogue: words.catalogue, products, rows })
+    }
+}
+
+impl Shape {
+    fn filled(self, tensor: &dyn Fn(&str, Option<usize>) -> Result<Vec<f32>>) -> Result<Products> {
+        let wrong = |what: &str| Error::input(format!("a fingerprint's header: {what}"));
+        let Self { hidden, dim, side, layers, groups, cross_groups, cross_dimensions } = self;
+        let square = side.checked_mul(side).filter(|s| *s > 0).ok_or_else(|| wrong("heads without dimensions"))?;
+        let heads: usize = groups.iter().map(|g| g.2.len()).sum();
+        if groups.iter().any(|g| g.2.is_empty()) {
+            return Err(wrong("a key head that no query head reads"));
+        }
+        let ascending = |list: &[usize], end: usize| {
+            list.windows(2).all(|w| w[0] < w[1]) && list.last().is_none_or(|last| *last < end)
+        };
+        if !ascending(&cross_groups, groups.len()) || !ascending(&cross_dimensions, side) {
+            return Err(wrong("heads that are not there"));
+        }
+        let squares = |name: &str, count: usize| -> Result<Vec<Square>> {
+            Ok(tensor(name, count.checked_mul(square))?.chunks_exact(square).map(<[f32]>::to_vec).collect())
+        };
+        let across = cross_groups.len().checked_mul(cross_dimensions.len()).and_then(|n| n.checked_mul(n));
+        let cross = Cross {
+            keys: tensor("across.keys", across)?,
+            values: tensor("across.values", across)?,
+            groups: cross_groups,
+            dimensions: cross_dimensions,
+        };
+        let (keys, values) = (squares("heads.keys", groups.len())?, squares("heads.values", groups.len())?);
+        let mut of_heads: Vec<_> = squares("heads.queries", heads)?
+            .into_iter()
+            .zip(squares("heads.queries_keys", heads)?)
+            .zip(squares("heads.outputs", heads)?.into_iter().zip(squares("heads.values_outputs", heads)?))
+            .collect();
+        let mut rest = of_heads.drain(..);
+        let groups = groups
+            .into_iter()
+            .zip(keys.into_iter().zip(values))
+            .map(|((layer, group, numbers), (keys, values))| {
+                let own = rest.by_ref().take(numbers.len());
+                let heads = numbers
+                    .iter()
+                    .zip(own)
+                    .map(|(head, ((queries, queries_keys), (outputs, values_outputs)))| Head {
+                        head: *head,
+                        queries,
+                        queries_keys,
+                        outputs,
+                        values_outputs,
+                    })
+                    .collect();
+                Group { layer, group, keys, values, heads }
+            })
+            .collect();
+        Ok(Products { hidden, dim, side, layers, groups, cross })
+    }
+}
+
+/// The nearest bf16, ties to even.
+fn narrow(value: f32) -> u16 {
+    let bits = value.to_bits();
+    let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
+    u16::try_from(rounded & 0xffff).unwrap_or(0)
+}

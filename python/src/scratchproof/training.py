@@ -1,0 +1,305 @@
+"""What a training must keep so that it can be audited: checkpoints at chosen steps, the log, the ledger, the case file.
+
+Nothing here stops a training. What fails is warned of once, written to `trouble`, and left out.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import queue
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ._binary import run
+
+if TYPE_CHECKING:
+    import torch
+
+_Call = TypeVar("_Call", bound=Callable[..., None])
+#: Settings that are written to the log's configuration have one of these kinds.
+_PLAIN = (str, int, float, bool, type(None))
+
+
+class TrainingWarning(UserWarning):
+    """Something could not be kept; the training goes on without it."""
+
+
+def plan(steps: int) -> list[int]:
+    """The steps whose checkpoints are kept of a run of `steps` updates: the first, one after some tens, one in every
+    tenth of the run, two that follow each other in its middle, the last."""
+    early = min(40, max(1, steps // 10))
+    tenths = [round(steps * tenth / 10) for tenth in range(1, 10)]
+    middle = steps // 2
+    return sorted({step for step in [0, early, *tenths, middle, middle + 1, steps] if 0 <= step <= steps})
+
+
+def _never_stops(call: _Call) -> _Call:
+    @functools.wraps(call)
+    def guarded(self: Witness, *arguments: Any, **named: Any) -> None:
+        try:
+            call(self, *arguments, **named)
+        except Exception as cause:  # noqa: BLE001 - whatever it is, a training of weeks is worth more
+            self._failed(call.__name__, cause)
+
+    return guarded  # type: ignore[return-value]
+
+
+class Witness:
+    """Keeps the evidence of one training below a folder.
+
+    output: the folder; made if there is none. steps: updates of the run, for the default plan; keep: the steps to keep
+    instead. recorder: a `scratchproof.recipe.Recorder` under which the model was built. parents, controls: models by name,
+    for the case file. ledger: whether a ledger is kept; key: a private key to sign its entries with.
+    """
+
+    def __init__(
+        self,
+        output: str | os.PathLike[str],
+        *,
+        name: str | None = None,
+        steps: int | None = None,
+        keep: Iterable[int] | None = None,
+        recorder: Any = None,
+        parents: Mapping[str, str | os.PathLike[str]] | None = None,
+        controls: Mapping[str, str | os.PathLike[str]] | None = None,
+        repository: str | os.PathLike[str] | None = None,
+        commit: str | None = None,
+        ledger: bool = True,
+        key: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self.output = Path(output)
+        self.name = name or self.output.resolve().name
+        self.recorder = recorder
+        self.parents = dict(parents or {})
+        self.controls = dict(controls or {})
+        self.repository = repository
+        self.commit = commit
+        #: What could not be kept, in words.
+        self.trouble: list[str] = []
+        #: Seconds: in all calls, and of those in saving.
+        self.seconds = {"all": 0.0, "saving": 0.0}
+        self._keep = None if keep is None else set(keep) | {0}
+        if self._keep is None and steps is not None:
+            self._keep = set(plan(steps))
+        self._saved: list[int] = []
+        self._config: dict[str, Any] = {}
+        self._rows: dict[int, dict[str, Any]] = {}
+        self._log: Any = None
+        self._key = key
+        self._ledger = self.output / "ledger.jsonl" if ledger else None
+        self._work: queue.Queue[list[Any] | None] = queue.Queue()
+        self._worker: threading.Thread | None = None
+
+    # What a training calls.
+
+    @_never_stops
+    def begin(
+        self, model: torch.nn.Module, optimizer: Any = None, config: Mapping[str, Any] | None = None, steps: int | None = None
+    ) -> None:
+        """Before the first update: keeps step 0, the recipe of its draws and the settings."""
+        with self._timed("all"):
+            self.output.mkdir(parents=True, exist_ok=True)
+            if self._keep is None:
+                self._keep = set(plan(steps or 0))
+            self._config = {name: value for name, value in (config or {}).items() if isinstance(value, _PLAIN)}
+            self._log = (self.output / "log.jsonl").open("a", encoding="utf-8")
+            if self.recorder is not None:
+                with self._timed("saving"):
+                    self._recipe(model)
+            if self._ledger is not None:
+                words: list[Any] = ["init", self._ledger] if not self._ledger.exists() else ["append", self._ledger]
+                words += ["--note", f"training of {self.name} begins"]
+                for setting, value in sorted(self._config.items()):
+                    words += ["--set", f"{setting}={value}"]
+                self._witness(words)
+            self._save(0, model, optimizer)
+
+    @_never_stops
+    def step(self, step: int, model: torch.nn.Module, optimizer: Any = None, **figures: Any) -> None:
+        """After update number `step`, counted from 1, with what is logged of it: `loss`, `learning_rate`, `grad_norm`,
+        `tokens`."""
+        with self._timed("all"):
+            self._row(step, figures)
+            if self._keep is not None and step in self._keep and step not in self._saved:
+                self._save(step, model, optimizer)
+
+    @_never_stops
+    def log(self, step: int, figures: Mapping[str, Any]) -> None:
+        """Adds figures to the log of a step."""
+        with self._timed("all"):
+            self._row(step, figures)
+
+    @_never_stops
+    def end(self, model: torch.nn.Module, step: int | None = None, optimizer: Any = None) -> None:
+        """After the last update: keeps the last checkpoint, closes the ledger, writes the log and the case file."""
+        with self._timed("all"):
+            last = step if step is not None else max([*self._rows, *self._saved], default=0)
+            if last not in self._saved:
+                self._save(last, model, optimizer)
+            with self._timed("saving"):
+                self._write_run()
+            if self._ledger is not None:
+                self._witness(["close", self._ledger, "--log", self.output / "run.json", *self._commit()])
+            self._write_case()
+        self._work.put(None)
+        if self._worker is not None:
+            self._worker.join()
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+    # How it is done.
+
+    def _failed(self, what: str, cause: BaseException) -> None:
+        words = f"scratchproof: {what}: {type(cause).__name__}: {cause}"
+        if words in self.trouble:
+            return
+        self.trouble.append(words)
+        warnings.warn(f"{words}; the training goes on without it", TrainingWarning, stacklevel=3)
+
+    def _timed(self, what: str) -> _Timer:
+        return _Timer(self.seconds, what)
+
+    def _row(self, step: int, figures: Mapping[str, Any]) -> None:
+        row: dict[str, Any] = {}
+        for name, value in figures.items():
+            value = value.item() if hasattr(value, "item") else value
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                row[name] = value
+        if not row:
+            return
+        own = self._rows.setdefault(step, {"_step": step, "_timestamp": time.time()})
+        own.update(row)
+        if self._log is not None:
+            self._log.write(json.dumps({"_step": step, "_timestamp": own["_timestamp"], **row}) + "\n")
+
+    def _recipe(self, model: torch.nn.Module) -> None:
+        try:
+            self.recorder.write(str(self.output / "init-recipe.json"), model)
+        except Exception as cause:  # noqa: BLE001 - the rest of the evidence is worth keeping without it
+            self._failed("the recipe of the first weights", cause)
+
+    def _save(self, step: int, model: torch.nn.Module, optimizer: Any) -> None:
+        with self._timed("saving"):
+            folder = self.output / "checkpoints" / f"step-{step}"
+            part = folder.with_name(folder.name + ".part")
+            part.mkdir(parents=True, exist_ok=True)
+            store(model, part)
+            if optimizer is not None and {step - 1, step + 1} & (self._keep or set()):
+                import torch
+
+                state = self.output / "optimizer" / f"step-{step}.pt"
+                state.parent.mkdir(exist_ok=True)
+                torch.save(optimizer.state_dict(), state)
+            part.rename(folder)
+            self._saved.append(step)
+            self._row(step, norms(model))
+        if self._log is not None:
+            self._log.flush()
+        if self._ledger is not None:
+            words = ["append", self._ledger, "--checkpoint", folder, "--step", str(step)]
+            tokens = self._rows.get(step, {}).get("tokens")
+            if tokens is not None:
+                words += ["--tokens", str(int(tokens))]
+            self._witness([*words, "--log", self.output / "log.jsonl", *self._commit()])
+
+    def _commit(self) -> list[str]:
+        return ["--commit", self.commit] if self.commit else []
+
+    def _witness(self, words: list[Any]) -> None:
+        """Has the program hash and write, in the background: a training does not wait for it."""
+        if self._key is not None:
+            words = [*words, "--key", self._key]
+        if self._worker is None:
+            self._worker = threading.Thread(target=self._work_off, name="scratchproof-witness", daemon=True)
+            self._worker.start()
+        self._work.put(words)
+
+    def _work_off(self) -> None:
+        while (words := self._work.get()) is not None:
+            try:
+                run(["witness", *words, "--quiet"], fine=(0,))
+            except Exception as cause:  # noqa: BLE001
+                self._failed("the ledger", cause)
+
+    def _write_run(self) -> None:
+        rows = [self._rows[step] for step in sorted(self._rows)]
+        run_of = {"name": self.name, "state": "finished", "config": self._config, "history": rows}
+        _whole(self.output / "run.json", json.dumps(run_of))
+
+    def _write_case(self) -> None:
+        path = self.output / "case.toml"
+        if path.exists():
+            return
+        _whole(path, self.case())
+
+    def case(self) -> str:
+        """The case file of what was kept."""
+        lines = ["schema = 1", f"name = {_quoted(self.name)}", "", "[claim]", 'statement = "from-scratch"', ""]
+        lines += ["[subject]", f"name = {_quoted(self.name)}", 'checkpoints = "checkpoints/step-{step}"', ""]
+        if (self.output / "init-recipe.json").exists():
+            lines += ["[subject.init]", f"seed = {int(self.recorder.seed)}", 'framework = "torch-cpu"']
+            lines += ['recipe = "init-recipe.json"', ""]
+        for kind, models in (("parent", self.parents), ("control", self.controls)):
+            for name, place in models.items():
+                lines += [f"[[{kind}]]", f"name = {_quoted(name)}", f"model = {_quoted(self._place(place))}", ""]
+        lines += ["[[run]]", 'log = "run.json"', ""]
+        if self.repository is not None:
+            lines += ["[repository]", f"git = {_quoted(self._place(self.repository))}", ""]
+        return "\n".join(lines)
+
+    def _place(self, place: str | os.PathLike[str]) -> str:
+        text = os.fspath(place)
+        return text if "://" in text else os.path.relpath(text, self.output)
+
+
+class _Timer:
+    def __init__(self, seconds: dict[str, float], what: str) -> None:
+        self._seconds, self._what = seconds, what
+
+    def __enter__(self) -> None:
+        self._start = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self._seconds[self._what] += time.perf_counter() - self._start
+
+
+def store(model: torch.nn.Module, folder: Path) -> None:
+    """Writes a model's weights, and its configuration where it has one, as safetensors."""
+    while hasattr(model, "module") and not hasattr(model, "save_pretrained"):
+        model = model.module
+    if hasattr(model, "save_pretrained"):
+        model.save_pretrained(folder, safe_serialization=True)
+        return
+    from safetensors.torch import save_model
+
+    save_model(model, str(folder / "model.safetensors"))
+
+
+def norms(model: torch.nn.Module) -> dict[str, float]:
+    """The L2 norm of every parameter in double precision: what ties a log to the weights."""
+    import torch
+
+    with torch.no_grad():
+        return {
+            f"norms/{name.removeprefix('module.')}": float(torch.linalg.vector_norm(own, dtype=torch.float64))
+            for name, own in model.named_parameters()
+        }
+
+
+def _whole(path: Path, text: str) -> None:
+    """Writes a file whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def _quoted(text: str) -> str:
+    """As a TOML string; JSON's escapes are among TOML's."""
+    return json.dumps(text)

@@ -1,0 +1,213 @@
+//! Fingerprints, and one model against many of them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use scratchproof::case::Policy;
+use scratchproof::checkpoint::Checkpoint;
+use scratchproof::error::{Context as _, Error, Result};
+use scratchproof::fingerprint::{Answer, Context, Fingerprint, Outcome, SEED, against, is_fingerprint};
+use scratchproof_texts::{Text, text};
+
+use super::arguments::{Arguments, Format};
+use super::{access, print, say};
+
+/// Candidates that are looked at, at most.
+const MOST: usize = 10_000;
+
+/// Writes the fingerprint of a model.
+pub fn fingerprint_of(arguments: &Arguments, model: &str, output: &Path, seed: u64, name: Option<&str>) -> Result<u8> {
+    let checkpoint = Checkpoint::open_named(model, access(arguments))?;
+    let name = name.map_or_else(|| last_part(model), str::to_owned);
+    let fingerprint = Fingerprint::of(&checkpoint, &name, seed)?;
+    fingerprint.write(output)?;
+    if !arguments.quiet {
+        let bytes = fs::metadata(output).map_or(0, |m| m.len());
+        let heads = fingerprint.products.as_ref().map_or(0, |p| p.heads());
+        let file = output.display().to_string();
+        let rows = fingerprint.rows.rows.len();
+        say(&text!("scan/fingerprint/written", file, bytes, heads, rows, seed).english());
+    }
+    Ok(0)
+}
+
+fn last_part(model: &str) -> String {
+    model.trim_end_matches('/').rsplit('/').next().unwrap_or(model).to_owned()
+}
+
+/// Holds a model against fingerprints and models.
+pub fn scan(arguments: &Arguments, subject: &str, candidates: &[PathBuf]) -> Result<u8> {
+    let checkpoint = Checkpoint::open_named(subject, access(arguments)).context(|| "the subject".to_owned())?;
+    let own = Fingerprint::of(&checkpoint, &last_part(subject), SEED)?;
+    let mut found = Vec::new();
+    for place in candidates {
+        collect(place, &mut found)?;
+    }
+    if found.is_empty() {
+        return Err(Error::usage("no fingerprint and no model is there to scan against"));
+    }
+    let policy = Policy::default();
+    let count = found.len();
+    let one = |place: &PathBuf| -> std::result::Result<Answer, String> {
+        let candidate = if is_fingerprint(place) {
+            Fingerprint::read(place)
+        } else {
+            let opened = Checkpoint::open_named(&place.display().to_string(), access(arguments));
+            opened.and_then(|model| Fingerprint::of(&model, &last_part(&place.display().to_string()), SEED))
+        };
+        let answer = candidate.and_then(|other| against(&checkpoint, &own, &other, count, &policy));
+        answer.map_err(|why| format!("{}: {why}", place.display()))
+    };
+    let (mut answers, mut unread) = (Vec::new(), Vec::new());
+    for answer in found.par_iter().map(one).collect::<Vec<_>>() {
+        match answer {
+            Ok(answer) => answers.push(answer),
+            Err(why) => unread.push(why),
+        }
+    }
+    answers.sort_by(|a: &Answer, b| a.log10_p().total_cmp(&b.log10_p()).then(a.candidate.name.cmp(&b.candidate.name)));
+    match arguments.format {
+        Format::Json => print(&to_json(&own, &answers, &unread)?)?,
+        Format::Markdown | Format::Human | Format::Html => print(&shown(&answers, &unread, arguments.verbose > 0))?,
+    }
+    let any = |outcome: Outcome| answers.iter().any(|a| a.outcome == outcome);
+    Ok(if any(Outcome::Similar) {
+        1
+    } else if any(Outcome::Silent) || any(Outcome::Question) {
+        0
+    } else {
+        3
+    })
+}
+
+/// The fingerprints and models at a place: itself, or what a folder holds one level down.
+fn collect(place: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
+    let model = |p: &Path| {
+        let holds = |ending: &str| {
+            fs::read_dir(p)
+                .is_ok_and(|mut all| all.any(|e| e.is_ok_and(|e| e.file_name().to_string_lossy().ends_with(ending))))
+        };
+        p.is_dir() && ["safetensors", "gguf", ".bin", ".pt"].iter().any(|ending| holds(ending))
+    };
+    let kind = fs::metadata(place).map_err(|e| Error::io(format!("reading {}", place.display()), e))?;
+    let of_fingerprints =
+        || fs::read_dir(place).is_ok_and(|mut all| all.any(|e| e.is_ok_and(|e| is_fingerprint(&e.path()))));
+    if kind.is_file() || model(place) && !of_fingerprints() {
+        into.push(place.to_owned());
+        return Ok(());
+    }
+    let mut inside: Vec<PathBuf> = fs::read_dir(place)
+        .map_err(|e| Error::io(format!("reading {}", place.display()), e))?
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| if path.is_dir() { model(path) } else { is_fingerprint(path) })
+        .collect();
+    inside.sort();
+    into.extend(inside.into_iter().take(MOST.saturating_sub(into.len())));
+    Ok(())
+}
+
+fn to_json(own: &Fingerprint, answers: &[Answer], unread: &[String]) -> Result<String> {
+    let all = serde_json::json!({
+        "schema": 1,
+        "subject": own.catalogue,
+        "candidates": answers,
+        "unread": unread,
+        "limits": text!("scan/answer/limits").english(),
+    });
+    let text = serde_json::to_string_pretty(&all);
+    text.map(|text| text + "\n").map_err(|e| Error::input(format!("the answers as JSON: {e}")))
+}
+
+fn shown(answers: &[Answer], unread: &[String], all: bool) -> String {
+    let mut out = String::new();
+    for answer in answers {
+        let word = match answer.outcome {
+            Outcome::Similar => text!("scan/answer/similar"),
+            Outcome::Question => text!("scan/answer/question"),
+            Outcome::Silent => text!("scan/answer/silent"),
+            Outcome::Untested => text!("scan/answer/untested"),
+        };
+        out.push_str(&format!(
+            "{}: {} (log10 p {:.1})\n",
+            printable(&answer.candidate.name),
+            word.english(),
+            answer.log10_p()
+        ));
+        if all || answer.outcome != Outcome::Silent {
+            for line in lines(answer) {
+                out.push_str(&format!("    {}\n", printable(&line.english())));
+            }
+        }
+    }
+    for why in unread {
+        out.push_str(&format!("{}\n", printable(&text!("scan/answer/unread", what = why.as_str()).english())));
+    }
+    out.push_str(&format!("\n{}\n", text!("scan/answer/limits").english()));
+    out
+}
+
+/// What came of every test of one candidate.
+fn lines(answer: &Answer) -> Vec<Text> {
+    let mut lines = Vec::new();
+    for t in &answer.signs {
+        lines.push(text!(
+            "scan/answer/signs",
+            between = t.between.as_str(),
+            agreed = t.agreed,
+            of = t.of,
+            effect = t.effect,
+            log10_p = t.log10_p,
+            most = t.most,
+        ));
+    }
+    for t in &answer.heads {
+        lines.push(text!(
+            "scan/answer/heads",
+            between = t.between.as_str(),
+            agreed = t.agreed,
+            of = t.of,
+            expected = t.expected,
+            log10_p = t.log10_p,
+        ));
+    }
+    if let Some(why) = &answer.heads_left_out {
+        lines.push(text!("scan/answer/no-heads", why = why.as_str()));
+    }
+    if !answer.layers.is_empty() {
+        let map: Vec<String> = answer.layers.iter().map(|(a, b)| format!("{a}:{b}")).collect();
+        lines.push(text!("scan/answer/layers", map = map.join(" ")));
+    }
+    lines.push(match &answer.rows {
+        Some(t) => text!(
+            "scan/answer/rows",
+            rows = t.rows,
+            z = t.z,
+            correlation = t.correlation,
+            log10_p = t.log10_p,
+            detectable = t.detectable,
+        ),
+        None => text!("scan/answer/no-rows"),
+    });
+    let Context { same_hidden_size, same_depth, same_vocabulary_size, same_architecture, same_tokenizer_size } =
+        answer.context;
+    let equal: Vec<&str> = [
+        (same_hidden_size, "hidden size"),
+        (same_depth, "depth"),
+        (same_vocabulary_size, "vocabulary size"),
+        (same_architecture, "architecture"),
+        (same_tokenizer_size, "tokenizer size"),
+    ]
+    .into_iter()
+    .filter_map(|(equal, what)| equal.then_some(what))
+    .collect();
+    if !equal.is_empty() {
+        lines.push(text!("scan/answer/context", what = equal));
+    }
+    lines
+}
+
+/// Names come from foreign files: nothing of them steers a terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}

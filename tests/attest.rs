@@ -1,0 +1,254 @@
+//! Evidence that travels: what is signed is verified, what was changed is named, and tools that others wrote agree.
+
+#[path = "attest/others.rs"]
+mod others;
+#[allow(dead_code, reason = "every test binary uses another part of it")]
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use support::{Copy, Run, program, run, sha256, tree};
+
+const CASE: &str = "scratch-same-arch";
+
+/// This computer's own: it says where things are, and nothing is believed because of it.
+const OWN: &str = ".scratchproof-inputs";
+
+fn verify(path: &Path, more: &[&str]) -> Run {
+    run(program().arg("verify").arg(path).args(more))
+}
+
+fn openssl(folder: &Path, words: &str) {
+    let done = Command::new("openssl").args(words.split(' ')).current_dir(folder).stderr(Stdio::null()).status();
+    assert!(done.is_ok_and(|status| status.success()), "openssl {words}");
+}
+
+/// An audited copy of a case, in `out`, with an Ed25519 key beside it.
+fn audited() -> (Copy, PathBuf) {
+    let copy = Copy::of(CASE);
+    let out = copy.path("out");
+    let done = run(program().arg("audit").arg(copy.path("case.toml")).arg("-o").arg(&out).arg("-q"));
+    assert!(out.join("report.json").is_file(), "{}", done.stderr);
+    openssl(&copy.path("."), "genpkey -algorithm ed25519 -out key.pem");
+    openssl(&copy.path("."), "pkey -in key.pem -pubout -out key.pub");
+    (copy, out)
+}
+
+/// Numbers that look like chance and are the same every time.
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self, below: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).expect("31 bits") % below.max(1)
+    }
+}
+
+/// Flips one bit of a file, asks, and puts it back.
+fn flipped(path: &Path, at: usize, bit: usize, ask: impl FnOnce() -> Run) -> Run {
+    let good = fs::read(path).expect("a file");
+    let mut bad = good.clone();
+    bad[at] ^= 1 << bit;
+    fs::write(path, bad).expect("written");
+    let run = ask();
+    fs::write(path, good).expect("written");
+    run
+}
+
+#[test]
+fn any_single_bit_of_a_folder_is_named() {
+    let (copy, out) = audited();
+    let whole = verify(&out, &[]);
+    assert_eq!(whole.status, 0, "{}{}", whole.stdout, whole.stderr);
+    let key = copy.path("key.pem");
+    let public = copy.path("key.pub");
+    let public = public.to_str().expect("a path");
+    assert_eq!(run(program().args(["-q", "attest"]).arg(&out).arg("--key").arg(&key)).status, 0);
+    let signed = verify(&out, &["--key", public]);
+    assert_eq!(signed.status, 0, "{}{}", signed.stdout, signed.stderr);
+    assert!(signed.stdout.contains("judged again from the measurements"), "{}", signed.stdout);
+    assert_eq!(verify(&out, &[]).status, 3, "no key is given");
+    let mut chance = Chance(17);
+    for (name, bytes) in tree(&out) {
+        if name == OWN {
+            continue;
+        }
+        for _ in 0..if name == "attestation.json" || name == "report.json" { 12 } else { 2 } {
+            let (at, bit) = (chance.next(bytes.len()), chance.next(8));
+            let run = flipped(&out.join(&name), at, bit, || verify(&out, &["--key", public]));
+            let said = run.stdout + &run.stderr;
+            assert_ne!(run.status, 0, "{name}, byte {at}, bit {bit}: {said}");
+            let wrong: String = said.lines().filter(|line| !line.starts_with("verified")).collect();
+            let word =
+                if name == "attestation.json" { ["attestation", "signature", "statement"] } else { [name.as_str(); 3] };
+            assert!(word.iter().any(|word| wrong.contains(word)), "{name}, byte {at}, bit {bit}: {said}");
+        }
+    }
+    assert_eq!(verify(&out, &["--key", public]).status, 0, "everything is as it was");
+}
+
+#[test]
+fn any_single_bit_of_an_input_is_named() {
+    let (copy, out) = audited();
+    let mut chance = Chance(23);
+    let weights = copy.weights(20);
+    let config = weights.with_file_name("config.json");
+    let log = copy.log();
+    for (path, words) in [
+        (weights, ["step 20"; 2]),
+        (copy.model("parent-glm"), ["parent-glm"; 2]),
+        (config, ["config.json", "step 20"]),
+        (log, ["input", "wandb"]),
+        (copy.path("case.toml"), ["case", "case.toml"]),
+    ] {
+        if !path.is_file() {
+            continue;
+        }
+        let length = usize::try_from(fs::metadata(&path).expect("a file").len()).expect("short");
+        for _ in 0..3 {
+            // A bit of a header makes a file that cannot be read, which is named as well.
+            let (at, bit) = (chance.next(length), chance.next(8));
+            let run = flipped(&path, at, bit, || verify(&out, &[]));
+            let said = run.stdout + &run.stderr;
+            assert_ne!(run.status, 0, "{}, byte {at}, bit {bit}: {said}", path.display());
+            let wrong: String = said.lines().filter(|line| !line.starts_with("verified")).collect();
+            assert!(words.iter().any(|word| wrong.contains(word)), "{}: {said}", path.display());
+        }
+    }
+    let run = verify(&out, &["--recompute"]);
+    assert_eq!(run.status, 0, "{}{}", run.stdout, run.stderr);
+    assert!(run.stdout.contains("audited again from the inputs"), "{}", run.stdout);
+}
+
+#[test]
+fn a_verdict_that_was_edited_with_its_pages_is_found_by_judging_again() {
+    let (_copy, out) = audited();
+    let path = out.join("report.json");
+    let text = fs::read_to_string(&path).expect("a report");
+    let outcome = ["confirmed", "refuted", "inconclusive"]
+        .into_iter()
+        .find(|outcome| text.contains(&format!("\"outcome\": \"{outcome}\"")))
+        .expect("an outcome");
+    let wished = if outcome == "refuted" { "confirmed" } else { "refuted" };
+    let edited = text.replacen(&format!("\"outcome\": \"{outcome}\""), &format!("\"outcome\": \"{wished}\""), 1);
+    fs::write(&path, &edited).expect("written");
+    let plain = verify(&out, &[]);
+    assert_eq!(plain.status, 1, "{}", plain.stdout);
+    assert!(plain.stdout.contains("verdict.outcome"), "{}", plain.stdout);
+    // Who edits it with care makes the pages anew, and the tool's own record of what it wrote.
+    let mut record = fs::read_to_string(out.join(".scratchproof")).expect("a record");
+    for (name, format) in [("report.html", "html"), ("report.md", "markdown")] {
+        let before = sha256(&fs::read(out.join(name)).expect("a page"));
+        let page = run(program().args(["report", "--format", format]).arg(&out)).stdout;
+        fs::write(out.join(name), &page).expect("written");
+        record = record.replace(&before, &sha256(page.as_bytes()));
+    }
+    record = record.replace(&sha256(text.as_bytes()), &sha256(edited.as_bytes()));
+    fs::write(out.join(".scratchproof"), record).expect("written");
+    let careful = verify(&out, &[]);
+    assert_eq!(careful.status, 1, "{}", careful.stdout);
+    let wrong: Vec<&str> = careful.stdout.lines().filter(|line| line.starts_with("CONTRADICTS")).collect();
+    assert!(wrong.len() == 1 && wrong[0].contains("judged again from the measurements"), "{}", careful.stdout);
+}
+
+#[test]
+fn a_folder_elsewhere_is_held_against_its_own_seal_and_says_what_it_lacks() {
+    let (copy, out) = audited();
+    fs::remove_file(out.join(OWN)).expect("removed");
+    let alone = verify(&out, &[]);
+    assert_eq!(alone.status, 3, "{}", alone.stdout);
+    assert!(alone.stdout.contains("--case"), "{}", alone.stdout);
+    assert!(!alone.stdout.contains("CONTRADICTS"), "{}", alone.stdout);
+    let case = copy.path("case.toml");
+    let told = verify(&out, &["--case", case.to_str().expect("a path")]);
+    assert_eq!(told.status, 0, "{}", told.stdout);
+    fs::write(out.join("evidence/more.parquet"), "x").expect("written");
+    let more = verify(&out, &[]);
+    assert!(more.status == 1 && more.stdout.contains("evidence/more.parquet"), "{}", more.stdout);
+}
+
+#[test]
+fn what_is_no_attestation_is_told_in_one_sentence() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("a.json");
+    for (text, word) in [
+        ("", "EOF"),
+        ("{}", "payload"),
+        (r#"{"payload":"e30=","payloadType":"text/plain","signatures":[{"sig":"AA=="}]}"#, "text/plain"),
+        (r#"{"payload":"e30=","payloadType":"application/vnd.in-toto+json","signatures":[]}"#, "no signature"),
+        (
+            r#"{"payload":"e30=","payloadType":"application/vnd.in-toto+json","signatures":[{"sig":"AA=="}]}"#,
+            "predicate",
+        ),
+    ] {
+        fs::write(&path, text).expect("written");
+        let done = verify(&path, &[]);
+        assert_eq!(done.status, 2, "{text}");
+        assert!(done.stderr.contains(word) && done.stderr.lines().count() == 1, "{}", done.stderr);
+    }
+    assert_eq!(verify(&folder.path().join("none"), &[]).status, 2);
+    // Keys that are weak or of another kind.
+    openssl(folder.path(), "genrsa -out rsa.pem 2048");
+    let key = folder.path().join("rsa.pem");
+    let done = run(program().arg("attest").arg(folder.path()).arg("--key").arg(&key));
+    assert!(done.status == 2 && done.stderr.contains("RSA"), "{}", done.stderr);
+    // A point of small order: signatures by it hold over everything.
+    let weak = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAAQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n-----END PUBLIC KEY-----\n";
+    fs::write(folder.path().join("weak.pub"), weak).expect("written");
+    let weak = folder.path().join("weak.pub");
+    let done = verify(folder.path(), &["--key", weak.to_str().expect("a path")]);
+    assert!(done.status == 2 && done.stderr.contains("weak key"), "{}", done.stderr);
+}
+
+#[test]
+fn a_ledger_survives_every_kill_and_two_writers() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ledger = folder.path().join("ledger.jsonl");
+    let witness = |words: &[&str]| {
+        let mut command = program();
+        command.args(["witness", words[0]]).arg(&ledger).args(&words[1..]);
+        command
+    };
+    assert_eq!(run(&mut witness(&["init", "--note", "begin"])).status, 0);
+    // How long one takes, so that kills fall everywhere in it.
+    let start = std::time::Instant::now();
+    assert_eq!(run(&mut witness(&["append", "--note", "one"])).status, 0);
+    let one = start.elapsed().max(Duration::from_millis(2));
+    let mut chance = Chance(5);
+    let mut completed = BTreeSet::new();
+    let mut killed = 0;
+    for number in 0..200_usize {
+        let note = format!("entry {number} {}", "x".repeat(chance.next(3000)));
+        let mut writers: Vec<_> = (0..2)
+            .map(|_| {
+                let mut command = witness(&["append", "--note", &note]);
+                command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the program starts")
+            })
+            .collect();
+        std::thread::sleep(one.mul_f64(f64::from(u32::try_from(chance.next(1500)).expect("short")) / 1000.0));
+        for writer in &mut writers {
+            let _ = writer.kill();
+        }
+        for writer in writers {
+            let done = writer.wait_with_output().expect("a child");
+            killed += usize::from(!done.status.success());
+            let said = String::from_utf8(done.stdout).expect("text");
+            completed.extend(
+                said.lines().filter_map(|line| Some(line.split(' ').nth(1)?.to_owned())).filter(|h| h.len() == 64),
+            );
+        }
+    }
+    assert_eq!(run(&mut witness(&["append", "--note", "after"])).status, 0);
+    assert_eq!(run(&mut witness(&["close"])).status, 0);
+    let done = verify(&ledger, &[]);
+    assert_eq!(done.status, 0, "{}{}", done.stdout, done.stderr);
+    let text = fs::read_to_string(&ledger).expect("a ledger");
+    let lost = completed.iter().find(|hash| !text.contains(&format!("\"hash\":\"{hash}\"")));
+    assert_eq!(lost, None, "an entry that was completed");
+    assert!(killed > 100, "{killed} of 400 were killed");
+    assert!(text.lines().count() >= completed.len(), "{} entries", text.lines().count());
+}
