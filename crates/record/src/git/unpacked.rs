@@ -14,7 +14,7 @@ use super::packs::{BASE, CHAIN, lengths, sha1};
 use scratchproof_error::{Error, Result};
 
 /// Bytes of all objects of a bundle, and of all that is made of differences on the way to them.
-const TOTAL: u64 = 4 << 30;
+const TOTAL: u64 = 8 << 30;
 /// Objects of a bundle.
 const OBJECTS: u32 = 8_000_000;
 /// Bytes of objects that are kept because others may be made from them.
