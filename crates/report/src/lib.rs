@@ -132,4 +132,5 @@ pub enum InputRole {
     Headers,
     Stamped,
     Signers,
+    Ledger,
 }

@@ -146,10 +146,11 @@ class Witness:
                 self._write_run()
             if self._ledger is not None:
                 self._witness(["close", self._ledger, "--log", self.output / "run.json", *self._commit()])
-            self._write_case()
         self._work.put(None)
         if self._worker is not None:
             self._worker.join()
+        with self._timed("all"):
+            self._write_case()
         if self._log is not None:
             self._log.close()
             self._log = None
@@ -250,6 +251,8 @@ class Witness:
             for name, place in models.items():
                 lines += [f"[[{kind}]]", f"name = {_quoted(name)}", f"model = {_quoted(self._place(place))}", ""]
         lines += ["[[run]]", 'log = "run.json"', ""]
+        if self._ledger is not None and self._ledger.exists():
+            lines += ["[ledger]", 'path = "ledger.jsonl"', ""]
         if self.repository is not None:
             lines += ["[repository]", f"git = {_quoted(self._place(self.repository))}", ""]
         return "\n".join(lines)
