@@ -6,9 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+#[path = "support/circles.rs"]
+mod circles;
 #[path = "support/tokens.rs"]
 mod tokens;
 
+use circles::Source;
 use tokens::{Token, item, tokens, walk};
 
 /// The modules from top to bottom. A module uses those of the rows above its own and nothing else.
@@ -60,6 +63,25 @@ fn modules_use_only_what_stands_above_them() {
 }
 
 #[test]
+#[ignore = "circles are left in checkpoint, record, disguise and measure"]
+fn no_files_need_each_other() {
+    let files = texts();
+    let modules: BTreeSet<Vec<String>> = files.keys().cloned().collect();
+    let read: Vec<Source> = files.into_iter().map(|(module, text)| Source::read(module, &text, &modules)).collect();
+    let needs = circles::needs(&read);
+    let shown = |module: &Vec<String>| module.join("::");
+    let mut wrong = BTreeSet::new();
+    for circle in circles::circles(&needs) {
+        let inside = |module: &Vec<String>| {
+            needs[module].iter().filter(|used| circle.contains(*used)).map(shown).collect::<Vec<_>>()
+        };
+        wrong.extend(circle.iter().map(|module| format!("{} needs {}", shown(module), inside(module).join(", "))));
+        wrong.insert(String::from("--"));
+    }
+    assert!(wrong.is_empty(), "{}", list(&wrong));
+}
+
+#[test]
 fn no_file_is_too_long() {
     let long: BTreeSet<String> = sources()
         .into_iter()
@@ -99,6 +121,28 @@ struct File {
 /// The files of every crate below `crates` and of the program, without those that are only for tests. A crate's name is
 /// the first part of its modules'.
 fn sources() -> BTreeMap<String, File> {
+    let mut files: BTreeMap<String, File> =
+        found().into_iter().map(|(path, (module, text))| (path, read(module, &text))).collect();
+    let tests: Vec<Vec<String>> = files.values().flat_map(|file| file.tests.clone()).collect();
+    files.retain(|_, file| !tests.iter().any(|test| file.module.starts_with(test)));
+    files
+}
+
+/// The text of each file by its module, a crate's name first; the program's own is `scratchproof`.
+fn texts() -> BTreeMap<Vec<String>, String> {
+    let kept: BTreeSet<String> = sources().into_keys().collect();
+    let own = |(path, (mut module, text)): (String, (Vec<String>, String))| {
+        if !path.contains('/') || path.starts_with("cli/") {
+            module.insert(0, "scratchproof".to_owned());
+            module.pop_if(|last| last == "lib");
+        }
+        kept.contains(&path).then_some((module, text))
+    };
+    found().into_iter().filter_map(own).collect()
+}
+
+/// By path, module and text.
+fn found() -> BTreeMap<String, (Vec<String>, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut rooms = vec![(String::new(), root.join("src"))];
     for entry in fs::read_dir(root.join("crates")).expect("the folder of crates") {
@@ -116,11 +160,9 @@ fn sources() -> BTreeMap<String, File> {
                 std::iter::once(room.clone()).filter(|room| !room.is_empty()).chain(within).collect();
             module.pop_if(|last| last == "mod" || (last == "lib" && !room.is_empty()));
             let shown = if room.is_empty() { name.to_owned() } else { format!("{room}/{name}") };
-            files.insert(shown, read(module, &fs::read_to_string(path).expect("a source file")));
+            files.insert(shown, (module, fs::read_to_string(path).expect("a source file")));
         }
     }
-    let tests: Vec<Vec<String>> = files.values().flat_map(|file| file.tests.clone()).collect();
-    files.retain(|_, file| !tests.iter().any(|test| file.module.starts_with(test)));
     assert!(files.len() > 200, "the sources were not found");
     files
 }

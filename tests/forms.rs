@@ -26,7 +26,17 @@ fn audited(folder: &Path, checkpoints: &str) -> Value {
     let report = fs::read(output.join("report.json")).unwrap();
     let report: Value = serde_json::from_slice(&report).unwrap();
     let part = |name: &str| report[name].clone();
-    serde_json::json!([part("verdict"), part("components"), part("findings"), report["coverage"]["compared"].clone()])
+    // Not every form keeps the optimizer's states; without their findings the others have other numbers.
+    let states = |finding: &Value| finding["code"].as_str().unwrap().starts_with("chain/optimizer-");
+    let mut findings = part("findings").as_array().unwrap().clone();
+    findings.retain(|finding| !states(finding));
+    findings.iter_mut().for_each(|finding| finding["id"] = Value::Null);
+    let mut verdict = part("verdict");
+    let reasons = verdict["reasons"].as_array().unwrap().clone();
+    let code =
+        |id: &Value| report["findings"].as_array().unwrap().iter().find(|f| f["id"] == *id).unwrap()["code"].clone();
+    verdict["reasons"] = reasons.iter().map(code).collect();
+    serde_json::json!([verdict, part("components"), findings, report["coverage"]["compared"].clone()])
 }
 
 #[test]

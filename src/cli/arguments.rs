@@ -27,6 +27,10 @@ pub struct Arguments {
     /// Threads to compute with; the result is the same for any number
     #[arg(long, global = true, value_name = "N")]
     pub threads: Option<usize>,
+    /// Language of sentences and headings, where there are texts in it; as LC_ALL, LC_MESSAGES or LANG say without. JSON is
+    /// the same in every language
+    #[arg(long, global = true, value_enum)]
+    pub lang: Option<Lang>,
     /// Reach no network: a model at an address of one is an error
     #[arg(long, global = true)]
     pub offline: bool,
@@ -57,6 +61,9 @@ pub enum Command {
         /// A model known to be unrelated to both, of the same hidden size; may be given several times
         #[arg(long = "control", value_name = "MODEL")]
         controls: Vec<String>,
+        /// Folder for compare.json, compare.md and the tables as parquet below evidence/
+        #[arg(short, long, value_name = "DIR")]
+        output: Option<PathBuf>,
     },
     /// Audit a case: everything its case file offers, one verdict
     Audit {
@@ -101,14 +108,33 @@ pub enum Command {
         #[arg(short, long, value_name = "DIR")]
         output: PathBuf,
     },
+    /// Many submissions: one table (CSV, JSON, parquet) and one page, a static site in both languages
+    ///
+    /// A case file is audited into a folder of its own below DIR, and goes on there when the docket is made again; a finished
+    /// output folder is read without its weights; a case that cannot be run is a row with the reason.
+    ///
+    /// Exit status: 0 every claim is confirmed, 1 one is refuted, 3 one is not settled or could not be run, 2 the docket
+    /// could not be written.
+    Docket {
+        /// Case files, folders with a case.toml, or finished output folders
+        #[arg(required = true, value_name = "CASE|DIR")]
+        cases: Vec<PathBuf>,
+        /// Folder for index.html, docket.csv, docket.json, docket.parquet and the pages of the cases
+        #[arg(short, long, value_name = "DIR")]
+        output: PathBuf,
+    },
     /// Render again what an earlier audit or timeline found, from its folder
     ///
     /// Nothing is measured and nothing is judged. The exit status is that of the earlier run.
     Report {
         /// The folder that `-o` of the earlier run named
         dir: PathBuf,
+        /// Answer a programme's questions instead: kr-sovereign-ai, eu-model-documentation, model-openness, or a file of
+        /// questions in their form. Markdown, or JSON with --format json
+        #[arg(long, value_name = "NAME|FILE")]
+        profile: Option<String>,
         /// An audit in a form that others read
-        #[arg(long = "as", value_enum, value_name = "FORM", conflicts_with = "format")]
+        #[arg(long = "as", value_enum, value_name = "FORM", conflicts_with_all = ["format", "profile"])]
         form: Option<Form>,
     },
     /// Write what the tests need of a model into a small file, to test against it without its weights
@@ -279,6 +305,12 @@ pub enum Format {
     Markdown,
     /// The page, for `report`
     Html,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Lang {
+    En,
+    Ko,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

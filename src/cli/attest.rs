@@ -20,7 +20,7 @@ use scratchproof::report::text::printable;
 use scratchproof::report::{folder, json, timeline as record};
 use scratchproof::source::plain;
 use scratchproof::store::case_of;
-use scratchproof::texts::{Text, text};
+use scratchproof::texts::{Language, Text, text};
 
 use super::arguments::{Arguments, Form, Format};
 use super::{access, print, reporter, say};
@@ -292,7 +292,7 @@ type Judged = (String, Vec<Result<String, Text>>);
 fn judged(arguments: &Arguments, case: &Case, folder: &Folder) -> Result<Option<Judged>> {
     let Some(found) = again(case, access(arguments), folder, true)? else { return Ok(None) };
     let mut audit = found.audit;
-    folder::write(&mut audit.report, &audit.evidence, folder)?;
+    folder::write(&mut audit.report, &audit.evidence, folder, Language::English)?;
     let models = found.models.into_iter().map(|(_, digest)| match digest {
         Ok(digest) => Ok(digest.unwrap_or_default()),
         Err(why) => Err(text!("attest/input/failed", why = why.to_string())),
@@ -302,7 +302,7 @@ fn judged(arguments: &Arguments, case: &Case, folder: &Folder) -> Result<Option<
 
 fn again_timeline(arguments: &Arguments, case: &Case, to: &Path) -> Result<String> {
     let (mut found, evidence) = timeline(case, access(arguments), true)?;
-    folder::write_timeline(&mut found, &evidence, &Folder::open(to)?)?;
+    folder::write_timeline(&mut found, &evidence, &Folder::open(to)?, Language::English)?;
     Ok(record::to_json(&found))
 }
 
@@ -311,7 +311,7 @@ fn recomputed(arguments: &Arguments, case: &Path, to: &Path) -> Result<String> {
     let case = Case::read(case)?;
     let folder = Folder::open(to)?;
     let (mut done, _) = audit_into(&case, access(arguments), &folder, false, reporter(arguments).as_ref())?;
-    folder::write(&mut done.report, &done.evidence, &folder)?;
+    folder::write(&mut done.report, &done.evidence, &folder, Language::English)?;
     Ok(json::to_json(&done.report))
 }
 

@@ -2,12 +2,13 @@
 
 mod arguments;
 mod attest;
+mod docket;
 mod progress;
 mod scan;
 mod witness;
 
 use std::io::{IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use scratchproof::audit::{audit, audit_into, compare, elsewhere, timeline};
@@ -19,6 +20,7 @@ use scratchproof::finding::{Direction, Grade, Outcome};
 use scratchproof::folder::Folder;
 use scratchproof::kernel;
 use scratchproof::measure::{Quiet, Reporter};
+use scratchproof::report::profile::Profile;
 use scratchproof::report::read::{self, Finished};
 use scratchproof::report::text::printable;
 use scratchproof::report::{
@@ -26,8 +28,9 @@ use scratchproof::report::{
 };
 use scratchproof::source::{Access, is_address};
 use scratchproof::store::remember_case;
+use scratchproof::texts::Language;
 
-use arguments::{Arguments, Color, Command, Format};
+use arguments::{Arguments, Color, Command, Format, Lang};
 use progress::Bar;
 
 /// Runs the command line and returns the exit status: 0 confirmed or done, 1 refuted, 2 could not, 3 inconclusive.
@@ -50,7 +53,9 @@ pub fn run() -> u8 {
     }
     let done = threads(arguments.threads).and_then(|()| match &arguments.command {
         Command::Inspect { model, template } => inspect_model(&arguments, model, *template),
-        Command::Compare { subject, parent, controls } => compare_models(&arguments, subject, parent, controls),
+        Command::Compare { subject, parent, controls, output } => {
+            compare_models(&arguments, subject, parent, controls, output.as_deref())
+        }
         Command::Fingerprint { model, output, seed, name } => {
             scan::fingerprint_of(&arguments, model, output, *seed, name.as_deref())
         }
@@ -60,8 +65,10 @@ pub fn run() -> u8 {
         Command::Plan { case, output } => plan_of(&arguments, case, output),
         Command::Worker { plan, only, output } => work(&arguments, plan, only.as_deref(), output.as_deref()),
         Command::Reduce { plan, dir, output } => reduce(&arguments, plan, dir, output),
-        Command::Report { dir, form: Some(form) } => attest::export(dir, *form),
-        Command::Report { dir, form: None } => report_of(&arguments, dir),
+        Command::Docket { cases, output } => docket_of(&arguments, cases, output),
+        Command::Report { dir, profile: Some(profile), .. } => profile_of(&arguments, dir, profile),
+        Command::Report { dir, profile: None, form: None } => report_of(&arguments, dir),
+        Command::Report { dir, form: Some(form), .. } => attest::export(dir, *form),
         Command::Attest { dir, key, password, model, certificates, output } => {
             let signer = attest::signer(key, password.as_deref());
             signer.and_then(|signer| match model {
@@ -159,7 +166,7 @@ fn audit_case(arguments: &Arguments, case: &Path, output: Option<&Path>, check: 
                 kept.finished, kept.measured
             ));
         }
-        folder::write(&mut done.report, &done.evidence, folder)?;
+        folder::write(&mut done.report, &done.evidence, folder, language(arguments))?;
         remember_case(folder.root(), &case.path)?;
         done
     } else {
@@ -196,7 +203,7 @@ fn reduce(arguments: &Arguments, plan: &Path, dir: &Path, output: &Path) -> Resu
     folder::check(&folder)?;
     let bar = reporter(arguments);
     let mut done = elsewhere::reduce(plan, dir, &folder, access(arguments), bar.as_ref())?;
-    folder::write(&mut done.report, &done.evidence, &folder)?;
+    folder::write(&mut done.report, &done.evidence, &folder, language(arguments))?;
     show_audit(arguments, &done.report, &done.evidence)?;
     written(arguments, Some(output));
     Ok(status(&done.report))
@@ -216,9 +223,9 @@ fn read_case(path: &Path, output: Option<&Path>) -> Result<Case> {
 fn show_audit(arguments: &Arguments, report: &Report, evidence: &Evidence) -> Result<()> {
     print(&match arguments.format {
         Format::Json => json::to_json(report),
-        Format::Markdown => markdown::to_markdown(report, evidence),
-        Format::Html => html::render(report, evidence)?,
-        Format::Human if arguments.quiet => terminal::verdict_line(report),
+        Format::Markdown => markdown::to_markdown(report, evidence, language(arguments)),
+        Format::Html => html::render(report, evidence, language(arguments))?,
+        Format::Human if arguments.quiet => terminal::verdict_line(report, language(arguments)),
         Format::Human => terminal::render(report, evidence, look(arguments)),
     })
 }
@@ -236,6 +243,47 @@ fn written(arguments: &Arguments, output: Option<&Path>) {
     if let Some(folder) = output.filter(|_| arguments.format == Format::Human && !arguments.quiet) {
         say(&format!("written: {}", folder.join("report.html").display()));
     }
+}
+
+/// Answers the questions of a programme from a finished folder. The exit status is that of the audit.
+fn profile_of(arguments: &Arguments, dir: &Path, name: &str) -> Result<u8> {
+    let file = Path::new(name);
+    let profile = if file.extension().is_some_and(|ending| ending == "toml") {
+        let text = std::fs::read_to_string(file).map_err(|cause| Error::io(name.escape_debug().to_string(), cause))?;
+        Profile::parse(&text)?
+    } else {
+        Profile::named(name)?
+    };
+    let Finished::Audit(report, evidence) = read::read(dir)? else {
+        return Err(Error::usage("this folder holds a record alone, of timeline: a profile needs an audit"));
+    };
+    print(&match arguments.format {
+        Format::Json => profile.to_json(&report, &evidence),
+        _ => profile.to_markdown(&report, &evidence, language(arguments)),
+    })?;
+    Ok(status(&report))
+}
+
+fn docket_of(arguments: &Arguments, cases: &[PathBuf], output: &Path) -> Result<u8> {
+    use scratchproof::report::docket as table;
+    let bar = reporter(arguments);
+    let talk = |line: &str| {
+        if !arguments.quiet {
+            say(line);
+        }
+    };
+    let language = language(arguments);
+    let entries = docket::run(cases, output, || access(arguments), bar.as_ref(), language, talk)?;
+    print(&match arguments.format {
+        Format::Json => table::to_json(&entries),
+        Format::Markdown => table::to_markdown(&entries, language),
+        Format::Html => table::to_html(&entries, language)?,
+        Format::Human => table::to_terminal(&entries, language),
+    })?;
+    if arguments.format == Format::Human && !arguments.quiet {
+        say(&format!("written: {}", output.join("index.html").display()));
+    }
+    Ok(docket::status(&entries))
 }
 
 /// Renders again what an earlier run found. The exit status is that of the run.
@@ -257,7 +305,7 @@ fn timeline_of(arguments: &Arguments, case: &Path, output: Option<&Path>) -> Res
     let folder = make(output)?;
     let (mut done, evidence) = timeline(&case, access(arguments), output.is_some())?;
     if let Some(folder) = &folder {
-        folder::write_timeline(&mut done, &evidence, folder)?;
+        folder::write_timeline(&mut done, &evidence, folder, language(arguments))?;
     }
     show_timeline(arguments, &done)?;
     written(arguments, output);
@@ -267,8 +315,8 @@ fn timeline_of(arguments: &Arguments, case: &Path, output: Option<&Path>) -> Res
 fn show_timeline(arguments: &Arguments, found: &record::Timeline) -> Result<()> {
     print(&match arguments.format {
         Format::Json => record::to_json(found),
-        Format::Markdown => record::to_markdown(found),
-        Format::Html => html::timeline(found)?,
+        Format::Markdown => record::to_markdown(found, language(arguments)),
+        Format::Html => html::timeline(found, language(arguments))?,
         Format::Human if arguments.quiet => record::verdict_line(found),
         Format::Human => record::render(found, look(arguments)),
     })
@@ -284,13 +332,27 @@ fn timeline_status(found: &record::Timeline) -> u8 {
     }
 }
 
-fn compare_models(arguments: &Arguments, subject: &str, parent: &str, controls: &[String]) -> Result<u8> {
+fn compare_models(
+    arguments: &Arguments,
+    subject: &str,
+    parent: &str,
+    controls: &[String],
+    output: Option<&Path>,
+) -> Result<u8> {
     let case = Case::of_models(subject, parent, controls);
-    let done = compare(&case, access(arguments), reporter(arguments).as_ref())?;
+    let folder = output.map(Folder::open).transpose()?;
+    let (done, evidence) = compare(&case, access(arguments), reporter(arguments).as_ref())?;
+    if let Some(folder) = &folder {
+        folder.write("compare.json", comparison::to_json(&done).as_bytes())?;
+        folder.write("compare.md", comparison::to_markdown(&done, language(arguments)).as_bytes())?;
+        let wanted = |name: &str| ["pairs", "layer_map", "components", "tensors", "copies", "disguise"].contains(&name);
+        evidence.encode(wanted, |name, bytes| folder.write(&format!("evidence/{name}"), bytes).map(|_| ()))?;
+        folder.finish()?;
+    }
     let look = look(arguments);
     match arguments.format {
         Format::Json => print(&comparison::to_json(&done))?,
-        Format::Markdown => print(&comparison::to_markdown(&done))?,
+        Format::Markdown => print(&comparison::to_markdown(&done, language(arguments)))?,
         Format::Human if arguments.quiet => {}
         Format::Human => print(&comparison::render(&done, look))?,
         Format::Html => {}
@@ -311,7 +373,25 @@ fn make(output: Option<&Path>) -> Result<Option<Folder>> {
 }
 
 fn look(arguments: &Arguments) -> terminal::Look {
-    terminal::Look { colour: arguments.color.wanted(), width: width(), verbose: arguments.verbose > 0 }
+    terminal::Look {
+        colour: arguments.color.wanted(),
+        width: width(),
+        verbose: arguments.verbose > 0,
+        language: language(arguments),
+    }
+}
+
+/// `--lang`, else what the environment says, in the order that POSIX has.
+fn language(arguments: &Arguments) -> Language {
+    match arguments.lang {
+        Some(Lang::En) => Language::English,
+        Some(Lang::Ko) => Language::Korean,
+        None => ["LC_ALL", "LC_MESSAGES", "LANG"]
+            .iter()
+            .filter_map(|name| std::env::var(name).ok())
+            .find(|locale| !locale.is_empty())
+            .map_or(Language::English, |locale| Language::of_locale(&locale)),
+    }
 }
 
 fn access(arguments: &Arguments) -> Access {

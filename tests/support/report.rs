@@ -17,6 +17,7 @@ pub struct Report {
     pub schema: String,
     pub tool: Tool,
     pub case: Case,
+    pub answer: Answer,
     pub verdict: Verdict,
     pub components: Vec<Component>,
     pub findings: Vec<Finding>,
@@ -57,6 +58,41 @@ pub struct Case {
     pub name: String,
     pub claim: String,
     pub digest: String,
+    pub subject: Option<String>,
+    pub claimant: Option<String>,
+    pub date: Option<String>,
+    pub auditor: Option<String>,
+}
+
+/// The verdict in a few sentences.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code)]
+pub struct Answer {
+    pub message: String,
+    pub text: Text,
+    pub sure: Told,
+    pub accused: Vec<String>,
+    pub rests: Vec<Rests>,
+    pub limits: Vec<Told>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code)]
+pub struct Told {
+    pub message: String,
+    pub text: Text,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code)]
+pub struct Rests {
+    pub condition: String,
+    pub state: Condition,
+    pub message: String,
+    pub text: Text,
 }
 
 /// What a sentence is made from, in any language.

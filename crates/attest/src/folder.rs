@@ -13,7 +13,7 @@ use scratchproof_report::folder::{EVIDENCE, MEASUREMENTS};
 use scratchproof_report::read::{self, Finished};
 use scratchproof_report::{Input, Seal, html, json, markdown, timeline};
 use scratchproof_source::plain;
-use scratchproof_texts::{Text, text};
+use scratchproof_texts::{Language, Text, text};
 
 use super::dsse::Envelope;
 use super::item::Items;
@@ -184,23 +184,28 @@ fn pages(dir: &Path, written: &[u8], items: &mut Items) {
         Ok(finished) => finished,
         Err(why) => return items.contradicts(text!("attest/page/unreadable", why = why.to_string())),
     };
-    let pages = match &finished {
+    let pages = |language| match &finished {
         Finished::Audit(report, evidence) => [
             ("report.json", Ok(json::to_json(report))),
-            ("report.html", html::render(report, evidence)),
-            ("report.md", Ok(markdown::to_markdown(report, evidence))),
+            ("report.html", html::render(report, evidence, language)),
+            ("report.md", Ok(markdown::to_markdown(report, evidence, language))),
         ],
         Finished::Timeline(found, _) => [
             ("report.json", Ok(timeline::to_json(found))),
-            ("report.html", html::timeline(found)),
-            ("report.md", Ok(timeline::to_markdown(found))),
+            ("report.html", html::timeline(found, language)),
+            ("report.md", Ok(timeline::to_markdown(found, language))),
         ],
     };
     let mut equal = Vec::new();
-    for (name, made) in pages {
+    // A page opens in the language that it was written in.
+    for ((name, made), (_, korean)) in pages(Language::English).into_iter().zip(pages(Language::Korean)) {
         let there = if name == "report.json" { Ok(written.to_vec()) } else { plain::read(&dir.join(name), LONGEST) };
         match (made, there) {
-            (Ok(made), Ok(there)) if made.as_bytes() == there => equal.push(name),
+            (Ok(made), Ok(there))
+                if [Some(&made), korean.as_ref().ok()].into_iter().flatten().any(|page| page.as_bytes() == there) =>
+            {
+                equal.push(name);
+            }
             (Ok(_), Ok(_)) => items.contradicts(text!("attest/page/differs", name)),
             (Ok(_), Err(_)) => items.contradicts(text!("attest/file/missing", name)),
             (Err(why), _) => items.unchecked(text!("attest/page/not", name, why = why.to_string())),

@@ -1,8 +1,11 @@
 //! Two models and controls without a case file: the audit's measurement and judgement of the parent, and the tables that
 //! public disputes were argued with.
 
+mod layers;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+use self::layers::layers;
 use super::{inputs, models, record};
 use scratchproof_case::Case;
 use scratchproof_error::Result;
@@ -13,7 +16,7 @@ use scratchproof_finding::{
     Code, ComponentOutcome, ComponentResult, Condition, Conditions, Direction, Finding, Grade, Heard, decide, parent,
 };
 use scratchproof_kernel::{Rows, centre, normalise};
-use scratchproof_measure::{Asked, Job, Norms, Nowhere, Reporter, measure, norms};
+use scratchproof_measure::{Asked, Job, Norms, Nowhere, Reporter, Routers, measure, norms, routers};
 use scratchproof_measurements::{ALL, Component, Replay, Trails};
 use scratchproof_report::compare::{
     Answer, Baseline, Comparison, Family, Figures, LayerCell, LayerMap, MatrixCell, Model, Outcome, Question, SCHEMA,
@@ -28,10 +31,11 @@ use scratchproof_texts::{Text, text};
 ///
 /// # Errors
 /// If a model cannot be read.
-pub fn compare(case: &Case, access: Access, reporter: &dyn Reporter) -> Result<Comparison> {
+pub fn compare(case: &Case, access: Access, reporter: &dyn Reporter) -> Result<(Comparison, Evidence)> {
     let models = models::open(case, access)?;
     let opened = models.checkpoints.iter().chain(models.references.iter().map(AsRef::as_ref));
-    let norms: Vec<Norms> = opened.map(norms).collect::<Result<_>>()?;
+    let norms: Vec<Norms> = opened.clone().map(norms).collect::<Result<_>>()?;
+    let routers: Vec<Routers> = opened.map(routers).collect::<Result<_>>()?;
     let read = record::read(case, access, models.checkpoints.last().and_then(|last| last.config.as_ref()))?;
     let asked = Asked { series: false, every_pair: true };
     let job = Job { asked, wants_md5: &|_| false, journal: &Nowhere, reporter };
@@ -49,7 +53,7 @@ pub fn compare(case: &Case, access: Access, reporter: &dyn Reporter) -> Result<C
     let conditions = Conditions { start: untested, chain: untested, parent: parent.condition, time: untested };
     // Ids, order and what is missing are the verdict's work; the verdict itself needs a series and is not given here.
     let verdict = decide(&mut findings, Heard { conditions, missing: parent.missing, ..Heard::default() });
-    let work = Work { session, inputs: inputs::list(&session, &read), norms };
+    let work = Work { session, inputs: inputs::list(&session, &read), norms, routers };
     let share = compared_share(&work.session);
     let comparable = !evidence.pairs.is_empty();
     coverage.compared =
@@ -81,13 +85,16 @@ pub fn compare(case: &Case, access: Access, reporter: &dyn Reporter) -> Result<C
     };
     let matrix = work.matrix();
     let questions = if comparable { questions(case, &components, &matrix) } else { Vec::new() };
-    Ok(Comparison {
+    let layers = layers(&work, &evidence);
+    let comparison = Comparison {
         schema: SCHEMA,
         tool: Tool::this(),
         models: work.models(),
         outcome,
         components,
         families: work.families(),
+        layers,
+        routers: work.router_figures(),
         baselines: work.baselines(),
         matrix,
         sigma: work.sigma(),
@@ -97,7 +104,8 @@ pub fn compare(case: &Case, access: Access, reporter: &dyn Reporter) -> Result<C
         missing: verdict.missing,
         coverage,
         policy: serde_json::to_value(&case.policy).unwrap_or_default(),
-    })
+    };
+    Ok((comparison, evidence))
 }
 
 struct Work<'a> {
@@ -105,6 +113,7 @@ struct Work<'a> {
     /// What was read, the models first.
     inputs: Vec<Input>,
     norms: Vec<Norms>,
+    routers: Vec<Routers>,
 }
 
 impl Work<'_> {

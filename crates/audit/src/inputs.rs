@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::record::Read;
+use super::read::Read;
 use scratchproof_facts::{Session, references};
 use scratchproof_finding::{Code, Direction, Finding, Grade, Judgement};
 use scratchproof_measurements::{Deduction, How, Model, manifest};
-use scratchproof_record::listed::{Given, Listed};
 use scratchproof_report::{Coverage, Input, InputRole, Skipped};
 use scratchproof_texts::{Text, text};
 
@@ -36,19 +35,6 @@ pub fn list(session: &Session, read: &Read) -> Vec<Input> {
         .collect();
     inputs.extend(read.inputs.iter().cloned());
     inputs
-}
-
-/// A small file of the record. `uri` is its place as the case names it.
-pub(super) fn of(listed: &Listed, uri: String) -> Input {
-    let role = match listed.given {
-        Given::Witness => InputRole::Witness,
-        Given::Root => InputRole::Root,
-        Given::Headers => InputRole::Headers,
-        Given::Stamped => InputRole::Stamped,
-        Given::Signers => InputRole::Signers,
-    };
-    let name = uri.rsplit('/').next().unwrap_or_default().to_owned();
-    Input { role, name, uri, sha256: listed.sha256.clone(), bytes: listed.bytes }
 }
 
 /// Findings about the material itself, and how much of it was compared.

@@ -7,6 +7,7 @@ mod inputs;
 mod ledger;
 mod measuring;
 mod models;
+mod read;
 mod record;
 mod register;
 mod repository;
@@ -26,10 +27,10 @@ use scratchproof_finding::{Conditions, Heard, Judgement, Power, Said, chain, dec
 use scratchproof_folder::Folder;
 use scratchproof_measure::{Nowhere, Reporter};
 use scratchproof_measurements::{Measurements, Trails};
-use scratchproof_report::{CaseSummary, Report, SCHEMA, Tool};
+use scratchproof_report::{Answer, CaseSummary, Report, SCHEMA, Tool};
 use scratchproof_source::Access;
 
-use record::Read;
+use read::Read;
 
 pub use compare::compare;
 pub use measuring::Kept;
@@ -98,7 +99,7 @@ fn judge(case: &Case, measured: &Measurements, read: &Read) -> Audit {
     let decay = decay(&session);
     let evidence = evidence(&session, &trails, &decay);
     let (mut start, clean) = start::judge(&Start::new(&session).facts(&session, &evidence), policy);
-    let chain_facts = Chain::new(&session, &trails);
+    let chain_facts = Chain::new(&session, &trails, &decay);
     let chain_facts = chain_facts.facts(&session, &evidence, &decay);
     let mut chain = chain::judge(&chain_facts, policy);
     let (mut parent, components) =
@@ -114,8 +115,14 @@ fn judge(case: &Case, measured: &Measurements, read: &Read) -> Audit {
         power.start = Some(own);
     }
     if !case.parents.is_empty() {
-        let (own, blind) =
-            power::parent(&reach::reaches(&session), &evidence.components, reach::bases(&session), policy);
+        let (own, blind) = power::parent(
+            &reach::reaches(&session),
+            &evidence.components,
+            &evidence.calibration,
+            &reach::culprits(&session),
+            reach::bases(&session),
+            policy,
+        );
         power::settle_parent(&mut parent, &blind);
         power.parent = Some(own);
     }
@@ -143,6 +150,7 @@ fn judge(case: &Case, measured: &Measurements, read: &Read) -> Audit {
         schema: SCHEMA.into(),
         tool: Tool::this(),
         case: CaseSummary::of(case),
+        answer: Answer::default(),
         verdict,
         components,
         findings,
@@ -151,5 +159,5 @@ fn judge(case: &Case, measured: &Measurements, read: &Read) -> Audit {
         policy: serde_json::to_value(policy).unwrap_or_default(),
         seal: None,
     };
-    Audit { report, evidence }
+    Audit { report: report.answered(), evidence }
 }

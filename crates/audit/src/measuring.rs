@@ -11,8 +11,8 @@ use scratchproof_measurements::{FileDigest, Measurements, Model, manifest};
 use scratchproof_source::Access;
 use scratchproof_store::{Seen, Store};
 
-use super::record::{self, Read};
-use super::{models, witness};
+use super::read::Read;
+use super::{models, record, witness};
 
 /// What of an audit came from the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

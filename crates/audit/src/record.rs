@@ -1,6 +1,7 @@
 //! The record of a case, read.
 
-use super::{inputs, ledger, register, repository};
+use super::read::{Read, input};
+use super::{ledger, register, repository};
 use scratchproof_case::Case;
 use scratchproof_error::{Context, Result};
 use scratchproof_facts::Reading;
@@ -11,17 +12,8 @@ use scratchproof_record::{
 };
 use scratchproof_report::{Input, InputRole, Skipped};
 use scratchproof_source::Access;
-use scratchproof_texts::{Text, text};
+use scratchproof_texts::text;
 use scratchproof_timeline::{Record, Saved, Sources};
-
-/// What was read of the record, and what is to be said of the reading itself.
-pub(crate) struct Read {
-    pub reading: Reading,
-    pub inputs: Vec<Input>,
-    pub findings: Vec<Finding>,
-    pub skipped: Vec<Skipped>,
-    pub missing: Vec<Text>,
-}
 
 /// Reads run logs, repository and release dates. What cannot be read is a finding; a date in no format is an error.
 /// `config` is `config.json` of the last checkpoint.
@@ -96,7 +88,7 @@ impl Read {
         }
         let mut shelf = Shelf::default();
         self.reading.witnesses = witness::read(&case.witnesses, targets, access, &mut shelf);
-        self.inputs.extend(shelf.iter().map(|listed| inputs::of(listed, listed.written.clone())));
+        self.inputs.extend(shelf.iter().map(|listed| input(listed, listed.written.clone())));
         let mut existed = witness::existed(&self.reading.witnesses, targets);
         let mut events = Vec::new();
         if let Some(location) = &case.ledger {

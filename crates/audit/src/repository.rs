@@ -2,8 +2,7 @@
 
 use std::io::Read as _;
 
-use super::inputs;
-use super::record::Read;
+use super::read::{Read, input};
 use scratchproof_case::{Case, Location};
 use scratchproof_record::git::Sought;
 use scratchproof_record::{Repository, Run, git};
@@ -43,7 +42,7 @@ pub(super) fn read(
                 bytes: repository.commits.len() as u64,
             });
             let files = repository.key_files.iter();
-            read.inputs.extend(files.map(|file| inputs::of(file, named(file.written.clone()))));
+            read.inputs.extend(files.map(|file| input(file, named(file.written.clone()))));
             Some(repository)
         }
         Err(error) => {

@@ -9,7 +9,7 @@ use toml::Spanned;
 
 use super::series::{self, Listed};
 use super::{
-    Case, CheckpointEntry, Init, Location, Over, Policy, Reference, Released, Repository, Run, Subject, Witness,
+    Case, CheckpointEntry, Init, Location, Over, Policy, Reference, Released, Repository, Run, Stated, Subject, Witness,
 };
 use scratchproof_error::{Context, Error, Result};
 
@@ -49,6 +49,9 @@ struct RawLedger {
 #[serde(deny_unknown_fields)]
 struct RawClaim {
     statement: Spanned<String>,
+    claimant: Option<String>,
+    date: Option<String>,
+    auditor: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -208,12 +211,15 @@ impl Checker<'_> {
         if *raw.schema.get_ref() != 1 {
             return Err(self.fail(&raw.schema, "this tool reads schema = 1"));
         }
-        let claim = match raw.claim {
-            Some(claim) if claim.statement.get_ref() != "from-scratch" => {
-                return Err(self.fail(&claim.statement, "the statement must be \"from-scratch\""));
-            }
-            _ => "from-scratch".to_owned(),
-        };
+        if let Some(claim) = raw.claim.as_ref().filter(|claim| claim.statement.get_ref() != "from-scratch") {
+            return Err(self.fail(&claim.statement, "the statement must be \"from-scratch\""));
+        }
+        let claim = "from-scratch".to_owned();
+        let stated = raw.claim.map_or_else(Stated::default, |claim| Stated {
+            claimant: claim.claimant,
+            date: claim.date,
+            auditor: claim.auditor,
+        });
         let name = raw.name.unwrap_or_else(|| {
             let path = std::path::absolute(self.path).unwrap_or_default();
             path.parent().and_then(Path::file_name).map_or("case".to_owned(), |n| n.to_string_lossy().into_owned())
@@ -253,6 +259,7 @@ impl Checker<'_> {
         Ok(Case {
             name,
             claim,
+            stated,
             digest,
             path: self.path.to_owned(),
             subject,

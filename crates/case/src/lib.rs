@@ -20,6 +20,8 @@ pub struct Case {
     pub name: String,
     /// The claim; `from-scratch` is the only one.
     pub claim: String,
+    /// Who claims it, when, and who looks at it, as the file says.
+    pub stated: Stated,
     /// SHA-256 of the case file's bytes, hexadecimal.
     pub digest: String,
     /// Path of the case file as given.
@@ -73,6 +75,7 @@ impl Case {
         Self {
             name: own.clone(),
             claim: "from-scratch".to_owned(),
+            stated: Stated::default(),
             digest: String::new(),
             path: PathBuf::new(),
             subject: Subject {
@@ -97,6 +100,17 @@ impl Case {
             policy: Policy::default(),
         }
     }
+}
+
+/// What the case file says of the claim itself. Nothing is judged by it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stated {
+    /// Who claims it.
+    pub claimant: Option<String>,
+    /// When it was claimed or the case was opened, as written.
+    pub date: Option<String>,
+    /// Who examines it.
+    pub auditor: Option<String>,
 }
 
 /// The model in question: a series of checkpoints, or one model.

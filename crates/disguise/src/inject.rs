@@ -91,10 +91,10 @@ fn spread(square: &Square, side: usize) -> f64 {
 }
 
 /// SplitMix64 (Steele, Lea and Flood 2014), and normal numbers as sums of twelve even ones.
-struct Noise(u64);
+pub(super) struct Noise(pub u64);
 
 impl Noise {
-    fn next(&mut self) -> u64 {
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -24,6 +24,7 @@
 mod alike;
 mod basis;
 mod content;
+mod culprit;
 mod express;
 mod found;
 mod frame;
@@ -40,6 +41,7 @@ mod weights;
 pub use alike::alike;
 pub use basis::answers;
 pub use content::settle;
+pub use culprit::injections;
 pub use express::express;
 pub use found::{Found, Relabelling};
 pub use frame::Frame;

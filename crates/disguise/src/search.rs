@@ -44,6 +44,16 @@ const FEW_LOG10_P: f64 = -3.0;
 /// If weights cannot be read.
 pub fn search(own: &Checkpoint, other: &Checkpoint, tokens: Option<&TokenRows>, rules: &SearchRules) -> Result<Found> {
     let (Some(own), Some(other)) = (Weights::new(own)?, Weights::new(other)?) else { return Ok(Found::default()) };
+    between(own, other, tokens, rules)
+}
+
+/// Asks every question of two models that are taken apart.
+pub(super) fn between(
+    own: Weights<'_>,
+    other: Weights<'_>,
+    tokens: Option<&TokenRows>,
+    rules: &SearchRules,
+) -> Result<Found> {
     let heads = match (of_heads(&own)?, of_heads(&other)?) {
         (Some(a), Some(b)) => alike(&a, &b),
         _ => HeadMatch { left_out: Some("no heads whose sizes are known".to_owned()), ..HeadMatch::default() },

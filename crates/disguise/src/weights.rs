@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::culprit::Culprit;
 use scratchproof_checkpoint::{Checkpoint, Component, Heads, Part};
 use scratchproof_error::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -192,6 +193,10 @@ pub struct Weights<'a> {
     norms: BTreeMap<(String, Option<u32>), Vec<f32>>,
     /// Sizes of the heads, where they are known.
     pub heads: Option<Heads>,
+    /// Elements that may be looked at.
+    budget: usize,
+    /// Where it is a model in disguise, how it is written.
+    culprit: Option<Culprit>,
 }
 
 impl<'a> Weights<'a> {
@@ -209,6 +214,8 @@ impl<'a> Weights<'a> {
             head: None,
             norms: BTreeMap::new(),
             heads: checkpoint.heads(),
+            budget: ELEMENTS,
+            culprit: None,
         };
         for part in checkpoint.parts() {
             let role = &part.role;
@@ -227,6 +234,35 @@ impl<'a> Weights<'a> {
             }
         }
         Ok((!own.layers.is_empty()).then_some(own))
+    }
+
+    /// The same model as somebody would write it who wants it not to be found. Both it and the model that it is held against
+    /// are looked at within `budget` elements.
+    ///
+    /// # Errors
+    /// If norm weights cannot be read.
+    pub fn disguised(checkpoint: &'a Checkpoint, culprit: Culprit, budget: usize) -> Result<Option<Self>> {
+        let Some(mut own) = Self::new(checkpoint)? else { return Ok(None) };
+        own.budget = budget;
+        let order = culprit.layers(&own.layers(), &own.sample());
+        let place = |old: u32| order.iter().find(|(_, from)| **from == old).map_or(old, |(new, _)| *new);
+        own.layers = std::mem::take(&mut own.layers).into_iter().map(|(old, layer)| (place(old), layer)).collect();
+        own.norms = std::mem::take(&mut own.norms)
+            .into_iter()
+            .map(|((family, layer), values)| ((family, layer.map(place)), values))
+            .collect();
+        if culprit.another_vocabulary() {
+            (own.embedding, own.head) = (None, None);
+        }
+        own.hidden = culprit.hidden(own.hidden);
+        own.culprit = Some(culprit);
+        Ok(Some(own))
+    }
+
+    /// The same model within so many elements.
+    pub fn within(mut self, budget: usize) -> Self {
+        self.budget = budget;
+        self
     }
 
     /// The multipliers of a norm. Gemma stores them less one.
@@ -257,10 +293,10 @@ impl<'a> Weights<'a> {
             functions.iter().filter(|(f, _)| looked(f)).map(|(_, p)| p.rows.min(ROWS) * p.cols).sum()
         };
         let total: usize = layers.iter().map(cost).sum();
-        if total <= ELEMENTS {
+        if total <= self.budget {
             return layers;
         }
-        let wanted = (ELEMENTS / (total / layers.len()).max(1)).clamp(2, layers.len());
+        let wanted = (self.budget / (total / layers.len()).max(1)).clamp(2, layers.len());
         spread(layers.len(), wanted).into_iter().map(|i| layers[i]).collect()
     }
 
@@ -280,7 +316,11 @@ impl<'a> Weights<'a> {
 
     /// Rows of a matrix in the file, and how many of them are looked at.
     pub fn size(&self, layer: u32, function: Function) -> Option<usize> {
-        Some(self.layers.get(&layer)?.get(&function)?.rows)
+        Some(self.rows(self.layers.get(&layer)?.get(&function)?, Some(function)))
+    }
+
+    fn rows(&self, part: &Part, function: Option<Function>) -> usize {
+        self.culprit.as_ref().map_or(part.rows, |culprit| culprit.rows(part.rows, function))
     }
 
     /// A matrix of a layer with the norm weights in front of it folded in; `None` if there is none that is usable.
@@ -300,12 +340,12 @@ impl<'a> Weights<'a> {
         let whole = self.heads.as_ref().map_or(1, |h| h.dim);
         let block =
             if function.component() == Component::Attention.name() && part.rows % whole == 0 { whole } else { 1 };
-        let blocks = part.rows / block;
+        let blocks = self.rows(part, Some(function)) / block;
         let picked: Vec<usize> = spread(blocks, (most.min(ROWS) / block).max(1))
             .into_iter()
             .flat_map(|b| b * block..(b + 1) * block)
             .collect();
-        self.read(part, picked, self.before(layer, function))
+        self.read(part, Some(function), picked, self.before(layer, function))
     }
 
     /// These rows of a matrix that has `total` of them, in this order, the norm weights in front folded in;
@@ -315,10 +355,10 @@ impl<'a> Weights<'a> {
     /// If it cannot be read.
     pub fn rows_of(&self, layer: u32, function: Function, rows: Vec<usize>, total: usize) -> Result<Option<Matrix>> {
         let Some(part) = self.layers.get(&layer).and_then(|l| l.get(&function)) else { return Ok(None) };
-        if part.rows != total {
+        if self.rows(part, Some(function)) != total {
             return Ok(None);
         }
-        self.read(part, rows, self.before(layer, function))
+        self.read(part, Some(function), rows, self.before(layer, function))
     }
 
     /// The embedding and the head, rows that mean the same token beside each other: (this model's, the other's).
@@ -341,7 +381,8 @@ impl<'a> Weights<'a> {
             chosen.sort_unstable();
             let (a, b): (Vec<usize>, Vec<usize>) = chosen.into_iter().unzip();
             let fold = |model: &Weights<'_>| norm.and_then(|n| model.norms.get(&(n.to_owned(), None)).cloned());
-            if let (Some(a), Some(b)) = (self.read(own, a, fold(self))?, other.read(theirs, b, fold(other))?)
+            if let (Some(a), Some(b)) =
+                (self.read(own, None, a, fold(self))?, other.read(theirs, None, b, fold(other))?)
                 && a.rows() > 2
             {
                 pairs.push((a, b));
@@ -367,14 +408,28 @@ impl<'a> Weights<'a> {
         self.norms.get(&("final_norm".to_owned(), None)).cloned()
     }
 
-    fn read(&self, part: &Part, picked: Vec<usize>, fold: Option<Vec<f32>>) -> Result<Option<Matrix>> {
-        let mut values = self.checkpoint.rows_of(part, &picked).context(|| self.checkpoint.uri.clone())?;
+    fn read(
+        &self,
+        part: &Part,
+        function: Option<Function>,
+        picked: Vec<usize>,
+        fold: Option<Vec<f32>>,
+    ) -> Result<Option<Matrix>> {
+        let sources = self.culprit.as_ref().map(|culprit| culprit.sources(part, function, &picked, self.heads));
+        let wanted: Vec<usize> = sources.iter().flatten().flatten().copied().collect();
+        let read = if sources.is_some() { &wanted } else { &picked };
+        let mut values = self.checkpoint.rows_of(part, read).context(|| self.checkpoint.uri.clone())?;
         if let Some(fold) = fold.filter(|f| f.len() == part.cols) {
             for row in values.chunks_exact_mut(part.cols) {
                 row.iter_mut().zip(&fold).for_each(|(v, f)| *v *= f);
             }
         }
-        let matrix = Matrix { cols: part.cols, picked, total: part.rows, values };
+        let (mut cols, total) = (part.cols, self.rows(part, function));
+        if let (Some(culprit), Some(sources)) = (&self.culprit, sources) {
+            values = culprit.write(part, &sources, &picked, &values);
+            cols = culprit.hidden(cols);
+        }
+        let matrix = Matrix { cols, picked, total, values };
         Ok(matrix.usable().then_some(matrix))
     }
 }

@@ -1,5 +1,6 @@
 //! Tidy tables: every figure of the audit, one row an observation, as parquet in and out.
 
+pub mod docket;
 mod releases;
 mod rows;
 #[doc(hidden)]

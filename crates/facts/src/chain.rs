@@ -3,6 +3,7 @@
 mod averages;
 pub(crate) mod clock;
 mod movement;
+mod optimizer;
 pub(crate) mod path;
 mod points;
 mod splices;
@@ -13,7 +14,7 @@ pub(crate) mod trajectory;
 use super::Session;
 use super::time::rates;
 use scratchproof_evidence::Evidence;
-use scratchproof_finding::chain::{Bound, ChainFacts, DecayFacts, EqualSteps, Moved, OffLine, Points};
+use scratchproof_finding::chain::{Bound, ChainFacts, DecayFacts, EqualSteps, Moved, OffLine, OptimizerFacts, Points};
 use scratchproof_measurements::Trails;
 use scratchproof_texts::Text;
 
@@ -29,17 +30,19 @@ pub struct Chain {
     residuals: Vec<OffLine>,
     /// The optimiser of the log where its steps have a bound, or why none is known.
     bound: Result<Bound, Text>,
+    optimizer: OptimizerFacts,
 }
 
 impl Chain {
     /// Gathers it.
     #[must_use]
-    pub fn new(session: &Session, trails: &Trails) -> Self {
+    pub fn new(session: &Session, trails: &Trails, decay: &DecayFacts) -> Self {
         let distances = trails.matrices.distances();
         Self {
             points: points::points(session, trails, &distances),
             moved: movement::moved(session, trails),
             given_up: rates::given_up(session.record),
+            optimizer: optimizer::facts(session, decay),
             equal: path::equal_steps(session),
             exchanges: path::exchanges(session, &distances),
             residuals: path::residuals(session, &distances),
@@ -63,6 +66,8 @@ impl Chain {
             bound: self.bound.clone().ok(),
             unbounded: self.bound.clone().err(),
             decay,
+            states: &measured.optimizer,
+            optimizer: &self.optimizer,
             points: &self.points,
             equal: &self.equal,
             exchanges: &self.exchanges,

@@ -9,6 +9,7 @@ mod growth;
 mod made_up;
 mod memory;
 pub mod movement;
+mod optimizer;
 mod points;
 mod seams;
 mod sizes;
@@ -20,13 +21,14 @@ mod tests;
 pub use budget::Bound;
 pub use decay::{ClockInterval, DecayFacts, TokenClock};
 pub use movement::{LAYERS, Moved};
+pub use optimizer::{Norm, OptimizerFacts, Setting};
 
 use std::collections::BTreeSet;
 
 use super::{Code, Condition, Direction, Finding, Grade, Judgement};
 use scratchproof_case::Policy;
 use scratchproof_evidence::{ChainRow, ComponentRow, PathRow, TrajectoryRow};
-use scratchproof_measurements::{ALL, Growth};
+use scratchproof_measurements::{ALL, Growth, OptimizerStates};
 use scratchproof_texts::{Text, text};
 
 pub use points::{
@@ -56,6 +58,10 @@ pub struct ChainFacts<'a> {
     pub unbounded: Option<Text>,
     /// Rows that no training reached.
     pub decay: &'a DecayFacts,
+    /// Optimizer states beside the checkpoints, ...
+    pub states: &'a OptimizerStates,
+    /// ... and what the log says beside them.
+    pub optimizer: &'a OptimizerFacts,
     /// Single checkpoints and what lies between them.
     pub points: &'a Points,
     /// Pairs of steps with equal weights.
@@ -131,6 +137,7 @@ pub fn judge(facts: &ChainFacts<'_>, policy: &Policy) -> Judgement {
     budget::relative(&mut judgement, facts, policy);
     sizes::judge(&mut judgement, facts, policy);
     decay::decay(&mut judgement, facts.decay, policy);
+    optimizer::judge(&mut judgement, facts, policy);
     movement::proportions(&mut judgement, facts, policy);
     movement::farthest(&mut judgement, facts, policy);
     blend::computed(&mut judgement, facts, policy);

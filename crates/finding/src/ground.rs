@@ -21,6 +21,8 @@ pub enum Tie {
     Norms,
     /// The tracker kept digests that are those of the checkpoints' files.
     Digests,
+    /// States of the optimizer belong to the weights, and their moments are those of the logged gradient norms.
+    OptimizerStates,
 }
 
 impl Tie {
@@ -35,6 +37,7 @@ impl Tie {
             Code::ChainStepSizes => Some(Self::StepSizes),
             Code::TimeNorms | Code::TimeTensorNorms => Some(Self::Norms),
             Code::TimeArtifacts => Some(Self::Digests),
+            Code::ChainOptimizerNorm => Some(Self::OptimizerStates),
             _ => None,
         }
     }
@@ -45,6 +48,7 @@ impl Tie {
             Self::StepSizes => text!("power/tie/step-sizes"),
             Self::Norms => text!("power/tie/norms"),
             Self::Digests => text!("power/tie/digests"),
+            Self::OptimizerStates => text!("power/tie/optimizer-states"),
         }
     }
 }
@@ -78,6 +82,12 @@ impl Ground {
         self.ties = findings.iter().filter_map(Tie::of).collect();
         self.ties.sort_unstable();
         self.ties.dedup();
+        let states = [Code::ChainOptimizerReplay, Code::ChainOptimizerWay];
+        self.optimizer_states = findings.iter().any(|finding| {
+            states.contains(&finding.code) && finding.direction == Direction::For && finding.grade >= Grade::Moderate
+        }) && !findings
+            .iter()
+            .any(|finding| states.contains(&finding.code) && finding.direction == Direction::Against);
         self.witness = findings.iter().any(|finding| {
             finding.code == Code::TimeWitness && finding.direction == Direction::For && finding.grade >= Grade::Moderate
         });

@@ -16,11 +16,11 @@ mod tokens;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Code, ComponentResult, Condition, Grade, Judgement};
-use aligned::{Tested, not_comparable, silence, similarities, tested};
+use aligned::{not_comparable, silence, similarities, tested};
 use calibration::{calibrate, calibrated};
 use components::{borrowed, components};
 use norms::norms;
-use parts::{Controls, demanded, part_of, unreached};
+use parts::{Controls, Tested, demanded, part_of, unreached};
 use scratchproof_case::Policy;
 use scratchproof_evidence::{
     CalibrationRow, CkaRow, ComponentRow, DisguiseRow, LayerMapRow, MergeRow, PartialRow, Reference, TokenizerRow,
@@ -235,6 +235,17 @@ fn said(facts: &ParentFacts<'_>, tests: &[Tested<'_>], controls: &Controls) -> T
     });
     let usable: Vec<&str> = facts.controls.iter().copied().filter(|c| controls.strangers(c)).collect();
     text!("power/parent/tested", parents = told.collect::<Vec<_>>(), controls = usable)
+}
+
+/// The components in which answers to a search for `parent` are at moderate or above; [`ALL`] where the whole model is shown.
+#[must_use]
+pub fn shown(rows: &[DisguiseRow], parent: &str, policy: &Policy) -> BTreeSet<String> {
+    let reference = Reference::Parent(parent.to_owned());
+    let mut shown = disguise::shown(rows, &reference, policy);
+    if basis::speaks(rows, &reference, policy) {
+        shown.insert("attention".to_owned());
+    }
+    shown
 }
 
 fn parent_of(reference: &Reference) -> Option<&str> {

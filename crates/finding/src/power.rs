@@ -10,7 +10,7 @@ mod start;
 use serde::{Deserialize, Serialize};
 
 pub use chain::chain;
-pub use parent::{ParentReach, parent, settle as settle_parent};
+pub use parent::{Blind, Culprit, ParentReach, parent, settle as settle_parent};
 pub use start::start;
 
 /// What the tests of each condition could have seen; `None` where there was nothing to test.
@@ -25,13 +25,42 @@ pub struct Power {
 /// How much of the model could have been seen to be a parent's.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ParentPower {
-    /// Share of the parameters, norms apart, in matrices in which the parent's own, at a correlation of 0.03, would have been
-    /// seen or whose disguised forms are tested; the least over the parents.
+    /// Share of the parameters, norms apart, in matrices in which the parent's own would have been seen; the least over the
+    /// parents.
     pub reached: f64,
     /// The smallest correlation over the whole model that would have been graded moderate; the largest over the parents.
     pub smallest_correlation: Option<f64>,
     /// The bases in which the parent was looked for.
     pub bases: Vec<String>,
+    /// By parent and component, what would have been seen of the parent's own matrices as stored.
+    pub stored: Vec<StoredPower>,
+    /// By parent and disguise, where the parent itself in that disguise is seen.
+    pub disguised: Vec<DisguisePower>,
+}
+
+/// The parent's own matrices as stored, put into one component.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct StoredPower {
+    pub parent: String,
+    pub component: String,
+    /// Share of the parameters that were held against one of the parent's.
+    pub compared: f64,
+    /// Smallest correlation that is graded moderate in nine of ten draws; `None` where none up to one is.
+    pub smallest_correlation: Option<f64>,
+}
+
+/// The parent itself in one disguise, held against the parent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct DisguisePower {
+    pub parent: String,
+    /// `permuted`, `rotated`, `moved`, `half` or `padded`.
+    pub class: String,
+    /// Correlation of its rows with the parent's.
+    pub correlation: f64,
+    /// Components that the search names at moderate or above; `all` where it says how the residual axis is written.
+    pub seen_in: Vec<String>,
 }
 
 /// Which intervals another model could have been put into.

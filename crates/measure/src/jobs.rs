@@ -2,7 +2,7 @@
 
 use super::journal::{Journal, Piece, kept};
 use super::pieces::{HASHED, Part, Pieces, elementwise, part, parts};
-use super::{Prepared, Reporter, digests, token_rows, vocabularies};
+use super::{Prepared, Reporter, digests, optimizer, token_rows, vocabularies};
 use scratchproof_error::Result;
 
 /// What is done.
@@ -12,6 +12,7 @@ enum Work {
     Elementwise(Part),
     Digests(usize),
     TokenRows,
+    Optimizer,
     Vocabularies,
 }
 
@@ -50,9 +51,11 @@ pub fn units(prepared: &Prepared) -> Vec<Unit> {
         let bytes = some.iter().map(|model| model.bytes()).sum();
         units.push(Unit { piece, bytes, tensors: None, work: Work::Digests(at) });
     }
-    for (piece, work) in
-        [(prepared.token_rows_piece(), Work::TokenRows), (prepared.vocabularies_piece(), Work::Vocabularies)]
-    {
+    for (piece, work) in [
+        (prepared.token_rows_piece(), Work::TokenRows),
+        (prepared.optimizer_piece(), Work::Optimizer),
+        (prepared.vocabularies_piece(), Work::Vocabularies),
+    ] {
         units.push(Unit { piece, bytes: 0, tensors: None, work });
     }
     units
@@ -74,6 +77,12 @@ impl Unit {
                 kept(journal, &self.piece, || digests(some)).map(|_| ())
             }
             Work::TokenRows => kept(journal, &self.piece, || token_rows::token_rows(plan, material, steps)).map(|_| ()),
+            Work::Optimizer => kept(journal, &self.piece, || {
+                let rows =
+                    kept(journal, &prepared.token_rows_piece(), || token_rows::token_rows(plan, material, steps))?;
+                optimizer::optimizer(plan, material, &rows)
+            })
+            .map(|_| ()),
             Work::Vocabularies => kept(journal, &self.piece, || vocabularies::read(material, plan)).map(|_| ()),
         }
     }

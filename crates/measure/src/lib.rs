@@ -9,12 +9,14 @@ pub mod journal;
 mod layers;
 mod model;
 mod norms;
+mod optimizer;
 mod pieces;
 mod products;
 mod replay;
 mod reporter;
 mod residual;
 mod returned;
+mod routers;
 mod rows;
 mod search;
 mod signs;
@@ -44,6 +46,7 @@ pub use pieces::{Part, figures_of, parts};
 pub use products::Asked;
 pub use replay::replayed;
 pub use reporter::{Quiet, Reporter};
+pub use routers::{Assigned, Router, Routers, routers};
 pub use token_rows::token_rows;
 
 use journal::kept;
@@ -123,6 +126,10 @@ impl Prepared {
         self.pieces().whole("token-rows", &[&format!("{:?}", self.steps)])
     }
 
+    fn optimizer_piece(&self) -> Piece {
+        self.pieces().whole("optimizer", &[&format!("{:?}", self.steps)])
+    }
+
     fn vocabularies_piece(&self) -> Piece {
         self.pieces().whole("vocabularies", &[])
     }
@@ -151,6 +158,7 @@ pub fn measure(models: Models, replay: Replay, job: &Job) -> Result<Measurements
     drop(rows);
     let elementwise = pieces::elementwise(&prepared, &parts, journal)?;
     let token_rows = kept(journal, &prepared.token_rows_piece(), || token_rows::token_rows(plan, material, steps))?;
+    let optimizer = kept(journal, &prepared.optimizer_piece(), || optimizer::optimizer(plan, material, &token_rows))?;
     let vocabularies = kept(journal, &prepared.vocabularies_piece(), || vocabularies::read(material, plan))?;
     let listed = |at: usize| at >= plan.last();
     Ok(Measurements {
@@ -160,6 +168,7 @@ pub fn measure(models: Models, replay: Replay, job: &Job) -> Result<Measurements
         kept: products,
         elementwise,
         token_rows,
+        optimizer,
         digests,
         relabelled: material.relabelled.iter().map(|(parent, _)| *parent).collect(),
         vocabularies,

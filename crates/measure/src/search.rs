@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::journal::{Journal, kept};
 use super::pieces::Pieces;
 use super::vocabularies;
-use scratchproof_disguise::{express, search};
+use scratchproof_disguise::{express, injections, search};
 use scratchproof_error::Result;
 use scratchproof_fingerprint::Fingerprint;
 use scratchproof_measurements::{Disguise, Found, SearchRules};
@@ -40,7 +40,15 @@ pub fn unmask(
             layers: r.layers,
             changes: r.changes,
         });
-        all.push(Found { observations: found.observations, heads: found.heads, disguise });
+        // What its silence is worth is asked of parents: a control clears nobody.
+        let injected = if index < material.parents {
+            let piece = Pieces::of(std::iter::once(reference.as_ref()))
+                .whole(&format!("injected-{index:04}"), &[&rules, &format!("{:?}", subject.hidden_size())]);
+            kept(journal, &piece, || injections(reference, subject.hidden_size(), &SearchRules::FIXED))?
+        } else {
+            Vec::new()
+        };
+        all.push(Found { observations: found.observations, heads: found.heads, disguise, injected });
     }
     Ok(all)
 }

@@ -146,6 +146,47 @@ pub struct Disguise {
     pub changes: Vec<Change>,
 }
 
+/// How a culprit is written: the parent itself, held against itself to learn what the search would have said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Class {
+    /// The residual axis in another order.
+    Permuted,
+    /// The residual axis in another basis.
+    Rotated,
+    /// Layers in other places, the residual axis in another order, another vocabulary.
+    Moved,
+    /// Half of the heads and half of the neurons, in another order; the rest is a stranger's.
+    Half,
+    /// Every axis one longer.
+    Padded,
+}
+
+impl Class {
+    /// Its name in a report.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Permuted => "permuted",
+            Self::Rotated => "rotated",
+            Self::Moved => "moved",
+            Self::Half => "half",
+            Self::Padded => "padded",
+        }
+    }
+}
+
+/// What a search says of a culprit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Injection {
+    /// How it is written.
+    pub class: Class,
+    /// Correlation of its rows with the parent's.
+    #[serde(with = "scratchproof_kernel::exact")]
+    pub correlation: f64,
+    /// The answers.
+    pub observations: Vec<Observation>,
+}
+
 /// What a search found.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Found {
@@ -155,6 +196,8 @@ pub struct Found {
     pub heads: HeadMatch,
     /// Where a question was answered beyond its null.
     pub disguise: Option<Disguise>,
+    /// Of a parent, what the search would have said of it in disguise.
+    pub injected: Vec<Injection>,
 }
 
 /// How a role was deduced.

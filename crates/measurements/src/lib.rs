@@ -11,6 +11,7 @@ mod growth;
 mod heads;
 mod layers;
 mod model;
+mod optimizer;
 mod plan;
 mod products;
 mod replay;
@@ -24,11 +25,16 @@ use serde::{Deserialize, Serialize};
 
 pub use digest::{FileDigest, manifest};
 pub use elementwise::Elementwise;
-pub use found::{ANY_BASIS, BY_TOKENS, Change, Deduction, Disguise, Found, How, IN_PLACE, Observation, Question};
+pub use found::{
+    ANY_BASIS, BY_TOKENS, Change, Class, Deduction, Disguise, Found, How, IN_PLACE, Injection, Observation, Question,
+};
 pub use growth::{Growth, NewMatrix, Resized};
 pub use heads::{HeadMatch, HeadPower, HeadTest, MatchedHead, SignTest};
 pub use layers::{LayerCell, LayerMap};
 pub use model::{Model, Tensor};
+pub use optimizer::{
+    GroupSettings, OptimizerStates, StateKind, StatePoint, StateReplay, StateWay, StatesBetween, ZeroRows,
+};
 pub use plan::{KERNEL_VERSION, Member, Plan, SearchRules, Unit};
 pub use products::{KeptProducts, Kind, PairOfTensors, RowLine, SignFigure};
 pub use replay::{Replay, Replayed, TensorReplay};
@@ -63,6 +69,9 @@ pub struct Measurements {
     pub elementwise: Vec<Elementwise>,
     /// Rows of tokens without a gradient.
     pub token_rows: Vec<TokenRows>,
+    /// Optimizer states beside the checkpoints.
+    #[serde(default)]
+    pub optimizer: OptimizerStates,
     /// By model, its files.
     pub digests: Vec<Vec<FileDigest>>,
     /// The search for a disguise, by reference.
@@ -131,6 +140,7 @@ impl Measurements {
                 "a second pass is of nothing planned",
             ),
             (self.token_rows.iter().all(|rows| self.fits(rows)), "rows of tokens are of nothing planned"),
+            (self.states_fit(), "states of an optimizer are of no checkpoint"),
             (
                 self.kept.row_lines.iter().all(|l| l.checkpoints.iter().all(|t| *t < plan.series)),
                 "a line of rows is of no checkpoint",
@@ -141,6 +151,17 @@ impl Measurements {
             Some((_, why)) => Err(why.to_owned()),
             None => Ok(()),
         }
+    }
+
+    fn states_fit(&self) -> bool {
+        let inside = |at: usize| at < self.plan.series;
+        let states = &self.optimizer;
+        states.unread.iter().all(|(at, _)| inside(*at))
+            && states.between.iter().all(|pair| inside(pair.from) && inside(pair.to))
+            && states.points.iter().all(|point| {
+                let units = point.rows.iter().all(|rows| rows.unit < self.plan.units.len());
+                inside(point.at) && units && point.ways.iter().flatten().all(|way| inside(way.other))
+            })
     }
 
     fn fits(&self, rows: &TokenRows) -> bool {

@@ -5,6 +5,7 @@ use super::{Report, Seal, Sealed, html, json, markdown};
 use scratchproof_error::Result;
 use scratchproof_evidence::Evidence;
 use scratchproof_folder::Folder;
+use scratchproof_texts::Language;
 
 /// Name of the folder with the tables, inside that of the report.
 pub const EVIDENCE: &str = "evidence";
@@ -29,11 +30,11 @@ pub fn check(folder: &Folder) -> Result<()> {
 ///
 /// # Errors
 /// If a file cannot be written, or one of the names is somebody else's.
-pub fn write(report: &mut Report, evidence: &Evidence, folder: &Folder) -> Result<()> {
+pub fn write(report: &mut Report, evidence: &Evidence, folder: &Folder, language: Language) -> Result<()> {
     tables(evidence, folder, |_| true)?;
     report.seal = Some(seal(&report.case.digest, folder)?);
-    folder.write("report.html", html::render(report, evidence)?.as_bytes())?;
-    folder.write("report.md", markdown::to_markdown(report, evidence).as_bytes())?;
+    folder.write("report.html", html::render(report, evidence, language)?.as_bytes())?;
+    folder.write("report.md", markdown::to_markdown(report, evidence, language).as_bytes())?;
     folder.write("report.json", json::to_json(report).as_bytes())?;
     folder.finish()
 }
@@ -42,11 +43,11 @@ pub fn write(report: &mut Report, evidence: &Evidence, folder: &Folder) -> Resul
 ///
 /// # Errors
 /// As [`write`].
-pub fn write_timeline(found: &mut Timeline, evidence: &Evidence, folder: &Folder) -> Result<()> {
+pub fn write_timeline(found: &mut Timeline, evidence: &Evidence, folder: &Folder, language: Language) -> Result<()> {
     tables(evidence, folder, |name| timeline::TABLES.contains(&name))?;
     found.seal = Some(seal(&found.case.digest, folder)?);
-    folder.write("report.html", html::timeline(found)?.as_bytes())?;
-    folder.write("report.md", timeline::to_markdown(found).as_bytes())?;
+    folder.write("report.html", html::timeline(found, language)?.as_bytes())?;
+    folder.write("report.md", timeline::to_markdown(found, language).as_bytes())?;
     folder.write("report.json", timeline::to_json(found).as_bytes())?;
     folder.finish()
 }
@@ -80,6 +81,7 @@ mod tests {
     use super::{Folder, write};
     use crate::sample;
     use scratchproof_evidence::Evidence;
+    use scratchproof_texts::Language;
 
     fn names(dir: &std::path::Path) -> Vec<String> {
         let entries = std::fs::read_dir(dir).expect("a folder");
@@ -94,9 +96,9 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let (mut report, evidence) = sample::confirmed();
         let out = dir.path().join("audit");
-        write(&mut report, &evidence, &Folder::open(&out).expect("opened")).expect("written");
+        write(&mut report, &evidence, &Folder::open(&out).expect("opened"), Language::English).expect("written");
         let first = std::fs::read(out.join("report.json")).expect("read");
-        write(&mut report, &evidence, &Folder::open(&out).expect("opened")).expect("written again");
+        write(&mut report, &evidence, &Folder::open(&out).expect("opened"), Language::English).expect("written again");
         assert_eq!(std::fs::read(out.join("report.json")).expect("read"), first);
         assert_eq!(names(&out), [".scratchproof", "evidence", "report.html", "report.json", "report.md"]);
         assert_eq!(Evidence::read(&out.join("evidence")).expect("read"), evidence);
@@ -110,7 +112,8 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         std::fs::write(dir.path().join("report.json"), "mine").expect("written");
         let (mut report, evidence) = sample::confirmed();
-        let error = write(&mut report, &evidence, &Folder::open(dir.path()).expect("opened")).expect_err("refused");
+        let error = write(&mut report, &evidence, &Folder::open(dir.path()).expect("opened"), Language::English)
+            .expect_err("refused");
         assert!(error.is_usage(), "{error}");
         assert_eq!(std::fs::read(dir.path().join("report.json")).expect("read"), b"mine");
         assert_eq!(names(dir.path()), [".scratchproof", "report.json"]);

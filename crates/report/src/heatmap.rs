@@ -1,8 +1,11 @@
-//! Layer maps: layers of the subject against layers of another model, z by colour.
+//! Layer maps: layers of the subject against layers of another model, z by colour. Cells are squares of one size in all
+//! maps of a page.
 
 use super::number;
+use super::said::Said;
 use super::scene::Map;
 use super::svg::Svg;
+use scratchproof_texts::{Text, text};
 
 /// A cell with at least this |z| is outlined: the largest of 6,400 cells of independent models is below it in 99.6 % of
 /// maps.
@@ -14,14 +17,28 @@ const LEFT: f64 = 46.0;
 const TOP: f64 = 8.0;
 const BOTTOM: f64 = 42.0;
 const ROOM: f64 = 460.0;
+/// Side of a cell, at most: the map of the first screen fits beside the components.
+const LARGEST: f64 = 26.0;
 
-/// The drawing of one map.
-pub(super) fn draw(map: &Map<'_>) -> String {
-    let rows: Vec<u32> = distinct(map.cells.keys().map(|key| key.0));
-    let columns: Vec<u32> = distinct(map.cells.keys().map(|key| key.1));
-    let side = (ROOM / columns.len().max(rows.len()).max(1) as f64).clamp(5.0, 38.0);
+/// The side of a cell that lets the largest of the maps fit.
+pub(super) fn side<'a>(maps: impl IntoIterator<Item = &'a Map<'a>>) -> f64 {
+    let most = maps.into_iter().map(|map| {
+        let (rows, columns) = sizes(map);
+        rows.len().max(columns.len())
+    });
+    (ROOM / most.max().unwrap_or(1).max(1) as f64).clamp(4.0, LARGEST)
+}
+
+fn sizes(map: &Map<'_>) -> (Vec<u32>, Vec<u32>) {
+    (distinct(map.cells.keys().map(|key| key.0)), distinct(map.cells.keys().map(|key| key.1)))
+}
+
+/// The drawing of one map, its cells of a side.
+pub(super) fn draw(map: &Map<'_>, side: f64) -> String {
+    let (rows, columns) = sizes(map);
     let (width, height) = (side * columns.len() as f64, side * rows.len() as f64);
-    let mut svg = Svg::new(LEFT + width + 12.0, TOP + height + BOTTOM, "heat", &describe(map));
+    let mut svg =
+        Svg::named((LEFT + width + 12.0).max(150.0), (TOP + height).max(110.0) + BOTTOM, "heat", &describe(map));
     let place = |at: usize| side * at as f64;
     svg.frame("ground", (LEFT, TOP), (width, height));
     let most = strongest(map).map_or(0.0, |(_, z)| z.abs()).max(BEYOND * 2.0);
@@ -29,7 +46,7 @@ pub(super) fn draw(map: &Map<'_>) -> String {
     for (&(subject, parent), z) in &map.cells {
         let (Ok(row), Ok(column)) = (rows.binary_search(&subject), columns.binary_search(&parent)) else { continue };
         let corner = (LEFT + place(column), TOP + place(row));
-        let note = format!("subject layer {subject}, other layer {parent}: z {}", number::z(*z));
+        let note = format!("{subject} – {parent}: z {}", number::z(*z));
         let size = z.unwrap_or(0.0).abs();
         if map.cells.len() > MANY && size < FAINT {
             continue;
@@ -42,7 +59,7 @@ pub(super) fn draw(map: &Map<'_>) -> String {
             Some(_) => "plus",
         };
         svg.cell(class, corner, (side, side), if z.is_none() { 1.0 } else { strength }, &note);
-        if side >= 25.0 {
+        if side >= 20.0 {
             svg.text("figure", (corner.0 + side / 2.0, corner.1 + side / 2.0 + 3.5), &brief(*z));
         }
         if z.is_some_and(|z| z >= BEYOND) {
@@ -63,8 +80,9 @@ pub(super) fn draw(map: &Map<'_>) -> String {
     for (at, layer) in columns.iter().enumerate().step_by(every(columns.len())) {
         svg.text("tick middle", (LEFT + place(at) + side / 2.0, TOP + height + 15.0), &layer.to_string());
     }
-    svg.text("tick middle", (LEFT + width / 2.0, TOP + height + 34.0), "its layer");
-    svg.upward("tick middle", (14.0, TOP + height / 2.0), "layer of the subject");
+    let middle = (LEFT + width / 2.0).max(75.0);
+    svg.said("tick middle", (middle, TOP + height + 34.0), &text!("page/map/its-layer").into());
+    svg.said_upward("tick middle", (14.0, TOP + (height / 2.0).max(48.0)), &text!("page/map/own-layer").into());
     svg.finish()
 }
 
@@ -103,16 +121,16 @@ pub(super) fn beyond(map: &Map<'_>) -> usize {
 }
 
 /// The drawing in words.
-pub(super) fn describe(map: &Map<'_>) -> String {
+pub(super) fn describe(map: &Map<'_>) -> Said {
+    words(map).into()
+}
+
+fn words(map: &Map<'_>) -> Text {
     let cells = map.cells.len();
-    let Some(((subject, parent), z)) = strongest(map) else { return format!("{cells} cells, none with a figure.") };
-    let beyond = match beyond(map) {
-        0 => "No cell stands out".to_owned(),
-        1 => "One cell stands out".to_owned(),
-        many => format!("{many} of {cells} cells stand out"),
-    };
-    format!(
-        "{beyond}. The largest |z| is {} at layer {subject} of the subject and its layer {parent}.",
-        number::z(Some(z.abs()))
-    )
+    match strongest(map) {
+        None => text!("page/map/no-figure", cells),
+        Some(((subject, parent), z)) => {
+            text!("page/map/words", beyond = beyond(map), cells, z = number::z(Some(z.abs())), subject, parent)
+        }
+    }
 }

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
+use super::said::Said;
 use super::svg::Svg;
+use super::text;
 use scratchproof_evidence::TimelineRow;
+use scratchproof_texts::text;
 
 const WIDTH: f64 = 760.0;
 const LANE: f64 = 40.0;
-const TOP: f64 = 8.0;
+const TOP: f64 = 36.0;
 const AXIS: f64 = 30.0;
 const MARGIN: f64 = 12.0;
 /// Least distance of two labels of the axis.
@@ -85,8 +88,23 @@ fn time(text: &str) -> Option<DateTime<Utc>> {
 }
 
 /// The drawing in words.
-pub(super) fn describe(rows: &[TimelineRow]) -> String {
-    format!("{} dated facts of {} sources.", rows.len(), lanes(rows).len())
+pub(super) fn describe(rows: &[TimelineRow]) -> Said {
+    text!("page/timeline/describe", facts = rows.len(), sources = lanes(rows).len()).into()
+}
+
+/// The start of the training and the release of a parent that is nearest to it: what the question of time is about.
+pub(super) fn question(rows: &[TimelineRow]) -> Option<(&TimelineRow, &TimelineRow)> {
+    let dated = |row: &&TimelineRow| time(&row.at).is_some();
+    let start = rows.iter().filter(dated).filter(|row| started(&row.what)).min_by_key(|row| time(&row.at))?;
+    let from = time(&start.at)?;
+    let released = rows.iter().filter(dated).filter(|row| row.what.ends_with(" became public"));
+    let nearest = released.min_by_key(|row| time(&row.at).map(|at| (at - from).num_seconds().abs()))?;
+    Some((nearest, start))
+}
+
+/// As the story of a record says it: `run ID started`, `run ID was created on the server`.
+fn started(what: &str) -> bool {
+    what.starts_with("run ") && (what.ends_with(" started") || what.ends_with(" was created on the server"))
 }
 
 /// Where the instants lie on the axis, between 0 and 1: every gap by its logarithm, so that an hour of a run and the years
@@ -127,7 +145,22 @@ pub(super) fn draw(rows: &[TimelineRow]) -> String {
     let times: Vec<DateTime<Utc>> = ends.filter_map(time).collect();
     let axis = Axis::new(times);
     let bottom = TOP + LANE * lanes.len() as f64;
-    let mut svg = Svg::new(WIDTH, bottom + AXIS, "lanes", &describe(rows));
+    let mut svg = Svg::named(WIDTH, bottom + AXIS, "lanes", &describe(rows));
+    if let Some((released, start)) = question(rows)
+        && let (Some(public), Some(began)) = (time(&released.at), time(&start.at))
+    {
+        let (from, to) = (axis.place(public), axis.place(began));
+        svg.frame("span", (from.min(to), 4.0), ((to - from).abs(), bottom - 4.0));
+        let days = (began - public).num_hours() as f64 / 24.0;
+        let began = text!("page/timeline/start", days = days.abs(), after = days >= 0.0);
+        for (x, height, words) in
+            [(from, 14.0, Said::plain(text::shortened(&released.what, 60))), (to, 29.0, began.into())]
+        {
+            svg.line("edge", (x, 4.0), (x, bottom));
+            let end = x > WIDTH / 2.0;
+            svg.said(if end { "name end" } else { "name" }, (x + if end { -5.0 } else { 5.0 }, height), &words);
+        }
+    }
     for (index, lane) in lanes.iter().enumerate() {
         let top = TOP + LANE * index as f64;
         let middle = top + 27.0;

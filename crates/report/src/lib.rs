@@ -1,7 +1,9 @@
 //! The report value. Terminal, JSON, Markdown and HTML each only render it; nothing is computed here.
 
+pub mod answer;
 mod chart;
 pub mod compare;
+pub mod docket;
 pub mod folder;
 mod heatmap;
 pub mod html;
@@ -11,7 +13,9 @@ mod lanes;
 pub mod markdown;
 pub mod number;
 mod plane;
+pub mod profile;
 pub mod read;
+mod said;
 #[doc(hidden)]
 pub mod sample;
 mod scene;
@@ -28,6 +32,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+pub use answer::Answer;
 pub use seal::{Seal, Sealed};
 
 use scratchproof_case::Case;
@@ -44,6 +49,9 @@ pub struct Report {
     pub schema: Cow<'static, str>,
     pub tool: Tool,
     pub case: CaseSummary,
+    /// The verdict in a few sentences; a function of the rest.
+    #[serde(default)]
+    pub answer: Answer,
     pub verdict: Verdict,
     pub components: Vec<ComponentResult>,
     pub findings: Vec<Finding>,
@@ -71,20 +79,50 @@ impl Tool {
 }
 
 /// Which case it is about.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct CaseSummary {
     pub name: String,
     pub claim: String,
     /// `sha256:` of the case file's bytes.
     pub digest: String,
+    /// Name of the model in question.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub subject: String,
+    /// Who claims it, where the case file says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claimant: Option<String>,
+    /// When, as the case file says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub date: Option<String>,
+    /// Who examines it, where the case file says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auditor: Option<String>,
+}
+
+impl Report {
+    /// The report with its answer.
+    #[must_use]
+    pub fn answered(mut self) -> Self {
+        self.answer = Answer::of(&self);
+        self
+    }
 }
 
 impl CaseSummary {
     /// That of a case.
     #[must_use]
     pub fn of(case: &Case) -> Self {
-        Self { name: case.name.clone(), claim: case.claim.clone(), digest: format!("sha256:{}", case.digest) }
+        let stated = case.stated.clone();
+        Self {
+            name: case.name.clone(),
+            claim: case.claim.clone(),
+            digest: format!("sha256:{}", case.digest),
+            subject: case.subject.name.clone(),
+            claimant: stated.claimant,
+            date: stated.date,
+            auditor: stated.auditor,
+        }
     }
 }
 

@@ -1,16 +1,14 @@
 //! The report for a pull request or a mail.
 
-use std::fmt::Display;
-
 use super::{Report, lanes, number, plane, scene, text, wording};
 use scratchproof_evidence::{Evidence, TimelineRow};
 use scratchproof_finding::Finding;
-use scratchproof_texts::text;
+use scratchproof_texts::{Language, Text, text};
 
 /// The whole report as Markdown, one newline at the end. Words from outside cannot make markup.
 #[must_use]
-pub fn to_markdown(report: &Report, evidence: &Evidence) -> String {
-    let mut out = String::new();
+pub fn to_markdown(report: &Report, evidence: &Evidence, language: Language) -> String {
+    let mut out = Note::new(language);
     verdict(&mut out, report);
     conditions(&mut out, report);
     components(&mut out, report);
@@ -19,19 +17,38 @@ pub fn to_markdown(report: &Report, evidence: &Evidence) -> String {
     timeline(&mut out, &evidence.timeline);
     findings(&mut out, report);
     rest(&mut out, report);
-    out
+    out.text
 }
 
-fn verdict(out: &mut String, report: &Report) {
-    line(out, &format!("# scratchproof: {}", safe(&wording::name(report))));
+/// A page of Markdown as it grows.
+pub(super) struct Note {
+    pub text: String,
+    /// Of sentences and headings.
+    pub language: Language,
+}
+
+impl Note {
+    pub(super) const fn new(language: Language) -> Self {
+        Self { text: String::new(), language }
+    }
+
+    pub(super) fn push(&mut self, character: char) {
+        self.text.push(character);
+    }
+}
+
+fn verdict(out: &mut Note, report: &Report) {
+    let language = out.language;
+    line(out, &format!("# scratchproof: {}", safe(&wording::name(report, language))));
     out.push('\n');
     let word = wording::outcome(report.verdict.outcome).to_uppercase();
-    line(out, &format!("**{word}:** {}", safe(&wording::headline(report).english())));
+    line(out, &format!("**{word}:** {}", safe(&wording::headline(report).say(language))));
     out.push('\n');
-    line(out, &wording::meaning(report).english());
+    line(out, &safe(&wording::meaning(report).say(language)));
 }
 
-fn conditions(out: &mut String, report: &Report) {
+fn conditions(out: &mut Note, report: &Report) {
+    let language = out.language;
     heading(out, &text!("report/heading/conditions"));
     table(out, &["condition", "", "", "findings"], &[]);
     for stated in wording::conditions(report) {
@@ -39,16 +56,16 @@ fn conditions(out: &mut String, report: &Report) {
         row(
             out,
             &[
-                &stated.name.english(),
+                &stated.name.say(language),
                 &bold(wording::condition(stated.state)),
-                &stated.sentence.english(),
+                &stated.sentence.say(language),
                 &ids.join(" "),
             ],
         );
     }
 }
 
-fn components(out: &mut String, report: &Report) {
+fn components(out: &mut Note, report: &Report) {
     if report.components.is_empty() {
         return;
     }
@@ -70,7 +87,7 @@ fn components(out: &mut String, report: &Report) {
     }
 }
 
-fn series(out: &mut String, evidence: &Evidence) {
+fn series(out: &mut Note, evidence: &Evidence) {
     let scene = scene::series(evidence, &[]);
     let Some(whole) = scene.iter().find(|component| component.name == "all") else { return };
     heading(out, &text!("report/heading/whole-model"));
@@ -91,13 +108,14 @@ fn series(out: &mut String, evidence: &Evidence) {
     }
 }
 
-fn way(out: &mut String, evidence: &Evidence) {
+fn way(out: &mut Note, evidence: &Evidence) {
+    let language = out.language;
     let rows = plane::way(evidence);
     if rows.is_empty() {
         return;
     }
     heading(out, &text!("report/heading/way"));
-    line(out, &plane::describe(&rows));
+    line(out, &plane::describe(&rows).say(language));
     out.push('\n');
     table(out, &plane::HEADER, &[0, 1, 2, 3, 4, 5]);
     for one in rows {
@@ -107,7 +125,8 @@ fn way(out: &mut String, evidence: &Evidence) {
 }
 
 /// The dated facts.
-pub(super) fn timeline(out: &mut String, rows: &[TimelineRow]) {
+pub(super) fn timeline(out: &mut Note, rows: &[TimelineRow]) {
+    let language = out.language;
     if rows.is_empty() {
         return;
     }
@@ -116,12 +135,15 @@ pub(super) fn timeline(out: &mut String, rows: &[TimelineRow]) {
     for (event, left_out) in lanes::shown(rows) {
         row(out, &[&lanes::when(event), &safe(&event.what), &safe(&event.grade), &safe(&event.source)]);
         if left_out > 0 {
-            row(out, &["...", &text!("report/timeline/more", count = left_out).english(), "", &safe(&event.source)]);
+            row(
+                out,
+                &["...", &text!("report/timeline/more", count = left_out).say(language), "", &safe(&event.source)],
+            );
         }
     }
 }
 
-fn findings(out: &mut String, report: &Report) {
+fn findings(out: &mut Note, report: &Report) {
     let decided = wording::decided(report);
     if !decided.is_empty() {
         heading(out, &text!("report/heading/decided"));
@@ -134,17 +156,18 @@ fn findings(out: &mut String, report: &Report) {
     }
 }
 
-fn listed(out: &mut String, findings: &[&Finding]) {
+fn listed(out: &mut Note, findings: &[&Finding]) {
+    let language = out.language;
     table(out, &["", "grade", "finding", "figure", "log10 p", "effect", "n"], &[3, 4, 5, 6]);
     for finding in findings {
-        let about = wording::subject(finding).english();
+        let about = wording::subject(finding).say(language);
         let about = if about.is_empty() { String::new() } else { format!(" {}", safe(&about)) };
         row(
             out,
             &[
                 &safe(&finding.id),
                 &format!("{}, {}", wording::grade(finding.grade), wording::direction(finding.direction)),
-                &format!("`{}`{about}<br>{}", finding.code, safe(&finding.message.english())),
+                &format!("`{}`{about}<br>{}", finding.code, safe(&finding.message.say(language))),
                 &number::short(finding.statistic),
                 &number::short(finding.log10_p),
                 &number::effect(finding.effect),
@@ -154,16 +177,17 @@ fn listed(out: &mut String, findings: &[&Finding]) {
     }
 }
 
-fn rest(out: &mut String, report: &Report) {
+fn rest(out: &mut Note, report: &Report) {
+    let language = out.language;
     if !report.verdict.missing.is_empty() {
         heading(out, &text!("report/heading/missing"));
         for item in &report.verdict.missing {
-            line(out, &format!("- {}", safe(&item.english())));
+            line(out, &format!("- {}", safe(&item.say(language))));
         }
     }
     heading(out, &text!("report/heading/coverage"));
     let coverage = &report.coverage;
-    line(out, &wording::coverage(coverage).english());
+    line(out, &wording::coverage(coverage).say(language));
     if !coverage.skipped.is_empty() {
         out.push('\n');
         table(out, &["skipped", "why"], &[]);
@@ -178,7 +202,7 @@ fn rest(out: &mut String, report: &Report) {
             row(
                 out,
                 &[
-                    &wording::role(input.role).english(),
+                    &wording::role(input.role).say(language),
                     &safe(&input.name),
                     &safe(&input.uri),
                     &number::bytes(input.bytes),
@@ -190,27 +214,28 @@ fn rest(out: &mut String, report: &Report) {
     out.push('\n');
     let (tool, version) = (&*report.tool.name, &*report.tool.version);
     let material = wording::sealed(report.seal.as_ref(), &report.case);
-    line(out, &safe(&text!("report/foot/case", tool, version, material).english()));
+    line(out, &safe(&text!("report/foot/case", tool, version, material).say(language)));
 }
 
-pub(super) fn heading(out: &mut String, name: &(impl Display + ?Sized)) {
+pub(super) fn heading(out: &mut Note, name: &Text) {
+    let language = out.language;
     out.push('\n');
-    line(out, &format!("## {name}"));
+    line(out, &format!("## {}", name.say(language)));
     out.push('\n');
 }
 
-pub(super) fn table(out: &mut String, header: &[&str], right: &[usize]) {
+pub(super) fn table(out: &mut Note, header: &[&str], right: &[usize]) {
     row(out, header);
     let rule: Vec<_> = (0..header.len()).map(|at| if right.contains(&at) { "---:" } else { "---" }).collect();
     row(out, &rule);
 }
 
-pub(super) fn row(out: &mut String, cells: &[&str]) {
+pub(super) fn row(out: &mut Note, cells: &[&str]) {
     line(out, &format!("| {} |", cells.join(" | ")));
 }
 
-pub(super) fn line(out: &mut String, text: &str) {
-    out.push_str(text);
+pub(super) fn line(out: &mut Note, text: &str) {
+    out.text.push_str(text);
     out.push('\n');
 }
 

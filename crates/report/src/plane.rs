@@ -4,11 +4,13 @@
 use super::number;
 use super::svg::Svg;
 use scratchproof_evidence::{Evidence, PathRow};
-use scratchproof_texts::text;
+use scratchproof_texts::{Text, text};
 
-const WIDTH: f64 = 320.0;
-const HEIGHT: f64 = 220.0;
+const WIDTH: f64 = 380.0;
+const HEIGHT: f64 = 260.0;
 const MARGIN: f64 = 26.0;
+/// More on the left and below, for the axes.
+const AXES: f64 = 24.0;
 /// Least distance of two labels.
 const APART: f64 = 16.0;
 
@@ -41,7 +43,7 @@ pub(super) fn cells(row: &PathRow) -> [String; 6] {
 }
 
 /// The drawing in words.
-pub(super) fn describe(rows: &[&PathRow]) -> String {
+pub(super) fn describe(rows: &[&PathRow]) -> Text {
     let share = |value: Option<f64>| value.filter(|v| v.is_finite()).unwrap_or(0.0);
     let first = rows.first();
     text!(
@@ -50,25 +52,42 @@ pub(super) fn describe(rows: &[&PathRow]) -> String {
         one = share(first.and_then(|row| row.share1)),
         two = share(first.and_then(|row| row.share2))
     )
-    .english()
 }
 
 /// The drawing: both axes in one scale, so that turns are as they are.
 pub(super) fn draw(rows: &[&PathRow]) -> String {
-    let mut svg = Svg::new(WIDTH, HEIGHT, "chart", &describe(rows));
+    let mut svg = Svg::named(WIDTH, HEIGHT, "chart", &describe(rows).into());
     let points: Vec<(f64, f64)> = rows.iter().filter_map(|row| at(row)).collect();
     let range = |of: fn(&(f64, f64)) -> f64| {
         points.iter().map(of).fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)))
     };
     let (x, y) = (range(|p| p.0), range(|p| p.1));
-    let room = (WIDTH - 2.0 * MARGIN, HEIGHT - 2.0 * MARGIN);
+    let room = (WIDTH - 2.0 * MARGIN - AXES, HEIGHT - 2.0 * MARGIN - AXES);
     let scale = (room.0 / (x.1 - x.0)).min(room.1 / (y.1 - y.0));
     let scale = if scale.is_finite() { scale } else { 0.0 };
     let place = |point: &(f64, f64)| {
         let centre = |(low, high): (f64, f64)| low + (high - low) / 2.0;
-        (WIDTH / 2.0 + scale * (point.0 - centre(x)), HEIGHT / 2.0 - scale * (point.1 - centre(y)))
+        ((WIDTH + AXES) / 2.0 + scale * (point.0 - centre(x)), (HEIGHT - AXES) / 2.0 - scale * (point.1 - centre(y)))
     };
     let places: Vec<(f64, f64)> = points.iter().map(place).collect();
+    let (left, bottom) = (AXES + 10.0, HEIGHT - AXES - 10.0);
+    svg.line("zero", (left, 6.0), (left, bottom));
+    svg.line("zero", (left, bottom), (WIDTH - 6.0, bottom));
+    for value in [x.0, x.1] {
+        let at = place(&(value, y.0)).0;
+        svg.line("grid", (at, bottom), (at, bottom + 4.0));
+        svg.text("tick middle", (at, bottom + 14.0), &number::short(Some(value)));
+    }
+    for value in [y.0, y.1] {
+        let at = place(&(x.0, value)).1;
+        svg.line("grid", (left - 4.0, at), (left, at));
+        svg.upward("tick middle", (left - 8.0, at), &number::short(Some(value)));
+    }
+    let share = |of: fn(&PathRow) -> Option<f64>| rows.first().and_then(|row| of(row)).unwrap_or(0.0);
+    let middle = ((left + WIDTH) / 2.0, HEIGHT - 6.0);
+    svg.said("tick middle", middle, &text!("page/way/first", share = share(|row| row.share1)).into());
+    let middle = (11.0, bottom / 2.0);
+    svg.said_upward("tick middle", middle, &text!("page/way/second", share = share(|row| row.share2)).into());
     svg.polyline("line own", &places);
     for (row, at) in rows.iter().zip(&places) {
         let note = format!(

@@ -43,8 +43,8 @@ pub fn read(dir: &Path) -> Result<Finished> {
     let damaged = |cause: serde_json::Error| Error::input(cause.to_string());
     match schema.as_str() {
         SCHEMA => {
-            let report = serde_json::from_value(value).map_err(damaged).context(place)?;
-            Ok(Finished::Audit(Box::new(report), evidence()?))
+            let report: Report = serde_json::from_value(value).map_err(damaged).context(place)?;
+            Ok(Finished::Audit(Box::new(report.answered()), evidence()?))
         }
         timeline::SCHEMA => {
             let mut found: Timeline = serde_json::from_value(value).map_err(damaged).context(place)?;

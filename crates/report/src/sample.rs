@@ -29,7 +29,8 @@ pub fn empty() -> Report {
     Report {
         schema: SCHEMA.into(),
         tool: Tool { name: "scratchproof".into(), version: "0.1.0".into() },
-        case: CaseSummary { name: String::new(), claim: "from-scratch".into(), digest: String::new() },
+        case: CaseSummary { claim: "from-scratch".into(), ..CaseSummary::default() },
+        answer: super::Answer::default(),
         verdict: Verdict {
             outcome: Outcome::Inconclusive,
             against: Vec::new(),
@@ -47,6 +48,7 @@ pub fn empty() -> Report {
         policy: serde_json::Value::Null,
         seal: None,
     }
+    .answered()
 }
 
 fn power() -> Power {
@@ -55,6 +57,7 @@ fn power() -> Power {
             reached: 0.98,
             smallest_correlation: Some(0.01),
             bases: vec!["as stored".into(), "any".into()],
+            ..ParentPower::default()
         }),
         chain: Some(ChainPower { untested: vec![(0, 60)], intervals: Vec::new() }),
         start: Some(StartPower { reached: 0.97 }),
@@ -67,6 +70,10 @@ fn report(derived: bool) -> Report {
         name: "solar-like".into(),
         claim: "from-scratch".into(),
         digest: format!("sha256:{}", "4f6c".repeat(16)),
+        subject: "Solar-like 8-layer MoE".into(),
+        claimant: Some("Solar-like Labs".into()),
+        date: Some("2026-11-02".into()),
+        auditor: None,
     };
     report.findings = findings(derived);
     let state = |holds| if holds { Condition::Holds } else { Condition::Fails };
@@ -109,7 +116,7 @@ fn report(derived: bool) -> Report {
     };
     report.inputs = inputs();
     report.policy = serde_json::to_value(Policy::default()).expect("a policy is numbers");
-    report
+    report.answered()
 }
 
 fn component(name: &str, at: usize, derived: bool) -> ComponentResult {

@@ -61,21 +61,19 @@ pub(super) struct Series {
 }
 
 impl Series {
-    /// The component in words.
-    pub fn title(&self) -> &str {
-        if self.name == "all" { "whole model" } else { &self.name }
-    }
-
-    /// Per step, the widest effect of three standard deviations among the parents and controls, or among all lines where
-    /// there is none.
+    /// Per step, how far from 0 independent models lie: the widest effect of three standard deviations among the parents and
+    /// controls, or among all lines where there is none, and what a control shows if that is more.
     pub fn null(&self) -> Vec<(i64, f64)> {
         let others = self.lines.iter().any(|line| line.reference != Reference::Init);
         let mut widest = BTreeMap::new();
         for line in self.lines.iter().filter(|line| !others || line.reference != Reference::Init) {
             for point in &line.points {
-                if let Some(deviation) = point.deviation() {
+                let control = matches!(line.reference, Reference::Control(_));
+                let shown = point.effect.filter(|_| control).map(f64::abs);
+                let deviation = point.deviation().map(|deviation| 3.0 * deviation);
+                if let Some(least) = shown.into_iter().chain(deviation).reduce(f64::max) {
                     let width: &mut f64 = widest.entry(point.step).or_insert(0.0);
-                    *width = width.max(3.0 * deviation);
+                    *width = width.max(least);
                 }
             }
         }

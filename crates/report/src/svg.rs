@@ -2,6 +2,7 @@
 
 use std::fmt::{Display, Write};
 
+use super::said::Said;
 use super::text;
 
 /// An SVG drawing under construction; coordinates in its own units, colours by class.
@@ -19,6 +20,18 @@ impl Svg {
         ));
         svg.words(name);
         svg.push(format_args!("\">"));
+        svg
+    }
+
+    /// The same with its name in both languages.
+    pub fn named(width: f64, height: f64, class: &str, name: &Said) -> Self {
+        let mut svg = Self::new(width, height, class, &name.en);
+        if name.ko != name.en {
+            svg.body.pop();
+            svg.push(format_args!(" data-ko=\""));
+            svg.words(&name.ko);
+            svg.push(format_args!("\">"));
+        }
         svg
     }
 
@@ -89,6 +102,24 @@ impl Svg {
         self.push(format_args!(r#"<text class="{class}" x="{}" y="{}">"#, At(at.0), At(at.1)));
         self.words(words);
         self.push(format_args!("</text>"));
+    }
+
+    /// A sentence at a point, in both languages.
+    pub fn said(&mut self, class: &str, at: (f64, f64), said: &Said) {
+        if said.en == said.ko {
+            return self.text(class, at, &said.en);
+        }
+        self.text(&format!("{class} en"), at, &said.en);
+        self.text(&format!("{class} ko"), at, &said.ko);
+    }
+
+    /// The same that reads upwards.
+    pub fn said_upward(&mut self, class: &str, at: (f64, f64), said: &Said) {
+        if said.en == said.ko {
+            return self.upward(class, at, &said.en);
+        }
+        self.upward(&format!("{class} en"), at, &said.en);
+        self.upward(&format!("{class} ko"), at, &said.ko);
     }
 
     /// Words that read upwards.

@@ -1,14 +1,12 @@
 //! The report for a terminal: readable without colour, in any width from about 40 columns.
 
-use std::fmt::Display;
-
 use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use super::{Condition, Outcome, Report, number, plane, scene, text, wording};
 use scratchproof_evidence::Evidence;
 use scratchproof_finding::{Direction, Finding, Grade};
-use scratchproof_texts::text;
+use scratchproof_texts::{Language, Text, text};
 
 /// How the terminal wants it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,11 +17,13 @@ pub struct Look {
     pub width: usize,
     /// Whether findings of grade `context` are written out rather than counted.
     pub verbose: bool,
+    /// Of sentences and headings.
+    pub language: Language,
 }
 
 impl Default for Look {
     fn default() -> Self {
-        Self { colour: false, width: 80, verbose: false }
+        Self { colour: false, width: 80, verbose: false, language: Language::English }
     }
 }
 
@@ -44,8 +44,8 @@ pub fn render(report: &Report, evidence: &Evidence, look: Look) -> String {
 
 /// The verdict alone, in one line.
 #[must_use]
-pub fn verdict_line(report: &Report) -> String {
-    let said = wording::headline(report).english();
+pub fn verdict_line(report: &Report, language: Language) -> String {
+    let said = wording::headline(report).say(language);
     format!("{}: {}\n", wording::outcome(report.verdict.outcome).to_uppercase(), text::printable(&said))
 }
 
@@ -65,8 +65,8 @@ impl Page {
             Outcome::Refuted => ("REFUTED:", AnsiColor::Red),
             Outcome::Inconclusive => ("INCONCLUSIVE:", AnsiColor::Yellow),
         };
-        self.hanging(word, style.on_default().bold(), &wording::headline(report).english(), 2);
-        self.paragraph(2, &wording::meaning(report).english());
+        self.hanging(word, style.on_default().bold(), &self.say(&wording::headline(report)), 2);
+        self.paragraph(2, &self.say(&wording::meaning(report)));
     }
 
     fn conditions(&mut self, report: &Report) {
@@ -77,8 +77,13 @@ impl Page {
                 Condition::Fails => AnsiColor::Red.on_default().bold(),
                 Condition::Untested => AnsiColor::Yellow.on_default(),
             };
-            let label = format!("{:<7}{:<9}", stated.name.english(), wording::condition(stated.state));
-            self.hanging(&label, style, &stated.sentence.english(), 18);
+            let name = self.say(&stated.name);
+            let label = format!(
+                "{name}{}{:<9}",
+                " ".repeat(7_usize.saturating_sub(text::width(&name))),
+                wording::condition(stated.state)
+            );
+            self.hanging(&label, style, &self.say(&stated.sentence), 18);
         }
     }
 
@@ -128,7 +133,7 @@ impl Page {
             return;
         }
         self.heading(&text!("report/heading/way"));
-        self.paragraph(2, &plane::describe(&rows));
+        self.paragraph(2, &self.say(&plane::describe(&rows)));
         let mut table = self.table(&plane::HEADER);
         for row in rows {
             table.add_row(plane::cells(row));
@@ -156,7 +161,7 @@ impl Page {
                 self.finding(finding);
             }
             if !counted.is_empty() {
-                self.paragraph(2, &text!("report/finding/context", count = counted.len()).english());
+                self.paragraph(2, &self.say(&text!("report/finding/context", count = counted.len())));
             }
         }
     }
@@ -173,12 +178,12 @@ impl Page {
             direction => format!("{}, {} the claim", wording::grade(finding.grade), wording::direction(direction)),
         };
         let mut head = format!("{} ({weight})", finding.code);
-        let about = wording::subject(finding).english();
+        let about = self.say(&wording::subject(finding));
         if !about.is_empty() {
             head = format!("{head} {about}");
         }
         self.hanging(&format!("  {}", text::printable(&finding.id)), style, &head, 7);
-        self.paragraph(7, &finding.message.english());
+        self.paragraph(7, &self.say(&finding.message));
         let figures = figures(finding);
         if !figures.is_empty() {
             self.paragraph(7, &figures);
@@ -191,27 +196,32 @@ impl Page {
         }
         self.heading(&text!("report/heading/missing"));
         for item in &report.verdict.missing {
-            self.hanging("  -", Style::new(), &item.english(), 4);
+            self.hanging("  -", Style::new(), &self.say(item), 4);
         }
     }
 
     fn coverage(&mut self, report: &Report) {
         self.heading(&text!("report/heading/coverage"));
         let coverage = &report.coverage;
-        let line = wording::coverage(coverage).english();
+        let line = self.say(&wording::coverage(coverage));
         self.paragraph(2, &line.replace('\u{a0}', " "));
         let shown = if self.look.verbose { coverage.skipped.len() } else { 5 };
         for skipped in coverage.skipped.iter().take(shown) {
             self.hanging("  -", Style::new(), &format!("{}: {}", skipped.tensor, skipped.why), 4);
         }
         if coverage.skipped.len() > shown {
-            self.paragraph(2, &text!("report/coverage/more", count = coverage.skipped.len() - shown).english());
+            self.paragraph(2, &self.say(&text!("report/coverage/more", count = coverage.skipped.len() - shown)));
         }
     }
 
-    pub(super) fn heading(&mut self, name: &(impl Display + ?Sized)) {
+    /// A text in the language of the page.
+    pub(super) fn say(&self, text: &Text) -> String {
+        text.say(self.look.language)
+    }
+
+    pub(super) fn heading(&mut self, name: &Text) {
         self.out.push('\n');
-        let styled = self.paint(Style::new().bold(), &name.to_string());
+        let styled = self.paint(Style::new().bold(), &self.say(name));
         self.out.push_str(&styled);
         self.out.push('\n');
     }

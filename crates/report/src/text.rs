@@ -28,6 +28,16 @@ fn hidden(character: char) -> bool {
             | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}' | '\u{f0000}'..='\u{10ffff}')
 }
 
+/// The text in at most so many letters, its end left out.
+pub(super) fn shortened(text: &str, most: usize) -> String {
+    let mut letters = text.chars();
+    let head: String = letters.by_ref().take(most).collect();
+    match letters.next() {
+        None => head,
+        Some(_) => head.chars().take(most.saturating_sub(1)).chain(['…']).collect(),
+    }
+}
+
 /// Columns that the text takes in a terminal.
 pub(super) fn width(text: &str) -> usize {
     UnicodeWidthStr::width(text)

@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 
 use anstyle::{AnsiColor, Style};
-use scratchproof_texts::{Text, text};
+use scratchproof_texts::{Language, Text, text};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::markdown::{heading, line, row, safe, table};
+use super::markdown::{Note, heading, line, row, safe, table};
 use super::terminal::{Look, Page};
 use super::{CaseSummary, Input, Seal, Skipped, Tool, json, lanes, markdown, number, text, wording};
 use scratchproof_evidence::TimelineRow;
@@ -66,14 +66,14 @@ pub struct Month {
 }
 
 /// What was counted, in words; empty where every commit is an event.
-pub(super) fn counted(months: &[Month]) -> String {
+pub(super) fn counted(months: &[Month]) -> Text {
     let commits: u64 = months.iter().map(|month| month.commits).sum();
     match (months.first(), months.last()) {
         (Some(first), Some(last)) => {
             let commits = number::count(commits);
-            text!("report/timeline/counted", commits, first = &first.month, last = &last.month).english()
+            text!("report/timeline/counted", commits, first = &first.month, last = &last.month)
         }
-        _ => String::new(),
+        _ => Text::default(),
     }
 }
 
@@ -158,6 +158,7 @@ pub fn to_json(timeline: &Timeline) -> String {
 /// For a terminal.
 #[must_use]
 pub fn render(timeline: &Timeline, look: Look) -> String {
+    let language = look.language;
     let mut page = Page::new(look);
     let style = match timeline.outcome {
         Outcome::Consistent => AnsiColor::Green,
@@ -165,11 +166,11 @@ pub fn render(timeline: &Timeline, look: Look) -> String {
         Outcome::Contradicted => AnsiColor::Red,
     };
     let label = format!("{}:", timeline.outcome.word().to_uppercase());
-    page.hanging(&label, style.on_default().bold(), &timeline.outcome.meaning().english(), 2);
-    page.paragraph(2, &no_verdict().english());
+    page.hanging(&label, style.on_default().bold(), &timeline.outcome.meaning().say(language), 2);
+    page.paragraph(2, &no_verdict().say(language));
     events_to(&mut page, &timeline.events);
     if !timeline.months.is_empty() {
-        page.paragraph(2, &counted(&timeline.months));
+        page.paragraph(2, &counted(&timeline.months).say(language));
     }
     let (counted, context): (Vec<_>, Vec<_>) =
         ordered(timeline).into_iter().partition(|f| look.verbose || f.grade != Grade::Context);
@@ -179,13 +180,13 @@ pub fn render(timeline: &Timeline, look: Look) -> String {
             page.finding(finding);
         }
         if !context.is_empty() {
-            page.paragraph(2, &text!("report/timeline/context", count = context.len()).english());
+            page.paragraph(2, &text!("report/timeline/context", count = context.len()).say(language));
         }
     }
     if !timeline.missing.is_empty() {
         page.heading(&text!("report/heading/missing"));
         for item in &timeline.missing {
-            page.hanging("  -", Style::new(), &item.english(), 4);
+            page.hanging("  -", Style::new(), &item.say(language), 4);
         }
     }
     if !timeline.skipped.is_empty() {
@@ -199,6 +200,7 @@ pub fn render(timeline: &Timeline, look: Look) -> String {
 
 /// The dated facts, the earliest first.
 fn events_to(page: &mut Page, events: &[TimelineRow]) {
+    let language = page.look.language;
     if events.is_empty() {
         return;
     }
@@ -213,7 +215,8 @@ fn events_to(page: &mut Page, events: &[TimelineRow]) {
         if left_out > 0 {
             page.paragraph(
                 20,
-                &text!("report/timeline/left-out", count = left_out, source = text::printable(&row.source)).english(),
+                &text!("report/timeline/left-out", count = left_out, source = text::printable(&row.source))
+                    .say(language),
             );
         }
     }
@@ -221,16 +224,16 @@ fn events_to(page: &mut Page, events: &[TimelineRow]) {
 
 /// As Markdown.
 #[must_use]
-pub fn to_markdown(timeline: &Timeline) -> String {
-    let mut out = String::new();
+pub fn to_markdown(timeline: &Timeline, language: Language) -> String {
+    let mut out = Note::new(language);
     line(&mut out, &format!("# scratchproof timeline: {}", safe(&timeline.case.name)));
     out.push('\n');
     let word = timeline.outcome.word().to_uppercase();
-    line(&mut out, &format!("**{word}:** {} {}", timeline.outcome.meaning(), no_verdict()));
+    line(&mut out, &format!("**{word}:** {} {}", timeline.outcome.meaning().say(language), no_verdict().say(language)));
     markdown::timeline(&mut out, &timeline.events);
     if !timeline.months.is_empty() {
         out.push('\n');
-        line(&mut out, &counted(&timeline.months));
+        line(&mut out, &counted(&timeline.months).say(language));
     }
     if !timeline.findings.is_empty() {
         heading(&mut out, &text!("report/heading/findings"));
@@ -245,7 +248,7 @@ pub fn to_markdown(timeline: &Timeline) -> String {
                     wording::direction(finding.direction),
                     &number::short(finding.statistic),
                     &finding.n.map_or_else(|| "–".to_owned(), number::count),
-                    &safe(&finding.message.english()),
+                    &safe(&finding.message.say(language)),
                 ],
             );
         }
@@ -253,7 +256,7 @@ pub fn to_markdown(timeline: &Timeline) -> String {
     if !timeline.missing.is_empty() {
         heading(&mut out, &text!("report/heading/missing"));
         for item in &timeline.missing {
-            line(&mut out, &format!("- {}", safe(&item.english())));
+            line(&mut out, &format!("- {}", safe(&item.say(language))));
         }
     }
     if !timeline.skipped.is_empty() {
@@ -262,7 +265,7 @@ pub fn to_markdown(timeline: &Timeline) -> String {
             line(&mut out, &format!("- {}: {}", safe(&skipped.tensor), safe(&skipped.why)));
         }
     }
-    out
+    out.text
 }
 
 /// What the record comes to, in one line.

@@ -2,7 +2,7 @@
 
 use super::{CaseSummary, ComponentOutcome, Condition, Coverage, InputRole, Outcome, Report, Seal, number};
 use scratchproof_finding::{Code, Direction, Finding, Grade, Subject};
-use scratchproof_texts::{Text, text};
+use scratchproof_texts::{Language, Text, text};
 
 /// Short rules for a reader who has never seen such a report: the word and what it means.
 pub(super) fn how_to_read() -> [(Text, Text); 6] {
@@ -25,17 +25,15 @@ pub(super) fn outcome(outcome: Outcome) -> &'static str {
     }
 }
 
-/// What the outcome means, what it rests on, and why it names the parents.
+/// How sure the answer is, what it rests on and where it ends.
 pub(super) fn meaning(report: &Report) -> Text {
-    let mut meaning = match report.verdict.outcome {
-        Outcome::Confirmed => text!("report/verdict/confirmed"),
-        Outcome::Refuted => text!("report/verdict/refuted"),
-        Outcome::Inconclusive => text!("report/verdict/inconclusive"),
-    };
+    let mut meaning = report.answer.sure.said.clone();
     if !report.verdict.ground.is_empty() {
         meaning.push(report.verdict.ground.clone());
     }
-    meaning.push(text!("report/verdict/only-these"));
+    for limit in &report.answer.limits {
+        meaning.push(limit.said.clone());
+    }
     meaning
 }
 
@@ -49,18 +47,13 @@ pub(super) fn sealed(seal: Option<&Seal>, case: &CaseSummary) -> Text {
 }
 
 /// The case's name.
-pub(super) fn name(report: &Report) -> String {
-    if report.case.name.is_empty() { text!("report/verdict/unnamed").english() } else { report.case.name.clone() }
+pub(super) fn name(report: &Report, language: Language) -> String {
+    if report.case.name.is_empty() { text!("report/verdict/unnamed").say(language) } else { report.case.name.clone() }
 }
 
-/// The claim, what became of it and the parents it was tested against: the verdict line after its first word.
+/// What was found: the verdict line after its first word.
 pub(super) fn headline(report: &Report) -> Text {
-    text!(
-        "report/verdict/headline",
-        outcome = outcome(report.verdict.outcome),
-        claim = &report.case.claim,
-        against = report.verdict.against.as_slice()
-    )
+    report.answer.found.clone()
 }
 
 pub(super) fn condition(state: Condition) -> &'static str {

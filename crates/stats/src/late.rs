@@ -5,7 +5,7 @@
 //! number of steps that never falls, and it grows by little, so that it can be told from a rate that was scaled and from a
 //! count of steps that was moved.
 
-use crate::RateLaw;
+use crate::law::RateLaw;
 
 /// Skipped updates that lie in a row at most: a scale that begins at 2^32 is halved so often until it fits.
 pub const IN_A_ROW: u64 = 32;

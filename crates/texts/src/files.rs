@@ -17,20 +17,54 @@ pub enum Language {
     Korean,
 }
 
-/// The files, by the first part of their keys.
-const ENGLISH: &[(&str, &str)] = &[
-    ("attest", include_str!("../en/attest.toml")),
-    ("chain", include_str!("../en/chain.toml")),
-    ("checkpoint", include_str!("../en/checkpoint.toml")),
-    ("input", include_str!("../en/input.toml")),
-    ("parent", include_str!("../en/parent.toml")),
-    ("power", include_str!("../en/power.toml")),
-    ("report", include_str!("../en/report.toml")),
-    ("scan", include_str!("../en/scan.toml")),
-    ("start", include_str!("../en/start.toml")),
-    ("time", include_str!("../en/time.toml")),
-    ("title", include_str!("../en/title.toml")),
-    ("verdict", include_str!("../en/verdict.toml")),
+impl Language {
+    /// That of a locale's name such as `ko_KR.UTF-8`; English for any that there are no texts of.
+    #[must_use]
+    pub fn of_locale(name: &str) -> Self {
+        match name.split(['_', '-', '.', '@']).next() {
+            Some("ko") => Self::Korean,
+            _ => Self::English,
+        }
+    }
+}
+
+/// A file of texts in each language, under the first part of its keys.
+struct File {
+    name: &'static str,
+    english: &'static str,
+    /// Empty as long as there is none: its entries are shown in English, each as a whole.
+    korean: &'static str,
+}
+
+macro_rules! files {
+    ($($name:literal),* $(,)?) => {
+        &[$(File {
+            name: $name,
+            english: include_str!(concat!("../en/", $name, ".toml")),
+            korean: include_str!(concat!("../ko/", $name, ".toml")),
+        }),*]
+    };
+}
+
+/// The files, by the first part of their keys. A new one is named here and stands in both folders.
+const FILES: &[File] = files![
+    "answer",
+    "attest",
+    "chain",
+    "checkpoint",
+    "compare",
+    "docket",
+    "input",
+    "page",
+    "parent",
+    "power",
+    "profile",
+    "report",
+    "scan",
+    "start",
+    "time",
+    "title",
+    "verdict",
 ];
 
 fn environment(language: Language) -> &'static Environment<'static> {
@@ -52,11 +86,12 @@ fn environment(language: Language) -> &'static Environment<'static> {
 fn entries(language: Language) -> &'static BTreeMap<String, String> {
     static ENTRIES: [OnceLock<BTreeMap<String, String>>; 2] = [const { OnceLock::new() }; 2];
     ENTRIES[language as usize].get_or_init(|| {
-        let files = match language {
-            Language::English | Language::Korean => ENGLISH,
-        };
         let mut all = BTreeMap::new();
-        for (file, text) in files {
+        for File { name: file, english, korean } in FILES {
+            let text = match language {
+                Language::English => english,
+                Language::Korean => korean,
+            };
             let sections: Result<BTreeMap<String, BTreeMap<String, String>>, _> = toml::from_str(text);
             debug_assert!(sections.is_ok(), "{file}: {:?}", sections.as_ref().err());
             for (section, own) in sections.unwrap_or_default() {
@@ -104,6 +139,8 @@ pub(crate) fn make(text: &Text, language: Language) -> Result<String, Error> {
             parts.iter().map(|part| value(part, language).map(|value| value.to_string())).collect();
         return Ok(sentences?.join(" "));
     }
+    // An entry that a language lacks is English as a whole: half of a sentence in each helps nobody.
+    let language = if entries(language).contains_key(text.key.as_ref()) { language } else { Language::English };
     let template = environment(language).get_template(&text.key)?;
     let params: Result<BTreeMap<&str, Value>, Error> =
         text.params.iter().map(|(name, param)| Ok((name.as_ref(), value(param, language)?))).collect();
@@ -126,6 +163,33 @@ fn value(param: &Param, language: Language) -> Result<Value, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_entry_that_korean_lacks_is_english_as_a_whole() {
+        let own = crate::text!("report/condition/questioned", ids = vec!["F001", "F002"]);
+        assert_eq!(render(&own, Language::Korean), "미확정. 먼저 F001, F002의 설명이 필요합니다.");
+        assert!(keys(Language::Korean).count() > 40);
+        let without = keys(Language::English)
+            .filter(|key| !entries(Language::Korean).contains_key(*key))
+            .find(|key| !source(key, Language::English).unwrap_or_default().contains('{'))
+            .expect("an entry without Korean");
+        let text = Text { key: without.into(), ..Text::default() };
+        assert_eq!(render(&text, Language::Korean), source(without, Language::English).unwrap_or_default());
+        let mut both = own;
+        both.push(text.clone());
+        let said = render(&both, Language::Korean);
+        assert!(said.starts_with("미확정.") && said.ends_with(&text.english()), "{said}");
+    }
+
+    #[test]
+    fn locales_have_languages() {
+        for name in ["ko", "ko_KR.UTF-8", "ko-KR", "ko.UTF-8"] {
+            assert_eq!(Language::of_locale(name), Language::Korean, "{name}");
+        }
+        for name in ["", "C", "POSIX", "en_GB.UTF-8", "kok_IN", "kok"] {
+            assert_eq!(Language::of_locale(name), Language::English, "{name}");
+        }
+    }
 
     #[test]
     fn every_entry_is_a_template() {

@@ -5,11 +5,14 @@
 //! and c`; `listed(8)`: the same of eight at most, then how many more; `some(more)`: `a, b and 5 more`, of a list that was
 //! cut by so many; `plural("layer")` and `plural("entry", "entries")`: the word for that many; `capital`: the first letter
 //! as a sentence begins with it.
+//!
+//! In Korean: `particle("은/는")`: the word and the form of the particle that its last letter asks for; the pairs are those
+//! of [`particle::PAIRS`].
 
 use minijinja::value::{Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind};
 
-use crate::Language;
+use crate::{Language, particle};
 
 pub fn add(environment: &mut Environment<'_>, language: Language) {
     environment.add_filter("fixed", fixed);
@@ -20,6 +23,7 @@ pub fn add(environment: &mut Environment<'_>, language: Language) {
     environment.add_filter("capital", capital);
     environment.add_filter("percent", percent);
     environment.add_filter("plural", plural);
+    environment.add_filter("particle", particled);
     environment.add_filter("list", move |values: Vec<Value>| list(&values, language));
     environment.add_filter("listed", move |values: Vec<Value>, most: usize| {
         let rest = values.len().saturating_sub(most);
@@ -76,6 +80,13 @@ fn percent(value: Value, digits: Option<usize>) -> Result<String, Error> {
 fn plural(count: Value, one: String, many: Option<String>) -> Result<String, Error> {
     let is_one = (number(&count)? - 1.0).abs() < f64::EPSILON;
     Ok(if is_one { one } else { many.unwrap_or_else(|| format!("{one}s")) })
+}
+
+#[allow(clippy::needless_pass_by_value)]
+fn particled(word: Value, pair: String) -> Result<String, Error> {
+    let word = word.to_string();
+    let unknown = || Error::new(ErrorKind::InvalidOperation, format!("{pair} is no pair of particles"));
+    particle::after(&word, &pair).map(|form| format!("{word}{form}")).ok_or_else(unknown)
 }
 
 fn list(values: &[Value], language: Language) -> String {

@@ -8,6 +8,7 @@ mod beside;
 mod files;
 mod filters;
 mod param;
+mod particle;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -85,6 +86,12 @@ impl Text {
     #[must_use]
     pub fn contains(&self, words: &str) -> bool {
         self.english().contains(words)
+    }
+
+    /// The sentence, in a language.
+    #[must_use]
+    pub fn say(&self, language: Language) -> String {
+        render(self, language)
     }
 
     /// The sentence, in English.

@@ -38,6 +38,13 @@ fn every_key_has_an_entry_and_every_entry_is_used() {
             used.insert(key);
         }
     }
+    for (path, key) in in_templates() {
+        let plain = source(&key, Language::English).is_some_and(|entry| wanted(entry).is_empty());
+        if !plain {
+            wrong.insert(format!("{path} names {key}, which has no entry or one with parameters"));
+        }
+        used.insert(key);
+    }
     for (_, name) in codes() {
         let title = format!("title/{name}");
         if !entries.contains(title.as_str()) {
@@ -77,6 +84,32 @@ fn no_key_is_put_together() {
             }
         }
     }
+    assert!(wrong.is_empty(), "{}", list(&wrong));
+}
+
+/// Files that have no Korean, or not all of it.
+const WITHOUT_KOREAN: [&str; 11] =
+    ["chain", "checkpoint", "input", "parent", "power", "report", "scan", "start", "time", "title", "verdict"];
+
+/// A Korean entry stands for an English one and has nothing else to fill in.
+#[test]
+fn both_languages_have_the_same_entries_with_the_same_parameters() {
+    let parameters = |key, language| wanted(source(key, language).unwrap_or_default());
+    let mut wrong = BTreeSet::new();
+    for key in keys(Language::Korean) {
+        if source(key, Language::English).is_none() {
+            wrong.insert(format!("{key} is in no English file"));
+        } else if parameters(key, Language::English) != parameters(key, Language::Korean) {
+            wrong.insert(format!("{key} has other parameters in Korean"));
+        }
+    }
+    let whole = |key: &&str| key.split('/').next().is_some_and(|file| !WITHOUT_KOREAN.contains(&file));
+    for key in keys(Language::English).filter(whole) {
+        if source(key, Language::Korean).is_none() {
+            wrong.insert(format!("{key} has no Korean"));
+        }
+    }
+    assert!(keys(Language::Korean).count() > 40, "the Korean files were not found");
     assert!(wrong.is_empty(), "{}", list(&wrong));
 }
 
@@ -138,6 +171,24 @@ fn sources() -> BTreeMap<String, String> {
         (name, text)
     };
     paths.into_iter().filter(|path| !path.ends_with("tests.rs")).map(read).collect()
+}
+
+/// The keys that the templates of pages name, with the file: those whose every part stands there.
+fn in_templates() -> Vec<(String, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../report/src/html");
+    let mut named = Vec::new();
+    for entry in fs::read_dir(folder).expect("the folder of templates") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_none_or(|ending| ending != "html") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).expect("a template");
+        let literals = text.split('"');
+        let keys = literals.filter(|word| in_files(&format!("\"{word}\"")) && !word.ends_with('/'));
+        named.extend(keys.map(|key| (path.display().to_string(), key.to_owned())));
+    }
+    assert!(named.len() > 50, "the templates were not found");
+    named
 }
 
 /// The tokens without what is only for tests.

@@ -3,13 +3,14 @@
 //! model.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 
 use super::pickle::{Arena, Id, Node};
 use super::torch::Archive;
-use super::{Catalogue, Entry, deepspeed, distributed, state};
+use super::{Catalogue, Entry, Place, deepspeed, distributed, state};
 use crate::header::quoted;
 use crate::{Dtype, Shard};
 use scratchproof_error::{Context, Error, Result};
@@ -53,6 +54,19 @@ impl StateTensor {
     pub fn shape(&self) -> &[usize] {
         &self.0.shape
     }
+
+    /// Number of elements.
+    #[must_use]
+    pub fn elements(&self) -> usize {
+        self.0.shape.iter().product()
+    }
+
+    /// Whether it is one run of bytes of a file, of which a part can be read by itself; otherwise reading a part puts all
+    /// of it together.
+    #[must_use]
+    pub fn is_run(&self) -> bool {
+        matches!(self.0.place, Place::Run { .. })
+    }
 }
 
 /// The states of an optimizer.
@@ -74,6 +88,25 @@ impl Optimizer {
     /// If the bytes cannot be read.
     pub fn read(&self, tensor: &StateTensor) -> Result<Vec<u8>> {
         tensor.0.read(&self.files).context(|| format!("{}: {}", self.source, quoted(&tensor.0.name)))
+    }
+
+    /// Some elements of a tensor, as [`Optimizer::read`].
+    ///
+    /// # Errors
+    /// If the bytes cannot be read, or there are not as many.
+    pub fn part(&self, tensor: &StateTensor, elements: Range<usize>) -> Result<Vec<u8>> {
+        let width = tensor.0.dtype.width();
+        let place = || format!("{}: {}", self.source, quoted(&tensor.0.name));
+        let outside = || Error::usage(format!("{}: it has no elements {elements:?}", place()));
+        if elements.start > elements.end || elements.end > tensor.elements() {
+            return Err(outside());
+        }
+        let span = elements.start * width..elements.end * width;
+        if let Place::Run { file, offset } = &tensor.0.place {
+            let shard = self.files.get(*file).ok_or_else(outside)?;
+            return Ok(shard.blob.bytes(offset + span.start as u64, span.len()).context(place)?.into_owned());
+        }
+        Ok(self.read(tensor)?.get(span).ok_or_else(outside)?.to_vec())
     }
 }
 

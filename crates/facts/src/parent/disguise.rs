@@ -7,26 +7,29 @@ use scratchproof_evidence::{DisguiseRow, Reference};
 use scratchproof_measurements::{Found, Observation};
 use scratchproof_texts::Text;
 
-pub fn rows(session: &Session) -> Vec<DisguiseRow> {
-    let rows = |((_, reference), found): ((usize, Reference), &Found)| -> Vec<DisguiseRow> {
-        let row = |o: &Observation| DisguiseRow {
-            reference: reference.clone(),
-            question: o.question.name().to_owned(),
-            frame: o.frame.clone(),
-            between: o.between.clone(),
-            component: o.component.clone(),
-            layer_subject: o.layer_subject,
-            layer_parent: o.layer_other,
-            agreed: o.agreed,
-            expected: o.expected,
-            of: o.of,
-            z: o.z,
-            log10_p: Some(o.log10_p),
-            effect: Some(o.effect),
-            in_place: o.in_place,
-        };
-        found.observations.iter().map(row).collect()
+/// Answers of a search as rows about one model.
+pub fn of(reference: &Reference, observations: &[Observation]) -> Vec<DisguiseRow> {
+    let row = |o: &Observation| DisguiseRow {
+        reference: reference.clone(),
+        question: o.question.name().to_owned(),
+        frame: o.frame.clone(),
+        between: o.between.clone(),
+        component: o.component.clone(),
+        layer_subject: o.layer_subject,
+        layer_parent: o.layer_other,
+        agreed: o.agreed,
+        expected: o.expected,
+        of: o.of,
+        z: o.z,
+        log10_p: Some(o.log10_p),
+        effect: Some(o.effect),
+        in_place: o.in_place,
     };
+    observations.iter().map(row).collect()
+}
+
+pub fn rows(session: &Session) -> Vec<DisguiseRow> {
+    let rows = |((_, reference), found): ((usize, Reference), &Found)| of(&reference, &found.observations);
     references(session).into_iter().zip(&session.measured.found).flat_map(rows).collect()
 }
 

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::disguise;
 use crate::session::Session;
+use scratchproof_evidence::Reference;
 use scratchproof_finding::parent::Unfit;
-use scratchproof_finding::power::ParentReach;
+use scratchproof_finding::power::{Culprit, ParentReach};
 use scratchproof_measurements::{Component, Question, manifest};
 
 /// The component that a tensor's share of a parent's weights is counted with: a router is part of its experts.
@@ -58,6 +60,23 @@ pub fn reaches(session: &Session) -> Vec<ParentReach> {
         }
     }
     reaches.into_values().collect()
+}
+
+/// What the search said of every parent in disguise.
+#[must_use]
+pub fn culprits(session: &Session) -> Vec<Culprit> {
+    let parents = session.case.parents.iter().zip(&session.measured.found);
+    let of = |(parent, found): (&scratchproof_case::Reference, &scratchproof_measurements::Found)| {
+        let reference = Reference::Parent(parent.name.clone());
+        let one = |injection: &scratchproof_measurements::Injection| Culprit {
+            parent: parent.name.clone(),
+            class: injection.class,
+            correlation: injection.correlation,
+            rows: disguise::of(&reference, &injection.observations),
+        };
+        found.injected.iter().map(one).collect::<Vec<_>>()
+    };
+    parents.flat_map(of).collect()
 }
 
 /// The bases in which every parent was looked for.

@@ -92,6 +92,8 @@ fn judged(component: &str, shown: [Shown; 3], policy: &Policy) -> Judgement {
         bound: Some(Bound { optimiser: "AdamW".into(), exact: true }),
         unbounded: None,
         decay: &DecayFacts::default(),
+        states: &OptimizerStates::default(),
+        optimizer: &OptimizerFacts::default(),
         points: &Points::default(),
         growth: &[],
         equal: &[],

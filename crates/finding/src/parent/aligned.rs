@@ -2,33 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::parts::{Controls, alias, frozen, named, part_of};
-use super::{ALL, ParentFacts, grade, null, parent_of};
+use super::parts::{Controls, Tested, alias, frozen, named, part_of};
+use super::{ALL, ParentFacts, null, parent_of};
 use crate::{Code, Direction, Finding, Grade, Judgement, Subject};
 use scratchproof_case::Policy;
 use scratchproof_evidence::{ComponentRow, Reference};
-use scratchproof_stats::{Aligned, holm};
+use scratchproof_stats::holm;
 use scratchproof_texts::text;
-
-/// One component against one reference at one step, after multiplicity.
-#[derive(Clone, Debug)]
-pub(super) struct Tested<'a> {
-    pub row: &'a ComponentRow,
-    pub z: f64,
-    pub effect: f64,
-    pub log10_p: f64,
-}
-
-impl Tested<'_> {
-    pub fn grade(&self, policy: &Policy) -> Option<Grade> {
-        grade(self.log10_p, self.effect, policy)
-    }
-
-    /// The effect that would have been graded moderate on these rows.
-    pub fn detectable(&self, policy: &Policy) -> f64 {
-        Aligned { z: self.z, log10_p: self.log10_p, effect: self.effect }.detectable(policy.moderate_log10_p)
-    }
-}
 
 /// All tests against one kind of reference as one family: Holm over components, steps and references.
 pub(super) fn tested(rows: &[ComponentRow], of: impl Fn(&Reference) -> bool) -> Vec<Tested<'_>> {

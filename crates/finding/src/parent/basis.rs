@@ -33,13 +33,10 @@ impl Tested<'_> {
     }
 }
 
-fn tested<'a>(facts: &'a ParentFacts<'_>, reference: &Reference) -> Vec<Tested<'a>> {
+fn tested<'a>(all: &'a [DisguiseRow], reference: &Reference) -> Vec<Tested<'a>> {
     let questions = [Question::HeadProducts.name(), Question::HeadSigns.name()];
-    let rows: Vec<&DisguiseRow> = facts
-        .disguise
-        .iter()
-        .filter(|row| row.reference == *reference && questions.contains(&row.question.as_str()))
-        .collect();
+    let rows: Vec<&DisguiseRow> =
+        all.iter().filter(|row| row.reference == *reference && questions.contains(&row.question.as_str())).collect();
     let adjusted = holm(&rows.iter().map(|row| row.log10_p).collect::<Vec<_>>());
     let one = |(row, log10_p): (&'a DisguiseRow, Option<f64>)| {
         let signs = row.question == Question::HeadSigns.name();
@@ -47,6 +44,11 @@ fn tested<'a>(facts: &'a ParentFacts<'_>, reference: &Reference) -> Vec<Tested<'
         Some(Tested { row, signs, log10_p: log10_p?, effect: if signs { row.effect? } else { beyond } })
     };
     rows.into_iter().zip(adjusted).filter_map(one).collect()
+}
+
+/// Whether the heads in these rows are the model's at moderate or above.
+pub(super) fn speaks(all: &[DisguiseRow], reference: &Reference, policy: &Policy) -> bool {
+    tested(all, reference).iter().any(|test| test.grade(policy).is_some())
 }
 
 /// The findings of one parent. Both nulls are exact, so that they count without a control; where every control fires nothing
@@ -59,9 +61,9 @@ pub(super) fn findings(
     seeded: bool,
     policy: &Policy,
 ) -> Option<Grade> {
-    let all = tested(facts, &Reference::Parent(parent.to_owned()));
+    let all = tested(facts.disguise, &Reference::Parent(parent.to_owned()));
     let fires = |control: &&&str| {
-        let own = tested(facts, &Reference::Control((**control).to_owned()));
+        let own = tested(facts.disguise, &Reference::Control((**control).to_owned()));
         own.iter().any(|test| test.grade(policy).is_some())
     };
     let firing: Vec<&str> = facts.controls.iter().filter(fires).copied().collect();

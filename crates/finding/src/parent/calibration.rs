@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::aligned::Tested;
-use super::parts::{Controls, named, part_of};
+use super::parts::{Controls, Tested, named, part_of};
 use super::{ALL, ParentFacts, null};
 use crate::{Code, Direction, Finding, Grade, Judgement};
 use scratchproof_case::Policy;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::aligned::{Tested, nearness};
-use super::parts::{Controls, part_of};
+use super::aligned::nearness;
+use super::parts::{Controls, Tested, part_of};
 use super::{ALL, ParentFacts, layers, parent_of};
 use crate::{Code, ComponentOutcome, ComponentResult, Direction, Finding, Grade, Judgement};
 use scratchproof_case::Policy;

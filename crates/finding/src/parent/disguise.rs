@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::aligned::{Tested, nearness};
-use super::parts::{Controls, named};
+use super::aligned::nearness;
+use super::parts::{Controls, Tested, named};
 use super::{ALL, ParentFacts, grade};
 use crate::{Code, Direction, Finding, Grade, Judgement, Subject};
 use scratchproof_case::Policy;
@@ -38,12 +38,8 @@ const TESTS: &[Test] = &[
 ];
 
 /// The rows of one test against one model that speak of the whole model or of a component, not of a layer.
-fn rows<'a>(
-    facts: &'a ParentFacts<'_>,
-    reference: &'a Reference,
-    test: &'a Test,
-) -> impl Iterator<Item = &'a DisguiseRow> {
-    facts.disguise.iter().filter(move |row| {
+fn rows<'a>(all: &'a [DisguiseRow], reference: &'a Reference, test: &'a Test) -> impl Iterator<Item = &'a DisguiseRow> {
+    all.iter().filter(move |row| {
         row.reference == *reference
             && row.question == test.question
             && row.layer_subject.is_none()
@@ -95,10 +91,21 @@ fn exact(row: &DisguiseRow, test: &Test) -> bool {
 fn firing<'a>(facts: &'a ParentFacts<'_>, controls: &Controls, test: &Test, policy: &Policy) -> Vec<&'a str> {
     let fires = |control: &&&str| {
         let reference = Reference::Control((**control).to_owned());
-        let own: Vec<&DisguiseRow> = rows(facts, &reference, test).collect();
+        let own: Vec<&DisguiseRow> = rows(facts.disguise, &reference, test).collect();
         !controls.is_aside(control, ALL) && own.iter().any(|row| graded(row, test, own.len(), policy).is_some())
     };
     facts.controls.iter().filter(fires).copied().collect()
+}
+
+/// The components that rows about one model name at moderate or above; [`ALL`] where they show how its axis is written.
+pub(super) fn shown(all: &[DisguiseRow], reference: &Reference, policy: &Policy) -> BTreeSet<String> {
+    let mut shown = BTreeSet::new();
+    for test in TESTS {
+        let own: Vec<&DisguiseRow> = rows(all, reference, test).collect();
+        let speaks = |row: &&&DisguiseRow| graded(row, test, own.len(), policy).is_some();
+        shown.extend(own.iter().filter(speaks).map(|row| row.component.clone()));
+    }
+    shown
 }
 
 /// Everything that was found of one parent's disguise. Returns the highest grade that counts.
@@ -120,7 +127,7 @@ pub(super) fn findings(
         _ => None,
     };
     for test in TESTS.iter().filter(|test| frame_found != Some(test.code)) {
-        let own: Vec<&DisguiseRow> = rows(facts, &reference, test).collect();
+        let own: Vec<&DisguiseRow> = rows(facts.disguise, &reference, test).collect();
         let firing = firing(facts, controls, test, policy);
         let mut best: BTreeMap<&str, (&DisguiseRow, Grade, f64, f64)> = BTreeMap::new();
         for row in &own {

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::aligned::Tested;
-use super::{ALL, ParentFacts};
-use crate::Judgement;
-use scratchproof_evidence::Reference;
+use super::{ALL, ParentFacts, grade};
+use crate::{Grade, Judgement};
+use scratchproof_case::Policy;
+use scratchproof_evidence::{ComponentRow, Reference};
+use scratchproof_stats::Aligned;
 use scratchproof_texts::{Param, Text, text};
 
 /// A parent or control whose silence says nothing.
@@ -37,6 +38,26 @@ impl Part {
     fn source(&self, parent: &str) -> Option<&str> {
         let of = |(reference, _): &&(Reference, Option<String>)| *reference == Reference::Parent(parent.to_owned());
         self.met.iter().find(of).and_then(|(_, other)| other.as_deref())
+    }
+}
+
+/// One component against one reference at one step, after multiplicity.
+#[derive(Clone, Debug)]
+pub(super) struct Tested<'a> {
+    pub row: &'a ComponentRow,
+    pub z: f64,
+    pub effect: f64,
+    pub log10_p: f64,
+}
+
+impl Tested<'_> {
+    pub fn grade(&self, policy: &Policy) -> Option<Grade> {
+        grade(self.log10_p, self.effect, policy)
+    }
+
+    /// The effect that would have been graded moderate on these rows.
+    pub fn detectable(&self, policy: &Policy) -> f64 {
+        Aligned { z: self.z, log10_p: self.log10_p, effect: self.effect }.detectable(policy.moderate_log10_p)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::aligned::Tested;
+use super::parts::Tested;
 use super::{ALL, ParentFacts};
 use crate::{Code, Direction, Finding, Grade, Judgement};
 use scratchproof_case::Policy;

@@ -1,13 +1,18 @@
 //! The parents: in how much of the subject a parent's own matrices would have been seen, as stored or in another basis.
+//!
+//! As stored, the parent's matrices are put into one component after the other: traces and cross-Grams of the case's own
+//! figures add up, so that nothing is read again. In disguise, the parent was written anew and the search was asked
+//! ([`Culprit`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::ParentPower;
+use super::{DisguisePower, ParentPower, StoredPower};
+use crate::parent::shown;
 use crate::{Condition, Judgement};
 use scratchproof_case::Policy;
-use scratchproof_evidence::{ComponentRow, Reference};
-use scratchproof_measurements::ALL;
-use scratchproof_stats::Aligned;
+use scratchproof_evidence::{CalibrationRow, ComponentRow, DisguiseRow, Reference};
+use scratchproof_measurements::{ALL, Class};
+use scratchproof_stats::{Aligned, log10_upper_tail};
 use scratchproof_texts::text;
 
 /// Share of the parameters of a component that must be reached.
@@ -18,7 +23,17 @@ const SMALL: f64 = 0.01;
 
 /// Tables of tokens have one direction in common between all models (the frequency of tokens), which widens the null of the
 /// whole table: there half of the parent must show, elsewhere the policy's correlation.
-const TABLES: f64 = 0.5;
+const TABLES: [&str; 2] = ["embedding", "head"];
+const OF_TABLES: f64 = 0.5;
+
+/// The quantile of a standard normal number that nine draws of ten exceed.
+const NINE_OF_TEN: f64 = -1.2816;
+
+/// Components whose units a search matches: half of them in another order must show there.
+const OF_UNITS: [&str; 3] = ["attention", "mlp", "experts"];
+
+/// Correlations that are tried, falling.
+const STEPS: i32 = 40;
 
 /// One component of the subject against one parent.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,31 +50,92 @@ pub struct ParentReach {
     pub matched: u64,
 }
 
-/// The correlation that a component's test would have graded moderate against one parent.
-fn detectable(figures: &[ComponentRow], parent: &str, component: &str, policy: &Policy) -> Option<f64> {
-    let own = figures.iter().filter(|row| row.reference == Reference::Parent(parent.to_owned()));
-    let rows = own.filter(|row| row.component == component);
-    let test = |row: &ComponentRow| {
-        let test = Aligned { z: row.z?, log10_p: row.log10_p?, effect: row.effect? };
-        Some(test.detectable(policy.moderate_log10_p)).filter(|d| d.is_finite())
-    };
-    rows.max_by_key(|row| row.step).and_then(test)
+/// The parent itself in one disguise, and what the search said of it.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct Culprit {
+    pub parent: String,
+    pub class: Class,
+    pub correlation: f64,
+    pub rows: Vec<DisguiseRow>,
 }
 
-/// The power of the condition; the least over the parents.
+/// Why a parent's silence is worth little.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Blind {
+    /// A component could not show it as stored.
+    Stored(ParentReach),
+    /// A disguise could not, in these components or anywhere.
+    Disguised(DisguisePower, Vec<String>),
+}
+
+/// The figures of one component against one parent at the last step that has any.
+struct Figures<'a> {
+    row: &'a ComponentRow,
+    /// Standard deviation of the correlation under the null, and of the parent's with itself.
+    deviation: (f64, f64),
+    tests: usize,
+}
+
+impl<'a> Figures<'a> {
+    fn of(all: &'a [ComponentRow], selves: &[CalibrationRow], parent: &str, component: &str) -> Option<Self> {
+        let reference = Reference::Parent(parent.to_owned());
+        let own = all.iter().filter(|row| row.reference == reference && row.component == component);
+        let row = own.max_by_key(|row| row.step)?;
+        let deviation = |effect: Option<f64>, z: Option<f64>| {
+            Some((effect? / z?).abs()).filter(|deviation| deviation.is_finite() && *deviation > 0.0)
+        };
+        let usual = deviation(row.effect, row.z)?;
+        // With as much noise as weight the parent has at least half of its own cross-Gram.
+        let itself = selves
+            .iter()
+            .find(|s| s.against == "perturbed" && s.component == component && s.model == reference.to_string());
+        let itself = itself.and_then(|s| deviation(s.effect, s.z)).map_or(usual, |d| d * std::f64::consts::SQRT_2);
+        let tests = all.iter().filter(|row| matches!(row.reference, Reference::Parent(_))).count();
+        Some(Self { row, deviation: (usual, itself), tests })
+    }
+
+    /// Whether the parent's matrices at a correlation of `rho` are moderate in nine of ten draws, all tests paid for.
+    fn sees(&self, rho: f64, policy: &Policy) -> bool {
+        let (usual, itself) = self.deviation;
+        let spread = ((1.0 - rho * rho) * usual * usual + rho * rho * itself * itself).sqrt();
+        let z = rho / spread + NINE_OF_TEN;
+        log10_upper_tail(z) + (self.tests.max(1) as f64).log10() <= policy.moderate_log10_p
+    }
+
+    fn smallest(&self, policy: &Policy) -> Option<f64> {
+        let tried = (0..STEPS).map(|step| 10.0_f64.powf(-f64::from(step) / 20.0));
+        tried.take_while(|rho| self.sees(*rho, policy)).last()
+    }
+
+    /// As the test of the whole table is graded: the frequency of tokens is in every model, so that what is left of a parent
+    /// beside it decides.
+    fn detectable(&self, policy: &Policy) -> Option<f64> {
+        let test = Aligned { z: self.row.z?, log10_p: self.row.log10_p?, effect: self.row.effect? };
+        Some(test.detectable(policy.moderate_log10_p)).filter(|d| d.is_finite())
+    }
+}
+
+/// The power of the condition, and what it lacks.
 #[must_use]
 pub fn parent(
     reaches: &[ParentReach],
     figures: &[ComponentRow],
+    selves: &[CalibrationRow],
+    culprits: &[Culprit],
     bases: Vec<String>,
     policy: &Policy,
-) -> (ParentPower, Vec<ParentReach>) {
+) -> (ParentPower, Vec<Blind>) {
     let mut totals: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
-    let mut blind = Vec::new();
+    let mut power = ParentPower { bases, ..ParentPower::default() };
+    let mut few: Vec<&ParentReach> = Vec::new();
     for reach in reaches {
-        let table = ["embedding", "head"].contains(&reach.component.as_str());
-        let limit = if table { TABLES } else { policy.detectable_effect };
-        let sees = detectable(figures, &reach.parent, &reach.component, policy).is_some_and(|d| d <= limit);
+        let own = Figures::of(figures, selves, &reach.parent, &reach.component);
+        let table = TABLES.contains(&reach.component.as_str());
+        let sees = own.as_ref().is_some_and(|own| match table {
+            true => own.detectable(policy).is_some_and(|d| d <= OF_TABLES),
+            false => own.sees(policy.detectable_effect, policy),
+        });
         // Tables of other vocabularies are held against each other by the strings of their tokens, as whole tables.
         let stored = match sees {
             true if table => reach.elements,
@@ -71,37 +147,88 @@ pub fn parent(
         total.0 += reached;
         total.1 += reach.elements;
         if (reached as f64) < REACHED * reach.elements as f64 {
-            blind.push(reach.clone());
+            few.push(reach);
+        }
+        power.stored.push(StoredPower {
+            parent: reach.parent.clone(),
+            component: reach.component.clone(),
+            compared: if table && sees { 1.0 } else { reach.stored as f64 / reach.elements.max(1) as f64 },
+            smallest_correlation: own.and_then(|own| own.smallest(policy)),
+        });
+    }
+    let large = |reach: &ParentReach| {
+        let all = totals.get(reach.parent.as_str()).map_or(0, |total| total.1);
+        reach.elements as f64 >= SMALL * all as f64
+    };
+    let mut blind: Vec<Blind> =
+        few.into_iter().filter(|reach| large(reach)).map(|reach| Blind::Stored(reach.clone())).collect();
+    for parent in reaches.iter().map(|reach| reach.parent.as_str()).collect::<BTreeSet<_>>() {
+        let units =
+            reaches.iter().filter(|r| r.parent == parent && large(r) && OF_UNITS.contains(&r.component.as_str()));
+        let units: Vec<&str> = units.map(|reach| reach.component.as_str()).collect();
+        let own: Vec<&Culprit> = culprits.iter().filter(|culprit| culprit.parent == parent).collect();
+        if own.is_empty() {
+            let nothing = DisguisePower {
+                parent: parent.to_owned(),
+                class: String::new(),
+                correlation: 0.0,
+                seen_in: Vec::new(),
+            };
+            blind.push(Blind::Disguised(nothing, Vec::new()));
+        }
+        for culprit in own {
+            let seen = shown(&culprit.rows, parent, policy);
+            let disguise = DisguisePower {
+                parent: parent.to_owned(),
+                class: culprit.class.name().to_owned(),
+                correlation: culprit.correlation,
+                seen_in: seen.iter().cloned().collect(),
+            };
+            let unseen: Vec<String> = match culprit.class {
+                Class::Half => units.iter().filter(|c| !seen.contains(**c)).map(|c| (*c).to_owned()).collect(),
+                _ => Vec::new(),
+            };
+            if seen.is_empty() || !unseen.is_empty() {
+                blind.push(Blind::Disguised(disguise.clone(), unseen));
+            }
+            power.disguised.push(disguise);
         }
     }
-    let all = |parent: &str| totals.get(parent).map_or(0, |total| total.1);
-    blind.retain(|reach| reach.elements as f64 >= SMALL * all(&reach.parent) as f64);
     let share = |(reached, all): &(u64, u64)| *reached as f64 / (*all).max(1) as f64;
-    let whole = totals.keys().filter_map(|parent| detectable(figures, parent, ALL, policy));
-    let power = ParentPower {
-        reached: totals.values().map(share).reduce(f64::min).unwrap_or(0.0),
-        smallest_correlation: whole.reduce(f64::max),
-        bases,
-    };
+    power.reached = totals.values().map(share).reduce(f64::min).unwrap_or(0.0);
+    let whole = totals.keys().filter_map(|parent| Figures::of(figures, selves, parent, ALL)?.smallest(policy));
+    power.smallest_correlation = whole.reduce(f64::max);
     (power, blind)
 }
 
 /// A parent condition that holds although a component could not have shown is untested.
-pub fn settle(judgement: &mut Judgement, blind: &[ParentReach]) {
-    for reach in blind {
-        let share = reach.stored.max(reach.matched) as f64 / reach.elements.max(1) as f64;
-        judgement.missing.push(text!(
-            "power/parent/missing",
-            component = reach.component.clone(),
-            parent = reach.parent.clone(),
-            share
-        ));
+pub fn settle(judgement: &mut Judgement, blind: &[Blind]) {
+    let mut parts: BTreeSet<&str> = BTreeSet::new();
+    for one in blind {
+        match one {
+            Blind::Stored(reach) => {
+                let share = reach.stored.max(reach.matched) as f64 / reach.elements.max(1) as f64;
+                parts.insert(&reach.component);
+                judgement.missing.push(text!(
+                    "power/parent/missing",
+                    component = reach.component.clone(),
+                    parent = reach.parent.clone(),
+                    share
+                ));
+            }
+            Blind::Disguised(power, components) => {
+                parts.extend(components.iter().map(String::as_str));
+                judgement.missing.push(text!(
+                    "power/parent/disguise-missing",
+                    parent = power.parent.clone(),
+                    class = power.class.clone(),
+                    components = components.clone()
+                ));
+            }
+        }
     }
     if !blind.is_empty() && judgement.condition == Condition::Holds {
         judgement.condition = Condition::Untested;
-        let mut parts: Vec<&str> = blind.iter().map(|reach| reach.component.as_str()).collect();
-        parts.sort_unstable();
-        parts.dedup();
-        judgement.said = text!("power/parent/little", parts);
+        judgement.said = text!("power/parent/little", parts = parts.into_iter().collect::<Vec<_>>());
     }
 }

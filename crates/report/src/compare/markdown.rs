@@ -1,27 +1,36 @@
 //! The comparison for a pull request or a mail.
 
-use super::super::markdown::{heading, line, row, safe, table};
+use super::super::markdown::{Note, heading, line, row, safe, table};
 use super::super::{number, wording};
 use super::{Comparison, answer, cell, coverage, largest, letter, meaning, no_verdict, outcome, pair, shown};
-use scratchproof_texts::{Text, text};
+use scratchproof_texts::{Language, Text, text};
 
 /// The whole comparison as Markdown, one newline at the end. Words from outside cannot make markup.
 #[must_use]
-pub fn to_markdown(comparison: &Comparison) -> String {
-    let mut out = String::new();
+pub fn to_markdown(comparison: &Comparison, language: Language) -> String {
+    let mut out = Note::new(language);
     head(&mut out, comparison);
     tables(&mut out, comparison);
     sigma(&mut out, comparison);
     maps(&mut out, comparison);
     rest(&mut out, comparison);
-    out
+    out.text
 }
 
-fn head(out: &mut String, comparison: &Comparison) {
+fn head(out: &mut Note, comparison: &Comparison) {
+    let language = out.language;
     let names: Vec<String> = comparison.models.iter().take(2).map(|model| safe(&model.name)).collect();
     line(out, &format!("# scratchproof: {}", names.join(" against ")));
     out.push('\n');
-    line(out, &format!("**{}:** {} {}", outcome(comparison.outcome), meaning(comparison.outcome), no_verdict()));
+    line(
+        out,
+        &format!(
+            "**{}:** {} {}",
+            outcome(comparison.outcome).say(language),
+            meaning(comparison.outcome).say(language),
+            no_verdict().say(language)
+        ),
+    );
     heading(out, &text!("report/heading/models"));
     table(out, &["", "role", "name", "architecture", "hidden", "layers", "parameters", "sha256"], &[4, 5, 6]);
     for model in &comparison.models {
@@ -41,7 +50,7 @@ fn head(out: &mut String, comparison: &Comparison) {
     }
     if comparison.models.len() < 3 {
         out.push('\n');
-        line(out, &text!("report/compare/no-control").english());
+        line(out, &text!("report/compare/no-control").say(language));
     }
     if !comparison.questions.is_empty() {
         heading(out, &text!("report/heading/questions"));
@@ -49,12 +58,17 @@ fn head(out: &mut String, comparison: &Comparison) {
     for question in &comparison.questions {
         line(
             out,
-            &format!("- {} **{}:** {}", question.question, answer(question.answer), safe(&question.why.english())),
+            &format!(
+                "- {} **{}:** {}",
+                question.question.say(language),
+                answer(question.answer).say(language),
+                safe(&question.why.say(language))
+            ),
         );
     }
 }
 
-fn tables(out: &mut String, comparison: &Comparison) {
+fn tables(out: &mut Note, comparison: &Comparison) {
     if !comparison.components.is_empty() {
         heading(out, &text!("report/heading/compared"));
         table(out, &["component", "outcome", "z", "log10 p", "effect", "derived layers"], &[2, 3, 4]);
@@ -123,7 +137,8 @@ fn tables(out: &mut String, comparison: &Comparison) {
     }
 }
 
-fn sigma(out: &mut String, comparison: &Comparison) {
+fn sigma(out: &mut Note, comparison: &Comparison) {
+    let language = out.language;
     if comparison.sigma.is_empty() {
         return;
     }
@@ -146,10 +161,10 @@ fn sigma(out: &mut String, comparison: &Comparison) {
         );
     }
     out.push('\n');
-    line(out, &text!("report/compare/misleads").english());
+    line(out, &text!("report/compare/misleads").say(language));
 }
 
-fn maps(out: &mut String, comparison: &Comparison) {
+fn maps(out: &mut Note, comparison: &Comparison) {
     let Some(first) = comparison.layer_maps.first() else { return };
     let all = shown(first);
     heading(out, &text!("report/heading/layers"));
@@ -172,7 +187,8 @@ fn maps(out: &mut String, comparison: &Comparison) {
     }
 }
 
-fn rest(out: &mut String, comparison: &Comparison) {
+fn rest(out: &mut Note, comparison: &Comparison) {
+    let language = out.language;
     if !comparison.findings.is_empty() {
         heading(out, &text!("report/heading/findings"));
     }
@@ -180,18 +196,23 @@ fn rest(out: &mut String, comparison: &Comparison) {
         let weight = format!("{}, {}", wording::grade(finding.grade), wording::direction(finding.direction));
         line(
             out,
-            &format!("- **{}** `{}` ({weight}): {}", safe(&finding.id), finding.code, safe(&finding.message.english())),
+            &format!(
+                "- **{}** `{}` ({weight}): {}",
+                safe(&finding.id),
+                finding.code,
+                safe(&finding.message.say(language))
+            ),
         );
     }
     if !comparison.missing.is_empty() {
         heading(out, &text!("report/heading/missing"));
     }
     for item in &comparison.missing {
-        line(out, &format!("- {}", safe(&item.english())));
+        line(out, &format!("- {}", safe(&item.say(language))));
     }
     heading(out, &text!("report/heading/coverage"));
     let covered = &comparison.coverage;
-    line(out, &coverage(covered).english());
+    line(out, &coverage(covered).say(language));
     if !covered.skipped.is_empty() {
         out.push('\n');
         table(out, &["not compared", "why"], &[]);
@@ -201,8 +222,9 @@ fn rest(out: &mut String, comparison: &Comparison) {
     }
 }
 
-fn titled(out: &mut String, title: &Text, words: &Text) {
+fn titled(out: &mut Note, title: &Text, words: &Text) {
+    let language = out.language;
     heading(out, title);
-    line(out, &words.english());
+    line(out, &words.say(language));
     out.push('\n');
 }

@@ -16,7 +16,7 @@ pub use terminal::render;
 pub const SCHEMA: &str = "scratchproof.compare/1";
 
 /// Two models and their controls, in the order of the JSON document: `schema`, `tool`, `models`, `outcome`, `components`,
-/// `families`, `baselines`, `matrix`, `sigma`, `questions`, `layer_maps`, `findings`, `missing`, `coverage`, `policy`.
+/// `families`, `layers`, `routers`, `baselines`, `matrix`, `sigma`, `questions`, `layer_maps`, `findings`, `missing`, `coverage`, `policy`.
 /// Figures have six significant digits; what is not defined is null.
 #[derive(Clone, Debug, Serialize)]
 pub struct Comparison {
@@ -32,6 +32,10 @@ pub struct Comparison {
     pub components: Vec<ComponentResult>,
     /// The disputed figures, family by family and pair by pair.
     pub families: Vec<Family>,
+    /// The figures of the published tables: the subject against every other model, tensor by tensor of the layers.
+    pub layers: Vec<LayerFigures>,
+    /// Routers of the subject and of every other model, whatever the order of the experts.
+    pub routers: Vec<RouterFigures>,
     /// Raw cosines of norms inside each model.
     pub baselines: Vec<Baseline>,
     /// Every model against every other.
@@ -107,6 +111,51 @@ pub struct Figures {
     pub relative_l2: Option<f64>,
     pub z: Option<f64>,
     pub log10_p: Option<f64>,
+}
+
+/// One tensor of one layer in two models, with the metrics that the published analyses used. None of them is evidence: the
+/// shuffled cosine beside them says what equal means alone give.
+#[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs)]
+pub struct LayerFigures {
+    pub first: String,
+    pub second: String,
+    pub family: String,
+    pub layer: u32,
+    pub expert: Option<u32>,
+    pub tensor: String,
+    pub elements: u64,
+    /// <a, b> / (|a| |b|).
+    pub cosine: Option<f64>,
+    /// Mean of the cosine over all orders of both: n mean(a) mean(b) / (|a| |b|).
+    pub shuffled_cosine: Option<f64>,
+    pub pearson: Option<f64>,
+    /// mean |a - b|.
+    pub mean_abs_diff: Option<f64>,
+    /// |a - b| / |a|.
+    pub relative_l2: Option<f64>,
+    /// | q99(|a|) - q99(|b|) |.
+    pub p99_diff: Option<f64>,
+    /// | std(a)/|mean(a)| - std(b)/|mean(b)| |, population standard deviations.
+    pub cv_diff: Option<f64>,
+}
+
+/// The routers of one layer in two models: rows brought to length 1 and assigned one to one so that the sum of their cosines
+/// is largest. The mean is positive for strangers too, as the assignment seeks the best; the shuffled figure is the same with
+/// the hidden axis of the second model turned by half its length.
+#[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs)]
+pub struct RouterFigures {
+    pub first: String,
+    pub second: String,
+    pub layer: u32,
+    /// Rows of the two routers.
+    pub experts: [usize; 2],
+    /// Mean cosine of assigned rows.
+    pub aligned_row_cosine: f64,
+    pub shuffled_row_cosine: f64,
+    /// Share of rows that are assigned to the row of their own number.
+    pub in_place: f64,
 }
 
 /// Raw cosines of norms inside one model, layer 0 left out.

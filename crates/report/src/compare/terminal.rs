@@ -19,6 +19,8 @@ pub fn render(comparison: &Comparison, look: Look) -> String {
     questions(&mut page, comparison);
     components(&mut page, comparison);
     families(&mut page, comparison);
+    layers(&mut page, comparison);
+    routers(&mut page, comparison);
     baselines(&mut page, comparison);
     matrix(&mut page, comparison);
     sigma(&mut page, comparison);
@@ -29,14 +31,15 @@ pub fn render(comparison: &Comparison, look: Look) -> String {
 }
 
 fn head(page: &mut Page, comparison: &Comparison) {
+    let language = page.look.language;
     let style = match comparison.outcome {
         Outcome::Similar => AnsiColor::Red,
         Outcome::Silent => AnsiColor::Green,
         Outcome::Undetermined | Outcome::NotComparable => AnsiColor::Yellow,
     };
-    let label = format!("{}:", outcome(comparison.outcome));
-    page.hanging(&label, style.on_default().bold(), &meaning(comparison.outcome).english(), 2);
-    page.paragraph(2, &no_verdict().english());
+    let label = format!("{}:", outcome(comparison.outcome).say(language));
+    page.hanging(&label, style.on_default().bold(), &meaning(comparison.outcome).say(language), 2);
+    page.paragraph(2, &no_verdict().say(language));
     page.heading(&text!("report/heading/models"));
     let mut table = page.table(&["", "role", "name", "architecture", "hidden", "layers", "parameters"]);
     for model in &comparison.models {
@@ -53,19 +56,20 @@ fn head(page: &mut Page, comparison: &Comparison) {
     page.put(table, &[4, 5, 6]);
     if comparison.models.len() < 3 {
         page.out.push('\n');
-        page.paragraph(2, &text!("report/compare/no-control").english());
+        page.paragraph(2, &text!("report/compare/no-control").say(language));
     }
 }
 
 fn questions(page: &mut Page, comparison: &Comparison) {
+    let language = page.look.language;
     if comparison.questions.is_empty() {
         return;
     }
     page.heading(&text!("report/heading/questions"));
     for question in &comparison.questions {
-        page.paragraph(2, &question.question.english());
-        let label = format!("    {}:", answer(question.answer));
-        page.hanging(&label, Style::new().bold(), &question.why.english(), 6);
+        page.paragraph(2, &question.question.say(language));
+        let label = format!("    {}:", answer(question.answer).say(language));
+        page.hanging(&label, Style::new().bold(), &question.why.say(language), 6);
     }
 }
 
@@ -89,11 +93,12 @@ fn components(page: &mut Page, comparison: &Comparison) {
 }
 
 fn families(page: &mut Page, comparison: &Comparison) {
+    let language = page.look.language;
     if comparison.families.is_empty() {
         return;
     }
     page.heading(&text!("report/heading/families"));
-    page.paragraph(2, &text!("report/compare/families").english());
+    page.paragraph(2, &text!("report/compare/families").say(language));
     let mut table = page.table(&["family", "pair", "n", "raw cos", "Pearson", "rel. L2", "z", "log10 p"]);
     for family in &comparison.families {
         for (at, figures) in family.pairs.iter().enumerate() {
@@ -112,12 +117,77 @@ fn families(page: &mut Page, comparison: &Comparison) {
     page.put(table, &[2, 3, 4, 5, 6, 7]);
 }
 
+/// Layers of a family that are shown without being asked for: the first, the last and some between.
+const LAYERS: usize = 6;
+
+/// The published tables: the parent, layer by layer; of experts, and of the controls, JSON has the rest.
+fn layers(page: &mut Page, comparison: &Comparison) {
+    let language = page.look.language;
+    let Some(parent) = comparison.models.get(1).map(|model| model.name.as_str()) else { return };
+    let own: Vec<_> = comparison
+        .layers
+        .iter()
+        .filter(|row| row.second == parent && row.expert.is_none_or(|expert| expert == 0))
+        .collect();
+    if own.is_empty() {
+        return;
+    }
+    page.heading(&text!("compare/heading/layers"));
+    page.paragraph(2, &text!("compare/note/layers").say(language));
+    let mut table =
+        page.table(&["family", "layer", "cosine", "shuffled", "Pearson", "mean |d|", "rel. L2", "p99", "CV"]);
+    let mut left = 0;
+    for group in own.chunk_by(|a, b| a.family == b.family) {
+        let stride = if page.look.verbose { 1 } else { group.len().div_ceil(LAYERS).max(1) };
+        left += group.len() - group.iter().step_by(stride).count();
+        for (at, row) in group.iter().step_by(stride).enumerate() {
+            table.add_row([
+                if at == 0 { text::printable(&row.family) } else { String::new() },
+                row.layer.to_string(),
+                number::effect(row.cosine),
+                number::effect(row.shuffled_cosine),
+                number::effect(row.pearson),
+                number::short(row.mean_abs_diff),
+                number::short(row.relative_l2),
+                number::short(row.p99_diff),
+                number::short(row.cv_diff),
+            ]);
+        }
+    }
+    page.put(table, &[1, 2, 3, 4, 5, 6, 7, 8]);
+    if left > 0 {
+        page.paragraph(2, &text!("compare/note/more", left).say(language));
+    }
+}
+
+fn routers(page: &mut Page, comparison: &Comparison) {
+    let language = page.look.language;
+    if comparison.routers.is_empty() {
+        return;
+    }
+    page.heading(&text!("compare/heading/routers"));
+    page.paragraph(2, &text!("compare/note/routers").say(language));
+    let mut table = page.table(&["pair", "layer", "experts", "assigned", "shuffled", "in place"]);
+    for row in &comparison.routers {
+        table.add_row([
+            pair(comparison, &row.first, &row.second),
+            row.layer.to_string(),
+            format!("{}, {}", row.experts[0], row.experts[1]),
+            number::effect(Some(row.aligned_row_cosine)),
+            number::effect(Some(row.shuffled_row_cosine)),
+            number::effect(Some(row.in_place)),
+        ]);
+    }
+    page.put(table, &[1, 2, 3, 4, 5]);
+}
+
 fn baselines(page: &mut Page, comparison: &Comparison) {
+    let language = page.look.language;
     if comparison.baselines.is_empty() {
         return;
     }
     page.heading(&text!("report/heading/norms"));
-    page.paragraph(2, &text!("report/compare/norms").english());
+    page.paragraph(2, &text!("report/compare/norms").say(language));
     let mut table = page.table(&["model", "norm", "pairs", "raw cos", "least", "most"]);
     for row in &comparison.baselines {
         table.add_row([
@@ -133,8 +203,9 @@ fn baselines(page: &mut Page, comparison: &Comparison) {
 }
 
 fn matrix(page: &mut Page, comparison: &Comparison) {
+    let language = page.look.language;
     page.heading(&text!("report/heading/matrix"));
-    page.paragraph(2, &text!("report/compare/matrix").english());
+    page.paragraph(2, &text!("report/compare/matrix").say(language));
     let mut table = page.table(&["pair", "norms", "raw cos", "Pearson", "norms z", "all z", "log10 p", "effect"]);
     for row in &comparison.matrix {
         table.add_row([
@@ -152,11 +223,12 @@ fn matrix(page: &mut Page, comparison: &Comparison) {
 }
 
 fn sigma(page: &mut Page, comparison: &Comparison) {
+    let language = page.look.language;
     if comparison.sigma.is_empty() {
         return;
     }
     page.heading(&text!("report/heading/sigma"));
-    page.paragraph(2, &text!("report/compare/sigma").english());
+    page.paragraph(2, &text!("report/compare/sigma").say(language));
     let mut table = page.table(&["norm", "pair", "layers", "matched", "layer 0", "sigma", "other layers", "sigma"]);
     for row in &comparison.sigma {
         table.add_row([
@@ -171,7 +243,7 @@ fn sigma(page: &mut Page, comparison: &Comparison) {
         ]);
     }
     page.put(table, &[2, 3, 4, 5, 6, 7]);
-    page.paragraph(2, &text!("report/compare/misleads").english());
+    page.paragraph(2, &text!("report/compare/misleads").say(language));
 }
 
 fn maps(page: &mut Page, comparison: &Comparison) {
@@ -221,6 +293,7 @@ fn maps(page: &mut Page, comparison: &Comparison) {
 }
 
 fn findings(page: &mut Page, comparison: &Comparison) {
+    let language = page.look.language;
     if comparison.findings.is_empty() {
         return;
     }
@@ -232,25 +305,26 @@ fn findings(page: &mut Page, comparison: &Comparison) {
         page.finding(finding);
     }
     if !counted.is_empty() {
-        page.paragraph(2, &text!("report/finding/context", count = counted.len()).english());
+        page.paragraph(2, &text!("report/finding/context", count = counted.len()).say(language));
     }
 }
 
 fn rest(page: &mut Page, comparison: &Comparison) {
+    let language = page.look.language;
     if !comparison.missing.is_empty() {
         page.heading(&text!("report/heading/missing"));
         for item in &comparison.missing {
-            page.hanging("  -", Style::new(), &item.english(), 4);
+            page.hanging("  -", Style::new(), &item.say(language), 4);
         }
     }
     page.heading(&text!("report/heading/coverage"));
     let covered = &comparison.coverage;
-    page.paragraph(2, &coverage(covered).english().replace('\u{a0}', " "));
+    page.paragraph(2, &coverage(covered).say(language).replace('\u{a0}', " "));
     let listed = if page.look.verbose { covered.skipped.len() } else { 5 };
     for skipped in covered.skipped.iter().take(listed) {
         page.hanging("  -", Style::new(), &format!("{}: {}", skipped.tensor, skipped.why), 4);
     }
     if covered.skipped.len() > listed {
-        page.paragraph(2, &text!("report/compare/more", count = covered.skipped.len() - listed).english());
+        page.paragraph(2, &text!("report/compare/more", count = covered.skipped.len() - listed).say(language));
     }
 }

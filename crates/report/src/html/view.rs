@@ -2,419 +2,185 @@
 
 use std::collections::BTreeSet;
 
-use minijinja::Value;
-use scratchproof_texts::{Text, text};
+use scratchproof_texts::{Language, Text, text};
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use crate::scene::{self, Map, Series};
-use crate::svg::Svg;
+use super::evidence::{self, Section};
+use super::first::{self, First, Meta};
+use super::pictures::{self, ChartView, EventsView, Legend, MapGroup, WayView};
+use crate::answer::{self, part};
+use crate::said::Said;
 use crate::timeline::{self, Timeline};
-use crate::{ComponentResult, Report, Skipped, Tool, chart, heatmap, lanes, number, plane, wording};
-use scratchproof_evidence::{Evidence, Reference, TimelineRow};
-use scratchproof_finding::{Finding, Grade};
-
-/// Cells of a layer map that are also given as a table.
-const TABLED: usize = 1200;
+use crate::{Report, Skipped, Tool, heatmap, number, scene, wording};
+use scratchproof_evidence::Evidence;
+use scratchproof_finding::Finding;
 
 #[derive(Serialize)]
 pub(super) struct View<'a> {
+    language: &'static str,
     tool: &'a Tool,
     digest: &'a str,
     seal: Option<&'a str>,
     name: String,
+    meta: Vec<Meta>,
     /// The outcome.
-    word: &'static str,
+    word: Said,
     /// The class of the verdict that it is drawn like.
     tone: &'static str,
-    headline: String,
-    lead: String,
-    missing: Vec<String>,
-    skipped: &'a [Skipped],
+    first: First,
+    sections: Vec<Section>,
+    count: usize,
+    parts: Vec<(String, Said)>,
     events: Option<EventsView<'a>>,
     grades: Vec<Legend>,
-    conditions: Vec<ConditionView<'a>>,
-    decided: Vec<FindingView<'a>>,
-    components: Vec<ComponentView<'a>>,
-    legend: Vec<Legend>,
     charts: Vec<ChartView>,
-    root_axis: bool,
     way: Option<WayView>,
     maps: Vec<MapGroup>,
-    beyond: f64,
-    groups: Vec<Group<'a>>,
-    coverage: Vec<(&'static str, String)>,
+    map_note: Said,
+    coverage: Said,
+    skipped: &'a [Skipped],
     inputs: Vec<InputView<'a>>,
+    decisive: Vec<Said>,
     policy: Vec<(String, String)>,
-    how_to_read: Vec<(String, String)>,
-}
-
-#[derive(Serialize)]
-struct ConditionView<'a> {
-    name: String,
-    state: &'static str,
-    sentence: String,
-    ids: Vec<&'a str>,
-}
-
-#[derive(Serialize)]
-struct FindingView<'a> {
-    id: &'a str,
-    code: &'static str,
-    title: String,
-    grade: &'static str,
-    direction: &'static str,
-    about: String,
-    message: String,
-    null: String,
-    evidence: Option<&'a str>,
-    figure: String,
-    log10_p: String,
-    effect: String,
-    n: String,
-    decides: bool,
-}
-
-#[derive(Serialize)]
-struct Group<'a> {
-    name: String,
-    findings: Vec<FindingView<'a>>,
-}
-
-#[derive(Serialize)]
-struct ComponentView<'a> {
-    name: &'a str,
-    outcome: &'static str,
-    bar: Value,
-    effect: String,
-    z: String,
-    log10_p: String,
-    parent: &'a str,
-    layers: String,
-}
-
-#[derive(Serialize)]
-struct Legend {
-    label: String,
-    swatch: Value,
-}
-
-#[derive(Serialize)]
-struct ChartView {
-    title: String,
-    drawing: Value,
-    steps: Vec<i64>,
-    rows: Vec<ChartRow>,
-}
-
-#[derive(Serialize)]
-struct ChartRow {
-    label: String,
-    cells: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct WayView {
-    words: String,
-    drawing: Value,
-    header: [&'static str; 6],
-    rows: Vec<[String; 6]>,
-}
-
-#[derive(Serialize)]
-struct EventsView<'a> {
-    drawing: Value,
-    more: String,
-    rows: Vec<EventView<'a>>,
-}
-
-#[derive(Serialize)]
-struct EventView<'a> {
-    when: String,
-    what: &'a str,
-    grade: &'a str,
-    source: &'a str,
-    left_out: usize,
-}
-
-#[derive(Serialize)]
-struct MapGroup {
-    title: String,
-    main: MapView,
-    others: Vec<MapView>,
-}
-
-#[derive(Serialize)]
-struct MapView {
-    family: String,
-    words: String,
-    drawing: Value,
-    /// Too many layers for a narrow drawing.
-    wide: bool,
-    columns: Vec<u32>,
-    rows: Vec<(u32, Vec<String>)>,
+    how_to_read: Vec<(Said, Said)>,
 }
 
 #[derive(Serialize)]
 struct InputView<'a> {
-    role: String,
+    role: Said,
     name: &'a str,
     uri: &'a str,
     size: String,
     sha256: &'a str,
 }
 
-pub(super) fn view<'a>(report: &'a Report, evidence: &'a Evidence) -> View<'a> {
+pub(super) fn view<'a>(report: &'a Report, evidence: &'a Evidence, language: Language) -> View<'a> {
     let order: Vec<&str> = report.components.iter().map(|component| component.name.as_str()).collect();
-    let series = scene::series(evidence, &order);
-    let axis = chart::Axis::new(&series);
-    let references: BTreeSet<&Reference> =
-        series.iter().flat_map(|one| &one.lines).map(|line| &line.reference).collect();
-    let references: Vec<&Reference> = references.into_iter().collect();
-    let word = wording::outcome(report.verdict.outcome);
+    let mut maps = scene::maps(evidence);
+    // The accused and the other parents before controls and the subject itself.
+    let known = |map: &scene::Map<'_>| {
+        let bare = map.parent.split_once(':').map_or(map.parent, |(_, name)| name);
+        let accused = report.answer.accused.iter().any(|name| name == bare);
+        (!accused, !report.verdict.against.iter().any(|name| name == bare))
+    };
+    maps.sort_by_key(known);
+    let side = heatmap::side(&maps);
     View {
+        language: super::code(language),
         tool: &report.tool,
         digest: &report.case.digest,
         seal: report.seal.as_ref().map(|seal| seal.root.as_str()),
-        name: wording::name(report),
-        word,
-        tone: word,
-        headline: wording::headline(report).english(),
-        lead: wording::meaning(report).english(),
-        missing: report.verdict.missing.iter().map(Text::english).collect(),
+        name: title(&report.case.subject, &wording::name(report, language)),
+        meta: first::meta(&report.case),
+        word: answer::word(report.verdict.outcome).into(),
+        tone: wording::outcome(report.verdict.outcome),
+        first: first::first(report, &maps, side),
+        sections: evidence::sections(report),
+        count: report.findings.len(),
+        parts: parts(&report.findings),
+        events: pictures::events(&evidence.timeline, &evidence.timeline, Said::default()),
+        grades: pictures::grades(),
+        charts: pictures::charts(&pictures::series(evidence, &order)),
+        way: pictures::way(evidence),
+        maps: pictures::maps(&maps, side),
+        map_note: text!("page/map/note", beyond = heatmap::BEYOND).into(),
+        coverage: wording::coverage(&report.coverage).into(),
         skipped: &report.coverage.skipped,
-        events: events(&evidence.timeline, &evidence.timeline, String::new()),
-        grades: grades(),
-        conditions: conditions(report),
-        decided: wording::decided(report).into_iter().map(|one| finding(one, true)).collect(),
-        components: report.components.iter().map(component).collect(),
-        legend: references.iter().map(|reference| legend(&references, reference)).collect(),
-        charts: series.iter().map(|one| chart_view(one, &axis, &references)).collect(),
-        root_axis: axis.is_root(),
-        way: way(evidence),
-        maps: maps(&scene::maps(evidence)),
-        beyond: heatmap::BEYOND,
-        groups: groups(report),
-        coverage: coverage(report),
         inputs: report.inputs.iter().map(input).collect(),
+        decisive: decisive(&report.policy),
         policy: policy(&report.policy),
-        how_to_read: wording::how_to_read().iter().map(|(word, means)| (word.english(), means.english())).collect(),
+        how_to_read: wording::how_to_read().into_iter().map(|(word, means)| (word.into(), means.into())).collect(),
     }
 }
 
-fn conditions(report: &Report) -> Vec<ConditionView<'_>> {
-    wording::conditions(report)
-        .into_iter()
-        .map(|stated| ConditionView {
-            name: stated.name.english(),
-            state: wording::condition(stated.state),
-            sentence: stated.sentence.english(),
-            ids: stated.findings.iter().map(|finding| finding.id.as_str()).collect(),
-        })
-        .collect()
+fn title(subject: &str, case: &str) -> String {
+    if subject.is_empty() { case.to_owned() } else { subject.to_owned() }
 }
 
-fn finding(finding: &Finding, decides: bool) -> FindingView<'_> {
-    FindingView {
-        id: &finding.id,
-        code: finding.code.name(),
-        title: finding.code.title().english(),
-        grade: wording::grade(finding.grade),
-        direction: wording::direction(finding.direction),
-        about: wording::subject(finding).english(),
-        message: finding.message.english(),
-        null: if finding.grade == Grade::Context { String::new() } else { finding.null.english() },
-        evidence: finding.evidence.as_deref(),
-        figure: number::short(finding.statistic),
-        log10_p: number::short(finding.log10_p),
-        effect: number::effect(finding.effect),
-        n: finding.n.map_or_else(|| "–".to_owned(), number::count),
-        decides,
-    }
+/// The parts that findings are about, to filter by.
+fn parts(findings: &[Finding]) -> Vec<(String, Said)> {
+    let names: BTreeSet<&str> = findings.iter().filter_map(|finding| finding.subject.component.as_deref()).collect();
+    names.into_iter().map(|name| (name.to_owned(), part(name).into())).collect()
 }
 
 /// The record alone.
-pub(super) fn of_timeline(timeline: &Timeline) -> View<'_> {
-    let findings = timeline::ordered(timeline).into_iter().map(|one| finding(one, false)).collect();
+pub(super) fn of_timeline(timeline: &Timeline, language: Language) -> View<'_> {
+    let findings = timeline::ordered(timeline);
+    let sections = vec![Section {
+        key: "time",
+        name: text!("report/group/time").into(),
+        state: wording::condition(timeline.condition),
+        word: first::state(timeline.condition),
+        sentence: Said::default(),
+        kinds: evidence::kinds(&findings, |_| false),
+    }];
     View {
+        language: super::code(language),
         tool: &timeline.tool,
         digest: &timeline.case.digest,
         seal: timeline.seal.as_ref().map(|seal| seal.root.as_str()),
-        name: timeline.case.name.clone(),
-        word: timeline.outcome.word(),
+        name: title(&timeline.case.subject, &timeline.case.name),
+        meta: first::meta(&timeline.case),
+        word: outcome(timeline.outcome).into(),
         tone: timeline.outcome.look(),
-        headline: timeline.outcome.meaning().english(),
-        lead: timeline::no_verdict().english(),
-        missing: timeline.missing.iter().map(Text::english).collect(),
-        skipped: &timeline.skipped,
-        events: events(&timeline.events, &timeline.all, timeline::counted(&timeline.months)),
-        grades: grades(),
-        conditions: Vec::new(),
-        decided: Vec::new(),
-        components: Vec::new(),
-        legend: Vec::new(),
+        first: First {
+            found: timeline.outcome.meaning().into(),
+            sure: timeline::no_verdict().into(),
+            rests: Vec::new(),
+            limits: Vec::new(),
+            request: Said::default(),
+            missing: timeline.missing.iter().map(Said::from).collect(),
+            map: None,
+            strip: Vec::new(),
+        },
+        sections,
+        count: timeline.findings.len(),
+        parts: Vec::new(),
+        events: pictures::events(&timeline.events, &timeline.all, timeline::counted(&timeline.months).into()),
+        grades: pictures::grades(),
         charts: Vec::new(),
-        root_axis: false,
         way: None,
         maps: Vec::new(),
-        beyond: heatmap::BEYOND,
-        groups: vec![Group { name: text!("report/group/time").english(), findings }],
-        coverage: Vec::new(),
+        map_note: Said::default(),
+        coverage: Said::default(),
+        skipped: &timeline.skipped,
         inputs: timeline.inputs.iter().map(input).collect(),
+        decisive: Vec::new(),
         policy: policy(&timeline.policy),
         how_to_read: Vec::new(),
     }
 }
 
-/// `rows` are told one by one, `all` are drawn; `more` is what is to be said of the others.
-fn events<'a>(rows: &'a [TimelineRow], all: &[TimelineRow], more: String) -> Option<EventsView<'a>> {
-    (!rows.is_empty()).then(|| EventsView {
-        drawing: Value::from_safe_string(lanes::draw(all)),
-        more,
-        rows: lanes::shown(rows)
-            .into_iter()
-            .map(|(row, left_out)| EventView {
-                when: lanes::when(row),
-                what: &row.what,
-                grade: &row.grade,
-                source: &row.source,
-                left_out,
-            })
-            .collect(),
-    })
-}
-
-/// The marks of the timeline.
-fn grades() -> Vec<Legend> {
-    lanes::GRADES
-        .iter()
-        .map(|&(label, class, shape)| {
-            let mut svg = Svg::new(14.0, 12.0, "swatch", "");
-            svg.mark(&format!("mark {class}"), shape, (7.0, 6.0), "");
-            Legend { label: label.to_owned(), swatch: Value::from_safe_string(svg.finish()) }
-        })
-        .collect()
-}
-
-/// Every finding, by condition, those that decided first.
-fn groups(report: &Report) -> Vec<Group<'_>> {
-    let groups = wording::groups().into_iter().map(|(key, name)| {
-        let mut findings: Vec<_> = wording::of(report, key).collect();
-        findings.sort_by_key(|one| (!wording::decides(report, one), one.grade == Grade::Context));
-        let name = name.english();
-        Group { name, findings: findings.into_iter().map(|one| finding(one, wording::decides(report, one))).collect() }
-    });
-    groups.filter(|group| !group.findings.is_empty()).collect()
-}
-
-fn component(component: &ComponentResult) -> ComponentView<'_> {
-    let outcome = wording::component(component.outcome);
-    ComponentView {
-        name: &component.name,
-        outcome,
-        bar: bar(component.effect, outcome),
-        effect: number::effect(component.effect),
-        z: number::z(component.z),
-        log10_p: number::short(component.log10_p),
-        parent: component.parent.as_deref().unwrap_or("–"),
-        layers: wording::layers(&component.layers),
+fn outcome(outcome: timeline::Outcome) -> Text {
+    match outcome {
+        timeline::Outcome::Consistent => text!("page/state/consistent"),
+        timeline::Outcome::Open => text!("page/state/open"),
+        timeline::Outcome::Contradicted => text!("page/state/contradicted"),
     }
-}
-
-/// A bar from 0 to 1; an effect below 0 runs to the left of the zero mark.
-fn bar(effect: Option<f64>, class: &str) -> Value {
-    let (zero, full) = (12.0, 100.0);
-    let mut svg = Svg::new(zero + full, 12.0, "bar", &format!("effect {}", number::effect(effect)));
-    svg.frame("track", (zero, 3.0), (full, 6.0));
-    let length = effect.unwrap_or(0.0).clamp(-zero / full, 1.0) * full;
-    svg.frame(class, (zero + length.min(0.0), 3.0), (length.abs(), 6.0));
-    svg.line("zero", (zero, 0.0), (zero, 12.0));
-    Value::from_safe_string(svg.finish())
-}
-
-fn legend(references: &[&Reference], reference: &Reference) -> Legend {
-    let label = scene::label(reference);
-    let (class, mark) = chart::look(references, reference);
-    let mut svg = Svg::new(34.0, 12.0, "swatch", "");
-    svg.line(&format!("line {class}"), (1.0, 6.0), (33.0, 6.0));
-    svg.mark(&format!("mark {class}"), mark, (17.0, 6.0), "");
-    Legend { label, swatch: Value::from_safe_string(svg.finish()) }
-}
-
-fn chart_view(series: &Series, axis: &chart::Axis, references: &[&Reference]) -> ChartView {
-    let steps: BTreeSet<i64> = series.lines.iter().flat_map(|line| &line.points).map(|point| point.step).collect();
-    let rows = series.lines.iter().map(|line| ChartRow {
-        label: line.label(),
-        cells: steps
-            .iter()
-            .map(|step| match line.points.iter().find(|point| point.step == *step) {
-                Some(point) => format!("{} (z {})", number::effect(point.effect), number::z(point.z)),
-                None => "–".to_owned(),
-            })
-            .collect(),
-    });
-    ChartView {
-        title: series.title().to_owned(),
-        drawing: Value::from_safe_string(chart::draw(series, axis, references)),
-        rows: rows.collect(),
-        steps: steps.into_iter().collect(),
-    }
-}
-
-/// The way of the whole model.
-fn way(evidence: &Evidence) -> Option<WayView> {
-    let rows = plane::way(evidence);
-    (!rows.is_empty()).then(|| WayView {
-        words: plane::describe(&rows),
-        drawing: Value::from_safe_string(plane::draw(&rows)),
-        header: plane::HEADER,
-        rows: rows.into_iter().map(plane::cells).collect(),
-    })
-}
-
-/// One group a parent or control: its first map (family `all` where there is one) and the others.
-fn maps(maps: &[Map<'_>]) -> Vec<MapGroup> {
-    maps.chunk_by(|one, next| one.parent == next.parent)
-        .filter_map(|group| {
-            let (main, others) = group.split_first()?;
-            Some(MapGroup { title: main.title(), main: map(main), others: others.iter().map(map).collect() })
-        })
-        .collect()
-}
-
-fn map(map: &Map<'_>) -> MapView {
-    let columns: BTreeSet<u32> = map.cells.keys().map(|key| key.1).collect();
-    let rows: BTreeSet<u32> = map.cells.keys().map(|key| key.0).collect();
-    let tabled = map.cells.len() <= TABLED;
-    let cells = |row: u32| columns.iter().map(|&at| number::z(map.cells.get(&(row, at)).copied().flatten())).collect();
-    MapView {
-        family: if map.family == "all" { "all families together".to_owned() } else { map.family.to_owned() },
-        words: heatmap::describe(map),
-        wide: columns.len().max(rows.len()) > 16,
-        drawing: Value::from_safe_string(heatmap::draw(map)),
-        rows: if tabled { rows.iter().map(|&row| (row, cells(row))).collect() } else { Vec::new() },
-        columns: if tabled { columns.iter().copied().collect() } else { Vec::new() },
-    }
-}
-
-fn coverage(report: &Report) -> Vec<(&'static str, String)> {
-    let coverage = &report.coverage;
-    vec![
-        ("Tensors", number::count(coverage.tensors)),
-        ("Compared", number::count(coverage.compared)),
-        ("Skipped", number::count(coverage.skipped.len() as u64)),
-        ("Read", number::bytes(coverage.bytes_read)),
-    ]
 }
 
 fn input(input: &crate::Input) -> InputView<'_> {
     InputView {
-        role: wording::role(input.role).english(),
+        role: wording::role(input.role).into(),
         name: &input.name,
         uri: &input.uri,
         size: number::bytes(input.bytes),
         sha256: &input.sha256,
     }
+}
+
+/// The thresholds that a verdict rests on before all others.
+fn decisive(policy: &Json) -> Vec<Said> {
+    let figure = |name: &str| policy.get(name).and_then(Json::as_f64);
+    let mut lines = Vec::new();
+    if let (Some(p), Some(effect)) = (figure("conclusive_log10_p"), figure("conclusive_effect")) {
+        lines.push(text!("page/rest/conclusive", p, effect).into());
+    }
+    if let Some(effect) = figure("detectable_effect") {
+        lines.push(text!("page/rest/cleared", effect).into());
+    }
+    lines
 }
 
 /// The policy as lines, names of nested keys joined by a point.

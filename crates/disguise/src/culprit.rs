@@ -1,0 +1,234 @@
+//! A parent as somebody would write it who wants it not to be found, held against itself: what the search would have said
+//! (METHODS 11).
+//!
+//! The parent is not copied: a [`Culprit`] changes rows as they are read, so that the search itself is what is asked, and it
+//! cannot know that its subject is made up.
+
+use std::collections::BTreeMap;
+
+use super::alike::alike;
+use super::basis::answers;
+use super::frame::{Frame, LONGEST_ROTATION};
+use super::inject::{Noise, injected};
+use super::products::{self, Products};
+use super::search::between;
+use super::weights::{Function, Weights, narrow};
+use scratchproof_checkpoint::{Checkpoint, Heads, Part};
+use scratchproof_error::Result;
+use scratchproof_measurements::{Class, Injection, SearchRules};
+
+/// Correlation of a culprit's rows with the parent's: a model that was trained on keeps 0.7 to 0.99 of its parent, and one
+/// that keeps less in every row is seen from the start and the chain.
+const CORRELATION: f64 = 0.8;
+
+/// Elements of either model that are looked at for one culprit.
+const BUDGET: usize = 16 << 20;
+
+/// How a parent is written as another model.
+#[derive(Clone, Debug)]
+pub struct Culprit {
+    class: Class,
+    /// The residual axis, from the parent's to its own.
+    axis: Frame,
+}
+
+impl Culprit {
+    fn new(class: Class, hidden: usize) -> Self {
+        let axis = match class {
+            Class::Half => Frame::AsItStands,
+            Class::Permuted | Class::Moved => Frame::Permuted((0..hidden).map(|i| Some(shuffled(i, hidden))).collect()),
+            Class::Rotated => Frame::Rotated(rotation(hidden)),
+            Class::Padded => Frame::Permuted((0..=hidden).map(|i| (i < hidden).then_some(i)).collect()),
+        };
+        Self { class, axis }
+    }
+
+    /// Length of its residual axis.
+    pub fn hidden(&self, parent: usize) -> usize {
+        parent + usize::from(self.class == Class::Padded)
+    }
+
+    /// Whether no token of it is one of the parent's.
+    pub fn another_vocabulary(&self) -> bool {
+        self.class == Class::Moved
+    }
+
+    /// Rows of a matrix that has so many in the parent.
+    pub fn rows(&self, parent: usize, function: Option<Function>) -> usize {
+        let neurons = function.and_then(Function::slot).is_some();
+        parent + usize::from(self.class == Class::Padded && neurons)
+    }
+
+    /// Which of the parent's layers stands where: those that are looked at change places among themselves.
+    pub fn layers(&self, all: &[u32], looked: &[u32]) -> BTreeMap<u32, u32> {
+        let mut order: BTreeMap<u32, u32> = all.iter().map(|layer| (*layer, *layer)).collect();
+        if self.class == Class::Moved {
+            // One place on, and the first two change: for two layers and more none stays, and the order is no rotation.
+            let n = looked.len();
+            order.extend((0..n).map(|i| (looked[i], looked[(i + 1) % n])));
+            if n > 3 {
+                let (a, b) = (order[&looked[0]], order[&looked[2]]);
+                order.extend([(looked[0], b), (looked[2], a)]);
+            }
+        }
+        order
+    }
+
+    /// For these rows of a matrix, the parent's; `None` for what is a stranger's.
+    pub fn sources(
+        &self,
+        part: &Part,
+        function: Option<Function>,
+        picked: &[usize],
+        heads: Option<Heads>,
+    ) -> Vec<Option<usize>> {
+        let layer = part.role.layer.unwrap_or(0) as usize;
+        let source = |row: usize| -> Option<usize> {
+            let Some(function) = function.filter(|_| self.class == Class::Half) else {
+                return (row < part.rows).then_some(row);
+            };
+            if function.slot().is_some() {
+                let from = shuffled(row, part.rows);
+                return from.is_multiple_of(2).then_some(from);
+            }
+            let Some(heads) = heads.filter(|heads| heads.key_value > 0 && heads.dim > 0) else { return Some(row) };
+            let head = row / heads.dim;
+            let inside = match function {
+                Function::Query | Function::Output => head / (heads.query / heads.key_value).max(1),
+                Function::Key | Function::Value => head,
+                _ => return Some(row),
+            };
+            (layer + inside).is_multiple_of(2).then_some(row)
+        };
+        picked.iter().map(|row| source(*row)).collect()
+    }
+
+    /// Its rows from those of the parent, one after the other without those that are a stranger's.
+    pub fn write(&self, part: &Part, sources: &[Option<usize>], picked: &[usize], values: &[f32]) -> Vec<f32> {
+        let cols = part.cols.max(1);
+        let square: f64 = values.iter().map(|v| f64::from(*v).powi(2)).sum();
+        let usual = (square / values.len().max(1) as f64).sqrt();
+        let mut own = Vec::with_capacity(sources.len() * cols);
+        let mut rest = values.chunks_exact(cols);
+        for (source, row) in sources.iter().zip(picked) {
+            // One row is the same whenever it is read.
+            let mut noise = Noise(key(part, *row));
+            match source.and_then(|_| rest.next()) {
+                Some(theirs) => {
+                    let square: f64 = theirs.iter().map(|v| f64::from(*v).powi(2)).sum();
+                    let scale = (1.0 - CORRELATION * CORRELATION).sqrt() * (square / cols as f64).sqrt();
+                    own.extend(theirs.iter().map(|v| narrow(CORRELATION * f64::from(*v) + scale * even(&mut noise))));
+                }
+                None => own.extend((0..cols).map(|_| narrow(usual * even(&mut noise)))),
+            }
+        }
+        let hidden = self.hidden(cols);
+        match &self.axis {
+            Frame::AsItStands => own,
+            axis => {
+                let mut own = axis.express(&own, cols, hidden);
+                if self.class == Class::Padded {
+                    for (row, place) in own.chunks_exact_mut(hidden).zip(picked) {
+                        row[hidden - 1] = narrow(usual * even(&mut Noise(key(part, *place) ^ 1)));
+                    }
+                }
+                own
+            }
+        }
+    }
+}
+
+/// What the search would have said of a parent in disguise, for a subject whose residual axis has that length.
+///
+/// Above the longest residual axis that is rotated the products of its heads stand for the whole: no change of basis, order
+/// or vocabulary moves them.
+///
+/// # Errors
+/// If weights cannot be read.
+pub fn injections(parent: &Checkpoint, hidden: Option<usize>, rules: &SearchRules) -> Result<Vec<Injection>> {
+    let Some(weights) = Weights::new(parent)? else { return Ok(Vec::new()) };
+    let long = weights.hidden > LONGEST_ROTATION;
+    let mut classes = vec![Class::Permuted, Class::Rotated, Class::Moved, Class::Half];
+    if hidden != Some(weights.hidden) {
+        classes.push(Class::Padded);
+    }
+    let products = if long { products::of(&weights)? } else { None };
+    let of_heads = |class: Class, products: &Products| Injection {
+        class,
+        correlation: CORRELATION,
+        observations: answers(&alike(&injected(products, 1.0, CORRELATION * CORRELATION, 1), products)),
+    };
+    let mut all = Vec::new();
+    for class in classes {
+        if long && class != Class::Half {
+            all.extend(products.as_ref().map(|products| of_heads(class, products)));
+            continue;
+        }
+        let culprit = Culprit::new(class, weights.hidden);
+        let (Some(own), Some(other)) = (Weights::disguised(parent, culprit, BUDGET)?, Weights::new(parent)?) else {
+            continue;
+        };
+        let found = between(own, other.within(BUDGET), None, rules)?;
+        all.push(Injection { class, correlation: CORRELATION, observations: found.observations });
+    }
+    Ok(all)
+}
+
+/// An even number between the roots of three, of variance one.
+fn even(noise: &mut Noise) -> f64 {
+    ((noise.next() >> 11) as f64 / (1_u64 << 53) as f64 - 0.5) * 12.0_f64.sqrt()
+}
+
+/// FNV-1a of a row's place.
+fn key(part: &Part, row: usize) -> u64 {
+    let place = format!("{} {:?} {:?} {row}", part.role.family, part.role.layer, part.role.expert);
+    place.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// An order of so many in which neighbours are far apart: a multiple without a common factor, near the golden section.
+fn shuffled(at: usize, of: usize) -> usize {
+    fn gcd(a: usize, b: usize) -> usize {
+        if b == 0 { a } else { gcd(b, a % b) }
+    }
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a length")]
+    let near = (of as f64 * 0.618) as usize;
+    let step = (near.max(1)..near.max(1) + of.max(1)).find(|step| gcd(*step, of) == 1).unwrap_or(1);
+    (at * step + of / 3) % of.max(1)
+}
+
+/// A rotation, rows the parent's directions: the discrete cosine transform (Ahmed, Natarajan and Rao 1974) with its rows in
+/// another order and of either sign.
+fn rotation(n: usize) -> Vec<f32> {
+    let mut noise = Noise(7);
+    let mut all = Vec::with_capacity(n * n);
+    for i in 0..n {
+        let k = shuffled(i, n);
+        let sign = if noise.next() & 1 == 0 { 1.0 } else { -1.0 };
+        let scale = sign * (if k == 0 { 1.0 } else { 2.0 } / n as f64).sqrt();
+        all.extend((0..n).map(|j| {
+            let turn = std::f64::consts::PI * (j as f64 + 0.5) * k as f64 / n as f64;
+            narrow(scale * turn.cos())
+        }));
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{rotation, shuffled};
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn an_order_is_one_and_a_rotation_is_one() {
+        for n in [1, 2, 3, 4, 64, 96, 97] {
+            assert_eq!((0..n).map(|i| shuffled(i, n)).collect::<BTreeSet<_>>().len(), n);
+        }
+        let (n, q) = (24, rotation(24));
+        for i in 0..n {
+            for j in 0..n {
+                let product: f64 = (0..n).map(|k| f64::from(q[i * n + k]) * f64::from(q[j * n + k])).sum();
+                assert!((product - f64::from(u8::from(i == j))).abs() < 1e-5, "{i} {j}: {product}");
+            }
+        }
+    }
+}
