@@ -4,6 +4,7 @@
 mod compare;
 pub mod elsewhere;
 mod inputs;
+mod ledger;
 mod measuring;
 mod models;
 pub mod published;

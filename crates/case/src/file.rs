@@ -35,7 +35,14 @@ struct RawCase {
     repository: Option<RawRepository>,
     #[serde(default)]
     witness: Vec<RawWitness>,
+    ledger: Option<RawLedger>,
     policy: Option<Spanned<toml::Table>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawLedger {
+    path: Spanned<String>,
 }
 
 #[derive(Deserialize)]
@@ -237,6 +244,7 @@ impl Checker<'_> {
         let runs = raw.run.into_iter().map(|run| self.run(run)).collect::<Result<_>>()?;
         let repository = raw.repository.map(|repository| self.repository(repository)).transpose()?;
         let witnesses = raw.witness.into_iter().map(|witness| self.witness(&witness)).collect::<Result<_>>()?;
+        let ledger = raw.ledger.map(|ledger| self.existing(&ledger.path)).transpose()?;
         let policy = match raw.policy {
             None => Policy::default(),
             Some(table) => {
@@ -260,6 +268,7 @@ impl Checker<'_> {
             runs,
             repository,
             witnesses,
+            ledger,
             policy,
         })
     }

@@ -41,6 +41,8 @@ pub struct Case {
     pub repository: Option<Repository>,
     /// Outside witnesses.
     pub witnesses: Vec<Witness>,
+    /// The ledger that was kept during the training.
+    pub ledger: Option<Location>,
     /// Every threshold.
     pub policy: Policy,
 }
@@ -99,6 +101,7 @@ impl Case {
             runs: Vec::new(),
             repository: None,
             witnesses: Vec::new(),
+            ledger: None,
             policy: Policy::default(),
         }
     }

@@ -113,6 +113,7 @@ codes! {
     TimeContinued "time/continued",
     TimeUndated "time/undated",
     TimeWitness "time/witness",
+    TimeLedger "time/ledger",
     TimeReleaseDate "time/release-date",
     TimeEarlierModels "time/earlier-models",
     TimeSchedule "time/schedule",

@@ -175,4 +175,5 @@ pub enum InputRole {
     Headers,
     Stamped,
     Signers,
+    Ledger,
 }

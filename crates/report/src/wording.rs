@@ -223,6 +223,7 @@ pub(super) fn role(role: InputRole) -> Text {
         InputRole::Headers => text!("report/role/headers"),
         InputRole::Stamped => text!("report/role/stamped"),
         InputRole::Signers => text!("report/role/signers"),
+        InputRole::Ledger => text!("report/role/ledger"),
     }
 }
 
