@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Opens every committed page in a real browser: both languages, wide and narrow, light and dark, and on paper.
 
-    python tests/browser/check.py            checks reports/cases/*/report.html and reports/docket/index.html
+    python tests/browser/check.py            checks reports/cases/*/report.html and reports/index.html
     python tests/browser/check.py --pictures writes the pictures under reports/pictures anew
     python tests/browser/check.py PAGE...    checks other pages
 
@@ -174,7 +174,7 @@ def pictures(browser, into):
     """The first screens that are committed, to be looked at: small files, one look each."""
     into.mkdir(parents=True, exist_ok=True)
     pages = {name: ROOT / "reports/cases" / name / "report.html" for name in PICTURED}
-    pages["docket"] = ROOT / "reports/docket/index.html"
+    pages["docket"] = ROOT / "reports/index.html"
     for name, path in pages.items():
         for language, width in (("en", 1280), ("ko", 1280), ("en", 390)):
             page = Page(browser, path, width, "light")
@@ -195,7 +195,7 @@ def main(arguments):
             return 0
         pages = [Path(page) for page in arguments]
         if not pages:
-            pages = sorted(ROOT.glob("reports/cases/*/report.html")) + [ROOT / "reports/docket/index.html"]
+            pages = sorted(ROOT.glob("reports/cases/*/report.html")) + [ROOT / "reports/index.html"]
         begun, faults = time.monotonic(), []
         for path in pages:
             faults += check(browser, path)
