@@ -19,6 +19,10 @@ import time
 from pathlib import Path
 
 from axe_playwright_python import base as axe_package
+try:
+    from PIL import Image  # only makes the pictures smaller
+except ImportError:
+    Image = None
 from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import sync_playwright
 
@@ -184,6 +188,9 @@ def pictures(browser, into):
     page = Page(browser, pages["depth-upscaled"], 1280, "light")
     sheets = page.paper(into / "depth-upscaled.pdf")
     page.close()
+    if Image:
+        for path in into.glob("*.png"):
+            Image.open(path).convert("RGB").quantize(64, method=2, dither=0).save(path, optimize=True)
     print(f"{len(list(into.iterdir()))} files in {into}; {sheets} sheets")
 
 
