@@ -394,8 +394,8 @@ impl<'a> Weights<'a> {
     pub fn few_of(&self, layer: u32, function: Function, most: usize, few: usize) -> Result<Option<Matrix>> {
         let Some(part) = self.layers.get(&layer).and_then(|l| l.get(&function)) else { return Ok(None) };
         let rows = spread(part.rows, most.clamp(1, ROWS));
-        let picked = spread(rows.len(), few.max(1)).into_iter().map(|at| rows[at]).collect();
-        self.read(part, picked, self.before(layer, function))
+        let picked: Vec<usize> = spread(rows.len(), few.max(1)).into_iter().map(|at| rows[at]).collect();
+        self.read(part, Some(function), picked, self.before(layer, function))
     }
 
     /// These rows of a matrix that has `total` of them, in this order, the norm weights in front folded in;
