@@ -142,8 +142,13 @@ fn a_verdict_that_was_edited_with_its_pages_is_found_by_judging_again() {
     // Who edits it with care makes the pages anew, and the tool's own record of what it wrote.
     let mut record = fs::read_to_string(out.join(".scratchproof")).expect("a record");
     for (name, format) in [("report.html", "html"), ("report.md", "markdown")] {
-        let before = sha256(&fs::read(out.join(name)).expect("a page"));
-        let page = run(program().args(["report", "--format", format]).arg(&out)).stdout;
+        let old = fs::read(out.join(name)).expect("a page");
+        let before = sha256(&old);
+        let mut page = run(program().args(["report", "--format", format]).arg(&out)).stdout;
+        if !old.ends_with(b"\n") {
+            // Printed, every result ends its line.
+            page.truncate(page.trim_end().len());
+        }
         fs::write(out.join(name), &page).expect("written");
         record = record.replace(&before, &sha256(page.as_bytes()));
     }
@@ -251,4 +256,92 @@ fn a_ledger_survives_every_kill_and_two_writers() {
     assert_eq!(lost, None, "an entry that was completed");
     assert!(killed > 100, "{killed} of 400 were killed");
     assert!(text.lines().count() >= completed.len(), "{} entries", text.lines().count());
+}
+
+#[test]
+fn what_version_0_1_wrote_is_read() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/formats");
+    let key = |name: &str| golden.join(name).display().to_string();
+    for (file, public, status, word) in [
+        ("ledger-0.1.jsonl", "golden.pub", 0, "3 entries, closed"),
+        ("model", "golden-ec.pub", 0, "1 file as signed"),
+        ("attestation-0.1.json", "golden.pub", 3, "signature by the key"),
+    ] {
+        let done = verify(&golden.join(file), &["--key", &key(public)]);
+        assert_eq!(done.status, status, "{file}: {}{}", done.stdout, done.stderr);
+        assert!(done.stdout.contains(word) && !done.stdout.contains("CONTRADICTS"), "{file}: {}", done.stdout);
+        let other = if public == "golden.pub" { "golden-ec.pub" } else { "golden.pub" };
+        let done = verify(&golden.join(file), &["--key", &key(other)]);
+        assert_ne!(done.status, 0, "{file} by another key: {}", done.stdout);
+    }
+}
+
+#[test]
+fn the_document_of_the_tables_names_every_column() {
+    use polars::prelude::{ParquetReader, SerReader};
+    let (_copy, out) = audited();
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/formats/tables.md");
+    let document = fs::read_to_string(document).expect("a document");
+    for path in fs::read_dir(out.join("evidence")).expect("tables").map(|entry| entry.expect("an entry").path()) {
+        let name = path.file_name().and_then(|name| name.to_str()).expect("a name").to_owned();
+        let section =
+            document.split(&format!("\n## `{name}`\n")).nth(1).unwrap_or_else(|| panic!("{name} is not told"));
+        let section = section.split("\n## ").next().unwrap_or_default();
+        let told: Vec<&str> = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+        let frame = ParquetReader::new(fs::File::open(&path).expect("a table")).finish().expect("a table");
+        let columns: Vec<&str> = frame.get_column_names().into_iter().map(|name| name.as_str()).collect();
+        assert_eq!(told, columns, "{name}");
+    }
+}
+
+#[test]
+fn a_ledger_is_part_of_the_record() {
+    let copy = Copy::of(CASE);
+    let ledger = copy.path("ledger.jsonl");
+    let witness = |words: &[&str]| {
+        let done = run(program().args(["-q", "witness", words[0]]).arg(&ledger).args(&words[1..]));
+        assert_eq!(done.status, 0, "{}", done.stderr);
+    };
+    witness(&["init"]);
+    let mut steps: Vec<u32> = support::names(&copy.path("checkpoints"))
+        .iter()
+        .map(|name| name.trim_start_matches("step-").parse().expect("a step"))
+        .collect();
+    steps.sort_unstable();
+    for step in &steps[..steps.len() - 1] {
+        let model = copy.weights(*step);
+        let model = model.parent().expect("a folder").to_str().expect("a path");
+        witness(&["append", "--checkpoint", model, "--step", &step.to_string()]);
+    }
+    let case = copy.path("case.toml");
+    let mut text = fs::read_to_string(&case).expect("a case");
+    text += "\n[ledger]\npath = \"ledger.jsonl\"\n";
+    fs::write(&case, text).expect("written");
+    let audit = |name: &str| {
+        let out = copy.path(name);
+        run(program().args(["-q", "audit"]).arg(&case).arg("-o").arg(&out));
+        let text = fs::read_to_string(out.join("report.json")).expect("a report");
+        let report: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let findings = report["findings"].as_array().expect("findings").clone();
+        findings.into_iter().filter(|finding| finding["code"] == "time/ledger").collect::<Vec<_>>()
+    };
+    let found = audit("fine");
+    let message = found[0]["message"].as_str().expect("words");
+    let count = format!("{} of {} checkpoints", steps.len() - 1, steps.len());
+    assert!(found.len() == 1 && found[0]["grade"] == "context" && message.contains(&count), "{message}");
+    assert!(message.contains(&format!("no entry of {}", steps[steps.len() - 1])), "{message}");
+    // A checkpoint that is not the one that was fixed is a question.
+    let first = copy.weights(steps[1]);
+    let good = fs::read(&first).expect("weights");
+    fs::copy(copy.weights(steps[2]), &first).expect("copied");
+    let found = audit("other");
+    assert!(found.iter().any(|f| f["grade"] == "moderate" && f["direction"] == "against"), "{found:?}");
+    fs::write(&first, good).expect("written");
+    // So is a ledger of which a line was taken out.
+    let text = fs::read_to_string(&ledger).expect("a ledger");
+    let lines: Vec<&str> = text.lines().collect();
+    fs::write(&ledger, [&lines[..2], &lines[3..]].concat().join("\n") + "\n").expect("written");
+    let found = audit("broken");
+    let message = found[0]["message"].as_str().expect("words");
+    assert!(found.len() == 1 && found[0]["grade"] == "moderate" && message.contains("line 3"), "{message}");
 }

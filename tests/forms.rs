@@ -48,6 +48,7 @@ fn every_form_of_a_series_has_the_verdict_of_its_safetensors() {
         "legacy/checkpoint-{step}",
         "nested/step={step}.ckpt",
         "gguf/step{step}.gguf",
+        "npz/step{step}.npz",
         "megatron/iter_{step}",
         "consolidated/step{step}",
     ] {

@@ -99,6 +99,22 @@ fn nothing_left_out_refutes_a_look_alike() {
     checked("look-alikes", &look_alikes(), false);
 }
 
+/// One input of each kind left out, of two derived models and two honest ones; the long tests leave out all of all.
+#[test]
+fn a_few_inputs_left_out_turn_nothing_round() {
+    let left = |case: &str, what: &str| {
+        let copy = Copy::of(case);
+        assert!(withhold(&copy, what), "{case} has no {what}");
+        copy.judged().verdict.outcome
+    };
+    for what in ["[[run]]", "the record", "step-0"] {
+        assert_ne!(left("dense-continued", what), Outcome::Confirmed, "dense-continued without {what}");
+    }
+    // Two trainings from one draw are alike, and without their start it cannot be told from a little of the parent.
+    assert_eq!(left("shared-seed", "step-0"), Outcome::Inconclusive, "shared-seed without its start");
+    assert_ne!(left("dense-sgd", "[[control]]\nname = \"control-llama\""), Outcome::Refuted);
+}
+
 /// A series with another model's layers put in between two checkpoints: their values in another order within the tensor,
 /// which is a basis that nobody looks for, as large as the final ones are.
 fn hidden(case: &str, from: u32) -> Copy {
@@ -147,6 +163,25 @@ fn what_is_said_to_be_visible_is_seen() {
         assert_ne!(report.verdict.outcome, Outcome::Confirmed, "{steps:?}");
     }
     assert!(tried > 1, "{power:?}");
+}
+
+/// A parent's silence is worth something: the parent itself, in every disguise, is seen by the search.
+#[test]
+fn a_parent_that_is_cleared_would_have_been_seen_in_disguise() {
+    let honest = Copy::of("dense-sgd").judged();
+    let power = honest.verdict.power.parent.as_ref().expect("a parent");
+    let classes: Vec<&str> = power.disguised.iter().map(|d| d.class.as_str()).collect();
+    assert_eq!(classes, ["permuted", "rotated", "moved", "half"], "{power:?}");
+    for disguise in &power.disguised {
+        assert_eq!(disguise.parent, "parent-llama");
+        let seen = |component: &str| disguise.seen_in.iter().any(|c| c == component);
+        assert!(seen("mlp") && seen("attention") && disguise.correlation < 1.0, "{disguise:?}");
+    }
+    for stored in power.stored.iter().filter(|s| ["attention", "mlp"].contains(&s.component.as_str())) {
+        let least = stored.smallest_correlation.expect("a correlation");
+        assert!(stored.compared > 0.99 && least <= 0.1, "{stored:?}");
+    }
+    assert_eq!(honest.verdict.conditions.parent, Condition::Holds);
 }
 
 #[test]

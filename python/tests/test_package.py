@@ -79,7 +79,10 @@ def test_compare_inspect_timeline(out: Path) -> None:
     found = scratchproof.compare(str(models / "parent-llama"), str(models / "control-llama"), [str(models / "control-mixtral")])
     assert found.outcome in ("silent", "undetermined") and found.status == 0
     assert scratchproof.compare(str(models / "parent-llama"), str(models / "parent-llama")).outcome == "similar"
-    assert scratchproof.inspect(models / "parent-llama")["parameters"] > 0
+    inspected = scratchproof.inspect(models / "parent-llama")
+    assert inspected["parameters"] > 0 and repr(inspected).startswith("<Result")
+    scanned = scratchproof.scan(str(models / "parent-llama"), [models / "control-llama"])
+    assert scanned.status in (0, 3) and len(scanned["candidates"]) == 1
     assert scratchproof.timeline(FIXTURES / "cases" / "scratch-moe" / "case.toml").outcome in ("consistent", "open")
 
 
@@ -95,5 +98,5 @@ def test_signed_and_verified(out: Path, tmp_path: Path) -> None:
     text = report.read_text()
     report.write_text(text.replace('"confirmed"', '"refuted"', 1))
     told = scratchproof.verify(out, [public])
-    assert told.outcome == "contradicted" and any("report.json" in item["text"] for item in told.items)
+    assert told.outcome == "contradicted" and any("report.json" in item["text"] for item in told.checked)
     report.write_text(text)

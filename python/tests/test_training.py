@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ OTHERS = {
     "parents": {"parent-llama": PARENT},
     "controls": {name: FIXTURES / "models" / name for name in ("control-llama", "control-mixtral")},
 }
-STEPS = 200
+STEPS = 300
 torch.set_num_threads(1)
 
 
@@ -58,7 +59,7 @@ def trained(model: Any, folder: Path, callback: Any, steps: int = STEPS) -> None
         report_to=[],
         use_cpu=True,
         disable_tqdm=True,
-        seed=11,
+        seed=2026,
     )
     transformers.Trainer(model=model, args=args, train_dataset=Text(), callbacks=[callback]).train()
 
@@ -80,6 +81,7 @@ def test_from_scratch_is_confirmed_and_verified(tmp_path: Path) -> None:
     report = scratchproof.audit(tmp_path / "proof" / "case.toml", tmp_path / "out")
     assert report.outcome == "confirmed", report.missing
     assert any(own["code"] == "start/replay" and own["direction"] == "for" for own in report.findings)
+    assert any(own["code"] == "time/ledger" for own in report.findings)
     scratchproof.attest(tmp_path / "out", key)
     assert scratchproof.verify(tmp_path / "out", [public], recompute=True).holds
     ledger = tmp_path / "proof" / "ledger.jsonl"
@@ -129,3 +131,26 @@ def test_a_loop_by_hand_and_failures_that_stop_nothing(tmp_path: Path) -> None:
         broken = loop(tmp_path / "file")
     assert broken.trouble and any(issubclass(own.category, TrainingWarning) for own in told)
     assert (tmp_path / "file").read_text() == "x"
+
+
+FULL = """
+import resource, sys, torch
+from scratchproof.training import Witness
+resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
+model = torch.nn.Linear(64, 128)
+witness = Witness(sys.argv[1], steps=10)
+witness.begin(model)
+for step in range(10):
+    witness.step(step + 1, model, loss=float(step))
+witness.end(model)
+print(len(witness.trouble))
+"""
+
+
+def test_a_disk_that_is_full_stops_nothing(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", FULL, tmp_path / "proof"], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 0 and "the training goes on without it" in done.stderr
+    # What is small is kept: the log, and a ledger that is whole.
+    assert len(json.loads((tmp_path / "proof" / "run.json").read_text())["history"]) == 10
+    assert scratchproof.verify(tmp_path / "proof" / "ledger.jsonl").holds
+    assert list((tmp_path / "proof" / "checkpoints").iterdir()) == []

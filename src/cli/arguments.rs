@@ -34,6 +34,10 @@ pub struct Arguments {
     /// Reach no network: a model at an address of one is an error
     #[arg(long, global = true)]
     pub offline: bool,
+
+    /// Keep what is fetched from a network in DIR, so that nothing is fetched twice, by a later audit neither
+    #[arg(long, global = true, value_name = "DIR")]
+    pub keep_fetched: Option<PathBuf>,
     #[command(subcommand)]
     pub command: Command,
 }
@@ -70,6 +74,10 @@ pub enum Command {
         /// (`architecture = "my.toml"` under `[subject]`)
         #[arg(long)]
         template: bool,
+        /// List a series of a hub and check it by the digests of its files, without a byte of weight:
+        /// `hf://org/name@step{step}` (branches) or `hf://org/name/folder/step{step}` (folders)
+        #[arg(long, conflicts_with = "template")]
+        series: bool,
     },
     /// Compare two models, with controls: similarity tables, layer maps, tests
     ///
@@ -98,6 +106,12 @@ pub enum Command {
         /// Hold the digests of all files against those in DIR first, where names, lengths and times are equal
         #[arg(long, requires = "output")]
         check: bool,
+        /// Use these steps of the series only: `0,1000,10000`
+        #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with = "every")]
+        steps: Vec<i64>,
+        /// Use every so many checkpoints of the series, the first and the last among them
+        #[arg(long, value_name = "N")]
+        every: Option<usize>,
     },
     /// Write the work of a case as data, to be done in parts elsewhere
     ///

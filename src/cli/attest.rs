@@ -9,7 +9,8 @@ use scratchproof::attest::folder::{self as check, Again};
 use scratchproof::attest::item::{Items, Standing};
 use scratchproof::attest::keys::{Public, Signer};
 use scratchproof::attest::model::{self, Signed};
-use scratchproof::attest::{FILE, export, ledger, statement, strict};
+use scratchproof::attest::{FILE, export, ledger, stamp, statement, strict};
+use scratchproof::audit::published::{Thin, expand};
 use scratchproof::audit::{again, audit_into, timeline};
 use scratchproof::case::Case;
 use scratchproof::error::{Context, Error, Result};
@@ -108,7 +109,7 @@ pub fn export(dir: &Path, form: Form) -> Result<u8> {
         Form::Statement => pretty(&made),
         Form::Svr => pretty(&export::svr(&made, &export::now())),
         Form::Cyclonedx => {
-            let report = strict(&plain::read(&dir.join("report.json"), LONGEST)?)?;
+            let report = strict(&plain::read(&dir.join("report.json"), LONGEST)?).context(|| "report.json".into())?;
             pretty(&export::cyclonedx(&made, &report))
         }
         Form::ModelCard => export::model_card(&made),
@@ -156,6 +157,7 @@ pub fn verify(arguments: &Arguments, path: &Path, given: &Given) -> Result<u8> {
         roots.extend(read.map_err(|why| Error::usage(format!("{}: {why}", path.display())))?);
     }
     let mut items = Items::default();
+    stamps(path, &roots, &mut items)?;
     if path.is_dir() {
         let signature = path.join("model.sig");
         if !path.join("report.json").exists() && signature.exists() {
@@ -192,6 +194,21 @@ pub fn verify(arguments: &Arguments, path: &Path, given: &Given) -> Result<u8> {
     Ok(items.status())
 }
 
+/// Stamps beside what is verified: `FILE.tsr` over the file, of a folder over its attestation, signature or report.
+fn stamps(path: &Path, roots: &[Vec<u8>], items: &mut Items) -> Result<()> {
+    let files = match path.is_dir() {
+        true => [FILE, "model.sig", "report.json"].map(|name| path.join(name)).to_vec(),
+        false => vec![path.to_owned()],
+    };
+    for file in files {
+        let beside = file.with_added_extension("tsr");
+        if fs::symlink_metadata(&beside).is_ok() && file.is_file() {
+            stamp::verify(&beside, &plain::read(&file, LONGEST)?, roots, items)?;
+        }
+    }
+    Ok(())
+}
+
 fn signed(file: &Path, model: &Path, keys: &[Public], roots: &[Vec<u8>], items: &mut Items) -> Result<()> {
     let signed = Signed::read(&plain::read(file, dsse::LONGEST)?).context(|| file.display().to_string())?;
     signed.signature(keys, roots, items);
@@ -226,7 +243,7 @@ fn anew(arguments: &Arguments, dir: &Path, given: &Given) -> Result<Again> {
         return refuse(text!("attest/judged/no-case"));
     };
     let failed = |why: &Error| text!("attest/judged/failed", why = why.to_string());
-    let report = strict(&plain::read(&dir.join("report.json"), LONGEST)?)?;
+    let report = strict(&plain::read(&dir.join("report.json"), LONGEST)?).context(|| "report.json".into())?;
     let temporary = tempfile::tempdir().map_err(|cause| Error::io("a temporary folder", cause))?;
     if report["schema"] == record::SCHEMA {
         made.judged = Some(
@@ -292,7 +309,8 @@ fn again_timeline(arguments: &Arguments, case: &Case, to: &Path) -> Result<Strin
 
 /// The whole audit from its inputs; its seal is over every file, so that equal reports are equal folders.
 fn recomputed(arguments: &Arguments, case: &Path, to: &Path) -> Result<String> {
-    let case = Case::read(case)?;
+    let mut case = Case::read(case)?;
+    expand(&mut case, access(arguments), &Thin::default())?;
     let folder = Folder::open(to)?;
     let (mut done, _) = audit_into(&case, access(arguments), &folder, false, reporter(arguments).as_ref())?;
     folder::write(&mut done.report, &done.evidence, &folder, Language::English)?;

@@ -11,11 +11,13 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
+use scratchproof::audit::published::{Thin, expand, published};
 use scratchproof::audit::{audit, audit_into, compare, elsewhere, timeline};
 use scratchproof::case::{Case, is_hub_name};
 use scratchproof::checkpoint::{Checkpoint, Summary, check_bytes, template};
 use scratchproof::error::{Error, Result};
 use scratchproof::evidence::Evidence;
+use scratchproof::finding::published::judge as judge_published;
 use scratchproof::finding::{Direction, Grade, Outcome};
 use scratchproof::folder::Folder;
 use scratchproof::init;
@@ -25,9 +27,9 @@ use scratchproof::report::profile::Profile;
 use scratchproof::report::read::{self, Finished};
 use scratchproof::report::text::printable;
 use scratchproof::report::{
-    Report, compare as comparison, explain, folder, html, inspect, json, markdown, terminal, timeline as record,
+    Report, compare as comparison, explain, folder, html, inspect, json, markdown, series, terminal, timeline as record,
 };
-use scratchproof::source::{Access, is_address};
+use scratchproof::source::{Access, is_address, keep_fetched};
 use scratchproof::store::remember_case;
 use scratchproof::texts::{Language, phrase, term};
 
@@ -52,7 +54,9 @@ pub fn run() -> u8 {
         // Otherwise colours are taken out again where the output is no terminal.
         anstream::ColorChoice::AlwaysAnsi.write_global();
     }
-    let done = threads(arguments.threads).and_then(|()| match &arguments.command {
+    let ready =
+        threads(arguments.threads).and_then(|()| arguments.keep_fetched.as_deref().map_or(Ok(()), keep_fetched));
+    let done = ready.and_then(|()| match &arguments.command {
         Command::Init { dir } => init_case(&arguments, dir),
         Command::Explain { code } => explain_code(&arguments, code.as_deref()),
         Command::Completions { shell } => {
@@ -61,7 +65,8 @@ pub fn run() -> u8 {
             print(&String::from_utf8_lossy(&script)).map(|()| 0)
         }
         Command::Man => manual().and_then(|page| print(&page)).map(|()| 0),
-        Command::Inspect { model, template } => inspect_model(&arguments, model, *template),
+        Command::Inspect { model, series: true, .. } => inspect_series(&arguments, model),
+        Command::Inspect { model, template, .. } => inspect_model(&arguments, model, *template),
         Command::Compare { subject, parent, controls, output } => {
             compare_models(&arguments, subject, parent, controls, output.as_deref())
         }
@@ -70,7 +75,10 @@ pub fn run() -> u8 {
         }
         Command::Scan { subject, candidates } => scan::scan(&arguments, subject, candidates),
         Command::Timeline { case, output } => timeline_of(&arguments, case, output.as_deref()),
-        Command::Audit { case, output, check } => audit_case(&arguments, case, output.as_deref(), *check),
+        Command::Audit { case, output, check, steps, every } => {
+            let thin = Thin { steps: steps.clone(), every: *every };
+            audit_case(&arguments, case, output.as_deref(), *check, &thin)
+        }
         Command::Plan { case, output } => plan_of(&arguments, case, output),
         Command::Worker { plan, only, output } => work(&arguments, plan, only.as_deref(), output.as_deref()),
         Command::Reduce { plan, dir, output } => reduce(&arguments, plan, dir, output),
@@ -224,8 +232,26 @@ fn inspect_model(arguments: &Arguments, model: &Path, only_template: bool) -> Re
     Ok(0)
 }
 
-fn audit_case(arguments: &Arguments, case: &Path, output: Option<&Path>, check: bool) -> Result<u8> {
-    let case = read_case(case, output)?;
+/// What a hub lists of a series.
+fn inspect_series(arguments: &Arguments, pattern: &Path) -> Result<u8> {
+    let Some(pattern) = pattern.to_str() else { return Err(Error::usage("an address is text")) };
+    let found = published(pattern, access(arguments))?;
+    let findings = judge_published(&found.steps).findings;
+    let listed = series::Listed { pattern, steps: &found.steps, findings: &findings, fetched: found.fetched };
+    print(&match arguments.format {
+        Format::Json => series::to_json(&listed),
+        Format::Markdown => series::to_markdown(&listed),
+        Format::Human | Format::Html => series::to_terminal(&listed, width()),
+    })?;
+    Ok(0)
+}
+
+fn audit_case(arguments: &Arguments, case: &Path, output: Option<&Path>, check: bool, thin: &Thin) -> Result<u8> {
+    let mut case = read_case(case, output)?;
+    let left = expand(&mut case, access(arguments), thin)?;
+    if left > 0 && !arguments.quiet {
+        say(&format!("{left} checkpoints of the series are left out, {} are used", case.subject.checkpoints.len()));
+    }
     let folder = make(output)?;
     let bar = reporter(arguments);
     let done = if let Some(folder) = &folder {
@@ -251,7 +277,8 @@ fn audit_case(arguments: &Arguments, case: &Path, output: Option<&Path>, check: 
 
 /// Writes the work of a case as data.
 fn plan_of(arguments: &Arguments, case: &Path, output: &Path) -> Result<u8> {
-    let read = Case::read(case)?;
+    let mut read = Case::read(case)?;
+    expand(&mut read, access(arguments), &Thin::default())?;
     let jobs = elsewhere::plan(&read, access(arguments), output)?;
     if !arguments.quiet {
         say(&format!("{jobs} units of work: worker {} --only 0-{}", output.display(), jobs.saturating_sub(1)));

@@ -10,8 +10,14 @@ use super::{audited, openssl, verify};
 use crate::support::{program, run};
 
 /// What is installed. The versions are those that agreed when this was written.
-const PACKAGES: &[&str] =
-    &["model-signing==1.1.1", "pyopenssl", "securesystemslib[crypto]==1.6.0", "in-toto-attestation==0.9.3"];
+const PACKAGES: &[&str] = &[
+    "model-signing==1.1.1",
+    "pyopenssl",
+    "securesystemslib[crypto]==1.6.0",
+    "in-toto-attestation==0.9.3",
+    "cyclonedx-python-lib[json-validation]",
+    "jsonschema",
+];
 
 /// A Python with the packages; `None` where they cannot be had.
 fn python() -> Option<PathBuf> {
@@ -186,4 +192,88 @@ fn securesystemslib_and_in_toto_read_ours_and_we_read_theirs() {
     let done = verify(&out.join("theirs.json"), &["--key", again.to_str().expect("a path")]);
     let signature = done.stdout.lines().find(|line| line.contains("signature")).unwrap_or_default();
     assert!(done.status != 1 && signature.contains("by the key"), "{}{}", done.stdout, done.stderr);
+}
+
+const AUTHORITY: &str = "[tsa]
+default_policy = 1.2.3.4.1
+digests = sha256
+signer_digest = sha256
+serial = serial
+crypto_device = builtin
+accuracy = secs:1
+";
+
+#[test]
+fn stamps_of_openssl_are_held_against_file_and_root() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    fs::write(here.join("tsa.cnf"), AUTHORITY).expect("written");
+    fs::write(here.join("leaf.cnf"), "extendedKeyUsage=critical,timeStamping\n").expect("written");
+    fs::write(here.join("serial"), "01\n").expect("written");
+    for name in ["root", "tsa", "other"] {
+        openssl(here, &format!("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:prime256v1 -out {name}.pem"));
+    }
+    for name in ["root", "other"] {
+        openssl(here, &format!("req -new -x509 -key {name}.pem -subj /CN={name} -days 3650 -out {name}.crt"));
+    }
+    openssl(here, "req -new -key tsa.pem -subj /CN=tsa -out tsa.csr");
+    let words = "x509 -req -in tsa.csr -CA root.crt -CAkey root.pem -CAcreateserial -days 30 -extfile leaf.cnf";
+    openssl(here, &format!("{words} -out tsa.crt"));
+    let ledger = here.join("ledger.jsonl");
+    assert_eq!(run(program().args(["-q", "witness", "init"]).arg(&ledger)).status, 0);
+    assert_eq!(run(program().args(["-q", "witness", "close"]).arg(&ledger)).status, 0);
+    openssl(here, "ts -query -data ledger.jsonl -sha256 -cert -out query.tsq");
+    openssl(
+        here,
+        "ts -reply -config tsa.cnf -section tsa -queryfile query.tsq -signer tsa.crt -inkey tsa.pem -out ledger.jsonl.tsr",
+    );
+    let ask = |roots: &[&str]| {
+        let places: Vec<String> = roots.iter().map(|root| here.join(root).display().to_string()).collect();
+        let words: Vec<&str> = places.iter().flat_map(|place| ["--root", place.as_str()]).collect();
+        verify(&ledger, &words)
+    };
+    let good = ask(&["root.crt"]);
+    assert!(good.status == 0 && good.stdout.contains("stamped at"), "{}{}", good.stdout, good.stderr);
+    assert_eq!(ask(&[]).status, 3);
+    assert_eq!(ask(&["other.crt"]).status, 3);
+    openssl(here, "ts -query -data serial -sha256 -cert -out query.tsq");
+    openssl(
+        here,
+        "ts -reply -config tsa.cnf -section tsa -queryfile query.tsq -signer tsa.crt -inkey tsa.pem -out ledger.jsonl.tsr",
+    );
+    let other = ask(&["root.crt"]);
+    assert!(other.status == 1 && other.stdout.contains("over something else"), "{}", other.stdout);
+}
+
+#[test]
+fn the_forms_of_an_audit_are_valid_by_their_own_schemas() {
+    let Some(python) = python() else { return };
+    let (copy, out) = audited();
+    let form = |name: &str| {
+        let done = run(program().arg("report").arg(&out).args(["--as", name]));
+        let path = copy.path(name);
+        fs::write(&path, &done.stdout).expect("written");
+        (path, done.stdout)
+    };
+    let (statement, bill) = (form("statement").0, form("cyclonedx").0);
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut command = Command::new(python);
+    command.arg(here.join("tests/attest/forms.py")).arg(here.join("docs/formats/audit-predicate.schema.json"));
+    let done = command.args([&statement, &bill]).output().expect("Python starts");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let result: serde_json::Value = serde_json::from_str(&form("svr").1).expect("JSON");
+    let outcome = format!("SCRATCHPROOF_FROM_SCRATCH_{}", outcome(&out).to_uppercase());
+    let properties = result["predicate"]["properties"].as_array().expect("properties");
+    assert!(properties.iter().any(|own| *own == outcome.as_str()), "{result}");
+    assert!(form("model-card").1.starts_with("model-index:\n") && form("eu-form").1.contains(&outcome_words(&out)));
+}
+
+fn outcome(out: &Path) -> String {
+    let text = fs::read_to_string(out.join("report.json")).expect("a report");
+    let report: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    report["verdict"]["outcome"].as_str().expect("an outcome").to_owned()
+}
+
+fn outcome_words(out: &Path) -> String {
+    format!("Result: {}", outcome(out))
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Opens every committed page in a real browser: both languages, wide and narrow, light and dark, and on paper.
 
-    python tests/browser/check.py            checks reports/cases/*/report.html and reports/docket/index.html
+    python tests/browser/check.py            checks reports/cases/*/report.html and reports/index.html
     python tests/browser/check.py --pictures writes the pictures under reports/pictures anew
     python tests/browser/check.py PAGE...    checks other pages
 
@@ -19,6 +19,10 @@ import time
 from pathlib import Path
 
 from axe_playwright_python import base as axe_package
+try:
+    from PIL import Image  # only makes the pictures smaller
+except ImportError:
+    Image = None
 from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import sync_playwright
 
@@ -174,7 +178,7 @@ def pictures(browser, into):
     """The first screens that are committed, to be looked at: small files, one look each."""
     into.mkdir(parents=True, exist_ok=True)
     pages = {name: ROOT / "reports/cases" / name / "report.html" for name in PICTURED}
-    pages["docket"] = ROOT / "reports/docket/index.html"
+    pages["docket"] = ROOT / "reports/index.html"
     for name, path in pages.items():
         for language, width in (("en", 1280), ("ko", 1280), ("en", 390)):
             page = Page(browser, path, width, "light")
@@ -184,6 +188,9 @@ def pictures(browser, into):
     page = Page(browser, pages["depth-upscaled"], 1280, "light")
     sheets = page.paper(into / "depth-upscaled.pdf")
     page.close()
+    if Image:
+        for path in into.glob("*.png"):
+            Image.open(path).convert("RGB").quantize(64, method=2, dither=0).save(path, optimize=True)
     print(f"{len(list(into.iterdir()))} files in {into}; {sheets} sheets")
 
 
@@ -195,7 +202,7 @@ def main(arguments):
             return 0
         pages = [Path(page) for page in arguments]
         if not pages:
-            pages = sorted(ROOT.glob("reports/cases/*/report.html")) + [ROOT / "reports/docket/index.html"]
+            pages = sorted(ROOT.glob("reports/cases/*/report.html")) + [ROOT / "reports/index.html"]
         begun, faults = time.monotonic(), []
         for path in pages:
             faults += check(browser, path)

@@ -152,6 +152,27 @@ pub struct ParentPower {
     #[serde(deserialize_with = "present")]
     pub smallest_correlation: Option<f64>,
     pub bases: Vec<String>,
+    pub stored: Vec<StoredPower>,
+    pub disguised: Vec<DisguisePower>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoredPower {
+    pub parent: String,
+    pub component: String,
+    pub compared: f64,
+    #[serde(deserialize_with = "present")]
+    pub smallest_correlation: Option<f64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DisguisePower {
+    pub parent: String,
+    pub class: String,
+    pub correlation: f64,
+    pub seen_in: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]

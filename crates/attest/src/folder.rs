@@ -41,7 +41,8 @@ pub struct Again {
 /// # Errors
 /// If there is no report in it that can be read.
 pub fn version(dir: &Path) -> Result<String> {
-    let report = strict(&plain::read(&dir.join("report.json"), LONGEST)?)?;
+    let report = plain::read(&dir.join("report.json"), LONGEST)?;
+    let report = strict(&report).map_err(|cause| cause.context("report.json"))?;
     Ok(report["tool"]["version"].as_str().unwrap_or_default().to_owned())
 }
 

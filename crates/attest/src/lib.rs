@@ -16,6 +16,7 @@ pub mod ledger;
 pub mod manifest;
 pub mod model;
 mod pbes2;
+pub mod stamp;
 pub mod statement;
 mod text;
 

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use scratchproof_case::Case;
 use scratchproof_error::{Error, Result};
 use scratchproof_folder::Folder;
-use scratchproof_measure::{Prepared, Reporter, Unit, prepare, units};
+use scratchproof_measure::{Prepared, Quiet, Reporter, Unit, prepare, units};
 use scratchproof_measurements::KERNEL_VERSION;
 use scratchproof_source::Access;
 use scratchproof_store::{Memory, PLAN, PlanFile, PlannedTensor, PlannedUnit, Seen, Store, Then, Units};
 
 use super::measuring::{local, locations, measured, question};
+use super::published::{Thin, expand};
 use super::{Audit, judge, models};
 
 /// Writes the plan of a case; how many units it has.
@@ -19,7 +20,7 @@ use super::{Audit, judge, models};
 /// If a model cannot be read or the plan cannot be written.
 pub fn plan(case: &Case, access: Access, output: &Path) -> Result<usize> {
     let memory = Memory::default();
-    let prepared = prepare(models::open(case, access)?, &memory)?;
+    let prepared = prepare(models::open(case, access)?, &memory, &Quiet)?;
     let folder = output.parent().map_or(Path::new(""), |folder| folder);
     let absolute = |path: &Path| std::path::absolute(path).map_err(|cause| Error::io(path.display(), cause));
     let (place, file) =
@@ -59,10 +60,11 @@ fn planned(prepared: &Prepared, unit: &Unit) -> PlannedUnit {
 }
 
 /// The plan in a file, and the case it is of.
-fn open(path: &Path) -> Result<(PlanFile, Case)> {
+fn open(path: &Path, access: Access) -> Result<(PlanFile, Case)> {
     let plan = PlanFile::read(path)?;
     let folder = path.parent().unwrap_or(Path::new(""));
-    let case = Case::read(&folder.join(&plan.case))?;
+    let mut case = Case::read(&folder.join(&plan.case))?;
+    expand(&mut case, access, &Thin::default())?;
     if case.digest != plan.case_sha256 {
         return Err(Error::usage(format!(
             "{} was changed since the plan was made: make it again",
@@ -83,11 +85,11 @@ pub fn work(
     access: Access,
     reporter: &dyn Reporter,
 ) -> Result<(usize, usize)> {
-    let (plan, case) = open(path)?;
+    let (plan, case) = open(path, access)?;
     let wanted = range(only, plan.units.len())?;
     let output = output.map_or_else(|| path.with_file_name("units"), PathBuf::from);
     let journal = Units::to_do(&plan, &output)?;
-    let prepared = prepare(models::open(&case, access)?, &journal)?;
+    let prepared = prepare(models::open(&case, access)?, &journal, reporter)?;
     let all = units(&prepared);
     let own = all.get(wanted).ok_or_else(|| Error::usage("the plan is of other models than the case file's"))?;
     reporter.begin("measuring", own.iter().map(|unit| unit.bytes).sum());
@@ -122,7 +124,7 @@ fn range(only: Option<&str>, all: usize) -> Result<std::ops::Range<usize>> {
 /// # Errors
 /// If a unit is lacking, there twice, altered or of another plan.
 pub fn reduce(path: &Path, dir: &Path, folder: &Folder, access: Access, reporter: &dyn Reporter) -> Result<Audit> {
-    let (plan, case) = open(path)?;
+    let (plan, case) = open(path, access)?;
     let units = Units::all(&plan, dir)?;
     let seen: Vec<Seen> = locations(&case).map(|at| Seen::at(&at.written, local(at))).collect();
     let store = Store::open(folder, &seen)?;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::read::Read;
+use scratchproof_facts::parent::looked;
 use scratchproof_facts::{Session, references};
 use scratchproof_finding::{Code, Direction, Finding, Grade, Judgement};
 use scratchproof_measurements::{Deduction, How, Model, manifest};
@@ -72,6 +73,7 @@ pub fn coverage(session: &Session, read: &Read) -> (Judgement, Coverage) {
         compared: own.filter(|unit| unit.members.len() > 1).count() as u64,
         skipped,
         bytes_read: session.measured.bytes_read,
+        looked: looked::sentences(&looked::rows(session)),
     };
     (judgement, coverage)
 }

@@ -4,8 +4,10 @@
 mod compare;
 pub mod elsewhere;
 mod inputs;
+mod ledger;
 mod measuring;
 mod models;
+pub mod published;
 mod read;
 mod record;
 mod register;
@@ -134,7 +136,8 @@ fn judge(case: &Case, measured: &Measurements, read: &Read) -> Audit {
     let mut findings = Vec::new();
     let mut missing = Vec::new();
     let [start_said, chain_said, parent_said] = [&start, &chain, &parent].map(|own| own.said.clone());
-    for Judgement { findings: own, missing: lacks, .. } in [parent, start, chain, time, input_findings] {
+    let published = scratchproof_finding::published::judge(&case.subject.published);
+    for Judgement { findings: own, missing: lacks, .. } in [parent, start, chain, time, input_findings, published] {
         findings.extend(own);
         missing.extend(lacks);
     }

@@ -32,9 +32,11 @@ pub fn measured(
     journal: &dyn Journal,
     reporter: &dyn Reporter,
 ) -> Result<(Measurements, Read)> {
+    reporter.phase("opening the models", 0);
     let models = models::open(case, access)?;
     let replay = replayed(case, access)?;
     let config = models.checkpoints.last().and_then(|last| last.config.clone());
+    reporter.phase("reading the record", 0);
     let mut read = record::read(case, access, config.as_ref())?;
     let asked = Asked { series: case.subject.is_series(), every_pair: false };
     let runs = &read.reading.record.runs;

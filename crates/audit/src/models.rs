@@ -14,6 +14,9 @@ use scratchproof_source::{Access, LocalFile};
 /// Opens all of them, in one packaging.
 pub(super) fn open(case: &Case, access: Access) -> Result<Models> {
     let Subject { checkpoints, .. } = &case.subject;
+    if checkpoints.is_empty() {
+        return Err(Error::usage("the checkpoints of the series were not looked up"));
+    }
     let own = templates(case)?;
     let one = |location: &Location, role: String| -> Result<Checkpoint> {
         let mut checkpoint = open_at(location, role, access)?;

@@ -1,7 +1,7 @@
 //! The record of a case, read.
 
 use super::read::{Read, input};
-use super::{register, repository};
+use super::{ledger, register, repository};
 use scratchproof_case::Case;
 use scratchproof_error::{Context, Result};
 use scratchproof_facts::Reading;
@@ -83,19 +83,27 @@ impl Read {
         targets: &Targets,
     ) -> Result<()> {
         let held = self.reading.record.repository.as_ref().map(|r| r.held(targets)).unwrap_or_default();
-        if case.witnesses.is_empty() && held.is_empty() {
+        if case.witnesses.is_empty() && held.is_empty() && case.ledger.is_none() {
             return Ok(());
         }
         let mut shelf = Shelf::default();
         self.reading.witnesses = witness::read(&case.witnesses, targets, access, &mut shelf);
         self.inputs.extend(shelf.iter().map(|listed| input(listed, listed.written.clone())));
-        let existed = witness::existed(&self.reading.witnesses, targets);
+        let mut existed = witness::existed(&self.reading.witnesses, targets);
+        let mut events = Vec::new();
+        if let Some(location) = &case.ledger {
+            let mut told = ledger::read(location, targets, &self.reading.witnesses);
+            existed.append(&mut told.existed);
+            events = told.events;
+            self.inputs.extend(told.input);
+            self.reading.ledger = Some(told.seen);
+        }
         let all: Vec<Existed> = existed.iter().chain(&held).cloned().collect();
         self.order(case, config, &all)?;
         self.reading.held = held;
         // What is covered stands among the moments already.
         let others = self.reading.witnesses.iter().filter(|seen| !witness::stands(&existed, seen));
-        self.reading.record.add(others.filter_map(Witnessed::event).collect());
+        self.reading.record.add(others.filter_map(Witnessed::event).chain(events).collect());
         Ok(())
     }
 }

@@ -35,7 +35,14 @@ struct RawCase {
     repository: Option<RawRepository>,
     #[serde(default)]
     witness: Vec<RawWitness>,
+    ledger: Option<RawLedger>,
     policy: Option<Spanned<toml::Table>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawLedger {
+    path: Spanned<String>,
 }
 
 #[derive(Deserialize)]
@@ -272,6 +279,7 @@ impl Checker<'_> {
         let runs = raw.run.into_iter().map(|run| self.run(run)).collect::<Result<_>>()?;
         let repository = raw.repository.map(|repository| self.repository(repository)).transpose()?;
         let witnesses = raw.witness.into_iter().map(|witness| self.witness(&witness)).collect::<Result<_>>()?;
+        let ledger = raw.ledger.map(|ledger| self.existing(&ledger.path)).transpose()?;
         let policy = match raw.policy {
             None => Policy::default(),
             Some(table) => {
@@ -295,6 +303,7 @@ impl Checker<'_> {
             runs,
             repository,
             witnesses,
+            ledger,
             policy,
         })
     }
@@ -303,11 +312,14 @@ impl Checker<'_> {
         let name = raw.name.unwrap_or_else(|| case.to_owned());
         let init = raw.init.map(|init| self.init(init)).transpose()?;
         let architecture = raw.architecture.map(|file| self.existing(&file)).transpose()?;
+        let pattern = raw.checkpoints.as_ref().and_then(|written| series::address(written.get_ref().as_str()?));
+        let pattern = pattern.map(str::to_owned);
         let checkpoints = match (raw.model, raw.checkpoints) {
             (Some(model), None) => {
                 let location = self.model(&model, model.get_ref())?;
                 vec![CheckpointEntry { step: None, location, tokens: None, saved: None, averaged: None }]
             }
+            (None, Some(_)) if pattern.is_some() => Vec::new(),
             (None, Some(checkpoints)) => self.series(&checkpoints)?,
             (Some(model), Some(_)) => return Err(self.fail(&model, "[subject] has both `model` and `checkpoints`")),
             (None, None) => {
@@ -317,7 +329,7 @@ impl Checker<'_> {
                 )));
             }
         };
-        Ok(Subject { name, checkpoints, averaged: raw.averaged, init, architecture })
+        Ok(Subject { name, checkpoints, pattern, published: Vec::new(), averaged: raw.averaged, init, architecture })
     }
 
     fn init(&self, raw: RawInit) -> Result<Init> {
@@ -569,7 +581,7 @@ mod tests {
         assert_eq!(log.runs[0].location.scheme(), Some("wandb"));
         for (text, part) in [
             ("model = \"s3://bucket/x\"".to_owned(), "s3:// addresses are not read yet"),
-            ("checkpoints = \"hf://o/n@{step}\"".to_owned(), "list the checkpoints"),
+            ("checkpoints = \"https://o/n/{step}\"".to_owned(), "list the checkpoints"),
             ("model = \"m\"\n[[run]]\nlog = \"https://example.org/log\"".to_owned(), "give a local path"),
         ] {
             let message = message(&format!("schema = 1\n[subject]\n{text}\n"));

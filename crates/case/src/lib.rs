@@ -5,6 +5,7 @@
 
 mod file;
 mod policy;
+mod published;
 mod requirement;
 mod series;
 
@@ -12,7 +13,9 @@ use std::path::PathBuf;
 
 pub use file::is_hub_name;
 pub use policy::Policy;
+pub use published::{PublishedFile, PublishedStep};
 pub use requirement::Requirement;
+pub use series::named;
 
 /// A validated case file. Paths are relative to the file as written, and resolved beside it.
 #[derive(Clone, Debug)]
@@ -39,6 +42,8 @@ pub struct Case {
     pub repository: Option<Repository>,
     /// Outside witnesses.
     pub witnesses: Vec<Witness>,
+    /// The ledger that was kept during the training.
+    pub ledger: Option<Location>,
     /// Every threshold.
     pub policy: Policy,
 }
@@ -86,6 +91,8 @@ impl Case {
                     saved: None,
                     averaged: None,
                 }],
+                pattern: None,
+                published: Vec::new(),
                 averaged: None,
                 init: None,
                 architecture: None,
@@ -95,6 +102,7 @@ impl Case {
             runs: Vec::new(),
             repository: None,
             witnesses: Vec::new(),
+            ledger: None,
             policy: Policy::default(),
         }
     }
@@ -118,6 +126,10 @@ pub struct Subject {
     pub name: String,
     /// Checkpoints by ascending step; a single model has one entry without a step.
     pub checkpoints: Vec<CheckpointEntry>,
+    /// Where the checkpoints are to be looked up over a network: an address with `{step}` in it. Then there are none yet.
+    pub pattern: Option<String>,
+    /// What the hub lists of them, where they were looked up.
+    pub published: Vec<PublishedStep>,
     /// How the weights of every checkpoint were averaged over steps (`ema`, `swa`, `lawa`), if the developer says so.
     pub averaged: Option<String>,
     /// How the developer says it was initialised.

@@ -12,6 +12,26 @@ pub struct Listed {
     pub averaged: Option<String>,
 }
 
+/// Whether this is a pattern of a hub, which is looked up over the network: `hf://org/name@step{step}` for branches and
+/// tags, `hf://org/name/folder/step{step}` for folders of a repository.
+pub fn address(pattern: &str) -> Option<&str> {
+    (pattern.starts_with("hf://") && pattern.contains("{step}")).then_some(pattern)
+}
+
+/// Step and tokens of a name that `pattern` matches: `{step}` stands for digits, `{tokens}` after it for a count of tokens,
+/// `*` for anything.
+#[must_use]
+pub fn named(name: &str, pattern: &str) -> Option<(i64, Option<u64>)> {
+    let (before, after) = pattern.split_once("{step}")?;
+    let digit = |at: usize| name.as_bytes().get(at).is_some_and(u8::is_ascii_digit);
+    // A step begins where no digit stands before it.
+    let begins = (0..name.len()).filter(|at| digit(*at) && !(*at > 0 && digit(at - 1)));
+    begins.into_iter().find_map(|at| {
+        let (digits, tokens) = step_of(&name[at..], after).filter(|_| fits(&name[..at], before))?;
+        Some((digits.parse().ok()?, tokens))
+    })
+}
+
 /// The checkpoints that `pattern` matches in `folder`: `{step}` stands for digits in one part of the path, in the
 /// same part after it `*` for anything and `{tokens}` for a count of tokens.
 pub fn find(folder: &Path, pattern: &str) -> Result<Vec<Listed>, String> {
@@ -66,12 +86,15 @@ fn step_of<'a>(inside: &'a str, pattern: &str) -> Option<(&'a str, Option<u64>)>
     let Some((before, after)) = pattern.split_once("{tokens}") else {
         return fits(rest, pattern).then_some((digits, None));
     };
+    // A pattern may name the unit: `{tokens}B`.
+    let bare = after.strip_prefix(['T', 'B', 'M', 'K']);
     // The shortest count that leaves what the pattern says.
     (0..=rest.len()).filter(|at| rest.is_char_boundary(*at)).find_map(|from| {
         let count = rest.get(from..)?;
         let length = count.bytes().position(|b| !b.is_ascii_alphanumeric() && b != b'.').unwrap_or(count.len());
         let tokens = tokens(&count[..length])?;
-        (fits(&rest[..from], before) && fits(&count[length..], after)).then_some((digits, Some(tokens)))
+        let ends = fits(&count[length..], after) || bare.is_some_and(|bare| fits(&count[length..], bare));
+        (fits(&rest[..from], before) && ends).then_some((digits, Some(tokens)))
     })
 }
 
@@ -138,6 +161,20 @@ mod tests {
             assert_eq!(step_of(inside, pattern), None, "{inside} {pattern}");
         }
         assert!(fits("abcabd", "a*b*d") && fits("ab", "ab*") && !fits("ab", "b*") && !fits("a", "a*a"));
+    }
+
+    #[test]
+    fn names_of_branches() {
+        for (name, pattern, expected) in [
+            ("step1000", "step{step}", Some((1000, None))),
+            ("stage1-step1000-tokens5B", "stage1-step{step}-tokens{tokens}B", Some((1000, Some(5_000_000_000)))),
+            ("stage1-step1000-tokens5B", "stage1-step{step}-tokens{tokens}", Some((1000, Some(5_000_000_000)))),
+            ("ingredient2-step12-x9", "*-step{step}-*", Some((12, None))),
+            ("main", "step{step}", None),
+            ("step10", "step{step}0", None),
+        ] {
+            assert_eq!(named(name, pattern), expected, "{name} {pattern}");
+        }
     }
 
     #[test]

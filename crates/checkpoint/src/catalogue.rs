@@ -24,6 +24,12 @@ use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::{Access, Blob, LocalDir, Store, locate};
 use scratchproof_texts::Text;
 
+/// Bytes of a tensor's name.
+const LONGEST_NAME: usize = 4096;
+/// Files of a model that have more bytes than this, and so many times what its tensors have, hold something else.
+const EMPTY: u64 = 1 << 30;
+const EMPTY_TIMES: u64 = 1000;
+
 /// One model: its tensors, and where their bytes are.
 pub struct Checkpoint {
     /// Where it is.
@@ -140,11 +146,26 @@ impl Checkpoint {
             let uri = checkpoint.uri.clone();
             checkpoint.add(&uri, catalogue, &mut found, &mut HashMap::new())?;
         }
+        checkpoint.is_mostly_tensors()?;
         checkpoint.optimizers = Arc::new(OptimizerFiles::find(store, &names, &checkpoint.shards));
         checkpoint.look_at_twin(store, &layout.twin, &found);
         checkpoint.name(found);
         checkpoint.name_constants();
         Ok(checkpoint)
+    }
+
+    /// Whether the files are about as large as what is in them: every byte of them is read for their digests.
+    fn is_mostly_tensors(&self) -> Result<()> {
+        let bytes: u64 = self.shards.iter().map(|shard| shard.blob.len()).fold(0, u64::saturating_add);
+        if bytes > EMPTY && self.stored.saturating_mul(EMPTY_TIMES) < bytes {
+            return Err(Error::input(format!(
+                "{}: its files have {bytes} bytes, of which {} are tensors'; files of more than {EMPTY} bytes with less than \
+                 one in {EMPTY_TIMES} for tensors are not read",
+                self.shards.first().map_or(&self.uri, |shard| &shard.name),
+                self.stored
+            )));
+        }
+        Ok(())
     }
 
     /// Reads what every file holds and holds the index against it.
@@ -176,7 +197,9 @@ impl Checkpoint {
                     )));
                 }
             }
-            let unlisted: Vec<String> = found.keys().filter(|tensor| !map.contains_key(*tensor)).cloned().collect();
+            let made = |tensor: &&String| seen.get(*tensor).is_some_and(String::is_empty);
+            let unlisted: Vec<String> =
+                found.keys().filter(|tensor| !map.contains_key(*tensor) && !made(tensor)).cloned().collect();
             for tensor in unlisted {
                 found.remove(&tensor);
                 self.skipped.push(Skipped { tensor, why: format!("{index} does not name it, so no loader reads it") });
@@ -191,12 +214,19 @@ impl Checkpoint {
     fn add(
         &mut self,
         file: &str,
-        catalogue: Catalogue,
+        mut catalogue: Catalogue,
         found: &mut BTreeMap<String, (usize, HeaderTensor)>,
         seen: &mut HashMap<String, String>,
     ) -> Result<()> {
-        let names = catalogue.entries.iter().map(|entry| &entry.name);
-        for tensor in names.chain(catalogue.skipped.iter().map(|skipped| &skipped.tensor)) {
+        let names = || catalogue.entries.iter().map(|entry| &entry.name);
+        if let Some(name) = names().find(|name| name.len() > LONGEST_NAME) {
+            let name = quoted(name);
+            return Err(Error::input(format!(
+                "{}: the name of tensor {name} is too long; at most {LONGEST_NAME} bytes are read",
+                self.uri
+            )));
+        }
+        for tensor in names().chain(catalogue.skipped.iter().map(|skipped| &skipped.tensor)) {
             if let Some(other) = seen.insert(tensor.clone(), file.to_owned()) {
                 return Err(Error::input(format!(
                     "{}: tensor {} is both in {} and in {}",
@@ -211,12 +241,16 @@ impl Checkpoint {
         let own = catalogue.entries.iter().map(|entry| entry.bytes().map_or(0, |bytes| bytes as u64));
         self.stored += own.sum::<u64>() + catalogue.unread;
         self.skipped.extend(catalogue.skipped.iter().cloned());
+        self.config = self.config.take().or_else(|| catalogue.settings.clone());
+        for name in forms::quantised::unpack(&mut catalogue, self.config.as_ref()) {
+            // In no file by this name.
+            seen.entry(name).or_default();
+        }
         for note in &catalogue.notes {
             if !self.notes.contains(note) {
                 self.notes.push(note.clone());
             }
         }
-        self.config = self.config.take().or_else(|| catalogue.settings.clone());
         let (files, tensors) = catalogue.settle(file, self.shards.len())?;
         self.shards.extend(files);
         found.extend(tensors.into_iter().map(|(shard, tensor)| (tensor.name.clone(), (shard, tensor))));

@@ -16,6 +16,7 @@ mod onnx;
 pub(crate) mod optimizer;
 mod parts;
 mod pickle;
+pub(crate) mod quantised;
 mod safetensors;
 mod state;
 mod tape;

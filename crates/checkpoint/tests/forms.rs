@@ -219,3 +219,27 @@ fn optimizer_states_in_pieces_have_names_and_the_models_shapes() {
         }
     }
 }
+
+#[test]
+fn quantised_blocks_are_what_the_reference_makes_of_them() {
+    for (name, kind) in [
+        ("gptq", "4 tensors quantised as GPTQ"),
+        ("awq", "AWQ"),
+        ("mxfp4", "MXFP4"),
+        ("bitsandbytes", "3 tensors quantised as bitsandbytes, 4 bits"),
+        ("scaled", "scaled 8-bit floats"),
+    ] {
+        let found = open(&format!("quantised/{name}"));
+        let (own, truth) = (tensors(&found), tensors(&open(&format!("quantised/{name}.truth.safetensors"))));
+        assert_eq!(own.keys().collect::<Vec<_>>(), truth.keys().collect::<Vec<_>>(), "{name}");
+        for (tensor, (dtype, shape, bytes)) in truth {
+            assert_eq!((own[&tensor].0, &own[&tensor].1), (dtype, &shape), "{name}: {tensor}");
+            let numbers = |bytes: &[u8]| -> Vec<f32> {
+                // Zeros of either sign are one.
+                bytes.as_chunks::<4>().0.iter().map(|four| f32::from_le_bytes(*four) + 0.0).collect()
+            };
+            assert!(numbers(&own[&tensor].2) == numbers(&bytes), "{name}: {tensor}");
+        }
+        assert!(notes(&found).contains(kind), "{name}: {}", notes(&found));
+    }
+}

@@ -65,7 +65,7 @@ impl Search<'_> {
             return BTreeMap::new();
         }
         let mut layers = self.heads.layers();
-        let looked = self.own.sample();
+        let looked = self.own.looked();
         layers.retain(|layer, _| looked.contains(layer));
         layers
     }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use super::alike::alike;
 use super::basis::answers;
-use super::frame::{Frame, LONGEST_ROTATION};
+use super::frame::{Frame, LONGEST_WHOLE};
 use super::inject::{Noise, injected};
 use super::products::{self, Products};
 use super::search::between;
@@ -147,7 +147,7 @@ impl Culprit {
 /// If weights cannot be read.
 pub fn injections(parent: &Checkpoint, hidden: Option<usize>, rules: &SearchRules) -> Result<Vec<Injection>> {
     let Some(weights) = Weights::new(parent)? else { return Ok(Vec::new()) };
-    let long = weights.hidden > LONGEST_ROTATION;
+    let long = weights.hidden > LONGEST_WHOLE;
     let mut classes = vec![Class::Permuted, Class::Rotated, Class::Moved, Class::Half];
     if hidden != Some(weights.hidden) {
         classes.push(Class::Padded);
@@ -168,7 +168,7 @@ pub fn injections(parent: &Checkpoint, hidden: Option<usize>, rules: &SearchRule
         let (Some(own), Some(other)) = (Weights::disguised(parent, culprit, BUDGET)?, Weights::new(parent)?) else {
             continue;
         };
-        let found = between(own, other.within(BUDGET), None, rules)?;
+        let found = between(&own, &other.within(BUDGET), None, rules)?;
         all.push(Injection { class, correlation: CORRELATION, observations: found.observations });
     }
     Ok(all)

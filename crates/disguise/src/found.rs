@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::frame::Frame;
 use super::weights::Slot;
-use scratchproof_measurements::{Change, HeadMatch, Observation};
+use scratchproof_measurements::{Change, HeadMatch, Looked, Observation};
 
 /// For every unit of the subject, the other model's.
 pub type Order = Vec<Option<usize>>;
@@ -36,6 +36,9 @@ pub struct Found {
     pub heads: HeadMatch,
     /// How to write the other model in the subject's coordinates, where a question was answered beyond its null.
     pub relabelling: Option<Relabelling>,
+    /// What the questions were asked of.
+    #[serde(default)]
+    pub looked: Vec<Looked>,
 }
 
 /// A map whose keys are no strings, as a list: JSON has no other maps.

@@ -3,13 +3,19 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::weights::{Matrix, narrow};
+use super::weights::{Matrix, narrow, spread};
 use scratchproof_kernel::{assign, centre, cross, nearest_orthogonal, transpose};
 use scratchproof_stats::{log10_poisson_upper, log10_upper_tail};
 
-/// Longest residual axis for which a rotation is looked for: the singular vectors of a d x d matrix cost some 20 d^3
-/// operations.
-pub const LONGEST_ROTATION: usize = 1536;
+/// Longest residual axis for which all dimensions of the subject take part in the first fits.
+pub const LONGEST_WHOLE: usize = 1536;
+
+/// Dimensions of a longer one that do, spread evenly: a subset of exchangeable dimensions is as exchangeable. Whether a
+/// rotation is worth fitting shows in the cosine of two such fits, without singular vectors.
+pub const LOOKED: usize = 512;
+
+/// Rows that are put together before they are multiplied, where few of each of many matrices take part.
+const TOGETHER: usize = 256;
 
 /// From so many dimensions or units on, assignments and rotations are made only where the cheap answer leaves room for one.
 pub const MANY: usize = 1024;
@@ -69,42 +75,100 @@ pub struct CrossGram {
     pub sizes: (usize, usize),
     /// own x other.
     pub centred: Vec<f32>,
-    /// The same without centring, since a rotation does not keep the mean; empty where no rotation is looked for.
+    /// The same without centring, since a rotation does not keep the mean.
     pub plain: Vec<f32>,
     /// Rows that took part.
     pub rows: usize,
+    /// The own dimensions that take part, where not all do.
+    pub dimensions: Option<Vec<usize>>,
+    /// Length of the own residual axis, of which these may be some dimensions.
+    axis: usize,
+    /// Rows that wait to be multiplied: centred own and other, plain own and other.
+    waiting: Option<[Vec<f32>; 4]>,
 }
 
 impl CrossGram {
     /// Nothing yet.
     pub fn empty(own: usize, other: usize) -> Self {
-        let plain = if own.max(other) <= LONGEST_ROTATION { own * other } else { 0 };
-        Self { sizes: (own, other), centred: vec![0.0; own * other], plain: vec![0.0; plain], rows: 0 }
+        Self {
+            sizes: (own, other),
+            centred: vec![0.0; own * other],
+            plain: vec![0.0; own * other],
+            rows: 0,
+            dimensions: None,
+            axis: own,
+            waiting: None,
+        }
+    }
+
+    /// Nothing yet, for few rows of each of many matrices; of a long axis, over some dimensions of the subject only where
+    /// `whole` does not say that all are wanted.
+    pub fn of_many(own: usize, other: usize, whole: bool) -> Self {
+        let some = !whole && own.max(other) > LONGEST_WHOLE && own > LOOKED;
+        let waiting = Some([Vec::new(), Vec::new(), Vec::new(), Vec::new()]);
+        if !some {
+            return Self { waiting, ..Self::empty(own, other) };
+        }
+        Self { dimensions: Some(spread(own, LOOKED)), axis: own, waiting, ..Self::empty(LOOKED, other) }
     }
 
     /// Adds two matrices whose rows belong together.
     pub fn add(&mut self, a: &Matrix, b: &Matrix) {
         let rows = a.rows();
-        if rows != b.rows() || rows < 2 || (a.cols, b.cols) != self.sizes {
+        let own = if self.dimensions.is_some() { a.cols } else { self.sizes.0 };
+        if rows != b.rows() || rows < 2 || (a.cols, b.cols) != (own, self.sizes.1) {
             return;
         }
         let scale = narrow(1.0 / (rows as f64).sqrt());
-        let sum = |into: &mut [f32], a: &Matrix, b: &Matrix| {
-            let (at, bt) = (transpose(&a.values, rows, a.cols), transpose(&b.values, rows, b.cols));
-            for (sum, m) in into.iter_mut().zip(product(&at, &bt, rows)) {
-                *sum += m * scale;
-            }
-        };
         let centred = |m: &Matrix| {
             let mut m = m.clone();
             centre(&mut m.values, m.cols);
             m.normalised()
         };
-        sum(&mut self.centred, &centred(a), &centred(b));
-        if !self.plain.is_empty() {
-            sum(&mut self.plain, &a.clone().normalised(), &b.clone().normalised());
-        }
         self.rows += rows;
+        let Some(mut waiting) = self.waiting.take() else {
+            let sum = |into: &mut [f32], a: &Matrix, b: &Matrix| {
+                let (at, bt) = (transpose(&a.values, rows, a.cols), transpose(&b.values, rows, b.cols));
+                for (sum, m) in into.iter_mut().zip(product(&at, &bt, rows)) {
+                    *sum += m * scale;
+                }
+            };
+            sum(&mut self.centred, &centred(a), &centred(b));
+            sum(&mut self.plain, &a.clone().normalised(), &b.clone().normalised());
+            return;
+        };
+        let picked = |m: Matrix| -> Vec<f32> {
+            let row = |row: &[f32]| -> Vec<f32> {
+                match &self.dimensions {
+                    Some(dimensions) => dimensions.iter().map(|d| row[*d] * scale).collect(),
+                    None => row.iter().map(|v| v * scale).collect(),
+                }
+            };
+            m.values.chunks_exact(m.cols.max(1)).flat_map(row).collect()
+        };
+        waiting[0].extend(picked(centred(a)));
+        waiting[1].extend(centred(b).values);
+        waiting[2].extend(picked(a.clone().normalised()));
+        waiting[3].extend(b.clone().normalised().values);
+        self.waiting = Some(waiting);
+        if self.waiting.as_ref().is_some_and(|waiting| waiting[1].len() >= TOGETHER * self.sizes.1) {
+            self.settle();
+        }
+    }
+
+    /// Multiplies the rows that wait. To be called before anything is asked.
+    pub fn settle(&mut self) {
+        let (own, other) = self.sizes;
+        let Some([a, b, c, d]) = &mut self.waiting else { return };
+        for (into, x, y) in [(&mut self.centred, a, b), (&mut self.plain, c, d)] {
+            let rows = y.len() / other.max(1);
+            if rows > 0 {
+                let (at, bt) = (transpose(x, rows, own), transpose(y, rows, other));
+                into.iter_mut().zip(product(&at, &bt, rows)).for_each(|(sum, m)| *sum += m);
+            }
+            x.clear();
+            y.clear();
+        }
     }
 
     /// The sum of two.
@@ -115,7 +179,20 @@ impl CrossGram {
             centred: sum(&self.centred, &other.centred),
             plain: sum(&self.plain, &other.plain),
             rows: self.rows + other.rows,
+            dimensions: self.dimensions.clone(),
+            axis: self.axis,
+            waiting: None,
         }
+    }
+
+    /// A relabelling of the dimensions that take part as one of the whole axis, unknown elsewhere.
+    pub fn of_all(&self, order: &[Option<usize>], own: usize) -> Vec<Option<usize>> {
+        let Some(dimensions) = &self.dimensions else { return order.to_vec() };
+        let mut all = vec![None; own];
+        for (dimension, partner) in dimensions.iter().zip(order) {
+            all[*dimension] = *partner;
+        }
+        all
     }
 
     /// The best relabelling: for every own dimension one of the other model's, as in [`Frame::Permuted`]. A norm that only
@@ -144,23 +221,23 @@ impl CrossGram {
     }
 
     /// The cosine of two fits, and how far that is beyond what unrelated ones show: of one rotation they are alike before
-    /// it is known. `None` where no rotation is looked for.
+    /// it is known. `None` where one has no rows.
     pub fn alike(&self, other: &Self) -> Option<Agreement> {
-        if self.plain.is_empty() || self.rows == 0 || other.rows == 0 {
+        if self.rows == 0 || other.rows == 0 {
             return None;
         }
         let product =
             |x: &[f32], y: &[f32]| -> f64 { x.iter().zip(y).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum() };
         let lengths = (product(&self.plain, &self.plain) * product(&other.plain, &other.plain)).sqrt();
         let cosine = if lengths > 0.0 { product(&self.plain, &other.plain) / lengths } else { 0.0 };
-        let of = self.sizes.0.min(self.sizes.1);
+        let of = self.axis.min(self.sizes.1);
         let z = cosine * ((self.sizes.0 * self.sizes.1) as f64).sqrt();
         Some(Agreement { agreed: z, expected: 0.0, of, log10_p: log10_upper_tail(z) })
     }
 
-    /// The nearest rotation, own x other; `None` where none is looked for.
+    /// The nearest rotation, own x other; `None` where not all dimensions take part.
     pub fn rotation(&self) -> Option<Vec<f64>> {
-        if self.plain.is_empty() || self.rows == 0 {
+        if self.dimensions.is_some() || self.rows == 0 {
             return None;
         }
         let wide: Vec<f64> = self.plain.iter().map(|v| f64::from(*v)).collect();

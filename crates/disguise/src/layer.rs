@@ -1,14 +1,14 @@
-//! One layer taken apart: its moments, its MLPs, which of two models' experts are looked at, and what a search leaves out.
+//! One layer taken apart: its moments, its MLPs, and which expert of two models is held against which.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
 
-use super::frame::{Agreement, Frame, LONGEST_ROTATION, product};
+use super::frame::{Agreement, Frame, product};
 use super::moments::Moments;
 use super::products::can_be_matched;
 use super::units::{Matching, Mlp, experts, expressed};
-use super::weights::{EXPERTS, Function, Matrix, Slot, Weights, spread};
+use super::weights::{EXPERTS, Function, Matrix, ROWS, Slot, Weights};
 use scratchproof_checkpoint::Checkpoint;
 use scratchproof_error::Result;
 use scratchproof_kernel::assign;
@@ -26,12 +26,6 @@ const CELL_GAP: f64 = 0.1;
 pub fn limits(own: &Checkpoint, other: &Checkpoint) -> Result<Vec<String>> {
     let (Some(own), Some(other)) = (Weights::new(own)?, Weights::new(other)?) else { return Ok(Vec::new()) };
     let mut left = Vec::new();
-    let longest = own.hidden.max(other.hidden);
-    if longest > LONGEST_ROTATION {
-        left.push(format!(
-            "no rotation of the residual axis was fitted: it has {longest} dimensions, and above {LONGEST_ROTATION} none is; relabellings were, and products of heads, which no rotation moves, were asked"
-        ));
-    }
     if !can_be_matched(&own) || !can_be_matched(&other) {
         left.push(
             "heads were not matched in any basis: in one of the two models no layer has query, key, value and output rows by head \
@@ -39,50 +33,55 @@ pub fn limits(own: &Checkpoint, other: &Checkpoint) -> Result<Vec<String>> {
                 .to_owned(),
         );
     }
-    let experts = |w: &Weights<'_>| w.layers().into_iter().map(|l| w.experts(l).len()).max().unwrap_or(0);
-    let most = experts(&own).max(experts(&other));
-    if most > EXPERTS {
-        left.push(format!(
-            "in search of a disguise {EXPERTS} of up to {most} experts of a layer were looked at one by one"
-        ));
-    }
-    let (looked, all) = (own.sample().len(), own.layers().len());
-    if looked < all {
-        left.push(format!("in search of a disguise {looked} of {all} layers were looked at"));
-    }
     Ok(left)
 }
 
-/// Where a layer has many experts: some of the subject's, and those of the other model that their rows of the router
-/// say they are; by number where there is no router. `None` where all are looked at.
+/// By layer and component.
+pub type LayerMoments = BTreeMap<u32, BTreeMap<&'static str, Moments>>;
+
+/// How many rows of the matrices of every MLP are looked at when its neurons are matched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// Of the subject's.
+    pub own: usize,
+    /// Of the other model's, the subject's among them where nothing was moved.
+    pub other: usize,
+}
+
+impl Look {
+    /// All that may be looked at.
+    pub const WHOLE: Self = Self { own: ROWS, other: ROWS };
+
+    /// Of a layer with so many experts: enough of all MLPs together, a share of each.
+    pub fn at(experts: usize) -> Self {
+        let share = |all: usize, least: usize, most: usize| (all / experts.max(1)).clamp(least, most);
+        Self { own: share(ROWS, 16, 256), other: share(8 * ROWS, 128, ROWS) }
+    }
+}
+
+/// Where a layer has many experts: for every expert of the subject, the other model's that their rows of the router say it
+/// is, by number where there is no router. `None` where experts are few enough to be matched by their own matrices.
 pub fn chosen(
     own_weights: &Weights<'_>,
     other_weights: &Weights<'_>,
     (l, m): (u32, u32),
     frame: &Frame,
-) -> Result<Option<[BTreeSet<u32>; 2]>> {
+) -> Result<Option<BTreeMap<u32, u32>>> {
     let (own, other) = (own_weights.experts(l), other_weights.experts(m));
-    if own.len().max(other.len()) <= EXPERTS {
+    if own.len().max(other.len()) <= EXPERTS || own.is_empty() || other.is_empty() {
         return Ok(None);
     }
-    let some = |all: &BTreeSet<u32>| -> BTreeSet<u32> {
-        let all: Vec<u32> = all.iter().copied().collect();
-        spread(all.len(), EXPERTS).into_iter().map(|i| all[i]).collect()
-    };
-    let ours = some(&own);
     let routers = (own_weights.matrix(l, Function::Router)?, other_weights.matrix(m, Function::Router)?);
     let whole = |r: &Matrix, experts: &BTreeSet<u32>| r.rows() == r.total && r.rows() == experts.len();
-    let theirs = match routers {
+    Ok(Some(match routers {
         (Some(a), Some(b)) if whole(&a, &own) && whole(&b, &other) => {
             let (a, b) = (a.normalised(), expressed(&b, frame, own_weights.hidden).normalised());
             let order = assign(&product(&a.values, &b.values, a.cols), a.rows(), b.rows());
             let partner = |e: &u32| order.get(*e as usize).copied().flatten().and_then(|j| u32::try_from(j).ok());
-            ours.iter().filter_map(partner).filter(|e| other.contains(e)).collect()
+            own.iter().filter_map(|e| Some((*e, partner(e)?))).filter(|(_, e)| other.contains(e)).collect()
         }
-        _ if ours.iter().all(|e| other.contains(e)) => ours.clone(),
-        _ => some(&other),
-    };
-    Ok(Some([ours, theirs]))
+        _ => own.into_iter().zip(other).collect(),
+    }))
 }
 
 /// The matching of the rows looked at as one of the rows of the whole matrices.
@@ -111,36 +110,70 @@ pub fn stands_out(cells: &BTreeMap<(u32, u32), (f64, f64)>, by_place: &BTreeMap<
     layers
 }
 
-pub fn layer_moments(
-    weights: &Weights<'_>,
-    chosen: &BTreeMap<u32, BTreeSet<u32>>,
-) -> Result<BTreeMap<u32, BTreeMap<&'static str, Moments>>> {
-    let one = |layer: u32| -> Result<(u32, BTreeMap<&'static str, Moments>)> {
-        let among = |e: u32| chosen.get(&layer).map_or((e as usize) < EXPERTS, |c| c.contains(&e));
-        let mut components: BTreeMap<&'static str, Moments> = BTreeMap::new();
-        for function in weights.functions(layer) {
-            if matches!(function.slot(), Some(Slot::Expert(e)) if !among(e)) {
-                continue;
-            }
-            if let Some(matrix) = weights.matrix(layer, function)? {
-                let empty = || Moments::empty(weights.hidden);
-                components.entry(function.component()).or_insert_with(empty).add(&matrix);
-            }
-        }
-        Ok((layer, components))
-    };
-    weights.sample().into_par_iter().map(one).collect()
+/// The second moments of every layer by component, every expert among them; made once for a model.
+pub fn layer_moments<'w>(weights: &'w Weights<'_>) -> Result<&'w LayerMoments> {
+    if weights.moments.get().is_none() {
+        let one = |layer: u32| Ok((layer, moments_of(weights, layer, &Frame::AsItStands, weights.hidden)?));
+        let all: LayerMoments = weights.looked().into_par_iter().map(one).collect::<Result<_>>()?;
+        // Of two that were made at once either is as good.
+        let _ = weights.moments.set(all);
+    }
+    Ok(weights.moments.get_or_init(LayerMoments::new))
 }
 
-/// The MLPs of a layer.
-pub fn mlps(weights: &Weights<'_>, layer: u32, chosen: Option<&BTreeSet<u32>>) -> Result<Vec<(Slot, Mlp)>> {
-    let mut slots: BTreeMap<Slot, Mlp> = BTreeMap::new();
+/// The second moments of one layer in a frame, by component.
+pub fn moments_of(
+    weights: &Weights<'_>,
+    layer: u32,
+    frame: &Frame,
+    hidden: usize,
+) -> Result<BTreeMap<&'static str, Moments>> {
+    let mut components: BTreeMap<&'static str, Moments> = BTreeMap::new();
+    // Few rows of each of many matrices are put together first: the sum over rows is one product then.
+    let mut waiting: BTreeMap<&'static str, Matrix> = BTreeMap::new();
+    let empty = || Moments::empty(hidden);
     for function in weights.functions(layer) {
-        let Some(slot) = function.slot() else { continue };
-        if matches!((slot, chosen), (Slot::Expert(e), Some(chosen)) if !chosen.contains(&e)) {
+        let Some(matrix) = weights.matrix_of(layer, function, weights.glanced(layer, function))? else { continue };
+        let matrix = if *frame == Frame::AsItStands { matrix } else { expressed(&matrix, frame, hidden) };
+        let component = function.component();
+        if !(weights.large && matches!(function.slot(), Some(Slot::Expert(_)))) {
+            components.entry(component).or_insert_with(empty).add(&matrix);
             continue;
         }
-        let Some(matrix) = weights.matrix(layer, function)? else { continue };
+        let blank = Matrix { cols: matrix.cols, picked: Vec::new(), total: 0, values: Vec::new() };
+        let all = waiting.entry(component).or_insert(blank);
+        all.picked.extend(matrix.picked);
+        all.values.extend(matrix.values);
+        if all.rows() >= TOGETHER
+            && let Some(all) = waiting.remove(component)
+        {
+            components.entry(component).or_insert_with(empty).add(&all);
+        }
+    }
+    for (component, all) in waiting {
+        components.entry(component).or_insert_with(empty).add(&all);
+    }
+    Ok(components)
+}
+
+/// Rows that are put together before they are multiplied.
+const TOGETHER: usize = 2048;
+
+/// The MLPs of a layer, with so many rows of each; `within` so many others where that is fewer.
+pub fn mlps(weights: &Weights<'_>, layer: u32, rows: usize, within: usize) -> Result<Vec<(Slot, Mlp)>> {
+    let functions: Vec<Function> = weights.functions(layer).into_iter().filter(|f| f.slot().is_some()).collect();
+    let read = |function: Function| {
+        let whole = rows >= within;
+        let matrix = if whole {
+            weights.matrix_of(layer, function, rows)
+        } else {
+            weights.few_of(layer, function, within, rows)
+        };
+        matrix.map(|matrix| (function, matrix))
+    };
+    let mut slots: BTreeMap<Slot, Mlp> = BTreeMap::new();
+    for (function, matrix) in functions.into_par_iter().map(read).collect::<Result<Vec<_>>>()? {
+        let (Some(slot), Some(matrix)) = (function.slot(), matrix) else { continue };
         let place = match function {
             Function::Gate(_) => 0,
             Function::Up(_) => 1,
@@ -155,6 +188,7 @@ pub fn mlps(weights: &Weights<'_>, layer: u32, chosen: Option<&BTreeSet<u32>>) -
 pub fn partners(
     own: &[(Slot, Mlp)],
     other: &[(Slot, Mlp)],
+    routed: Option<&BTreeMap<u32, u32>>,
     agreements: &mut Vec<(Agreement, f64)>,
 ) -> Vec<(usize, usize)> {
     let expert = |slot: Slot| matches!(slot, Slot::Expert(_));
@@ -174,7 +208,14 @@ pub fn partners(
         pairs.extend(ours.iter().flat_map(|a| dense.iter().map(move |b| (*a, *b))));
         return pairs;
     }
-    let list = |all: &[(Slot, Mlp)], which: &[usize]| -> Vec<Mlp> { which.iter().map(|i| all[*i].1.clone()).collect() };
+    if let Some(routed) = routed {
+        let place = |slot: Slot| other.iter().position(|(theirs, _)| *theirs == slot);
+        pairs.extend(ours.iter().filter_map(|a| match own[*a].0 {
+            Slot::Expert(e) => Some((*a, place(Slot::Expert(*routed.get(&e)?))?)),
+            _ => None,
+        }));
+        return pairs;
+    }
     if let Some(matching) = experts(&list(own, &ours), &list(other, &theirs)) {
         let pairs_of = |(i, j): (usize, &Option<usize>)| Some((ours[i], theirs[(*j)?]));
         let matched: Vec<(usize, usize)> = matching.order.iter().enumerate().filter_map(pairs_of).collect();
@@ -185,4 +226,8 @@ pub fn partners(
         pairs.extend(ours.into_iter().zip(theirs));
     }
     pairs
+}
+
+fn list<'m>(all: &'m [(Slot, Mlp)], which: &[usize]) -> Vec<&'m Mlp> {
+    which.iter().map(|i| &all[*i].1).collect()
 }

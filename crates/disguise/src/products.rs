@@ -26,8 +26,9 @@ pub struct Limits {
     pub cross_rows: usize,
 }
 
-/// Where the weights are there.
-const LIMITS: Limits = Limits { heads: 2048, cross_rows: 2048 };
+/// Where the weights are there: every head of every layer, up to so many that an assignment takes 150 MB for each matrix of
+/// scores.
+const LIMITS: Limits = Limits { heads: 6144, cross_rows: 2048 };
 
 /// Of one head so many of them.
 const CROSS_DIMENSIONS: usize = 16;
@@ -156,6 +157,14 @@ pub(super) fn can_be_matched(weights: &Weights<'_>) -> bool {
         .all(|(function, count)| weights.size(*layer, *function) == Some(count * heads.dim))
     };
     weights.layers().iter().any(whole)
+}
+
+/// The products of a model that is taken apart; made once.
+pub(super) fn kept<'w>(weights: &'w Weights<'_>) -> Result<Option<&'w Products>> {
+    if weights.products.get().is_none() {
+        let _ = weights.products.set(of(weights)?);
+    }
+    Ok(weights.products.get().and_then(Option::as_ref))
 }
 
 pub(super) fn of(weights: &Weights<'_>) -> Result<Option<Products>> {

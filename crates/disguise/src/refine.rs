@@ -32,7 +32,7 @@ impl Search<'_> {
                 let others = rough.layers.iter().enumerate().filter(|(at, _)| at % 2 != half);
                 let others: BTreeMap<u32, u32> = others.map(|(_, (l, m))| (*l, *m)).collect();
                 let kept = std::mem::take(&mut self.observations);
-                let tried = self.matched(Candidate { frame, proven: true }, &others);
+                let tried = self.matched(Candidate { frame, proven: true }, &others, None);
                 self.observations = kept;
                 all.extend(tried?.neurons);
             }
@@ -44,13 +44,13 @@ impl Search<'_> {
         }
         let mut fit = both;
         if fit.rows < 2 * short {
-            for (a, b) in self.own.tokens(&self.other, self.tokens, usize::MAX)? {
+            for (a, b) in self.own.tokens(self.other, self.tokens, usize::MAX)? {
                 fit.add(&a, &b);
             }
         }
         let Some(frame) = self.like(&rough.candidate.frame, &fit) else { return Ok(rough) };
         let kept = std::mem::take(&mut self.observations);
-        let refined = self.matched(Candidate { frame, proven: rough.candidate.proven }, &rough.layers);
+        let refined = self.matched(Candidate { frame, proven: rough.candidate.proven }, &rough.layers, None);
         self.observations = kept;
         refined
     }

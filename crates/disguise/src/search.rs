@@ -6,31 +6,27 @@ use rayon::prelude::*;
 
 use super::alike::alike;
 use super::found::Found;
-use super::frame::{
-    Agreement, CrossGram, Frame, MANY, WORTH, common, fixed, same_order, same_rotation, same_signed_order,
-};
-use super::layer::{chosen, in_rows, layer_moments, mlps, partners, stands_out};
+use super::frame::{Agreement, Frame, MANY, fixed};
+use super::layer::{LayerMoments, Look, chosen, in_rows, layer_moments, mlps, moments_of, partners, stands_out};
 use super::moments::Moments;
-use super::products::of as of_heads;
+use super::products::kept as heads_of;
 use super::units::{Matching, Mlp, expressed, heads, neurons, overlaps, together};
-use super::weights::{EXPERTS, Function, ROWS, Slot, TokenRows, Weights, spread};
+use super::weights::{Function, ROWS, Slot, TokenRows, Weights};
 use scratchproof_checkpoint::Checkpoint;
 use scratchproof_error::Result;
-use scratchproof_measurements::{BY_TOKENS, HeadMatch, IN_PLACE, Observation, Question, SearchRules};
+use scratchproof_measurements::{BY_TOKENS, HeadMatch, IN_PLACE, Looked, Observation, Question, SearchRules};
 use scratchproof_stats::{Mantel, mantel};
-
-/// Two halves must agree on so much more as rotations than as relabellings to be called rotated.
-const TURNED: f64 = 0.1;
 
 /// Rows of a matrix and tokens that the first fits of a long residual axis look at, by estimate enough for exact copies (not measured);
 /// where they show anything the fits are made again with all.
 const COARSE: (usize, usize) = (512, 2048);
 
-/// Products of numbers that the matching of neurons may cost in one frame before anything is found.
+/// Products of numbers that the matching of neurons may cost in one frame before anything is found; beyond, fewer rows of
+/// every MLP of every layer are looked at ([`Look::at`]).
 const MATCHED: f64 = 2e10;
 
-/// The products of two unrelated fits are standard normal; above this rotations are fitted.
-const ALIKE: f64 = 3.0;
+/// What it may cost once something is found, for the relabelling of every neuron; beyond, those looked at stand for all.
+const RELABELLED: f64 = 1e12;
 
 /// The group of token rows among those that are fitted.
 pub(super) const TOKENS: usize = 6;
@@ -43,31 +39,74 @@ const FEW_LOG10_P: f64 = -3.0;
 /// # Errors
 /// If weights cannot be read.
 pub fn search(own: &Checkpoint, other: &Checkpoint, tokens: Option<&TokenRows>, rules: &SearchRules) -> Result<Found> {
-    let (Some(own), Some(other)) = (Weights::new(own)?, Weights::new(other)?) else { return Ok(Found::default()) };
-    between(own, other, tokens, rules)
+    search_in(&Opened::new(own)?, other, tokens, rules)
+}
+
+/// A subject taken apart, which serves the search of every reference: what is made of it is made once.
+pub struct Opened<'a>(Option<Weights<'a>>);
+
+impl<'a> Opened<'a> {
+    /// Takes a model apart.
+    ///
+    /// # Errors
+    /// If norm weights cannot be read.
+    pub fn new(checkpoint: &'a Checkpoint) -> Result<Self> {
+        Weights::new(checkpoint).map(Self)
+    }
+}
+
+/// [`search`] with a subject that was opened before.
+///
+/// # Errors
+/// If weights cannot be read.
+pub fn search_in(
+    own: &Opened<'_>,
+    other: &Checkpoint,
+    tokens: Option<&TokenRows>,
+    rules: &SearchRules,
+) -> Result<Found> {
+    let (Some(own), Some(other)) = (&own.0, Weights::new(other)?) else { return Ok(Found::default()) };
+    between(own, &other, tokens, rules)
 }
 
 /// Asks every question of two models that are taken apart.
 pub(super) fn between(
-    own: Weights<'_>,
-    other: Weights<'_>,
+    own: &Weights<'_>,
+    other: &Weights<'_>,
     tokens: Option<&TokenRows>,
     rules: &SearchRules,
 ) -> Result<Found> {
-    let heads = match (of_heads(&own)?, of_heads(&other)?) {
-        (Some(a), Some(b)) => alike(&a, &b),
+    let heads = match (heads_of(own)?, heads_of(other)?) {
+        (Some(a), Some(b)) => alike(a, b),
         _ => HeadMatch { left_out: Some("no heads whose sizes are known".to_owned()), ..HeadMatch::default() },
     };
-    Search { own, other, tokens, rules, observations: Vec::new(), heads }.run()
+    let looked = heads_of(own)?.zip(own.heads).map(|(products, sizes)| {
+        let layers: BTreeSet<u32> = products.groups.iter().map(|group| group.layer).collect();
+        let (seen, all) = (products.heads() as u64, (sizes.query * products.layers) as u64);
+        Looked {
+            question: "heads".to_owned(),
+            component: "attention".to_owned(),
+            layers: layers.len() as u64,
+            of_layers: products.layers as u64,
+            matrices: seen,
+            of_matrices: all,
+            rows: seen * products.side as u64,
+            of_rows: all * products.dim as u64,
+        }
+    });
+    let looked = looked.into_iter().collect();
+    Search { own, other, tokens, rules, observations: Vec::new(), heads, looked }.run()
 }
 
 pub(super) struct Search<'a> {
-    pub own: Weights<'a>,
-    pub other: Weights<'a>,
+    pub own: &'a Weights<'a>,
+    pub other: &'a Weights<'a>,
     pub tokens: Option<&'a TokenRows>,
     pub rules: &'a SearchRules,
     pub observations: Vec<Observation>,
     pub heads: HeadMatch,
+    /// What was looked at, question by question.
+    pub looked: Vec<Looked>,
 }
 
 /// One way to read the other model's residual axis, and whether layers prove it.
@@ -108,8 +147,6 @@ struct Neurons {
     placed: Placed,
 }
 
-type Fits = Vec<(&'static str, CrossGram)>;
-
 impl Search<'_> {
     fn run(mut self) -> Result<Found> {
         let same = self.own.hidden == self.other.hidden;
@@ -122,12 +159,12 @@ impl Search<'_> {
         layers.extend(by_heads.iter().map(|(l, m)| (*l, *m)));
         let long = self.own.hidden.max(self.other.hidden) >= MANY;
         let before = self.observations.len();
-        let fits = self.fits(&layers, if long { COARSE } else { (usize::MAX, usize::MAX) })?;
-        let mut candidates = self.candidates(fits);
-        if long && candidates.iter().any(|c| c.proven) {
+        let fits = self.fits(&layers, if long { COARSE } else { (usize::MAX, usize::MAX) }, !long)?;
+        let (mut candidates, turned) = self.candidates(fits);
+        if long && (turned || candidates.iter().any(|c| c.proven)) {
             self.observations.truncate(before);
-            let fits = self.fits(&layers, (usize::MAX, usize::MAX))?;
-            candidates = self.candidates(fits);
+            let fits = self.fits(&layers, (usize::MAX, usize::MAX), true)?;
+            candidates = self.candidates(fits).0;
         }
         if same {
             candidates.insert(0, Candidate { frame: Frame::AsItStands, proven: true });
@@ -159,59 +196,52 @@ impl Search<'_> {
             let moved = moved(&b);
             self.relabelling(b, moved, same)
         });
-        Ok(Found { observations: self.observations, heads: self.heads, relabelling })
+        Ok(Found { observations: self.observations, heads: self.heads, relabelling, looked: self.looked })
     }
 
-    /// Matches in one frame, in a few layers first where a layer is large; in all of them if something was found that is not
-    /// where it was.
+    /// Matches in one frame: every layer and every MLP, with fewer rows of each where all would cost too much; with all rows
+    /// if something was found that is not where it was.
     fn tried(&mut self, candidate: Candidate, layers: &BTreeMap<u32, u32>) -> Result<InFrame> {
         let cost = |(l, m): (&u32, &u32)| -> f64 {
-            let rows = |w: &Weights<'_>, layer: u32| -> f64 {
+            let rows = |w: &Weights<'_>, layer: u32| -> Vec<f64> {
                 let ups = w.functions(layer).into_iter().filter(|f| matches!(f, Function::Up(_)));
-                ups.filter_map(|f| w.size(layer, f)).map(|rows| rows.min(ROWS) as f64).fold(0.0, f64::max)
+                ups.filter_map(|f| w.size(layer, f)).map(|rows| rows.min(ROWS) as f64).collect()
             };
-            rows(&self.own, *l) * rows(&self.other, *m) * self.own.hidden as f64
+            let (a, b) = (rows(self.own, *l), rows(self.other, *m));
+            let most = |rows: &[f64]| rows.iter().copied().fold(0.0, f64::max);
+            a.len().max(b.len()) as f64 * most(&a) * most(&b) * self.own.hidden as f64
         };
         let total: f64 = layers.iter().map(cost).sum();
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small count")]
-        let affordable = (MATCHED * layers.len() as f64 / total.max(1.0)) as usize;
-        if affordable >= layers.len() {
-            return self.matched(candidate, layers);
+        if total <= MATCHED {
+            return self.matched(candidate, layers, None);
         }
-        let chosen = spread(layers.len(), affordable.max(2));
-        let some: BTreeMap<u32, u32> =
-            layers.iter().enumerate().filter(|(at, _)| chosen.contains(at)).map(|(_, (l, m))| (*l, *m)).collect();
         let Candidate { frame, proven } = candidate;
-        let before = self.observations.len();
-        let tried = self.matched(Candidate { frame: frame.clone(), proven }, &some)?;
+        let before = (self.observations.len(), self.looked.len());
+        let experts = self.own.most_experts().max(self.other.most_experts());
+        let tried = self.matched(Candidate { frame: frame.clone(), proven }, layers, Some(Look::at(experts)))?;
         let stays =
             frame == Frame::AsItStands && tried.mlps.values().all(|(_, matching)| fixed(&matching.order) >= IN_PLACE);
-        if stays || self.neurons_found(&tried).is_none() {
+        if stays || total > RELABELLED || self.neurons_found(&tried).is_none() {
             return Ok(tried);
         }
-        self.observations.truncate(before);
-        self.matched(Candidate { frame, proven }, layers)
+        self.observations.truncate(before.0);
+        self.looked.truncate(before.1);
+        self.matched(Candidate { frame, proven }, layers, None)
     }
 
     /// Second moments of every layer against every layer of the other model in a frame: z and effect of each cell.
     fn cells(&self, frame: &Frame) -> Result<BTreeMap<(u32, u32), (f64, f64)>> {
-        let size = Moments::empty(self.own.hidden).size;
-        let prepared = |weights: &Weights<'_>, frame: &Frame| -> Result<Vec<(u32, Option<Vec<f64>>)>> {
-            let one = |layer: u32| -> Result<(u32, Option<Vec<f64>>)> {
-                let mut all = Moments::empty(self.own.hidden);
-                for function in weights.functions(layer) {
-                    if matches!(function.slot(), Some(Slot::Expert(e)) if e as usize >= EXPERTS) {
-                        continue;
-                    }
-                    if let Some(matrix) = weights.matrix(layer, function)? {
-                        all.add(&expressed(&matrix, frame, self.own.hidden));
-                    }
-                }
-                Ok((layer, all.correlations()))
-            };
-            weights.sample().into_par_iter().map(one).collect()
+        let hidden = self.own.hidden;
+        let size = Moments::empty(hidden).size;
+        let sum = |parts: &BTreeMap<&str, Moments>| {
+            let mut all = Moments::empty(hidden);
+            parts.values().for_each(|moments| all.and(moments));
+            all.correlations()
         };
-        let (own, other) = (prepared(&self.own, &Frame::AsItStands)?, prepared(&self.other, frame)?);
+        let own: Vec<_> = layer_moments(self.own)?.par_iter().map(|(l, parts)| (*l, sum(parts))).collect();
+        let one = |layer: u32| Ok((layer, sum(&moments_of(self.other, layer, frame, hidden)?)));
+        let other: Vec<(u32, Option<Vec<f64>>)> =
+            self.other.looked().into_par_iter().map(one).collect::<Result<_>>()?;
         let mut cells = BTreeMap::new();
         for (l, a) in &own {
             for (m, b) in &other {
@@ -226,22 +256,16 @@ impl Search<'_> {
     /// Layers of the same number; where the other model has none of it, none.
     fn by_place(&self) -> BTreeMap<u32, u32> {
         let other = self.other.layers();
-        self.own.sample().into_iter().filter(|l| other.contains(l)).map(|l| (l, l)).collect()
+        self.own.looked().into_iter().filter(|l| other.contains(l)).map(|l| (l, l)).collect()
     }
 
     /// Second moments by component, and of every layer against every layer: z and effect of each cell.
     fn moments(&mut self) -> Result<BTreeMap<(u32, u32), (f64, f64)>> {
-        let mut experts: [BTreeMap<u32, BTreeSet<u32>>; 2] = Default::default();
-        for (&l, &m) in &self.by_place() {
-            if let Some([ours, theirs]) = chosen(&self.own, &self.other, (l, m), &Frame::AsItStands)? {
-                experts[0].insert(l, ours);
-                experts[1].insert(m, theirs);
-            }
-        }
-        let (own, other) = (layer_moments(&self.own, &experts[0])?, layer_moments(&self.other, &experts[1])?);
+        let (own, other) = (layer_moments(self.own)?, layer_moments(self.other)?);
+        self.looked_at_moments(own);
         let mut components: BTreeMap<&str, (Moments, Moments)> = BTreeMap::new();
         let empty = || (Moments::empty(self.own.hidden), Moments::empty(self.own.hidden));
-        for (side, layers) in [(0, &own), (1, &other)] {
+        for (side, layers) in [(0, own), (1, other)] {
             for (component, moments) in layers.values().flatten() {
                 for name in [*component, "all"] {
                     let pair = components.entry(name).or_insert_with(empty);
@@ -271,15 +295,15 @@ impl Search<'_> {
                 });
             }
         }
-        let whole = |layers: BTreeMap<u32, BTreeMap<&'static str, Moments>>| -> Vec<(u32, Moments)> {
-            let sum = |parts: BTreeMap<&str, Moments>| {
+        let whole = |layers: &LayerMoments| -> Vec<(u32, Moments)> {
+            let sum = |parts: &BTreeMap<&str, Moments>| {
                 let mut all = Moments::empty(self.own.hidden);
                 for moments in parts.values() {
                     all.and(moments);
                 }
                 all
             };
-            layers.into_iter().map(|(l, parts)| (l, sum(parts))).collect()
+            layers.iter().map(|(l, parts)| (*l, sum(parts))).collect()
         };
         let prepared = |layers: Vec<(u32, Moments)>| -> Vec<(u32, Option<Vec<f64>>)> {
             layers.into_par_iter().map(|(l, moments)| (l, moments.correlations())).collect()
@@ -311,162 +335,17 @@ impl Search<'_> {
         Ok(cells.into_iter().map(|(cell, test)| (cell, (test.z, test.effect))).collect())
     }
 
-    /// The cross-Grams of every group of rows that belong together if nothing but the residual axis was changed.
-    fn fits(&self, layers: &BTreeMap<u32, u32>, (rows, tokens): (usize, usize)) -> Result<Fits> {
-        let empty = || CrossGram::empty(self.own.hidden, self.other.hidden);
-        let mut fits: Fits = ["attention, even", "attention, odd", "mlp, even", "mlp, odd", "tokens"]
-            .into_iter()
-            .map(|name| (name, empty()))
-            .collect();
-        for (position, (&l, &m)) in layers.iter().enumerate() {
-            for function in self.own.functions(l).intersection(&self.other.functions(m)) {
-                // Experts by number; those of one that moved belong to another, and the first are as good as all.
-                let later = matches!(function.slot(), Some(Slot::Expert(e)) if e as usize >= EXPERTS);
-                if later {
-                    continue;
-                }
-                let pair = match self.head_rows((l, m), *function, rows)? {
-                    Some(pair) => Some(pair),
-                    None if self.own.size(l, *function) != self.other.size(m, *function) => None,
-                    None => self.own.matrix_of(l, *function, rows)?.zip(self.other.matrix_of(m, *function, rows)?),
-                };
-                let Some((a, b)) = pair else { continue };
-                let group = if function.component() == "attention" { 0 } else { 2 };
-                fits[group + position % 2].1.add(&a, &b);
-            }
-        }
-        for (a, b) in self.own.tokens(&self.other, self.tokens, tokens)? {
-            fits[4].1.add(&a, &b);
-        }
-        Ok(fits)
-    }
-
-    /// Holds the fits of the groups against each other, and returns the frames that are worth a look.
-    fn candidates(&mut self, fits: Fits) -> Vec<Candidate> {
-        let (own, other) = (self.own.hidden, self.other.hidden);
-        let groups = {
-            let mut fits = fits.into_iter().map(|(_, fit)| fit);
-            let mut next = || fits.next().unwrap_or_else(|| CrossGram::empty(own, other));
-            let [a0, a1, m0, m1, tokens] = [(); 5].map(|()| next());
-            let (attention, mlp) = (a0.and(&a1), m0.and(&m1));
-            vec![
-                ("attention of even layers", a0),
-                ("attention of odd layers", a1),
-                ("MLPs of even layers", m0),
-                ("MLPs of odd layers", m1),
-                ("attention", attention),
-                ("MLPs", mlp),
-                ("tokens", tokens),
-            ]
-        };
-        let pairs = [(0, 1), (2, 3), (4, 5), (4, TOKENS), (5, TOKENS)];
-        let full = |i: usize| groups[i].1.rows > 0;
-        let many = own.min(other) >= MANY;
-        let worth = |i: usize, j: usize, bests: &[Option<Vec<Option<usize>>>]| match (&bests[i], &bests[j]) {
-            (Some(a), Some(b)) => same_order(a, b, other).agreed >= WORTH,
-            _ => false,
-        };
-        let each = |make: &(dyn Fn(usize) -> Option<Vec<Option<usize>>> + Sync)| -> Vec<_> {
-            (0..groups.len()).into_par_iter().map(make).collect()
-        };
-        let orders = if many {
-            let bests = each(&|i| full(i).then(|| groups[i].1.best()));
-            let wanted = |i: usize| pairs.iter().any(|&(a, b)| (a == i || b == i) && worth(a, b, &bests));
-            // The tokens' own order is a frame to be tried whatever the layers say.
-            each(&|i| if full(i) && (i == TOKENS || wanted(i)) { Some(groups[i].1.order()) } else { bests[i].clone() })
-        } else {
-            each(&|i| full(i).then(|| groups[i].1.order()))
-        };
-        let mut best: Option<(Agreement, Vec<Option<usize>>)> = None;
-        for (i, j) in pairs {
-            let (Some(a), Some(b)) = (&orders[i], &orders[j]) else { continue };
-            let agreement = same_signed_order(a, b, other);
-            let both = common(a, b);
-            self.fit(
-                Question::Order,
-                (groups[i].0, groups[j].0),
-                agreement,
-                Some(fixed(&both)).filter(|_| own == other),
-            );
-            if self.shown(agreement, j) && best.as_ref().is_none_or(|(old, _)| agreement.log10_p < old.log10_p) {
-                best = Some((agreement, both));
-            }
-        }
-        // In place: the residual axis stands as it is, and nothing has to be looked for.
-        if own == other && best.as_ref().is_some_and(|(_, order)| fixed(order) >= IN_PLACE) {
-            return Vec::new();
-        }
-        let permuted = best;
-        let mut alike: BTreeMap<(usize, usize), Agreement> = BTreeMap::new();
-        if many {
-            alike = pairs.iter().filter_map(|&(i, j)| Some(((i, j), groups[i].1.alike(&groups[j].1)?))).collect();
-        }
-        let fitted = |i: usize| {
-            !many || i == TOKENS || alike.iter().any(|((a, b), found)| (*a == i || *b == i) && found.agreed >= ALIKE)
-        };
-        let rotations: Vec<Option<Vec<f64>>> = (0..groups.len())
-            .into_par_iter()
-            .map(|i| if full(i) && fitted(i) { groups[i].1.rotation() } else { None })
-            .collect();
-        let mut best: Option<(Agreement, usize, usize)> = None;
-        for (i, j) in pairs {
-            let (Some(a), Some(b)) = (&rotations[i], &rotations[j]) else {
-                if let Some(found) = alike.get(&(i, j)) {
-                    self.fit(Question::Rotation, (groups[i].0, groups[j].0), *found, None);
-                }
-                continue;
-            };
-            let agreement = same_rotation(a, b, own, other);
-            self.fit(Question::Rotation, (groups[i].0, groups[j].0), agreement, None);
-            if self.shown(agreement, j) && best.is_none_or(|(old, ..)| agreement.log10_p < old.log10_p) {
-                best = Some((agreement, i, j));
-            }
-        }
-        let effect = |found: Option<Agreement>| found.map_or(0.0, |a| a.effect());
-        // Two fits of one rotation are alike as relabellings too, but never as far as they are alike as rotations.
-        let turned = effect(best.map(|b| b.0)) > effect(permuted.as_ref().map(|p| p.0)) + TURNED;
-        if turned
-            && let Some((_, i, j)) = best
-            // Tokens may agree and are not to be learnt from: they are held against the layers' frame later.
-            && let Some(q) = if j == TOKENS { groups[i].1.rotation() } else { groups[i].1.and(&groups[j].1).rotation() }
-        {
-            return vec![Candidate { frame: rotated(&q, own, other), proven: true }];
-        }
-        if let Some((_, order)) = permuted {
-            return vec![Candidate { frame: Frame::Permuted(order), proven: true }];
-        }
-        let mut candidates = Vec::new();
-        if let Some(order) = &orders[TOKENS] {
-            if own != other || fixed(order) < IN_PLACE {
-                candidates.push(Candidate { frame: Frame::Permuted(order.clone()), proven: false });
-            }
-            if let Some(q) = &rotations[TOKENS] {
-                candidates.push(Candidate { frame: rotated(q, own, other), proven: false });
-            }
-        }
-        candidates
-    }
-
-    fn fit(&mut self, question: Question, (a, b): (&str, &str), agreement: Agreement, in_place: Option<f64>) {
-        self.observations.push(Observation {
-            question,
-            frame: if question == Question::Order { "permuted" } else { "rotated" }.to_owned(),
-            between: format!("{a} against {b}"),
-            component: "all".into(),
-            layer_subject: None,
-            layer_other: None,
-            agreed: Some(agreement.agreed),
-            expected: Some(agreement.expected),
-            of: agreement.of as u64,
-            z: (question == Question::Rotation).then_some(agreement.agreed),
-            log10_p: agreement.log10_p,
-            effect: agreement.effect(),
-            in_place,
-        });
-    }
-
-    /// Matches experts, neurons and heads in one frame.
-    pub(super) fn matched(&mut self, candidate: Candidate, layers: &BTreeMap<u32, u32>) -> Result<InFrame> {
+    /// Matches experts, neurons and heads in one frame, with all rows or with some of every MLP.
+    pub(super) fn matched(
+        &mut self,
+        candidate: Candidate,
+        layers: &BTreeMap<u32, u32>,
+        look: Option<Look>,
+    ) -> Result<InFrame> {
+        let some = look.is_some();
+        let look = look.unwrap_or(Look::WHOLE);
+        let mut looked: BTreeMap<&'static str, Looked> = BTreeMap::new();
+        let mut routed_away = (0.0, 0.0);
         let mut result = InFrame {
             candidate,
             layers: layers.clone(),
@@ -480,29 +359,37 @@ impl Search<'_> {
         let (mut by_expert, mut by_head): (Vec<Placed>, Vec<Placed>) = (Vec::new(), Vec::new());
         let mut by_component: BTreeMap<&str, Vec<Neurons>> = BTreeMap::new();
         for (&l, &m) in layers {
-            let some = chosen(&self.own, &self.other, (l, m), &result.candidate.frame)?;
-            let own = mlps(&self.own, l, some.as_ref().map(|c| &c[0]))?;
-            let other: Vec<(Slot, Mlp)> = mlps(&self.other, m, some.as_ref().map(|c| &c[1]))?
-                .into_iter()
-                .map(|(slot, mlp)| (slot, mlp.expressed(&result.candidate.frame, self.own.hidden)))
+            let routed = chosen(self.own, self.other, (l, m), &result.candidate.frame)?;
+            let own = mlps(self.own, l, look.own, look.other)?;
+            let other: Vec<(Slot, Mlp)> = mlps(self.other, m, look.other, look.other)?
+                .into_par_iter()
+                .map(|(slot, mlp)| (slot, mlp.in_frame(&result.candidate.frame, self.own.hidden)))
                 .collect();
-            let partners = partners(&own, &other, &mut by_expert);
+            let partners = partners(&own, &other, routed.as_ref(), &mut by_expert);
             let matched: Vec<Option<Matching>> =
                 partners.par_iter().map(|(a, b)| neurons(&own[*a].1, &other[*b].1)).collect();
             for ((a, b), matching) in partners.into_iter().zip(matched) {
                 let Some(matching) = matching else { continue };
                 let (slot, theirs) = (own[a].0, other[b].0);
                 let component = Function::Up(slot).component();
-                let in_place = fixed(&matching.order);
-                by_component.entry(component).or_default().push(Neurons {
-                    l,
-                    m,
-                    placed: (matching.agreement, in_place),
-                });
-                result.mlps.insert((l, slot), (theirs, in_rows(matching, &own[a].1, &other[b].1)));
+                let seen = looked.entry(component).or_default();
+                seen.matrices += 1;
+                seen.rows += matching.order.len() as u64;
+                let agreement = matching.agreement;
+                let positions = fixed(&matching.order);
+                let matching = in_rows(matching, &own[a].1, &other[b].1);
+                // Rows of two samples stand at other positions even where nothing moved.
+                let in_place = if some { fixed(&matching.order) } else { positions };
+                if routed.is_some() && matches!(slot, Slot::Expert(_)) {
+                    routed_away.0 += agreement.agreed * f64::from(u8::from(slot != theirs));
+                    routed_away.1 += agreement.agreed;
+                }
+                by_component.entry(component).or_default().push(Neurons { l, m, placed: (agreement, in_place) });
+                result.mlps.insert((l, slot), (theirs, matching));
             }
         }
         let frame = result.candidate.name();
+        self.looked_at("neurons", layers.len(), looked);
         for (component, all) in &by_component {
             let Some(sum) = together(all.iter().map(|one| one.placed.0)) else { continue };
             let share = in_place(&all.iter().map(|one| one.placed).collect::<Vec<_>>());
@@ -517,6 +404,10 @@ impl Search<'_> {
             let share = in_place(&by_expert);
             result.experts_moved = sum.log10_p <= FEW_LOG10_P && share < IN_PLACE;
             self.agreement(Question::Experts, (frame, "gate or up against down", "experts"), None, sum, share);
+        }
+        // Where routers say which expert is which, neurons that are matched in experts of other numbers say that they moved.
+        if self.neurons_found(&result).is_some() && routed_away.0 > (1.0 - IN_PLACE) * routed_away.1 {
+            result.experts_moved = true;
         }
         // Bases of heads cost more than all the rest, so they are made only where something speaks for this frame.
         let proven = result.candidate.proven && result.candidate.frame != Frame::AsItStands;

@@ -16,8 +16,13 @@ pub struct Mlp {
 }
 
 impl Mlp {
+    /// In another frame, as it is where that is the one it is in.
+    pub fn in_frame(self, frame: &Frame, own: usize) -> Self {
+        if *frame == Frame::AsItStands { self } else { self.expressed(frame, own) }
+    }
+
     /// In another frame.
-    pub fn expressed(&self, frame: &Frame, own: usize) -> Self {
+    fn expressed(&self, frame: &Frame, own: usize) -> Self {
         Self { matrices: self.matrices.each_ref().map(|m| m.as_ref().map(|m| expressed(m, frame, own))) }
     }
 }
@@ -92,9 +97,9 @@ fn absolute_cosines(a: &Matrix, b: &Matrix) -> Vec<f32> {
 }
 
 /// How alike the MLPs of two lists are by the second moments of one of their matrices, own x other.
-pub fn alike(own: &[Mlp], other: &[Mlp], which: usize) -> Option<Vec<f32>> {
-    let profiles = |list: &[Mlp]| -> Option<Vec<Vec<f32>>> {
-        list.iter().map(|mlp| Moments::of(mlp.matrices[which].as_ref()?).profile()).collect()
+pub fn alike(own: &[&Mlp], other: &[&Mlp], which: usize) -> Option<Vec<f32>> {
+    let profiles = |list: &[&Mlp]| -> Option<Vec<Vec<f32>>> {
+        list.par_iter().map(|mlp| Moments::of(mlp.matrices[which].as_ref()?).profile()).collect()
     };
     let (a, b) = (profiles(own)?, profiles(other)?);
     let length = a.first()?.len();
@@ -105,7 +110,7 @@ pub fn alike(own: &[Mlp], other: &[Mlp], which: usize) -> Option<Vec<f32>> {
 }
 
 /// Matches experts by the second moments of their matrices, twice: gate (or up) against down.
-pub fn experts(own: &[Mlp], other: &[Mlp]) -> Option<Matching> {
+pub fn experts(own: &[&Mlp], other: &[&Mlp]) -> Option<Matching> {
     if own.len() < 2 || other.is_empty() {
         return None;
     }

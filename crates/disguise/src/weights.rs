@@ -1,8 +1,11 @@
 //! A model taken apart for the search: the matrices of each layer, norm weights folded in.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 use super::culprit::Culprit;
+use super::layer::LayerMoments;
+use super::products::Products;
 use scratchproof_checkpoint::{Checkpoint, Component, Heads, Part};
 use scratchproof_error::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -10,13 +13,18 @@ use serde::{Deserialize, Serialize};
 /// Rows of one matrix that are looked at; of a longer one as many, spread evenly.
 pub const ROWS: usize = 2048;
 
+/// Of a model that is too large to be looked at whole, the rows of every matrix that second moments are made of; of experts
+/// so many of all experts of a layer together, an equal share of each.
+const GLANCED: (usize, usize) = (256, 2048);
+
 /// Rows of a token matrix that are looked at.
 const TOKENS: usize = 8192;
 
-/// Layers that are looked at cost no more elements than this in one model: 256 MiB as f32.
+/// A model with no more elements than this in the rows that may be looked at is looked at whole: 256 MiB as f32. A larger
+/// one is too, every layer and every expert of it, but with fewer rows of each.
 const ELEMENTS: usize = 64 << 20;
 
-/// Experts of a layer that are looked at one by one.
+/// Experts of a layer up to which all their rows may be looked at.
 pub const EXPERTS: usize = 16;
 
 /// Model types, by their beginning, that store a norm's multipliers less one.
@@ -193,6 +201,12 @@ pub struct Weights<'a> {
     norms: BTreeMap<(String, Option<u32>), Vec<f32>>,
     /// Sizes of the heads, where they are known.
     pub heads: Option<Heads>,
+    /// Whether fewer rows of each matrix are looked at than it may have.
+    pub large: bool,
+    /// Second moments of every layer, once they were made.
+    pub moments: OnceLock<LayerMoments>,
+    /// Products of the heads, once they were made.
+    pub products: OnceLock<Option<Products>>,
     /// Elements that may be looked at.
     budget: usize,
     /// Where it is a model in disguise, how it is written.
@@ -214,6 +228,9 @@ impl<'a> Weights<'a> {
             head: None,
             norms: BTreeMap::new(),
             heads: checkpoint.heads(),
+            large: false,
+            moments: OnceLock::new(),
+            products: OnceLock::new(),
             budget: ELEMENTS,
             culprit: None,
         };
@@ -233,6 +250,8 @@ impl<'a> Weights<'a> {
                 own.head = Some(part);
             }
         }
+        let cost: usize = own.layers.values().flatten().map(|(_, part)| part.rows.min(ROWS) * part.cols).sum();
+        own.large = cost > ELEMENTS || own.most_experts() > EXPERTS;
         Ok((!own.layers.is_empty()).then_some(own))
     }
 
@@ -282,6 +301,25 @@ impl<'a> Weights<'a> {
     /// The layers, ascending.
     pub fn layers(&self) -> Vec<u32> {
         self.layers.keys().copied().collect()
+    }
+
+    /// The most experts that a layer has.
+    pub fn most_experts(&self) -> usize {
+        self.layers.keys().map(|layer| self.experts(*layer).len()).max().unwrap_or(0)
+    }
+
+    /// Rows of a matrix that second moments are made of.
+    pub fn glanced(&self, layer: u32, function: Function) -> usize {
+        match function.slot() {
+            _ if !self.large => ROWS,
+            Some(Slot::Expert(_)) => (GLANCED.1 / self.experts(layer).len().max(1)).max(8),
+            _ => GLANCED.0,
+        }
+    }
+
+    /// The layers that are looked at: all of them, but for what is made up to be found, which costs no more than it may.
+    pub fn looked(&self) -> Vec<u32> {
+        if self.budget < ELEMENTS { self.sample() } else { self.layers() }
     }
 
     /// As many layers as may be looked at, spread evenly.
@@ -345,6 +383,18 @@ impl<'a> Weights<'a> {
             .into_iter()
             .flat_map(|b| b * block..(b + 1) * block)
             .collect();
+        self.read(part, Some(function), picked, self.before(layer, function))
+    }
+
+    /// Of the rows of an MLP's matrix that are looked at with `most` of them, only `few`, spread evenly: rows that the other
+    /// side has too if nothing was moved.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn few_of(&self, layer: u32, function: Function, most: usize, few: usize) -> Result<Option<Matrix>> {
+        let Some(part) = self.layers.get(&layer).and_then(|l| l.get(&function)) else { return Ok(None) };
+        let rows = spread(part.rows, most.clamp(1, ROWS));
+        let picked: Vec<usize> = spread(rows.len(), few.max(1)).into_iter().map(|at| rows[at]).collect();
         self.read(part, Some(function), picked, self.before(layer, function))
     }
 

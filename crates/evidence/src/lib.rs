@@ -1,6 +1,7 @@
 //! Tidy tables: every figure of the audit, one row an observation, as parquet in and out.
 
 pub mod docket;
+mod looked;
 mod releases;
 mod rows;
 #[doc(hidden)]
@@ -15,6 +16,7 @@ use std::path::Path;
 use scratchproof_error::Result;
 use table::tables;
 
+pub use looked::LookedRow;
 pub use releases::ReleaseRow;
 pub use rows::{
     CalibrationRow, ChainRow, CkaRow, ComponentRow, CopyRow, DecayRow, DisguiseRow, ITSELF, ITSELF_FIRST, LayerMapRow,
@@ -94,6 +96,10 @@ tables! {
     disguise: DisguiseRow {
         reference, question, frame, between, component, layer_subject, layer_parent, agreed, expected, of, z, log10_p,
         effect, in_place
+    }
+    /// What the tests were made of.
+    looked: LookedRow {
+        test, reference, component, layers, of_layers, matrices, of_matrices, rows, of_rows, smallest_correlation
     }
     /// The subject's tokenizer against those of the parents and controls.
     tokenizers: TokenizerRow {

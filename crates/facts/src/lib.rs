@@ -48,6 +48,7 @@ pub fn evidence(session: &Session, trails: &Trails, decay: &DecayFacts) -> Evide
         merge: parent::merge::rows(session),
         components,
         disguise: parent::disguise::rows(session),
+        looked: parent::looked::rows(session),
         tokenizers: parent::vocabulary::tokenizers(session),
         cka: parent::vocabulary::cka(session),
         ..time::record_tables(session.record, Some(session.measured.subject()), true)

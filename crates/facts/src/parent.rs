@@ -2,6 +2,7 @@
 
 pub(crate) mod copies;
 pub(crate) mod disguise;
+pub mod looked;
 pub(crate) mod merge;
 mod parts;
 pub mod reach;

@@ -70,6 +70,7 @@ pub fn judge(
         story: Some(&reading.record.story),
         start,
         witnesses: &reading.witnesses,
+        ledger: reading.ledger.as_ref(),
         held: &reading.held,
         register: register.as_ref().map(register::Against::facts),
         active: subject.and_then(weights::active),

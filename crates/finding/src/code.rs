@@ -113,6 +113,7 @@ codes! {
     TimeContinued "time/continued",
     TimeUndated "time/undated",
     TimeWitness "time/witness",
+    TimeLedger "time/ledger",
     TimeReleaseDate "time/release-date",
     TimeEarlierModels "time/earlier-models",
     TimeSchedule "time/schedule",
@@ -146,6 +147,7 @@ codes! {
     InputSkipped "input/skipped",
     InputDeduced "input/deduced-roles",
     InputLeftOut "input/left-out-files",
+    InputPublication "input/publication",
 }
 
 impl fmt::Display for Code {

@@ -5,6 +5,7 @@ mod code;
 mod ground;
 pub mod parent;
 pub mod power;
+pub mod published;
 pub mod start;
 pub mod time;
 mod verdict;

@@ -9,6 +9,7 @@ mod config;
 mod first_loss;
 mod history;
 mod identities;
+mod ledger;
 mod level;
 mod log;
 mod loss_shape;
@@ -97,6 +98,8 @@ pub struct TimeFacts<'a> {
     pub story: Option<&'a Story>,
     /// What came out for the start.
     pub start: Condition,
+    /// What the ledger of the training says.
+    pub ledger: Option<&'a scratchproof_record::Ledgered>,
     /// What outside witnesses say.
     pub witnesses: &'a [Witnessed],
     /// Checkpoints that the history of the repository holds by their digests.
@@ -163,6 +166,7 @@ pub fn judge(facts: &TimeFacts<'_>, policy: &Policy) -> Judgement {
         order::judge(&mut judgement, facts, story, policy);
     }
     witness::judge(&mut judgement, facts.witnesses);
+    ledger::judge(&mut judgement, facts.ledger);
     pointers::judge(&mut judgement, facts);
     if let Some(register) = &facts.register {
         register::parents(&mut judgement, register);

@@ -25,7 +25,7 @@ pub fn level() -> Level {
 
 #[cfg(target_arch = "x86_64")]
 fn detect() -> Level {
-    if !(is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")) {
+    if !(is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("popcnt")) {
         Level::Portable
     } else if is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")
@@ -67,6 +67,12 @@ pub trait Lanes: Copy {
     fn widen(self, from: &[f32; 8]) -> Self::D;
     /// Where a > b, x; elsewhere y.
     fn pick_d(self, a: Self::D, b: Self::D, x: Self::D, y: Self::D) -> Self::D;
+    /// The value without its sign.
+    fn abs_d(self, a: Self::D) -> Self::D;
+    /// How many lanes are equal; what is not a number is equal to nothing.
+    fn equal_d(self, a: Self::D, b: Self::D) -> u32;
+    /// In how many lanes a is at most b.
+    fn at_most_d(self, a: Self::D, b: Self::D) -> u32;
     /// Where a > b, x; elsewhere y.
     fn pick_s(self, a: Self::S, b: Self::S, x: Self::S, y: Self::S) -> Self::S;
 }
@@ -117,6 +123,19 @@ impl Lanes for Plain {
     #[inline(always)]
     fn pick_s(self, a: [f32; 16], b: [f32; 16], x: [f32; 16], y: [f32; 16]) -> [f32; 16] {
         std::array::from_fn(|i| if a[i] > b[i] { x[i] } else { y[i] })
+    }
+    #[inline(always)]
+    fn abs_d(self, a: [f64; 8]) -> [f64; 8] {
+        a.map(f64::abs)
+    }
+    #[inline(always)]
+    #[allow(clippy::float_cmp, reason = "equal is what is asked")]
+    fn equal_d(self, a: [f64; 8], b: [f64; 8]) -> u32 {
+        (0..8).map(|i| u32::from(a[i] == b[i])).sum()
+    }
+    #[inline(always)]
+    fn at_most_d(self, a: [f64; 8], b: [f64; 8]) -> u32 {
+        (0..8).map(|i| u32::from(a[i] <= b[i])).sum()
     }
     plain! {
         add_d(a, b) -> [f64; 8] = |a: f64, b: f64| a + b;
@@ -234,6 +253,30 @@ mod x86 {
                 )
             }
         }
+        #[inline(always)]
+        fn abs_d(self, a: Self::D) -> Self::D {
+            // SAFETY: see the module.
+            unsafe {
+                let sign = _mm256_set1_pd(-0.0);
+                (_mm256_andnot_pd(sign, a.0), _mm256_andnot_pd(sign, a.1))
+            }
+        }
+        #[inline(always)]
+        fn equal_d(self, a: Self::D, b: Self::D) -> u32 {
+            // SAFETY: see the module.
+            unsafe {
+                let (x, y) = (_mm256_cmp_pd(a.0, b.0, _CMP_EQ_OQ), _mm256_cmp_pd(a.1, b.1, _CMP_EQ_OQ));
+                (_mm256_movemask_pd(x) << 4 | _mm256_movemask_pd(y)).count_ones()
+            }
+        }
+        #[inline(always)]
+        fn at_most_d(self, a: Self::D, b: Self::D) -> u32 {
+            // SAFETY: see the module.
+            unsafe {
+                let (x, y) = (_mm256_cmp_pd(a.0, b.0, _CMP_LE_OQ), _mm256_cmp_pd(a.1, b.1, _CMP_LE_OQ));
+                (_mm256_movemask_pd(x) << 4 | _mm256_movemask_pd(y)).count_ones()
+            }
+        }
         pairs! {
             add_d(a, b) -> Self::D = _mm256_add_pd;
             sub_d(a, b) -> Self::D = _mm256_sub_pd;
@@ -292,6 +335,21 @@ mod x86 {
             // SAFETY: see the module.
             unsafe { _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_GT_OQ), y, x) }
         }
+        #[inline(always)]
+        fn abs_d(self, a: Self::D) -> Self::D {
+            // SAFETY: see the module.
+            unsafe { _mm512_abs_pd(a) }
+        }
+        #[inline(always)]
+        fn equal_d(self, a: Self::D, b: Self::D) -> u32 {
+            // SAFETY: see the module.
+            unsafe { u32::from(_mm512_cmp_pd_mask(a, b, _CMP_EQ_OQ)).count_ones() }
+        }
+        #[inline(always)]
+        fn at_most_d(self, a: Self::D, b: Self::D) -> u32 {
+            // SAFETY: see the module.
+            unsafe { u32::from(_mm512_cmp_pd_mask(a, b, _CMP_LE_OQ)).count_ones() }
+        }
         single! {
             add_d(a: Self::D, b: Self::D) -> Self::D = _mm512_add_pd;
             sub_d(a: Self::D, b: Self::D) -> Self::D = _mm512_sub_pd;
@@ -308,14 +366,14 @@ macro_rules! simd {
         #[allow(clippy::too_many_arguments)]
         $vis fn $name(level: $crate::Level, $($arg: $ty),*) {
             #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx2,fma")]
+            #[target_feature(enable = "avx2,fma,popcnt")]
             #[allow(unsafe_code)]
             fn avx2($($arg: $ty),*) {
                 // SAFETY: this function is only entered with AVX2 and FMA.
                 $body(unsafe { $crate::simd::V3::new() }, $($arg),*);
             }
             #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+            #[target_feature(enable = "avx2,fma,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
             #[allow(unsafe_code)]
             fn avx512($($arg: $ty),*) {
                 // SAFETY: this function is only entered with AVX-512 F.

@@ -6,10 +6,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Dtype;
+use super::elements::{Counts, count, distance, largest, products};
+use super::{Dtype, level};
 
 /// Largest values whose places are compared.
 pub const EXTREMES: usize = 32;
+
+/// Values that are looked at one by one only if the largest of them is one of the largest of all.
+const LOOKED: usize = 256;
 
 /// Cosine above which two rows are taken to have one direction.
 pub const ONE_DIRECTION: f64 = 0.999;
@@ -212,10 +216,14 @@ impl Quantile {
     pub fn value(&self) -> f64 {
         let [low, high] =
             self.targets.map(|(prefix, _)| unkey(if self.wide { prefix } else { prefix << 32 }, self.wide));
-        // As numpy does it, so that the value at fraction 1 is the upper one exactly.
-        let step = high - low;
-        if self.fraction < 0.5 { low + step * self.fraction } else { high - step * (1.0 - self.fraction) }
+        between(low, high, self.fraction)
     }
+}
+
+/// Between two order statistics as numpy does it, so that the value at fraction 1 is the upper one exactly.
+pub(super) fn between(low: f64, high: f64, fraction: f64) -> f64 {
+    let step = high - low;
+    if fraction < 0.5 { low + step * fraction } else { high - step * (1.0 - fraction) }
 }
 
 /// Places of the largest absolute values; of equal ones the first.
@@ -225,10 +233,17 @@ pub struct Extremes(Vec<(u64, u64)>);
 impl Extremes {
     /// Looks at values that begin at place `start`.
     pub fn add(&mut self, values: &[f64], start: u64) {
-        for (at, value) in values.iter().enumerate() {
-            let bits = value.abs().to_bits();
-            if self.0.len() < EXTREMES || self.0.last().is_some_and(|last| bits >= last.0) {
-                self.put((bits, start + at as u64));
+        for (part, values) in values.chunks(LOOKED).enumerate() {
+            let mut most = 0;
+            largest(level(), values, &mut most);
+            if self.0.len() == EXTREMES && self.0.last().is_some_and(|last| most < last.0) {
+                continue;
+            }
+            for (at, value) in values.iter().enumerate() {
+                let bits = value.abs().to_bits();
+                if self.0.len() < EXTREMES || self.0.last().is_some_and(|last| bits >= last.0) {
+                    self.put((bits, start + (part * LOOKED + at) as u64));
+                }
             }
         }
     }
@@ -332,9 +347,11 @@ impl Twins {
     /// If the two are not of one length.
     pub fn add(&mut self, tile: usize, start: u64, [a, b]: [&[f64]; 2], how: &Comparison) {
         assert_eq!(a.len(), b.len(), "two spans of one length");
-        let broken = a.iter().zip(b).filter(|(x, y)| !(x.is_finite() && y.is_finite())).count();
-        self.nonfinite += broken as u64;
-        let mut sums = [distance(a, b), 0.0, 0.0, 0.0];
+        let level = level();
+        let mut whole = (0.0, 0);
+        distance(level, a, b, &mut whole);
+        self.nonfinite += a.len() as u64 - whole.1;
+        let mut sums = [whole.0, 0.0, 0.0, 0.0];
         let length = how.row.unwrap_or(a.len()).max(1);
         let shift = if length < a.len() { length } else { 1 };
         let common = how.common();
@@ -344,16 +361,18 @@ impl Twins {
             }
             // What stands a row further on, round the end of the tile.
             let begin = (at * length + shift) % b.len();
-            let moved = b[begin..].iter().chain(&b[..begin]);
             let mut equal = [0_u64; 2];
             if common.is_none() {
-                for ((p, q), moved) in x.iter().zip(y).zip(moved) {
-                    equal[0] += u64::from(p == q);
-                    self.shifted += u64::from(p == moved);
-                    self.eight_bits += u64::from((p - q).abs() <= EIGHT_BITS * p.abs().max(q.abs()));
-                }
-                equal[1] = equal[0];
+                let mut counts = Counts::default();
+                let before = x.len().min(b.len() - begin);
+                count(level, &x[..before], &y[..before], &b[begin..begin + before], EIGHT_BITS, &mut counts);
+                let rest = &b[..x.len() - before];
+                count(level, &x[before..], &y[before..], rest, EIGHT_BITS, &mut counts);
+                equal = [counts.equal; 2];
+                self.shifted += counts.shifted;
+                self.eight_bits += counts.near;
             } else {
+                let moved = b[begin..].iter().chain(&b[..begin]);
                 for ((p, q), moved) in x.iter().zip(y).zip(moved) {
                     equal[0] += u64::from(how.equal(*p, *q, Rounding::Nearest));
                     equal[1] += u64::from(how.equal(*p, *q, Rounding::Truncated));
@@ -368,14 +387,17 @@ impl Twins {
                 continue;
             }
             let whole = equal.map(|count| count == x.len() as u64);
-            let [ab, aa, bb] = products(x, y, [0.0; 2]);
+            let mut plain = [0.0; 5];
+            products(level, x, y, [0.0; 2], &mut plain);
+            let [ab, aa, bb, ..] = plain;
             let near = ab > ONE_DIRECTION * (aa * bb).sqrt();
             if whole != [false; 2] || near {
                 let row = start / length as u64 + at as u64;
                 self.rows.push(SharedRow { row, equal: whole, ratio: near.then_some(ab / bb) });
             } else {
                 let n = x.len() as f64;
-                let rest = products(x, y, [x, y].map(|values| values.iter().sum::<f64>() / n));
+                let mut rest = [0.0; 5];
+                products(level, x, y, [plain[3] / n, plain[4] / n], &mut rest);
                 sums[1..].iter_mut().zip(rest).for_each(|(sum, part)| *sum += part);
             }
         }
@@ -410,27 +432,6 @@ impl Twins {
 
 fn constant(values: &[f64]) -> bool {
     values.iter().all(|value| *value == values[0])
-}
-
-/// Sum of |a - b| over eight lanes.
-fn distance(a: &[f64], b: &[f64]) -> f64 {
-    let mut lanes = [0.0; 8];
-    for (at, (x, y)) in a.iter().zip(b).enumerate() {
-        lanes[at % 8] += (x - y).abs();
-    }
-    lanes.iter().sum()
-}
-
-/// <a, b>, |a|^2 and |b|^2 about the given means.
-fn products(a: &[f64], b: &[f64], means: [f64; 2]) -> [f64; 3] {
-    let mut sums = [0.0; 3];
-    for (x, y) in a.iter().zip(b) {
-        let (x, y) = (x - means[0], y - means[1]);
-        sums[0] += x * y;
-        sums[1] += x * x;
-        sums[2] += y * y;
-    }
-    sums
 }
 
 #[cfg(test)]

@@ -100,7 +100,7 @@ pub fn decode(plan: &Plan, first: usize, units: &[Unit], stored: Stored) -> Resu
         }
         let sums = traces.into_iter().zip(frobenius).map(|(trace, frobenius2)| Sums { trace, frobenius2 });
         let columns = said.pairs.into_iter().zip(sums).collect();
-        let length = unit.kept.len() * unit.view.map_or(0, |view| view.hidden());
+        let length = unit.added().len() * unit.view.map_or(0, |view| view.hidden());
         let mut kept = Vec::new();
         for member in 0..members {
             let mut own = Vec::with_capacity(if with_rows { length } else { 0 });
@@ -109,7 +109,8 @@ pub fn decode(plan: &Plan, first: usize, units: &[Unit], stored: Stored) -> Resu
             {
                 own.push(value);
             }
-            if with_rows && own.len() != length {
+            // Rows of a sum may stand with another tensor of it.
+            if with_rows && own.len() != length && !(unit.pool.is_some() && own.is_empty()) {
                 return Err(bad("kept rows are lacking"));
             }
             kept.push(own);

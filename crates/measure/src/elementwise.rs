@@ -8,7 +8,7 @@ use super::tensors::place;
 use scratchproof_checkpoint::Checkpoint;
 use scratchproof_error::{Context, Result};
 use scratchproof_kernel::{
-    Comparison, Dtype, Extremes, Quantile, Rounding, Twins, common_factor, decode, finest_needed,
+    Comparison, Dtype, Extremes, Patterns, Quantile, Rounding, Twins, common_factor, decode, finest_needed,
 };
 use scratchproof_measurements::{Elementwise, Member, Plan, Unit};
 use scratchproof_plan::Material;
@@ -19,7 +19,14 @@ const TILE: usize = 1 << 17;
 /// Longer rows are not looked at as rows: two of them in f64 are held for each thread.
 const LONGEST_ROW: usize = 1 << 20;
 
-/// Reads every tensor of some units that two models share once more, or more often where the percentile needs it, for each pair.
+/// The quantile of absolute values that the field reports.
+const RANK: f64 = 0.99;
+
+/// Elements up to which the values themselves are held, which costs less than counting every pattern of a format.
+const FEW: usize = 1 << 16;
+
+/// Reads every tensor of some units that two models share once more: each model's copy once, whatever the number of pairs it
+/// is in; again where a percentile of a wide format needs it.
 ///
 /// # Errors
 /// If a file cannot be read; the message names the model and the tensor.
@@ -30,115 +37,205 @@ pub fn elementwise(
     units: Range<usize>,
 ) -> Result<Vec<Elementwise>> {
     let models = material.models();
-    let work: Vec<(usize, (usize, usize), [&Member; 2])> = plan
-        .units
-        .iter()
-        .enumerate()
-        .filter(|(index, unit)| units.contains(index) && unit.in_subject() && unit.elements() > 0)
-        .flat_map(|(index, unit)| {
-            let find = |model: usize| unit.members.iter().find(|member| member.model == model);
-            pairs.iter().filter_map(move |&(a, b)| Some((index, (a, b), [find(a)?, find(b)?])))
-        })
+    let readers: Vec<Reader> = units
+        .filter(|index| plan.units[*index].in_subject() && plan.units[*index].elements() > 0)
+        .filter_map(|index| Reader::new(plan, index, &models, pairs))
         .collect();
-    work.par_iter()
-        .map(|&(index, pair, members)| {
-            // The field's metrics are of the final checkpoint; the first is looked at for copies.
-            let ranked = pair.0 == plan.last();
-            let reader = Reader { unit: &plan.units[index], models: &models, members, ranked };
-            reader.compare(index, pair).context(|| plan.units[index].tensor.clone())
-        })
-        .collect()
+    let all: Vec<Vec<Elementwise>> = readers
+        .par_iter()
+        .map(|reader| reader.compare().context(|| reader.unit.tensor.clone()))
+        .collect::<Result<_>>()?;
+    Ok(all.into_iter().flatten().collect())
 }
 
-/// Reads two copies of one tensor side by side.
+/// Reads the copies of one tensor side by side.
 struct Reader<'a> {
+    index: usize,
     unit: &'a Unit,
     models: &'a [&'a Checkpoint],
-    members: [&'a Member; 2],
-    /// Whether the order statistics are wanted.
-    ranked: bool,
+    /// The copies that are in a pair.
+    members: Vec<&'a Member>,
+    /// Of those, which order statistics are wanted: the field's metrics are of the final checkpoint, the first is looked at
+    /// for copies.
+    ranked: Vec<bool>,
+    /// The models of every pair, where they are among the copies, and whether the pair's order statistics are wanted.
+    pairs: Vec<((usize, usize), [usize; 2], bool)>,
 }
 
-impl Reader<'_> {
-    fn compare(&self, index: usize, pair: (usize, usize)) -> Result<Elementwise> {
+/// Order statistics on their way.
+#[derive(Clone)]
+enum Ranks {
+    Unwanted,
+    /// A 16-bit format, counted whole.
+    Counted(Patterns),
+    Selected(Quantile),
+}
+
+impl Ranks {
+    fn new(wanted: bool, elements: usize, dtype: Dtype) -> Self {
+        let counted = || Patterns::new(dtype).filter(|_| elements > FEW).map(Self::Counted);
+        let selected = || Self::Selected(Quantile::new(elements as u64, RANK, dtype));
+        if wanted { counted().unwrap_or_else(selected) } else { Self::Unwanted }
+    }
+
+    fn add(&mut self, bytes: &[u8], values: &[f64]) {
+        match self {
+            Self::Unwanted => {}
+            Self::Counted(patterns) => patterns.add(bytes),
+            Self::Selected(quantile) => quantile.add(values),
+        }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        match (self, other) {
+            (Self::Counted(own), Self::Counted(more)) => own.merge(more),
+            (Self::Selected(own), Self::Selected(more)) => own.merge(more),
+            _ => {}
+        }
+    }
+}
+
+/// What a thread found so far, and its memory for the next tile.
+struct Found {
+    twins: Vec<Twins>,
+    ranks: Vec<Ranks>,
+    bytes: Vec<u8>,
+    values: Vec<Vec<f64>>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(plan: &'a Plan, index: usize, models: &'a [&'a Checkpoint], pairs: &[(usize, usize)]) -> Option<Self> {
+        let unit = &plan.units[index];
+        let has = |model: usize| unit.members.iter().any(|member| member.model == model);
+        let pairs: Vec<(usize, usize)> = pairs.iter().copied().filter(|(a, b)| has(*a) && has(*b)).collect();
+        let wanted = |model: usize| pairs.iter().any(|(a, b)| *a == model || *b == model);
+        let members: Vec<&Member> = unit.members.iter().filter(|member| wanted(member.model)).collect();
+        let place = |model: usize| members.iter().position(|member| member.model == model);
+        let pairs: Vec<((usize, usize), [usize; 2], bool)> =
+            pairs.iter().filter_map(|&(a, b)| Some(((a, b), [place(a)?, place(b)?], a == plan.last()))).collect();
+        let ranked = |at: usize| pairs.iter().any(|(_, places, ranked)| *ranked && places.contains(&at));
+        let ranked = (0..members.len()).map(ranked).collect();
+        (!pairs.is_empty()).then_some(Self { index, unit, models, members, ranked, pairs })
+    }
+
+    fn compare(&self) -> Result<Vec<Elementwise>> {
         let elements = self.unit.elements();
         let row = self.unit.shape.last().copied().filter(|length| self.unit.view.is_some() && *length <= LONGEST_ROW);
         let tile = row.map_or(TILE, |row| (TILE / row).max(1) * row);
-        let first = 0..tile.min(elements);
-        let formats: [Dtype; 2] = {
-            let mut formats = self.members.map(|member| member.dtype);
-            for (which, format) in formats.iter_mut().enumerate() {
-                *format = finest_needed(&self.read(which, &first)?, *format);
-            }
-            formats
+        let spans = |at: usize| at * tile..((at + 1) * tile).min(elements);
+        let formats: Vec<Dtype> = {
+            let mut start = self.blank();
+            self.read(&spans(0), &mut start, |_| false)?;
+            let formats = start.values.iter().zip(&self.members);
+            formats.map(|(values, member)| finest_needed(values, member.dtype)).collect()
         };
-        let how = Comparison { formats, row };
-        let mut quantiles = self.members.map(|member| Quantile::new(elements as u64, 0.99, member.dtype));
-        let blank = || (Twins::default(), [quantiles[0].fork(), quantiles[1].fork()]);
-        let (mut twins, counted) = (0..elements.div_ceil(tile))
+        let how: Vec<Comparison> =
+            self.pairs.iter().map(|(_, places, _)| Comparison { formats: places.map(|at| formats[at]), row }).collect();
+        let found = (0..elements.div_ceil(tile))
             .into_par_iter()
-            .try_fold(blank, |(mut twins, mut counted), at| {
-                let span = at * tile..((at + 1) * tile).min(elements);
-                let values = [self.read(0, &span)?, self.read(1, &span)?];
-                twins.add(at, span.start as u64, [&values[0], &values[1]], &how);
-                if self.ranked {
-                    counted.iter_mut().zip(&values).for_each(|(quantile, values)| quantile.add(values));
-                }
-                Ok((twins, counted))
-            })
-            .try_reduce(blank, |(twins, mut counted), (others, more)| {
-                counted.iter_mut().zip(&more).for_each(|(own, other)| own.merge(other));
-                Ok((twins.merge(others), counted))
-            })?;
-        quantiles = counted;
-        let finite = self.ranked && twins.nonfinite == 0;
-        for (which, quantile) in quantiles.iter_mut().enumerate().filter(|_| finite) {
-            quantile.narrow();
-            while quantile.is_open() {
-                let start = quantile.fork();
-                let counted = (0..elements.div_ceil(tile))
-                    .into_par_iter()
-                    .try_fold(
-                        || start.fork(),
-                        |mut counted, at| {
-                            counted.add(&self.read(which, &(at * tile..((at + 1) * tile).min(elements)))?);
-                            Ok::<_, scratchproof_error::Error>(counted)
-                        },
-                    )
-                    .try_reduce(
-                        || start.fork(),
-                        |mut counted, other| {
-                            counted.merge(&other);
-                            Ok(counted)
-                        },
-                    )?;
-                *quantile = counted;
-                quantile.narrow();
-            }
+            .try_fold(
+                || self.blank(),
+                |mut found, at| {
+                    let span = spans(at);
+                    self.read(&span, &mut found, |at| self.ranked[at])?;
+                    let Found { twins, values, .. } = &mut found;
+                    for ((twins, (_, [a, b], _)), how) in twins.iter_mut().zip(&self.pairs).zip(&how) {
+                        twins.add(at, span.start as u64, [&values[*a], &values[*b]], how);
+                    }
+                    Ok::<_, scratchproof_error::Error>(found)
+                },
+            )
+            .try_reduce(
+                || self.blank(),
+                |mut found, other| {
+                    let twins = found.twins.into_iter().zip(other.twins);
+                    found.twins = twins.map(|(own, more)| own.merge(more)).collect();
+                    found.ranks.iter_mut().zip(&other.ranks).for_each(|(own, more)| own.merge(more));
+                    Ok(found)
+                },
+            )?;
+        let Found { mut twins, ranks, .. } = found;
+        let finite = |at: usize| {
+            let pairs =
+                || self.pairs.iter().zip(&twins).filter(|((_, places, ranked), _)| *ranked && places.contains(&at));
+            pairs().any(|(_, twins)| twins.nonfinite == 0)
+        };
+        let wanted: Vec<bool> = (0..self.members.len()).map(finite).collect();
+        let mut p99 = Vec::new();
+        for (at, ranks) in ranks.into_iter().enumerate() {
+            p99.push(match ranks {
+                Ranks::Counted(patterns) if wanted[at] => Some(patterns.quantile(RANK)),
+                Ranks::Selected(quantile) if wanted[at] => Some(self.narrowed(at, quantile, tile)?),
+                _ => None,
+            });
         }
-        let sums = twins.finish();
-        Ok(figures(
-            index,
-            pair,
-            elements,
-            &how,
-            &twins,
-            sums,
-            finite.then(|| [quantiles[0].value(), quantiles[1].value()]),
-        ))
+        let mut all = Vec::new();
+        for ((twins, how), (models, [a, b], ranked)) in twins.iter_mut().zip(&how).zip(&self.pairs) {
+            let sums = twins.finish();
+            let both = p99[*a].zip(p99[*b]).filter(|_| *ranked && twins.nonfinite == 0);
+            all.push(figures(self.index, *models, elements, how, twins, sums, both.map(|(a, b)| [a, b])));
+        }
+        Ok(all)
     }
 
-    /// One range of elements of one of the two, decoded.
-    fn read(&self, which: usize, range: &Range<usize>) -> Result<Vec<f64>> {
+    /// The quantile of one copy after its first pass, reading it again as often as its format needs.
+    fn narrowed(&self, which: usize, mut quantile: Quantile, tile: usize) -> Result<f64> {
+        let elements = self.unit.elements();
+        quantile.narrow();
+        while quantile.is_open() {
+            let start = || (quantile.fork(), Vec::new(), Vec::new());
+            let (mut counted, ..) = (0..elements.div_ceil(tile))
+                .into_par_iter()
+                .try_fold(start, |(mut counted, mut bytes, mut values), at| {
+                    let span = at * tile..((at + 1) * tile).min(elements);
+                    self.decoded(which, &span, &mut bytes, &mut values)?;
+                    counted.add(&values);
+                    Ok::<_, scratchproof_error::Error>((counted, bytes, values))
+                })
+                .try_reduce(start, |(mut counted, bytes, values), (other, ..)| {
+                    counted.merge(&other);
+                    Ok((counted, bytes, values))
+                })?;
+            counted.narrow();
+            quantile = counted;
+        }
+        Ok(quantile.value())
+    }
+
+    fn blank(&self) -> Found {
+        let elements = self.unit.elements();
+        let ranks = self.ranked.iter().zip(&self.members);
+        Found {
+            twins: vec![Twins::default(); self.pairs.len()],
+            ranks: ranks.map(|(wanted, member)| Ranks::new(*wanted, elements, member.dtype)).collect(),
+            bytes: Vec::new(),
+            values: vec![Vec::new(); self.members.len()],
+        }
+    }
+
+    /// Reads and decodes one range of elements of all copies, and ranks those that are `wanted`.
+    fn read(&self, range: &Range<usize>, found: &mut Found, wanted: impl Fn(usize) -> bool) -> Result<()> {
+        for (at, values) in found.values.iter_mut().enumerate() {
+            self.decoded(at, range, &mut found.bytes, values)?;
+            if wanted(at) {
+                found.ranks[at].add(&found.bytes, values);
+            }
+        }
+        Ok(())
+    }
+
+    /// One range of elements of one copy: its bytes, and its values.
+    fn decoded(&self, which: usize, range: &Range<usize>, bytes: &mut Vec<u8>, values: &mut Vec<f64>) -> Result<()> {
         let member = self.members[which];
         let (offset, length) = place(member, range);
         let checkpoint = self.models[member.model];
         let blob = &checkpoint.shards[member.shard].blob;
-        let bytes = blob.bytes(offset, length).context(|| checkpoint.uri.clone())?;
-        let mut values = vec![0.0; range.len()];
-        decode(member.dtype, &bytes, &mut values);
+        bytes.resize(length, 0);
+        blob.read_at(offset, bytes).context(|| checkpoint.uri.clone())?;
+        values.resize(range.len(), 0.0);
+        decode(member.dtype, bytes, values);
         blob.release(offset, length);
-        Ok(values)
+        Ok(())
     }
 }
 

@@ -70,7 +70,7 @@ impl Unit {
         let Prepared { material, plan, steps, .. } = prepared;
         match &self.work {
             Work::Figures(own) => part(prepared, own, journal, reporter).map(|_| ()),
-            Work::Elementwise(own) => elementwise(prepared, std::slice::from_ref(own), journal).map(|_| ()),
+            Work::Elementwise(own) => elementwise(prepared, std::slice::from_ref(own), journal, reporter).map(|_| ()),
             Work::Digests(at) => {
                 let given = material.given();
                 let some = given.chunks(HASHED).nth(*at).unwrap_or_default();

@@ -11,6 +11,7 @@ mod model;
 mod norms;
 mod optimizer;
 mod pieces;
+mod pool;
 mod products;
 mod replay;
 mod reporter;
@@ -99,7 +100,7 @@ pub struct Prepared {
 ///
 /// # Errors
 /// If a file cannot be read; the message names the model and the tensor.
-pub fn prepare(models: Models, journal: &dyn Journal) -> Result<Prepared> {
+pub fn prepare(models: Models, journal: &dyn Journal, reporter: &dyn Reporter) -> Result<Prepared> {
     let Models { checkpoints, steps: all, references, parents, deduced, fingerprints } = models;
     let growth = {
         let pieces = Pieces::of(checkpoints.iter());
@@ -110,7 +111,8 @@ pub fn prepare(models: Models, journal: &dyn Journal) -> Result<Prepared> {
     let stays = |i: &usize| series.left_out.iter().all(|(left, _)| left != i);
     let steps: Vec<i64> = (0..all.len()).filter(stays).map(|i| all[i]).collect();
     let mut material = Material { series, references, parents, relabelled: Vec::new() };
-    let found = search::unmask(&mut material, &fingerprints, journal)?;
+    let found = search::unmask(&mut material, &fingerprints, journal, reporter)?;
+    reporter.phase("planning", 0);
     let plan = plan(&material);
     let identities = material.given().into_iter().map(identity).collect();
     Ok(Prepared { material, plan, steps, left_out, growth, found, identities, deduced })
@@ -140,7 +142,7 @@ impl Prepared {
 /// # Errors
 /// If a file cannot be read; the message names the model and the tensor. Those of the journal.
 pub fn measure(models: Models, replay: Replay, job: &Job) -> Result<Measurements> {
-    let prepared = prepare(models, job.journal)?;
+    let prepared = prepare(models, job.journal, job.reporter)?;
     let Job { asked, journal, reporter, .. } = *job;
     let Prepared { material, plan, .. } = &prepared;
     let given = material.given();
@@ -150,16 +152,19 @@ pub fn measure(models: Models, replay: Replay, job: &Job) -> Result<Measurements
     let parts = parts(plan);
     let (measured, digests) =
         join(|| pieces::figures(&prepared, &parts, journal, reporter), || pieces.digests(&given, journal));
-    reporter.end();
     let ((tensors, rows), mut digests) = (measured?, digests?);
     pieces.add_md5(&given[..plan.series], &mut digests, job);
+    reporter.phase("products of kept rows", 0);
     let products = pieces.whole("products", &[&format!("{asked:?}"), &plan_key(plan)]);
     let products = kept(journal, &products, || products::products(plan, &tensors, &rows, asked))?;
     drop(rows);
-    let elementwise = pieces::elementwise(&prepared, &parts, journal)?;
+    reporter.phase("element by element", parts.len() as u64);
+    let elementwise = pieces::elementwise(&prepared, &parts, journal, reporter)?;
+    reporter.phase("rows of tokens", 0);
     let token_rows = kept(journal, &prepared.token_rows_piece(), || token_rows::token_rows(plan, material, steps))?;
     let optimizer = kept(journal, &prepared.optimizer_piece(), || optimizer::optimizer(plan, material, &token_rows))?;
     let vocabularies = kept(journal, &prepared.vocabularies_piece(), || vocabularies::read(material, plan))?;
+    reporter.end();
     let listed = |at: usize| at >= plan.last();
     Ok(Measurements {
         models: given.iter().enumerate().map(|(at, checkpoint)| model(checkpoint, listed(at))).collect(),

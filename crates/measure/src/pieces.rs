@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::codec::{decode, encode};
 use super::journal::{Journal, Piece, Stored, kept};
-use super::{Job, Prepared, Reporter, digests, md5, tensors};
+use super::{Job, Prepared, Reporter, digests, md5, pool, tensors};
 use scratchproof_checkpoint::Checkpoint;
 use scratchproof_error::Result;
 use scratchproof_measurements::{Elementwise, FileDigest, Kept, Plan, TensorFigures};
@@ -140,7 +140,8 @@ pub fn part(
     }
     let models = material.models();
     let one = |unit| tensors::measure_unit(unit, plan, &models, reporter);
-    let all: Vec<(TensorFigures, Kept)> = units.par_iter().map(one).collect::<Result<_>>()?;
+    let mut all: Vec<(TensorFigures, Kept)> = units.par_iter().map(one).collect::<Result<_>>()?;
+    pool::gather(units, &mut all);
     if journal.keeps() {
         journal.put(&piece, &encode(plan, part.units.start, &all)?)?;
     }
@@ -156,19 +157,28 @@ pub fn figures(
 ) -> Result<(Vec<TensorFigures>, Vec<Kept>)> {
     let all: Vec<Vec<(TensorFigures, Kept)>> =
         parts.par_iter().map(|own| part(prepared, own, journal, reporter)).collect::<Result<_>>()?;
-    Ok(all.into_iter().flatten().unzip())
+    let mut all: Vec<(TensorFigures, Kept)> = all.into_iter().flatten().collect();
+    pool::gather(&prepared.plan.units, &mut all);
+    Ok(all.into_iter().unzip())
 }
 
 /// Compares the first and the final checkpoint with every reference, element by element, part by part.
-pub fn elementwise(prepared: &Prepared, parts: &[Part], journal: &dyn Journal) -> Result<Vec<Elementwise>> {
+pub fn elementwise(
+    prepared: &Prepared,
+    parts: &[Part],
+    journal: &dyn Journal,
+    reporter: &dyn Reporter,
+) -> Result<Vec<Elementwise>> {
     let plan = &prepared.plan;
     let ends: &[usize] = if plan.last() > 0 { &[0, plan.last()] } else { &[0] };
     let others = plan.series..plan.series + plan.references;
     let pairs: Vec<(usize, usize)> = ends.iter().flat_map(|&t| others.clone().map(move |model| (t, model))).collect();
     let one = |part: &Part| {
-        kept(journal, &part.elementwise(prepared), || {
+        let found = kept(journal, &part.elementwise(prepared), || {
             super::elementwise(plan, &prepared.material, &pairs, part.units.clone())
-        })
+        });
+        reporter.advance(1);
+        found
     };
     let all: Vec<Vec<Elementwise>> = parts.par_iter().map(one).collect::<Result<_>>()?;
     Ok(all.into_iter().flatten().collect())

@@ -67,8 +67,11 @@ impl<'a> Residual<'a> {
             }
         }
         let rows = |units: &[usize], model: usize| {
-            let kept = units.iter().flat_map(|&unit| self.kept(unit, model).unwrap_or_default());
-            Rows::whole(kept.copied().collect(), hidden)
+            let kept = units.iter().flat_map(|&unit| {
+                let own = self.kept(unit, model).unwrap_or_default().to_vec();
+                weighted(own, self.plan.units[unit].stands_for())
+            });
+            Rows::whole(kept.collect(), hidden)
         };
         units
             .into_iter()
@@ -77,7 +80,7 @@ impl<'a> Residual<'a> {
                     component: self.plan.units[units[0]].role.judged_as().to_owned(),
                     hidden,
                     sums: rows(&units, a).total(&rows(&units, b)),
-                    tensors: units.len(),
+                    tensors: units.iter().map(|&unit| self.plan.units[unit].stands_for()).sum(),
                     rows: units.iter().map(|&unit| self.plan.units[unit].kept.len()).sum(),
                 };
                 (family.to_owned(), figure)
@@ -142,7 +145,8 @@ impl<'a> Residual<'a> {
             .map(|((component, units), sums)| {
                 let both: Vec<usize> = units.iter().copied().filter(|&unit| present(unit)).collect();
                 let rows = both.iter().map(|&unit| self.plan.units[unit].kept.len()).sum();
-                ResidualFigure { component: component.clone(), hidden, sums, tensors: both.len(), rows }
+                let tensors = both.iter().map(|&unit| self.plan.units[unit].stands_for()).sum();
+                ResidualFigure { component: component.clone(), hidden, sums, tensors, rows }
             })
             .collect();
         if part.lead {
@@ -172,7 +176,8 @@ impl<'a> Residual<'a> {
             for &unit in units {
                 let length = self.plan.units[unit].kept.len() * part.hidden;
                 match rows(unit) {
-                    Some(own) => values.extend(own),
+                    // A sum stands for as many tensors of norm one.
+                    Some(own) => values.extend(weighted(own, self.plan.units[unit].stands_for())),
                     None => values.resize(values.len() + length, 0.0),
                 }
             }
@@ -180,6 +185,16 @@ impl<'a> Residual<'a> {
         }
         Rows::new(values, part.hidden, parts)
     }
+}
+
+/// Rows of norm one with the norm of so many tensors.
+fn weighted(mut rows: Vec<f32>, tensors: usize) -> Vec<f32> {
+    if tensors > 1 {
+        #[allow(clippy::cast_possible_truncation, reason = "samples are kept in single precision")]
+        let root = (tensors as f64).sqrt() as f32;
+        rows.iter_mut().for_each(|value| *value *= root);
+    }
+    rows
 }
 
 /// What is left of `own` without the directions of `basis`.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rayon::prelude::*;
 
-use super::Reporter;
+use super::{Reporter, pool};
 use scratchproof_checkpoint::Checkpoint;
 use scratchproof_error::{Context, Result};
 use scratchproof_kernel::{
@@ -228,11 +228,17 @@ fn summarise(
     for sample in &mut samples {
         centre(sample, hidden);
         let mut rows: Vec<f32> =
-            unit.kept.iter().flat_map(|&row| &sample[row * hidden..(row + 1) * hidden]).copied().collect();
+            unit.added().iter().flat_map(|&row| &sample[row * hidden..(row + 1) * hidden]).copied().collect();
+        if unit.pool.is_some() {
+            pool::signed(unit, &mut rows, hidden);
+        }
         scales.push(trace(&rows, &rows).sqrt());
         usable.push(normalise(&mut rows));
         kept.push(rows);
         normalise(sample);
+    }
+    if unit.pool.is_some() {
+        pool::weigh(&mut scales, &usable, series);
     }
     let pairs = pairs(unit, plan);
     let rows: Vec<Rows> = if pairs.is_empty() {

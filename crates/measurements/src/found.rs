@@ -90,6 +90,27 @@ pub struct Observation {
     pub in_place: Option<f64>,
 }
 
+/// What a question of the search was asked of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Looked {
+    /// `second-moments`, `frame` or `neurons`.
+    pub question: String,
+    /// The component.
+    pub component: String,
+    /// Layers of the subject that were looked at.
+    pub layers: u64,
+    /// Layers that it has.
+    pub of_layers: u64,
+    /// Matrices that were looked at; of neurons, MLPs: every expert is one.
+    pub matrices: u64,
+    /// Those that it has.
+    pub of_matrices: u64,
+    /// Rows of them that were looked at, or neurons.
+    pub rows: u64,
+    /// Rows, or neurons, that they have.
+    pub of_rows: u64,
+}
+
 /// One way in which a reference is written unlike the subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -196,6 +217,9 @@ pub struct Found {
     pub heads: HeadMatch,
     /// Where a question was answered beyond its null.
     pub disguise: Option<Disguise>,
+    /// What the questions were asked of.
+    #[serde(default)]
+    pub looked: Vec<Looked>,
     /// Of a parent, what the search would have said of it in disguise.
     pub injected: Vec<Injection>,
 }

@@ -26,7 +26,8 @@ use serde::{Deserialize, Serialize};
 pub use digest::{FileDigest, manifest};
 pub use elementwise::Elementwise;
 pub use found::{
-    ANY_BASIS, BY_TOKENS, Change, Class, Deduction, Disguise, Found, How, IN_PLACE, Injection, Observation, Question,
+    ANY_BASIS, BY_TOKENS, Change, Class, Deduction, Disguise, Found, How, IN_PLACE, Injection, Looked, Observation,
+    Question,
 };
 pub use growth::{Growth, NewMatrix, Resized};
 pub use heads::{HeadMatch, HeadPower, HeadTest, MatchedHead, SignTest};
@@ -35,7 +36,7 @@ pub use model::{Model, Tensor};
 pub use optimizer::{
     GroupSettings, OptimizerStates, StateKind, StatePoint, StateReplay, StateWay, StatesBetween, ZeroRows,
 };
-pub use plan::{KERNEL_VERSION, Member, Plan, SearchRules, Unit};
+pub use plan::{KERNEL_VERSION, Member, Plan, Pool, SearchRules, Unit};
 pub use products::{KeptProducts, Kind, PairOfTensors, RowLine, SignFigure};
 pub use replay::{Replay, Replayed, TensorReplay};
 pub use residual::{ALL, Between, ResidualFigure};

@@ -84,6 +84,23 @@ pub struct Unit {
     pub sampled: Vec<usize>,
     /// Positions in `sampled` of the rows that are kept for the model-wide tests.
     pub kept: Vec<usize>,
+    /// Where it is one of many experts whose rows are kept as one sum.
+    #[serde(default)]
+    pub pool: Option<Pool>,
+}
+
+/// Many tensors of one family and layer whose rows are kept as one sum: every row centred and scaled, with a fixed sign of
+/// its own, added to the rows of the others. A sum of rows is a row over the residual axis like any other, whose order is as
+/// exchangeable, so the column test of it is exact too; a correlation that all tensors show has in the sum the z of as many
+/// rows of one of them, one that only k of n show k / n of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pool {
+    /// Position of the unit that holds the sum: the first of them.
+    pub into: usize,
+    /// Tensors in the sum.
+    pub tensors: usize,
+    /// Positions in `sampled` of the rows that this one adds.
+    pub rows: Vec<usize>,
 }
 
 /// One model's copy of a tensor.
@@ -119,6 +136,18 @@ impl Unit {
     #[must_use]
     pub fn slot(&self, model: usize) -> Option<usize> {
         self.members.iter().position(|member| member.model == model)
+    }
+
+    /// Tensors that its kept rows stand for.
+    #[must_use]
+    pub fn stands_for(&self) -> usize {
+        self.pool.as_ref().map_or(1, |pool| pool.tensors)
+    }
+
+    /// Positions in `sampled` of the rows that it adds to what is kept, by itself or in a sum.
+    #[must_use]
+    pub fn added(&self) -> &[usize] {
+        self.pool.as_ref().map_or(&self.kept, |pool| &pool.rows)
     }
 
     /// Whether it is a matrix whose entries can be evidence of descent when they are equal: known weights that are not

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use scratchproof_checkpoint::{Checkpoint, Correspondence, Residual, Side, TensorRecord};
 use scratchproof_kernel::View;
 use scratchproof_kernel::sha256::hex;
-use scratchproof_measurements::{KERNEL_VERSION, Member, Plan, SearchRules, Unit};
+use scratchproof_measurements::{KERNEL_VERSION, Member, Plan, Pool, SearchRules, Unit};
 
 /// Rows of a tensor that its own column test samples at least; 64 rows of 4,096 columns see a correlation of 0.01 at
 /// five sigma (METHODS 2).
@@ -221,6 +221,7 @@ fn unit(tensor: &TensorRecord, members: Vec<Member>, axes: &BTreeMap<String, usi
         view,
         sampled,
         kept: Vec::new(),
+        pool: None,
     }
 }
 
@@ -242,32 +243,64 @@ fn view(tensor: &TensorRecord) -> Option<View> {
 }
 
 /// Chooses the rows of one tower that are kept for its tests as a whole: an equal share for every component, divided
-/// evenly over its tensors, as many as memory and time allow. The choice depends on role and shape only, so that tensors
-/// of two layers keep the same rows.
+/// evenly over its tensors, as many as memory and time allow. Every tensor takes part: where there are more than rows
+/// (hundreds of experts), some experts are kept each by itself and all others of their family and layer as one sum
+/// ([`Pool`]). The choice depends on role and shape only, so that tensors of two layers keep the same rows.
 fn keep(units: &mut [Unit], models: usize, tower: &str, hidden: usize, bytes: usize) {
-    let mut units: Vec<&mut Unit> = units.iter_mut().filter(|u| u.role.tower == tower && votes(u)).collect();
-    let elements: f64 = units.iter().map(|u| (u.elements() * u.members.len()) as f64).sum();
+    let own: Vec<usize> = (0..units.len()).filter(|at| units[*at].role.tower == tower && votes(&units[*at])).collect();
+    let elements: f64 = own.iter().map(|at| (units[*at].elements() * units[*at].members.len()) as f64).sum();
     let affordable = (KEPT_OPERATIONS * elements / (hidden * models) as f64).sqrt();
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let rows = (affordable as usize).max(LEAST_KEPT).min(bytes / (4 * hidden * models)).max(64);
     let mut sizes: BTreeMap<String, (usize, usize)> = BTreeMap::new();
-    for unit in units.iter().filter(|u| u.in_subject() && !u.sampled.is_empty()) {
+    for unit in own.iter().map(|at| &units[*at]).filter(|u| u.in_subject() && !u.sampled.is_empty()) {
         let size = sizes.entry(unit.role.judged_as().to_owned()).or_default();
         size.0 += 1;
         size.1 += unit.sampled.len();
     }
     let small = sizes.values().map(|s| s.1).sum::<usize>() <= rows.max(small_model(hidden, models, bytes));
     let share = rows / sizes.len().max(1);
-    for unit in units.iter_mut().filter(|u| u.view.is_some()) {
-        let Some(&(tensors, _)) = sizes.get(unit.role.judged_as()) else { continue };
+    let mut pools: BTreeMap<PoolKey, Vec<usize>> = BTreeMap::new();
+    for at in own {
+        let unit = &mut units[at];
+        let Some(&(tensors, _)) = sizes.get(unit.role.judged_as()).filter(|_| unit.view.is_some()) else { continue };
         let each = if small { unit.sampled.len() } else { (share / tensors).max(4).min(unit.sampled.len()) };
-        // Where there are more tensors than rows (hundreds of experts), only some of the experts are kept.
+        // Where there are more tensors than rows, only some of the experts are kept each by itself.
         let stride = (4 * tensors).div_ceil(share.max(1));
         if !small && stride > 1 && unit.role.expert.is_some_and(|e| !(e as usize).is_multiple_of(stride)) {
+            let role = &unit.role;
+            let models = unit.members.iter().map(|m| m.model).collect();
+            let key = (role.judged_as().to_owned(), role.family.clone(), role.layer, unit.shape.clone(), models);
+            pools.entry(key).or_default().push(at);
             continue;
         }
-        unit.kept = (0..each).map(|i| (2 * i + 1) * unit.sampled.len() / (2 * each)).collect();
+        unit.kept = spread(each, unit.sampled.len());
     }
+    let mut groups: BTreeMap<String, usize> = BTreeMap::new();
+    for ((component, ..), members) in &pools {
+        *groups.entry(component.clone()).or_default() += usize::from(units[members[0]].in_subject());
+    }
+    for ((component, ..), members) in pools {
+        let share = share / groups.get(&component).copied().unwrap_or(1).max(1);
+        let (into, tensors) = (members[0], members.len());
+        let each = share.clamp(POOLED.0, POOLED.1).min(units[into].sampled.len());
+        let rows = spread(each, units[into].sampled.len());
+        for at in members {
+            units[at].pool = Some(Pool { into, tensors, rows: rows.clone() });
+        }
+        units[into].kept = rows;
+    }
+}
+
+/// What tensors of one sum have in common: component, family, layer, shape and the models that have them.
+type PoolKey = (String, String, Option<u32>, Vec<usize>, Vec<usize>);
+
+/// Rows of a sum of many tensors: at least and at most.
+const POOLED: (usize, usize) = (4, 16);
+
+/// `wanted` of `count`, spread evenly.
+fn spread(wanted: usize, count: usize) -> Vec<usize> {
+    (0..wanted).map(|i| (2 * i + 1) * count / (2 * wanted)).collect()
 }
 
 /// Rows that cost little because the residual axis is short: then A^T B is made directly, hidden^2 a row and pair.
@@ -284,6 +317,10 @@ fn votes(unit: &Unit) -> bool {
 fn id(unit: &Unit, material: &Material) -> String {
     let mut hash = Sha256::new();
     hash.update(format!("{KERNEL_VERSION}\n{:?}\n{:?}\n{:?}\n{:?}\n", unit.shape, unit.view, unit.sampled, unit.kept));
+    // Of what is kept as it stands nothing is added: stores of such models stay good.
+    if let Some(pool) = &unit.pool {
+        hash.update(format!("{pool:?}\n"));
+    }
     let models = material.models();
     for m in &unit.members {
         let checkpoint = models[m.model];

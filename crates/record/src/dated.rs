@@ -33,6 +33,33 @@ pub struct Existed {
     pub source: String,
 }
 
+/// What a witness ledger says of the checkpoints of a case.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ledgered {
+    /// The ledger as the case names it.
+    pub source: String,
+    /// Entries that could be read.
+    pub entries: usize,
+    /// Whether its last entry closes it.
+    pub closed: bool,
+    /// The first thing that is wrong with it, in words.
+    pub broken: Option<String>,
+    /// Steps of the checkpoints that it fixed as they are.
+    pub fixed: Vec<i64>,
+    /// Steps of the checkpoints of which it fixed other bytes.
+    pub other: Vec<i64>,
+    /// Steps of the checkpoints that it does not know.
+    pub lacking: Vec<i64>,
+    /// Steps that it fixed after a later one.
+    pub late: Vec<i64>,
+    /// When its first entry was written, by its own clock.
+    pub first: Option<DateTime<Utc>>,
+    /// When its last entry was.
+    pub last: Option<DateTime<Utc>>,
+    /// Who stamped it, if somebody outside did.
+    pub stamped: Option<String>,
+}
+
 /// What a witness covers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Covered {

@@ -1,6 +1,8 @@
 //! Exports of a tracker: tables of the web page, rows of the API.
 
 mod csv;
+mod delimited;
+mod elements;
 mod footer;
 mod frame;
 mod json;
@@ -15,7 +17,8 @@ use super::keys::{KeyMap, Keys};
 use super::run::Run;
 use scratchproof_error::{Error, Result};
 
-pub(super) use json::{elements, lines, members};
+pub(super) use elements::{elements, members};
+pub(super) use json::lines;
 pub(super) use parquet::{bytes as parquet_bytes, open as parquet};
 
 /// Reads an export that is text: JSON or CSV.

@@ -6,14 +6,19 @@ mod clocks;
 mod freeze;
 mod guard;
 mod layout;
+mod loose;
+mod mentioned;
 mod mentions;
+mod midx;
 mod objects;
 mod open;
 mod packs;
+mod pointer;
 mod pointers;
 mod reftable;
 mod rewritten;
 mod signatures;
+mod unpacked;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -219,7 +224,7 @@ impl Repository {
         pulse.beat("history of the files", "");
         layout::read(&mut facts, &options.settings, &changes, &contents, &line);
         pointers::collect(&mut facts, &changes, &contents);
-        mentions::collect(&mut facts, &changes, &contents, &line);
+        mentioned::collect(&mut facts, &changes, &contents, &line);
         signatures::read(repository, &mut facts, &keys, &roots.tags, pulse);
         Ok(facts)
     }

@@ -6,14 +6,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::hashed::{self, entries};
-use super::run::Run;
+use super::run::{RUNS, Run};
 use super::{export, tensorboard, trainer_state, wandb};
 use scratchproof_error::{Error, Result};
 
 pub use join::{Joined, join};
 
-/// Most runs of one folder or export.
-pub const RUNS: usize = 1000;
 /// So deep below a folder its logs are looked for.
 const DEPTH: usize = 4;
 

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
+/// Most runs of one folder or export.
+pub const RUNS: usize = 1000;
+
 pub use super::history::History;
 use super::keys::Keys;
 use super::leveldb::{Damage, Tail};

@@ -47,7 +47,7 @@ pub(super) fn is_named(path: &Path) -> bool {
 pub(super) fn open(paths: &[PathBuf]) -> Result<Run> {
     let mut files = Vec::new();
     let mut failed = Vec::new();
-    for path in paths.iter().take(super::logs::RUNS) {
+    for path in paths.iter().take(super::run::RUNS) {
         match read(path) {
             Ok(file) => files.push(file),
             Err(error) => failed.push(error),

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::export::{elements, members};
+use super::hashed;
 use super::history::Collector;
 use super::keys::{KeyMap, Keys};
 use super::run::{Difference, Form, Run};
-use super::{export, hashed};
 use scratchproof_error::{Error, Result};
 
 /// A longer file is not read.
@@ -39,7 +40,7 @@ pub(super) fn open(path: &Path) -> Result<Run> {
 pub(super) fn open_series(paths: &[PathBuf]) -> Result<Run> {
     let mut read: Vec<(i64, &PathBuf, Run)> = Vec::new();
     let mut failed = Vec::new();
-    for path in paths.iter().take(super::logs::RUNS) {
+    for path in paths.iter().take(super::run::RUNS) {
         match open(path) {
             Ok(run) => read.push((reached(&run), path, run)),
             Err(error) => failed.push(error),
@@ -90,11 +91,11 @@ fn read(text: &str) -> Option<Run> {
     let mut run = Run { form: Form::TrainerState, ..Run::default() };
     let mut history = Collector::default();
     let mut found = false;
-    for member in export::members(text)? {
+    for member in members(text)? {
         let (key, value) = member?;
         if key == "log_history" {
             found = true;
-            for row in export::elements(value)? {
+            for row in elements(value)? {
                 log(&mut history, &mut run, row?)?;
             }
         } else if let Ok(value) = serde_json::from_str::<Value>(value)
@@ -123,7 +124,7 @@ fn log(history: &mut Collector, run: &mut Run, row: &str) -> Option<()> {
     if row.len() > ROW {
         return None;
     }
-    let members: Option<Vec<_>> = export::members(row)?.collect();
+    let members: Option<Vec<_>> = members(row)?.collect();
     let members = members?;
     let step = members.iter().find(|(key, _)| key == "step").and_then(|(_, value)| value.parse().ok());
     let step = step.unwrap_or(i64::try_from(history.rows).unwrap_or(i64::MAX));

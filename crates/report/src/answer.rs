@@ -189,7 +189,8 @@ fn taken(report: &Report, accused: &[String], sure: bool) -> Vec<Text> {
         let parts = parts(own);
         (!parts.is_empty()).then(|| {
             if sure {
-                text!("answer/reason/from", parts, many, parent, layers = layers(report, parent))
+                let (layers, own) = layers(report, parent);
+                text!("answer/reason/from", parts, many, parent, layers, own)
             } else {
                 text!("answer/reason/resembles", parts, many, parent)
             }
@@ -198,17 +199,26 @@ fn taken(report: &Report, accused: &[String], sure: bool) -> Vec<Text> {
     accused.iter().filter_map(of_parent).collect()
 }
 
-/// The layers of a parent that the subject's answer to, in the order of the subject's; of a tower if it is one.
-fn layers(report: &Report, parent: &str) -> Option<String> {
+/// The layers of a parent that the subject's answer to, in the order of the subject's; of a tower if it is one. Where not all
+/// of the subject's do, which do.
+fn layers(report: &Report, parent: &str) -> (Option<String>, Option<String>) {
     let maps = report.findings.iter().filter(|finding| {
         finding.code == Code::ParentLayerMap
             && finding.direction == Direction::Against
             && finding.subject.parent.as_deref() == Some(parent)
     });
-    maps.filter_map(|finding| map_of(&finding.message)).max_by_key(String::len).map(|map| {
-        let layers: Vec<&str> = map.split(',').map(str::trim).collect();
-        if layers.len() <= LAYERS { layers.join(" ") } else { runs(&layers) }
-    })
+    let Some(map) = maps.filter_map(|finding| map_of(&finding.message)).max_by_key(String::len) else {
+        return (None, None);
+    };
+    let all: Vec<&str> = map.split(',').map(str::trim).collect();
+    let answered = |layer: &str| layer.parse::<u32>().is_ok();
+    let theirs: Vec<&str> = all.iter().copied().filter(|layer| answered(layer)).collect();
+    let own: Vec<u32> = all.iter().zip(0..).filter(|(layer, _)| answered(layer)).map(|(_, own)| own).collect();
+    if theirs.is_empty() {
+        return (None, None);
+    }
+    let told = if theirs.len() <= LAYERS { theirs.join(" ") } else { runs(&theirs) };
+    (Some(told), (own.len() < all.len()).then(|| super::wording::layers(&own)))
 }
 
 fn map_of(text: &Text) -> Option<String> {

@@ -13,6 +13,9 @@ pub(super) const BEYOND: f64 = 5.0;
 /// Maps larger than this leave out the cells in which there is nothing to see.
 const MANY: usize = 400;
 const FAINT: f64 = 2.0;
+/// In maps larger than this chance alone has hundreds of faint cells: there is nothing to see below a higher figure.
+const VAST: usize = 2500;
+const CHANCE: f64 = 3.5;
 const LEFT: f64 = 46.0;
 const TOP: f64 = 8.0;
 const BOTTOM: f64 = 42.0;
@@ -48,7 +51,8 @@ pub(super) fn draw(map: &Map<'_>, side: f64) -> String {
         let corner = (LEFT + place(column), TOP + place(row));
         let note = format!("{subject} – {parent}: z {}", number::z(*z));
         let size = z.unwrap_or(0.0).abs();
-        if map.cells.len() > MANY && size < FAINT {
+        let least = if map.cells.len() > VAST { CHANCE } else { FAINT };
+        if map.cells.len() > MANY && size < least {
             continue;
         }
         // Never so dark that the figure on it could not be read.

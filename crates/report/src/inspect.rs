@@ -96,7 +96,7 @@ pub fn to_json(summary: &Summary) -> String {
         summary: &'a Summary,
     }
     let document = Document { schema: SCHEMA, summary };
-    let mut out = serde_json::to_string_pretty(&document).unwrap_or_default();
+    let mut out = super::text::json(serde_json::to_string_pretty(&document).unwrap_or_default());
     out.push('\n');
     out
 }
@@ -215,7 +215,7 @@ fn plural(count: usize, thing: &str) -> String {
 }
 
 /// A line with a first column, folded under itself.
-fn push_folded(out: &mut String, first: &str, rest: &str, width: usize) {
+pub(super) fn push_folded(out: &mut String, first: &str, rest: &str, width: usize) {
     let indent = first.len();
     for (at, line) in text::fold(rest, width.saturating_sub(indent).max(1)).into_iter().enumerate() {
         let lead = if at == 0 { first.to_owned() } else { " ".repeat(indent) };
@@ -224,7 +224,7 @@ fn push_folded(out: &mut String, first: &str, rest: &str, width: usize) {
 }
 
 /// Words from outside that cannot make markup, HTML, or an address that a forge turns into a link.
-fn safe(words: &str) -> String {
+pub(super) fn safe(words: &str) -> String {
     let mut out = String::with_capacity(words.len());
     for character in text::printable(words).chars() {
         match character {

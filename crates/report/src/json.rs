@@ -22,7 +22,7 @@ pub(super) fn rounded(value: &impl Serialize) -> String {
     let written = value.serialize(&mut serializer);
     debug_assert!(written.is_ok());
     bytes.push(b'\n');
-    String::from_utf8_lossy(&bytes).into_owned()
+    super::text::json(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The pretty format with rounded figures. Null for what is not finite is `serde_json`'s own.

@@ -21,6 +21,7 @@ mod said;
 pub mod sample;
 mod scene;
 mod seal;
+pub mod series;
 mod svg;
 pub mod terminal;
 #[cfg(test)]
@@ -39,6 +40,7 @@ pub use seal::{Seal, Sealed};
 use scratchproof_case::Case;
 use scratchproof_finding::Finding;
 pub use scratchproof_finding::{ComponentOutcome, ComponentResult, Condition, Conditions, Outcome, Verdict};
+use scratchproof_texts::Text;
 
 /// Schema of `report.json`.
 pub const SCHEMA: &str = "scratchproof.report/1";
@@ -135,6 +137,9 @@ pub struct Coverage {
     pub compared: u64,
     pub skipped: Vec<Skipped>,
     pub bytes_read: u64,
+    /// What the tests were made of, and by which rule.
+    #[serde(default)]
+    pub looked: Text,
 }
 
 /// Something that was not compared, and why.
@@ -171,4 +176,5 @@ pub enum InputRole {
     Headers,
     Stamped,
     Signers,
+    Ledger,
 }

@@ -43,7 +43,7 @@ pub fn empty() -> Report {
         },
         components: Vec::new(),
         findings: Vec::new(),
-        coverage: Coverage { tensors: 0, compared: 0, skipped: Vec::new(), bytes_read: 0 },
+        coverage: Coverage { tensors: 0, compared: 0, skipped: Vec::new(), bytes_read: 0, looked: Text::default() },
         inputs: Vec::new(),
         policy: serde_json::Value::Null,
         seal: None,
@@ -113,6 +113,7 @@ fn report(derived: bool) -> Report {
             Skipped { tensor: "lm_head.weight".into(), why: "1280 rows here, 1536 in Llama-like".into() },
         ],
         bytes_read: 4_821_334_016,
+        looked: Text::default(),
     };
     report.inputs = inputs();
     report.policy = serde_json::to_value(Policy::default()).expect("a policy is numbers");

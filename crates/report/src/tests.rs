@@ -34,7 +34,9 @@ mod contract {
         Said { start: String, start_text: Text, chain: String, chain_text: Text, parent: String, parent_text: Text,
             time: String, time_text: Text }
         Power { parent: Option<ParentPower>, chain: Option<ChainPower>, start: Option<StartPower> }
-        ParentPower { reached: f64, smallest_correlation: Option<f64>, bases: Vec<String> }
+        ParentPower { reached: f64, smallest_correlation: Option<f64>, bases: Vec<String>, stored: Vec<StoredPower>, disguised: Vec<DisguisePower> }
+        StoredPower { parent: String, component: String, compared: f64, smallest_correlation: Option<f64> }
+        DisguisePower { parent: String, class: String, correlation: f64, seen_in: Vec<String> }
         ChainPower { untested: Vec<(i64, i64)>, intervals: Vec<Reach> }
         Reach { steps: (i64, i64), component: String, smallest_share: Option<f64>, by: Vec<String> }
         StartPower { reached: f64 }
@@ -47,7 +49,7 @@ mod contract {
         Text { key: String, params: BTreeMap<String, Value> }
         Subject { component: Option<String>, layer: Option<u32>, tensor: Option<String>, steps: Vec<i64>,
             parent: Option<String> }
-        Coverage { tensors: u64, compared: u64, skipped: Vec<Skipped>, bytes_read: u64 }
+        Coverage { tensors: u64, compared: u64, skipped: Vec<Skipped>, bytes_read: u64, looked: Text }
         Skipped { tensor: String, why: String }
         Input { role: Role, name: String, uri: String, sha256: String, bytes: u64 }
     }
@@ -168,7 +170,7 @@ fn every_renderer_gives_the_answer_and_its_limits() {
         assert!(
             markdown::to_markdown(&report, &evidence, Language::English).contains(&format!("**{upper}:** {found}"))
         );
-        assert!(page.contains(&format!("<strong>{word}:</strong> {found}")), "{found}");
+        assert!(page.contains(&super::html::escaped(&found)) && page.contains(&format!(">{word}</span>")), "{found}");
         for limit in &report.answer.limits {
             let limit = limit.said.english();
             assert!(terminal.contains(&limit) && page.contains(&super::html::escaped(&limit)), "{limit}");

@@ -17,6 +17,25 @@ pub fn printable(text: &str) -> String {
     shown
 }
 
+/// JSON with the same characters of its strings written as JSON's own escapes, which every reader undoes.
+pub(super) fn json(text: String) -> String {
+    if !text.contains(|character| hidden(character) && character != '\n') {
+        return text;
+    }
+    let mut shown = String::with_capacity(text.len() + 64);
+    for character in text.chars() {
+        // Outside of strings JSON has no such character but the line end.
+        if hidden(character) && character != '\n' {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                shown.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
 /// Control characters, marks of direction, characters of no width, separators of lines, tags, and private or unassigned
 /// specials.
 fn hidden(character: char) -> bool {
@@ -51,21 +70,26 @@ pub(super) fn fold(text: &str, room: usize) -> Vec<String> {
 /// The same with another room in the first line.
 pub(super) fn fold_after(text: &str, first: usize, others: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
+    // Columns of the last line, counted on: measuring it anew for every letter would cost the square of a long word.
+    let mut used = 0;
     for word in text.split(' ').filter(|word| !word.is_empty()) {
-        let used = lines.last().map_or(0, |line| width(line));
         let room = if lines.len() == 1 { first } else { others };
         if used > 0 && used + 1 + width(word) <= room {
             push(&mut lines, ' ');
+            used += 1;
         } else if used > 0 {
             lines.push(String::new());
+            used = 0;
         }
         for character in word.chars() {
             let room = if lines.len() == 1 { first } else { others };
-            let taken = lines.last().map_or(0, |line| width(line));
-            if taken > 0 && taken + UnicodeWidthChar::width(character).unwrap_or(0) > room {
+            let more = UnicodeWidthChar::width(character).unwrap_or(0);
+            if used > 0 && used + more > room {
                 lines.push(String::new());
+                used = 0;
             }
             push(&mut lines, character);
+            used += more;
         }
     }
     lines

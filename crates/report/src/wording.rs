@@ -237,6 +237,7 @@ pub(super) fn role(role: InputRole) -> Text {
         InputRole::Headers => text!("report/role/headers"),
         InputRole::Stamped => text!("report/role/stamped"),
         InputRole::Signers => text!("report/role/signers"),
+        InputRole::Ledger => text!("report/role/ledger"),
     }
 }
 
@@ -256,13 +257,17 @@ pub(super) fn layers(layers: &[u32]) -> String {
 
 /// How much of the subject was compared and read.
 pub(super) fn coverage(coverage: &Coverage) -> Text {
-    text!(
+    let mut line = text!(
         "report/coverage/line",
         compared = number::count(coverage.compared),
         tensors = number::count(coverage.tensors),
         read = number::bytes(coverage.bytes_read),
         skipped = coverage.skipped.len()
-    )
+    );
+    if !coverage.looked.is_empty() {
+        line.push(coverage.looked.clone());
+    }
+    line
 }
 
 /// What a finding is about, in a few words; empty for the whole model.

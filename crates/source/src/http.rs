@@ -9,7 +9,8 @@ use reqwest::{StatusCode, Url};
 
 use super::Blob;
 use super::cache::lock;
-use super::network::{Ask, Body, Credential, Head, Network, refusal, text};
+use super::network::{Ask, Body, Credential, Head, Limits, Network, refusal, text};
+use super::spool::Spool;
 use scratchproof_error::{Error, Result};
 
 /// Bytes that are asked for when a file is opened: its length, and the header of most safetensors files.
@@ -29,6 +30,7 @@ pub struct HttpFile {
     length: u64,
     first: Vec<u8>,
     pin: Mutex<Pin>,
+    spool: Option<Spool>,
 }
 
 /// Where the content is, and its mark.
@@ -77,6 +79,10 @@ impl HttpFile {
             }
             status => return Ok(Err(status)),
         };
+        let pin = Pin::of(&head);
+        let mark = pin.linked.as_deref().or(pin.mark.as_deref());
+        let Limits { keep, block, .. } = &network.limits;
+        let spool = Spool::of(keep.as_deref(), name, length, mark, *block);
         Ok(Ok(Self {
             network: Arc::clone(network),
             number: network.number(),
@@ -85,7 +91,8 @@ impl HttpFile {
             name: name.to_owned(),
             length,
             first,
-            pin: Mutex::new(Pin::of(&head)),
+            pin: Mutex::new(pin),
+            spool,
         }))
     }
 
@@ -103,8 +110,23 @@ impl HttpFile {
     fn block(&self, block: u64) -> Result<Arc<Vec<u8>>> {
         self.network.cache.get(self.number, block, || {
             let size = self.network.limits.block as u64;
-            self.fetch(block * size..(block + 1).saturating_mul(size).min(self.length))
+            let range = block * size..(block + 1).saturating_mul(size).min(self.length);
+            match &self.spool {
+                Some(spool) => spool.block(block, range.end - range.start, || self.fetch_rest(range)),
+                None => self.fetch_rest(range),
+            }
         })
+    }
+
+    /// The bytes of a range; those that came when the file was opened are not fetched again.
+    fn fetch_rest(&self, range: Range<u64>) -> Result<Vec<u8>> {
+        let held = self.first.len() as u64;
+        if range.start > 0 || held == 0 || range.end <= held {
+            return self.fetch(range);
+        }
+        let mut bytes = self.first.clone();
+        bytes.extend(self.fetch(held..range.end)?);
+        Ok(bytes)
     }
 
     fn fetch(&self, range: Range<u64>) -> Result<Vec<u8>> {

@@ -42,6 +42,8 @@ pub struct HubModel {
     /// `org/name`.
     model: String,
     commit: String,
+    /// Folder of the repository; empty for its top.
+    folder: String,
     files: Vec<String>,
 }
 
@@ -70,7 +72,7 @@ impl Hub {
         Self::new(endpoint.trim(), variable("HF_TOKEN").as_deref())
     }
 
-    fn url(&self, parts: &[&str]) -> Result<Url> {
+    pub(super) fn url(&self, parts: &[&str]) -> Result<Url> {
         let mut url = self.endpoint.clone();
         url.set_query(None);
         let segments = url.path_segments_mut();
@@ -120,15 +122,39 @@ impl Hub {
         self.one(network, &about, &format!("hf://{model}@{revision}"), longest)
     }
 
-    fn one(&self, network: &Network, url: &Url, shown: &str, longest: usize) -> Result<Vec<u8>> {
+    pub(super) fn one(&self, network: &Network, url: &Url, shown: &str, longest: usize) -> Result<Vec<u8>> {
         let ask = Ask::whole(url, self.credential.as_ref(), shown);
         network.whole(&ask, longest)?.map_err(|status| refusal(shown, status, self.hint()))
     }
 
-    fn hint(&self) -> &'static str {
+    pub(super) fn credential(&self) -> Option<&Credential> {
+        self.credential.as_ref()
+    }
+
+    pub(super) fn hint(&self) -> &'static str {
         match self.credential {
             Some(_) => ": the token in HF_TOKEN may not read it, or it does not exist",
             None => ": it does not exist, or it is private or gated and needs a token in HF_TOKEN",
+        }
+    }
+}
+
+impl Hub {
+    /// The commit that the revision of `hf://org/name[@revision]` is now.
+    ///
+    /// # Errors
+    /// As [`HubModel::open`].
+    pub fn commit(&self, network: &Network, address: &str) -> Result<String> {
+        let (model, revision) = split(address)?;
+        let (org, name) = model.split_once('/').unwrap_or_default();
+        let url = self.url(&["api", "models", org, name, "revision", revision])?;
+        let shown = format!("hf://{model}@{revision}");
+        let answer: Answer = serde_json::from_slice(&self.one(network, &url, &shown, LARGEST_TEXT)?)
+            .map_err(|error| Error::input(format!("{shown}: the hub's answer is not what it must be: {error}")))?;
+        if is_commit(&answer.sha) {
+            Ok(answer.sha)
+        } else {
+            Err(Error::input(format!("{shown}: the hub names no commit")))
         }
     }
 }
@@ -140,7 +166,7 @@ impl HubModel {
     /// # Errors
     /// A usage error if the address is none; otherwise if the hub cannot be reached or has no such model for this token.
     pub fn open(network: &Arc<Network>, hub: Hub, address: &str) -> Result<Self> {
-        let (model, revision) = split(address)?;
+        let (model, revision, folder) = place(address)?;
         let (org, name) = model.split_once('/').unwrap_or_default();
         let url = hub.url(&["api", "models", org, name, "revision", revision])?;
         let shown = format!("hf://{model}@{revision}");
@@ -162,17 +188,33 @@ impl HubModel {
             return Err(Error::input(format!("{shown}: the hub answers with another commit, {}", answer.sha)));
         }
         // Files of folders (`original/...`) are other things, as on this computer.
-        let names = answer.siblings.into_iter().map(|sibling| sibling.rfilename);
+        let names = answer.siblings.into_iter().filter_map(|sibling| match folder {
+            "" => Some(sibling.rfilename),
+            folder => sibling.rfilename.strip_prefix(folder)?.strip_prefix('/').map(str::to_owned),
+        });
         let mut files: Vec<String> = names.filter(|name| plain(name).is_ok()).collect();
+        if files.is_empty() && !folder.is_empty() {
+            return Err(Error::input(format!("{shown}: there is no folder {folder:?} in it")));
+        }
         files.sort();
         files.dedup();
-        Ok(Self { network: Arc::clone(network), hub, model: model.to_owned(), commit: answer.sha, files })
+        Ok(Self {
+            network: Arc::clone(network),
+            hub,
+            model: model.to_owned(),
+            commit: answer.sha,
+            folder: folder.to_owned(),
+            files,
+        })
     }
 }
 
 impl Store for HubModel {
     fn uri(&self) -> String {
-        format!("hf://{}@{}", self.model, self.commit)
+        match self.folder.as_str() {
+            "" => format!("hf://{}@{}", self.model, self.commit),
+            folder => format!("hf://{}/{folder}@{}", self.model, self.commit),
+        }
     }
 
     fn list(&self) -> Result<Vec<String>> {
@@ -186,7 +228,10 @@ impl Store for HubModel {
             return Err(Error::input(format!("there is no {shown:?}")));
         }
         let (org, model) = self.model.split_once('/').unwrap_or_default();
-        let url = self.hub.url(&[org, model, "resolve", &self.commit, name])?;
+        let folders = self.folder.split('/').filter(|part| !part.is_empty());
+        let parts: Vec<&str> =
+            [org, model, "resolve", &self.commit].into_iter().chain(folders).chain(std::iter::once(name)).collect();
+        let url = self.hub.url(&parts)?;
         let credential = self.hub.credential.as_ref();
         let refused = |status| refusal(&shown, status, self.hub.hint());
         if is_text(name) {
@@ -209,6 +254,22 @@ impl fmt::Debug for Hub {
         let token = if self.credential.is_some() { "with" } else { "without" };
         write!(f, "Hub({}, {token} a token)", super::network::shown(&self.endpoint))
     }
+}
+
+/// `hf://org/name[/folder][@revision]` -> `org/name`, the revision and the folder.
+pub(super) fn place(address: &str) -> Result<(&str, &str, &str)> {
+    let rest = address.get(5..).unwrap_or_default();
+    let path = rest.split_once('@').map_or(rest, |(path, _)| path);
+    let end = path.match_indices('/').nth(1).map_or(path.len(), |(at, _)| at);
+    let folder = path[end..].trim_matches('/');
+    let odd = |part: &str| part.is_empty() || part == "." || part == ".." || part.chars().any(char::is_control);
+    if !folder.is_empty() && folder.split('/').any(odd) {
+        return Err(Error::usage(format!("{address:?} names no folder of a repository")));
+    }
+    let whole = format!("hf://{}{}", &path[..end], &rest[path.len()..]);
+    split(&whole)?;
+    let revision = rest.split_once('@').map_or("main", |(_, revision)| revision);
+    Ok((&path[..end], revision, folder))
 }
 
 /// `hf://org/name[@revision]` -> `org/name` and the revision.

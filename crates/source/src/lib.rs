@@ -12,7 +12,9 @@ mod made;
 mod memory;
 mod network;
 pub mod plain;
+mod published;
 mod service;
+mod spool;
 #[doc(hidden)]
 pub mod testing;
 mod web;
@@ -31,7 +33,9 @@ pub use locator::{Access, is_address, locate};
 pub use made::{MadeFile, Make};
 pub use memory::{MemoryFile, MemoryStore};
 pub use network::{Limits, Network};
+pub use published::{ListedFile, Named};
 pub use service::{Service, ServiceReply};
+pub use spool::keep_fetched;
 pub use web::HttpDir;
 
 /// A finished, immutable run of bytes that can be read at any offset.

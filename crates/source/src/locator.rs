@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::hub::split;
+use super::hub::place;
 use super::{HttpDir, Hub, HubModel, LocalDir, Network, Store};
 use scratchproof_error::{Error, Result};
 
@@ -57,7 +57,7 @@ pub(super) fn refuse_offline(address: &str, access: Access) -> Result<()> {
         Some(scheme @ ("hf" | "https" | "http")) if access.offline => {
             // Of a web address only the scheme is repeated: the rest may hold a password or a signature.
             let what =
-                if scheme == "hf" { format!("hf://{}", split(address)?.0) } else { format!("an {scheme}:// address") };
+                if scheme == "hf" { format!("hf://{}", place(address)?.0) } else { format!("an {scheme}:// address") };
             Err(Error::usage(format!("{what} cannot be read with --offline; give a local path")))
         }
         _ => Ok(()),

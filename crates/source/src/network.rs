@@ -36,6 +36,8 @@ pub struct Limits {
     pub block: usize,
     /// Blocks kept, over all files.
     pub blocks: usize,
+    /// Folder in which every block is kept that was fetched.
+    pub keep: Option<std::path::PathBuf>,
 }
 
 impl Default for Limits {
@@ -50,6 +52,7 @@ impl Default for Limits {
             body: Duration::from_mins(5),
             block: 4 << 20,
             blocks: (16 * rayon::current_num_threads()).clamp(32, 256),
+            keep: super::spool::chosen(),
         }
     }
 }
@@ -60,6 +63,7 @@ pub struct Network {
     pub(super) cache: BlockCache,
     clients: [Mutex<Option<Client>>; 2],
     files: AtomicU64,
+    fetched: AtomicU64,
 }
 
 /// Something to send to one origin and to no other.
@@ -99,6 +103,9 @@ pub(super) struct Head {
     pub(super) linked: Option<String>,
 }
 
+/// A body, and where the next one is.
+pub(super) type Page = (Vec<u8>, Option<Url>);
+
 /// How much of a body is wanted.
 pub(super) enum Body {
     /// Nothing.
@@ -133,7 +140,13 @@ impl Network {
     #[must_use]
     pub fn new(limits: Limits) -> Arc<Self> {
         let cache = BlockCache::new(limits.blocks);
-        Arc::new(Self { limits, cache, clients: [Mutex::new(None), Mutex::new(None)], files: AtomicU64::new(0) })
+        Arc::new(Self {
+            limits,
+            cache,
+            clients: [Mutex::new(None), Mutex::new(None)],
+            files: AtomicU64::new(0),
+            fetched: AtomicU64::new(0),
+        })
     }
 
     /// The connections and blocks that this process shares.
@@ -155,6 +168,25 @@ impl Network {
             _ => Ok(Body::None),
         })?;
         Ok(if head.status == StatusCode::OK { Ok(body) } else { Err(head.status) })
+    }
+
+    /// One page of a list, and the address of the next (`Link: <...>; rel="next"`), at the same origin.
+    pub(super) fn page(&self, ask: &Ask, longest: usize) -> Result<Result<Page, StatusCode>> {
+        let (head, body) = self.get(ask, |head| match head.status {
+            StatusCode::OK => Ok(Body::AtMost(longest)),
+            _ => Ok(Body::None),
+        })?;
+        if head.status != StatusCode::OK {
+            return Ok(Err(head.status));
+        }
+        let next = text(&head.headers, "link").as_deref().and_then(next).and_then(|next| ask.url.join(&next).ok());
+        Ok(Ok((body, next.filter(|next| same_origin(next, ask.url)))))
+    }
+
+    /// Bytes of bodies that were received so far.
+    #[must_use]
+    pub fn fetched(&self) -> u64 {
+        self.fetched.load(Ordering::Relaxed)
     }
 
     /// Sends a request, again if that can help. `plan` says from the head of the answer how much of its body is wanted.
@@ -255,6 +287,7 @@ impl Network {
                 after: None,
             })?;
             filled += read;
+            self.fetched.fetch_add(read as u64, Ordering::Relaxed);
             if read == 0 {
                 break;
             }
@@ -378,6 +411,13 @@ fn after(headers: &HeaderMap) -> Option<Duration> {
     }
     let date = chrono::DateTime::parse_from_rfc2822(&text).ok()?;
     (date.to_utc() - chrono::Utc::now()).to_std().ok()
+}
+
+/// The address that a `Link` header calls the next.
+fn next(link: &str) -> Option<String> {
+    let part = link.split(',').find(|part| part.contains("rel=\"next\"") || part.contains("rel=next"))?;
+    let (_, rest) = part.split_once('<')?;
+    rest.split_once('>').map(|(address, _)| address.to_owned())
 }
 
 /// A header as text.

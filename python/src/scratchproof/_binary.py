@@ -40,7 +40,7 @@ def find() -> str:
 
 def run(arguments: Sequence[str | os.PathLike[str]], *, fine: Sequence[int] = (0, 1, 3)) -> tuple[int, str]:
     """Runs the program; its exit status and what it printed. A status that is not fine raises."""
-    words = [find(), *map(os.fspath, arguments)]
+    words = [find(), *(os.fspath(word) for word in arguments)]
     environment = {**os.environ, "SCRATCHPROOF_ERRORS": "json"}
     done = subprocess.run(words, capture_output=True, text=True, encoding="utf-8", check=False, env=environment)
     if done.returncode not in fine:

@@ -43,7 +43,8 @@ class Result(Mapping[str, Any]):
         return list(self._value.get("findings", []))
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._value.get('schema')}: {self.outcome}>"
+        words = [type(self).__name__, self._value.get("schema"), self._value.get("outcome")]
+        return f"<{' '.join(str(word) for word in words if word)}>"
 
 
 class Report(Result):
@@ -71,6 +72,9 @@ class Report(Result):
         if not isinstance(value, dict):
             raise InputError(f"{path} is no report")
         return cls(value, folder=folder)
+
+    def __repr__(self) -> str:
+        return f"<Report {self['case']['name']}: {self.outcome}>"
 
     @property
     def outcome(self) -> str:
@@ -141,6 +145,6 @@ class Verification(Result):
         return self.outcome == "verified"
 
     @property
-    def items(self_) -> list[dict[str, str]]:  # type: ignore[override]
+    def checked(self) -> list[dict[str, str]]:
         """`standing` (`verified`, `contradicts`, `unchecked`) and `text` of every item."""
-        return list(self_._value["items"])
+        return list(self["items"])

@@ -9,6 +9,7 @@ import functools
 import json
 import os
 import queue
+import shutil
 import threading
 import time
 import warnings
@@ -141,15 +142,17 @@ class Witness:
         with self._timed("all"):
             last = step if step is not None else max([*self._rows, *self._saved], default=0)
             if last not in self._saved:
-                self._save(last, model, optimizer)
+                # What fails here must not take the log and the ledger with it.
+                self._try("the last checkpoint", lambda: self._save(last, model, optimizer))
             with self._timed("saving"):
-                self._write_run()
+                self._try("the log", self._write_run)
             if self._ledger is not None:
-                self._witness(["close", self._ledger, "--log", self.output / "run.json", *self._commit()])
-            self._write_case()
+                self._witness(["close", self._ledger, "--log", self.output / "log.jsonl", *self._commit()])
         self._work.put(None)
         if self._worker is not None:
             self._worker.join()
+        with self._timed("all"):
+            self._try("the case file", self._write_case)
         if self._log is not None:
             self._log.close()
             self._log = None
@@ -162,6 +165,12 @@ class Witness:
             return
         self.trouble.append(words)
         warnings.warn(f"{words}; the training goes on without it", TrainingWarning, stacklevel=3)
+
+    def _try(self, what: str, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except Exception as cause:  # noqa: BLE001
+            self._failed(what, cause)
 
     def _timed(self, what: str) -> _Timer:
         return _Timer(self.seconds, what)
@@ -180,17 +189,20 @@ class Witness:
             self._log.write(json.dumps({"_step": step, "_timestamp": own["_timestamp"], **row}) + "\n")
 
     def _recipe(self, model: torch.nn.Module) -> None:
-        try:
-            self.recorder.write(str(self.output / "init-recipe.json"), model)
-        except Exception as cause:  # noqa: BLE001 - the rest of the evidence is worth keeping without it
-            self._failed("the recipe of the first weights", cause)
+        # The rest of the evidence is worth keeping without it.
+        self._try("the recipe", lambda: self.recorder.write(str(self.output / "init-recipe.json"), model))
 
     def _save(self, step: int, model: torch.nn.Module, optimizer: Any) -> None:
         with self._timed("saving"):
             folder = self.output / "checkpoints" / f"step-{step}"
             part = folder.with_name(folder.name + ".part")
             part.mkdir(parents=True, exist_ok=True)
-            store(model, part)
+            try:
+                store(model, part)
+            except Exception:
+                # A disk that is full gets its room back.
+                shutil.rmtree(part, ignore_errors=True)
+                raise
             if optimizer is not None and {step - 1, step + 1} & (self._keep or set()):
                 import torch
 
@@ -250,6 +262,8 @@ class Witness:
             for name, place in models.items():
                 lines += [f"[[{kind}]]", f"name = {_quoted(name)}", f"model = {_quoted(self._place(place))}", ""]
         lines += ["[[run]]", 'log = "run.json"', ""]
+        if self._ledger is not None and self._ledger.exists():
+            lines += ["[ledger]", 'path = "ledger.jsonl"', ""]
         if self.repository is not None:
             lines += ["[repository]", f"git = {_quoted(self._place(self.repository))}", ""]
         return "\n".join(lines)

@@ -1,6 +1,7 @@
 //! ONNX models: the initialisers of the graph (`onnx/onnx.proto`: `ModelProto.graph` 7, `GraphProto.initializer` 5,
 //! `TensorProto`). The wire format of protocol buffers is walked by range, so that no weight is held in memory.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Catalogue, Entry, Form, Glance, Place};
@@ -11,6 +12,9 @@ use scratchproof_source::Blob;
 
 /// Messages of a graph, at most.
 const MESSAGES: usize = 1 << 22;
+
+/// Graphs inside graphs, at most.
+const DEPTH: usize = 8;
 
 /// The longest name.
 const NAME: u64 = 1 << 12;
@@ -35,20 +39,65 @@ impl Form for Onnx {
         let mut budget = MESSAGES;
         let blob = &**file.blob;
         each(blob, 0, blob.len(), &mut budget, &mut |field, span, budget| {
-            if field != 7 {
-                return Ok(());
-            }
-            each(blob, span.start, span.end, budget, &mut |field, span, budget| {
-                if field == 5 {
-                    tensor(blob, &span, budget, &mut catalogue)?;
-                }
-                Ok(())
-            })
+            if field == 7 { graph(blob, &span, DEPTH, budget, &mut catalogue) } else { Ok(()) }
         })?;
+        distinct(&mut catalogue);
         if catalogue.entries.is_empty() && catalogue.skipped.is_empty() {
-            return Err(Error::input("the ONNX model has no initialisers"));
+            return Err(Error::input("the ONNX model has no initialisers and no constants"));
         }
         Ok(catalogue)
+    }
+}
+
+/// The tensors of a graph: its initialisers, and the constants among its nodes, those of graphs inside them too (`If`, `Loop`).
+fn graph(blob: &dyn Blob, span: &Span, depth: usize, budget: &mut usize, catalogue: &mut Catalogue) -> Result<()> {
+    each(blob, span.start, span.end, budget, &mut |field, span, budget| match field {
+        1 => node(blob, &span, depth, budget, catalogue),
+        5 => tensor(blob, &span, None, budget, catalogue),
+        _ => Ok(()),
+    })
+}
+
+/// `NodeProto`: output 2, `op_type` 4, attribute 5; `AttributeProto`: tensor 5, graph 6, graphs 11.
+fn node(blob: &dyn Blob, span: &Span, depth: usize, budget: &mut usize, catalogue: &mut Catalogue) -> Result<()> {
+    let (mut output, mut constant, mut attributes) = (String::new(), false, Vec::new());
+    each(blob, span.start, span.end, budget, &mut |field, span, _| {
+        match field {
+            2 if output.is_empty() => output = words(blob, &span)?,
+            4 => constant = words(blob, &span)? == "Constant",
+            5 => attributes.push(span),
+            _ => {}
+        }
+        Ok(())
+    })?;
+    for attribute in attributes {
+        each(blob, attribute.start, attribute.end, budget, &mut |field, span, budget| match field {
+            5 if constant => tensor(blob, &span, Some(&output), budget, catalogue),
+            6 | 11 if depth > 0 => graph(blob, &span, depth - 1, budget, catalogue),
+            _ => Ok(()),
+        })?;
+    }
+    Ok(())
+}
+
+fn words(blob: &dyn Blob, span: &Span) -> Result<String> {
+    if span.end - span.start > NAME {
+        return Err(Error::input("a name is longer than is read"));
+    }
+    let length = usize::try_from(span.end - span.start).unwrap_or(0);
+    Ok(String::from_utf8_lossy(&blob.bytes(span.start, length)?).into_owned())
+}
+
+/// Names of two graphs may be equal.
+fn distinct(catalogue: &mut Catalogue) {
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    let names = catalogue.entries.iter_mut().map(|entry| &mut entry.name);
+    for name in names.chain(catalogue.skipped.iter_mut().map(|skipped| &mut skipped.tensor)) {
+        let times = seen.entry(name.clone()).or_default();
+        *times += 1;
+        if *times > 1 {
+            name.push_str(&["#", &times.to_string()].concat());
+        }
     }
 }
 
@@ -99,7 +148,15 @@ fn each(
     Ok(())
 }
 
-fn tensor(blob: &dyn Blob, span: &Span, budget: &mut usize, catalogue: &mut Catalogue) -> Result<()> {
+/// One tensor. A constant is called as its node's `output`, and only matrices and more are taken: numbers beside them are
+/// shapes and indices.
+fn tensor(
+    blob: &dyn Blob,
+    span: &Span,
+    output: Option<&str>,
+    budget: &mut usize,
+    catalogue: &mut Catalogue,
+) -> Result<()> {
     let (mut shape, mut name, mut kind, mut raw, mut external, mut typed) =
         (Vec::new(), String::new(), 0, None, false, None);
     each(blob, span.start, span.end, budget, &mut |field, span, budget| {
@@ -115,13 +172,7 @@ fn tensor(blob: &dyn Blob, span: &Span, budget: &mut usize, catalogue: &mut Cata
             }
             2 => kind = span.number,
             4 if span.end > span.start => typed = Some((Dtype::F32, span)),
-            8 => {
-                if span.end - span.start > NAME {
-                    return Err(Error::input("a name is longer than is read"));
-                }
-                let length = usize::try_from(span.end - span.start).unwrap_or(0);
-                name = String::from_utf8_lossy(&blob.bytes(span.start, length)?).into_owned();
-            }
+            8 => name = words(blob, &span)?,
             9 => raw = Some(span),
             10 if span.end > span.start => typed = Some((Dtype::F64, span)),
             14 => external = span.number == 1,
@@ -129,6 +180,12 @@ fn tensor(blob: &dyn Blob, span: &Span, budget: &mut usize, catalogue: &mut Cata
         }
         Ok(())
     })?;
+    if let Some(output) = output {
+        output.clone_into(&mut name);
+    }
+    if output.is_some() && (shape.len() < 2 || raw.is_none()) {
+        return Ok(());
+    }
     let shown = || format!("tensor {}", quoted(&name));
     let shape = shape.iter().map(|axis| usize::try_from(*axis).map_err(|_| Error::input("an axis overflows")));
     let shape = shape.collect::<Result<Vec<usize>>>().context(shown)?;

@@ -8,9 +8,10 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 
+use super::npz::Npz;
 use super::pickle::{Arena, Id, Node};
 use super::torch::Archive;
-use super::{Catalogue, Entry, Place, deepspeed, distributed, state};
+use super::{Catalogue, Entry, Form, Glance, Place, deepspeed, distributed, state};
 use crate::header::quoted;
 use crate::{Dtype, Shard};
 use scratchproof_error::{Context, Error, Result};
@@ -203,6 +204,10 @@ impl Source {
 
 /// The states in a file of torch.
 fn of_file(name: &str, blob: &Arc<dyn Blob>) -> Result<Vec<Optimizer>> {
+    // An archive of NumPy's begins as torch's does.
+    if Npz.holds(&Glance { name, blob, head: b"PK\x03\x04".to_vec() }) {
+        return Ok(Vec::new());
+    }
     let archive = Archive::open(name, blob)?;
     let arena = &archive.arena;
     let mut roots: Vec<Id> = Vec::new();

@@ -24,7 +24,7 @@ const TAIL: u64 = 65_535 + 22 + 20;
 const DEFLATE: u64 = 1040;
 
 /// The largest entry that is unpacked in memory.
-const UNPACKED: u64 = 1 << 30;
+const UNPACKED: u64 = 384 << 20;
 
 /// One file of an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -39,7 +39,7 @@ pub fn facts(session: &Session, decay: &DecayFacts) -> OptimizerFacts {
         norms,
         clipped,
         settings: settings(session, states),
-        adam: runs().next().and_then(Run::optimizer).is_some_and(|o| matches!(o, Optimizer::Adam | Optimizer::AdamW)),
+        adam: runs().next().and_then(Run::optimizer).map(|o| matches!(o, Optimizer::Adam | Optimizer::AdamW)),
         gradient: gradient(session, states, custom),
         tables: tables.into_iter().map(|(unit, (name, tied))| (unit, name, tied)).collect(),
     }

@@ -5,6 +5,7 @@ use crate::time::rates;
 use scratchproof_evidence::{ChainRow, ComponentRow, Reference};
 use scratchproof_finding::chain::{EqualSteps, OffLine};
 use scratchproof_measurements::Trails;
+use scratchproof_stats::Trail;
 
 /// Length of the path over its length with two inner checkpoints exchanged, for every two, and the part between them
 /// turned round where that is shorter still.
@@ -63,10 +64,19 @@ pub fn residuals(session: &Session, distances: &[Vec<f64>]) -> Vec<OffLine> {
 /// Pairs of steps whose matrices are all equal.
 pub fn equal_steps(session: &Session) -> Vec<EqualSteps> {
     let matrices: Vec<_> = session.measured.own().filter(|(unit, _)| unit.view.is_some()).collect();
+    let Some((_, first)) = matrices.first() else { return Vec::new() };
     let mut pairs = Vec::new();
+    // All distances of one matrix in one go leave few pairs for the exact question, which costs the square of the interval.
+    let mut trail = Trail::new(session.measured.plan.series);
+    trail.add(&first.gram);
+    let distances = trail.distances();
+    let far = |a: usize, b: usize| {
+        let most = distances[a][a..=b].iter().copied().fold(0.0, f64::max);
+        trail.elements() > 0 && distances[a][b] > 1e-9 * most
+    };
     for (b, &later) in session.measured.steps.iter().enumerate() {
         for (a, &earlier) in session.measured.steps[..b].iter().enumerate() {
-            if !matrices.is_empty() && matrices.iter().all(|(_, f)| f.gram.distance2(a, b) == 0.0) {
+            if !far(a, b) && matrices.iter().all(|(_, f)| f.gram.distance2(a, b) == 0.0) {
                 pairs.push(EqualSteps { steps: (earlier, later), idle: rates::idle(session.record, earlier, later) });
             }
         }

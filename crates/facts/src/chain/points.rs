@@ -268,8 +268,9 @@ fn repeats(session: &Session, trails: &Trails, distances: &[Vec<f64>]) -> Vec<Re
         return Vec::new();
     }
     let rms = |a: usize, b: usize| (distances[a][b] / n).sqrt();
+    let sizes: Vec<f64> = (0..points).map(|t| trails.matrices.size(t).unwrap_or(0.0)).collect();
     let unit = |a: usize, b: usize| {
-        let size = trails.matrices.size(a).unwrap_or(0.0).max(trails.matrices.size(b).unwrap_or(0.0));
+        let size = sizes[a].max(sizes[b]);
         rounding(size, trails.bits[a].min(trails.bits[b]))
     };
     // What a learning rate of one moves, or a step where no rates are logged: the least of the other intervals.

@@ -95,13 +95,15 @@ pub fn equal_tensors(session: &Session) -> Vec<EqualTensor> {
     let parents = session.case.parents.len();
     for (unit, figures) in session.measured.own().filter(|(unit, _)| unit.is_telling()) {
         for (t, &step) in session.measured.steps.iter().enumerate() {
-            if figures.gram.pair(t, t).pearson().is_none() {
-                continue;
-            }
             let matches = |model: usize| {
                 let slot = unit.slot(model)?;
                 (figures.gram.distance2(t, slot) == 0.0).then_some(())
             };
+            // Where it equals no parent nothing else is asked: a product costs the square of the checkpoints before it.
+            let copied = (0..parents).any(|p| matches(session.measured.plan.series + p).is_some());
+            if !copied || figures.gram.pair(t, t).pearson().is_none() {
+                continue;
+            }
             let controls: Vec<String> = (parents..session.measured.plan.references)
                 .filter(|c| matches(session.measured.plan.series + c).is_some())
                 .map(|c| session.case.controls[c - parents].name.clone())

@@ -17,6 +17,8 @@ pub struct Reading {
     pub unreadable: Option<String>,
     /// What outside witnesses say; they are read when the checkpoints' digests are known.
     pub witnesses: Vec<Witnessed>,
+    /// What the ledger of the training says.
+    pub ledger: Option<scratchproof_record::Ledgered>,
     /// Checkpoints that the history of the repository holds by their digests.
     pub held: Vec<Existed>,
     /// The dates of every parent, the one that is used and the others.

@@ -39,8 +39,9 @@ pub struct OptimizerFacts {
     pub clipped: bool,
     /// Names of settings with what the configuration has, and what the groups have.
     pub settings: Vec<Setting>,
-    /// Whether the log names Adam or `AdamW`.
-    pub adam: bool,
+    /// Whether the optimizer that the log names is Adam or `AdamW`; nothing where none is named. Other rules keep moments of
+    /// the same names.
+    pub adam: Option<bool>,
     /// Norm of the gradient of a replayed update: step before it, as replayed and as logged.
     pub gradient: Option<(i64, f64, f64)>,
     /// Names of the tables of tokens by unit, with whether they may be the output layer too.

@@ -202,7 +202,7 @@ impl Pair<'_, '_> {
             let allowed = 1.05 * half * own.abs().max(other.abs()) + free * given.abs() + f64::MIN_POSITIVE;
             part.weights += 1;
             part.weights_off += u64::from((step - given).abs() > allowed);
-            part.weights_told += u64::from(given.abs() > 2.0 * allowed);
+            part.weights_told += u64::from(given.abs().max(step.abs()) > 2.0 * allowed);
             part.step2 += step * step;
             part.given2 += given * given;
             part.left2 += (step - given) * (step - given);
@@ -242,9 +242,11 @@ impl Fit {
             return None;
         }
         if ww <= 0.0 || determinant <= 1e-9 * dd * ww {
-            return Some([sd / dd, 0.0]);
+            return Some([(sd / dd).max(0.0), 0.0]);
         }
         let both = [(sd * ww - sw * dw) / determinant, -(sw * dd - sd * dw) / determinant];
+        // No optimizer goes up: a rate below zero is none.
+        let both = if both[0] > 0.0 { both } else { [0.0, -sw / ww] };
         both.iter().all(|value| value.is_finite()).then_some(both)
     }
 }
@@ -263,5 +265,10 @@ mod tests {
         let [rate, decay] = fit.solve().expect("it can be solved");
         assert!((rate - 0.01).abs() < 1e-12 && (decay - 0.001).abs() < 1e-12, "{rate} {decay}");
         assert!(Fit::default().solve().is_none());
+        // The other way round it is no step of these moments.
+        let mut fit = Fit::default();
+        let back: Vec<f64> = own.iter().zip(&direction).map(|(own, direction)| own - 0.01 * direction).collect();
+        fit.add(&own, &back, &direction);
+        assert_eq!(fit.solve().expect("it can be solved")[0].to_bits(), 0.0_f64.to_bits());
     }
 }

@@ -3,8 +3,9 @@
 use std::io::{Cursor, Read};
 use std::path::Path;
 
-use csv::{ByteRecord, Reader, ReaderBuilder};
+use csv::{ByteRecord, ReaderBuilder};
 
+use super::delimited::{Table, number};
 use super::{Rows, sign, table};
 use crate::hashed;
 use crate::history::COLUMNS;
@@ -109,45 +110,6 @@ fn name_of(bytes: &[u8]) -> &str {
     match std::str::from_utf8(bytes) {
         Ok(name) => name.trim().trim_start_matches('\u{feff}').trim_matches('"'),
         Err(error) => std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default(),
-    }
-}
-
-/// The rows of a table after its header.
-pub(super) struct Table<R> {
-    reader: Reader<R>,
-    record: ByteRecord,
-    width: usize,
-    uneven: u64,
-    damaged: Option<String>,
-}
-
-impl<R: Read> Table<R> {
-    /// The fields of the next row that are text; what is none is empty.
-    pub fn next(&mut self) -> Option<Vec<&str>> {
-        match self.reader.read_byte_record(&mut self.record) {
-            Ok(true) => {
-                self.uneven += u64::from(self.record.len() != self.width);
-                let text = |field| std::str::from_utf8(field).unwrap_or_default();
-                Some(self.record.iter().take(self.width).map(text).collect())
-            }
-            Ok(false) => None,
-            Err(error) => {
-                self.damaged = Some(error.to_string());
-                None
-            }
-        }
-    }
-}
-
-/// A number of a table; Python's words for those that are none are known too.
-pub(super) fn number(text: &str) -> Option<f64> {
-    let text = text.trim();
-    match text {
-        "" => None,
-        "nan" | "NAN" => Some(f64::NAN),
-        "inf" => Some(f64::INFINITY),
-        "-inf" => Some(f64::NEG_INFINITY),
-        text => crate::history::number(text),
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::json::{elements, members, row};
+use super::elements::{elements, members, row};
 use super::{Rows, STEPS};
 
 /// Columns of a table, at most.

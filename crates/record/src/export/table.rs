@@ -6,10 +6,9 @@ use std::io::Read;
 use serde_json::Value;
 
 use super::Rows;
-use super::csv::{Table, number};
-use crate::logs::RUNS;
+use super::delimited::{Table, number};
 use crate::releases::{Interval, Trust};
-use crate::run::{Dated, Form, Happened, Run};
+use crate::run::{Dated, Form, Happened, RUNS, Run};
 use scratchproof_error::Result;
 
 /// The columns around the values of a chart: least and greatest of what one point stands for.

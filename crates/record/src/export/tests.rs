@@ -1,7 +1,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::json::{elements, members};
+use super::elements::{elements, members};
 use crate::keys::KeyMap;
 use crate::logs;
 use crate::run::{Form, Run};

@@ -1,14 +1,16 @@
 //! A bundle: references and one pack in a file, as `git bundle create` writes it (gitformat-bundle(5)).
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use git2::Oid;
 
-use super::Pulse;
+use super::{Pulse, unpacked};
 use scratchproof_error::{Error, Result};
 use scratchproof_source::plain;
 
@@ -30,8 +32,14 @@ pub struct Bundle {
     pub filtered: bool,
 }
 
-/// A temporary folder that is removed in the end.
-pub struct Folder(pub PathBuf);
+/// A temporary folder that is removed in the end: by this, or, after a kill, by the next that is made.
+pub struct Folder(pub PathBuf, #[expect(dead_code, reason = "its lock is held as long as this lives")] File);
+
+/// How the names of the folders begin, and the file in each that is locked as long as its process lives.
+const NAMED: &str = "scratchproof-bundle-";
+const LOCK: &str = "lock";
+/// A folder without a lock is being made for so long.
+const YOUNG: Duration = Duration::from_secs(60);
 
 impl Folder {
     /// Makes one.
@@ -40,16 +48,41 @@ impl Folder {
     /// If that is not possible.
     pub fn new() -> Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self::sweep(&std::env::temp_dir());
         for _ in 0..1000 {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            let path = std::env::temp_dir().join(format!("scratchproof-bundle-{}-{number}", std::process::id()));
-            match fs::create_dir(&path) {
-                Ok(()) => return Ok(Self(path)),
+            let path = std::env::temp_dir().join(format!("{NAMED}{}-{number}", std::process::id()));
+            let made = fs::DirBuilder::new().mode(0o700).create(&path).and_then(|()| {
+                let lock = File::create_new(path.join(LOCK))?;
+                lock.try_lock().map_err(std::io::Error::from)?;
+                Ok(lock)
+            });
+            match made {
+                Ok(lock) => return Ok(Self(path, lock)),
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(Error::io("no temporary folder can be made for the bundle", error)),
             }
         }
         Err(Error::input("no temporary folder can be made for the bundle: every name is taken"))
+    }
+}
+
+impl Folder {
+    /// Removes what killed runs of this user left. The lock of one that lives is held; one that is being made has none
+    /// yet, and is young.
+    fn sweep(place: &Path) {
+        for entry in fs::read_dir(place).into_iter().flatten().flatten() {
+            let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(NAMED));
+            let Some(about) = entry.metadata().ok().filter(|about| ours && about.is_dir()) else { continue };
+            let young = about.modified().ok().and_then(|at| at.elapsed().ok()).is_none_or(|age| age < YOUNG);
+            let free = match plain::open(&entry.path().join(LOCK)) {
+                Ok(lock) => lock.try_lock().is_ok(),
+                Err(_) => !young,
+            };
+            if free {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
     }
 }
 
@@ -80,25 +113,17 @@ pub fn open(path: &Path, pulse: &Pulse) -> Result<Bundle> {
     let mut input = BufReader::with_capacity(1 << 20, file);
     let (references, prerequisites, filtered) = header(&mut input)?;
     let folder = Folder::new()?;
-    let broken = |error: git2::Error| {
+    let broken = |error: &dyn std::fmt::Display| {
         if prerequisites.is_empty() {
-            Error::input(format!("the pack of the bundle cannot be read: {}", error.message()))
+            Error::input(error.to_string())
         } else {
-            Error::input(format!(
-                "{}; its pack cannot be read without them ({})",
-                builds_on(&prerequisites.iter().copied().collect()),
-                error.message()
-            ))
+            let lacks = builds_on(&prerequisites.iter().copied().collect());
+            Error::input(format!("{lacks}; its pack cannot be read without them ({error})"))
         }
     };
-    pulse.beat("pack of the bundle", "");
-    let repository = git2::Repository::init_bare(&folder.0).map_err(broken)?;
-    let odb = repository.odb().map_err(broken)?;
-    let mut indexer = git2::Indexer::new(Some(&odb), &folder.0.join("objects/pack"), 0o600, false).map_err(broken)?;
-    indexer.progress(|now| {
-        pulse.beat("pack of the bundle, delta", now.indexed_deltas());
-        true
-    });
+    git2::Repository::init_bare(&folder.0).map_err(|error| broken(&error.message()))?;
+    let pack = folder.0.join("objects/pack/pack-bundle.pack");
+    let mut copied = File::create_new(&pack).map_err(|error| Error::io("the bundle cannot be unpacked", error))?;
     let mut buffer = vec![0; 1 << 20];
     let mut read = 0_u64;
     loop {
@@ -108,11 +133,11 @@ pub fn open(path: &Path, pulse: &Pulse) -> Result<Bundle> {
         }
         read += count as u64;
         pulse.beat("pack of the bundle at byte", read);
-        indexer
-            .write_all(&buffer[..count])
-            .map_err(|error| Error::input(format!("the pack of the bundle is damaged near byte {read}: {error}")))?;
+        let put = copied.write_all(&buffer[..count]);
+        put.map_err(|error| Error::io("the bundle cannot be unpacked", error))?;
     }
-    indexer.commit().map_err(broken)?;
+    drop(copied);
+    unpacked::index(&pack, &pack.with_extension("idx"), pulse).map_err(|error| broken(&error))?;
     Ok(Bundle { folder, references, prerequisites, filtered })
 }
 
@@ -148,7 +173,7 @@ fn header(input: &mut impl BufRead) -> Result<Header> {
             return Ok((references, prerequisites, filtered));
         } else if let Some(capability) = line.strip_prefix('@') {
             if let Some(format) = capability.strip_prefix("object-format=").filter(|format| *format != "sha1") {
-                return Err(Error::input(super::open::other_ids(format)));
+                return Err(Error::input(other_ids(format)));
             }
             // Objects left out by a filter show themselves as missing.
             filtered |= capability.starts_with("filter=");
@@ -164,4 +189,13 @@ fn header(input: &mut impl BufRead) -> Result<Header> {
         }
     }
     Err(bad(LINES, "is one too many"))
+}
+
+/// Why a repository with ids of another kind is not read, and what to do.
+pub fn other_ids(format: &str) -> String {
+    format!(
+        "its objects are named by {} instead of SHA-1, which is not read here; in a new repository, git fast-import of \
+         git fast-export --all has the same files, dates and lines (not the same commit ids and signatures)",
+        super::clean(format)
+    )
 }

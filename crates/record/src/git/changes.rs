@@ -9,7 +9,7 @@ use std::thread;
 use git2::{ObjectType, Oid};
 
 use super::mentions::{Found, Patterns, scan};
-use super::pointers::{POINTER, Pointed, pointer};
+use super::pointer::{POINTER, Pointed, pointer};
 use super::{Pulse, Repository};
 use crate::settings::{self, Block, Language};
 use scratchproof_error::{Error, Result};
@@ -306,7 +306,8 @@ fn portions<T: Send>(
     };
     thread::scope(|scope| {
         for _ in 1..work.threads.min(count.div_ceil(PORTION)) {
-            scope.spawn(worker);
+            // Where no thread is to be had this one does it all.
+            let _ = thread::Builder::new().spawn_scoped(scope, worker);
         }
         worker();
     });

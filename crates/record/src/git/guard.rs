@@ -107,6 +107,8 @@ fn includes(config: &Path, seen: &mut BTreeSet<PathBuf>) -> Result<()> {
     fits(config, CONFIG)?;
     let text = plain::text(config, CONFIG)?;
     let mut inside = false;
+    // A value may go on in the next line.
+    let text = text.replace("\r\n", "\n").replace("\\\n", "");
     for line in text.lines().map(str::trim) {
         if let Some(section) = line.strip_prefix('[') {
             inside = section.trim_start().get(..7).is_some_and(|word| word.eq_ignore_ascii_case("include"));
@@ -117,7 +119,7 @@ fn includes(config: &Path, seen: &mut BTreeSet<PathBuf>) -> Result<()> {
         if !name.trim().eq_ignore_ascii_case("path") {
             continue;
         }
-        let value = value.trim().trim_matches('"');
+        let value = unquoted(value);
         let place = match value.strip_prefix("~/") {
             Some(rest) => PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(rest),
             None => config.parent().unwrap_or(config).join(value),
@@ -125,6 +127,36 @@ fn includes(config: &Path, seen: &mut BTreeSet<PathBuf>) -> Result<()> {
         includes(&place, seen)?;
     }
     Ok(())
+}
+
+/// The value of a setting as git reads it: without a comment, quotes and escapes (git-config(1), "Syntax").
+fn unquoted(written: &str) -> String {
+    let (mut value, mut quoted, mut characters) = (String::new(), false, written.trim_start().chars());
+    // Blanks at the end do not count, unless they are quoted.
+    let mut length = 0;
+    while let Some(character) = characters.next() {
+        match character {
+            '"' => {
+                quoted = !quoted;
+                length = value.len();
+                continue;
+            }
+            '#' | ';' if !quoted => break,
+            '\\' => value.push(match characters.next() {
+                Some('n') => '\n',
+                Some('t') => '\t',
+                Some('b') => '\u{8}',
+                Some(other) => other,
+                None => break,
+            }),
+            other => value.push(other),
+        }
+        if quoted || !character.is_whitespace() {
+            length = value.len();
+        }
+    }
+    value.truncate(length);
+    value
 }
 
 /// Whether every loose reference is a short plain file.
@@ -162,4 +194,25 @@ pub fn commit(repository: &git2::Repository, odb: &Odb<'_>, id: Oid) -> Option<O
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unquoted;
+
+    #[test]
+    fn values_are_read_as_git_reads_them() {
+        for (written, value) in [
+            (" a b ", "a b"),
+            (" a ; c", "a"),
+            ("a#c", "a"),
+            (r#" "a;b" # c"#, "a;b"),
+            (r#"a"b c"d"#, "ab cd"),
+            (r#""a ""#, "a "),
+            (r#"a\\b\"c"#, r#"a\b"c"#),
+            ("", ""),
+        ] {
+            assert_eq!(unquoted(written), value, "{written}");
+        }
+    }
 }

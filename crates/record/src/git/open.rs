@@ -85,6 +85,7 @@ fn open_folder(path: &Path, pulse: &Pulse) -> Result<Opened> {
         #[allow(unsafe_code)]
         let set = unsafe { git2::opts::set_verify_owner_validation(false) };
         drop(set); // cannot fail; if it did, opening below would say so
+        cut_short();
         // What libgit2 keeps in memory of all repositories together, and maps of packs at a time.
         // SAFETY: as above.
         #[allow(unsafe_code)]
@@ -121,6 +122,27 @@ fn open_folder(path: &Path, pulse: &Pulse) -> Result<Opened> {
     Ok(Opened { repository, references: None, folder, partial, stand_in: None, cut: BTreeSet::new() })
 }
 
+/// What is said when a file that libgit2 has mapped is cut short while it is read.
+const CUT: &[u8] = b"error: a file of the repository was cut short while it was read\n";
+
+/// Ends the process with a sentence where it would end by a signal: libgit2 maps the files of packs, and a file that is
+/// cut short afterwards has no bytes to read.
+#[allow(unsafe_code)]
+fn cut_short() {
+    extern "C" fn end(_: libc::c_int) {
+        // SAFETY: both calls may be made in a signal's handler (signal-safety(7)); the bytes are a constant.
+        unsafe {
+            let _ = libc::write(2, CUT.as_ptr().cast(), CUT.len());
+            libc::_exit(2);
+        }
+    }
+    let handler: extern "C" fn(libc::c_int) = end;
+    // SAFETY: the handler calls nothing but what may be called in one, and never returns to the code that failed.
+    unsafe {
+        libc::signal(libc::SIGBUS, handler as libc::sighandler_t);
+    }
+}
+
 /// What libgit2 does not open, by the settings that say so. `None` if it is something else.
 fn other_form(here: &Path) -> Option<Result<Opened>> {
     let folder = [here.join(".git"), here.to_owned()].into_iter().find(|folder| folder.join("config").is_file())?;
@@ -129,7 +151,7 @@ fn other_form(here: &Path) -> Option<Result<Opened>> {
         config.get_string(name).ok().map(|value| value.to_ascii_lowercase())
     };
     match setting("extensions.objectformat") {
-        Some(format) if format != "sha1" => return Some(Err(Error::input(other_ids(&format)))),
+        Some(format) if format != "sha1" => return Some(Err(Error::input(bundle::other_ids(&format)))),
         _ => {}
     }
     match setting("extensions.refstorage")?.as_str() {
@@ -139,15 +161,6 @@ fn other_form(here: &Path) -> Option<Result<Opened>> {
             clean(other)
         )))),
     }
-}
-
-/// Why a repository with ids of another kind is not read, and what to do.
-pub fn other_ids(format: &str) -> String {
-    format!(
-        "its objects are named by {} instead of SHA-1, which is not read here; in a new repository, git fast-import of \
-         git fast-export --all has the same files, dates and lines (not the same commit ids and signatures)",
-        clean(format)
-    )
 }
 
 /// A bare repository in a temporary folder that borrows the objects of one with reftables.

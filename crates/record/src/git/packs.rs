@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::Pulse;
+use super::{Pulse, loose, midx};
 use scratchproof_error::{Error, Result};
 use scratchproof_source::plain;
 
@@ -15,11 +15,11 @@ const DEEPEST: usize = 5;
 /// A larger index is not read: some eight million objects.
 const INDEX_LIMIT: u64 = 256 << 20;
 /// Differences upon differences: git itself makes no longer chain.
-const CHAIN: u32 = 4096;
+pub const CHAIN: u32 = 4096;
 /// Bytes of what an object that is opened here may be made from: git takes no base that is 32 times as large.
-const BASE: u64 = 256 << 20;
+pub const BASE: u64 = 256 << 20;
 /// Objects of more bytes are not opened here.
-const OPENED: u64 = 32 << 20;
+pub const OPENED: u64 = 32 << 20;
 /// Bytes in which the two lengths at the start of a difference stand, deflated.
 const LENGTHS: usize = 512;
 
@@ -32,6 +32,7 @@ const LENGTHS: usize = 512;
 pub fn check(folder: &Path, pulse: &Pulse) -> Result<()> {
     let mut files = Vec::new();
     for objects in folders(&folder.join("objects"))? {
+        loose::check(&objects, pulse)?;
         files.push(objects.join("info/commit-graph"));
         for entry in fs::read_dir(objects.join("pack")).into_iter().flatten().flatten() {
             let path = entry.path();
@@ -48,6 +49,10 @@ pub fn check(folder: &Path, pulse: &Pulse) -> Result<()> {
     for path in files.iter().filter(|path| path.exists()) {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         pulse.beat("index", super::clean(&name));
+        let length = fs::metadata(path).map_or(0, |about| about.len());
+        if length > INDEX_LIMIT {
+            return Err(Error::input(format!("{name} has {length} bytes; {INDEX_LIMIT} are the most that is read")));
+        }
         let sound = is_sound(path).map_err(|error| Error::io(format!("{name} cannot be read"), error))?;
         if !sound {
             return Err(Error::input(format!("the index {name} is damaged: its checksum is wrong")));
@@ -57,6 +62,11 @@ pub fn check(folder: &Path, pulse: &Pulse) -> Result<()> {
             if let Some(why) = wrong {
                 return Err(Error::input(format!("the index {name} is damaged: {why}")));
             }
+        }
+        if name == "multi-pack-index" && !midx::agrees(path).unwrap_or(false) {
+            return Err(Error::input(
+                "the multi-pack-index does not agree with the indexes of its packs; without it the repository can be read",
+            ));
         }
     }
     Ok(())
@@ -96,9 +106,6 @@ fn folders(objects: &Path) -> Result<Vec<PathBuf>> {
 /// What is wrong with the places and the chains of a pack, in words.
 fn chains(path: &Path, pulse: &Pulse) -> std::io::Result<Option<String>> {
     let says = |why: &str| Ok(Some(why.to_owned()));
-    if fs::metadata(path)?.len() > INDEX_LIMIT {
-        return Ok(Some(format!("it is larger than {INDEX_LIMIT} bytes")));
-    }
     let Some(index) = Index::new(fs::read(path)?) else { return says("its tables do not fit its length") };
     if let Some(wrong) = index.disorder() {
         return says(wrong);
@@ -152,6 +159,8 @@ fn chains(path: &Path, pulse: &Pulse) -> std::io::Result<Option<String>> {
         sizes[number] = match (head[0] >> 4) & 7 {
             7 => Size::From(offset + length as u64 + 20),
             6 => Size::From(offset + (length + rest.iter().take(9).take_while(|b| **b & 0x80 != 0).count() + 1) as u64),
+            // The library that wraps libgit2 does not know what to make of them.
+            0 | 5 => return says("an object is of no kind that there is"),
             _ => Size::Whole(whole(&head)),
         };
         if let Some(base) = base.and_then(|base| u32::try_from(base).ok()) {
@@ -229,7 +238,12 @@ fn result(file: &mut std::fs::File, place: u64, end: u64) -> std::io::Result<u64
     let mut plain = Vec::new();
     // What cannot be inflated is of no length: libgit2 says so when it is asked for it.
     let _ = flate2::read::ZlibDecoder::new(&packed[..]).take(20).read_to_end(&mut plain);
-    let mut bytes = plain.iter();
+    Ok(lengths(&plain).1)
+}
+
+/// The two lengths that a difference begins with: of what it is made from, and of what it makes.
+pub fn lengths(difference: &[u8]) -> (u64, u64) {
+    let mut bytes = difference.iter();
     let mut next = || {
         let (mut value, mut shift) = (0_u64, 0);
         for byte in bytes.by_ref() {
@@ -241,8 +255,8 @@ fn result(file: &mut std::fs::File, place: u64, end: u64) -> std::io::Result<u64
         }
         value
     };
-    next();
-    Ok(next())
+    let from = next();
+    (from, next())
 }
 
 /// The length in the head of an object that is none (gitformat-pack(5)).
@@ -290,14 +304,14 @@ fn circle(bases: &[u32]) -> bool {
 }
 
 /// An index of version 1 or 2 (gitformat-pack(5)).
-struct Index {
+pub struct Index {
     bytes: Vec<u8>,
-    count: usize,
+    pub count: usize,
     second: bool,
 }
 
 impl Index {
-    fn new(bytes: Vec<u8>) -> Option<Self> {
+    pub fn new(bytes: Vec<u8>) -> Option<Self> {
         let second = bytes.starts_with(b"\xfftOc\0\0\0\x02");
         let start = if second { 8 } else { 0 };
         let word = |at: usize| number(&bytes, at);
@@ -336,12 +350,12 @@ impl Index {
         (counted != self.count).then_some("its names are not in order")
     }
 
-    fn name(&self, at: usize) -> Option<&[u8]> {
+    pub fn name(&self, at: usize) -> Option<&[u8]> {
         let from = if self.second { 1032 + 20 * at } else { 1024 + 24 * at + 4 };
         self.bytes.get(from..from + 20)
     }
 
-    fn offset(&self, at: usize) -> Option<u64> {
+    pub fn offset(&self, at: usize) -> Option<u64> {
         if !self.second {
             return number(&self.bytes, 1024 + 24 * at).map(u64::from);
         }
@@ -369,7 +383,7 @@ impl Index {
     }
 }
 
-fn number(bytes: &[u8], at: usize) -> Option<u32> {
+pub fn number(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
@@ -383,7 +397,7 @@ fn is_sound(path: &Path) -> std::io::Result<bool> {
 }
 
 /// SHA-1 (FIPS 180-4) of all that can be read. Git's own checksum; nothing here relies on it against forgery.
-fn sha1(input: &mut impl Read) -> std::io::Result<[u8; 20]> {
+pub fn sha1(input: &mut impl Read) -> std::io::Result<[u8; 20]> {
     let mut state: [u32; 5] = [0x6745_2301, 0xEFCD_AB89, 0x98BA_DCFE, 0x1032_5476, 0xC3D2_E1F0];
     let mut length: u64 = 0;
     let mut ended = false;

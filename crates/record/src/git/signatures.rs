@@ -4,6 +4,7 @@
 mod allowed;
 mod certified;
 mod openpgp;
+mod ssh;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -139,7 +140,7 @@ impl Keys {
     /// have none of their own.
     pub fn check(&self, kind: SignatureKind, signature: &[u8], signed: &[u8], at: i64) -> Validity {
         match kind {
-            SignatureKind::Ssh => allowed::check(&self.allowed, signature, signed, at),
+            SignatureKind::Ssh => ssh::check(&self.allowed, signature, signed, at),
             SignatureKind::OpenPgp => openpgp::check(&self.openpgp, signature, signed),
             SignatureKind::X509 => Validity::Unverified("X.509 signatures are not verified here".into()),
             SignatureKind::Unknown => Validity::Unverified("it is no signature of a kind known here".into()),

@@ -17,6 +17,7 @@ mod document;
 mod headers;
 mod ots;
 pub mod pem;
+mod pointers;
 pub mod signature;
 mod target;
 pub mod token;

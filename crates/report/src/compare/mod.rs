@@ -291,12 +291,16 @@ fn answer(answer: Answer) -> Text {
 
 /// What has one of the same function and shape in both models.
 fn coverage(coverage: &Coverage) -> Text {
-    text!(
+    let mut line = text!(
         "report/compare/coverage",
         compared = number::count(coverage.compared),
         tensors = number::count(coverage.tensors),
         skipped = coverage.skipped.len()
-    )
+    );
+    if !coverage.looked.is_empty() {
+        line.push(coverage.looked.clone());
+    }
+    line
 }
 
 /// The best parent layer of every subject layer, and the cells beyond the null.

@@ -8,8 +8,12 @@ use crate::answer::{self, part};
 use crate::said::Said;
 use crate::scene::Map;
 use crate::svg::Svg;
+use crate::text::shortened;
 use crate::{CaseSummary, ComponentOutcome, ComponentResult, Condition, Report, heatmap, number, wording};
 use scratchproof_finding::Code;
+
+/// Letters of a name that are shown.
+pub(super) const LETTERS: usize = 200;
 
 #[derive(Serialize)]
 pub(super) struct First {
@@ -83,7 +87,9 @@ pub(super) fn first(report: &Report, maps: &[Map<'_>], side: f64) -> First {
 pub(super) fn meta(case: &CaseSummary) -> Vec<Meta> {
     let said = |label: Said, value: &Option<String>| Meta {
         label,
-        value: value.as_ref().map_or_else(|| text!("page/head/not-stated").into(), |words| Said::plain(words.clone())),
+        value: value
+            .as_ref()
+            .map_or_else(|| text!("page/head/not-stated").into(), |words| Said::plain(shortened(words, LETTERS))),
         code: false,
     };
     let claim = if case.claim == "from-scratch" {
@@ -100,7 +106,7 @@ pub(super) fn meta(case: &CaseSummary) -> Vec<Meta> {
         lines.push(said(text!("page/head/auditor").into(), &case.auditor));
     }
     if case.name != case.subject {
-        let value = Said::plain(case.name.clone());
+        let value = Said::plain(shortened(&case.name, LETTERS));
         lines.push(Meta { label: text!("page/head/case").into(), value, code: false });
     }
     let value = Said::plain(case.digest.clone());

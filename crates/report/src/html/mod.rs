@@ -33,8 +33,7 @@ const SCRIPT: &str = include_str!("page.js");
 /// # Errors
 /// If the page's own template is broken, which the tests rule out.
 pub fn render(report: &Report, evidence: &Evidence, language: Language) -> Result<String> {
-    let seal = report.seal.as_ref().map_or(&report.case.digest, |seal| &seal.root);
-    page(PAGE, SCRIPT, seal, &view::view(report, evidence, language))
+    page(PAGE, SCRIPT, &report.case.digest, &view::view(report, evidence, language))
 }
 
 /// The page of the record alone.
@@ -42,8 +41,7 @@ pub fn render(report: &Report, evidence: &Evidence, language: Language) -> Resul
 /// # Errors
 /// As [`render`].
 pub fn timeline(timeline: &Timeline, language: Language) -> Result<String> {
-    let seal = timeline.seal.as_ref().map_or(&timeline.case.digest, |seal| &seal.root);
-    page(PAGE, SCRIPT, seal, &view::of_timeline(timeline, language))
+    page(PAGE, SCRIPT, &timeline.case.digest, &view::of_timeline(timeline, language))
 }
 
 /// The code that stands for a language in a page.
@@ -54,8 +52,8 @@ pub(crate) fn code(language: Language) -> &'static str {
     }
 }
 
-/// A template filled in, with the style and a script beside their digests; `seal` stands below every sheet of paper.
-pub(crate) fn page(template: &str, script: &str, seal: &str, view: &impl Serialize) -> Result<String> {
+/// A template filled in, with the style and a script beside their digests; `foot` stands below every sheet of paper.
+pub(crate) fn page(template: &str, script: &str, foot: &str, view: &impl Serialize) -> Result<String> {
     let mut environment = Environment::new();
     environment.set_formatter(|out, state, value| {
         if value.kind() == ValueKind::Map
@@ -90,7 +88,7 @@ pub(crate) fn page(template: &str, script: &str, seal: &str, view: &impl Seriali
     });
     environment.add_global("style", Value::from_safe_string(STYLE.to_owned()));
     environment.add_global("script", Value::from_safe_string(script.to_owned()));
-    let paper = paper(seal);
+    let paper = paper(foot);
     environment.add_global("paper_digest", digest(&paper));
     environment.add_global("paper", Value::from_safe_string(paper));
     environment.add_global("style_digest", digest(STYLE));
@@ -109,9 +107,9 @@ fn said(_: &State<'_, '_>, key: &str) -> std::result::Result<Said, TemplateError
 }
 
 /// The foot of every sheet: which material the page is about. Letters that could end the string are left out.
-fn paper(seal: &str) -> String {
+fn paper(foot: &str) -> String {
     let plain: String =
-        seal.chars().filter(|letter| letter.is_ascii_alphanumeric() || *letter == ':').take(80).collect();
+        foot.chars().filter(|letter| letter.is_ascii_alphanumeric() || *letter == ':').take(80).collect();
     format!("@page {{ @bottom-left {{ content: \"scratchproof {plain}\"; font: 7pt monospace }} }}")
 }
 

@@ -94,8 +94,9 @@ pub(super) fn view<'a>(report: &'a Report, evidence: &'a Evidence, language: Lan
     }
 }
 
+/// The name above the page; one that is longer than any name is cut, and whole in `report.json`.
 fn title(subject: &str, case: &str) -> String {
-    if subject.is_empty() { case.to_owned() } else { subject.to_owned() }
+    crate::text::shortened(if subject.is_empty() { case } else { subject }, first::LETTERS)
 }
 
 /// The parts that findings are about, to filter by.

@@ -221,3 +221,41 @@ fn a_token_stays_with_its_server_and_a_signed_address_is_renewed() {
     assert_eq!(store.requests().len(), 5);
     assert!(store.requests().iter().all(|request| !request.headers.contains_key("authorization")));
 }
+
+#[test]
+fn what_is_kept_is_fetched_once() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let folder = tempfile::tempdir().unwrap();
+    let sent = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&sent);
+    let server = Server::start(move |request| {
+        let bytes = pattern();
+        let (first, last) = request.range().unwrap_or((0, bytes.len() - 1));
+        count.fetch_add(last.min(bytes.len() - 1) + 1 - first, Ordering::Relaxed);
+        Reply::range(request, &bytes).with("etag", "\"one\"")
+    });
+    let keeping = || {
+        let keep = Some(folder.path().to_owned());
+        Network::new(Limits { block: 64 << 10, blocks: 2, keep, ..Limits::default() })
+    };
+    let bytes = pattern();
+    let file = HttpFile::open(&keeping(), &server.url("/x.safetensors")).unwrap();
+    for _ in 0..3 {
+        // Several passes in pieces, with room for two of seventeen blocks.
+        for at in (0..bytes.len()).step_by(100_000) {
+            let length = 100_000.min(bytes.len() - at);
+            assert_eq!(&*file.bytes(at as u64, length).unwrap(), &bytes[at..at + length]);
+        }
+    }
+    assert_eq!(sent.load(Ordering::Relaxed), bytes.len(), "three passes, every byte once");
+    // A later one asks for the beginning alone, to see that it is the same file.
+    let again = HttpFile::open(&keeping(), &server.url("/x.safetensors")).unwrap();
+    assert_eq!(&*again.bytes(0, bytes.len()).unwrap(), &*bytes);
+    assert_eq!(sent.load(Ordering::Relaxed), bytes.len() + 32_768);
+    // A block that was cut is fetched anew.
+    let kept = std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path().join("3");
+    std::fs::write(&kept, b"cut").unwrap();
+    let again = HttpFile::open(&keeping(), &server.url("/x.safetensors")).unwrap();
+    assert_eq!(&*again.bytes(0, bytes.len()).unwrap(), &*bytes);
+    assert_eq!(sent.load(Ordering::Relaxed), bytes.len() + 2 * 32_768 + 65_536);
+}

@@ -38,6 +38,15 @@ fn in_step(facts: &ChainFacts<'_>, pair: &StatesBetween) -> bool {
     one && pair.updates == steps && single(from) && single(to)
 }
 
+/// How much a broken rule of Adam weighs: nothing where another optimizer is named, which may have another rule.
+fn broken(facts: &ChainFacts<'_>, much: bool) -> (Grade, Direction) {
+    match facts.optimizer.adam {
+        Some(false) => (Grade::Context, Direction::Neutral),
+        Some(true) if much => (Grade::Strong, Direction::Against),
+        _ => (Grade::Moderate, Direction::Against),
+    }
+}
+
 /// Second moments cannot fall faster than their decay rate.
 pub(super) fn moments(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
     let told: Vec<&StatesBetween> =
@@ -52,9 +61,9 @@ pub(super) fn moments(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
         own
     };
     if share(worst) > FELL.1 {
-        let grade = if share(worst) > FELL.2 && facts.optimizer.adam { Grade::Strong } else { Grade::Moderate };
+        let (grade, direction) = broken(facts, share(worst) > FELL.2);
         let message = text!("chain/optimizer-moments/fell", from, to, share = share(worst), updates = worst.updates);
-        own(grade, Direction::Against, vec![from, to]).push(judgement, message);
+        own(grade, direction, vec![from, to]).push(judgement, message);
     } else if share(worst) <= FELL.0 {
         let (compared, fell) = told.iter().fold((0, 0), |sum, pair| (sum.0 + pair.compared, sum.1 + pair.fell));
         let message = text!("chain/optimizer-moments/holds", pairs = told.len(), compared, fell);
@@ -93,11 +102,11 @@ fn replayed(
     let moments_off = share(replay.moments_off, replay.elements);
     let weights_off = share(replay.weights_off, replay.weights);
     if moments_off > OFF.1 {
-        let grade = if facts.optimizer.adam && moments_off > 0.1 { Grade::Strong } else { Grade::Moderate };
+        let (grade, direction) = broken(facts, moments_off > 0.1);
         let error = replay.moments_error;
-        let known = facts.optimizer.adam;
+        let known = facts.optimizer.adam == Some(true);
         let message = text!("chain/optimizer-replay/moments", from, to, share = moments_off, error, known);
-        own(grade, Direction::Against, moments_off, replay.elements).push(judgement, message);
+        own(grade, direction, moments_off, replay.elements).push(judgement, message);
         return Some(false);
     }
     let tells = share(replay.weights_told, replay.weights) >= TOLD;
@@ -157,22 +166,33 @@ pub(super) fn ways(judgement: &mut Judgement, facts: &ChainFacts<'_>) -> bool {
     let points: Vec<&StatePoint> =
         facts.states.points.iter().filter(|point| point.ways.iter().any(Option::is_some)).collect();
     let mut found: Vec<(i64, f64, f64)> = Vec::new();
-    let mut absent: Vec<(i64, f64, f64)> = Vec::new();
+    // Another rule may move the weights by a part of what Adam would: then the points that are found say by which.
+    let mut usual = if facts.optimizer.adam == Some(false) { None } else { Some(1.0) };
     for point in &points {
         let step = step_of(facts, point.at);
-        let best = point.ways.iter().flatten().filter_map(|way| Some((step, along(way)?, way.z()?)));
-        if let Some(best) = best.max_by(|a, b| a.2.total_cmp(&b.2)) {
-            found.push(best);
-            continue;
-        }
-        let told = [false, true]
-            .into_iter()
-            .filter_map(|out| carried(facts, point, point.ways[usize::from(out)].as_ref()?, out));
-        let told = told.filter(|(power, share)| *power >= ABSENT.0 && *share < ABSENT.1);
-        if let Some((power, share)) = told.max_by(|a, b| a.0.total_cmp(&b.0)) {
-            absent.push((step, power, share));
+        for out in [false, true] {
+            let Some(way) = &point.ways[usize::from(out)] else { continue };
+            let (Some(cosine), Some(z)) = (along(way), way.z()) else { continue };
+            found.push((step, cosine, z));
+            if let Some((_, share)) = carried(facts, point, way, out) {
+                usual = Some(usual.unwrap_or(1.0_f64).min(share));
+            }
         }
     }
+    let mut absent: Vec<(i64, f64, f64)> = Vec::new();
+    for point in points.iter().filter(|point| found.iter().all(|(step, ..)| *step != step_of(facts, point.at))) {
+        let told = [false, true]
+            .into_iter()
+            .filter_map(|out| carried(facts, point, point.ways[usize::from(out)].as_ref()?, out))
+            .filter_map(|(power, share)| Some((power * usual?, share / usual?)));
+        let told = told.filter(|(power, share)| *power >= ABSENT.0 && *share < ABSENT.1);
+        if let Some((power, share)) = told.max_by(|a, b| a.0.total_cmp(&b.0)) {
+            absent.push((step_of(facts, point.at), power, share));
+        }
+    }
+    // The better of the two ways of a checkpoint.
+    found.sort_by(|a, b| a.0.cmp(&b.0).then(b.2.total_cmp(&a.2)));
+    found.dedup_by_key(|(step, ..)| *step);
     for (step, power, share) in &absent {
         let mut message =
             text!("chain/optimizer-way/apart", step = *step, power = *power, share = *share, others = found.len());

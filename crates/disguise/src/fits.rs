@@ -1,0 +1,219 @@
+//! Fits of one residual axis to the other's, group by group of the layers, and the frames that they speak for (METHODS 2.1).
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+
+use super::frame::{
+    Agreement, CrossGram, Frame, MANY, WORTH, common, fixed, same_order, same_rotation, same_signed_order,
+};
+use super::search::{Candidate, Search, TOKENS, rotated};
+use super::weights::Function;
+use scratchproof_error::Result;
+use scratchproof_measurements::{IN_PLACE, Looked, Observation, Question};
+
+/// Two halves must agree on so much more as rotations than as relabellings to be called rotated.
+const TURNED: f64 = 0.1;
+
+/// Rows of all matrices of attention, and of all MLPs, that take part in the first fits of a large model, and how many times
+/// as many where they show anything.
+const FITTED: (usize, usize, usize) = (12_288, 24_576, 4);
+
+/// The products of two unrelated fits are standard normal; above this rotations are fitted.
+const ALIKE: f64 = 3.0;
+
+/// Matrices of a layer that are read at a time.
+const ABREAST: usize = 16;
+
+pub(super) type Fits = Vec<(&'static str, CrossGram)>;
+
+impl Search<'_> {
+    /// The cross-Grams of every group of rows that belong together if nothing but the residual axis was changed: of large
+    /// models some rows of every matrix.
+    pub(super) fn fits(
+        &mut self,
+        layers: &BTreeMap<u32, u32>,
+        (rows, tokens): (usize, usize),
+        whole: bool,
+    ) -> Result<Fits> {
+        let large = self.own.large || self.other.large;
+        let empty = || {
+            let (own, other) = (self.own.hidden, self.other.hidden);
+            if large { CrossGram::of_many(own, other, whole) } else { CrossGram::empty(own, other) }
+        };
+        let mut fits: Fits = ["attention, even", "attention, odd", "mlp, even", "mlp, odd", "tokens"]
+            .into_iter()
+            .map(|name| (name, empty()))
+            .collect();
+        let of_group = |attention: bool| {
+            let count = |l: &u32| {
+                let functions = self.own.functions(*l);
+                functions.iter().filter(|f| (f.component() == "attention") == attention).count()
+            };
+            layers.keys().map(count).sum::<usize>().max(1)
+        };
+        let times = if whole { FITTED.2 } else { 1 };
+        let [attention, mlps] = [(true, FITTED.0), (false, FITTED.1)]
+            .map(|(which, all)| if large { rows.min((times * all / of_group(which)).max(2)) } else { rows });
+        let mut looked: BTreeMap<&'static str, Looked> = BTreeMap::new();
+        for (position, (&l, &m)) in layers.iter().enumerate() {
+            let functions: Vec<Function> =
+                self.own.functions(l).intersection(&self.other.functions(m)).copied().collect();
+            // Experts by number: those of one that moved belong to another.
+            let read = |function: &Function| {
+                let rows = if function.component() == "attention" { attention } else { mlps };
+                match self.head_rows((l, m), *function, rows)? {
+                    Some(pair) => Ok(Some(pair)),
+                    None if self.own.size(l, *function) != self.other.size(m, *function) => Ok(None),
+                    None => Ok(self.own.matrix_of(l, *function, rows)?.zip(self.other.matrix_of(m, *function, rows)?)),
+                }
+            };
+            for functions in functions.chunks(ABREAST) {
+                let pairs = functions.par_iter().map(read).collect::<Result<Vec<_>>>()?;
+                for (function, pair) in functions.iter().zip(pairs) {
+                    let Some((a, b)) = pair else { continue };
+                    let group = if function.component() == "attention" { 0 } else { 2 };
+                    fits[group + position % 2].1.add(&a, &b);
+                    let seen = looked.entry(function.component()).or_default();
+                    seen.matrices += 1;
+                    seen.rows += a.rows() as u64;
+                }
+            }
+        }
+        for (a, b) in self.own.tokens(self.other, self.tokens, tokens)? {
+            fits[4].1.add(&a, &b);
+        }
+        fits.iter_mut().for_each(|(_, fit)| fit.settle());
+        self.looked_at("frame", layers.len(), looked);
+        Ok(fits)
+    }
+
+    /// Holds the fits of the groups against each other, and returns the frames that are worth a look.
+    /// Also whether some dimensions show a rotation that is worth to be fitted to all.
+    pub(super) fn candidates(&mut self, fits: Fits) -> (Vec<Candidate>, bool) {
+        let (own, other) = (self.own.hidden, self.other.hidden);
+        let groups = {
+            let mut fits = fits.into_iter().map(|(_, fit)| fit);
+            let mut next = || fits.next().unwrap_or_else(|| CrossGram::empty(own, other));
+            let [a0, a1, m0, m1, tokens] = [(); 5].map(|()| next());
+            let (attention, mlp) = (a0.and(&a1), m0.and(&m1));
+            vec![
+                ("attention of even layers", a0),
+                ("attention of odd layers", a1),
+                ("MLPs of even layers", m0),
+                ("MLPs of odd layers", m1),
+                ("attention", attention),
+                ("MLPs", mlp),
+                ("tokens", tokens),
+            ]
+        };
+        let pairs = [(0, 1), (2, 3), (4, 5), (4, TOKENS), (5, TOKENS)];
+        let full = |i: usize| groups[i].1.rows > 0;
+        let many = own.min(other) >= MANY;
+        let some = groups[TOKENS].1.dimensions.is_some();
+        let worth = |i: usize, j: usize, bests: &[Option<Vec<Option<usize>>>]| match (&bests[i], &bests[j]) {
+            (Some(a), Some(b)) => same_order(a, b, other).agreed >= WORTH,
+            _ => false,
+        };
+        let each = |make: &(dyn Fn(usize) -> Option<Vec<Option<usize>>> + Sync)| -> Vec<_> {
+            (0..groups.len()).into_par_iter().map(make).collect()
+        };
+        let orders = if many {
+            let bests = each(&|i| full(i).then(|| groups[i].1.best()));
+            let wanted = |i: usize| pairs.iter().any(|&(a, b)| (a == i || b == i) && worth(a, b, &bests));
+            // The tokens' own order is a frame to be tried whatever the layers say.
+            each(&|i| if full(i) && (i == TOKENS || wanted(i)) { Some(groups[i].1.order()) } else { bests[i].clone() })
+        } else {
+            each(&|i| full(i).then(|| groups[i].1.order()))
+        };
+        let mut best: Option<(Agreement, Vec<Option<usize>>)> = None;
+        for (i, j) in pairs {
+            let (Some(a), Some(b)) = (&orders[i], &orders[j]) else { continue };
+            let agreement = same_signed_order(a, b, other);
+            let both = common(a, b);
+            self.fit(
+                Question::Order,
+                (groups[i].0, groups[j].0),
+                agreement,
+                Some(fixed(&groups[i].1.of_all(&both, own))).filter(|_| own == other),
+            );
+            if self.shown(agreement, j) && best.as_ref().is_none_or(|(old, _)| agreement.log10_p < old.log10_p) {
+                best = Some((agreement, groups[i].1.of_all(&both, own)));
+            }
+        }
+        // In place: the residual axis stands as it is, and nothing has to be looked for.
+        if own == other && best.as_ref().is_some_and(|(_, order)| fixed(order) >= IN_PLACE) {
+            return (Vec::new(), false);
+        }
+        let permuted = best;
+        let mut alike: BTreeMap<(usize, usize), Agreement> = BTreeMap::new();
+        if many || some {
+            alike = pairs.iter().filter_map(|&(i, j)| Some(((i, j), groups[i].1.alike(&groups[j].1)?))).collect();
+        }
+        let fitted = |i: usize| {
+            !many || i == TOKENS || alike.iter().any(|((a, b), found)| (*a == i || *b == i) && found.agreed >= ALIKE)
+        };
+        let rotations: Vec<Option<Vec<f64>>> = (0..groups.len())
+            .into_par_iter()
+            .map(|i| if full(i) && fitted(i) && !some { groups[i].1.rotation() } else { None })
+            .collect();
+        let mut best: Option<(Agreement, usize, usize)> = None;
+        let mut shows = false;
+        for (i, j) in pairs {
+            let (Some(a), Some(b)) = (&rotations[i], &rotations[j]) else {
+                if let Some(found) = alike.get(&(i, j)) {
+                    shows |= some && self.shown(*found, j);
+                    self.fit(Question::Rotation, (groups[i].0, groups[j].0), *found, None);
+                }
+                continue;
+            };
+            let agreement = same_rotation(a, b, own, other);
+            self.fit(Question::Rotation, (groups[i].0, groups[j].0), agreement, None);
+            if self.shown(agreement, j) && best.is_none_or(|(old, ..)| agreement.log10_p < old.log10_p) {
+                best = Some((agreement, i, j));
+            }
+        }
+        let effect = |found: Option<Agreement>| found.map_or(0.0, |a| a.effect());
+        // Two fits of one rotation are alike as relabellings too, but never as far as they are alike as rotations.
+        let turned = effect(best.map(|b| b.0)) > effect(permuted.as_ref().map(|p| p.0)) + TURNED;
+        if turned
+            && let Some((_, i, j)) = best
+            // Tokens may agree and are not to be learnt from: they are held against the layers' frame later.
+            && let Some(q) = if j == TOKENS { groups[i].1.rotation() } else { groups[i].1.and(&groups[j].1).rotation() }
+        {
+            return (vec![Candidate { frame: rotated(&q, own, other), proven: true }], false);
+        }
+        if let Some((_, order)) = permuted {
+            return (vec![Candidate { frame: Frame::Permuted(order), proven: true }], shows);
+        }
+        let mut candidates = Vec::new();
+        if let Some(order) = &orders[TOKENS] {
+            let order = groups[TOKENS].1.of_all(order, own);
+            if own != other || fixed(&order) < IN_PLACE {
+                candidates.push(Candidate { frame: Frame::Permuted(order), proven: false });
+            }
+            if let Some(q) = &rotations[TOKENS] {
+                candidates.push(Candidate { frame: rotated(q, own, other), proven: false });
+            }
+        }
+        (candidates, shows)
+    }
+
+    fn fit(&mut self, question: Question, (a, b): (&str, &str), agreement: Agreement, in_place: Option<f64>) {
+        self.observations.push(Observation {
+            question,
+            frame: if question == Question::Order { "permuted" } else { "rotated" }.to_owned(),
+            between: format!("{a} against {b}"),
+            component: "all".into(),
+            layer_subject: None,
+            layer_other: None,
+            agreed: Some(agreement.agreed),
+            expected: Some(agreement.expected),
+            of: agreement.of as u64,
+            z: (question == Question::Rotation).then_some(agreement.agreed),
+            log10_p: agreement.log10_p,
+            effect: agreement.effect(),
+            in_place,
+        });
+    }
+}

@@ -1,0 +1,148 @@
+//! What a hub lists of a repository without a byte of its large files: branches and tags with their commits, files with
+//! length, digest and the commit that each is from.
+
+use rayon::prelude::*;
+use serde::Deserialize;
+
+use super::hub::{Hub, split};
+use super::network::{Ask, Network, refusal};
+use scratchproof_error::{Error, Result};
+
+/// A longer answer is not read.
+const LARGEST: usize = 64 << 20;
+
+/// Lists that are asked for at a time.
+const AT_ONCE: usize = 8;
+
+/// Pages of a list of files that are asked for.
+const PAGES: usize = 1000;
+
+/// A file as the hub lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedFile {
+    /// Path in the repository.
+    pub path: String,
+    /// Length in bytes.
+    pub bytes: u64,
+    /// SHA-256 in lower-case hexadecimal, of files that are kept by it (Git LFS).
+    pub sha256: Option<String>,
+    /// When the commit was made that the file is from, as the hub writes it.
+    pub at: Option<String>,
+}
+
+/// A branch or a tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Its name.
+    pub name: String,
+    /// The commit that it is at.
+    pub commit: String,
+}
+
+#[derive(Deserialize)]
+struct References {
+    #[serde(default)]
+    branches: Vec<Reference>,
+    #[serde(default)]
+    tags: Vec<Reference>,
+}
+
+#[derive(Deserialize)]
+struct Reference {
+    name: String,
+    #[serde(rename = "targetCommit")]
+    commit: String,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    #[serde(rename = "type")]
+    kind: String,
+    path: String,
+    #[serde(default)]
+    size: u64,
+    lfs: Option<Large>,
+    #[serde(rename = "lastCommit")]
+    last: Option<Last>,
+}
+
+#[derive(Deserialize)]
+struct Large {
+    oid: String,
+    #[serde(default)]
+    size: u64,
+}
+
+#[derive(Deserialize)]
+struct Last {
+    date: Option<String>,
+}
+
+impl Hub {
+    /// Branches and tags of `hf://org/name`, in the hub's order; a branch goes before a tag of one name.
+    ///
+    /// # Errors
+    /// A usage error if the address is none; otherwise if the hub cannot be reached or has no such model for this token.
+    pub fn references(&self, network: &Network, address: &str) -> Result<Vec<Named>> {
+        let (model, _) = split(address)?;
+        let (org, name) = model.split_once('/').unwrap_or_default();
+        let shown = format!("hf://{model}");
+        let url = self.url(&["api", "models", org, name, "refs"])?;
+        let answer = self.one(network, &url, &shown, LARGEST)?;
+        let all: References = serde_json::from_slice(&answer).map_err(|error| strange(&shown, &error))?;
+        let mut named: Vec<Named> = Vec::new();
+        for reference in all.branches.into_iter().chain(all.tags) {
+            if named.iter().all(|known| known.name != reference.name) {
+                named.push(Named { name: reference.name, commit: reference.commit });
+            }
+        }
+        Ok(named)
+    }
+
+    /// The files of several addresses, in their order: as [`Hub::files`], a few at a time.
+    ///
+    /// # Errors
+    /// As [`Hub::references`].
+    pub fn all_files(&self, network: &Network, addresses: &[String]) -> Result<Vec<Vec<ListedFile>>> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(AT_ONCE).build();
+        let pool = pool.map_err(|error| Error::io("starting threads", error))?;
+        pool.install(|| addresses.par_iter().map(|address| self.files(network, address)).collect())
+    }
+
+    /// The files of `hf://org/name@revision`, those in folders too.
+    ///
+    /// # Errors
+    /// As [`Hub::references`].
+    pub fn files(&self, network: &Network, address: &str) -> Result<Vec<ListedFile>> {
+        let (model, revision) = split(address)?;
+        let (org, name) = model.split_once('/').unwrap_or_default();
+        let shown = format!("hf://{model}@{revision}");
+        let mut url = self.url(&["api", "models", org, name, "tree", revision])?;
+        url.set_query(Some("recursive=true&expand=true"));
+        let mut files = Vec::new();
+        for _ in 0..PAGES {
+            let ask = Ask::whole(&url, self.credential(), &shown);
+            let (answer, next) = network.page(&ask, LARGEST)?.map_err(|status| refusal(&shown, status, self.hint()))?;
+            let page: Vec<Entry> = serde_json::from_slice(&answer).map_err(|error| strange(&shown, &error))?;
+            files.extend(page.into_iter().filter(|entry| entry.kind == "file").map(listed));
+            match next {
+                Some(next) => url = next,
+                None => return Ok(files),
+            }
+        }
+        Err(Error::input(format!("{shown}: the hub's list of files does not end")))
+    }
+}
+
+fn listed(entry: Entry) -> ListedFile {
+    ListedFile {
+        path: entry.path,
+        bytes: entry.lfs.as_ref().map_or(entry.size, |large| large.size.max(entry.size)),
+        sha256: entry.lfs.map(|large| large.oid.trim_start_matches("sha256:").to_ascii_lowercase()),
+        at: entry.last.and_then(|last| last.date),
+    }
+}
+
+fn strange(shown: &str, error: &serde_json::Error) -> Error {
+    Error::input(format!("{shown}: the hub's answer is not what it must be: {error}"))
+}
