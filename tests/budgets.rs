@@ -38,13 +38,13 @@ const BUDGETS: &[(&str, &str, &str, &str, Unit)] = &[
     ("record/src/leveldb.rs", "RECORD_LIMIT", "`.wandb`", "a record", Unit::Bytes),
     ("record/src/history.rs", "COLUMNS", "any run log", "columns", Unit::Count),
     ("record/src/history.rs", "VALUES", "any run log", "values", Unit::Count),
-    ("record/src/logs.rs", "RUNS", "folder of runs", "runs", Unit::Count),
+    ("record/src/run.rs", "RUNS", "folder of runs", "runs", Unit::Count),
     ("record/src/wandb/folder.rs", "SMALL", "W&B folder", "a file beside the log", Unit::Bytes),
     ("record/src/wandb/folder.rs", "OUTPUT", "W&B folder", "console output", Unit::Bytes),
     ("record/src/tensorboard.rs", "RECORD", "TensorBoard", "a record", Unit::Bytes),
     ("record/src/trainer_state.rs", "LIMIT", "`trainer_state.json`", "length", Unit::Bytes),
     ("record/src/export/csv.rs", "LIMIT", "CSV export", "length", Unit::Bytes),
-    ("record/src/export/json.rs", "LINE", "JSON lines", "a line", Unit::Bytes),
+    ("record/src/export/elements.rs", "LINE", "JSON lines", "a line", Unit::Bytes),
     ("record/src/export/json.rs", "DOCUMENT", "JSON export", "a document in one piece", Unit::Bytes),
     ("record/src/export/parquet.rs", "LIMIT", "parquet export", "length", Unit::Bytes),
     ("record/src/export/footer.rs", "FOOTER", "parquet export", "footer", Unit::Bytes),
@@ -75,7 +75,7 @@ const BUDGETS: &[(&str, &str, &str, &str, Unit)] = &[
     ("record/src/git/changes.rs", "FILE_LIMIT", "git", "a file that is looked into", Unit::Bytes),
     ("record/src/git/changes.rs", "BYTES", "git", "all versions of files", Unit::Bytes),
     ("record/src/git/layout.rs", "SIZES", "git", "sizes in the history of settings", Unit::Count),
-    ("record/src/git/mentions.rs", "KEPT", "git", "mentions of models", Unit::Count),
+    ("record/src/git/mentioned.rs", "KEPT", "git", "mentions of models", Unit::Count),
     ("record/src/git/pointers.rs", "KEPT", "git", "Git LFS pointers", Unit::Count),
     ("record/src/git/reftable.rs", "LARGEST", "git", "a reftable", Unit::Bytes),
     ("record/src/git/bundle.rs", "LIMIT", "git bundle", "length", Unit::Bytes),
@@ -122,7 +122,7 @@ fn shown(value: u64, unit: Unit) -> String {
     let digits = value.to_string();
     let mut grouped = String::new();
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             grouped.push(',');
         }
         grouped.push(digit);

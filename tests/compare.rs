@@ -152,7 +152,7 @@ fn the_document_has_its_keys_in_order() {
         .filter(|line| line.starts_with("  \""))
         .map(|line| line.trim_start().trim_start_matches('"').split('"').next().expect("a key"))
         .collect();
-    let expected = "schema tool models outcome components families baselines matrix sigma questions layer_maps findings \
+    let expected = "schema tool models outcome components families layers routers baselines matrix sigma questions layer_maps findings \
                     missing missing_texts coverage policy";
     assert_eq!(keys.join(" "), expected);
     assert!(run.stdout.contains("\"schema\": \"scratchproof.compare/1\""));

@@ -57,6 +57,7 @@ fn an_array_of_eight_tasks() {
 /// A Python that has Ray, as `.ci/run` installs it and names it in `SCRATCHPROOF_PYTHON`; elsewhere the test says what it
 /// lacks and ends.
 #[test]
+#[allow(clippy::print_stderr, reason = "what was left out must be seen")]
 fn ray_with_two_nodes_of_which_one_is_killed() {
     let Some(python) = std::env::var_os("SCRATCHPROOF_PYTHON") else {
         eprintln!("not run: SCRATCHPROOF_PYTHON names no Python that has Ray (pip install -r .ci/python.txt)");

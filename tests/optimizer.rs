@@ -86,7 +86,7 @@ fn states_of_other_weights_are_found() {
             fs::write(path, bytes).unwrap();
         }
     });
-    says(&report, "chain/optimizer-replay", "strong", "against");
+    says(&report, "chain/optimizer-replay", "moderate", "against");
     says(&report, "chain/optimizer-way", "strong", "against");
     assert!(!report["verdict"]["ground"].as_str().unwrap().contains("optimiser's states"));
 }

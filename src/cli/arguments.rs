@@ -27,7 +27,7 @@ pub struct Arguments {
     /// Threads to compute with; the result is the same for any number
     #[arg(long, global = true, value_name = "N")]
     pub threads: Option<usize>,
-    /// Language of sentences and headings, where there are texts in it; as LC_ALL, LC_MESSAGES or LANG say without. JSON is
+    /// Language of sentences and headings, where there are texts in it; as `LC_ALL`, `LC_MESSAGES` or `LANG` say without. JSON is
     /// the same in every language
     #[arg(long, global = true, value_enum)]
     pub lang: Option<Lang>,
@@ -208,7 +208,7 @@ pub enum Command {
         #[arg(short, long, value_name = "DIR")]
         output: Option<PathBuf>,
     },
-    /// Sign a finished audit, or with --model a model's folder as OpenSSF Model Signing does
+    /// Sign a finished audit, or with --model a model's folder as `OpenSSF` Model Signing does
     ///
     /// The envelope of an audit holds an in-toto statement: subjects are the manifests of the checkpoints, the predicate is
     /// the audit. Signed again by another key it gets one more signature.
@@ -273,7 +273,8 @@ pub enum Form {
     /// Metadata of a model card
     ModelCard,
     /// A block of text for the documentation that the EU's AI Act asks for
-    EuForm,
+    #[value(name = "eu-form")]
+    Eu,
 }
 
 /// What is done with a ledger. It is hash-chained, and only ever added to.

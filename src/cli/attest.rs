@@ -49,7 +49,7 @@ pub fn signer(key: &Path, password: Option<&Path>) -> Result<Signer> {
             let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
             Some(line.strip_suffix(b"\r").unwrap_or(line).to_vec())
         }
-        None => std::env::var_os("SCRATCHPROOF_KEY_PASSWORD").map(|word| word.into_encoded_bytes()),
+        None => std::env::var_os("SCRATCHPROOF_KEY_PASSWORD").map(std::ffi::OsString::into_encoded_bytes),
     };
     Signer::read(&plain::read(key, SHORT)?, password.as_deref()).context(|| key.display().to_string())
 }
@@ -113,7 +113,7 @@ pub fn export(dir: &Path, form: Form) -> Result<u8> {
             pretty(&export::cyclonedx(&made, &report))
         }
         Form::ModelCard => export::model_card(&made),
-        Form::EuForm => export::eu_form(&made),
+        Form::Eu => export::eu_form(&made),
     })?;
     Ok(match made["predicate"]["verdict"]["outcome"].as_str() {
         Some("confirmed") => 0,
@@ -196,9 +196,10 @@ pub fn verify(arguments: &Arguments, path: &Path, given: &Given) -> Result<u8> {
 
 /// Stamps beside what is verified: `FILE.tsr` over the file, of a folder over its attestation, signature or report.
 fn stamps(path: &Path, roots: &[Vec<u8>], items: &mut Items) -> Result<()> {
-    let files = match path.is_dir() {
-        true => [FILE, "model.sig", "report.json"].map(|name| path.join(name)).to_vec(),
-        false => vec![path.to_owned()],
+    let files = if path.is_dir() {
+        [FILE, "model.sig", "report.json"].map(|name| path.join(name)).to_vec()
+    } else {
+        vec![path.to_owned()]
     };
     for file in files {
         let beside = file.with_added_extension("tsr");

@@ -29,7 +29,7 @@ use scratchproof::report::text::printable;
 use scratchproof::report::{
     Report, compare as comparison, explain, folder, html, inspect, json, markdown, series, terminal, timeline as record,
 };
-use scratchproof::source::{Access, is_address, keep_fetched};
+use scratchproof::source::{Access, is_address, keep_fetched, keep_keys};
 use scratchproof::store::remember_case;
 use scratchproof::texts::{Language, phrase, term};
 
@@ -54,6 +54,7 @@ pub fn run() -> u8 {
         // Otherwise colours are taken out again where the output is no terminal.
         anstream::ColorChoice::AlwaysAnsi.write_global();
     }
+    keep_keys();
     let ready =
         threads(arguments.threads).and_then(|()| arguments.keep_fetched.as_deref().map_or(Ok(()), keep_fetched));
     let done = ready.and_then(|()| match &arguments.command {

@@ -24,7 +24,7 @@ pub fn fingerprint_of(arguments: &Arguments, model: &str, output: &Path, seed: u
     fingerprint.write(output)?;
     if !arguments.quiet {
         let bytes = fs::metadata(output).map_or(0, |m| m.len());
-        let heads = fingerprint.products.as_ref().map_or(0, |p| p.heads());
+        let heads = fingerprint.products.as_ref().map_or(0, scratchproof::disguise::Products::heads);
         let file = output.display().to_string();
         let rows = fingerprint.rows.rows.len();
         say(&text!("scan/fingerprint/written", file, bytes, heads, rows, seed).say(language(arguments)));
@@ -70,7 +70,7 @@ pub fn scan(arguments: &Arguments, subject: &str, candidates: &[PathBuf]) -> Res
     match arguments.format {
         Format::Json => print(&to_json(&own, &answers, &unread)?)?,
         Format::Markdown | Format::Human | Format::Html => {
-            print(&shown(&answers, &unread, arguments.verbose > 0, language(arguments)))?
+            print(&shown(&answers, &unread, arguments.verbose > 0, language(arguments)))?;
         }
     }
     let any = |outcome: Outcome| answers.iter().any(|a| a.outcome == outcome);

@@ -174,10 +174,18 @@ fn stranger() -> Weights {
     both(text(900, true), tower(OWN, 901, true))
 }
 
+/// The parent's condition holds, or says which disguise these small models could not have shown.
+fn not_accused(report: &Report) {
+    let lacks = ["a test that sees", "a search for"];
+    let said = report.verdict.missing.iter().any(|line| lacks.iter().any(|start| line.starts_with(start)));
+    let expected = if said { Condition::Untested } else { Condition::Holds };
+    assert_eq!(report.verdict.conditions.parent, expected, "{}", shown(report));
+}
+
 /// Nothing speaks against an honest model, and without a run log nothing is confirmed.
 fn unsettled(report: &Report) {
     assert_eq!(report.verdict.outcome, Outcome::Inconclusive, "{}", shown(report));
-    assert_eq!(report.verdict.conditions.parent, Condition::Holds, "{}", shown(report));
+    not_accused(report);
     assert!(report.verdict.missing.iter().any(|line| line.contains("log")), "{:?}", report.verdict.missing);
     let against = |f: &&report::Finding| f.direction == Direction::Against && f.grade >= Grade::Moderate;
     assert_eq!(report.findings.iter().filter(against).count(), 0, "{}", shown(report));
@@ -356,8 +364,8 @@ fn the_layers_of_a_tower_are_found_wherever_they_went() {
     assert_eq!(found.len(), 1, "{}", shown(&report));
     for words in [
         "layer map [3,1,-,0,1]",
-        "Layers 1 of vlm answer more than once",
-        "fall into 3 pieces",
+        "Layers 1 of vlm correspond to more than one layer of the subject",
+        "falls into 3 slices",
         "Layers 2 of the subject correspond to none",
         "Layers 2 of vlm have no corresponding layer: dropped",
         "Best monotone path: [",
@@ -392,7 +400,7 @@ fn layers_copied_within_the_subject_are_shown_and_accuse_nobody() {
         "{}",
         found[0].message
     );
-    assert_eq!(report.verdict.conditions.parent, Condition::Holds, "{}", shown(&report));
+    not_accused(&report);
     let page = fs::read_to_string(case.root.path().join("out/report.html")).expect("a page");
     assert!(page.contains("the subject itself"));
 }

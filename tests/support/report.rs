@@ -122,6 +122,7 @@ pub struct Verdict {
     pub missing: Vec<String>,
     pub missing_texts: Vec<Text>,
     pub ground: String,
+    pub ground_text: Text,
     pub said: Said,
 }
 
@@ -129,9 +130,13 @@ pub struct Verdict {
 #[serde(deny_unknown_fields)]
 pub struct Said {
     pub start: String,
+    pub start_text: Text,
     pub chain: String,
+    pub chain_text: Text,
     pub parent: String,
+    pub parent_text: Text,
     pub time: String,
+    pub time_text: Text,
 }
 
 #[derive(Debug, Deserialize)]
@@ -302,6 +307,7 @@ pub struct Coverage {
     pub compared: u64,
     pub skipped: Vec<Skipped>,
     pub bytes_read: u64,
+    pub looked: Text,
 }
 
 #[derive(Debug, Deserialize)]

@@ -1,4 +1,4 @@
-//! The audit in the forms that others read: in-toto's verification result, CycloneDX declarations, a model card's metadata,
+//! The audit in the forms that others read: in-toto's verification result, `CycloneDX` declarations, a model card's metadata,
 //! a block of text for the form of the EU's AI Act. All are made from the statement and from nothing else.
 
 use serde_json::{Value, json};
@@ -42,7 +42,7 @@ pub fn svr(statement: &Value, at: &str) -> Value {
     })
 }
 
-/// The statement as a CycloneDX 1.6 bill with declarations: the claim, the findings for it as evidence and those against it
+/// The statement as a `CycloneDX` 1.6 bill with declarations: the claim, the findings for it as evidence and those against it
 /// as counter-evidence, both by the ids of the report, and what is missing.
 #[must_use]
 pub fn cyclonedx(statement: &Value, report: &Value) -> Value {
@@ -122,7 +122,7 @@ pub fn cyclonedx(statement: &Value, report: &Value) -> Value {
     if !missing.is_empty() {
         let strategy = text!("attest/export/missing", parts = names(&verdict["missing"])).english();
         bill["declarations"]["evidence"].as_array_mut().into_iter().for_each(|list| {
-            list.push(json!({ "bom-ref": "missing", "propertyName": "scratchproof:missing", "description": strategy }))
+            list.push(json!({ "bom-ref": "missing", "propertyName": "scratchproof:missing", "description": strategy }));
         });
         bill["declarations"]["claims"][0]["mitigationStrategies"] = json!(["missing"]);
     }

@@ -54,9 +54,8 @@ pub fn check(dir: &Path, again: &Again) -> Result<Items> {
     let mut items = Items::default();
     let written = plain::read(&dir.join("report.json"), LONGEST)?;
     strict(&written).map_err(|cause| cause.context("report.json"))?;
-    let (seal, inputs) = match sealed(&written)? {
-        (Some(seal), inputs) => (seal, inputs),
-        (None, _) => return Err(Error::input(format!("{}: report.json has no seal", shown(dir)))),
+    let (Some(seal), inputs) = sealed(&written)? else {
+        return Err(Error::input(format!("{}: report.json has no seal", shown(dir))));
     };
     let whole = seal_holds(dir, &seal, &mut items)?;
     record(dir, &mut items);
@@ -224,7 +223,7 @@ fn models(inputs: &[Input], models: &[Result<String, Text>], items: &mut Items) 
             Ok(digest) if *digest == input.sha256 => equal += 1,
             Ok(_) => items.contradicts(text!("attest/input/changed", name = &input.name, uri = &input.uri)),
             Err(why) => {
-                items.unchecked(text!("attest/input/not", name = &input.name, uri = &input.uri, why = why.clone()))
+                items.unchecked(text!("attest/input/not", name = &input.name, uri = &input.uri, why = why.clone()));
             }
         }
     }

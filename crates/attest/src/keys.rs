@@ -141,7 +141,7 @@ impl Signer {
         &self.public
     }
 
-    /// Whether it is on a curve that OpenSSF Model Signing takes (Ed25519 is not).
+    /// Whether it is on a curve that `OpenSSF` Model Signing takes (Ed25519 is not).
     #[must_use]
     pub fn is_elliptic(&self) -> bool {
         !matches!(self.kind, Kind::Ed25519(_))
@@ -213,7 +213,7 @@ impl Public {
         Ok(Self { key, id: hex(&Sha256::digest(pem.as_bytes())), pem })
     }
 
-    /// What it is called in signatures: the SHA-256 of its PEM, as OpenSSF Model Signing has it.
+    /// What it is called in signatures: the SHA-256 of its PEM, as `OpenSSF` Model Signing has it.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id

@@ -89,7 +89,9 @@ impl Entry {
     fn without(&self, names: &[&str]) -> Result<Vec<u8>> {
         let mut value = serde_json::to_value(self).map_err(|cause| Error::input(cause.to_string()))?;
         if let Value::Object(map) = &mut value {
-            names.iter().for_each(|name| drop(map.remove(*name)));
+            for name in names {
+                map.remove(*name);
+            }
         }
         canonical(&value)
     }

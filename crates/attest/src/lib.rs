@@ -1,7 +1,7 @@
 //! Evidence that travels: what was audited and what came out, signed, so that it is verified years later and offline.
 //!
 //! - [`keys`]: Ed25519 and elliptic curves, as people keep them.
-//! - [`dsse`]: the envelope. [`manifest`], [`model`]: a model's folder as OpenSSF Model Signing signs it.
+//! - [`dsse`]: the envelope. [`manifest`], [`model`]: a model's folder as `OpenSSF` Model Signing signs it.
 //! - [`statement`]: the audit's own statement. [`folder`]: a finished folder held against its seal, its pages, its
 //!   attestation and what is judged again. [`ledger`]: what was fixed during a training.
 //!   [`item`]: what is said of all of it.

@@ -1,4 +1,4 @@
-//! What is in a model's folder, as OpenSSF Model Signing lists it
+//! What is in a model's folder, as `OpenSSF` Model Signing lists it
 //! (<https://github.com/sigstore/model-transparency>, predicate type `https://model_signing/signature/v1.0`).
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! A model's folder, signed and verified as OpenSSF Model Signing does: a Sigstore bundle around a DSSE envelope around
+//! A model's folder, signed and verified as `OpenSSF` Model Signing does: a Sigstore bundle around a DSSE envelope around
 //! the manifest, by a key on an elliptic curve or by a certificate for one.
 
 use std::collections::BTreeMap;

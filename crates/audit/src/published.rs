@@ -108,6 +108,7 @@ fn folders(network: &Network, hub: &Hub, path: &str, revision: Option<&str>) -> 
 }
 
 /// The file as one of weights, if it is one of this folder.
+#[allow(clippy::needless_pass_by_value, reason = "its digest is taken")]
 fn weights(file: ListedFile, folder: &str) -> Option<PublishedFile> {
     let name = file.path.strip_prefix(folder)?;
     let held = !name.contains('/') && WEIGHTS.iter().any(|ending| name.ends_with(ending));

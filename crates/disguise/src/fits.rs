@@ -83,13 +83,16 @@ impl Search<'_> {
         for (a, b) in self.own.tokens(self.other, self.tokens, tokens)? {
             fits[4].1.add(&a, &b);
         }
-        fits.iter_mut().for_each(|(_, fit)| fit.settle());
+        for (_, fit) in &mut fits {
+            fit.settle();
+        }
         self.looked_at("frame", layers.len(), looked);
         Ok(fits)
     }
 
     /// Holds the fits of the groups against each other, and returns the frames that are worth a look.
     /// Also whether some dimensions show a rotation that is worth to be fitted to all.
+    #[allow(clippy::too_many_lines, reason = "one candidate after the other, each with its own reason")]
     pub(super) fn candidates(&mut self, fits: Fits) -> (Vec<Candidate>, bool) {
         let (own, other) = (self.own.hidden, self.other.hidden);
         let groups = {

@@ -90,7 +90,7 @@ fn spread(square: &Square, side: usize) -> f64 {
     (sum / (side * side.saturating_sub(1)).max(1) as f64).sqrt()
 }
 
-/// SplitMix64 (Steele, Lea and Flood 2014), and normal numbers as sums of twelve even ones.
+/// `SplitMix64` (Steele, Lea and Flood 2014), and normal numbers as sums of twelve even ones.
 pub(super) struct Noise(pub u64);
 
 impl Noise {

@@ -235,7 +235,9 @@ impl Search<'_> {
         let size = Moments::empty(hidden).size;
         let sum = |parts: &BTreeMap<&str, Moments>| {
             let mut all = Moments::empty(hidden);
-            parts.values().for_each(|moments| all.and(moments));
+            for moments in parts.values() {
+                all.and(moments);
+            }
             all.correlations()
         };
         let own: Vec<_> = layer_moments(self.own)?.par_iter().map(|(l, parts)| (*l, sum(parts))).collect();

@@ -59,7 +59,7 @@ pub struct RowAnswer {
 
 /// What the two have in common that is no evidence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[allow(missing_docs)]
+#[allow(missing_docs, clippy::struct_excessive_bools, reason = "each says of one size whether it is equal")]
 pub struct Context {
     pub same_hidden_size: bool,
     pub same_depth: bool,
@@ -219,7 +219,9 @@ fn row_test(checkpoint: &Checkpoint, other: &Fingerprint, paid: f64, moderate: f
     for (row, own) in rows.iter().zip(own.chunks_exact(hidden.max(1))) {
         let Ok(at) = other.rows.rows.binary_search(row) else { continue };
         let mut pair = [own.to_vec(), other.rows.values[at * hidden..(at + 1) * hidden].to_vec()];
-        pair.iter_mut().for_each(|row| centre(row, hidden));
+        for row in &mut pair {
+            centre(row, hidden);
+        }
         let [mut a, mut b] = pair;
         if normalise(&mut a) && normalise(&mut b) {
             x.extend(a);

@@ -188,6 +188,7 @@ impl Fingerprint {
 }
 
 impl Shape {
+    #[allow(clippy::type_complexity, reason = "how a tensor of the file is read, by name and length")]
     fn filled(self, tensor: &dyn Fn(&str, Option<usize>) -> Result<Vec<f32>>) -> Result<Products> {
         let wrong = |what: &str| Error::input(format!("a fingerprint's header: {what}"));
         let Self { hidden, dim, side, layers, groups, cross_groups, cross_dimensions } = self;

@@ -124,7 +124,7 @@ fn read(checkpoint: &Checkpoint, hidden: usize, wanted: &[Row]) -> Result<(Vec<R
     Ok((rows, values))
 }
 
-/// FNV-1a of the key, then the finaliser of SplitMix64 with the seed (Steele, Lea and Flood 2014).
+/// FNV-1a of the key, then the finaliser of `SplitMix64` with the seed (Steele, Lea and Flood 2014).
 fn mixed(seed: u64, key: &str) -> u64 {
     let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
     let mut z = hash.wrapping_add(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_add(0x9e37_79b9_7f4a_7c15);

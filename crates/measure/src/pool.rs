@@ -12,7 +12,9 @@ pub fn signed(unit: &Unit, rows: &mut [f32], hidden: usize) {
     let expert = u64::from(unit.role.expert.unwrap_or(0));
     for (at, row) in (0_u64..).zip(rows.chunks_exact_mut(hidden.max(1))) {
         if mixed(expert << 32 | at) & 1 == 1 {
-            row.iter_mut().for_each(|value| *value = -*value);
+            for value in row.iter_mut() {
+                *value = -*value;
+            }
         }
     }
 }
@@ -137,9 +139,9 @@ mod tests {
         let mut expected = [[0.0_f64; 16]; 2];
         for e in 0..count {
             let own = kept(e, count);
-            for slot in 0..2 {
-                for (sum, value) in expected[slot].iter_mut().zip(&own.rows[slot]) {
-                    *sum += f64::from(*value) * own.scales[slot];
+            for ((expected, rows), scale) in expected.iter_mut().zip(&own.rows).zip(&own.scales) {
+                for (sum, value) in expected.iter_mut().zip(rows) {
+                    *sum += f64::from(*value) * scale;
                 }
             }
         }
@@ -173,6 +175,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::float_cmp, reason = "powers of two are exact")]
     fn checkpoints_stay_on_one_scale_and_references_count_as_one() {
         let mut scales = [2.0, 4.0, 7.0, f64::NAN];
         weigh(&mut scales, &[true, true, true, false], 2);

@@ -66,8 +66,11 @@ pub(super) fn draw(rows: &[&PathRow]) -> String {
     let scale = (room.0 / (x.1 - x.0)).min(room.1 / (y.1 - y.0));
     let scale = if scale.is_finite() { scale } else { 0.0 };
     let place = |point: &(f64, f64)| {
-        let centre = |(low, high): (f64, f64)| low + (high - low) / 2.0;
-        ((WIDTH + AXES) / 2.0 + scale * (point.0 - centre(x)), (HEIGHT - AXES) / 2.0 - scale * (point.1 - centre(y)))
+        let centre = |(low, high): (f64, f64)| f64::midpoint(low, high);
+        (
+            f64::midpoint(WIDTH, AXES) + scale * (point.0 - centre(x)),
+            (HEIGHT - AXES) / 2.0 - scale * (point.1 - centre(y)),
+        )
     };
     let places: Vec<(f64, f64)> = points.iter().map(place).collect();
     let (left, bottom) = (AXES + 10.0, HEIGHT - AXES - 10.0);
@@ -84,7 +87,7 @@ pub(super) fn draw(rows: &[&PathRow]) -> String {
         svg.upward("tick middle", (left - 8.0, at), &number::short(Some(value)));
     }
     let share = |of: fn(&PathRow) -> Option<f64>| rows.first().and_then(|row| of(row)).unwrap_or(0.0);
-    let middle = ((left + WIDTH) / 2.0, HEIGHT - 6.0);
+    let middle = (f64::midpoint(left, WIDTH), HEIGHT - 6.0);
     svg.said("tick middle", middle, &text!("page/way/first", share = share(|row| row.share1)).into());
     let middle = (11.0, bottom / 2.0);
     svg.said_upward("tick middle", middle, &text!("page/way/second", share = share(|row| row.share2)).into());

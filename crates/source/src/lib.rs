@@ -163,3 +163,22 @@ pub trait Store: Send + Sync {
         None
     }
 }
+
+/// Variables of the environment that hold keys, this tool's and those of the stores beside it.
+const KEYS: [&str; 8] = [
+    "HF_TOKEN",
+    "HUGGING_FACE_HUB_TOKEN",
+    "WANDB_API_KEY",
+    "GITHUB_TOKEN",
+    "GITLAB_TOKEN",
+    "GITEA_TOKEN",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+];
+
+/// Marks every key of the environment, so that no message shows one, also where it stands in an address that was given.
+pub fn keep_keys() {
+    for key in KEYS.iter().filter_map(|name| std::env::var(name).ok()) {
+        scratchproof_error::secrets::keep(&key);
+    }
+}

@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn what_is_not_read_is_a_usage_error() {
         let refused = |model: &str, offline| {
-            let error = locate(model, Access { offline, ..Access::default() }).err().expect("a refusal");
+            let error = locate(model, Access { offline }).err().expect("a refusal");
             assert!(error.is_usage(), "{error:?}");
             error.to_string()
         };
@@ -98,6 +98,6 @@ mod tests {
             let message = refused(model, true);
             assert!(message.contains("--offline") && !message.contains("secret"), "{message}");
         }
-        assert!(locate("no/such/folder", Access { offline: true, ..Access::default() }).err().unwrap().is_input());
+        assert!(locate("no/such/folder", Access { offline: true }).err().unwrap().is_input());
     }
 }

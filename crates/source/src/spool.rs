@@ -43,7 +43,7 @@ impl Spool {
             hash.update(part);
         }
         let digest = hash.finalize();
-        let name: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let name = digest.iter().take(16).fold(String::new(), |name, byte| name + &format!("{byte:02x}"));
         Some(Self { folder: folder?.join(name) })
     }
 

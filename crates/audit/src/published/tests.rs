@@ -102,8 +102,8 @@ fn patterns_that_name_nothing() {
     let server = hub();
     let hub = Hub::new(&server.base, None).unwrap();
     let ask = |pattern: &str, offline: bool| {
-        let access = Access { offline, ..Access::default() };
-        listed(pattern, access, &network(), &hub).err().expect("a refusal").to_string()
+        let access = Access { offline };
+        listed(pattern, access, &network(), &hub).expect_err("a refusal").to_string()
     };
     assert!(ask("hf://acme/series@checkpoint-{step}", false).contains("nothing there matches"));
     assert!(ask("hf://acme/series@step{step}", true).contains("--offline"));

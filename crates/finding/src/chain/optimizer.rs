@@ -225,6 +225,7 @@ fn near(a: f64, b: f64) -> bool {
     (a - b).abs() <= SAME * a.abs().max(b.abs())
 }
 
+#[allow(clippy::single_match_else, reason = "two sentences side by side")]
 fn settings(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
     let states = facts.states;
     let told = |grade: Grade, direction: Direction, steps: Vec<i64>| {

@@ -137,7 +137,7 @@ fn graft(facts: &ParentFacts<'_>, used: &[&MergeRow]) -> Option<Vec<Text>> {
         match row.layer {
             // Norms are nearly constant, so that a sum of two is as good as one of them.
             None if row.component != ALL && row.component != "norms" => {
-                components.entry(&row.component).or_default().push(row)
+                components.entry(&row.component).or_default().push(row);
             }
             Some(layer) if row.component == ALL => layers.entry(layer).or_default().push(row),
             _ => {}

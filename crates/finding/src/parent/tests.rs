@@ -80,6 +80,7 @@ impl Case {
             clean_start: &self.clean_start,
             drawn_again: false,
             unreached_share: 0.0,
+            unfit: &[],
         }
     }
 }

@@ -132,9 +132,12 @@ pub fn parent(
     for reach in reaches {
         let own = Figures::of(figures, selves, &reach.parent, &reach.component);
         let table = TABLES.contains(&reach.component.as_str());
-        let sees = own.as_ref().is_some_and(|own| match table {
-            true => own.detectable(policy).is_some_and(|d| d <= OF_TABLES),
-            false => own.sees(policy.detectable_effect, policy),
+        let sees = own.as_ref().is_some_and(|own| {
+            if table {
+                own.detectable(policy).is_some_and(|d| d <= OF_TABLES)
+            } else {
+                own.sees(policy.detectable_effect, policy)
+            }
         });
         // Tables of other vocabularies are held against each other by the strings of their tokens, as whole tables.
         let stored = match sees {

@@ -118,7 +118,9 @@ pub fn alike<'c>(checkpoint: &'c Checkpoint, tensor: &TensorRecord) -> Option<&'
 fn unit(mut values: Vec<f64>) -> Vec<f64> {
     let norm = dot(&values, &values).sqrt();
     if norm > 0.0 && norm.is_finite() {
-        values.iter_mut().for_each(|value| *value /= norm);
+        for value in values.iter_mut() {
+            *value /= norm;
+        }
     } else {
         values.fill(0.0);
     }

@@ -322,7 +322,7 @@ fn none(values: &[f64], row: usize) -> Vec<bool> {
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is a whole number below 2^53")]
 fn whole(number: f64) -> Option<u64> {
-    (number >= 0.0 && number <= 9e15 && number.fract() == 0.0).then_some(number as u64)
+    ((0.0..=9e15).contains(&number) && number.fract() == 0.0).then_some(number as u64)
 }
 
 fn kind(state: &ParameterState) -> StateKind {

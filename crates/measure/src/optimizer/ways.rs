@@ -46,7 +46,9 @@ pub fn ways(point: &Point, series: &[&Checkpoint]) -> Result<[Option<StateWay>; 
             })
             .collect::<Result<_>>()?;
         let mut sums = Sums::default();
-        parts.iter().for_each(|part| sums.add(part));
+        for part in &parts {
+            sums.add(part);
+        }
         let finite = sums.product.is_finite() && sums.way2.is_finite() && sums.direction2.is_finite();
         both[usize::from(sign > 0.0)] = (sums.elements > 0 && finite).then(|| StateWay {
             other,

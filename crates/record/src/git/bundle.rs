@@ -39,7 +39,7 @@ pub struct Folder(pub PathBuf, #[expect(dead_code, reason = "its lock is held as
 const NAMED: &str = "scratchproof-bundle-";
 const LOCK: &str = "lock";
 /// A folder without a lock is being made for so long.
-const YOUNG: Duration = Duration::from_secs(60);
+const YOUNG: Duration = Duration::from_mins(1);
 
 impl Folder {
     /// Makes one.

@@ -337,7 +337,7 @@ struct Compare<'a> {
 
 impl<'a> Compare<'a> {
     /// `None` if it is missing or damaged.
-    fn tree(&mut self, id: Oid) -> Result<Option<git2::Tree<'a>>> {
+    fn tree(&mut self, id: Oid) -> Option<git2::Tree<'a>> {
         self.work.pulse.beat("tree", id);
         let fits = || self.work.fit.lock().unwrap_or_else(PoisonError::into_inner);
         let known = fits().get(&id).copied();
@@ -348,7 +348,7 @@ impl<'a> Compare<'a> {
             if size > TREE_LIMIT {
                 let why = format!("it has {size} bytes; {TREE_LIMIT} are the most that is read");
                 self.unread.insert(id, why);
-                return Ok(None);
+                return None;
             }
             let most = 1 + size / ENTRY;
             fits().insert(id, most);
@@ -358,10 +358,10 @@ impl<'a> Compare<'a> {
         self.entries += most;
         self.all[0].fetch_add(most, Ordering::Relaxed);
         match self.repository.find_tree(id) {
-            Ok(tree) => Ok(Some(tree)),
+            Ok(tree) => Some(tree),
             Err(error) => {
                 self.unread.insert(id, error.message().into());
-                Ok(None)
+                None
             }
         }
     }
@@ -378,8 +378,8 @@ impl<'a> Compare<'a> {
             self.cut = true;
             return Ok(());
         }
-        let (named, old) = (old.is_some(), old.map_or(Ok(None), |id| self.tree(id))?);
-        let (wanted, new) = (new.is_some(), new.map_or(Ok(None), |id| self.tree(id))?);
+        let (named, old) = (old.is_some(), old.and_then(|id| self.tree(id)));
+        let (wanted, new) = (new.is_some(), new.and_then(|id| self.tree(id)));
         if named && old.is_none() || wanted && new.is_none() {
             return Ok(());
         }

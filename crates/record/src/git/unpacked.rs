@@ -328,7 +328,9 @@ fn written(found: &[(Id, u64)], pack: &Id) -> Vec<u8> {
         let below = found.partition_point(|(id, _)| id[0] <= first);
         out.extend(u32::try_from(below).unwrap_or(u32::MAX).to_be_bytes());
     }
-    found.iter().for_each(|(id, _)| out.extend(id));
+    for (id, _) in found {
+        out.extend(id);
+    }
     out.resize(out.len() + 4 * found.len(), 0);
     let mut long = Vec::new();
     for (_, place) in found {

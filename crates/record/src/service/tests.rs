@@ -559,7 +559,7 @@ fn no_answer_of_chance_bytes_is_a_panic() {
 
 #[test]
 fn offline_is_offline_and_an_address_must_be_one() {
-    let error = open(ADDRESS, Access { offline: true, ..Access::default() }).unwrap_err();
+    let error = open(ADDRESS, Access { offline: true }).unwrap_err();
     assert!(
         error.is_usage() && error.to_string().contains("wandb://lab/scratch/zlqqxshh cannot be read with --offline")
     );

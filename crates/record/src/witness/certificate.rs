@@ -131,7 +131,7 @@ impl<'a> Certificate<'a> {
         Ok(())
     }
 
-    /// Whether it is for signing models, as OpenSSF Model Signing has it: its key is for digital signatures, or its purpose
+    /// Whether it is for signing models, as `OpenSSF` Model Signing has it: its key is for digital signatures, or its purpose
     /// is signing code.
     ///
     /// # Errors

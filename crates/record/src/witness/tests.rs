@@ -31,7 +31,7 @@ fn targets() -> Targets {
 }
 
 fn one(entry: Witness) -> Witnessed {
-    let mut all = read(&[entry], &targets(), Access { offline: true, ..Access::default() });
+    let mut all = read(&[entry], &targets(), Access { offline: true });
     assert_eq!(all.len(), 1, "{all:?}");
     all.remove(0)
 }
@@ -203,7 +203,7 @@ fn damaged_bytes_of_any_kind_are_refused_in_words() {
 
 #[test]
 fn answers_say_who_set_the_date() {
-    let all = |proof: &str| read(&[entry(proof, None, &[])], &targets(), Access { offline: true, ..Access::default() });
+    let all = |proof: &str| read(&[entry(proof, None, &[])], &targets(), Access { offline: true });
     let short = |proof: &str| -> Vec<(String, Trust)> {
         all(proof)
             .iter()
@@ -248,7 +248,7 @@ fn stamps_over_a_commit_and_a_tag_at_it_cover_the_commit() {
     let repository = git2::Repository::open_bare(place("repo.git").path).unwrap();
     let main = repository.revparse_single("main").unwrap().id().to_string();
     let entries = ["commit-text.tsr", "other-time.tst", "tag-bytes.tsr"].map(|proof| entry(proof, None, &["root.crt"]));
-    let seen = read(&entries, &targets(), Access { offline: true, ..Access::default() });
+    let seen = read(&entries, &targets(), Access { offline: true });
     let covered = existed(&seen, &targets());
     assert!(covered.iter().all(|e| e.what == Covered::Commit(main.clone()) && e.trust == Trust::Anchored));
     assert_eq!(covered.len(), 2, "the broken token covers nothing");
@@ -289,7 +289,7 @@ fn every_file_that_was_read_is_listed_with_its_digest() {
         entry("hub-model.json", None, &[]),
         entry("gone.tsr", None, &[]),
     ];
-    super::read(&entries, &targets(), Access { offline: true, ..Access::default() }, &mut shelf);
+    super::read(&entries, &targets(), Access { offline: true }, &mut shelf);
     let all: Vec<(Given, &str)> = shelf.iter().map(|one| (one.given, one.written.as_str())).collect();
     let expected = [
         (Given::Witness, "hello-world.txt.ots"),
