@@ -192,7 +192,7 @@ fn weighted(mut rows: Vec<f32>, tensors: usize) -> Vec<f32> {
     if tensors > 1 {
         #[allow(clippy::cast_possible_truncation, reason = "samples are kept in single precision")]
         let root = (tensors as f64).sqrt() as f32;
-        for value in rows.iter_mut() {
+        for value in &mut rows {
             *value *= root;
         }
     }

@@ -118,7 +118,7 @@ pub fn alike<'c>(checkpoint: &'c Checkpoint, tensor: &TensorRecord) -> Option<&'
 fn unit(mut values: Vec<f64>) -> Vec<f64> {
     let norm = dot(&values, &values).sqrt();
     if norm > 0.0 && norm.is_finite() {
-        for value in values.iter_mut() {
+        for value in &mut values {
             *value /= norm;
         }
     } else {
