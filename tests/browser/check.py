@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 AXE = (Path(axe_package.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 WIDTHS = {1280: 800, 390: 844}
 LARGEST = 1_500_000
-SECONDS = 1.0
+SECONDS = 10.0
 PICTURED = ["depth-upscaled", "shared-seed", "borrowed-vision"]
 
 SIDEWAYS = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
