@@ -1,7 +1,7 @@
 //! `attest` and `verify`: files in and out, and the audit run again where that is wanted.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use scratchproof::attest::dsse::{self, Envelope};
@@ -14,7 +14,7 @@ use scratchproof::audit::published::{Thin, expand};
 use scratchproof::audit::{again, audit_into, timeline};
 use scratchproof::case::Case;
 use scratchproof::error::{Context, Error, Result};
-use scratchproof::folder::Folder;
+use scratchproof::folder::{Folder, whole};
 use scratchproof::record::witness::certificate::bundle;
 use scratchproof::report::folder::MEASUREMENTS;
 use scratchproof::report::text::printable;
@@ -66,7 +66,7 @@ pub fn model(
     let file = output.map_or_else(beside, Path::to_owned);
     let certificates = certificates.iter().map(|path| plain::read(path, SHORT)).collect::<Result<Vec<_>>>()?;
     let signed = model::sign(model, &file, signer, &certificates)?;
-    put(&file, signed.as_bytes())?;
+    whole(&file, signed.as_bytes())?;
     written(arguments, &file);
     Ok(0)
 }
@@ -96,7 +96,7 @@ pub fn audit(arguments: &Arguments, dir: &Path, signer: &Signer, output: Option<
         }
     };
     envelope.sign(signer, true)?;
-    put(&file, envelope.to_json().as_bytes())?;
+    whole(&file, envelope.to_json().as_bytes())?;
     written(arguments, &file);
     Ok(0)
 }
@@ -126,24 +126,6 @@ fn written(arguments: &Arguments, file: &Path) {
     if !arguments.quiet {
         say(&format!("written: {}", file.display()));
     }
-}
-
-/// Writes a file whole or not at all.
-fn put(path: &Path, bytes: &[u8]) -> Result<()> {
-    let failed = |cause| Error::io(format!("cannot write {}", path.display()), cause);
-    let mut name = path.file_name().ok_or_else(|| Error::usage("the file to write has no name"))?.to_owned();
-    name.push(format!(".part-{}", std::process::id()));
-    let part = path.with_file_name(name);
-    let write = || {
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).open(&part)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&part, path)
-    };
-    write().map_err(|cause| {
-        let _ = fs::remove_file(&part);
-        failed(cause)
-    })
 }
 
 /// Checks whatever the path is.

@@ -183,28 +183,21 @@ fn pages(dir: &Path, written: &[u8], items: &mut Items) {
         Ok(finished) => finished,
         Err(why) => return items.contradicts(text!("attest/page/unreadable", why = why.to_string())),
     };
-    let pages = |language| match &finished {
-        Finished::Audit(report, evidence) => [
-            ("report.json", Ok(json::to_json(report))),
-            ("report.html", html::render(report, evidence, language)),
-            ("report.md", Ok(markdown::to_markdown(report, evidence, language))),
-        ],
-        Finished::Timeline(found, _) => [
-            ("report.json", Ok(timeline::to_json(found))),
-            ("report.html", html::timeline(found, language)),
-            ("report.md", Ok(timeline::to_markdown(found, language))),
-        ],
+    let made = |name: &str, language| match (&finished, name) {
+        (Finished::Audit(report, _), "report.json") => Ok(json::to_json(report)),
+        (Finished::Audit(report, evidence), "report.html") => html::render(report, evidence, language),
+        (Finished::Audit(report, evidence), _) => Ok(markdown::to_markdown(report, evidence, language)),
+        (Finished::Timeline(found, _), "report.json") => Ok(timeline::to_json(found)),
+        (Finished::Timeline(found, _), "report.html") => html::timeline(found, language),
+        (Finished::Timeline(found, _), _) => Ok(timeline::to_markdown(found, language)),
     };
     let mut equal = Vec::new();
-    // A page opens in the language that it was written in.
-    for ((name, made), (_, korean)) in pages(Language::English).into_iter().zip(pages(Language::Korean)) {
+    for name in ["report.json", "report.html", "report.md"] {
         let there = if name == "report.json" { Ok(written.to_vec()) } else { plain::read(&dir.join(name), LONGEST) };
-        match (made, there) {
-            (Ok(made), Ok(there))
-                if [Some(&made), korean.as_ref().ok()].into_iter().flatten().any(|page| page.as_bytes() == there) =>
-            {
-                equal.push(name);
-            }
+        // A page opens in the language that it was written in.
+        let korean = |there: &[u8]| made(name, Language::Korean).is_ok_and(|page| page.as_bytes() == there);
+        match (made(name, Language::English), there) {
+            (Ok(english), Ok(there)) if english.as_bytes() == there || korean(&there) => equal.push(name),
             (Ok(_), Ok(_)) => items.contradicts(text!("attest/page/differs", name)),
             (Ok(_), Err(_)) => items.contradicts(text!("attest/file/missing", name)),
             (Err(why), _) => items.unchecked(text!("attest/page/not", name, why = why.to_string())),

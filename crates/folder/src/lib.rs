@@ -91,18 +91,8 @@ impl Folder {
         lock(&self.record).add(name, &digest)?;
         let number = self.parts.fetch_add(1, Ordering::Relaxed);
         let part = parent.join(format!("{PART}{}-{number}", std::process::id()));
-        let put = || {
-            let mut file = OpenOptions::new().write(true).create_new(true).open(&part)?;
-            file.write_all(bytes)?;
-            file.sync_all()?;
-            fs::rename(&part, &target)?;
-            // The new name is part of the folder's own bytes.
-            File::open(parent)?.sync_all()
-        };
-        put().map_err(|cause| {
-            let _ = fs::remove_file(&part);
-            failed(cause)
-        })?;
+        // The new name is part of the folder's own bytes.
+        put(&part, &target, bytes).and_then(|()| File::open(parent)?.sync_all()).map_err(failed)?;
         Ok(written)
     }
 
@@ -178,6 +168,33 @@ impl Folder {
             }
         }
     }
+}
+
+/// Writes a file whole or not at all, outside a folder of the tool's own.
+///
+/// # Errors
+/// If it cannot be written; what was there before is there still.
+pub fn whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().ok_or_else(|| Error::usage("the file to write has no name"))?);
+    name.push(format!("-{}-part", std::process::id()));
+    let part = path.with_file_name(name);
+    // A killed process may have had the same number.
+    let _ = fs::remove_file(&part);
+    put(&part, path, bytes).map_err(|cause| Error::io(format!("cannot write {}", path.display()), cause))
+}
+
+/// Writes `part`, syncs it and gives it the name `target`; nothing of it is left where that fails.
+fn put(part: &Path, target: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create_new(true).open(part)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(part, target)
+    };
+    write().inspect_err(|_| {
+        let _ = fs::remove_file(part);
+    })
 }
 
 /// Bytes as lower-case hexadecimal.

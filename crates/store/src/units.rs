@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::{LONGEST, VERSION, lock, tables};
 use scratchproof_error::{Context, Error, Result};
-use scratchproof_folder::hex;
+use scratchproof_folder::{hex, whole};
 use scratchproof_measure::{Journal, Piece, Stored};
 use scratchproof_measurements::KERNEL_VERSION;
 
@@ -114,7 +114,7 @@ impl PlanFile {
     /// If it cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
         let text = serde_json::to_vec_pretty(self).map_err(|cause| Error::input(cause.to_string()))?;
-        put(path, &text)
+        whole(path, &text)
     }
 }
 
@@ -290,7 +290,7 @@ impl Journal for Units<'_> {
         let wanted = [!stored.sums.is_empty(), !stored.rows.is_empty()];
         for (which, end) in ["sums", "rows"].into_iter().enumerate().filter(|(which, _)| wanted[*which]) {
             let bytes = if which == 0 { sums()? } else { rows()? };
-            put(&self.folder.join(format!("{}-{end}.parquet", piece.name)), &bytes)?;
+            whole(&self.folder.join(format!("{}-{end}.parquet", piece.name)), &bytes)?;
             written[which] = Some(hex(&Sha256::digest(&bytes)));
         }
         let unit = UnitFile {
@@ -304,7 +304,7 @@ impl Journal for Units<'_> {
             value: stored.value.clone(),
         };
         let text = serde_json::to_vec(&unit).map_err(|cause| Error::input(cause.to_string()))?;
-        put(&self.folder.join(format!("{}.json", piece.name)), &text)?;
+        whole(&self.folder.join(format!("{}.json", piece.name)), &text)?;
         self.counts[1].fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
@@ -348,16 +348,4 @@ fn bounded(path: &Path) -> Result<Vec<u8>> {
         return Err(Error::input("it is no file that this tool wrote").context(shown.to_string()));
     }
     fs::read(path).map_err(|cause| Error::io(shown.to_string(), cause))
-}
-
-/// Writes a file whole or not at all.
-fn put(path: &Path, bytes: &[u8]) -> Result<()> {
-    let failed = |cause| Error::io(format!("cannot write {}", path.display()), cause);
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let part = path.with_file_name(format!(".{name}-{}-part", std::process::id()));
-    let written = fs::write(&part, bytes).and_then(|()| fs::File::open(&part)?.sync_all());
-    written.and_then(|()| fs::rename(&part, path)).map_err(|cause| {
-        let _ = fs::remove_file(&part);
-        failed(cause)
-    })
 }
