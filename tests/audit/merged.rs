@@ -185,10 +185,10 @@ fn a_graft_is_told_as_one_and_not_as_a_sum() {
         let all = pair(&rows, "all", None);
         assert!(all.iter().all(|weight| *weight > 0.02), "the sum over the model is of both: {all:?}");
     }
-    // By layers: two of each.
+    // By layers: the first two of A, the rest of B.
     let layer =
         |name: &str| name.split_once("layers.").and_then(|(_, rest)| rest.split('.').next()?.parse::<u32>().ok());
     let (report, _) = audit(&llama(), |name, x, y| if layer(name).is_some_and(|l| l < 2) { x } else { y }.to_vec());
     let message = &only(&report).message;
-    assert!(message.contains("layers 0, 1 of A; layers 2, 3 of B"), "{message}");
+    assert!(message.contains("layers 0, 1 of A; layers 2, 3, 4 of B"), "{message}");
 }
