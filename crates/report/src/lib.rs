@@ -177,4 +177,5 @@ pub enum InputRole {
     Stamped,
     Signers,
     Ledger,
+    Loss,
 }
