@@ -21,6 +21,7 @@ const PENDING: [u8; 8] = [0x83, 0xdf, 0xe3, 0x0d, 0x2e, 0xf9, 0x0c, 0x8e];
 
 /// Who attests to what.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
 pub enum Attestation {
     /// A block of Bitcoin has `root` as the root of its transactions.
     Bitcoin { height: u64, root: Vec<u8> },
