@@ -104,6 +104,9 @@ fn any_single_bit_of_an_input_is_named() {
         (weights, ["step 20"; 2]),
         (copy.model("parent-glm"), ["parent-glm"; 2]),
         (config, ["config.json", "step 20"]),
+        (copy.model("parent-glm").with_file_name("tokenizer.json"), ["parent-glm"; 2]),
+        (copy.model("parent-glm").with_file_name("config.json"), ["parent-glm"; 2]),
+        (copy.model("control-phi").with_file_name("tokenizer.json"), ["control-phi"; 2]),
         (log, ["input", "wandb"]),
         (copy.path("case.toml"), ["case", "case.toml"]),
     ] {
