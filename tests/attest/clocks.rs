@@ -140,10 +140,12 @@ fn a_clock_that_is_silent_stops_nothing_and_is_asked_again() {
     assert!(done.status == 0 && done.stderr.contains("waiting: 1"), "{}", done.stderr);
     assert!(took < Duration::from_secs(8), "{took:?} for a patience of one second");
     // Without a network it is written down alone.
-    let done = run(program()
-        .args(["--offline", "witness", "append"])
-        .arg(&ledger)
-        .args(["--note", "y", "--authority", "https://clock.example/"]));
+    let done = run(program().args(["--offline", "witness", "append"]).arg(&ledger).args([
+        "--note",
+        "y",
+        "--authority",
+        "https://clock.example/",
+    ]));
     assert!(done.status == 0 && done.stderr.contains("waiting: 2"), "{}", done.stderr);
     let told = verify(&ledger, &[]);
     assert!(told.status == 3 && told.stdout.matches("witness stamp").count() == 2, "{}", told.stdout);
@@ -154,7 +156,8 @@ fn a_clock_that_is_silent_stops_nothing_and_is_asked_again() {
     for entry in fs::read_dir(&stamps).expect("questions") {
         let path = entry.expect("an entry").path();
         let text = fs::read_to_string(&path).expect("a question");
-        fs::write(&path, text.replace(&silent, &answering).replace("https://clock.example/", &answering)).expect("written");
+        fs::write(&path, text.replace(&silent, &answering).replace("https://clock.example/", &answering))
+            .expect("written");
     }
     let done = witness(&ledger, &["stamp"]);
     assert!(done.status == 0 && done.stderr.contains("stamps: 2, waiting: 0"), "{}", done.stderr);

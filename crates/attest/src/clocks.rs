@@ -145,7 +145,8 @@ pub fn ask(ledger: &Path, patience: Duration, mut told: impl FnMut(&Error)) -> R
     let (start, at) = (Instant::now(), folder(ledger));
     let mut asked = Asked::default();
     let Ok(entries) = fs::read_dir(&at) else { return Ok(asked) };
-    let waits = entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|own| own == "wait"));
+    let waits =
+        entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|own| own == "wait"));
     let mut waits: Vec<PathBuf> = waits.take(MOST).collect();
     waits.sort();
     let mut silent: Vec<String> = Vec::new();
@@ -209,7 +210,9 @@ fn calendar_holds(file: &Path, name: &str, own: &[u8], items: &mut Items) -> Res
     let read = calendar::read(&plain::read(file, LONGEST as u64)?);
     match read {
         Err(why) => items.contradicts(text!("attest/stamp/unreadable", name, why)),
-        Ok(proof) if proof.digest != Sha256::digest(own).as_slice() => items.contradicts(text!("attest/stamp/other", name)),
+        Ok(proof) if proof.digest != Sha256::digest(own).as_slice() => {
+            items.contradicts(text!("attest/stamp/other", name))
+        }
         // A block of the chain is looked up where its header is given: `[[witness]] headers` of a case.
         Ok(proof) => items.unchecked(text!("attest/clock/promise", name, count = proof.attestations.len())),
     }

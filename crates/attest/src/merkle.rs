@@ -122,7 +122,8 @@ pub fn path(leaves: &[Hash], at: usize) -> Vec<Hash> {
     }
     let half = split(leaves.len());
     let (left, right) = leaves.split_at(half);
-    let (mut way, beside) = if at < half { (path(left, at), root(right)) } else { (path(right, at - half), root(left)) };
+    let (mut way, beside) =
+        if at < half { (path(left, at), root(right)) } else { (path(right, at - half), root(left)) };
     way.push(beside);
     way
 }

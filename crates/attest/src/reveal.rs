@@ -106,7 +106,9 @@ impl Reveal {
         let way = |path: &[String]| path.iter().map(|hash| exact(hash)).collect::<Option<Vec<Hash>>>();
         let leads = || climb(self.tensor.leaf().ok()?, self.place, self.tensors, &way(&self.path)?);
         match leads() {
-            Some(top) if exact(&self.root) == Some(top) => items.verified(text!("attest/reveal/tensor", name, root = &self.root)),
+            Some(top) if exact(&self.root) == Some(top) => {
+                items.verified(text!("attest/reveal/tensor", name, root = &self.root))
+            }
             _ => items.contradicts(text!("attest/reveal/no-tensor", name, root = &self.root)),
         }
         self.rows(items);

@@ -135,13 +135,17 @@ impl Walk<'_> {
             let small = std::fs::metadata(&place).is_ok_and(|about| about.len() <= EXPORT);
             match name.rsplit_once('.').map(|(_, end)| end) {
                 Some("wandb") if logs::open(&place).is_ok() => self.found.runs.push(inner),
-                Some("jsonl") if begins_with(&place, LEDGER) => self.found.ledger = self.found.ledger.take().or(Some(inner)),
+                Some("jsonl") if begins_with(&place, LEDGER) => {
+                    self.found.ledger = self.found.ledger.take().or(Some(inner))
+                }
                 Some("parquet") if small && losses(&place).is_ok() => {
                     self.found.loss = self.found.loss.take().or(Some(inner));
                 }
                 Some("csv" | "jsonl" | "parquet") if small && has_loss(&place) => self.found.runs.push(inner),
                 Some("tsr" | "ots") => self.found.proofs.push(inner),
-                Some("json") if self.found.recipe.is_none() && begins_with(&place, RECIPE) => self.found.recipe = Some(inner),
+                Some("json") if self.found.recipe.is_none() && begins_with(&place, RECIPE) => {
+                    self.found.recipe = Some(inner)
+                }
                 _ => {}
             }
         }

@@ -152,7 +152,8 @@ mod tests {
             tokens: 100,
             weights: String::new(),
         };
-        let losses = Recomputed { source: "l".into(), rows: own.iter().zip(0..).map(row).collect(), ..Recomputed::default() };
+        let losses =
+            Recomputed { source: "l".into(), rows: own.iter().zip(0..).map(row).collect(), ..Recomputed::default() };
         let mut judgement = Judgement::untested();
         let runs = [run];
         judge(&mut judgement, &TimeFacts { runs: &runs, losses: Some(&losses), ..TimeFacts::default() });
