@@ -1,5 +1,6 @@
 //! The report for a pull request or a mail.
 
+use super::profile::{self, Answers as _};
 use super::{Report, lanes, number, plane, scene, text, wording};
 use scratchproof_evidence::{Evidence, TimelineRow};
 use scratchproof_finding::Finding;
@@ -12,6 +13,7 @@ pub fn to_markdown(report: &Report, evidence: &Evidence, language: Language) -> 
     verdict(&mut out, report);
     conditions(&mut out, report);
     components(&mut out, report);
+    programme(&mut out, report, evidence);
     series(&mut out, evidence);
     way(&mut out, evidence);
     timeline(&mut out, &evidence.timeline);
@@ -45,6 +47,25 @@ fn verdict(out: &mut Note, report: &Report) {
     line(out, &format!("**{word}:** {}", safe(&wording::headline(report).say(language))));
     out.push('\n');
     line(out, &safe(&wording::meaning(report).say(language)));
+}
+
+/// The questions of the programme that the policy names.
+fn programme(out: &mut Note, report: &Report, evidence: &Evidence) {
+    let Some(profile) = profile::of_case(report) else { return };
+    heading(out, &Text::plain(safe(profile::of(&profile.name, out.language))));
+    let language = out.language;
+    table(out, &["question", "answer", ""], &[]);
+    for answered in profile.answer(report, evidence) {
+        let reasons: Vec<String> = answered.texts.iter().map(|reason| safe(&reason.say(language))).collect();
+        row(
+            out,
+            &[
+                &safe(profile::of(&answered.asks, language)),
+                &bold(&profile::word(answered.answer).say(language)),
+                &reasons.join(" "),
+            ],
+        );
+    }
 }
 
 fn conditions(out: &mut Note, report: &Report) {
