@@ -62,7 +62,7 @@ fn programme(out: &mut Note, report: &Report, evidence: &Evidence) {
             &[
                 &safe(profile::of(&answered.asks, language)),
                 &bold(&profile::word(answered.answer).say(language)),
-                &reasons.join(" "),
+                &reasons.join("; "),
             ],
         );
     }
