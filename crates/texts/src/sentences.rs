@@ -79,6 +79,7 @@ fn value(param: &Param, language: Language) -> Result<Value, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keys;
 
     #[test]
     fn an_entry_that_a_language_lacks_is_english() {

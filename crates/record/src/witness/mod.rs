@@ -163,7 +163,3 @@ pub fn existed(seen: &[Witnessed], targets: &Targets) -> Vec<Existed> {
     all.dedup();
     all
 }
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests;

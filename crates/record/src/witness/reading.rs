@@ -346,3 +346,7 @@ fn targets_of(fact: &Fact, targets: &Targets, over: Option<&Over>) -> Vec<Target
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

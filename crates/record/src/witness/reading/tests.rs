@@ -1,13 +1,15 @@
 use std::path::PathBuf;
 
+use super::super::{TargetCheckpoint, TargetFile, asn1, ber, existed, found};
 use super::*;
+use crate::Covered;
 use scratchproof_case::Location;
 
 fn place(name: &str) -> Location {
     let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("fixtures/witness");
     // A build of some rooms only lies beside the sources.
     let path =
-        if path.exists() { path } else { PathBuf::from(file!()).ancestors().nth(4).unwrap().join("fixtures/witness") };
+        if path.exists() { path } else { PathBuf::from(file!()).ancestors().nth(5).unwrap().join("fixtures/witness") };
     Location { written: name.into(), path: path.join(name) }
 }
 
