@@ -174,7 +174,7 @@ fn maps(out: &mut Note, comparison: &Comparison) {
     for subject in &all.subject {
         let cells = all.parent.iter().map(|parent| {
             let z = all.cells.get(&(*subject, *parent)).copied().flatten();
-            let beyond = z.is_some_and(|z| z >= super::super::heatmap::BEYOND);
+            let beyond = z.is_some_and(|z| z >= super::super::scene::BEYOND);
             if beyond { format!("**{}**", cell(z)) } else { cell(z) }
         });
         let cells: Vec<String> = std::iter::once(subject.to_string()).chain(cells).collect();

@@ -104,7 +104,7 @@ pub(super) fn view<'a>(report: &'a Report, evidence: &'a Evidence, language: Lan
         charts: pictures::charts(&pictures::series(evidence, &order)),
         way: pictures::way(evidence),
         maps: pictures::maps(&maps, side),
-        map_note: text!("page/map/note", beyond = heatmap::BEYOND).into(),
+        map_note: text!("page/map/note", beyond = scene::BEYOND).into(),
         coverage: wording::coverage(&report.coverage).into(),
         skipped: &report.coverage.skipped,
         inputs: report.inputs.iter().map(input).collect(),
