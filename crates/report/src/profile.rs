@@ -9,7 +9,7 @@ use scratchproof_texts::{Language, Text, text};
 use serde::Serialize;
 
 use super::answer::part;
-use super::markdown::{Note, heading, line, safe};
+use super::note::{Note, heading, line, safe};
 use super::{ComponentOutcome, ComponentResult, Condition, InputRole, Outcome, Report, json};
 
 /// What came out for one part, and for a line.
