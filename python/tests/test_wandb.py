@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,8 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def trained(model: Any, folder: Path, callback: Any, steps: int) -> None:
-    os.environ["WANDB_DIR"] = str(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    wandb.init(project="x", dir=folder, mode="offline")
     args = transformers.TrainingArguments(
         str(folder / "trainer"),
         max_steps=steps,
