@@ -1,6 +1,6 @@
 //! The comparison for a pull request or a mail.
 
-use super::super::markdown::{Note, heading, line, row, safe, table};
+use super::super::note::{Note, heading, line, row, safe, table};
 use super::super::{number, wording};
 use super::{Comparison, answer, cell, coverage, largest, letter, meaning, no_verdict, outcome, pair, shown};
 use scratchproof_texts::{Language, Text, phrase, term, text};
