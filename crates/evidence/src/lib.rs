@@ -66,7 +66,7 @@ tables! {
     start: StartRow {
         tensor, component, family, layer, expert, elements, mean, std, excess_kurtosis, max_abs, scheme, rule,
         fit_distance, fit_log10_p, matrices, edge_ratio, edge_score, edge_log10_p, cosines_z, cosines_log10_p,
-        row_norm_log10_p, column_norm_log10_p, nearest, nearest_pearson, nearest_log10_p
+        row_norm_log10_p, column_norm_log10_p, twin, twin_pearson, twin_log10_p
     }
     /// The earliest checkpoint against what its seed draws.
     replay: ReplayRow {

@@ -312,11 +312,11 @@ pub struct StartRow {
     pub column_norm_log10_p: Option<f64>,
     /// The tensor of one shape that resembles it most, among those of its layer and of the next; of a stack also one of its
     /// own matrices, as in `matrix 3 against 4`.
-    pub nearest: Option<String>,
+    pub twin: Option<String>,
     /// Correlation with it.
-    pub nearest_pearson: Option<f64>,
+    pub twin_pearson: Option<f64>,
     /// log10 p of it, two-sided, after multiplicity over the tensors it was held against.
-    pub nearest_log10_p: Option<f64>,
+    pub twin_log10_p: Option<f64>,
 }
 
 /// One row of `evidence/decay.parquet`: the rows of one tensor that no training reached, between two checkpoints (METHODS 5,

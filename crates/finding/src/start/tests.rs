@@ -24,9 +24,9 @@ fn row(tensor: &str) -> StartRow {
         cosines_log10_p: Some(-0.1),
         row_norm_log10_p: Some(-0.2),
         column_norm_log10_p: Some(-0.4),
-        nearest: Some("k".into()),
-        nearest_pearson: Some(0.003),
-        nearest_log10_p: Some(0.0),
+        twin: Some("k".into()),
+        twin_pearson: Some(0.003),
+        twin_log10_p: Some(0.0),
     }
 }
 
@@ -98,7 +98,7 @@ fn uneven_norms_are_a_question_unless_no_law_explains_them() {
 
 #[test]
 fn copies_are_named_and_do_not_decide() {
-    let copy = StartRow { nearest_pearson: Some(1.0), nearest_log10_p: Some(-400.0), ..row("q") };
+    let copy = StartRow { twin_pearson: Some(1.0), twin_log10_p: Some(-400.0), ..row("q") };
     let judgement = judged(&[copy, row("k")], &[], &[0], None);
     let found = judgement.findings.iter().find(|f| f.direction == Direction::Against).expect("a question");
     assert!(found.grade == Grade::Weak && found.message.contains("1 as copies") && found.message.contains("q and k"));
