@@ -56,7 +56,17 @@ fn another_policy_and_date_are_judged_without_weights() {
     assert_eq!(again.status, 0, "{}", again.stderr);
     assert!(again.stderr.contains("no weight was opened"), "{}", again.stderr);
     assert_eq!(measured(&out), before, "nothing was measured");
-    assert!(fs::read_to_string(out.join("report.json")).expect("a report").contains("-5.5"));
+    let report = fs::read_to_string(out.join("report.json")).expect("a report");
+    assert!(report.contains("-5.5") && !report.contains("(search-0000"), "it asks for no more than was measured");
+    // One that counts less clear answers than a search follows up is told what was not.
+    let text = fs::read_to_string(&case).expect("a case").replace("-5.5", "-3.5");
+    fs::write(&case, text).expect("written");
+    let more = audit(&case, &out, &[]);
+    assert!(more.stderr.contains("no weight was opened"), "{}", more.stderr);
+    let report = fs::read_to_string(out.join("report.json")).expect("a report");
+    for unit in ["(search-0000: parent-glm)", "(search-0001: control-phi)", "(search-0002: control-mixtral)"] {
+        assert!(report.contains(unit), "{unit}");
+    }
 }
 
 #[test]

@@ -27,7 +27,7 @@ use scratchproof_source::plain;
 pub use inputs::{Seen, case_of, remember_case};
 pub use units::{Memory, PLAN, PlanFile, PlannedTensor, PlannedUnit, Then, Units};
 
-/// Version of the files.
+/// Version of the files. The first had no lists apart; what it wrote is read.
 pub const VERSION: u32 = 2;
 
 /// The folder of the store.
@@ -50,9 +50,17 @@ struct Written {
     piece: String,
     key: String,
     models: Vec<String>,
-    /// Whether there is a table of sums, of rows, and of lists.
-    tables: [bool; 3],
+    /// By [`TABLES`], whether it has one.
+    tables: Vec<bool>,
     value: serde_json::Value,
+}
+
+impl Written {
+    /// Whether a table of that name stands beside it.
+    fn has(&self, table: &str) -> bool {
+        let at = TABLES.iter().position(|own| *own == table);
+        at.and_then(|at| self.tables.get(at)).is_some_and(|there| *there)
+    }
 }
 
 /// What every version of the files begins with.
@@ -190,7 +198,7 @@ impl<'a> Store<'a> {
 
     /// Puts the lists of a piece back into its value; whether they are there.
     fn join(&self, name: &str, written: &mut Written) -> Result<bool> {
-        if !written.tables[2] {
+        if !written.has("lists") {
             return Ok(true);
         }
         let file = format!("{name}-lists.parquet");
@@ -205,13 +213,13 @@ impl<'a> Store<'a> {
         if !self.join(name, &mut written)? {
             return Ok(None);
         }
-        let mut stored = Stored { value: written.value, ..Stored::default() };
-        if written.tables[0] {
+        let mut stored = Stored { value: std::mem::take(&mut written.value), ..Stored::default() };
+        if written.has("sums") {
             let file = format!("{name}-sums.parquet");
             let Some(bytes) = self.bytes(&file)? else { return Ok(None) };
             stored.sums = tables::sums_from_bytes(bytes).context(|| format!("{PLACE}{file}"))?;
         }
-        if written.tables[1] && with_rows {
+        if written.has("rows") && with_rows {
             let file = format!("{name}-rows.parquet");
             // Without its rows a piece is not what it was.
             let Some(bytes) = self.bytes(&file)? else { return Ok(None) };
@@ -223,7 +231,7 @@ impl<'a> Store<'a> {
     fn write(&self, piece: &Piece, name: &str, stored: &Stored) -> Result<()> {
         let mut value = stored.value.clone();
         let lists = lists::cut(&mut value);
-        let tables = [!stored.sums.is_empty(), !stored.rows.is_empty(), !lists.is_empty()];
+        let tables = vec![!stored.sums.is_empty(), !stored.rows.is_empty(), !lists.is_empty()];
         for (which, table) in TABLES.into_iter().enumerate().filter(|(which, _)| tables[*which]) {
             let bytes = match which {
                 0 => tables::sums_to_bytes(&stored.sums)?,
@@ -274,7 +282,7 @@ fn parsed(name: &str, bytes: &[u8]) -> Result<Written> {
     let place = || format!("{PLACE}{name}.json");
     let strange = |cause: serde_json::Error| Error::input(cause.to_string()).context(place());
     let head: Head = serde_json::from_slice(bytes).map_err(strange)?;
-    if (head.version, head.kernels) != (VERSION, KERNEL_VERSION) {
+    if !(1..=VERSION).contains(&head.version) || head.kernels != KERNEL_VERSION {
         return Err(Error::input(format!(
             "it is of version {} of the store and {} of the kernels, this tool has {VERSION} and {KERNEL_VERSION}: choose another folder",
             head.version, head.kernels
@@ -295,7 +303,7 @@ fn joined(value: &mut serde_json::Value, table: Vec<u8>) -> Result<()> {
 pub fn gathered(dir: &Path) -> Result<(u32, serde_json::Value)> {
     let file = |end: &str| dir.join(format!("{PLACE}{ALL}{end}"));
     let mut written = parsed(ALL, &plain::read(&file(".json"), LONGEST)?)?;
-    if written.tables[2] {
+    if written.has("lists") {
         let lists = file("-lists.parquet");
         joined(&mut written.value, plain::read(&lists, LONGEST)?).context(|| lists.display().to_string())?;
     }
