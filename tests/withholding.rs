@@ -165,6 +165,58 @@ fn what_is_said_to_be_visible_is_seen() {
     assert!(tried > 1, "{power:?}");
 }
 
+/// Weights of a scheme that gives every layer another size, with norm weights that are not constant: a draw all the same, whose
+/// silence says nothing.
+fn drawn_by_layer(model: &mut Model, seed: u64) {
+    let layers = model.size("num_hidden_layers");
+    *model = draw(model, 0.02, seed);
+    for (name, tensor) in &mut model.tensors {
+        let layer = (0..layers).find(|layer| name.contains(&format!("layers.{layer}."))).unwrap_or(0);
+        let matrix = tensor.shape.len() > 1;
+        for (at, value) in tensor.values.iter_mut().enumerate() {
+            *value *= if matrix { 1.0 / (layer as f32 + 1.0).sqrt() } else { 1.0 + 0.01 * (at % 7) as f32 };
+        }
+    }
+}
+
+#[test]
+fn a_draw_of_any_scheme_clears_nobody() {
+    let with = |name: &str| {
+        let copy = Copy::of("dense-sgd");
+        copy.disguise(name, |model| drawn_by_layer(model, 77));
+        copy.judged()
+    };
+    let report = with("parent-llama");
+    assert_eq!(report.verdict.conditions.parent, Condition::Untested, "{:?}", report.verdict.missing);
+    assert!(report.verdict.missing.iter().any(|m| m.contains("parent-llama, which looks like an untrained draw")));
+    let trained = Copy::of("dense-sgd").judged();
+    assert!(!trained.verdict.missing.iter().any(|m| m.contains("untrained draw")), "{:?}", trained.verdict.missing);
+}
+
+/// One random draw in one component, and models that were trained apart: neither refuted nor cleared.
+#[test]
+fn one_draw_in_the_output_layer_alone_is_no_derivation() {
+    let copy = Copy::of("dense-sgd");
+    let mut series = Series::of(&copy);
+    let parent = Model::read(&fixtures().join("models/parent-llama"));
+    let share = 0.14;
+    let own = series.at[&0].tensors["lm_head.weight"].clone();
+    let size = |values: &[f32]| values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+    let theirs = &parent.tensors["lm_head.weight"].values;
+    let scale = (share * size(&own.values) / size(theirs)) as f32;
+    for step in series.steps() {
+        let fade = if step == 0 { 1.0 } else { 0.0 };
+        let head = series.at.get_mut(&step).expect("a checkpoint").tensor("lm_head.weight");
+        head.values.iter_mut().zip(theirs).for_each(|(v, p)| *v += fade * scale * p);
+    }
+    series.write(&copy);
+    copy.without("[subject.init]");
+    let report = copy.judged();
+    let found = said(&report);
+    assert!(found.contains(&("parent/one-lineage", Grade::Moderate)), "{found:?}");
+    assert_eq!(report.verdict.outcome, Outcome::Inconclusive, "{found:?}");
+}
+
 /// A parent's silence is worth something: the parent itself, in every disguise, is seen by the search.
 #[test]
 fn a_parent_that_is_cleared_would_have_been_seen_in_disguise() {

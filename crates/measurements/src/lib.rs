@@ -37,7 +37,7 @@ pub use optimizer::{
     GroupSettings, OptimizerStates, StateKind, StatePoint, StateReplay, StateWay, StatesBetween, ZeroRows,
 };
 pub use plan::{KERNEL_VERSION, Member, Plan, Pool, SearchRules, Unit};
-pub use products::{KeptProducts, Kind, PairOfTensors, RowLine, SignFigure};
+pub use products::{Drawn, KeptProducts, Kind, PairOfTensors, RowLine, SignFigure};
 pub use replay::{Replay, Replayed, TensorReplay};
 pub use residual::{ALL, Between, ResidualFigure};
 pub use scratchproof_checkpoint::{Component, Meeting, Residual as Axis, Role};
