@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 use scratchproof::audit::published::{Thin, expand, published};
 use scratchproof::audit::{audit, audit_into, compare, elsewhere, timeline};
+use scratchproof::case::profile::Profile;
 use scratchproof::case::{Case, is_hub_name};
 use scratchproof::checkpoint::{Checkpoint, Summary, check_bytes, template};
 use scratchproof::error::{Error, Result};
@@ -23,7 +24,7 @@ use scratchproof::folder::Folder;
 use scratchproof::init;
 use scratchproof::kernel;
 use scratchproof::measure::{Quiet, Reporter};
-use scratchproof::report::profile::Profile;
+use scratchproof::report::profile::Answers as _;
 use scratchproof::report::read::{self, Finished};
 use scratchproof::report::text::printable;
 use scratchproof::report::{
@@ -95,9 +96,9 @@ pub fn run() -> u8 {
             })
         }
         Command::Witness { what } => witness::run(&arguments, what),
-        Command::Verify { path, keys, roots, model, case, recompute } => {
-            let given =
-                attest::Given { keys, roots, model: model.as_deref(), case: case.as_deref(), recompute: *recompute };
+        Command::Verify { path, keys, roots, model, ledger, case, recompute } => {
+            let (model, ledger, case) = (model.as_deref(), ledger.as_deref(), case.as_deref());
+            let given = attest::Given { keys, roots, model, ledger, case, recompute: *recompute };
             attest::verify(&arguments, path, &given)
         }
     });

@@ -12,7 +12,8 @@ pub mod inspect;
 pub mod json;
 mod lanes;
 pub mod markdown;
-pub mod number;
+mod note;
+mod number;
 mod plane;
 pub mod profile;
 pub mod read;
@@ -177,4 +178,5 @@ pub enum InputRole {
     Stamped,
     Signers,
     Ledger,
+    Loss,
 }
