@@ -6,6 +6,7 @@ mod support;
 use std::fs;
 
 use serde::Deserialize;
+use support::disguise::relayer;
 use support::forge::{Series, draw};
 use support::report::{Condition, Direction, Grade, Outcome, Report};
 use support::weights::Model;
@@ -215,6 +216,21 @@ fn one_draw_in_the_output_layer_alone_is_no_derivation() {
     let found = said(&report);
     assert!(found.contains(&("parent/one-lineage", Grade::Moderate)), "{found:?}");
     assert_eq!(report.verdict.outcome, Outcome::Inconclusive, "{found:?}");
+}
+
+/// A model of one's own that grew by layers in the middle of its training, all checkpoints given: the layers have other numbers
+/// afterwards, which is no splice.
+#[test]
+fn depth_growth_of_ones_own_is_not_refuted() {
+    let copy = Copy::of("dense-sgd");
+    let mut series = Series::of(&copy);
+    for step in series.since(300) {
+        relayer(series.at.get_mut(&step).expect("a checkpoint"), &[0, 1, 2, 2, 3, 3, 4, 4]);
+    }
+    series.write(&copy);
+    let report = copy.judged();
+    assert_eq!(report.verdict.outcome, Outcome::Inconclusive, "{:?}", said(&report));
+    assert!(report.findings.iter().any(|f| f.code == "chain/growth"), "{:?}", said(&report));
 }
 
 /// A parent's silence is worth something: the parent itself, in every disguise, is seen by the search.

@@ -220,6 +220,9 @@ fn clock(session: &Session, unmet: &TokenRows, log: Option<&Log>, decay: Option<
         pairs.iter().map(|&(from, to)| interval(session, unmet, from, to)).collect();
     let mut law = laws.first().copied().unwrap_or(DecayLaw::Rate);
     let restarts = restarts(&session.record.record.runs, &session.measured.steps);
+    intervals.iter_mut().zip(&pairs).for_each(|(interval, (from, to))| {
+        interval.restarted = *to == from + 1 && restarts.contains(from);
+    });
     if let Some(log) = log.filter(|_| !unmet.rows.is_empty()) {
         let mut best: Option<Misfit> = None;
         let skipping = log.without_skipped();
@@ -370,6 +373,7 @@ fn interval(session: &Session, unmet: &TokenRows, from: usize, to: usize) -> Clo
         frozen: still(&seen),
         partly: !still(&seen) && beside.any(still),
         holds,
+        restarted: false,
         measured,
         expected: None,
         lost: lost as f64 / rows.len().max(1) as f64,

@@ -109,6 +109,7 @@ fn judged(component: &str, shown: [Shown; 3], policy: &Policy) -> Judgement {
         exchanges: &[],
         residuals: &[],
         left_out: &[],
+        grown: None,
     };
     judge(&facts, policy)
 }
