@@ -2,6 +2,7 @@
 
 mod codec;
 mod digest;
+mod drawn;
 mod elementwise;
 mod growth;
 mod jobs;
