@@ -68,9 +68,13 @@ fn fetched_over_needed(server: &Server, files: &BTreeMap<String, Vec<u8>>) -> f6
     let mut sent = 0;
     for request in server.requests() {
         let path = request.path.split('?').next().unwrap_or_default();
-        let Some((_, bytes)) = files.iter().find(|(name, _)| of(name) && path.ends_with(name.as_str())) else {
-            continue;
-        };
+        // A branch of the hub is one folder of the whole.
+        let branch = path.strip_prefix("/acme/tiny/resolve/").and_then(|rest| rest.split_once('/'));
+        let branch = branch.and_then(|(sha, name)| Some((i64::from_str_radix(sha, 16).ok()?, name)));
+        let branch =
+            branch.filter(|(step, _)| STEPS.contains(step)).map(|(step, name)| format!("hf_ckpt/{step}B/{name}"));
+        let is = |name: &str| path.ends_with(name) || branch.as_deref() == Some(name);
+        let Some((_, bytes)) = files.iter().find(|(name, _)| of(name) && is(name)) else { continue };
         let (first, last) = request.range().unwrap_or((0, bytes.len() - 1));
         sent += last.min(bytes.len() - 1) + 1 - first;
     }

@@ -9,6 +9,7 @@ mod distributed;
 pub(crate) mod folder;
 mod gather;
 mod gguf;
+mod hdf5;
 mod hub_cache;
 mod megatron;
 mod npz;
@@ -101,8 +102,16 @@ pub(crate) enum Place {
 }
 
 /// Every form, in the order in which they are tried.
-static FORMS: &[&dyn Form] =
-    &[&safetensors::Safetensors, &torch::Zip, &npz::Npz, &gguf::Gguf, &ways_out::WayOut, &torch::Legacy, &onnx::Onnx];
+static FORMS: &[&dyn Form] = &[
+    &safetensors::Safetensors,
+    &torch::Zip,
+    &npz::Npz,
+    &gguf::Gguf,
+    &hdf5::Hdf5,
+    &ways_out::WayOut,
+    &torch::Legacy,
+    &onnx::Onnx,
+];
 
 /// Bytes that are looked at to tell a form.
 const HEAD: u64 = 512;
@@ -118,7 +127,7 @@ pub(crate) fn catalogue(name: &str, blob: &Arc<dyn Blob>) -> Result<Catalogue> {
         let form = FORMS.iter().find(|form| form.holds(&file)).copied();
         if form.is_none() && !name.ends_with(".safetensors") && !begins_as_safetensors(&file) {
             return Err(Error::input(
-                "it begins as no form of a checkpoint does that is read: PyTorch, safetensors, GGUF, ONNX or NumPy's .npz",
+                "it begins as no form of a checkpoint does that is read: PyTorch, safetensors, GGUF, ONNX, HDF5 or NumPy's .npz",
             ));
         }
         // What is of no other form is held against the safetensors format, which says what is wrong.
