@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::weights::{Matrix, narrow, spread};
+use super::matrix::{Matrix, narrow, spread};
 use scratchproof_kernel::{assign, centre, cross, nearest_orthogonal, transpose};
 use scratchproof_stats::{log10_poisson_upper, log10_upper_tail};
 

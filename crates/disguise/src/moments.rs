@@ -1,7 +1,9 @@
 //! Second moments over the residual axis: W^T W, blind to the order, scale and sign of the rows.
 
+use std::collections::BTreeMap;
+
 use super::frame::product;
-use super::weights::{Matrix, narrow};
+use super::matrix::{Matrix, narrow};
 use scratchproof_kernel::{deflate, transpose};
 use scratchproof_stats::correlations;
 
@@ -18,6 +20,9 @@ pub struct Moments {
     /// Rows that took part.
     pub rows: usize,
 }
+
+/// By layer and component.
+pub type LayerMoments = BTreeMap<u32, BTreeMap<&'static str, Moments>>;
 
 impl Moments {
     /// Nothing yet, for a residual axis of that length.
