@@ -20,7 +20,7 @@ use super::{Audit, judge, models};
 /// If a model cannot be read or the plan cannot be written.
 pub fn plan(case: &Case, access: Access, output: &Path) -> Result<usize> {
     let memory = Memory::default();
-    let prepared = prepare(models::open(case, access)?, &memory, &Quiet)?;
+    let prepared = prepare(models::open(case, access)?, true, &memory, &Quiet)?;
     let folder = output.parent().map_or(Path::new(""), |folder| folder);
     let absolute = |path: &Path| std::path::absolute(path).map_err(|cause| Error::io(path.display(), cause));
     let (place, file) =
@@ -89,7 +89,7 @@ pub fn work(
     let wanted = range(only, plan.units.len())?;
     let output = output.map_or_else(|| path.with_file_name("units"), PathBuf::from);
     let journal = Units::to_do(&plan, &output)?;
-    let prepared = prepare(models::open(&case, access)?, &journal, reporter)?;
+    let prepared = prepare(models::open(&case, access)?, true, &journal, reporter)?;
     let all = units(&prepared);
     let own = all.get(wanted).ok_or_else(|| Error::usage("the plan is of other models than the case file's"))?;
     reporter.begin("measuring", own.iter().map(|unit| unit.bytes).sum());

@@ -153,8 +153,12 @@ impl Search<'_> {
         if many || some {
             alike = pairs.iter().filter_map(|&(i, j)| Some(((i, j), groups[i].1.alike(&groups[j].1)?))).collect();
         }
+        let effect = |found: Option<Agreement>| found.map_or(0.0, |a| a.effect());
+        // A rotation explains no more than all: where a relabelling leaves too little to be outdone, none is fitted.
+        let outdone = effect(permuted.as_ref().map(|p| p.0)) + TURNED < 1.0;
         let fitted = |i: usize| {
-            !many || i == TOKENS || alike.iter().any(|((a, b), found)| (*a == i || *b == i) && found.agreed >= ALIKE)
+            let alike = || alike.iter().any(|((a, b), found)| (*a == i || *b == i) && found.agreed >= ALIKE);
+            !many || outdone && (i == TOKENS || alike())
         };
         let rotations: Vec<Option<Vec<f64>>> = (0..groups.len())
             .into_par_iter()
@@ -176,7 +180,6 @@ impl Search<'_> {
                 best = Some((agreement, i, j));
             }
         }
-        let effect = |found: Option<Agreement>| found.map_or(0.0, |a| a.effect());
         // Two fits of one rotation are alike as relabellings too, but never as far as they are alike as rotations.
         let turned = effect(best.map(|b| b.0)) > effect(permuted.as_ref().map(|p| p.0)) + TURNED;
         if turned

@@ -1,6 +1,6 @@
 //! Second moments over the residual axis: W^T W, blind to the order, scale and sign of the rows.
 
-use super::frame::product;
+use super::frame::{product, square};
 use super::weights::{Matrix, narrow};
 use scratchproof_kernel::{deflate, transpose};
 use scratchproof_stats::correlations;
@@ -37,14 +37,31 @@ impl Moments {
     pub fn add(&mut self, matrix: &Matrix) {
         let hidden = matrix.cols;
         let unit = matrix.clone().normalised();
-        let dimensions: Vec<usize> = (0..self.size).map(|i| (2 * i + 1) * hidden / (2 * self.size)).collect();
+        let dimensions = self.dimensions(hidden);
         let picked: Vec<f32> =
             unit.values.chunks_exact(hidden).flat_map(|row| dimensions.iter().map(|&d| row[d])).collect();
-        let columns = transpose(&picked, unit.rows(), self.size);
-        for (sum, v) in self.values.iter_mut().zip(product(&columns, &columns, unit.rows().max(1))) {
+        self.add_picked(&picked, unit.rows());
+    }
+
+    /// Adds a matrix of the other model in a rotated frame, `directions` the frame's columns of these dimensions one after
+    /// the other. A rotation keeps the length of a row, so no other direction of it is needed.
+    pub fn add_rotated(&mut self, matrix: &Matrix, directions: &[f32]) {
+        let unit = matrix.clone().normalised();
+        self.add_picked(&product(&unit.values, directions, matrix.cols.max(1)), unit.rows());
+    }
+
+    /// Which dimensions of a residual axis of that length these are.
+    pub fn dimensions(&self, hidden: usize) -> Vec<usize> {
+        (0..self.size).map(|i| (2 * i + 1) * hidden / (2 * self.size)).collect()
+    }
+
+    /// Adds rows over the dimensions that are looked at.
+    fn add_picked(&mut self, picked: &[f32], rows: usize) {
+        let columns = transpose(picked, rows, self.size);
+        for (sum, v) in self.values.iter_mut().zip(square(&columns, rows.max(1))) {
             *sum += f64::from(v);
         }
-        self.rows += unit.rows();
+        self.rows += rows;
     }
 
     /// Adds another.

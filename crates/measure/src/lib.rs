@@ -96,11 +96,12 @@ pub struct Prepared {
     deduced: Vec<Deduction>,
 }
 
-/// Looks for disguises and plans the measurement.
+/// Looks for disguises and plans the measurement. With `power`, parents are also hidden on purpose and looked for again, which
+/// says what the search's silence is worth.
 ///
 /// # Errors
 /// If a file cannot be read; the message names the model and the tensor.
-pub fn prepare(models: Models, journal: &dyn Journal, reporter: &dyn Reporter) -> Result<Prepared> {
+pub fn prepare(models: Models, power: bool, journal: &dyn Journal, reporter: &dyn Reporter) -> Result<Prepared> {
     let Models { checkpoints, steps: all, references, parents, deduced, fingerprints } = models;
     let growth = {
         let pieces = Pieces::of(checkpoints.iter());
@@ -111,7 +112,7 @@ pub fn prepare(models: Models, journal: &dyn Journal, reporter: &dyn Reporter) -
     let stays = |i: &usize| series.left_out.iter().all(|(left, _)| left != i);
     let steps: Vec<i64> = (0..all.len()).filter(stays).map(|i| all[i]).collect();
     let mut material = Material { series, references, parents, relabelled: Vec::new() };
-    let found = search::unmask(&mut material, &fingerprints, journal, reporter)?;
+    let found = search::unmask(&mut material, &fingerprints, power, journal, reporter)?;
     reporter.phase("planning", 0);
     let plan = plan(&material);
     let identities = material.given().into_iter().map(identity).collect();
@@ -142,7 +143,7 @@ impl Prepared {
 /// # Errors
 /// If a file cannot be read; the message names the model and the tensor. Those of the journal.
 pub fn measure(models: Models, replay: Replay, job: &Job) -> Result<Measurements> {
-    let prepared = prepare(models, job.journal, job.reporter)?;
+    let prepared = prepare(models, job.asked.power, job.journal, job.reporter)?;
     let Job { asked, journal, reporter, .. } = *job;
     let Prepared { material, plan, .. } = &prepared;
     let given = material.given();

@@ -23,6 +23,7 @@ const ABREAST: usize = 1024;
 pub fn unmask(
     material: &mut Material,
     fingerprints: &BTreeMap<usize, Fingerprint>,
+    power: bool,
     journal: &dyn Journal,
     reporter: &dyn Reporter,
 ) -> Result<Vec<Found>> {
@@ -71,7 +72,7 @@ pub fn unmask(
         });
         let rules = serde_json::to_string(&SearchRules::FIXED).unwrap_or_default();
         // What its silence is worth is asked of parents: a control clears nobody.
-        let injected = if index < material.parents {
+        let injected = if power && index < material.parents {
             let piece = Pieces::of(std::iter::once(reference.as_ref()))
                 .whole(&format!("injected-{index:04}"), &[&rules, RULES, &format!("{:?}", subject.hidden_size())]);
             kept(journal, &piece, || injections(reference, subject.hidden_size(), &SearchRules::FIXED))?
