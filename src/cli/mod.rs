@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 use scratchproof::audit::published::{Thin, expand, published};
 use scratchproof::audit::{audit, audit_into, compare, elsewhere, timeline};
+use scratchproof::case::profile::Profile;
 use scratchproof::case::{Case, is_hub_name};
 use scratchproof::checkpoint::{Checkpoint, Summary, check_bytes, template};
 use scratchproof::error::{Error, Result};
@@ -23,7 +24,7 @@ use scratchproof::folder::Folder;
 use scratchproof::init;
 use scratchproof::kernel;
 use scratchproof::measure::{Quiet, Reporter};
-use scratchproof::report::profile::Profile;
+use scratchproof::report::profile::Answers as _;
 use scratchproof::report::read::{self, Finished};
 use scratchproof::report::text::printable;
 use scratchproof::report::{

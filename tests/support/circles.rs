@@ -1,4 +1,4 @@
-//! Which file of a crate needs which, and the circles among them.
+//! Which file needs which, the circles among them, and which can open a file.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,14 +19,29 @@ struct Path {
 pub struct Source {
     pub module: Vec<String>,
     paths: Vec<Path>,
+    /// Whether it can reach a file, a network or another process.
+    pub opens: bool,
 }
+
+/// What leads out of the process, as code names it: rooms of the standard library, our own of bytes and of folders, and what
+/// opens repositories and connections.
+const OUT: &[&[&str]] = &[
+    &["std", "::", "fs"],
+    &["std", "::", "net"],
+    &["std", "::", "os"],
+    &["std", "::", "process"],
+    &["scratchproof_source"],
+    &["scratchproof_folder"],
+    &["git2", "::", "Repository"],
+    &["tokio"],
+];
 
 impl Source {
     /// Reads a file, of which code for tests is left out.
     pub fn read(module: Vec<String>, text: &str, modules: &BTreeSet<Vec<String>>) -> Self {
         let tokens = tokens(text);
         let word = |at: usize| tokens.get(at).map_or("", |token| token.text);
-        let mut own = Self { module, paths: Vec::new() };
+        let mut own = Self { module, paths: Vec::new(), opens: false };
         let mut inline: Vec<(String, usize)> = Vec::new();
         let (mut at, mut depth) = (0, 0);
         while at < tokens.len() {
@@ -34,6 +49,7 @@ impl Source {
                 at = item(&tokens, at + 7);
                 continue;
             }
+            own.opens |= OUT.iter().any(|out| out.iter().enumerate().all(|(i, part)| word(at + i) == *part));
             let place: Vec<String> =
                 own.module.iter().cloned().chain(inline.iter().map(|(name, _)| name.clone())).collect();
             match word(at) {
@@ -43,10 +59,12 @@ impl Source {
                     inline.pop_if(|(_, opened)| *opened == depth);
                 }
                 "mod" if word(at + 2) == "{" => inline.push((word(at + 1).to_owned(), depth)),
-                "use" => {
+                // `use<'a>` is a bound, no import.
+                "use" if word(at + 1) != "<" => {
                     let before = at.wrapping_sub(1);
                     let passed_on = matches!(word(before), "pub" | ")");
                     let end = (at..tokens.len()).find(|&i| word(i) == ";").unwrap_or(tokens.len());
+                    own.opens |= leads_out(&tokens[at + 1..end]);
                     own.tree(&tokens[at + 1..end], &[], &place, passed_on, modules);
                     at = end;
                     continue;
@@ -138,13 +156,21 @@ impl Source {
     }
 }
 
-/// A path from the root of the crate; none if it begins in another crate or at something of the file itself.
+/// Whether the tree of a `use` has a name in it that leads out.
+fn leads_out(tokens: &[Token]) -> bool {
+    let first = tokens.first().map_or("", |token| token.text);
+    OUT.iter().any(|out| first == out[0] && tokens.iter().any(|token| Some(&token.text) == out.last()))
+}
+
+/// A path from the root of its crate, whose name is first; none if it begins in a crate of others or at something of the file
+/// itself.
 fn from_root(parts: &[String], place: &[String], modules: &BTreeSet<Vec<String>>) -> Option<Vec<String>> {
     let (first, rest) = parts.split_first()?;
     let mut base = match first.as_str() {
         "crate" => place[..1].to_vec(),
         "self" => place.to_vec(),
         "super" => place[..place.len().checked_sub(1)?].to_vec(),
+        name if name.starts_with("scratchproof_") => vec![name["scratchproof_".len()..].to_owned()],
         name => {
             let mut child = place.to_vec();
             child.push(name.to_owned());

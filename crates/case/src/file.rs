@@ -280,7 +280,7 @@ impl Checker<'_> {
         let repository = raw.repository.map(|repository| self.repository(repository)).transpose()?;
         let witnesses = raw.witness.into_iter().map(|witness| self.witness(&witness)).collect::<Result<_>>()?;
         let ledger = raw.ledger.map(|ledger| self.existing(&ledger.path)).transpose()?;
-        let policy = match raw.policy {
+        let mut policy = match raw.policy {
             None => Policy::default(),
             Some(table) => {
                 let start = table.span().start;
@@ -290,6 +290,7 @@ impl Checker<'_> {
                 })?
             }
         };
+        policy.take_profile().context(|| format!("{}: [policy]: profile", self.shown))?;
         policy.check().context(|| format!("{}: [policy]", self.shown))?;
         Ok(Case {
             name,
@@ -597,6 +598,7 @@ mod tests {
             (format!("{SMALL}\n[polcy]\n"), vec!["line 5", "polcy"]),
             (format!("{SMALL}[policy]\nconclusive = 1\n"), vec!["conclusive"]),
             (format!("{SMALL}[policy]\nconclusive_log10_p = 3.0\n"), vec!["conclusive_log10_p", "3"]),
+            (format!("{SMALL}[policy]\nprofile = \"kr\"\n"), vec!["[policy]", "no profile `kr`", "kr-sovereign-ai"]),
             (
                 format!("{SMALL}[[parent]]\nname = \"a\"\nmodel = \"p\"\n[[control]]\nname = \"a\"\nmodel = \"p\"\n"),
                 vec!["line 8", "this name"],

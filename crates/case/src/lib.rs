@@ -5,6 +5,7 @@
 
 mod file;
 mod policy;
+pub mod profile;
 mod published;
 mod requirement;
 mod series;

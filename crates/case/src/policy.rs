@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::profile::Profile;
 use super::requirement::Requirement;
 use scratchproof_error::{Error, Result};
 
@@ -13,6 +14,10 @@ pub struct Policy {
     pub version: u32,
     /// What must have been handed over, and be tied to the weights where it can be, before anything is confirmed.
     pub requires: Vec<Requirement>,
+    /// Name of a programme's questions (`kr-sovereign-ai`, `eu-model-documentation`, `model-openness`): the report answers them,
+    /// and what they require beside the weights is added to `requires`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
     /// A conclusive finding has at most this log10 p after multiplicity ...
     pub conclusive_log10_p: f64,
     /// ... and at least this effect (correlation centred over the residual axis).
@@ -231,6 +236,7 @@ impl Default for Policy {
         Self {
             version: 2,
             requires: vec![Requirement::Log],
+            profile: None,
             conclusive_log10_p: -30.0,
             conclusive_effect: 0.1,
             strong_log10_p: -10.0,
@@ -331,6 +337,20 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// Adds what the profile requires.
+    ///
+    /// # Errors
+    /// If no profile has this name.
+    pub fn take_profile(&mut self) -> Result<()> {
+        let Some(name) = &self.profile else { return Ok(()) };
+        for requirement in Profile::named(name)?.requires {
+            if !self.requires.contains(&requirement) {
+                self.requires.push(requirement);
+            }
+        }
+        Ok(())
+    }
+
     /// Refuses thresholds that would turn the grades upside down.
     ///
     /// # Errors

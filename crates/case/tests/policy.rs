@@ -32,11 +32,15 @@ fn the_table_of_thresholds_is_as_committed() {
     let source = fs::read_to_string(root.join("src/policy.rs")).expect("the source");
     let defaults = toml::Table::try_from(Policy::default()).expect("a table");
     let fields = fields(&source);
-    assert_eq!(fields.len(), defaults.len(), "a threshold is not in the table");
+    // What has no default is not in the table of defaults.
+    assert_eq!(fields.len(), defaults.len() + 1, "a threshold is not in the table");
     let mut table = HEAD.to_owned();
     for (name, words) in fields {
         assert!(!words.is_empty(), "{name} is not explained");
-        let value = defaults.get(&name).unwrap_or_else(|| panic!("{name} has no default"));
+        let value = match defaults.get(&name) {
+            None if name == "profile" => "none".to_owned(),
+            value => value.unwrap_or_else(|| panic!("{name} has no default")).to_string(),
+        };
         table.push_str(&format!("| `{name}` | {value} | {} |\n", words.replace('|', "\\|")));
     }
     let file = root.join("../../docs/policy.md");

@@ -6,19 +6,18 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde::Serialize;
-
 use super::deduce::deduce;
 use super::forms::beside;
 use super::forms::folder::{self, Found};
 use super::forms::optimizer::OptimizerFiles;
-use super::forms::{self, Catalogue};
+use super::forms::{self, Catalogue, twin};
 use super::header::quoted;
 use super::index::{self, Layout};
 use super::residual::{hidden_sizes, set_prediction_layers_apart, settle_residual_axes};
 use super::wrappers::bare_names;
 use super::{
-    Adapter, Architectures, HeaderTensor, Meeting, Optimizer, Role, TensorRecord, Tokenizer, TokenizerFiles, builtin,
+    Adapter, Architectures, HeaderTensor, Meeting, Optimizer, Role, Shard, Skipped, TensorRecord, Tokenizer,
+    TokenizerFiles, builtin,
 };
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::{Access, Blob, LocalDir, Store, locate};
@@ -62,24 +61,6 @@ pub struct Checkpoint {
     pub adapter: Option<Adapter>,
     /// Where it was put in another model's packaging: which of its own towers each of that model's towers met.
     pub met: Vec<Meeting>,
-}
-
-/// One file of a model.
-#[derive(Clone)]
-pub struct Shard {
-    /// Name in the folder.
-    pub name: String,
-    /// Its bytes.
-    pub blob: Arc<dyn Blob>,
-}
-
-/// A tensor that is not compared, and why.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Skipped {
-    /// Name of the tensor.
-    pub tensor: String,
-    /// Why, in words.
-    pub why: String,
 }
 
 impl Checkpoint {
@@ -148,7 +129,7 @@ impl Checkpoint {
         }
         checkpoint.is_mostly_tensors()?;
         checkpoint.optimizers = Arc::new(OptimizerFiles::find(store, &names, &checkpoint.shards));
-        checkpoint.look_at_twin(store, &layout.twin, &found);
+        checkpoint.notes.extend(twin::look(store, &layout.twin, &checkpoint.shards, &found));
         checkpoint.name(found);
         checkpoint.name_constants();
         Ok(checkpoint)
@@ -434,12 +415,6 @@ impl TensorRecord {
 impl fmt::Debug for Checkpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Checkpoint({}, {} tensors)", self.uri, self.tensors.len())
-    }
-}
-
-impl fmt::Debug for Shard {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Shard({})", self.name)
     }
 }
 

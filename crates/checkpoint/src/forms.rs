@@ -21,7 +21,7 @@ mod safetensors;
 mod state;
 mod tape;
 mod torch;
-mod twin;
+pub(crate) mod twin;
 mod ways_out;
 mod zip;
 
@@ -31,6 +31,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::header::quoted;
+use crate::shape::{ELEMENTS, size};
 use crate::{Dtype, HeaderTensor, Shard, Skipped};
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::{Blob, MadeFile, Make};
@@ -159,19 +160,6 @@ impl Entry {
         }
         Ok(bytes)
     }
-}
-
-/// Elements that the axes of a tensor may stand for, those of length 0 left out: no model has a tensor of a million
-/// millions, and sizes made of axes stay far from the ends of a number.
-pub(crate) const ELEMENTS: usize = 1 << 40;
-
-/// Bytes of a shape, with room for every sub-shape's.
-pub(crate) fn size(shape: &[usize], width: usize) -> Option<usize> {
-    let full = shape.iter().filter(|axis| **axis > 0).try_fold(1_usize, |product, axis| product.checked_mul(*axis))?;
-    if full > ELEMENTS {
-        return None;
-    }
-    if shape.contains(&0) { Some(0) } else { full.checked_mul(width) }
 }
 
 impl Catalogue {

@@ -9,7 +9,7 @@ mod json;
 use std::collections::BTreeMap;
 
 use super::Dtype;
-use super::forms::ELEMENTS;
+use super::shape::ELEMENTS;
 use json::Entry;
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::Blob;

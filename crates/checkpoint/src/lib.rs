@@ -9,8 +9,11 @@ mod deduce;
 mod forms;
 mod header;
 mod index;
+mod merge;
 mod part;
 mod residual;
+mod shape;
+mod shard;
 mod summary;
 mod template;
 #[doc(hidden)]
@@ -25,13 +28,14 @@ use serde::{Deserialize, Serialize};
 
 pub use adapter::Adapter;
 pub use architecture::{Architectures, Arrangement, Recognition, Split, builtin};
-pub use catalogue::{Checkpoint, Shard, Skipped};
+pub use catalogue::Checkpoint;
 pub use correspondence::{Correspondence, Mismatch, Side};
 pub use forms::optimizer::{Optimizer, OptimizerFiles, Parameter, ParameterState, StateTensor};
 pub use header::{Header, HeaderTensor};
 pub use part::{Fill, Heads, Part, packaged_alike};
 pub use scratchproof_kernel::Dtype;
 pub use scratchproof_texts::Text;
+pub use shard::Shard;
 pub use summary::{ByteCheck, DtypeRow, FamilyRow, Summary, UnknownTensor, check_bytes};
 pub use template::template;
 pub use tokenizer::{TokenComparison, Tokenizer, TokenizerFiles, TokenizerKind};
@@ -114,6 +118,15 @@ pub struct TensorRecord {
     /// The matrices it holds, if they are several.
     #[serde(skip)]
     pub split: Option<Arc<Split>>,
+}
+
+/// A tensor that is not compared, and why.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Skipped {
+    /// Name of the tensor.
+    pub tensor: String,
+    /// Why, in words.
+    pub why: String,
 }
 
 impl TensorRecord {

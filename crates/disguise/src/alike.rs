@@ -13,8 +13,8 @@
 //! count is binomial, exactly, whatever the models have in common but their starts.
 
 use super::frame::{common, product};
+use super::matrix::narrow;
 use super::products::{Group, Head, Products, Square, cells};
-use super::weights::narrow;
 use scratchproof_kernel::assign;
 use scratchproof_measurements::{HeadMatch, HeadTest, MatchedHead, SignTest};
 use scratchproof_stats::{log10_binomial_upper, log10_compound_upper};

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::matrix::{Function, Matrix};
 use super::search::Search;
-use super::weights::{Function, Matrix};
 use scratchproof_error::Result;
 use scratchproof_measurements::{ANY_BASIS, HeadMatch, Observation, Question};
 

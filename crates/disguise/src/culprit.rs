@@ -1,28 +1,19 @@
-//! A parent as somebody would write it who wants it not to be found, held against itself: what the search would have said
-//! (METHODS 11).
+//! A parent as somebody would write it who wants it not to be found (METHODS 11).
 //!
 //! The parent is not copied: a [`Culprit`] changes rows as they are read, so that the search itself is what is asked, and it
 //! cannot know that its subject is made up.
 
 use std::collections::BTreeMap;
 
-use super::alike::alike;
-use super::basis::answers;
-use super::frame::{Frame, LONGEST_WHOLE};
-use super::inject::{Noise, injected};
-use super::products::{self, Products};
-use super::search::between;
-use super::weights::{Function, Weights, narrow};
-use scratchproof_checkpoint::{Checkpoint, Heads, Part};
-use scratchproof_error::Result;
-use scratchproof_measurements::{Class, Injection, SearchRules};
+use super::frame::Frame;
+use super::matrix::{Function, narrow};
+use super::noise::Noise;
+use scratchproof_checkpoint::{Heads, Part};
+use scratchproof_measurements::Class;
 
 /// Correlation of a culprit's rows with the parent's: a model that was trained on keeps 0.7 to 0.99 of its parent, and one
 /// that keeps less in every row is seen from the start and the chain.
-const CORRELATION: f64 = 0.8;
-
-/// Elements of either model that are looked at for one culprit.
-const BUDGET: usize = 16 << 20;
+pub const CORRELATION: f64 = 0.8;
 
 /// How a parent is written as another model.
 #[derive(Clone, Debug)]
@@ -33,7 +24,8 @@ pub struct Culprit {
 }
 
 impl Culprit {
-    fn new(class: Class, hidden: usize) -> Self {
+    /// One of a class, of a parent whose residual axis has that length.
+    pub fn new(class: Class, hidden: usize) -> Self {
         let axis = match class {
             Class::Half => Frame::AsItStands,
             Class::Permuted | Class::Moved => Frame::Permuted((0..hidden).map(|i| Some(shuffled(i, hidden))).collect()),
@@ -136,42 +128,6 @@ impl Culprit {
             }
         }
     }
-}
-
-/// What the search would have said of a parent in disguise, for a subject whose residual axis has that length.
-///
-/// Above the longest residual axis that is rotated the products of its heads stand for the whole: no change of basis, order
-/// or vocabulary moves them.
-///
-/// # Errors
-/// If weights cannot be read.
-pub fn injections(parent: &Checkpoint, hidden: Option<usize>, rules: &SearchRules) -> Result<Vec<Injection>> {
-    let Some(weights) = Weights::new(parent)? else { return Ok(Vec::new()) };
-    let long = weights.hidden > LONGEST_WHOLE;
-    let mut classes = vec![Class::Permuted, Class::Rotated, Class::Moved, Class::Half];
-    if hidden != Some(weights.hidden) {
-        classes.push(Class::Padded);
-    }
-    let products = if long { products::of(&weights)? } else { None };
-    let of_heads = |class: Class, products: &Products| Injection {
-        class,
-        correlation: CORRELATION,
-        observations: answers(&alike(&injected(products, 1.0, CORRELATION * CORRELATION, 1), products)),
-    };
-    let mut all = Vec::new();
-    // What is made of the parent as it stands is made once for all disguises.
-    let weights = weights.within(BUDGET);
-    for class in classes {
-        if long && class != Class::Half {
-            all.extend(products.as_ref().map(|products| of_heads(class, products)));
-            continue;
-        }
-        let culprit = Culprit::new(class, weights.hidden);
-        let Some(own) = Weights::disguised(parent, culprit, BUDGET)? else { continue };
-        let found = between(&own, &weights, None, rules)?;
-        all.push(Injection { class, correlation: CORRELATION, observations: found.observations });
-    }
-    Ok(all)
 }
 
 /// An even number between the roots of three, of variance one.

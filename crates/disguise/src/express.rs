@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::found::Relabelling;
 use super::frame::Frame;
-use super::weights::{Function, Slot, TokenRows, Weights};
+use super::matrix::{Function, Slot};
+use super::weights::{TokenRows, Weights};
 use scratchproof_checkpoint::{Checkpoint, Component, Fill, Part};
 use scratchproof_error::Result;
 

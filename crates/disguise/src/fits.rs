@@ -7,8 +7,8 @@ use rayon::prelude::*;
 use super::frame::{
     Agreement, CrossGram, Frame, MANY, WORTH, common, fixed, same_order, same_rotation, same_signed_order,
 };
+use super::matrix::Function;
 use super::search::{Candidate, Search, TOKENS, rotated};
-use super::weights::Function;
 use scratchproof_error::Result;
 use scratchproof_measurements::{IN_PLACE, Looked, Observation, Question};
 

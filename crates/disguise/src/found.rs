@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::frame::Frame;
-use super::weights::Slot;
+use super::matrix::Slot;
 use scratchproof_measurements::{Change, HeadMatch, Looked, Observation};
 
 /// For every unit of the subject, the other model's.

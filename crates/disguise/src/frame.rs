@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::weights::{Matrix, narrow, spread};
+use super::matrix::{Matrix, narrow, spread};
 use scratchproof_kernel::{assign, centre, cross, nearest_orthogonal, trace, transpose};
 use scratchproof_stats::{log10_poisson_upper, log10_upper_tail};
 
@@ -355,8 +355,7 @@ pub fn fixed(order: &[Option<usize>]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inject::Noise;
-    use crate::moments::Moments;
+    use crate::noise::Noise;
 
     fn values(count: usize, seed: u64) -> Vec<f32> {
         let mut noise = Noise(seed);
@@ -370,28 +369,5 @@ mod tests {
             assert_eq!(square(&a, k), product(&a, &a, k), "{rows} x {k}");
         }
         assert_eq!(square(&[], 5), Vec::<f32>::new());
-    }
-
-    /// Second moments over some directions of a rotation are those of the rotated rows.
-    #[test]
-    fn some_directions_of_a_rotation_are_enough() {
-        let (side, rows) = (600, 40);
-        let wide: Vec<f64> = values(side * side, 3).into_iter().map(f64::from).collect();
-        let q = nearest_orthogonal(&wide, side, side).expect("finite");
-        let frame = Frame::Rotated(q.iter().map(|v| narrow(*v)).collect());
-        let matrix = Matrix { cols: side, picked: (0..rows).collect(), total: rows, values: values(rows * side, 4) };
-        let mut whole = Moments::empty(side);
-        whole.add(&Matrix { values: frame.express(&matrix.values, side, side), ..matrix.clone() });
-        let mut some = Moments::empty(side);
-        let directions = frame.directions(side, &some.dimensions(side)).expect("a rotation");
-        some.add_rotated(&matrix, &directions);
-        assert_eq!(whole.rows, some.rows);
-        assert!(whole.values.iter().zip(&some.values).all(|(a, b)| (a - b).abs() < 1e-5));
-        // One that lacks a direction is none.
-        let mut short = q;
-        short[..side].fill(0.0);
-        let short = Frame::Rotated(short.iter().map(|v| narrow(*v)).collect());
-        assert_eq!(short.directions(side, &[0]), None);
-        assert_eq!(Frame::AsItStands.directions(side, &[0]), None);
     }
 }

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use rayon::prelude::*;
 
 use super::frame::{Agreement, Frame, product};
-use super::moments::Moments;
-use super::products::can_be_matched;
+use super::heads::can_be_matched;
+use super::matrix::{Function, Matrix, ROWS, Slot};
+use super::moments::{LayerMoments, Moments};
 use super::units::{Matching, Mlp, experts, expressed};
-use super::weights::{EXPERTS, Function, Matrix, ROWS, Slot, Weights};
+use super::weights::{EXPERTS, Weights};
 use scratchproof_checkpoint::Checkpoint;
 use scratchproof_error::Result;
 use scratchproof_kernel::assign;
@@ -35,9 +36,6 @@ pub fn limits(own: &Checkpoint, other: &Checkpoint) -> Result<Vec<String>> {
     }
     Ok(left)
 }
-
-/// By layer and component.
-pub type LayerMoments = BTreeMap<u32, BTreeMap<&'static str, Moments>>;
 
 /// How many rows of the matrices of every MLP are looked at when its neurons are matched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::layer::LayerMoments;
+use super::matrix::Function;
+use super::moments::LayerMoments;
 use super::search::Search;
-use super::weights::Function;
 use scratchproof_measurements::Looked;
 
 impl Search<'_> {

@@ -1,7 +1,9 @@
 //! Second moments over the residual axis: W^T W, blind to the order, scale and sign of the rows.
 
+use std::collections::BTreeMap;
+
 use super::frame::{product, square};
-use super::weights::{Matrix, narrow};
+use super::matrix::{Matrix, narrow};
 use scratchproof_kernel::{deflate, transpose};
 use scratchproof_stats::correlations;
 
@@ -18,6 +20,9 @@ pub struct Moments {
     /// Rows that took part.
     pub rows: usize,
 }
+
+/// By layer and component.
+pub type LayerMoments = BTreeMap<u32, BTreeMap<&'static str, Moments>>;
 
 impl Moments {
     /// Nothing yet, for a residual axis of that length.
@@ -98,5 +103,41 @@ impl Moments {
         }
         let norm = entries.iter().map(|v| v * v).sum::<f64>().sqrt();
         (norm > 0.0).then(|| entries.into_iter().map(|v| narrow(v / norm)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::Frame;
+    use crate::noise::Noise;
+    use scratchproof_kernel::nearest_orthogonal;
+
+    fn values(count: usize, seed: u64) -> Vec<f32> {
+        let mut noise = Noise(seed);
+        (0..count).map(|_| narrow((noise.next() >> 11) as f64 / (1_u64 << 53) as f64 - 0.5)).collect()
+    }
+
+    /// Second moments over some directions of a rotation are those of the rotated rows.
+    #[test]
+    fn some_directions_of_a_rotation_are_enough() {
+        let (side, rows) = (600, 40);
+        let wide: Vec<f64> = values(side * side, 3).into_iter().map(f64::from).collect();
+        let q = nearest_orthogonal(&wide, side, side).expect("finite");
+        let frame = Frame::Rotated(q.iter().map(|v| narrow(*v)).collect());
+        let matrix = Matrix { cols: side, picked: (0..rows).collect(), total: rows, values: values(rows * side, 4) };
+        let mut whole = Moments::empty(side);
+        whole.add(&Matrix { values: frame.express(&matrix.values, side, side), ..matrix.clone() });
+        let mut some = Moments::empty(side);
+        let directions = frame.directions(side, &some.dimensions(side)).expect("a rotation");
+        some.add_rotated(&matrix, &directions);
+        assert_eq!(whole.rows, some.rows);
+        assert!(whole.values.iter().zip(&some.values).all(|(a, b)| (a - b).abs() < 1e-5));
+        // One that lacks a direction is none.
+        let mut short = q;
+        short[..side].fill(0.0);
+        let short = Frame::Rotated(short.iter().map(|v| narrow(*v)).collect());
+        assert_eq!(short.directions(side, &[0]), None);
+        assert_eq!(Frame::AsItStands.directions(side, &[0]), None);
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::frame::{Agreement, CrossGram, Frame};
+use super::matrix::Function;
 use super::search::{Candidate, InFrame, Search, rotated};
 use super::units::{expressed, together};
-use super::weights::Function;
 use scratchproof_error::Result;
 use scratchproof_measurements::Question;
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::found::Relabelling;
 use super::frame::{Agreement, Frame, fixed};
+use super::matrix::{Function, Slot};
 use super::search::{InFrame, Search, TOKENS};
-use super::weights::{Function, Slot};
 use scratchproof_measurements::{Change, Question};
 
 impl Search<'_> {

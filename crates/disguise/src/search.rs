@@ -7,11 +7,12 @@ use rayon::prelude::*;
 use super::alike::alike;
 use super::found::Found;
 use super::frame::{Agreement, Frame, MANY, fixed};
-use super::layer::{LayerMoments, Look, chosen, in_rows, layer_moments, mlps, moments_of, partners, stands_out};
-use super::moments::Moments;
-use super::products::kept as heads_of;
+use super::heads::kept as heads_of;
+use super::layer::{Look, chosen, in_rows, layer_moments, mlps, moments_of, partners, stands_out};
+use super::matrix::{Function, ROWS, Slot};
+use super::moments::{LayerMoments, Moments};
 use super::units::{Matching, Mlp, expressed, heads, neurons, overlaps, together};
-use super::weights::{Function, ROWS, Slot, TokenRows, Weights};
+use super::weights::{TokenRows, Weights};
 use scratchproof_checkpoint::Checkpoint;
 use scratchproof_error::Result;
 use scratchproof_measurements::{BY_TOKENS, HeadMatch, IN_PLACE, Looked, Observation, Question, SearchRules};
@@ -498,7 +499,7 @@ fn in_place(all: &[Placed]) -> f64 {
 
 pub(super) fn rotated(q: &[f64], own: usize, other: usize) -> Frame {
     // The fit maps own x other; rows of the other model are multiplied by its transpose.
-    let narrow: Vec<f32> = q.iter().map(|v| super::weights::narrow(*v)).collect();
+    let narrow: Vec<f32> = q.iter().map(|v| super::matrix::narrow(*v)).collect();
     Frame::Rotated(scratchproof_kernel::transpose(&narrow, own, other))
 }
 

@@ -3,8 +3,8 @@
 use rayon::prelude::*;
 
 use super::frame::{Agreement, Frame, MANY, WORTH, common, mutual, product, same_order};
+use super::matrix::Matrix;
 use super::moments::Moments;
-use super::weights::Matrix;
 use scratchproof_kernel::{assign, row_basis};
 use scratchproof_stats::log10_poisson_upper;
 

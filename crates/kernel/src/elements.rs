@@ -120,6 +120,12 @@ fn largest_body<L: Lanes>(_: L, values: &[f64], out: &mut u64) {
     *out = rest.iter().map(|value| value.abs().to_bits()).chain(most).max().unwrap_or(0);
 }
 
+/// Between two order statistics as numpy does it, so that the value at fraction 1 is the upper one exactly.
+pub(super) fn between(low: f64, high: f64, fraction: f64) -> f64 {
+    let step = high - low;
+    if fraction < 0.5 { low + step * fraction } else { high - step * (1.0 - fraction) }
+}
+
 /// Every pattern of a 16-bit number format counted, its sign left out: the order statistics of absolute values, exactly, from
 /// one read.
 #[derive(Clone, Debug)]
@@ -169,7 +175,7 @@ impl Patterns {
         let place = q * last as f64;
         let (low, fraction) = (place.floor(), place - place.floor());
         let [low, high] = [low as u64, (low as u64 + 1).min(last)].map(|rank| self.of_rank(rank));
-        super::twins::between(low, high, fraction)
+        between(low, high, fraction)
     }
 }
 

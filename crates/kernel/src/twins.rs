@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::elements::{Counts, count, distance, largest, products};
+use super::elements::{Counts, between, count, distance, largest, products};
 use super::{Dtype, level};
 
 /// Largest values whose places are compared.
@@ -218,12 +218,6 @@ impl Quantile {
             self.targets.map(|(prefix, _)| unkey(if self.wide { prefix } else { prefix << 32 }, self.wide));
         between(low, high, self.fraction)
     }
-}
-
-/// Between two order statistics as numpy does it, so that the value at fraction 1 is the upper one exactly.
-pub(super) fn between(low: f64, high: f64, fraction: f64) -> f64 {
-    let step = high - low;
-    if fraction < 0.5 { low + step * fraction } else { high - step * (1.0 - fraction) }
 }
 
 /// Places of the largest absolute values; of equal ones the first.

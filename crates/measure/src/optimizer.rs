@@ -2,6 +2,7 @@
 //!
 //! States of files on this computer only: over a network they are twice the size of the weights.
 
+mod alone;
 mod follow;
 mod join;
 mod point;

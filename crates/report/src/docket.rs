@@ -6,7 +6,7 @@ use super::answer::{self, part};
 use super::html::{code, page};
 use super::said::Said;
 use super::text::{printable, shortened};
-use super::{ComponentOutcome, Outcome, Report, json, markdown, wording};
+use super::{ComponentOutcome, Outcome, Report, json, note, wording};
 use scratchproof_error::Result;
 use scratchproof_evidence::docket::DocketRow;
 use scratchproof_texts::{Language, Text, text};
@@ -149,13 +149,13 @@ pub fn to_terminal(entries: &[Entry], language: Language) -> String {
 /// The docket as a Markdown table.
 #[must_use]
 pub fn to_markdown(entries: &[Entry], language: Language) -> String {
-    let mut out = markdown::Note::new(language);
+    let mut out = note::Note::new(language);
     let heading = [text!("docket/page/verdict"), text!("docket/page/subject"), text!("docket/page/answer")]
         .map(|name| scratchproof_texts::render(&name, language));
-    markdown::table(&mut out, &heading.each_ref().map(String::as_str), &[]);
+    note::table(&mut out, &heading.each_ref().map(String::as_str), &[]);
     for entry in entries {
         let (word, name, found) = told(entry, language);
-        markdown::row(&mut out, &[&word, &markdown::safe(&name), &markdown::safe(&found)]);
+        note::row(&mut out, &[&word, &note::safe(&name), &note::safe(&found)]);
     }
     out.text
 }

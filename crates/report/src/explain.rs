@@ -20,7 +20,7 @@ pub fn codes(word: &str) -> Vec<Code> {
 }
 
 /// The parts, each with its heading.
-fn parts(code: Code) -> Vec<(Text, Text)> {
+pub(crate) fn parts(code: Code) -> Vec<(Text, Text)> {
     let Some(all) = explanation(code.name()) else { return Vec::new() };
     vec![
         (text!("report/explain/meaning"), all.meaning),

@@ -3,13 +3,10 @@
 
 use super::number;
 use super::said::Said;
-use super::scene::Map;
+use super::scene::{BEYOND, Map};
 use super::svg::Svg;
 use scratchproof_texts::{Text, text};
 
-/// A cell with at least this |z| is outlined: the largest of 6,400 cells of independent models is below it in 99.6 % of
-/// maps.
-pub(super) const BEYOND: f64 = 5.0;
 /// Maps larger than this leave out the cells in which there is nothing to see.
 const MANY: usize = 400;
 const FAINT: f64 = 2.0;

@@ -1,6 +1,8 @@
 //! The report for a pull request or a mail.
 
-use super::{Report, lanes, number, plane, scene, text, wording};
+use super::note::{Note, bold, heading, line, row, safe, table};
+use super::profile::{self, Answers as _};
+use super::{Report, lanes, number, plane, scene, wording};
 use scratchproof_evidence::{Evidence, TimelineRow};
 use scratchproof_finding::Finding;
 use scratchproof_texts::{Language, Text, phrase, term, text};
@@ -12,29 +14,13 @@ pub fn to_markdown(report: &Report, evidence: &Evidence, language: Language) -> 
     verdict(&mut out, report);
     conditions(&mut out, report);
     components(&mut out, report);
+    programme(&mut out, report, evidence);
     series(&mut out, evidence);
     way(&mut out, evidence);
     timeline(&mut out, &evidence.timeline);
     findings(&mut out, report);
     rest(&mut out, report);
     out.text
-}
-
-/// A page of Markdown as it grows.
-pub(super) struct Note {
-    pub text: String,
-    /// Of sentences and headings.
-    pub language: Language,
-}
-
-impl Note {
-    pub(super) const fn new(language: Language) -> Self {
-        Self { text: String::new(), language }
-    }
-
-    pub(super) fn push(&mut self, character: char) {
-        self.text.push(character);
-    }
 }
 
 fn verdict(out: &mut Note, report: &Report) {
@@ -45,6 +31,25 @@ fn verdict(out: &mut Note, report: &Report) {
     line(out, &format!("**{word}:** {}", safe(&wording::headline(report).say(language))));
     out.push('\n');
     line(out, &safe(&wording::meaning(report).say(language)));
+}
+
+/// The questions of the programme that the policy names.
+fn programme(out: &mut Note, report: &Report, evidence: &Evidence) {
+    let Some(profile) = profile::of_case(report) else { return };
+    heading(out, &Text::plain(safe(profile::of(&profile.name, out.language))));
+    let language = out.language;
+    table(out, &["question", "answer", ""], &[]);
+    for answered in profile.answer(report, evidence) {
+        let reasons: Vec<String> = answered.texts.iter().map(|reason| safe(&reason.say(language))).collect();
+        row(
+            out,
+            &[
+                &safe(profile::of(&answered.asks, language)),
+                &bold(&profile::word(answered.answer).say(language)),
+                &reasons.join("; "),
+            ],
+        );
+    }
 }
 
 fn conditions(out: &mut Note, report: &Report) {
@@ -232,56 +237,6 @@ fn rest(out: &mut Note, report: &Report) {
     let (tool, version) = (&*report.tool.name, &*report.tool.version);
     let material = wording::sealed(report.seal.as_ref(), &report.case);
     line(out, &safe(&text!("report/foot/case", tool, version, material).say(language)));
-}
-
-pub(super) fn heading(out: &mut Note, name: &Text) {
-    let language = out.language;
-    out.push('\n');
-    line(out, &format!("## {}", name.say(language)));
-    out.push('\n');
-}
-
-pub(super) fn table(out: &mut Note, header: &[&str], right: &[usize]) {
-    let words: Vec<String> = header.iter().map(|word| term("column", word, out.language)).collect();
-    row(out, &words.iter().map(String::as_str).collect::<Vec<_>>());
-    let rule: Vec<_> = (0..header.len()).map(|at| if right.contains(&at) { "---:" } else { "---" }).collect();
-    row(out, &rule);
-}
-
-pub(super) fn row(out: &mut Note, cells: &[&str]) {
-    line(out, &format!("| {} |", cells.join(" | ")));
-}
-
-pub(super) fn line(out: &mut Note, text: &str) {
-    out.text.push_str(text);
-    out.push('\n');
-}
-
-fn bold(text: &str) -> String {
-    format!("**{text}**")
-}
-
-/// The text with everything that Markdown or HTML would take for markup escaped, and no bare address that a forge would
-/// turn into a link or a mention.
-pub(super) fn safe(text: &str) -> String {
-    let shown = text::printable(text);
-    let mut escaped = String::with_capacity(shown.len());
-    for (at, character) in shown.char_indices() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '@' => escaped.push_str("&#64;"),
-            ':' if shown[at..].starts_with("://") => escaped.push_str("&#58;"),
-            '.' if shown[..at].ends_with("www") => escaped.push_str("&#46;"),
-            '|' | '\\' | '`' | '*' | '_' | '[' | ']' | '#' | '~' | '$' => {
-                escaped.push('\\');
-                escaped.push(character);
-            }
-            _ => escaped.push(character),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]

@@ -1,77 +1,16 @@
-//! The questions of a programme or of a form, answered from the findings. The questions are data (`profiles/*.toml`), the
-//! kinds of answers are here: a profile picks among them and sets no threshold.
+//! The questions of a programme or of a form, answered from the findings.
 
 use std::collections::BTreeSet;
 
-use scratchproof_error::{Error, Result};
+use scratchproof_case::profile::{Both, Kind, Profile};
 use scratchproof_evidence::{Evidence, Reference};
 use scratchproof_finding::{Code, Direction, Grade, Tie};
 use scratchproof_texts::{Language, Text, text};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::answer::part;
-use super::markdown::{Note, heading, line, safe};
+use super::note::{Note, heading, line, safe};
 use super::{ComponentOutcome, ComponentResult, Condition, InputRole, Outcome, Report, json};
-
-/// The profiles that come with the tool.
-const BUILT_IN: [&str; 3] = [
-    include_str!("../../../profiles/kr-sovereign-ai.toml"),
-    include_str!("../../../profiles/eu-model-documentation.toml"),
-    include_str!("../../../profiles/model-openness.toml"),
-];
-/// A profile is a page of questions.
-const LONGEST: usize = 1 << 20;
-
-/// A programme's questions.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Profile {
-    /// 1.
-    schema: u32,
-    /// How it is named on the command line.
-    pub id: String,
-    name: Both,
-    line: Vec<Line>,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Both {
-    en: String,
-    ko: String,
-}
-
-impl Both {
-    fn of(&self, language: Language) -> &str {
-        match language {
-            Language::English => &self.en,
-            Language::Korean => &self.ko,
-        }
-    }
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Line {
-    id: String,
-    asks: Both,
-    answer: Kind,
-}
-
-/// What a line is answered with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Kind {
-    Architecture,
-    Initialised,
-    Trained,
-    Frozen,
-    Borrowed,
-    Record,
-    Checkpoints,
-    Dependencies,
-    Authenticity,
-}
 
 /// What came out for one part, and for a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -92,78 +31,48 @@ pub enum Word {
 /// One line with its answer.
 #[derive(Clone, Debug, Serialize)]
 pub struct Answered {
-    id: String,
-    asks: Both,
+    pub(crate) id: String,
+    pub(crate) asks: Both,
     /// What came out.
     pub answer: Word,
     #[serde(serialize_with = "scratchproof_texts::sentences")]
     reasons: Vec<Text>,
-    texts: Vec<Text>,
+    pub(crate) texts: Vec<Text>,
 }
 
-impl Profile {
-    /// A profile by its name, or from the text of a file.
-    ///
-    /// # Errors
-    /// If there is none of this name, or the text is no profile.
-    pub fn named(name: &str) -> Result<Self> {
-        let profiles = BUILT_IN.iter().map(|text| Self::parse(text)).collect::<Result<Vec<_>>>()?;
-        let known: Vec<String> = profiles.iter().map(|profile| profile.id.clone()).collect();
-        profiles.into_iter().find(|profile| profile.id == name).ok_or_else(|| {
-            Error::usage(format!("no profile `{}`; there are {}", name.escape_debug(), known.join(", ")))
-        })
-    }
-
-    /// A profile from the text of a file.
-    ///
-    /// # Errors
-    /// If the text is no profile.
-    pub fn parse(text: &str) -> Result<Self> {
-        if text.len() > LONGEST {
-            return Err(Error::input("a profile has at most 1 MiB"));
-        }
-        let profile: Self = toml::from_str(text).map_err(|cause| Error::input(format!("the profile: {cause}")))?;
-        if profile.schema != 1 {
-            return Err(Error::input("the profile: this tool reads schema = 1"));
-        }
-        Ok(profile)
-    }
-
+/// The questions of a profile and their answers.
+pub trait Answers {
     /// Every line answered.
-    #[must_use]
-    pub fn answer(&self, report: &Report, evidence: &Evidence) -> Vec<Answered> {
+    fn answer(&self, report: &Report, evidence: &Evidence) -> Vec<Answered>;
+    /// The answers as Markdown.
+    fn to_markdown(&self, report: &Report, evidence: &Evidence, language: Language) -> String;
+    /// The answers as JSON.
+    fn to_json(&self, report: &Report, evidence: &Evidence) -> String;
+}
+
+impl Answers for Profile {
+    fn answer(&self, report: &Report, evidence: &Evidence) -> Vec<Answered> {
         let case = Asked { report, evidence };
-        let lines = self.line.iter().map(|line| {
+        let lines = self.lines().iter().map(|line| {
             let (answer, texts) = case.answer(line.answer);
             Answered { id: line.id.clone(), asks: line.asks.clone(), answer, reasons: texts.clone(), texts }
         });
         lines.collect()
     }
 
-    /// The answers as Markdown.
-    #[must_use]
-    pub fn to_markdown(&self, report: &Report, evidence: &Evidence, language: Language) -> String {
+    fn to_markdown(&self, report: &Report, evidence: &Evidence, language: Language) -> String {
         let mut out = Note::new(language);
         let subject = if report.case.subject.is_empty() { &report.case.name } else { &report.case.subject };
-        let title = text!("profile/head/title", name = self.name.of(language), subject);
+        let title = text!("profile/head/title", name = of(&self.name, language), subject);
         line(&mut out, &format!("# {}", safe(&title.say(language))));
         out.push('\n');
         let digest = report.seal.as_ref().map_or(&report.case.digest, |seal| &seal.root);
         line(&mut out, &safe(&text!("profile/head/note", digest).say(language)));
-        for answered in self.answer(report, evidence) {
-            heading(&mut out, &Text::plain(safe(answered.asks.of(language))));
-            line(&mut out, &format!("**{}**", word(answered.answer).say(language)));
-            out.push('\n');
-            for reason in &answered.texts {
-                line(&mut out, &format!("- {}", safe(&reason.say(language))));
-            }
-        }
+        lines(&mut out, &self.answer(report, evidence));
         out.text
     }
 
-    /// The answers as JSON.
-    #[must_use]
-    pub fn to_json(&self, report: &Report, evidence: &Evidence) -> String {
+    fn to_json(&self, report: &Report, evidence: &Evidence) -> String {
         #[derive(Serialize)]
         struct Whole<'a> {
             schema: &'static str,
@@ -176,7 +85,34 @@ impl Profile {
     }
 }
 
-fn word(word: Word) -> Text {
+/// The words in a language.
+pub(crate) fn of(both: &Both, language: Language) -> &str {
+    match language {
+        Language::English => &both.en,
+        Language::Korean => &both.ko,
+    }
+}
+
+/// The profile that the case's policy names, if any.
+pub(crate) fn of_case(report: &Report) -> Option<Profile> {
+    Profile::named(report.policy.get("profile")?.as_str()?).ok()
+}
+
+/// Answered lines as Markdown, each under a heading of its own.
+pub(crate) fn lines(out: &mut Note, answered: &[Answered]) {
+    let language = out.language;
+    for answered in answered {
+        heading(out, &Text::plain(safe(of(&answered.asks, language))));
+        line(out, &format!("**{}**", word(answered.answer).say(language)));
+        out.push('\n');
+        for reason in &answered.texts {
+            line(out, &format!("- {}", safe(&reason.say(language))));
+        }
+    }
+}
+
+/// The word for a person.
+pub(crate) fn word(word: Word) -> Text {
     match word {
         Word::Yes => text!("profile/word/yes"),
         Word::No => text!("profile/word/no"),
@@ -386,7 +322,7 @@ impl Asked<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Profile, Word, together};
+    use super::{Answers, Profile, Word, together};
     use crate::sample;
     use scratchproof_texts::Language;
 
@@ -418,7 +354,5 @@ mod tests {
         let korean = Profile::named("kr-sovereign-ai").expect("a profile").answer(&report, &evidence);
         let of = |id: &str| korean.iter().find(|line| line.id == id).expect("a line").answer;
         assert_eq!((of("architecture"), of("borrowed")), (Word::Stated, Word::Partly));
-        assert!(Profile::named("none").expect_err("no such").is_usage());
-        assert!(Profile::parse("schema = 2").is_err());
     }
 }

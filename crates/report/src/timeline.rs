@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Style};
 use scratchproof_texts::{Language, Text, phrase, term, text};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::markdown::{Note, heading, line, row, safe, table};
+use super::note::{Note, heading, line, row, safe, table};
 use super::terminal::{Look, Page};
 use super::{CaseSummary, Input, Seal, Skipped, Tool, json, lanes, markdown, number, text, wording};
 use scratchproof_evidence::TimelineRow;

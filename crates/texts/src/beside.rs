@@ -7,7 +7,7 @@
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{Language, Text, files};
+use crate::{Language, Text, sentences};
 
 /// What a finding says: `message` and `text`.
 pub mod message {
@@ -153,7 +153,7 @@ fn both<S: Serializer, A: Serialize + ?Sized, B: Serialize + ?Sized>(
 
 /// The text if it makes this sentence, else the sentence as it stands.
 fn kept(sentence: String, text: Option<Text>) -> Text {
-    let makes = |text: &Text| files::make(text, Language::English).is_ok_and(|made| made == sentence);
+    let makes = |text: &Text| sentences::make(text, Language::English).is_ok_and(|made| made == sentence);
     text.filter(makes).unwrap_or_else(|| Text::words(sentence))
 }
 

@@ -14,7 +14,7 @@
 use minijinja::value::{Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind};
 
-use crate::{Language, files, particle};
+use crate::{Language, entries, particle};
 
 pub fn add(environment: &mut Environment<'_>, language: Language) {
     environment.add_filter("fixed", fixed);
@@ -99,7 +99,7 @@ fn term_of(words: &Value, section: &str, language: Language) -> Value {
             .map(|all| all.map(|word| term_of(&word, section, language)).collect::<Vec<_>>())
             .unwrap_or_default()
             .into(),
-        _ => files::term(section, &words.to_string(), language).into(),
+        _ => entries::term(section, &words.to_string(), language).into(),
     }
 }
 

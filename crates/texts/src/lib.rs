@@ -5,11 +5,12 @@
 //! filters are in [`filters`]. A parameter that an entry names and a text lacks is an error, not an empty place.
 
 mod beside;
-mod files;
+mod entries;
 mod filters;
 mod param;
 mod particle;
 mod phrase;
+mod sentences;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -18,9 +19,10 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use beside::{ground, message, missing, null, said_chain, said_parent, said_start, said_time};
-pub use files::{Explanation, Language, explanation, keys, render, source, term};
+pub use entries::{Explanation, Language, explanation, keys, source, term};
 pub use param::Param;
 pub use phrase::phrase;
+pub use sentences::render;
 
 /// The key of several sentences, one after the other.
 pub(crate) const SEVERAL: &str = "+";

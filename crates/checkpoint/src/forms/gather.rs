@@ -1,5 +1,6 @@
 //! Elements that do not stand one after the other.
 
+use crate::shape::size;
 use scratchproof_error::{Error, Result};
 use scratchproof_source::Blob;
 
@@ -38,7 +39,7 @@ pub(super) fn strided(
     strides: &[usize],
     width: usize,
 ) -> Result<Vec<u8>> {
-    let bytes = super::size(shape, width).ok_or_else(|| Error::input("a shape overflows"))?;
+    let bytes = size(shape, width).ok_or_else(|| Error::input("a shape overflows"))?;
     let mut out = Vec::with_capacity(bytes);
     part(blob, offset, shape, strides, width, &mut out)?;
     Ok(out)

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::tape::Tape;
 use super::{Catalogue, Entry, Form, Glance, Place};
 use crate::header::quoted;
+use crate::shape::size;
 use crate::{Dtype, Shard, Skipped};
 use blocks::Blocks;
 use names::{Heads, Undo, published};
@@ -191,7 +192,7 @@ fn place(
 ) -> Result<Option<&'static str>> {
     let Described { name, shape, kind, offset } = tensor;
     let overflow = || Error::input(format!("the shape {shape:?} overflows"));
-    let elements = super::size(shape, 4).ok_or_else(overflow)? / 4;
+    let elements = size(shape, 4).ok_or_else(overflow)? / 4;
     let last = shape.last().copied().unwrap_or(1);
     let blocks = Blocks::of(*kind);
     let sizes = blocks.map(|blocks| (blocks.numbers, blocks.bytes));
@@ -264,7 +265,7 @@ fn entry(
         };
         return Ok(Entry { name, dtype, shape: out, place });
     }
-    let elements = super::size(shape, 4).ok_or_else(|| Error::input("its shape overflows"))? / 4;
+    let elements = size(shape, 4).ok_or_else(|| Error::input("its shape overflows"))? / 4;
     let (blob, blocks) = (Arc::clone(blob), Blocks::of(kind));
     let make = move || {
         let bytes = blob.bytes(at, elements / numbers * width)?;

@@ -6,6 +6,7 @@ use super::torch::unpacking;
 use super::zip::{Directory, Member, unpack, unpackable};
 use super::{Catalogue, Entry, Form, Glance, Place};
 use crate::header::quoted;
+use crate::shape::size;
 use crate::{Dtype, Shard, Skipped};
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::Blob;
@@ -96,8 +97,7 @@ fn array(blob: &Arc<dyn Blob>, path: &str, member: &Member) -> Result<Result<Arr
         "|O" => return Ok(Err("it holds Python objects, which are not read".to_owned())),
         other => return Ok(Err(format!("the number format {} is not read", quoted(other)))),
     };
-    let bytes =
-        super::size(&shape, dtype.width()).ok_or_else(|| Error::input(format!("the shape {shape:?} overflows")))?;
+    let bytes = size(&shape, dtype.width()).ok_or_else(|| Error::input(format!("the shape {shape:?} overflows")))?;
     let begin = (start + length) as u64;
     if begin.checked_add(bytes as u64) != Some(member.size) {
         return Err(Error::input(format!(

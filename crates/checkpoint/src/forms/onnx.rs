@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::{Catalogue, Entry, Form, Glance, Place};
 use crate::header::quoted;
+use crate::shape::size;
 use crate::{Dtype, Shard, Skipped};
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::Blob;
@@ -224,7 +225,7 @@ fn tensor(
         catalogue.skipped.push(Skipped { tensor: name, why });
         return Ok(());
     };
-    let bytes = super::size(&shape, dtype.width());
+    let bytes = size(&shape, dtype.width());
     if bytes.map(|bytes| bytes as u64) != Some(place.end - place.start) {
         return Err(Error::input(format!(
             "the shape {shape:?} in {dtype} does not fit its {} bytes",

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::zip::Slice;
-use super::{Catalogue, Entry, Place, gather, size};
+use super::{Catalogue, Entry, Place, gather};
 use crate::header::quoted;
+use crate::shape::size;
 use crate::{Dtype, Shard};
 use scratchproof_error::{Error, Result};
 use scratchproof_source::{Blob, MemoryFile};

@@ -9,6 +9,7 @@ use super::tape::Tape;
 use super::zip::{Directory, Member, unpack, unpackable};
 use super::{Catalogue, Entry, Form, Glance, Place, gather, state};
 use crate::header::quoted;
+use crate::shape::size;
 use crate::{Shard, Skipped};
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::{Blob, MadeFile, Make};
@@ -177,7 +178,7 @@ impl Archive {
                 Ok(entry) => catalogue.entries.push(entry),
                 Err(why) => {
                     let view = self.arena.view(id);
-                    let bytes = view.and_then(|view| super::size(&view.shape, view.kind.width())).unwrap_or(0);
+                    let bytes = view.and_then(|view| size(&view.shape, view.kind.width())).unwrap_or(0);
                     catalogue.unread += bytes as u64;
                     catalogue.skipped.push(Skipped { tensor: name, why });
                 }
@@ -208,7 +209,7 @@ impl Archive {
                 view.shape, view.strides, view.offset
             )));
         }
-        let bytes = super::size(&view.shape, width).filter(|bytes| *bytes as u64 <= length.max(EXPANDED));
+        let bytes = size(&view.shape, width).filter(|bytes| *bytes as u64 <= length.max(EXPANDED));
         if bytes.is_none() {
             return Err(Error::input(format!(
                 "tensor {shown} of shape {:?} is expanded from a storage of {length} bytes, more than is read",

@@ -8,7 +8,7 @@ use std::sync::Once;
 use git2::{ErrorCode, Oid, RepositoryOpenFlags};
 
 use super::bundle::{self, Folder};
-use super::{Pulse, broken, clean, guard, packs, reftable};
+use super::{Pulse, broken, clean, guard, reftable, sound};
 use scratchproof_error::{Error, Result};
 use scratchproof_source::plain;
 
@@ -70,7 +70,7 @@ pub fn open(path: &Path, pulse: &Pulse) -> Result<Opened> {
     } else {
         open_folder(path, pulse)?
     };
-    packs::check(opened.repository.commondir(), pulse)?;
+    sound::check(opened.repository.commondir(), pulse)?;
     Ok(opened)
 }
 

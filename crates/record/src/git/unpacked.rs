@@ -10,7 +10,8 @@ use std::rc::Rc;
 use flate2::bufread::ZlibDecoder;
 
 use super::Pulse;
-use super::packs::{BASE, CHAIN, lengths, sha1};
+use super::packs::{BASE, CHAIN, lengths};
+use super::sha1::sha1;
 use scratchproof_error::{Error, Result};
 
 /// Bytes of all objects of a bundle, and of all that is made of differences on the way to them.

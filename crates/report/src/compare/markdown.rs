@@ -1,6 +1,6 @@
 //! The comparison for a pull request or a mail.
 
-use super::super::markdown::{Note, heading, line, row, safe, table};
+use super::super::note::{Note, heading, line, row, safe, table};
 use super::super::{number, wording};
 use super::{Comparison, answer, cell, coverage, largest, letter, meaning, no_verdict, outcome, pair, shown};
 use scratchproof_texts::{Language, Text, phrase, term, text};
@@ -174,7 +174,7 @@ fn maps(out: &mut Note, comparison: &Comparison) {
     for subject in &all.subject {
         let cells = all.parent.iter().map(|parent| {
             let z = all.cells.get(&(*subject, *parent)).copied().flatten();
-            let beyond = z.is_some_and(|z| z >= super::super::heatmap::BEYOND);
+            let beyond = z.is_some_and(|z| z >= super::super::scene::BEYOND);
             if beyond { format!("**{}**", cell(z)) } else { cell(z) }
         });
         let cells: Vec<String> = std::iter::once(subject.to_string()).chain(cells).collect();

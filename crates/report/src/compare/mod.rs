@@ -325,7 +325,7 @@ fn shown(map: &LayerMap) -> Shown {
         subject: distinct(map.cells.iter().map(|c| c.subject).collect()),
         parent: distinct(map.cells.iter().map(|c| c.parent).collect()),
         cells: map.cells.iter().map(|c| ((c.subject, c.parent), c.z)).collect(),
-        beyond: map.cells.iter().filter(|c| c.z.is_some_and(|z| z >= super::heatmap::BEYOND)).count(),
+        beyond: map.cells.iter().filter(|c| c.z.is_some_and(|z| z >= super::scene::BEYOND)).count(),
         largest,
     }
 }

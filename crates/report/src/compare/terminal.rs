@@ -264,7 +264,7 @@ fn maps(page: &mut Page, comparison: &Comparison) {
             let mut line = format!("  {subject:>5} ");
             for parent in &map.parent {
                 let z = map.cells.get(&(*subject, *parent)).copied().flatten();
-                let beyond = z.is_some_and(|z| z >= super::super::heatmap::BEYOND);
+                let beyond = z.is_some_and(|z| z >= super::super::scene::BEYOND);
                 let word = if fits {
                     format!("{:>width$}", cell(z))
                 } else {

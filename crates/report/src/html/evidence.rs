@@ -9,7 +9,7 @@ use super::filter;
 use super::first;
 use crate::answer::part;
 use crate::said::Said;
-use crate::{Report, number, wording};
+use crate::{Report, explain, number, wording};
 use scratchproof_finding::{Code, Direction, Finding, Grade};
 
 #[derive(Serialize)]
@@ -39,6 +39,8 @@ pub(super) struct Kind {
     again: Option<String>,
     /// Where the picture is.
     picture: Option<(&'static str, Said)>,
+    /// What `scratchproof explain` says of the code: headings and words.
+    explained: Vec<(Said, Said)>,
     rows: Vec<Row>,
     more: Vec<Row>,
 }
@@ -129,6 +131,7 @@ fn kind(code: Code, own: &[&Finding], heaviest: &Finding, open: bool) -> Kind {
         file: heaviest.evidence.clone(),
         again: filter::polars(&common(own, heaviest)),
         picture: picture(code),
+        explained: explain::parts(code).into_iter().map(|(heading, words)| (heading.into(), words.into())).collect(),
         rows,
         more,
     }

@@ -10,9 +10,11 @@ use super::evidence::{self, Section};
 use super::first::{self, First, Meta};
 use super::pictures::{self, ChartView, EventsView, Legend, MapGroup, WayView};
 use crate::answer::{self, part};
+use crate::profile::{self, Answers as _};
 use crate::said::Said;
 use crate::timeline::{self, Timeline};
 use crate::{Report, Skipped, Tool, heatmap, number, scene, wording};
+use scratchproof_case::profile::Both;
 use scratchproof_evidence::Evidence;
 use scratchproof_finding::Finding;
 
@@ -44,6 +46,24 @@ pub(super) struct View<'a> {
     decisive: Vec<Said>,
     policy: Vec<(String, String)>,
     how_to_read: Vec<(Said, Said)>,
+    profile: Option<ProfileView>,
+}
+
+/// The questions of a programme, answered.
+#[derive(Serialize)]
+struct ProfileView {
+    name: Said,
+    lines: Vec<(Said, Said, Vec<Said>)>,
+}
+
+fn profile(report: &Report, evidence: &Evidence) -> Option<ProfileView> {
+    let profile = profile::of_case(report)?;
+    let both = |words: &Both| Said { en: words.en.clone(), ko: words.ko.clone() };
+    let lines = profile
+        .answer(report, evidence)
+        .into_iter()
+        .map(|line| (both(&line.asks), profile::word(line.answer).into(), line.texts.iter().map(Said::from).collect()));
+    Some(ProfileView { name: both(&profile.name), lines: lines.collect() })
 }
 
 #[derive(Serialize)]
@@ -84,13 +104,14 @@ pub(super) fn view<'a>(report: &'a Report, evidence: &'a Evidence, language: Lan
         charts: pictures::charts(&pictures::series(evidence, &order)),
         way: pictures::way(evidence),
         maps: pictures::maps(&maps, side),
-        map_note: text!("page/map/note", beyond = heatmap::BEYOND).into(),
+        map_note: text!("page/map/note", beyond = scene::BEYOND).into(),
         coverage: wording::coverage(&report.coverage).into(),
         skipped: &report.coverage.skipped,
         inputs: report.inputs.iter().map(input).collect(),
         decisive: decisive(&report.policy),
         policy: policy(&report.policy),
         how_to_read: wording::how_to_read().into_iter().map(|(word, means)| (word.into(), means.into())).collect(),
+        profile: profile(report, evidence),
     }
 }
 
@@ -150,6 +171,7 @@ pub(super) fn of_timeline(timeline: &Timeline, language: Language) -> View<'_> {
         decisive: Vec::new(),
         policy: policy(&timeline.policy),
         how_to_read: Vec::new(),
+        profile: None,
     }
 }
 

@@ -1,0 +1,53 @@
+//! A parent in disguise held against itself: what the search would have said (METHODS 11).
+
+use super::alike::alike;
+use super::basis::answers;
+use super::culprit::{CORRELATION, Culprit};
+use super::frame::LONGEST_WHOLE;
+use super::heads;
+use super::inject::injected;
+use super::products::Products;
+use super::search::between;
+use super::weights::Weights;
+use scratchproof_checkpoint::Checkpoint;
+use scratchproof_error::Result;
+use scratchproof_measurements::{Class, Injection, SearchRules};
+
+/// Elements of either model that are looked at for one culprit.
+const BUDGET: usize = 16 << 20;
+
+/// What the search would have said of a parent in disguise, for a subject whose residual axis has that length.
+///
+/// Above the longest residual axis that is rotated the products of its heads stand for the whole: no change of basis, order
+/// or vocabulary moves them.
+///
+/// # Errors
+/// If weights cannot be read.
+pub fn injections(parent: &Checkpoint, hidden: Option<usize>, rules: &SearchRules) -> Result<Vec<Injection>> {
+    let Some(weights) = Weights::new(parent)? else { return Ok(Vec::new()) };
+    let long = weights.hidden > LONGEST_WHOLE;
+    let mut classes = vec![Class::Permuted, Class::Rotated, Class::Moved, Class::Half];
+    if hidden != Some(weights.hidden) {
+        classes.push(Class::Padded);
+    }
+    let products = if long { heads::of(&weights)? } else { None };
+    let of_heads = |class: Class, products: &Products| Injection {
+        class,
+        correlation: CORRELATION,
+        observations: answers(&alike(&injected(products, 1.0, CORRELATION * CORRELATION, 1), products)),
+    };
+    let mut all = Vec::new();
+    // What is made of the parent as it stands is made once for all disguises.
+    let weights = weights.within(BUDGET);
+    for class in classes {
+        if long && class != Class::Half {
+            all.extend(products.as_ref().map(|products| of_heads(class, products)));
+            continue;
+        }
+        let culprit = Culprit::new(class, weights.hidden);
+        let Some(own) = Weights::disguised(parent, culprit, BUDGET)? else { continue };
+        let found = between(&own, &weights, None, rules)?;
+        all.push(Injection { class, correlation: CORRELATION, observations: found.observations });
+    }
+    Ok(all)
+}
