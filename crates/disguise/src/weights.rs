@@ -53,11 +53,11 @@ pub struct Weights<'a> {
     budget: usize,
     /// Where it is a model in disguise, how it is written.
     culprit: Option<Culprit>,
-    /// Of a model that is looked at within a budget, what was read of it: disguise after disguise asks for the same rows.
+    /// Of a model in disguise, what was made of it: question after question asks for the same rows.
     held: Mutex<Held>,
 }
 
-/// Matrices that were read, up to so many elements together.
+/// Matrices that were made, up to so many elements together.
 #[derive(Default)]
 struct Held {
     elements: usize,
@@ -67,8 +67,8 @@ struct Held {
 /// Rows of a part: its tensor, its family and expert, which rows.
 type Asked = (usize, String, Option<u32>, Vec<usize>);
 
-/// Elements that a model within a budget holds: 96 MiB as f32.
-const HELD: usize = 24 << 20;
+/// Elements that a model in disguise holds: 64 MiB as f32.
+const HELD: usize = 16 << 20;
 
 impl<'a> Weights<'a> {
     /// Takes a model apart; `None` if it has no layer with a residual axis.
@@ -323,7 +323,7 @@ impl<'a> Weights<'a> {
         picked: Vec<usize>,
         fold: Option<Vec<f32>>,
     ) -> Result<Option<Matrix>> {
-        if self.budget >= ELEMENTS {
+        if self.culprit.is_none() {
             return self.made(part, function, picked, fold);
         }
         let held = || self.held.lock().unwrap_or_else(PoisonError::into_inner);
