@@ -1,5 +1,7 @@
 //! Evidence that travels: what is signed is verified, what was changed is named, and tools that others wrote agree.
 
+#[path = "attest/clocks.rs"]
+mod clocks;
 #[path = "attest/others.rs"]
 mod others;
 #[allow(dead_code, reason = "every test binary uses another part of it")]
@@ -102,6 +104,9 @@ fn any_single_bit_of_an_input_is_named() {
         (weights, ["step 20"; 2]),
         (copy.model("parent-glm"), ["parent-glm"; 2]),
         (config, ["config.json", "step 20"]),
+        (copy.model("parent-glm").with_file_name("tokenizer.json"), ["parent-glm"; 2]),
+        (copy.model("parent-glm").with_file_name("config.json"), ["parent-glm"; 2]),
+        (copy.model("control-phi").with_file_name("tokenizer.json"), ["control-phi"; 2]),
         (log, ["input", "wandb"]),
         (copy.path("case.toml"), ["case", "case.toml"]),
     ] {
@@ -276,6 +281,29 @@ fn what_version_0_1_wrote_is_read() {
         let done = verify(&golden.join(file), &["--key", &key(other)]);
         assert_ne!(done.status, 0, "{file} by another key: {}", done.stdout);
     }
+    // A whole audit: its seal, its tables and its report. Pages may be drawn anew by a later version.
+    let audit = golden.join("audit-0.1");
+    let done = verify(&audit, &[]);
+    for word in ["verified     seal: 28 files", "verified     .scratchproof: 31 files"] {
+        assert!(done.stdout.contains(word), "{}", done.stdout);
+    }
+    let again = run(program().args(["report", "--format", "json"]).arg(&audit));
+    let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).expect("JSON");
+    let (again, stored) =
+        (read(&again.stdout), read(&fs::read_to_string(audit.join("report.json")).expect("a report")));
+    for key in ["schema", "case", "verdict", "findings", "inputs", "seal"] {
+        assert_eq!(again[key], stored[key], "{key}");
+    }
+    let page = run(program().args(["report", "--format", "html"]).arg(&audit));
+    assert!(page.stdout.contains("golden"), "{}", page.stderr);
+    // A fingerprint, held against a model of other sizes.
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/models");
+    let done = run(program()
+        .args(["--format", "json", "scan"])
+        .arg(models.join("parent-llama"))
+        .arg(golden.join("fingerprint-0.1.safetensors")));
+    assert!(done.status != 2, "{}", done.stderr);
+    assert_eq!(read(&done.stdout)["candidates"].as_array().map(Vec::len), Some(1), "{}", done.stdout);
 }
 
 #[test]

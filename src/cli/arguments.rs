@@ -236,12 +236,12 @@ pub enum Command {
         #[command(subcommand)]
         what: Witness,
     },
-    /// Check signatures, seal, digests and figures of a finished audit, an attestation, a signed model or a ledger
+    /// Check a finished audit, an attestation, a signed model, a ledger or what was revealed
     ///
     /// One line an item. Exit status: 0 all verified, 1 something contradicts, 3 something could not be checked, 2 there is
     /// nothing that could be read.
     Verify {
-        /// An output folder, an attestation, a signature over a model, or a ledger
+        /// An output folder, an attestation, a signature over a model, a ledger, or what `witness reveal` wrote
         path: PathBuf,
         /// A public key that is trusted, in PEM; may be given several times
         #[arg(long = "key", value_name = "PUB.pem")]
@@ -249,9 +249,12 @@ pub enum Command {
         /// Certificates that are trusted
         #[arg(long = "root", value_name = "ROOT.pem")]
         roots: Vec<PathBuf>,
-        /// The model that a signature is over; otherwise the folder the signature lies in
+        /// The model that a signature is over (otherwise the folder the signature lies in), or of what is revealed
         #[arg(long, value_name = "MODEL")]
         model: Option<PathBuf>,
+        /// The ledger that published the root of what is revealed
+        #[arg(long, value_name = "LEDGER")]
+        ledger: Option<PathBuf>,
         /// The case file, where it is not where it was when it was audited
         #[arg(long, value_name = "CASE")]
         case: Option<PathBuf>,
@@ -294,6 +297,34 @@ pub enum Witness {
         #[command(flatten)]
         body: Body,
     },
+    /// Ask the outside clocks that are still to be asked
+    Stamp {
+        /// The ledger
+        ledger: PathBuf,
+        /// Seconds to wait for all of them
+        #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+        patience: u64,
+    },
+    /// Reveal one tensor, or some rows of it, under the root that `append --tree` published
+    Reveal {
+        /// A model of safetensors, folder or file
+        model: PathBuf,
+        /// The tensor, by its name in the file
+        #[arg(long, value_name = "NAME")]
+        tensor: String,
+        /// Rows to show, counted from 0 along all axes but the last
+        #[arg(long, value_name = "N,N,...", value_delimiter = ',')]
+        rows: Vec<u64>,
+        /// Rows that follow from a word: N of them
+        #[arg(long, value_name = "N", requires = "word")]
+        sample: Option<u64>,
+        /// The auditor's word, chosen after the root was published
+        #[arg(long, value_name = "TEXT")]
+        word: Option<String>,
+        /// The file to write
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+    },
     /// Add the last entry: nothing may follow it
     Close {
         /// The ledger
@@ -324,6 +355,19 @@ pub struct Body {
     /// Anything else to fix, such as a setting of the optimiser; may be given several times
     #[arg(long = "set", value_name = "NAME=VALUE")]
     pub settings: Vec<String>,
+    /// With --checkpoint: commit to its tensors and rows too, so that one of them can be revealed without the rest
+    #[arg(long, requires = "checkpoint")]
+    pub tree: bool,
+    /// An RFC 3161 authority to stamp the ledger up to this entry; may be given several times
+    #[arg(long = "authority", value_name = "URL")]
+    pub authorities: Vec<String>,
+    /// A calendar of `OpenTimestamps` to do the same; may be given several times
+    #[arg(long = "calendar", value_name = "URL")]
+    pub calendars: Vec<String>,
+    /// Seconds to wait for all of them, earlier questions too; what is not answered waits for the next entry, or for
+    /// `witness stamp`
+    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
+    pub patience: u64,
     /// A sentence
     #[arg(long, value_name = "TEXT")]
     pub note: Option<String>,

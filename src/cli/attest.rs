@@ -9,7 +9,8 @@ use scratchproof::attest::folder::{self as check, Again};
 use scratchproof::attest::item::{Items, Standing};
 use scratchproof::attest::keys::{Public, Signer};
 use scratchproof::attest::model::{self, Signed};
-use scratchproof::attest::{FILE, export, ledger, stamp, statement, strict};
+use scratchproof::attest::reveal::Reveal;
+use scratchproof::attest::{FILE, clocks, export, ledger, stamp, statement, strict};
 use scratchproof::audit::published::{Thin, expand};
 use scratchproof::audit::{again, audit_into, timeline};
 use scratchproof::case::Case;
@@ -37,6 +38,7 @@ pub struct Given<'a> {
     pub keys: &'a [PathBuf],
     pub roots: &'a [PathBuf],
     pub model: Option<&'a Path>,
+    pub ledger: Option<&'a Path>,
     pub case: Option<&'a Path>,
     pub recompute: bool,
 }
@@ -153,13 +155,19 @@ pub fn verify(arguments: &Arguments, path: &Path, given: &Given) -> Result<u8> {
         opened.take(SHORT * 4).read_to_end(&mut head).map_err(|cause| Error::io(path.display(), cause))?;
         if ledger::is(&head) {
             ledger::verify(path, &keys, &mut items)?;
+            clocks::verify(path, &roots, &mut items)?;
             show(arguments, &items)?;
             return Ok(items.status());
         }
         let bytes = plain::read(path, dsse::LONGEST)?;
         let place = || path.display().to_string();
         let value = strict(&bytes).context(place)?;
-        if Signed::is(&value) {
+        if Reveal::is(&value) {
+            let published = |ledger: &Path| ledger::verify(ledger, &keys, &mut items);
+            let published = given.ledger.map(published).transpose()?;
+            let reveal = Reveal::read(value).context(place)?;
+            reveal.verify(published.as_deref(), given.model, &mut items)?;
+        } else if Signed::is(&value) {
             let beside = path.parent().filter(|own| !own.as_os_str().is_empty()).unwrap_or(Path::new("."));
             signed(path, given.model.unwrap_or(beside), &keys, &roots, &mut items)?;
         } else {

@@ -96,9 +96,9 @@ pub fn run() -> u8 {
             })
         }
         Command::Witness { what } => witness::run(&arguments, what),
-        Command::Verify { path, keys, roots, model, case, recompute } => {
-            let given =
-                attest::Given { keys, roots, model: model.as_deref(), case: case.as_deref(), recompute: *recompute };
+        Command::Verify { path, keys, roots, model, ledger, case, recompute } => {
+            let (model, ledger, case) = (model.as_deref(), ledger.as_deref(), case.as_deref());
+            let given = attest::Given { keys, roots, model, ledger, case, recompute: *recompute };
             attest::verify(&arguments, path, &given)
         }
     });

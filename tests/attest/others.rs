@@ -17,10 +17,11 @@ const PACKAGES: &[&str] = &[
     "in-toto-attestation==0.9.3",
     "cyclonedx-python-lib[json-validation]",
     "jsonschema",
+    "opentimestamps==0.4.5",
 ];
 
 /// A Python with the packages; `None` where they cannot be had.
-fn python() -> Option<PathBuf> {
+pub fn python() -> Option<PathBuf> {
     static PYTHON: OnceLock<Option<PathBuf>> = OnceLock::new();
     PYTHON
         .get_or_init(|| {
@@ -28,7 +29,7 @@ fn python() -> Option<PathBuf> {
             let python = place.join("bin/python");
             let quiet =
                 |command: &mut Command| command.stdout(Stdio::null()).status().is_ok_and(|status| status.success());
-            let whole = place.join("installed");
+            let whole = place.join("installed-2");
             let installed = whole.is_file()
                 || quiet(Command::new("python3").args(["-m", "venv"]).arg(&place))
                     && quiet(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(PACKAGES))

@@ -36,7 +36,7 @@ const KIND: &str = "application/vnd.scratchproof.ledger+json";
 const LONGEST_LINE: u64 = 1 << 20;
 
 /// A longer file is not read.
-const LONGEST: u64 = 4 << 30;
+pub(super) const LONGEST: u64 = 4 << 30;
 
 /// What an entry is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

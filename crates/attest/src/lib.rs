@@ -3,10 +3,12 @@
 //! - [`keys`]: Ed25519 and elliptic curves, as people keep them.
 //! - [`dsse`]: the envelope. [`manifest`], [`model`]: a model's folder as `OpenSSF` Model Signing signs it.
 //! - [`statement`]: the audit's own statement. [`folder`]: a finished folder held against its seal, its pages, its
-//!   attestation and what is judged again. [`ledger`]: what was fixed during a training.
+//!   attestation and what is judged again. [`ledger`]: what was fixed during a training; [`clocks`]: who stamped it.
+//! - [`merkle`], [`reveal`]: one tensor, or some rows of it, under a root that was published.
 //!   [`item`]: what is said of all of it.
 
 pub mod canonical;
+pub mod clocks;
 pub mod dsse;
 pub mod export;
 pub mod folder;
@@ -14,8 +16,10 @@ pub mod item;
 pub mod keys;
 pub mod ledger;
 pub mod manifest;
+pub mod merkle;
 pub mod model;
 mod pbes2;
+pub mod reveal;
 pub mod stamp;
 pub mod statement;
 mod text;

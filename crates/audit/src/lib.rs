@@ -5,6 +5,7 @@ mod compare;
 pub mod elsewhere;
 mod inputs;
 mod ledger;
+mod losses;
 mod measuring;
 mod models;
 pub mod published;

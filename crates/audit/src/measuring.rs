@@ -6,7 +6,7 @@ use scratchproof_case::{Case, Location};
 use scratchproof_error::{Error, Result};
 use scratchproof_facts::time;
 use scratchproof_folder::Folder;
-use scratchproof_measure::{Asked, Job, Journal, Piece, Reporter, digests, md5, measure, replayed};
+use scratchproof_measure::{Asked, Job, Journal, Piece, Reporter, beside, digests, md5, measure, replayed};
 use scratchproof_measurements::{FileDigest, Measurements, Model, manifest};
 use scratchproof_source::Access;
 use scratchproof_store::{Seen, Store};
@@ -97,7 +97,7 @@ pub(super) fn stored(case: &Case, access: Access, folder: &Folder) -> Result<Opt
 }
 
 /// The digests that the models have now, by their places as the case names them: of each its one digest as the report
-/// lists it, `None` if its configuration is not what was measured.
+/// lists it, `None` if its configuration or tokenizer is not what was measured.
 pub(super) fn digests_now(
     case: &Case,
     access: Access,
@@ -109,7 +109,8 @@ pub(super) fn digests_now(
         };
         let checkpoint = models::open_at(location, model.uri.clone(), access)?;
         let digest = manifest(&digests(&[&checkpoint])?.pop().unwrap_or_default());
-        Ok((checkpoint.config == model.config).then_some(digest))
+        let same = model.beside.is_empty() || beside(&checkpoint) == model.beside;
+        Ok((same && checkpoint.config == model.config).then_some(digest))
     };
     measured.models.iter().map(|model| (model.uri.clone(), now(model))).collect()
 }

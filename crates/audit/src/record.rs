@@ -1,7 +1,7 @@
 //! The record of a case, read.
 
 use super::read::{Read, input};
-use super::{ledger, register, repository};
+use super::{ledger, losses, register, repository};
 use scratchproof_case::Case;
 use scratchproof_error::{Context, Result};
 use scratchproof_facts::Reading;
@@ -82,6 +82,11 @@ impl Read {
         config: Option<&serde_json::Value>,
         targets: &Targets,
     ) -> Result<()> {
+        if let Some(location) = &case.loss {
+            let (losses, input) = losses::read(location, targets);
+            self.reading.losses = Some(losses);
+            self.inputs.extend(input);
+        }
         let held = self.reading.record.repository.as_ref().map(|r| r.held(targets)).unwrap_or_default();
         if case.witnesses.is_empty() && held.is_empty() && case.ledger.is_none() {
             return Ok(());

@@ -30,10 +30,10 @@ pub(super) fn targets(case: &Case, record: &Reading, steps: &[i64], digests: &[V
 }
 
 /// The same where nothing was measured: of the checkpoints only those are digested that a witness is said to be over, but
-/// all if one does not say what it is over; and those of which the repository may hold a pointer.
+/// all if one does not say what it is over or losses were recomputed from them; and those of which the repository may hold a pointer.
 pub(super) fn named(case: &Case, record: &Reading, access: Access) -> Targets {
     let overs = case.witnesses.iter().map(|witness| &witness.over);
-    let all_wanted = overs.clone().any(Option::is_none);
+    let all_wanted = case.loss.is_some() || overs.clone().any(Option::is_none);
     // A file of the length of one that the repository names by its digest may be that one.
     let pointers = record.record.repository.as_ref().map_or(&[][..], |repository| &repository.pointers);
     let lengths: BTreeSet<u64> = pointers.iter().map(|pointer| pointer.bytes).collect();

@@ -35,13 +35,14 @@ struct RawCase {
     repository: Option<RawRepository>,
     #[serde(default)]
     witness: Vec<RawWitness>,
-    ledger: Option<RawLedger>,
+    ledger: Option<RawPath>,
+    loss: Option<RawPath>,
     policy: Option<Spanned<toml::Table>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RawLedger {
+struct RawPath {
     path: Spanned<String>,
 }
 
@@ -280,6 +281,7 @@ impl Checker<'_> {
         let repository = raw.repository.map(|repository| self.repository(repository)).transpose()?;
         let witnesses = raw.witness.into_iter().map(|witness| self.witness(&witness)).collect::<Result<_>>()?;
         let ledger = raw.ledger.map(|ledger| self.existing(&ledger.path)).transpose()?;
+        let loss = raw.loss.map(|loss| self.existing(&loss.path)).transpose()?;
         let mut policy = match raw.policy {
             None => Policy::default(),
             Some(table) => {
@@ -305,6 +307,7 @@ impl Checker<'_> {
             repository,
             witnesses,
             ledger,
+            loss,
             policy,
         })
     }

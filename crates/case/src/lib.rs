@@ -45,6 +45,8 @@ pub struct Case {
     pub witnesses: Vec<Witness>,
     /// The ledger that was kept during the training.
     pub ledger: Option<Location>,
+    /// Losses that were recomputed from the checkpoints.
+    pub loss: Option<Location>,
     /// Every threshold.
     pub policy: Policy,
 }
@@ -104,6 +106,7 @@ impl Case {
             repository: None,
             witnesses: Vec::new(),
             ledger: None,
+            loss: None,
             policy: Policy::default(),
         }
     }

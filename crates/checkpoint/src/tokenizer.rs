@@ -196,6 +196,8 @@ impl Tokenizer {
 #[derive(Default)]
 pub struct TokenizerFiles {
     files: Vec<(String, Result<Box<dyn Blob>>)>,
+    /// The configuration beside them, as bytes.
+    config: Option<(String, Box<dyn Blob>)>,
     parsed: OnceLock<Result<Tokenizer>>,
 }
 
@@ -206,7 +208,15 @@ impl TokenizerFiles {
             let blob = store.open(&name);
             (name, blob)
         });
-        Self { files: files.collect(), parsed: OnceLock::new() }
+        let config = names.iter().find(|name| *name == "config.json");
+        let config = config.and_then(|name| Some((name.clone(), store.open(name).ok()?)));
+        Self { files: files.collect(), config, parsed: OnceLock::new() }
+    }
+
+    /// The files that can be opened, and the model's configuration: what is read of a model beside its weights.
+    pub fn beside(&self) -> impl Iterator<Item = (&str, &dyn Blob)> {
+        let files = self.files.iter().filter_map(|(name, blob)| Some((name.as_str(), &**blob.as_ref().ok()?)));
+        files.chain(self.config.iter().map(|(name, blob)| (name.as_str(), &**blob)))
     }
 
     /// Whether the folder holds no tokenizer in a form that is read.

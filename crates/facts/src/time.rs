@@ -71,6 +71,7 @@ pub fn judge(
         start,
         witnesses: &reading.witnesses,
         ledger: reading.ledger.as_ref(),
+        losses: reading.losses.as_ref(),
         held: &reading.held,
         register: register.as_ref().map(register::Against::facts),
         active: subject.and_then(weights::active),

@@ -114,6 +114,7 @@ codes! {
     TimeUndated "time/undated",
     TimeWitness "time/witness",
     TimeLedger "time/ledger",
+    TimeRecomputedLoss "time/recomputed-loss",
     TimeReleaseDate "time/release-date",
     TimeEarlierModels "time/earlier-models",
     TimeSchedule "time/schedule",

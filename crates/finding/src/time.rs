@@ -17,6 +17,7 @@ mod machine;
 mod norms;
 mod order;
 mod pointers;
+mod recomputed;
 mod register;
 mod repository;
 mod schedule;
@@ -100,6 +101,8 @@ pub struct TimeFacts<'a> {
     pub start: Condition,
     /// What the ledger of the training says.
     pub ledger: Option<&'a scratchproof_record::Ledgered>,
+    /// Losses that were recomputed from the checkpoints.
+    pub losses: Option<&'a scratchproof_record::Recomputed>,
     /// What outside witnesses say.
     pub witnesses: &'a [Witnessed],
     /// Checkpoints that the history of the repository holds by their digests.
@@ -167,6 +170,7 @@ pub fn judge(facts: &TimeFacts<'_>, policy: &Policy) -> Judgement {
     }
     witness::judge(&mut judgement, facts.witnesses);
     ledger::judge(&mut judgement, facts.ledger);
+    recomputed::judge(&mut judgement, facts);
     pointers::judge(&mut judgement, facts);
     if let Some(register) = &facts.register {
         register::parents(&mut judgement, register);

@@ -39,6 +39,10 @@ pub struct Found {
     pub around: Option<String>,
     /// The recipe of the initialisation.
     pub recipe: Option<String>,
+    /// The ledger that was kept during the training.
+    pub ledger: Option<String>,
+    /// Losses that were recomputed from the checkpoints.
+    pub loss: Option<String>,
     /// Time stamps and proofs of them.
     pub proofs: Vec<String>,
     /// What looks like a checkpoint and cannot be opened, with the reason.

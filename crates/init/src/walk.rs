@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use scratchproof_checkpoint::Checkpoint;
-use scratchproof_record::logs;
+use scratchproof_record::{logs, losses};
 
 use super::names::{COUNT, counted_out, numbered};
 use super::{Found, Saved};
@@ -17,10 +17,12 @@ const ENTRIES: usize = 50_000;
 const OPENED: usize = 10_000;
 /// The largest export of a run log that is read to see whether it is one.
 const EXPORT: u64 = 64 << 20;
-/// The first words of a recipe of an initialisation stand in so many bytes.
-const HEAD: usize = 4096;
+/// The name of a format stands in so many bytes: the first line of a ledger has at most as many.
+const HEAD: usize = 1 << 20;
 /// The name that a recipe gives its format.
 const RECIPE: &str = "scratchproof.init-recipe/";
+/// The name that a ledger gives its format.
+const LEDGER: &str = "\"scratchproof.ledger/";
 
 /// Files that hold weights, by the end of their names.
 const WEIGHTS: [&str; 8] = ["safetensors", "bin", "pt", "pth", "ckpt", "gguf", "npz", "onnx"];
@@ -133,9 +135,17 @@ impl Walk<'_> {
             let small = std::fs::metadata(&place).is_ok_and(|about| about.len() <= EXPORT);
             match name.rsplit_once('.').map(|(_, end)| end) {
                 Some("wandb") if logs::open(&place).is_ok() => self.found.runs.push(inner),
+                Some("jsonl") if begins_with(&place, LEDGER) => {
+                    self.found.ledger = self.found.ledger.take().or(Some(inner))
+                }
+                Some("parquet") if small && losses(&place).is_ok() => {
+                    self.found.loss = self.found.loss.take().or(Some(inner));
+                }
                 Some("csv" | "jsonl" | "parquet") if small && has_loss(&place) => self.found.runs.push(inner),
                 Some("tsr" | "ots") => self.found.proofs.push(inner),
-                Some("json") if self.found.recipe.is_none() && is_recipe(&place) => self.found.recipe = Some(inner),
+                Some("json") if self.found.recipe.is_none() && begins_with(&place, RECIPE) => {
+                    self.found.recipe = Some(inner)
+                }
                 _ => {}
             }
         }
@@ -326,9 +336,10 @@ fn has_loss(path: &Path) -> bool {
     logs::open(path).is_ok_and(|runs| runs.iter().any(|run| !run.loss().is_empty()))
 }
 
-fn is_recipe(path: &Path) -> bool {
+/// Whether the format that a file names at its beginning is this one.
+fn begins_with(path: &Path, format: &str) -> bool {
     use std::io::Read;
     let mut head = Vec::with_capacity(HEAD);
     let read = std::fs::File::open(path).and_then(|file| file.take(HEAD as u64).read_to_end(&mut head));
-    read.is_ok() && String::from_utf8_lossy(&head).contains(RECIPE)
+    read.is_ok() && String::from_utf8_lossy(&head).contains(format)
 }

@@ -146,6 +146,16 @@ fn record(out: &mut Out, found: &Found) {
             out.line("# [repository]\n# git = \"../training-code\"");
         }
     }
+    if let Some(ledger) = &found.ledger {
+        out.line("");
+        out.comment(&text!("init/ledger/found"));
+        out.line(&format!("[ledger]\npath = {}", quoted(ledger)));
+    }
+    if let Some(loss) = &found.loss {
+        out.line("");
+        out.comment(&text!("init/loss/found"));
+        out.line(&format!("[loss]\npath = {}", quoted(loss)));
+    }
     if !found.proofs.is_empty() {
         out.line("");
         out.comment(&text!("init/witness/found"));

@@ -37,6 +37,14 @@ pub fn digests(models: &[&Checkpoint]) -> Result<Vec<Vec<FileDigest>>> {
     Ok(shards.iter().map(|shards| shards.iter().map(&mut digest).collect()).collect())
 }
 
+/// SHA-256 of a file, hexadecimal.
+///
+/// # Errors
+/// If the file cannot be read.
+pub fn sha256(blob: &dyn Blob) -> Result<String> {
+    Ok(hash_all(&[blob])?.first().map(|hash| hex(hash)).unwrap_or_default())
+}
+
 /// MD5 of a file, hexadecimal, as trackers record it.
 ///
 /// # Errors

@@ -41,7 +41,7 @@ pub use elementwise::elementwise;
 pub use growth::growth;
 pub use jobs::{Unit, units};
 pub use journal::{Journal, Nowhere, Piece, Stored};
-pub use model::model;
+pub use model::{beside, model};
 pub use norms::{Norms, norms};
 pub use pieces::{Part, figures_of, parts};
 pub use products::Asked;

@@ -1,5 +1,6 @@
 //! What a checkpoint's catalogue says, as a plain value.
 
+use super::digest;
 use scratchproof_checkpoint::Checkpoint;
 use scratchproof_measurements::{Model, Tensor};
 
@@ -28,8 +29,19 @@ pub fn model(checkpoint: &Checkpoint, listed: bool) -> Model {
         layers: checkpoint.layers(),
         experts: checkpoint.experts(),
         tokenizer: checkpoint.tokenizer().ok().map(scratchproof_checkpoint::Tokenizer::size),
+        beside: if listed { beside(checkpoint) } else { Vec::new() },
         bytes: checkpoint.bytes(),
         data_bytes: checkpoint.stored,
         notes: checkpoint.notes.iter().map(scratchproof_checkpoint::Text::english).collect(),
     }
+}
+
+/// Digests of what is read of a model beside its weights. What cannot be read has none, and is told where it is used.
+#[must_use]
+pub fn beside(checkpoint: &Checkpoint) -> Vec<(String, String)> {
+    let files = checkpoint.vocabulary.beside();
+    let mut all: Vec<(String, String)> =
+        files.filter_map(|(name, blob)| Some((name.to_owned(), digest::sha256(blob).ok()?))).collect();
+    all.sort();
+    all
 }

@@ -36,6 +36,10 @@ pub struct Model {
     pub experts: usize,
     /// Tokens of the tokenizer beside the weights, if there is one that can be used.
     pub tokenizer: Option<usize>,
+    /// Name and SHA-256 of the configuration and of the tokenizer's files; of a checkpoint before the final one of a series
+    /// there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beside: Vec<(String, String)>,
     /// Bytes of all tensors.
     pub bytes: u64,
     /// Bytes of weights in the files, those of tensors that are not compared among them.

@@ -60,6 +60,19 @@ pub struct Ledgered {
     pub stamped: Option<String>,
 }
 
+/// Losses that were recomputed, and whether of the checkpoints of a case.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Recomputed {
+    /// The table as the case names it.
+    pub source: String,
+    /// Why it could not be read.
+    pub unreadable: Option<String>,
+    /// The rows that are of the case's own weights.
+    pub rows: Vec<super::Loss>,
+    /// Steps of rows that were computed with other weights than the case has, or of no checkpoint of it.
+    pub other: Vec<i64>,
+}
+
 /// What a witness covers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Covered {

@@ -6,6 +6,7 @@ mod elements;
 mod footer;
 mod frame;
 mod json;
+mod losses;
 mod parquet;
 mod table;
 
@@ -19,6 +20,7 @@ use scratchproof_error::{Error, Result};
 
 pub(super) use elements::{elements, members};
 pub(super) use json::lines;
+pub use losses::{Loss, Losses, losses};
 pub(super) use parquet::{bytes as parquet_bytes, open as parquet};
 
 /// Reads an export that is text: JSON or CSV.

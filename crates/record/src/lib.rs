@@ -27,7 +27,8 @@ mod wire;
 pub mod witness;
 
 pub use accelerators::{Accelerator, Grade as PeakGrade, accelerator};
-pub use dated::{Covered, Event, Existed, Ledgered};
+pub use dated::{Covered, Event, Existed, Ledgered, Recomputed};
+pub use export::{Loss, Losses, losses};
 pub use git::{Commit, Freeze, Lookup, Repository, Stamp};
 pub use history::{HISTOGRAM_NORM, History};
 pub use keys::{KeyMap, Keys};

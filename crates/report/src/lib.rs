@@ -178,4 +178,5 @@ pub enum InputRole {
     Stamped,
     Signers,
     Ledger,
+    Loss,
 }

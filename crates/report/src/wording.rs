@@ -238,6 +238,7 @@ pub(super) fn role(role: InputRole) -> Text {
         InputRole::Stamped => text!("report/role/stamped"),
         InputRole::Signers => text!("report/role/signers"),
         InputRole::Ledger => text!("report/role/ledger"),
+        InputRole::Loss => text!("report/role/loss"),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Bytes from outside: one trait for a file, whatever holds it.
 
 mod cache;
+pub mod clock;
 mod directory;
 pub mod fetch;
 mod forge;

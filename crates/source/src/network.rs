@@ -388,7 +388,7 @@ pub(super) fn shown(url: &Url) -> String {
     format!("{}://{host}{port}{}", url.scheme(), url.path())
 }
 
-fn is_loopback(url: &Url) -> bool {
+pub(super) fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
@@ -426,7 +426,7 @@ pub(super) fn text(headers: &HeaderMap, name: &str) -> Option<String> {
 }
 
 /// What went wrong, without the address: its query may be a signature.
-fn describe(error: reqwest::Error) -> String {
+pub(super) fn describe(error: reqwest::Error) -> String {
     let error = error.without_url();
     let what = if error.is_timeout() {
         "the server does not answer in time"
@@ -447,7 +447,7 @@ fn innermost(error: &dyn std::error::Error) -> String {
 }
 
 /// Chooses how TLS is computed, once a process; a program that uses this library may have chosen before.
-fn provide() {
+pub(super) fn provide() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let _ = rustls::crypto::ring::default_provider().install_default();

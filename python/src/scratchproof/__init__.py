@@ -10,10 +10,12 @@ from collections.abc import Iterable, Sequence
 
 from ._binary import ask, find, run
 from .errors import InputError, ReadError, ScratchproofError, UsageError
+from .losses import Loss, recompute_loss
 from .report import Report, Result, Verification
 
 __all__ = [
     "InputError",
+    "Loss",
     "ReadError",
     "Report",
     "Result",
@@ -25,6 +27,7 @@ __all__ = [
     "compare",
     "find",
     "inspect",
+    "recompute_loss",
     "scan",
     "timeline",
     "verify",

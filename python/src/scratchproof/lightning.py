@@ -28,14 +28,14 @@ class ScratchproofCallback(Callback):
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Before the first update."""
-        if trainer.is_global_zero and trainer.global_step == 0:
+        if trainer.global_step == 0:
             config = dict(getattr(pl_module, "hparams", {}) or {})
             steps = int(trainer.estimated_stepping_batches)
             self.witness.begin(self._model(pl_module), config=config, steps=steps)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """After a batch, which is an update unless gradients are gathered over several."""
-        if not trainer.is_global_zero or trainer.global_step == self._last:
+        if trainer.global_step == self._last:
             return
         self._last = trainer.global_step
         optimizers = trainer.optimizers
@@ -46,5 +46,4 @@ class ScratchproofCallback(Callback):
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """After the last update."""
-        if trainer.is_global_zero:
-            self.witness.end(self._model(pl_module), self._last)
+        self.witness.end(self._model(pl_module), self._last)

@@ -22,7 +22,8 @@ class ScratchproofCallback(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **named: Any) -> None:
         """Before the first update. A training that goes on from a checkpoint has its step 0 already."""
-        if not state.is_world_process_zero or state.global_step > 0:
+        # Every process calls: where the model lies in shards all of them take part in gathering it.
+        if state.global_step > 0:
             return
         model = named["model"]
         config = dict(getattr(getattr(model, "config", None), "to_dict", dict)())
@@ -31,8 +32,6 @@ class ScratchproofCallback(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **named: Any) -> None:
         """After an update."""
-        if not state.is_world_process_zero:
-            return
         figures: dict[str, Any] = {}
         scheduler = named.get("lr_scheduler")
         if scheduler is not None:
@@ -61,7 +60,6 @@ class ScratchproofCallback(TrainerCallback):
 
     def on_train_end(self, args: Any, state: Any, control: Any, **named: Any) -> None:
         """After the last update."""
-        if state.is_world_process_zero:
-            self.witness.end(named["model"], state.global_step, named.get("optimizer"))
+        self.witness.end(named["model"], state.global_step, named.get("optimizer"))
 
     _rate: float | None = None

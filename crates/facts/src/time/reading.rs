@@ -19,6 +19,8 @@ pub struct Reading {
     pub witnesses: Vec<Witnessed>,
     /// What the ledger of the training says.
     pub ledger: Option<scratchproof_record::Ledgered>,
+    /// Losses that were recomputed, and of which checkpoints.
+    pub losses: Option<scratchproof_record::Recomputed>,
     /// Checkpoints that the history of the repository holds by their digests.
     pub held: Vec<Existed>,
     /// The dates of every parent, the one that is used and the others.

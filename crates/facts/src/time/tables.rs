@@ -12,7 +12,7 @@ use scratchproof_record::{Event, Run};
 #[must_use]
 pub fn record_tables(reading: &Reading, subject: Option<&Model>, values: bool) -> Evidence {
     let mut evidence = Evidence {
-        runs: if values { runs(&reading.record.runs) } else { Vec::new() },
+        runs: if values { runs(reading) } else { Vec::new() },
         timeline: timeline(&reading.record.events),
         releases: register::rows(reading, subject),
         ..Evidence::default()
@@ -22,7 +22,8 @@ pub fn record_tables(reading: &Reading, subject: Option<&Model>, values: bool) -
 }
 
 /// Every logged value.
-fn runs(runs: &[Run]) -> Vec<RunRow> {
+fn runs(reading: &Reading) -> Vec<RunRow> {
+    let runs: &[Run] = &reading.record.runs;
     let mut rows = Vec::with_capacity(runs.iter().flat_map(|run| run.history.columns.values()).map(Vec::len).sum());
     for run in runs {
         let id: Arc<str> = run.id.as_str().into();
@@ -35,6 +36,16 @@ fn runs(runs: &[Run]) -> Vec<RunRow> {
                 value: Some(*value),
             }));
         }
+    }
+    // What was recomputed stands beside what was logged, as a run of the file's name.
+    if let Some(losses) = &reading.losses {
+        let id: Arc<str> = losses.source.as_str().into();
+        rows.extend(losses.rows.iter().map(|row| RunRow {
+            run: Arc::clone(&id),
+            key: row.key.as_str().into(),
+            step: row.step,
+            value: Some(row.loss),
+        }));
     }
     rows
 }

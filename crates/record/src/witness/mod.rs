@@ -12,6 +12,7 @@
 
 pub mod asn1;
 mod ber;
+pub mod calendar;
 pub mod certificate;
 mod document;
 mod found;

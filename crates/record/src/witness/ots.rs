@@ -15,12 +15,13 @@ const MOST: usize = 20_000;
 /// Bytes of an attestation, as the protocol has it.
 const ATTESTATION: usize = 8192;
 
-const MAGIC: &[u8] = b"\x00OpenTimestamps\x00\x00Proof\x00\xbf\x89\xe2\xe8\x84\xe8\x92\x94";
+pub const MAGIC: &[u8] = b"\x00OpenTimestamps\x00\x00Proof\x00\xbf\x89\xe2\xe8\x84\xe8\x92\x94";
 const BITCOIN: [u8; 8] = [0x05, 0x88, 0x96, 0x0d, 0x73, 0xd7, 0x19, 0x01];
 const PENDING: [u8; 8] = [0x83, 0xdf, 0xe3, 0x0d, 0x2e, 0xf9, 0x0c, 0x8e];
 
 /// Who attests to what.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
 pub enum Attestation {
     /// A block of Bitcoin has `root` as the root of its transactions.
     Bitcoin { height: u64, root: Vec<u8> },
