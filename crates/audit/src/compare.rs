@@ -37,7 +37,7 @@ pub fn compare(case: &Case, access: Access, reporter: &dyn Reporter) -> Result<(
     let norms: Vec<Norms> = opened.clone().map(norms).collect::<Result<_>>()?;
     let routers: Vec<Routers> = opened.map(routers).collect::<Result<_>>()?;
     let read = record::read(case, access, models.checkpoints.last().and_then(|last| last.config.as_ref()))?;
-    let asked = Asked { series: false, every_pair: true };
+    let asked = Asked { series: false, every_pair: true, power: false };
     let job = Job { asked, wants_md5: &|_| false, journal: &Nowhere, reporter };
     let measured = measure(models, Replay::Undeclared, &job)?;
     let session = Session { case, measured: &measured, record: &read.reading };

@@ -175,6 +175,9 @@ impl Prepared {
 /// If a file cannot be read; the message names the model and the tensor. Those of the journal.
 pub fn measure(models: Models, replay: Replay, job: &Job) -> Result<Measurements> {
     let mut prepared = prepare(models, job.journal, job.reporter)?;
+    if !job.asked.power {
+        prepared.searched.iter_mut().for_each(|own| own.injected = None);
+    }
     prepared.unmask(job.journal, job.reporter)?;
     let Job { asked, journal, reporter, .. } = *job;
     let Prepared { material, plan, .. } = &prepared;

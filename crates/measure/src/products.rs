@@ -20,6 +20,8 @@ pub struct Asked {
     pub series: bool,
     /// Whether every two models are held against each other, by family too.
     pub every_pair: bool,
+    /// Whether it is asked what the search for a disguise would have seen of a parent that was hidden on purpose.
+    pub power: bool,
 }
 
 /// Makes all products.

@@ -15,6 +15,10 @@ use scratchproof_measurements::{FAR_PLACE, Kept, Member, Plan, TensorFigures, Un
 /// Elements of a tile: a multiple of [`BLOCK`]; large enough that a map is populated by one call for each tile.
 const TILE: usize = 256 * BLOCK;
 
+/// Bytes of sums of tiles that wait to be added, and how many tiles are measured side by side at least.
+const TILE_SUMS: usize = 8 << 20;
+const LEAST_TOGETHER: usize = 32;
+
 /// Sampled elements of a tensor that are looked at for their number format.
 const FORMAT_ELEMENTS: usize = 4096;
 
@@ -92,20 +96,25 @@ pub fn measure_unit(
             blob.read_at(member.offset, &mut [0]).context(|| models[member.model].uri.clone())?;
         }
     }
-    let tiles: Vec<Gram> = (0..elements.div_ceil(TILE))
-        .into_par_iter()
-        .map_init(
-            || Scratch::new(unit.members.len()),
-            |scratch, tile| {
-                let range = tile * TILE..((tile + 1) * TILE).min(elements);
-                measure_tile(unit, shape, models, range, (&samples, start.as_ref()), scratch, reporter)
-            },
-        )
-        .collect::<Result<_>>()
-        .context(|| unit.tensor.clone())?;
     let mut gram = Gram::empty(shape);
-    for tile in &tiles {
-        gram.merge(tile);
+    // Sums of tiles are added in order, some tiles at a time: those of hundreds of checkpoints are large.
+    let together = (TILE_SUMS / (8 * shape.rows() * shape.rows()).max(1)).max(LEAST_TOGETHER);
+    let all: Vec<usize> = (0..elements.div_ceil(TILE)).collect();
+    for some in all.chunks(together) {
+        let tiles: Vec<Gram> = some
+            .par_iter()
+            .map_init(
+                || Scratch::new(unit.members.len()),
+                |scratch, tile| {
+                    let range = tile * TILE..((tile + 1) * TILE).min(elements);
+                    measure_tile(unit, shape, models, range, (&samples, start.as_ref()), scratch, reporter)
+                },
+            )
+            .collect::<Result<_>>()
+            .context(|| unit.tensor.clone())?;
+        for tile in &tiles {
+            gram.merge(tile);
+        }
     }
     let samples =
         samples.into_iter().map(|s| s.into_iter().map(|v| f32::from_bits(v.into_inner())).collect()).collect();
