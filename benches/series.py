@@ -14,6 +14,7 @@ import importlib.util
 import json
 import math
 import os
+import platform
 import shutil
 import statistics
 import subprocess
@@ -238,6 +239,19 @@ for (name, a), (_, b) in zip(tensors(first), tensors(second)):
 """
 
 
+def machine():
+    """Processor, how many of it, memory, and how busy it is with other work."""
+    name, memory = platform.machine(), 0
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        of = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+        name = f"{of.get('model name', name)} (family {of.get('cpu family', '?')}, model {of.get('model', '?')})"
+        memory = int(Path("/proc/meminfo").read_text().split()[1]) / 2**20
+    except (OSError, ValueError):
+        pass
+    return f"{name}, {os.cpu_count()} processors, {memory:.0f} GiB, load {os.getloadavg()[0]:.1f}"
+
+
 def run(arguments):
     root, out = Path(arguments.dir), Path(arguments.dir) / "out"
     files = sorted(root.glob("**/*.safetensors"))
@@ -267,6 +281,7 @@ def run(arguments):
             results[name].append(measured(command, out))
     shutil.rmtree(out, ignore_errors=True)
     total = sum(path.stat().st_size for path in files)
+    print(machine())
     print(f"{total:,} bytes in {len(files)} files, {arguments.rounds} rounds, {os.cpu_count()} processors, medians")
     print(f"plain read {statistics.median(plain):.2f} s; SHA-256 on all processors {statistics.median(hashed):.2f} s")
     print("| | s | CPU s | CPU over sha256sum of the same bytes | bytes read over bytes given | peak MiB |")
@@ -295,6 +310,7 @@ def grow(arguments):
                 rows = [measured(command, folder / "out") for _ in range(arguments.rounds)]
                 cases[key] = [statistics.median(column) for column in zip(*rows)]
                 shutil.rmtree(folder)
+    print(machine())
     print("| doubled | CPU s | of twice as much | exponent | peak MiB |")
     print("| --- | --- | --- | --- | --- |")
     for name, value, base in steps:

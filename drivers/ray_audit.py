@@ -33,7 +33,7 @@ def run(command):
 
 
 @ray.remote(num_cpus=1, max_retries=5, retry_exceptions=[Killed])
-def unit(program, plan, number, folder):
+def unit(program, plan, number, folder, *_after):
     run([program, "worker", plan, "--only", str(number), "-o", folder, "--threads", "1", "--quiet"])
     return number
 
@@ -51,10 +51,16 @@ def main():
     work.mkdir(parents=True, exist_ok=True)
     plan, units = str(work / "plan.json"), str(work / "units")
     run([given.program, "plan", given.case, "-o", plan])
-    count = len(json.loads(pathlib.Path(plan).read_text())["units"])
+    planned = json.loads(pathlib.Path(plan).read_text())["units"]
+    count = len(planned)
 
     ray.init(address=given.address, log_to_driver=False)
-    left = [unit.remote(given.program, plan, number, units) for number in range(count)]
+    # A unit begins when those that it rests on have ended: they stand before it in the plan.
+    begun = {}
+    for number, own in enumerate(planned):
+        after = [begun[name] for name in own["after"]]
+        begun[own["name"]] = unit.remote(given.program, plan, number, units, *after)
+    left = list(begun.values())
     while left:
         done, left = ray.wait(left)
         ray.get(done)

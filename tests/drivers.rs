@@ -54,6 +54,51 @@ fn an_array_of_eight_tasks() {
     assert_eq!(left(&out), left(&one));
 }
 
+/// The search for disguises is work like any other: the plan makes none, and what rests on it has the bytes of one machine
+/// whoever made it. This parent was written in other coordinates.
+#[test]
+fn a_parent_in_disguise_is_found_by_units_in_any_split_and_order() {
+    let copy = Copy::of("pruned");
+    let (case, plan, one) = (copy.path("case.toml"), copy.path("plan.json"), copy.path("one"));
+    let status = alone(&case, &one);
+    let figures = std::fs::read_to_string(one.join("report.json")).expect("a report");
+    assert!(figures.contains("relabelled:"), "the parent is in disguise");
+    assert_eq!(run(program().arg("plan").arg(&case).arg("-o").arg(&plan)).status, 0);
+    let planned: serde_json::Value = serde_json::from_slice(&std::fs::read(&plan).expect("a plan")).expect("JSON");
+    let done: Vec<&String> = planned["done"].as_object().expect("pieces").keys().collect();
+    assert_eq!(done, ["growth"], "the plan searched for nothing");
+    let units = planned["units"].as_array().expect("units");
+    let place = |name: &str| units.iter().position(|unit| unit["name"] == name).unwrap_or_else(|| panic!("no {name}"));
+    assert!(place("search-0000") < place("figures-00000") && place("injected-0000") < place("figures-00000"));
+    assert_eq!(units[place("figures-00000")]["after"], serde_json::json!(["search-0000"]));
+    let worker = |only: &str, folder: &Path| {
+        let mut command = program();
+        let done = run(command.arg("worker").arg(&plan).args(["--only", only]).arg("-o").arg(folder));
+        assert_eq!(done.status, 0, "{only}: {}", done.stderr);
+    };
+    let reduced = |folder: &Path, out: &Path| {
+        let done = run(program().arg("reduce").arg(&plan).arg(folder).arg("-o").arg(out));
+        assert_eq!(done.status, status, "{}", done.stderr);
+        assert_eq!(left(out), left(&one));
+    };
+    // The last share first, each in a folder of its own: those that lack the search make it for themselves.
+    let apart = copy.path("apart");
+    for share in ["2/3", "1/3", "0/3"] {
+        worker(share, &apart.join(share.replace('/', "-of-")));
+    }
+    reduced(&apart, &copy.path("from-apart"));
+    // One folder, unit after unit from the last one on: the first that needs the search makes it for all.
+    let shared = copy.path("shared");
+    for at in (0..units.len()).rev() {
+        worker(&at.to_string(), &shared);
+    }
+    reduced(&shared, &copy.path("from-shared"));
+    std::fs::remove_file(shared.join("search-0000.json")).expect("removed");
+    let lacking = run(program().arg("reduce").arg(&plan).arg(&shared).arg("-o").arg(copy.path("none")));
+    assert_eq!(lacking.status, 2);
+    assert!(lacking.stderr.contains("search-0000, is lacking"), "{}", lacking.stderr);
+}
+
 /// A Python that has Ray, as `.ci/run` installs it and names it in `SCRATCHPROOF_PYTHON`; elsewhere the test says what it
 /// lacks and ends.
 #[test]

@@ -66,6 +66,30 @@ fn a_training_of_two_processes_is_judged_from_its_distributed_checkpoints() {
     assert_ne!(distributed[0]["conditions"]["chain"], "fails");
 }
 
+/// 450 steps by two processes of FSDP2, with log and repository: the claim is confirmed from the distributed checkpoints, and
+/// the two states that follow each other replay the update between them.
+#[test]
+fn a_training_of_two_processes_is_confirmed() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("output");
+    let case = fixtures().join("forms/fsdp-series/case.toml");
+    let ran = run(program().arg("audit").arg(case).arg("-o").arg(&output));
+    assert_eq!(ran.status, 0, "{}{}", ran.stderr, ran.stdout);
+    let report: Value = serde_json::from_slice(&fs::read(output.join("report.json")).unwrap()).unwrap();
+    for condition in ["start", "chain", "parent", "time"] {
+        assert_eq!(report["verdict"]["conditions"][condition], "holds", "{condition}");
+    }
+    let findings = report["findings"].as_array().unwrap();
+    assert!(findings.iter().all(|finding| finding["direction"] != "against"), "{findings:#?}");
+    for code in ["steps", "moments", "replay", "way", "rows"] {
+        let code = format!("chain/optimizer-{code}");
+        assert!(
+            findings.iter().any(|f| f["code"] == code.as_str() && f["direction"] == "for"),
+            "{code}: {findings:#?}"
+        );
+    }
+}
+
 #[test]
 fn what_is_not_read_has_its_way_out() {
     let folder = tempfile::tempdir().unwrap();

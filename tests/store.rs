@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use support::weights::Model;
+use support::weights::{Format, Model, Tensor};
 use support::{Copy, program, run, tree};
 
 const CASE: &str = "scratch-moe";
@@ -56,7 +56,17 @@ fn another_policy_and_date_are_judged_without_weights() {
     assert_eq!(again.status, 0, "{}", again.stderr);
     assert!(again.stderr.contains("no weight was opened"), "{}", again.stderr);
     assert_eq!(measured(&out), before, "nothing was measured");
-    assert!(fs::read_to_string(out.join("report.json")).expect("a report").contains("-5.5"));
+    let report = fs::read_to_string(out.join("report.json")).expect("a report");
+    assert!(report.contains("-5.5") && !report.contains("(search-0000"), "it asks for no more than was measured");
+    // One that counts less clear answers than a search follows up is told what was not.
+    let text = fs::read_to_string(&case).expect("a case").replace("-5.5", "-3.5");
+    fs::write(&case, text).expect("written");
+    let more = audit(&case, &out, &[]);
+    assert!(more.stderr.contains("no weight was opened"), "{}", more.stderr);
+    let report = fs::read_to_string(out.join("report.json")).expect("a report");
+    for unit in ["(search-0000: parent-glm)", "(search-0001: control-phi)", "(search-0002: control-mixtral)"] {
+        assert!(report.contains(unit), "{unit}");
+    }
 }
 
 #[test]
@@ -150,4 +160,75 @@ fn kills_cost_no_finished_piece_change_no_byte_and_leave_nothing() {
         finished += 1;
     }
     assert_eq!(support::names(&temporary), Vec::<String>::new());
+}
+
+/// A model of so many experts in each of two layers, tiny: what is kept of a tensor does not depend on its size.
+fn experts(count: usize, random: &mut support::Numbers) -> Model {
+    let mut tensors = BTreeMap::new();
+    let mut add = |name: String, rows: usize, columns: usize| {
+        let values = (0..rows * columns).map(|_| random.noise()).collect();
+        let shape = if columns == 1 { vec![rows] } else { vec![rows, columns] };
+        tensors.insert(format!("model.{name}.weight"), Tensor { shape, format: Format::F32, values });
+    };
+    add("embed_tokens".into(), 32, 32);
+    add("norm".into(), 32, 1);
+    for layer in (0..2).map(|layer| format!("layers.{layer}")) {
+        add(format!("{layer}.input_layernorm"), 32, 1);
+        add(format!("{layer}.post_attention_layernorm"), 32, 1);
+        for (name, rows) in [("q", 32), ("k", 16), ("v", 16), ("o", 32)] {
+            add(format!("{layer}.self_attn.{name}_proj"), rows, 32);
+        }
+        add(format!("{layer}.mlp.gate"), count, 32);
+        for expert in (0..count).map(|expert| format!("{layer}.mlp.experts.{expert}")) {
+            add(format!("{expert}.gate_proj"), 16, 32);
+            add(format!("{expert}.up_proj"), 16, 32);
+            add(format!("{expert}.down_proj"), 32, 16);
+        }
+    }
+    let config = serde_json::json!({
+        "architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe", "hidden_size": 32, "num_attention_heads": 2,
+        "num_key_value_heads": 1, "head_dim": 16, "num_hidden_layers": 2, "num_experts": count, "moe_intermediate_size": 16,
+        "vocab_size": 32, "tie_word_embeddings": true,
+    });
+    let serde_json::Value::Object(config) = config else { unreachable!("an object") };
+    Model { tensors, config, tokenizer: None }
+}
+
+/// Tensors of a model of 100 billion parameters with 128 experts in each of 45 layers.
+const TENSORS: f64 = 18_000.0;
+
+/// What the store of such a model with 16 checkpoints, a parent and two controls may take.
+const BOUND: f64 = 256.0 * 1024.0 * 1024.0;
+
+/// From two sizes the size of what is kept grows by so much a tensor.
+#[test]
+fn the_store_of_a_hundred_billion_parameters_keeps_its_bound() {
+    let root = tempfile::tempdir().expect("a folder");
+    let kept = |count: usize| {
+        let folder = root.path().join(count.to_string());
+        let mut random = support::Numbers(7);
+        let mut tensors = 0;
+        let names: Vec<String> = (1..=16).map(|step| format!("series/step-{step}")).collect();
+        for name in names.iter().map(String::as_str).chain(["parent", "one", "other"]) {
+            let model = experts(count, &mut random);
+            tensors = model.tensors.len();
+            model.write(&folder.join(name));
+        }
+        let case = "schema = 1\nname = \"many\"\n[claim]\nstatement = \"from-scratch\"\n[subject]\nname = \"many\"\n\
+                    checkpoints = \"series/step-{step}\"\n[[parent]]\nname = \"parent\"\nmodel = \"parent\"\n\
+                    [[control]]\nname = \"one\"\nmodel = \"one\"\n[[control]]\nname = \"other\"\nmodel = \"other\"\n";
+        fs::write(folder.join("case.toml"), case).expect("written");
+        let out = folder.join("out");
+        let run = audit(&folder.join("case.toml"), &out, &["--quiet"]);
+        assert!(run.status < 2 || run.status == 3, "{}", run.stderr);
+        let files = tree(&out.join("measurements"));
+        (tensors, files.values().map(Vec::len).sum::<usize>())
+    };
+    let ((few, small), (many, large)) = (kept(48), kept(128));
+    #[allow(clippy::cast_precision_loss, reason = "counts")]
+    let (each, there) = ((large - small) as f64 / (many - few) as f64, large as f64);
+    #[allow(clippy::cast_precision_loss, reason = "a count")]
+    let whole = there + each * (TENSORS - many as f64);
+    assert!(whole < BOUND, "{each:.0} bytes a tensor, {whole:.0} in all; {few}: {small}, {many}: {large}");
+    assert!(each > 1000.0, "16 checkpoints have more figures than {each:.0} bytes");
 }

@@ -6,6 +6,7 @@ mod support;
 use std::fs;
 
 use serde::Deserialize;
+use support::disguise::relayer;
 use support::forge::{Series, draw};
 use support::report::{Condition, Direction, Grade, Outcome, Report};
 use support::weights::Model;
@@ -163,6 +164,73 @@ fn what_is_said_to_be_visible_is_seen() {
         assert_ne!(report.verdict.outcome, Outcome::Confirmed, "{steps:?}");
     }
     assert!(tried > 1, "{power:?}");
+}
+
+/// Weights of a scheme that gives every layer another size, with norm weights that are not constant: a draw all the same, whose
+/// silence says nothing.
+fn drawn_by_layer(model: &mut Model, seed: u64) {
+    let layers = model.size("num_hidden_layers");
+    *model = draw(model, 0.02, seed);
+    for (name, tensor) in &mut model.tensors {
+        let layer = (0..layers).find(|layer| name.contains(&format!("layers.{layer}."))).unwrap_or(0);
+        let matrix = tensor.shape.len() > 1;
+        for (at, value) in tensor.values.iter_mut().enumerate() {
+            *value *= if matrix { 1.0 / (layer as f32 + 1.0).sqrt() } else { 1.0 + 0.01 * (at % 7) as f32 };
+        }
+    }
+}
+
+#[test]
+fn a_draw_of_any_scheme_clears_nobody() {
+    let with = |name: &str| {
+        let copy = Copy::of("dense-sgd");
+        copy.disguise(name, |model| drawn_by_layer(model, 77));
+        copy.judged()
+    };
+    let report = with("parent-llama");
+    assert_eq!(report.verdict.conditions.parent, Condition::Untested, "{:?}", report.verdict.missing);
+    assert!(report.verdict.missing.iter().any(|m| m.contains("parent-llama, which looks like an untrained draw")));
+    let trained = Copy::of("dense-sgd").judged();
+    assert!(!trained.verdict.missing.iter().any(|m| m.contains("untrained draw")), "{:?}", trained.verdict.missing);
+}
+
+/// One random draw in one component, and models that were trained apart: neither refuted nor cleared.
+#[test]
+fn one_draw_in_the_output_layer_alone_is_no_derivation() {
+    let copy = Copy::of("dense-sgd");
+    let mut series = Series::of(&copy);
+    let parent = Model::read(&fixtures().join("models/parent-llama"));
+    let share = 0.14;
+    let own = series.at[&0].tensors["lm_head.weight"].clone();
+    let size = |values: &[f32]| values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+    let theirs = &parent.tensors["lm_head.weight"].values;
+    let scale = (share * size(&own.values) / size(theirs)) as f32;
+    for step in series.steps() {
+        let fade = if step == 0 { 1.0 } else { 0.0 };
+        let head = series.at.get_mut(&step).expect("a checkpoint").tensor("lm_head.weight");
+        head.values.iter_mut().zip(theirs).for_each(|(v, p)| *v += fade * scale * p);
+    }
+    series.write(&copy);
+    copy.without("[subject.init]");
+    let report = copy.judged();
+    let found = said(&report);
+    assert!(found.contains(&("parent/one-lineage", Grade::Moderate)), "{found:?}");
+    assert_eq!(report.verdict.outcome, Outcome::Inconclusive, "{found:?}");
+}
+
+/// A model of one's own that grew by layers in the middle of its training, all checkpoints given: the layers have other numbers
+/// afterwards, which is no splice.
+#[test]
+fn depth_growth_of_ones_own_is_not_refuted() {
+    let copy = Copy::of("dense-sgd");
+    let mut series = Series::of(&copy);
+    for step in series.since(300) {
+        relayer(series.at.get_mut(&step).expect("a checkpoint"), &[0, 1, 2, 2, 3, 3, 4, 4]);
+    }
+    series.write(&copy);
+    let report = copy.judged();
+    assert_eq!(report.verdict.outcome, Outcome::Inconclusive, "{:?}", said(&report));
+    assert!(report.findings.iter().any(|f| f.code == "chain/growth"), "{:?}", said(&report));
 }
 
 /// A parent's silence is worth something: the parent itself, in every disguise, is seen by the search.

@@ -68,14 +68,15 @@ pub enum Command {
     Man,
     /// Show what is in a checkpoint and check its bytes
     Inspect {
-        /// Directory or file of safetensors, `hf://org/name[@revision]`, or `https://...`
+        /// Directory or file of any form, `hf://org/name[/folder][@revision]`, `https://...`, `s3://...`, `gs://...` or `az://...`
         model: PathBuf,
         /// Print templates for the names that the tool does not know, to be corrected and named in a case file
         /// (`architecture = "my.toml"` under `[subject]`)
         #[arg(long)]
         template: bool,
         /// List a series of a hub and check it by the digests of its files, without a byte of weight:
-        /// `hf://org/name@step{step}` (branches) or `hf://org/name/folder/step{step}` (folders)
+        /// `hf://org/name@step{step}` (branches), `hf://org/name/folder/step{step}` or `.../{tokens}B` (folders), or of a bucket
+        /// `s3://bucket/run/step{step}`
         #[arg(long, conflicts_with = "template")]
         series: bool,
     },
@@ -112,6 +113,10 @@ pub enum Command {
         /// Use every so many checkpoints of the series, the first and the last among them
         #[arg(long, value_name = "N")]
         every: Option<usize>,
+        /// Fetch at most so much from a network (`20GB`): of a published series as many checkpoints are used as that allows,
+        /// evenly, the first and the last among them
+        #[arg(long, value_name = "SIZE", value_parser = size)]
+        max_fetch: Option<u64>,
     },
     /// Write the work of a case as data, to be done in parts elsewhere
     ///
@@ -262,6 +267,23 @@ pub enum Command {
         #[arg(long)]
         recompute: bool,
     },
+}
+
+/// `20GB`, `500MiB`, `1000000`.
+fn size(text: &str) -> Result<u64, String> {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let power = |letter: &str| ["", "k", "m", "g", "t", "p"].iter().position(|known| *known == letter);
+    let unit = unit.trim().to_ascii_lowercase();
+    let (letter, base) = match unit.strip_suffix("ib") {
+        Some(letter) => (letter, 1024.0_f64),
+        None => (unit.strip_suffix('b').unwrap_or(&unit), 1000.0),
+    };
+    let power = power(letter).and_then(|power| i32::try_from(power).ok());
+    let value = number.parse::<f64>().ok().zip(power).map(|(number, power)| number * base.powi(power));
+    let value = value.filter(|value| (1.0..1e18).contains(value));
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in range")]
+    value.map(|value| value as u64).ok_or_else(|| "a size such as 20GB or 500MiB".to_owned())
 }
 
 /// The forms in which others read an audit.

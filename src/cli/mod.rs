@@ -24,13 +24,14 @@ use scratchproof::folder::Folder;
 use scratchproof::init;
 use scratchproof::kernel;
 use scratchproof::measure::{Quiet, Reporter};
+use scratchproof::report::number;
 use scratchproof::report::profile::Answers as _;
 use scratchproof::report::read::{self, Finished};
 use scratchproof::report::text::printable;
 use scratchproof::report::{
     Report, compare as comparison, explain, folder, html, inspect, json, markdown, series, terminal, timeline as record,
 };
-use scratchproof::source::{Access, is_address, keep_fetched, keep_keys};
+use scratchproof::source::{Access, Network, is_address, keep_fetched, keep_keys};
 use scratchproof::store::remember_case;
 use scratchproof::texts::{Language, phrase, term};
 
@@ -77,8 +78,8 @@ pub fn run() -> u8 {
         }
         Command::Scan { subject, candidates } => scan::scan(&arguments, subject, candidates),
         Command::Timeline { case, output } => timeline_of(&arguments, case, output.as_deref()),
-        Command::Audit { case, output, check, steps, every } => {
-            let thin = Thin { steps: steps.clone(), every: *every };
+        Command::Audit { case, output, check, steps, every, max_fetch } => {
+            let thin = Thin { steps: steps.clone(), every: *every, most: *max_fetch };
             audit_case(&arguments, case, output.as_deref(), *check, &thin)
         }
         Command::Plan { case, output } => plan_of(&arguments, case, output),
@@ -250,10 +251,15 @@ fn inspect_series(arguments: &Arguments, pattern: &Path) -> Result<u8> {
 
 fn audit_case(arguments: &Arguments, case: &Path, output: Option<&Path>, check: bool, thin: &Thin) -> Result<u8> {
     let mut case = read_case(case, output)?;
-    let left = expand(&mut case, access(arguments), thin)?;
-    if left > 0 && !arguments.quiet {
-        say(&format!("{left} checkpoints of the series are left out, {} are used", case.subject.checkpoints.len()));
+    let chosen = expand(&mut case, access(arguments), thin)?;
+    let used = case.subject.checkpoints.len();
+    if chosen.left > 0 && !arguments.quiet {
+        say(&format!("{} checkpoints of the series are left out, {used} are used", chosen.left));
     }
+    if chosen.bytes > 0 && !arguments.quiet {
+        say(&format!("{} of weights are to be fetched", number::bytes(chosen.bytes)));
+    }
+    let before = Network::shared().fetched();
     let folder = make(output)?;
     let bar = reporter(arguments);
     let done = if let Some(folder) = &folder {
@@ -272,6 +278,11 @@ fn audit_case(arguments: &Arguments, case: &Path, output: Option<&Path>, check: 
     } else {
         audit(&case, access(arguments), bar.as_ref())?
     };
+    let fetched = Network::shared().fetched() - before;
+    if fetched > 0 && !arguments.quiet {
+        let needed = done.report.inputs.iter().filter(|input| is_address(&input.uri)).map(|input| input.bytes).sum();
+        say(&format!("{} were fetched, of files that have {}", number::bytes(fetched), number::bytes(needed)));
+    }
     show_audit(arguments, &done.report, &done.evidence)?;
     written(arguments, output);
     Ok(status(&done.report))
@@ -470,7 +481,7 @@ fn compare_models(
         Format::Html => {}
     }
     Ok(match done.outcome {
-        comparison::Outcome::Similar => 1,
+        comparison::Outcome::Similar | comparison::Outcome::Same => 1,
         comparison::Outcome::NotComparable => 3,
         comparison::Outcome::Silent | comparison::Outcome::Undetermined => 0,
     })

@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_folder::hex;
 use scratchproof_source::plain;
+use scratchproof_store::gathered;
 
 use super::manifest::{Manifest, Resource, unhex};
 use super::text::strict;
@@ -23,12 +24,6 @@ pub const AUDIT: &str = "https://github.com/scratchproof/scratchproof/audit/v1";
 const LONGEST: u64 = 4 << 30;
 
 /// What is taken from the store.
-#[derive(Deserialize)]
-struct Stored {
-    kernels: u32,
-    value: Measured,
-}
-
 #[derive(Deserialize)]
 struct Measured {
     plan: Value,
@@ -63,10 +58,9 @@ pub fn of(dir: &Path) -> Result<Value> {
             scratchproof_report::SCHEMA
         )));
     }
-    let stored = read("measurements/measurements.json").context(|| "what was measured is needed".into())?;
-    let stored: Stored = serde_json::from_slice(&stored)
+    let (kernels, stored) = gathered(dir).context(|| "what was measured is needed".into())?;
+    let measured: Measured = serde_json::from_value(stored)
         .map_err(|cause| Error::input(cause.to_string()).context("measurements/measurements.json"))?;
-    let measured = stored.value;
     let inputs = report["inputs"].as_array().map_or(&[][..], Vec::as_slice);
     if measured.models.len() != measured.digests.len() || inputs.len() < measured.models.len() {
         return Err(Error::input("report.json and what was measured are not of one audit: the models differ"));
@@ -105,7 +99,7 @@ pub fn of(dir: &Path) -> Result<Value> {
         "subject": subjects,
         "predicateType": AUDIT,
         "predicate": {
-            "tool": { "name": report["tool"]["name"], "version": report["tool"]["version"], "kernels": stored.kernels },
+            "tool": { "name": report["tool"]["name"], "version": report["tool"]["version"], "kernels": kernels },
             "claim": {
                 "statement": report["case"]["claim"],
                 "case": report["case"]["name"],

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use scratchproof_case::Case;
 use scratchproof_error::{Error, Result};
 use scratchproof_folder::Folder;
-use scratchproof_measure::{Prepared, Quiet, Reporter, Unit, prepare, units};
+use scratchproof_measure::{Journal, Prepared, Quiet, Reporter, Unit, prepare, units};
 use scratchproof_measurements::KERNEL_VERSION;
 use scratchproof_source::Access;
 use scratchproof_store::{Memory, PLAN, PlanFile, PlannedTensor, PlannedUnit, Seen, Store, Then, Units};
@@ -55,6 +55,7 @@ fn planned(prepared: &Prepared, unit: &Unit) -> PlannedUnit {
         key: unit.piece.key.clone(),
         bytes: unit.bytes,
         models: unit.piece.models.clone(),
+        after: unit.after(prepared),
         tensors: prepared.plan.units[own].iter().map(tensor).collect(),
     }
 }
@@ -88,12 +89,23 @@ pub fn work(
     let (plan, case) = open(path, access)?;
     let wanted = range(only, plan.units.len())?;
     let output = output.map_or_else(|| path.with_file_name("units"), PathBuf::from);
-    let journal = Units::to_do(&plan, &output)?;
-    let prepared = prepare(models::open(&case, access)?, &journal, reporter)?;
+    let journal = Units::to_do(&plan, &plan.units[wanted.clone()], &output)?;
+    let mut prepared = prepare(models::open(&case, access)?, &journal, reporter)?;
     let all = units(&prepared);
     let own = all.get(wanted).ok_or_else(|| Error::usage("the plan is of other models than the case file's"))?;
-    reporter.begin("measuring", own.iter().map(|unit| unit.bytes).sum());
-    own.iter().try_for_each(|unit| unit.run(&prepared, &journal, reporter))?;
+    let (first, then): (Vec<&Unit>, Vec<&Unit>) = own.iter().partition(|unit| !unit.rests_on_searches());
+    first.iter().try_for_each(|unit| unit.run(&prepared, &journal, reporter))?;
+    let mut lacking = Vec::new();
+    for unit in then {
+        if journal.get(&unit.piece)?.is_none() {
+            lacking.push(unit);
+        }
+    }
+    if !lacking.is_empty() {
+        prepared.relabel(&journal, reporter)?;
+    }
+    reporter.begin("measuring", lacking.iter().map(|unit| unit.bytes).sum());
+    lacking.iter().try_for_each(|unit| unit.run(&prepared, &journal, reporter))?;
     reporter.end();
     Ok(journal.counts())
 }

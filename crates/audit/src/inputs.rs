@@ -60,6 +60,7 @@ pub fn coverage(session: &Session, read: &Read) -> (Judgement, Coverage) {
             .map(|(step, why)| Skipped { tensor: format!("(step {step})"), why: why.clone() }),
     );
     skipped.extend(towers(session));
+    skipped.extend(not_followed_up(session));
     broken_weights(session, &mut judgement, &mut skipped);
     names(session, &mut judgement, &mut skipped);
     files(session, &mut judgement);
@@ -76,6 +77,42 @@ pub fn coverage(session: &Session, read: &Read) -> (Judgement, Coverage) {
         looked: looked::sentences(&looked::rows(session)),
     };
     (judgement, coverage)
+}
+
+/// The searches that a policy asks more of than was measured. What a search follows up is fixed in the plan, so that the
+/// measurements of a case do not depend on the policy; one that counts less clear answers than these is told which units lack
+/// what lies between.
+fn not_followed_up(session: &Session) -> Vec<Skipped> {
+    let (policy, rules) = (&session.case.policy, &session.measured.plan.rules);
+    let asked = [
+        (
+            "moderate_log10_p",
+            policy.moderate_log10_p,
+            rules.shown_log10_p,
+            policy.moderate_log10_p > rules.shown_log10_p,
+        ),
+        ("strong_effect", policy.strong_effect, rules.shown_effect, policy.strong_effect < rules.shown_effect),
+        ("matched_strong", policy.matched_strong, rules.matched, policy.matched_strong < rules.matched),
+        (
+            "matched_by_tokens",
+            policy.matched_by_tokens,
+            rules.matched_by_tokens,
+            policy.matched_by_tokens < rules.matched_by_tokens,
+        ),
+    ];
+    let names: Vec<&String> =
+        session.case.parents.iter().chain(&session.case.controls).map(|reference| &reference.name).collect();
+    let lacking = |(key, wanted, fixed, more): (&str, f64, f64, bool)| {
+        let why = format!(
+            "the policy's {key} is {wanted}, and what a search follows up is fixed at {fixed}: what lies between was not measured"
+        );
+        let unit = move |(at, name): (usize, &&String)| Skipped {
+            tensor: format!("(search-{at:04}: {name})"),
+            why: why.clone(),
+        };
+        names.iter().enumerate().filter(|_| more).map(unit).collect::<Vec<_>>()
+    };
+    asked.into_iter().flat_map(lacking).collect()
 }
 
 /// What names did not settle.

@@ -38,7 +38,7 @@ pub fn measured(
     let config = models.checkpoints.last().and_then(|last| last.config.clone());
     reporter.phase("reading the record", 0);
     let mut read = record::read(case, access, config.as_ref())?;
-    let asked = Asked { series: case.subject.is_series(), every_pair: false };
+    let asked = Asked { series: case.subject.is_series(), every_pair: false, power: true };
     let runs = &read.reading.record.runs;
     let wants_md5 = |file: &FileDigest| time::wants_md5(runs, file);
     let measured = measure(models, replay, &Job { asked, wants_md5: &wants_md5, journal, reporter })?;

@@ -470,10 +470,11 @@ impl Checker<'_> {
         match address.scheme().map(str::to_ascii_lowercase).as_deref() {
             None if !self.models => Ok(Location { path: self.folder.join(written), ..address }),
             None => self.path(at, written),
-            Some("hf" | "https" | "http") => Ok(address),
+            Some("hf" | "https" | "http" | "s3" | "gs" | "az") => Ok(address),
+            Some("file") => self.path(at, &written[7..]),
             Some(scheme) => {
-                let advice = "give a local path, hf://org/name or https://";
-                Err(self.fail(at, format!("{scheme}:// addresses are not read yet; {advice}")))
+                let advice = "give a local path, hf://org/name, https://, s3://, gs:// or az://";
+                Err(self.fail(at, format!("{scheme}:// addresses are not read; {advice}")))
             }
         }
     }

@@ -26,6 +26,8 @@ pub struct PublishedFile {
     pub bytes: u64,
     /// SHA-256; small files have none.
     pub sha256: Option<String>,
+    /// Another mark of the content, of stores that keep no SHA-256.
+    pub mark: Option<String>,
     /// When the commit was made that it is from.
     pub at: Option<DateTime<Utc>>,
 }

@@ -12,44 +12,84 @@ pub struct Listed {
     pub averaged: Option<String>,
 }
 
-/// Whether this is a pattern of a hub, which is looked up over the network: `hf://org/name@step{step}` for branches and
-/// tags, `hf://org/name/folder/step{step}` for folders of a repository.
+/// Whether this is a pattern of a network, which is looked up there: `hf://org/name@step{step}` for branches and tags of a
+/// hub, `hf://org/name/folder/step{step}` for folders of a repository, `s3://bucket/run/step{step}` and its like.
 pub fn address(pattern: &str) -> Option<&str> {
-    (pattern.starts_with("hf://") && pattern.contains("{step}")).then_some(pattern)
+    let network = pattern.split_once("://").is_some_and(|(scheme, _)| scheme != "file");
+    (network && hole(pattern).is_some()).then_some(pattern)
+}
+
+/// What stands for the step in a pattern: `{step}`, or where there is none `{tokens}`.
+#[must_use]
+pub fn hole(pattern: &str) -> Option<&'static str> {
+    ["{step}", "{tokens}"].into_iter().find(|hole| pattern.contains(hole))
+}
+
+/// A pattern taken apart: the folder that is listed, the part of the path with the hole, and what follows it.
+#[must_use]
+pub fn apart(pattern: &str) -> Option<(&str, &str, Option<&str>)> {
+    let at = pattern.find(hole(pattern)?)?;
+    let (before, after) = pattern.split_at(at);
+    let start = before.rfind('/').map_or(0, |slash| slash + 1);
+    let end = after.find('/').map_or(pattern.len(), |slash| at + slash);
+    let rest = pattern.get(end + 1..).filter(|rest| !rest.is_empty());
+    Some((pattern[..start].trim_end_matches('/'), &pattern[start..end], rest))
 }
 
 /// Step and tokens of a name that `pattern` matches: `{step}` stands for digits, `{tokens}` after it for a count of tokens,
-/// `*` for anything.
+/// `*` for anything. Without `{step}` the count of tokens is the step.
 #[must_use]
 pub fn named(name: &str, pattern: &str) -> Option<(i64, Option<u64>)> {
-    let (before, after) = pattern.split_once("{step}")?;
+    let Some((before, after)) = pattern.split_once("{step}") else {
+        let count = counted(name, pattern)?;
+        return Some((i64::try_from(count).ok()?, Some(count)));
+    };
+    let (digits, tokens) = placed(name, before, after)?;
+    Some((digits.parse().ok()?, tokens))
+}
+
+/// The digits of the step, and the tokens, of a name between what comes before it and after it.
+fn placed<'a>(name: &'a str, before: &str, after: &str) -> Option<(&'a str, Option<u64>)> {
     let digit = |at: usize| name.as_bytes().get(at).is_some_and(u8::is_ascii_digit);
     // A step begins where no digit stands before it.
     let begins = (0..name.len()).filter(|at| digit(*at) && !(*at > 0 && digit(at - 1)));
-    begins.into_iter().find_map(|at| {
-        let (digits, tokens) = step_of(&name[at..], after).filter(|_| fits(&name[..at], before))?;
-        Some((digits.parse().ok()?, tokens))
+    begins.into_iter().find_map(|at| step_of(&name[at..], after).filter(|_| fits(&name[..at], before)))
+}
+
+/// As [`named`], with the step as it is written.
+fn numbered(name: &str, pattern: &str) -> Option<(String, Option<u64>)> {
+    let Some((before, after)) = pattern.split_once("{step}") else {
+        let count = counted(name, pattern)?;
+        return Some((count.to_string(), Some(count)));
+    };
+    placed(name, before, after).map(|(digits, tokens)| (digits.to_owned(), tokens))
+}
+
+/// The tokens of a name, where the pattern has `{tokens}` and no step: `hf_ckpt/{tokens}B`.
+fn counted(name: &str, pattern: &str) -> Option<u64> {
+    let (before, after) = pattern.split_once("{tokens}")?;
+    let number = |byte: u8| byte.is_ascii_digit() || byte == b'.';
+    let begins = |at: &usize| name.as_bytes()[*at].is_ascii_digit() && !(*at > 0 && number(name.as_bytes()[*at - 1]));
+    (0..name.len()).filter(begins).find_map(|at| {
+        fits(&name[..at], before).then_some(())?;
+        count_of(&name[at..], after)
     })
 }
 
 /// The checkpoints that `pattern` matches in `folder`: `{step}` stands for digits in one part of the path, in the
-/// same part after it `*` for anything and `{tokens}` for a count of tokens.
+/// same part after it `*` for anything and `{tokens}` for a count of tokens, which is the step where there is no other.
 pub fn find(folder: &Path, pattern: &str) -> Result<Vec<Listed>, String> {
+    let pattern = pattern.strip_prefix("file://").unwrap_or(pattern);
     if let Some((scheme, _)) = pattern.split_once("://") {
-        return Err(format!(
-            "a pattern is expanded in folders of this computer only, not in {scheme}:// addresses; list the checkpoints: \
-             [{{ step = 0, model = \"hf://org/name@revision\" }}, ...]"
-        ));
+        return Err(format!("the pattern \"{pattern}\" of a {scheme}:// address has no {{step}}"));
     }
-    let Some((before, after)) = pattern.split_once("{step}") else {
+    let Some((parent, part, rest)) = apart(pattern) else {
         return Err(format!("the pattern \"{pattern}\" has no {{step}}"));
     };
-    if after.contains("{step}") {
+    if pattern.matches("{step}").count() > 1 {
         return Err(format!("the pattern \"{pattern}\" has {{step}} twice"));
     }
-    let (parent, prefix) = before.rsplit_once('/').map_or(("", before), |(parent, prefix)| (parent, prefix));
-    let (suffix, rest) = after.split_once('/').map_or((after, None), |(suffix, rest)| (suffix, Some(rest)));
-    let place = folder.join(parent);
+    let place = folder.join(if parent.is_empty() && pattern.starts_with('/') { "/" } else { parent });
     // A bare file name has an empty folder, which is where the program runs.
     let place = if place.as_os_str().is_empty() { Path::new(".").to_owned() } else { place };
     let entries = std::fs::read_dir(&place)
@@ -58,10 +98,10 @@ pub fn find(folder: &Path, pattern: &str) -> Result<Vec<Listed>, String> {
     for entry in entries {
         let entry = entry.map_err(|e| format!("{}: {e}", place.display()))?;
         let name = entry.file_name();
-        let inside = name.to_str().and_then(|name| name.strip_prefix(prefix));
-        let Some((digits, tokens)) = inside.and_then(|inside| step_of(inside, suffix)) else { continue };
+        let Some((digits, tokens)) = name.to_str().and_then(|name| numbered(name, part)) else { continue };
         let step = digits.parse().map_err(|_| format!("the step of \"{}\" is too large", name.display()))?;
-        let mut written = [parent, &name.to_string_lossy()].join(if parent.is_empty() { "" } else { "/" });
+        let top = parent.is_empty() && !pattern.starts_with('/');
+        let mut written = [parent, &name.to_string_lossy()].join(if top { "" } else { "/" });
         if let Some(rest) = rest {
             written = format!("{written}/{rest}");
         }
@@ -86,16 +126,25 @@ fn step_of<'a>(inside: &'a str, pattern: &str) -> Option<(&'a str, Option<u64>)>
     let Some((before, after)) = pattern.split_once("{tokens}") else {
         return fits(rest, pattern).then_some((digits, None));
     };
-    // A pattern may name the unit: `{tokens}B`.
-    let bare = after.strip_prefix(['T', 'B', 'M', 'K']);
     // The shortest count that leaves what the pattern says.
     (0..=rest.len()).filter(|at| rest.is_char_boundary(*at)).find_map(|from| {
-        let count = rest.get(from..)?;
-        let length = count.bytes().position(|b| !b.is_ascii_alphanumeric() && b != b'.').unwrap_or(count.len());
-        let tokens = tokens(&count[..length])?;
-        let ends = fits(&count[length..], after) || bare.is_some_and(|bare| fits(&count[length..], bare));
-        (fits(&rest[..from], before) && ends).then_some((digits, Some(tokens)))
+        let tokens = count_of(rest.get(from..)?, after)?;
+        fits(&rest[..from], before).then_some((digits, Some(tokens)))
     })
+}
+
+/// The count that a text begins with, if what follows is what the pattern says, which may name the unit: `{tokens}B`.
+fn count_of(text: &str, after: &str) -> Option<u64> {
+    let bare = after.strip_prefix(['T', 'B', 'M', 'K']);
+    let length = text.bytes().position(|b| !b.is_ascii_alphanumeric() && b != b'.').unwrap_or(text.len());
+    // The suffix of a file is no part of a count.
+    let ends = |length: usize| {
+        let count = tokens(&text[..length])?;
+        let rest = &text[length..];
+        (fits(rest, after) || bare.is_some_and(|bare| fits(rest, bare))).then_some(count)
+    };
+    let dots = text[..length].match_indices('.').map(|(at, _)| at).rev();
+    std::iter::once(length).chain(dots).find_map(ends)
 }
 
 /// Whether a text is what a pattern with `*` says.
@@ -171,10 +220,23 @@ mod tests {
             ("stage1-step1000-tokens5B", "stage1-step{step}-tokens{tokens}", Some((1000, Some(5_000_000_000)))),
             ("ingredient2-step12-x9", "*-step{step}-*", Some((12, None))),
             ("main", "step{step}", None),
+            ("100B", "{tokens}B", Some((100_000_000_000, Some(100_000_000_000)))),
+            ("524.29B", "{tokens}", Some((524_290_000_000, Some(524_290_000_000)))),
+            ("tokens-5B.pt", "tokens-{tokens}B.pt", Some((5_000_000_000, Some(5_000_000_000)))),
+            ("ckpt-2.5T-hf", "ckpt-{tokens}-*", Some((2_500_000_000_000, Some(2_500_000_000_000)))),
+            ("B", "{tokens}B", None),
             ("step10", "step{step}0", None),
         ] {
             assert_eq!(named(name, pattern), expected, "{name} {pattern}");
         }
+    }
+
+    #[test]
+    fn patterns_are_taken_apart() {
+        assert_eq!(apart("s3://b/run/step{step}/model.pt"), Some(("s3://b/run", "step{step}", Some("model.pt"))));
+        assert_eq!(apart("hf_ckpt/{tokens}B"), Some(("hf_ckpt", "{tokens}B", None)));
+        assert_eq!(apart("step{step}-tokens{tokens}/"), Some(("", "step{step}-tokens{tokens}", None)));
+        assert_eq!(apart("x"), None);
     }
 
     #[test]

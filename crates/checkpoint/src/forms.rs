@@ -9,6 +9,7 @@ mod distributed;
 pub(crate) mod folder;
 mod gather;
 mod gguf;
+mod hdf5;
 mod hub_cache;
 mod megatron;
 mod npz;
@@ -102,8 +103,16 @@ pub(crate) enum Place {
 }
 
 /// Every form, in the order in which they are tried.
-static FORMS: &[&dyn Form] =
-    &[&safetensors::Safetensors, &torch::Zip, &npz::Npz, &gguf::Gguf, &ways_out::WayOut, &torch::Legacy, &onnx::Onnx];
+static FORMS: &[&dyn Form] = &[
+    &safetensors::Safetensors,
+    &torch::Zip,
+    &npz::Npz,
+    &gguf::Gguf,
+    &hdf5::Hdf5,
+    &ways_out::WayOut,
+    &torch::Legacy,
+    &onnx::Onnx,
+];
 
 /// Bytes that are looked at to tell a form.
 const HEAD: u64 = 512;
@@ -116,8 +125,14 @@ pub(crate) fn catalogue(name: &str, blob: &Arc<dyn Blob>) -> Result<Catalogue> {
     let read = || {
         let length = usize::try_from(blob.len().min(HEAD)).unwrap_or(0);
         let file = Glance { name, blob, head: blob.bytes(0, length)?.into_owned() };
+        let form = FORMS.iter().find(|form| form.holds(&file)).copied();
+        if form.is_none() && !name.ends_with(".safetensors") && !begins_as_safetensors(&file) {
+            return Err(Error::input(
+                "it begins as no form of a checkpoint does that is read: PyTorch, safetensors, GGUF, ONNX, HDF5 or NumPy's .npz",
+            ));
+        }
         // What is of no other form is held against the safetensors format, which says what is wrong.
-        let form = FORMS.iter().find(|form| form.holds(&file)).copied().unwrap_or(&safetensors::Safetensors);
+        let form = form.unwrap_or(&safetensors::Safetensors);
         let mut found = form.catalogue(&file)?;
         if found.form.is_empty() {
             found.form = Text::new(form.name());
@@ -125,6 +140,12 @@ pub(crate) fn catalogue(name: &str, blob: &Arc<dyn Blob>) -> Result<Catalogue> {
         Ok(found)
     };
     read().context(|| blob.uri())
+}
+
+/// Whether the first eight bytes can be the length of a header.
+fn begins_as_safetensors(file: &Glance<'_>) -> bool {
+    let prefix = file.head.first_chunk::<8>().map(|prefix| u64::from_le_bytes(*prefix));
+    prefix.is_none_or(|length| length <= file.blob.len()) && file.head.get(8).is_none_or(|byte| *byte == b'{')
 }
 
 impl Entry {

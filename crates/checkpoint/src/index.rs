@@ -91,6 +91,7 @@ pub(super) fn layout(store: &dyn Store, names: &[String]) -> Result<Layout> {
     } else {
         found.shards = one_model(&tensors);
         found.loose = true;
+        whole_set(&found.shards)?;
     }
     found.unread = tensors.into_iter().filter(|name| !found.shards.contains(name)).cloned().collect();
     found.twin = torch(store, names)?.shards;
@@ -127,6 +128,29 @@ fn one_model(tensors: &[&String]) -> Vec<String> {
     });
     let chosen = best.map_or(plain, |(_, files)| files);
     chosen.into_iter().map(str::to_owned).collect()
+}
+
+/// Refuses a set of numbered parts that lacks one: a part of a model is not the model.
+fn whole_set(files: &[String]) -> Result<()> {
+    let sets: Option<Vec<(&str, usize)>> = files.iter().map(|name| numbered(name)).collect();
+    let Some((stem, of)) = sets.as_ref().and_then(|sets| sets.first()).copied() else { return Ok(()) };
+    let number = |name: &String| {
+        let before = &name[..name.rfind("-of-")?];
+        before[before.rfind(|c: char| !c.is_ascii_digit()).map_or(0, |at| at + 1)..].parse::<usize>().ok()
+    };
+    let held: Vec<usize> = files.iter().filter_map(number).collect();
+    // Some writers count from nought.
+    let first = usize::from(!held.contains(&0));
+    // No set is longer than its files are many, so what is missing is found among the first.
+    let missing = (first..=files.len() + first).find(|number| !held.contains(number));
+    match missing {
+        Some(missing) if files.len() < of => Err(Error::input(format!(
+            "part {missing} of {of} of {} is not there: {} of the parts are, and a part of a model is not the model",
+            quoted(stem),
+            files.len()
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// `model-00001-of-00002.safetensors`: what stands before the numbers, and how many files there are to be.
@@ -179,7 +203,9 @@ fn others(store: &dyn Store, names: &[String]) -> Result<Layout> {
             ([], _) => return Err(nothing(names)),
             ([only], _) => vec![(*only).clone()],
             (_, Some(one)) => vec![(*one).to_owned()],
-            (several, None) if parts_of_one(several) => several.iter().map(|name| (*name).clone()).collect(),
+            (several, None) if parts_of_one(several) || counted(several) => {
+                several.iter().map(|name| (*name).clone()).collect()
+            }
             (several, None) => {
                 let list: Vec<String> = several.iter().take(8).map(|name| quoted(name)).collect();
                 let more = several.len().checked_sub(8).filter(|more| *more > 0);
@@ -210,6 +236,21 @@ fn parts_of_one(names: &[&String]) -> bool {
     let mut numbers: Vec<usize> = parts.iter().map(|part| part.2).collect();
     numbers.sort_unstable();
     same && (numbers.iter().copied().eq(1..=first.3) || numbers.iter().copied().eq(0..first.3))
+}
+
+/// Whether the names are torchtune's for the parts of one model: `hf_model_0001_0.pt` (the part, then the epoch), from 1 on.
+fn counted(names: &[&String]) -> bool {
+    let part = |name: &str| {
+        let (stem, ending) = name.rsplit_once('.')?;
+        let (stem, epoch) = stem.rsplit_once('_')?;
+        let (stem, number) = stem.rsplit_once('_')?;
+        epoch.parse::<usize>().ok()?;
+        Some((stem.to_owned(), epoch.to_owned(), ending.to_owned(), number.parse::<usize>().ok()?))
+    };
+    let Some(mut parts) = names.iter().map(|name| part(name)).collect::<Option<Vec<_>>>() else { return false };
+    parts.sort_by_key(|part| part.3);
+    let same = parts.iter().all(|part| (&part.0, &part.1, &part.2) == (&parts[0].0, &parts[0].1, &parts[0].2));
+    same && parts.iter().map(|part| part.3).eq(1..=parts.len())
 }
 
 /// What to say of a place without weights.

@@ -72,6 +72,9 @@ pub struct Tokenizer {
     pub notes: Vec<String>,
 }
 
+/// What `SentencePiece` files are called beside `tokenizer.model`: T5 and ALBERT, XLM-R and mBART, and scripts.
+const PIECES: &[&str] = &["spiece.model", "sentencepiece.bpe.model", "sentencepiece.model", "spm.model", "sp.model"];
+
 /// What a file says before it is made canonical.
 #[derive(Debug, Default)]
 struct Raw {
@@ -103,6 +106,9 @@ impl Tokenizer {
         match found {
             Some(choice) => choice.iter().map(|&name| name.to_owned()).collect(),
             None if has("tekken.json") => vec!["tekken.json".to_owned()],
+            None if PIECES.iter().any(|name| has(name)) => {
+                PIECES.iter().filter(|name| has(name)).take(1).map(|name| (*name).to_owned()).collect()
+            }
             None => list().into_iter().collect(),
         }
     }
@@ -118,7 +124,7 @@ impl Tokenizer {
             (Some("tekken.json"), [text]) => tiktoken::tekken(text),
             (Some(name), [text]) if name.ends_with(".tiktoken") => tiktoken::list(text),
             (Some("tokenizer.model"), [bytes]) if tiktoken::is_list(bytes) => tiktoken::list(bytes),
-            (Some("tokenizer.model"), [bytes]) => pieces::parse(bytes),
+            (Some(name), [bytes]) if name == "tokenizer.model" || PIECES.contains(&name) => pieces::parse(bytes),
             (Some("vocab.txt"), [text]) => text::vocab(text),
             _ => {
                 return Err(Error::input(

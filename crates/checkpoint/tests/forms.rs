@@ -202,6 +202,11 @@ fn optimizer_states_in_pieces_have_names_and_the_models_shapes() {
         let model = open(place);
         let [optimizer] = model.optimizers().unwrap() else { panic!("one optimizer in {place}") };
         assert_eq!(optimizer.states.len(), model.tensors.len(), "{place}");
+        if place != "zero-universal" {
+            let rates: Vec<_> = optimizer.groups.iter().map(|group| group["lr"].as_f64().unwrap()).collect();
+            assert!(!rates.is_empty() && optimizer.groups[0]["betas"].is_array(), "{place}: {:?}", optimizer.groups);
+            assert!(optimizer.states.iter().all(|state| state.group.is_some_and(|at| at < rates.len())), "{place}");
+        }
         for state in &optimizer.states {
             let Parameter::Named(name) = &state.parameter else { panic!("{place}: no name") };
             let tensor = model.find(name).unwrap_or_else(|| panic!("{place}: {name}"));
@@ -242,4 +247,45 @@ fn quantised_blocks_are_what_the_reference_makes_of_them() {
         }
         assert!(notes(&found).contains(kind), "{name}: {}", notes(&found));
     }
+}
+
+#[test]
+fn hdf5_of_keras_is_the_same_model() {
+    let truth = tensors(&open("hf-trainer/checkpoint-60"));
+    for name in ["model.h5", "latest.h5", "model.keras"] {
+        let found = tensors(&open(&format!("hdf5/{name}")));
+        assert!(found == truth, "{name}: {:?}", found.keys().collect::<Vec<_>>());
+    }
+    let kinds = open("hdf5/kinds.h5");
+    let found = tensors(&kinds);
+    let names: Vec<&str> = found.keys().map(String::as_str).collect();
+    assert_eq!(names, ["again", "f2", "f4", "f8", "i1", "i2", "i4", "i8", "scalar", "u1", "u2", "u4", "u8"]);
+    let counted: Vec<u8> = (0..6_u8).flat_map(|n| f32::from(n).to_le_bytes()).collect();
+    assert_eq!((&found["f4"].1, &found["f4"].2), (&vec![2, 3], &counted));
+    assert_eq!(found["i2"].2, [0, 0, 1, 0, 2, 0, 3, 0, 4, 0, 5, 0]);
+    let skipped: Vec<&str> = kinds.skipped.iter().map(|skipped| skipped.tensor.as_str()).collect();
+    assert_eq!(skipped, ["big", "chunks", "text"]);
+}
+
+/// Every prefix, and every byte changed: an error or a model, never more.
+#[test]
+fn damaged_hdf5_ends_in_a_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.h5");
+    let whole = std::fs::read(fixture("hdf5/kinds.h5")).unwrap();
+    let mut seen = 0;
+    for at in (0..whole.len()).step_by(11) {
+        std::fs::write(&path, &whole[..at]).unwrap();
+        let _ = Checkpoint::open(&path);
+        for with in [0xFF, 0x01] {
+            let mut changed = whole.clone();
+            changed[at] ^= with;
+            std::fs::write(&path, &changed).unwrap();
+            if let Err(error) = Checkpoint::open(&path) {
+                assert!(error.to_string().contains("model.h5"), "{error}");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 50, "{seen}");
 }

@@ -22,6 +22,9 @@ const FITTED: (usize, usize, usize) = (12_288, 24_576, 4);
 /// The products of two unrelated fits are standard normal; above this rotations are fitted.
 const ALIKE: f64 = 3.0;
 
+/// Two fits that agree on so much of a rotation need no third.
+const PROVEN: f64 = 0.5;
+
 /// Matrices of a layer that are read at a time.
 const ABREAST: usize = 16;
 
@@ -153,13 +156,31 @@ impl Search<'_> {
         if many || some {
             alike = pairs.iter().filter_map(|&(i, j)| Some(((i, j), groups[i].1.alike(&groups[j].1)?))).collect();
         }
+        let effect = |found: Option<Agreement>| found.map_or(0.0, |a| a.effect());
+        // A rotation explains no more than all: where a relabelling leaves too little to be outdone, none is fitted.
+        let outdone = effect(permuted.as_ref().map(|p| p.0)) + TURNED < 1.0;
         let fitted = |i: usize| {
-            !many || i == TOKENS || alike.iter().any(|((a, b), found)| (*a == i || *b == i) && found.agreed >= ALIKE)
+            let alike = || alike.iter().any(|((a, b), found)| (*a == i || *b == i) && found.agreed >= ALIKE);
+            !many || outdone && (i == TOKENS || alike())
         };
-        let rotations: Vec<Option<Vec<f64>>> = (0..groups.len())
-            .into_par_iter()
-            .map(|i| if full(i) && fitted(i) && !some { groups[i].1.rotation() } else { None })
-            .collect();
+        let rotation = |i: usize, wanted: bool| if full(i) && wanted && !some { groups[i].1.rotation() } else { None };
+        // The two groups of layers that are most alike are fitted first; where they prove a rotation, no other is.
+        let layers = alike.iter().filter(|((_, j), found)| outdone && *j != TOKENS && found.agreed >= ALIKE);
+        let most = layers.max_by(|a, b| a.1.agreed.total_cmp(&b.1.agreed)).map(|(pair, _)| *pair);
+        let of_most = |i: usize| most.is_some_and(|(a, b)| i == a || i == b);
+        let mut rotations: Vec<Option<Vec<f64>>> =
+            (0..groups.len()).into_par_iter().map(|i| rotation(i, of_most(i))).collect();
+        let proves = |(i, j): (usize, usize)| match (&rotations[i], &rotations[j]) {
+            (Some(a), Some(b)) => {
+                let found = same_rotation(a, b, own, other);
+                self.shown(found, j) && found.effect() >= PROVEN
+            }
+            _ => false,
+        };
+        if !most.is_some_and(proves) {
+            let rest = rotations.into_par_iter().enumerate();
+            rotations = rest.map(|(i, known)| known.or_else(|| rotation(i, fitted(i)))).collect();
+        }
         let mut best: Option<(Agreement, usize, usize)> = None;
         let mut shows = false;
         for (i, j) in pairs {
@@ -176,7 +197,6 @@ impl Search<'_> {
                 best = Some((agreement, i, j));
             }
         }
-        let effect = |found: Option<Agreement>| found.map_or(0.0, |a| a.effect());
         // Two fits of one rotation are alike as relabellings too, but never as far as they are alike as rotations.
         let turned = effect(best.map(|b| b.0)) > effect(permuted.as_ref().map(|p| p.0)) + TURNED;
         if turned

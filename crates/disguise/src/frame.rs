@@ -4,7 +4,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::matrix::{Matrix, narrow, spread};
-use scratchproof_kernel::{assign, centre, cross, nearest_orthogonal, transpose};
+use scratchproof_kernel::{assign, centre, cross, nearest_orthogonal, trace, transpose};
 use scratchproof_stats::{log10_poisson_upper, log10_upper_tail};
 
 /// Longest residual axis for which all dimensions of the subject take part in the first fits.
@@ -23,6 +23,9 @@ pub const MANY: usize = 1024;
 /// Two lists of mutual bests of unrelated models agree on one at most in expectation; with this
 /// many the assignments are made. Every finding needs a share of all that is far above it.
 pub const WORTH: f64 = 3.0;
+
+/// What rounding leaves of a rotation's squares.
+const ROUNDED: f64 = 1e-4;
 
 /// How the residual axis of the other model is written in the subject's coordinates.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,6 +49,16 @@ impl Frame {
         }
     }
 
+    /// Where it is a rotation of `side` dimensions into as many: those of its columns, one after the other. `None` where it is
+    /// none, or was fitted to fewer directions than there are, so that rows would be shorter in it.
+    pub fn directions(&self, side: usize, columns: &[usize]) -> Option<Vec<f32>> {
+        let Self::Rotated(q) = self else { return None };
+        // No singular value is above one, so the squares say whether all of them are one.
+        let squares = trace(q, q);
+        let whole = q.len() == side * side && (squares - side as f64).abs() <= ROUNDED * side as f64;
+        whole.then(|| columns.iter().flat_map(|&column| (0..side).map(move |row| q[row * side + column])).collect())
+    }
+
     /// Rows of the other model in the subject's coordinates, rows x `own`.
     pub fn express(&self, values: &[f32], other: usize, own: usize) -> Vec<f32> {
         match self {
@@ -66,6 +79,27 @@ impl Frame {
 pub fn product(a: &[f32], b: &[f32], k: usize) -> Vec<f32> {
     let band = (64 * k).max(k);
     a.par_chunks(band).flat_map_iter(|rows| cross(rows, b, k).into_iter().map(narrow)).collect()
+}
+
+/// A A^T for rows of length `k`, at half the cost and with the bits of [`product`].
+pub fn square(a: &[f32], k: usize) -> Vec<f32> {
+    const BAND: usize = 64;
+    let n = a.len() / k.max(1);
+    let mut out = vec![0.0; n * n];
+    out.par_chunks_mut((BAND * n).max(1)).enumerate().for_each(|(band, into)| {
+        let first = band * BAND;
+        let rows = &a[first * k..(first + BAND).min(n) * k];
+        let wide = n - first;
+        for (into, from) in into.chunks_exact_mut(n).zip(cross(rows, &a[first * k..], k).chunks_exact(wide)) {
+            into[first..].iter_mut().zip(from).for_each(|(into, from)| *into = narrow(*from));
+        }
+    });
+    for i in 0..n {
+        for j in 0..i / BAND * BAND {
+            out[i * n + j] = out[j * n + i];
+        }
+    }
+    out
 }
 
 /// M = A^T B over rows that belong together, each row scaled to length 1, the whole to one for each row.
@@ -316,4 +350,24 @@ pub fn common(a: &[Option<usize>], b: &[Option<usize>]) -> Vec<Option<usize>> {
 pub fn fixed(order: &[Option<usize>]) -> f64 {
     let fixed = order.iter().enumerate().filter(|(i, j)| **j == Some(*i)).count();
     fixed as f64 / order.iter().flatten().count().max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::noise::Noise;
+
+    fn values(count: usize, seed: u64) -> Vec<f32> {
+        let mut noise = Noise(seed);
+        (0..count).map(|_| narrow((noise.next() >> 11) as f64 / (1_u64 << 53) as f64 - 0.5)).collect()
+    }
+
+    #[test]
+    fn half_a_product_has_the_bits_of_the_whole() {
+        for (rows, k) in [(1, 1), (3, 70), (64, 9), (65, 33), (200, 64)] {
+            let a = values(rows * k, rows as u64);
+            assert_eq!(square(&a, k), product(&a, &a, k), "{rows} x {k}");
+        }
+        assert_eq!(square(&[], 5), Vec::<f32>::new());
+    }
 }

@@ -37,16 +37,16 @@ pub fn injections(parent: &Checkpoint, hidden: Option<usize>, rules: &SearchRule
         observations: answers(&alike(&injected(products, 1.0, CORRELATION * CORRELATION, 1), products)),
     };
     let mut all = Vec::new();
+    // What is made of the parent as it stands is made once for all disguises.
+    let weights = weights.within(BUDGET);
     for class in classes {
         if long && class != Class::Half {
             all.extend(products.as_ref().map(|products| of_heads(class, products)));
             continue;
         }
         let culprit = Culprit::new(class, weights.hidden);
-        let (Some(own), Some(other)) = (Weights::disguised(parent, culprit, BUDGET)?, Weights::new(parent)?) else {
-            continue;
-        };
-        let found = between(&own, &other.within(BUDGET), None, rules)?;
+        let Some(own) = Weights::disguised(parent, culprit, BUDGET)? else { continue };
+        let found = between(&own, &weights, None, rules)?;
         all.push(Injection { class, correlation: CORRELATION, observations: found.observations });
     }
     Ok(all)

@@ -130,12 +130,19 @@ pub fn moments_of(
     // Few rows of each of many matrices are put together first: the sum over rows is one product then.
     let mut waiting: BTreeMap<&'static str, Matrix> = BTreeMap::new();
     let empty = || Moments::empty(hidden);
+    // Of a whole rotation only the directions that are looked at are made.
+    let directions = frame.directions(weights.hidden, &empty().dimensions(hidden)).filter(|_| weights.hidden == hidden);
+    let add = |into: &mut Moments, matrix: &Matrix| match &directions {
+        Some(directions) => into.add_rotated(matrix, directions),
+        None => into.add(matrix),
+    };
     for function in weights.functions(layer) {
         let Some(matrix) = weights.matrix_of(layer, function, weights.glanced(layer, function))? else { continue };
-        let matrix = if *frame == Frame::AsItStands { matrix } else { expressed(&matrix, frame, hidden) };
+        let as_read = *frame == Frame::AsItStands || directions.is_some();
+        let matrix = if as_read { matrix } else { expressed(&matrix, frame, hidden) };
         let component = function.component();
         if !(weights.large && matches!(function.slot(), Some(Slot::Expert(_)))) {
-            components.entry(component).or_insert_with(empty).add(&matrix);
+            add(components.entry(component).or_insert_with(empty), &matrix);
             continue;
         }
         let blank = Matrix { cols: matrix.cols, picked: Vec::new(), total: 0, values: Vec::new() };
@@ -145,11 +152,11 @@ pub fn moments_of(
         if all.rows() >= TOGETHER
             && let Some(all) = waiting.remove(component)
         {
-            components.entry(component).or_insert_with(empty).add(&all);
+            add(components.entry(component).or_insert_with(empty), &all);
         }
     }
     for (component, all) in waiting {
-        components.entry(component).or_insert_with(empty).add(&all);
+        add(components.entry(component).or_insert_with(empty), &all);
     }
     Ok(components)
 }

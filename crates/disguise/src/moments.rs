@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::frame::product;
+use super::frame::{product, square};
 use super::matrix::{Matrix, narrow};
 use scratchproof_kernel::{deflate, transpose};
 use scratchproof_stats::correlations;
@@ -42,14 +42,31 @@ impl Moments {
     pub fn add(&mut self, matrix: &Matrix) {
         let hidden = matrix.cols;
         let unit = matrix.clone().normalised();
-        let dimensions: Vec<usize> = (0..self.size).map(|i| (2 * i + 1) * hidden / (2 * self.size)).collect();
+        let dimensions = self.dimensions(hidden);
         let picked: Vec<f32> =
             unit.values.chunks_exact(hidden).flat_map(|row| dimensions.iter().map(|&d| row[d])).collect();
-        let columns = transpose(&picked, unit.rows(), self.size);
-        for (sum, v) in self.values.iter_mut().zip(product(&columns, &columns, unit.rows().max(1))) {
+        self.add_picked(&picked, unit.rows());
+    }
+
+    /// Adds a matrix of the other model in a rotated frame, `directions` the frame's columns of these dimensions one after
+    /// the other. A rotation keeps the length of a row, so no other direction of it is needed.
+    pub fn add_rotated(&mut self, matrix: &Matrix, directions: &[f32]) {
+        let unit = matrix.clone().normalised();
+        self.add_picked(&product(&unit.values, directions, matrix.cols.max(1)), unit.rows());
+    }
+
+    /// Which dimensions of a residual axis of that length these are.
+    pub fn dimensions(&self, hidden: usize) -> Vec<usize> {
+        (0..self.size).map(|i| (2 * i + 1) * hidden / (2 * self.size)).collect()
+    }
+
+    /// Adds rows over the dimensions that are looked at.
+    fn add_picked(&mut self, picked: &[f32], rows: usize) {
+        let columns = transpose(picked, rows, self.size);
+        for (sum, v) in self.values.iter_mut().zip(square(&columns, rows.max(1))) {
             *sum += f64::from(v);
         }
-        self.rows += unit.rows();
+        self.rows += rows;
     }
 
     /// Adds another.
@@ -86,5 +103,41 @@ impl Moments {
         }
         let norm = entries.iter().map(|v| v * v).sum::<f64>().sqrt();
         (norm > 0.0).then(|| entries.into_iter().map(|v| narrow(v / norm)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::Frame;
+    use crate::noise::Noise;
+    use scratchproof_kernel::nearest_orthogonal;
+
+    fn values(count: usize, seed: u64) -> Vec<f32> {
+        let mut noise = Noise(seed);
+        (0..count).map(|_| narrow((noise.next() >> 11) as f64 / (1_u64 << 53) as f64 - 0.5)).collect()
+    }
+
+    /// Second moments over some directions of a rotation are those of the rotated rows.
+    #[test]
+    fn some_directions_of_a_rotation_are_enough() {
+        let (side, rows) = (600, 40);
+        let wide: Vec<f64> = values(side * side, 3).into_iter().map(f64::from).collect();
+        let q = nearest_orthogonal(&wide, side, side).expect("finite");
+        let frame = Frame::Rotated(q.iter().map(|v| narrow(*v)).collect());
+        let matrix = Matrix { cols: side, picked: (0..rows).collect(), total: rows, values: values(rows * side, 4) };
+        let mut whole = Moments::empty(side);
+        whole.add(&Matrix { values: frame.express(&matrix.values, side, side), ..matrix.clone() });
+        let mut some = Moments::empty(side);
+        let directions = frame.directions(side, &some.dimensions(side)).expect("a rotation");
+        some.add_rotated(&matrix, &directions);
+        assert_eq!(whole.rows, some.rows);
+        assert!(whole.values.iter().zip(&some.values).all(|(a, b)| (a - b).abs() < 1e-5));
+        // One that lacks a direction is none.
+        let mut short = q;
+        short[..side].fill(0.0);
+        let short = Frame::Rotated(short.iter().map(|v| narrow(*v)).collect());
+        assert_eq!(short.directions(side, &[0]), None);
+        assert_eq!(Frame::AsItStands.directions(side, &[0]), None);
     }
 }

@@ -1,7 +1,7 @@
 //! A model taken apart for the search: the matrices of each layer, norm weights folded in.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::culprit::Culprit;
 use super::matrix::{Function, Matrix, ROWS, Slot, spread};
@@ -53,7 +53,22 @@ pub struct Weights<'a> {
     budget: usize,
     /// Where it is a model in disguise, how it is written.
     culprit: Option<Culprit>,
+    /// Of a model in disguise, what was made of it: question after question asks for the same rows.
+    held: Mutex<Held>,
 }
+
+/// Matrices that were made, up to so many elements together.
+#[derive(Default)]
+struct Held {
+    elements: usize,
+    matrices: BTreeMap<Asked, Arc<Option<Matrix>>>,
+}
+
+/// Rows of a part: its tensor, its family and expert, which rows.
+type Asked = (usize, String, Option<u32>, Vec<usize>);
+
+/// Elements that a model in disguise holds: 64 MiB as f32.
+const HELD: usize = 16 << 20;
 
 impl<'a> Weights<'a> {
     /// Takes a model apart; `None` if it has no layer with a residual axis.
@@ -75,6 +90,7 @@ impl<'a> Weights<'a> {
             products: OnceLock::new(),
             budget: ELEMENTS,
             culprit: None,
+            held: Mutex::default(),
         };
         for part in checkpoint.parts() {
             let role = &part.role;
@@ -301,6 +317,31 @@ impl<'a> Weights<'a> {
     }
 
     fn read(
+        &self,
+        part: &Part,
+        function: Option<Function>,
+        picked: Vec<usize>,
+        fold: Option<Vec<f32>>,
+    ) -> Result<Option<Matrix>> {
+        if self.culprit.is_none() {
+            return self.made(part, function, picked, fold);
+        }
+        let held = || self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let asked = (part.tensor, part.role.family.clone(), part.role.expert, picked.clone());
+        let known = held().matrices.get(&asked).cloned();
+        if let Some(known) = known {
+            return Ok(known.as_ref().clone());
+        }
+        let matrix = self.made(part, function, picked, fold)?;
+        let size = matrix.as_ref().map_or(0, |matrix| matrix.values.len());
+        let mut held = held();
+        if held.elements + size <= HELD && held.matrices.insert(asked, Arc::new(matrix.clone())).is_none() {
+            held.elements += size;
+        }
+        Ok(matrix)
+    }
+
+    fn made(
         &self,
         part: &Part,
         function: Option<Function>,

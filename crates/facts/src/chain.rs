@@ -74,6 +74,7 @@ impl Chain {
             residuals: &self.residuals,
             growth: &measured.growth,
             left_out: &measured.left_out,
+            grown: measured.grown(),
         }
     }
 }

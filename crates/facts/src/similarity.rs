@@ -73,7 +73,7 @@ fn row(
 pub fn pairs(session: &Session) -> Vec<PairRow> {
     let last = session.measured.plan.last();
     let mut rows = Vec::new();
-    let twins: BTreeMap<(usize, usize), &Elementwise> =
+    let elementwise: BTreeMap<(usize, usize), &Elementwise> =
         session.measured.elementwise.iter().filter(|f| f.models.0 == last).map(|f| ((f.unit, f.models.1), f)).collect();
     for (model, reference) in references(session) {
         for (index, (unit, figures)) in session.measured.plan.units.iter().zip(&session.measured.tensors).enumerate() {
@@ -92,9 +92,9 @@ pub fn pairs(session: &Session) -> Vec<PairRow> {
                 elements: pair.elements,
                 cosine: pair.cosine(),
                 pearson,
-                mean_abs_diff: twins.get(&(index, model)).and_then(|f| f.mean_abs_diff),
+                mean_abs_diff: elementwise.get(&(index, model)).and_then(|f| f.mean_abs_diff),
                 relative_l2: Some((pair.distance2 / pair.squares[0]).sqrt()).filter(|v| v.is_finite()),
-                p99_diff: twins.get(&(index, model)).and_then(|f| f.p99).map(|[a, b]| (a - b).abs()),
+                p99_diff: elementwise.get(&(index, model)).and_then(|f| f.p99).map(|[a, b]| (a - b).abs()),
                 cv_diff: own.zip(other).map(|(a, b)| (a - b).abs()),
                 z: tensor_test(unit, figures, last, slot, pearson).map(|t| t.z),
             });

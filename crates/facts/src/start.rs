@@ -41,6 +41,7 @@ impl Start {
     #[must_use]
     pub fn facts<'a>(&'a self, session: &Session<'a>, evidence: &'a Evidence) -> StartFacts<'a> {
         StartFacts {
+            grown: session.measured.grown(),
             steps: if session.is_series() { &session.measured.steps } else { &[] },
             rows: &evidence.start,
             vectors: &self.vectors,

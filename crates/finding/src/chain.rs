@@ -76,6 +76,8 @@ pub struct ChainFacts<'a> {
     pub given_up: &'a [(i64, i64)],
     /// Neighbours of different architecture: their steps and what changed.
     pub growth: &'a [(i64, i64, Growth)],
+    /// The steps between which the model grew from checkpoints that were left out.
+    pub grown: Option<(i64, i64)>,
     /// Checkpoints of another architecture: step and why they were left out.
     pub left_out: &'a [(i64, String)],
 }
@@ -109,11 +111,19 @@ pub fn judge(facts: &ChainFacts<'_>, policy: &Policy) -> Judgement {
             Code::ChainArchitecture,
             Grade::Context,
             Direction::Neutral,
-            text!("chain/architecture-change/left-out", step = *step, why),
+            match facts.grown.filter(|(from, _)| step <= from) {
+                Some((from, to)) => text!("chain/architecture-change/grown", step = *step, why, from, to),
+                None => text!("chain/architecture-change/left-out", step = *step, why),
+            },
         );
         finding.subject.steps = vec![*step];
         judgement.push(finding);
-        judgement.missing.push(text!("chain/missing/architecture", step = *step));
+        if facts.grown.is_none_or(|(from, _)| *step > from) {
+            judgement.missing.push(text!("chain/missing/architecture", step = *step));
+        }
+    }
+    if let Some((from, to)) = facts.grown {
+        judgement.missing.push(text!("chain/missing/grown", from, to));
     }
     growth::growth(&mut judgement, facts);
     if facts.steps.len() < 2 {
@@ -156,6 +166,7 @@ pub fn judge(facts: &ChainFacts<'_>, policy: &Policy) -> Judgement {
     made_up::noise(&mut judgement, facts, policy);
     excuse_averages(&mut judgement, facts.points);
     excuse_given_up(&mut judgement, facts.given_up);
+    excuse_growth(&mut judgement, facts.growth);
     judgement.said = text!("power/chain/tested", remembered, intervals = facts.steps.len() - 1);
     judgement.settle(if remembered { Condition::Holds } else { Condition::Untested });
     judgement
@@ -176,6 +187,25 @@ fn excuse_averages(judgement: &mut Judgement, points: &Points) {
             (finding.direction, finding.grade) = (Direction::Neutral, Grade::Context);
         }
         finding.message.push(text!("chain/averaged/lags"));
+    }
+}
+
+/// Where a model grows, layers get other numbers and matrices other sizes, so that what has one name before and after need not be one
+/// matrix: across a change that is remembered, what was measured by name is a question and no accusation. Rows of tokens keep their
+/// numbers, and what the change itself shows is told by [`growth`].
+fn excuse_growth(judgement: &mut Judgement, growth: &[(i64, i64, Growth)]) {
+    for (from, to, _) in growth {
+        let changed = |f: &&Finding| f.code == Code::ChainGrowth && f.subject.steps == [*from, *to];
+        let Some(told) = judgement.findings.iter().find(changed).map(|f| f.message.clone()) else { continue };
+        let across = |steps: &[i64]| steps.iter().any(|step| step <= from) && steps.iter().any(|step| step >= to);
+        for finding in &mut judgement.findings {
+            let by_name = ![Code::ChainGrowth, Code::ChainDecayClock].contains(&finding.code);
+            let strong = finding.direction == Direction::Against && finding.grade >= Grade::Strong;
+            if by_name && strong && across(&finding.subject.steps) {
+                finding.grade = Grade::Moderate;
+                finding.message.push(told.clone());
+            }
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Code, ComponentResult, Condition, Direction, Finding, Grade, Judgement};
 use aligned::{not_comparable, silence, similarities, tested};
-use calibration::{calibrate, calibrated};
+use calibration::{calibrate, calibrated, relatives};
 use components::{borrowed, components};
 use norms::norms;
 use parts::{Controls, Tested, demanded, part_of, unreached};
@@ -146,6 +146,7 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
     let aside = calibrate(&mut judgement, facts, &control_tests, policy);
     let controls = Controls::new(facts, &control_tests, aside);
     let seeds = shared_seed::find(&mut judgement, facts, &parent_tests, policy);
+    let parts_of_seeds = shared_seed::parts(&mut judgement, facts, &parent_tests, &seeds, policy);
     let relabelled_tests = tested(facts.figures, |r| matches!(r, Reference::Relabelled(_)));
     let mut silent = Vec::new();
     let mut wanted = BTreeSet::new();
@@ -176,7 +177,10 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
                 |t: &&Tested| t.row.step == facts.steps.0 && t.row.component == part && t.grade(policy).is_some();
             seeds.contains(parent) && (part == ALL || own.iter().copied().any(|t| from_first(&t)))
         };
-        similarities(&mut judgement, facts, parent, &own, &controls, &seeded, policy);
+        let common = |component: &str| {
+            seeded(part_of(facts, component)) || parts_of_seeds.contains(&(parent.to_owned(), component.to_owned()))
+        };
+        similarities(&mut judgement, facts, parent, &own, &controls, &common, policy);
         for part in facts.parts {
             layers::findings(&mut judgement, facts, part, parent, &controls, (seeded(&part.name), found), policy);
         }
@@ -220,6 +224,10 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
             same = unfit.same_as.as_ref()
         ));
         tested_all &= !parent;
+    }
+    for (control, z, effect) in relatives(&control_tests, policy) {
+        judgement.missing.push(text!("parent/missing/relative", control, z, effect));
+        tested_all = false;
     }
     let silent_all = reached && tested_all && enough && calibrated;
     judgement.settle(if silent_all { Condition::Holds } else { Condition::Untested });

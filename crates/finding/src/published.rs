@@ -23,7 +23,11 @@ pub fn judge(steps: &[PublishedStep]) -> Judgement {
     shards(&mut judgement, steps);
     changed(&mut judgement, steps);
     order(&mut judgement, steps);
-    if judgement.findings.is_empty() && steps.len() > 1 {
+    labels(&mut judgement, steps);
+    if steps.len() > 1 && steps.iter().any(|step| !step.weights.is_empty() && contents(step).is_none()) {
+        let text = text!("input/publication/undigested", count = steps.len());
+        push(&mut judgement, steps.iter().map(|step| step.step).collect(), text);
+    } else if judgement.findings.is_empty() && steps.len() > 1 {
         let text = text!("input/publication/clean", count = steps.len());
         push(&mut judgement, steps.iter().map(|step| step.step).collect(), text);
     }
@@ -45,10 +49,15 @@ fn empty(judgement: &mut Judgement, steps: &[PublishedStep]) {
     }
 }
 
+/// What is equal where the content is.
+fn digest(file: &PublishedFile) -> Option<&str> {
+    file.sha256.as_deref().or(file.mark.as_deref())
+}
+
 /// What a step holds, whatever its files are called.
 fn contents(step: &PublishedStep) -> Option<Vec<(&str, u64)>> {
     let mut all: Vec<(&str, u64)> =
-        step.weights.iter().map(|file| Some((file.sha256.as_deref()?, file.bytes))).collect::<Option<_>>()?;
+        step.weights.iter().map(|file| Some((digest(file)?, file.bytes))).collect::<Option<_>>()?;
     all.sort_unstable();
     (!all.is_empty()).then_some(all)
 }
@@ -83,7 +92,7 @@ fn mixed(judgement: &mut Judgement, steps: &[PublishedStep]) {
     let mut holders: BTreeMap<(&str, &str), Vec<usize>> = BTreeMap::new();
     for (at, step) in steps.iter().enumerate() {
         for file in &step.weights {
-            if let Some(digest) = &file.sha256 {
+            if let Some(digest) = digest(file) {
                 holders.entry((file.name.as_str(), digest)).or_default().push(at);
             }
         }
@@ -171,15 +180,75 @@ fn order(judgement: &mut Judgement, steps: &[PublishedStep]) {
     }
 }
 
+/// So many times what the intervals beside it have, in tokens a step, is more than a batch that grows.
+const LEAP: f64 = 1.6;
+
+/// Labels of tokens that do not grow with the steps, or leap between two of them: one of the two is another than it says. A
+/// batch that grows makes the tokens of a step more and leaves them so.
+fn labels(judgement: &mut Judgement, steps: &[PublishedStep]) {
+    let told: Vec<(i64, u64)> = steps.iter().filter_map(|step| Some((step.step, step.tokens?))).collect();
+    // Labels are rounded: what all of them are multiples of.
+    let unit = told.iter().fold(0, |unit, (_, tokens)| greatest(unit, *tokens)).max(1);
+    if told.len() < 3 || told.iter().all(|(step, tokens)| u64::try_from(*step).is_ok_and(|step| step == *tokens)) {
+        return;
+    }
+    #[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
+    let rate = |pair: &[(i64, u64)]| (pair[1].1 as f64 - pair[0].1 as f64) / (pair[1].0 - pair[0].0) as f64;
+    let rates: Vec<f64> = told.windows(2).map(rate).collect();
+    let mut off: BTreeSet<i64> = BTreeSet::new();
+    for (at, pair) in told.windows(2).enumerate() {
+        let rounded = pair[1].1.saturating_sub(pair[0].1) < 10 * unit;
+        let beside = [at.checked_sub(1), Some(at + 1)].into_iter().flatten().filter_map(|at| rates.get(at));
+        let (most, known) = beside.fold((0.0_f64, 0), |(most, known), rate| (most.max(*rate), known + 1));
+        let back = pair[1].1 < pair[0].1;
+        if back || known == 2 && most > 0.0 && !rounded && rates[at] > LEAP * most {
+            off.extend([pair[0].0, pair[1].0]);
+        }
+    }
+    if !off.is_empty() {
+        let off: Vec<i64> = off.into_iter().collect();
+        let text = text!("input/publication/labels", steps = off.as_slice(), all = told.len());
+        push(judgement, off, text);
+    }
+}
+
+/// The greatest number that divides both.
+fn greatest(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { greatest(b, a % b) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn labels_of_tokens_that_cannot_be() {
+        let labelled = |labels: &[u64]| {
+            let of = |(at, tokens): (usize, &u64)| {
+                let digest = at.to_string();
+                let file = [("model.safetensors", digest.as_str())];
+                let at = i64::try_from(at).unwrap();
+                PublishedStep { tokens: Some(tokens * 1_000_000_000), ..step(1000 * at, &file, 1) }
+            };
+            let steps: Vec<PublishedStep> = labels.iter().enumerate().map(of).collect();
+            let told = judge(&steps).findings;
+            told.into_iter().find(|f| f.message.english().contains("tokens")).map(|f| f.subject.steps)
+        };
+        assert_eq!(labelled(&[0, 40, 80, 120, 160, 200]), None);
+        // The batch doubles at the fourth, and labels of few units are coarse.
+        assert_eq!(labelled(&[0, 40, 80, 120, 200, 280, 360]), None);
+        assert_eq!(labelled(&[0, 1, 1, 2, 3, 3, 4]), None);
+        // The first half says half of what it is.
+        assert_eq!(labelled(&[0, 20, 40, 60, 160, 200, 240]), Some(vec![3000, 4000]));
+        assert_eq!(labelled(&[0, 40, 80, 60, 160, 200]).unwrap(), [2000, 3000, 4000]);
+    }
 
     fn step(step: i64, files: &[(&str, &str)], day: u32) -> PublishedStep {
         let file = |(name, digest): &(&str, &str)| PublishedFile {
             name: (*name).to_owned(),
             bytes: 9,
             sha256: Some((*digest).to_owned()),
+            mark: None,
             at: format!("2026-01-{day:02}T00:00:00Z").parse().ok(),
         };
         let (name, address) = (format!("step{step}"), String::new());

@@ -23,6 +23,8 @@ pub use scratchproof_measurements::Replay;
 pub struct StartFacts<'a> {
     /// Steps of the series; empty if there is none.
     pub steps: &'a [i64],
+    /// The steps between which the model grew from checkpoints that were left out.
+    pub grown: Option<(i64, i64)>,
     /// Matrices of the first checkpoint.
     pub rows: &'a [StartRow],
     /// Its vectors.
@@ -62,8 +64,12 @@ pub fn judge(facts: &StartFacts<'_>, policy: &Policy) -> (Judgement, BTreeSet<St
         let mut finding = Finding::new(Code::StartNotFirst, Grade::Context, Direction::Neutral, message);
         finding.subject.steps = vec![step];
         judgement.push(finding);
-        judgement.missing.push(text!("start/missing/step-0", step));
-        judgement.said = text!("power/start/late", step);
+        if let Some((from, to)) = facts.grown {
+            judgement.said = text!("power/start/grown", from, to);
+        } else {
+            judgement.missing.push(text!("start/missing/step-0", step));
+            judgement.said = text!("power/start/late", step);
+        }
         // A trained checkpoint is expected to look trained: nothing here is against the claim then, and what looks drawn
         // may have been drawn after step 0.
         for finding in &mut judgement.findings {

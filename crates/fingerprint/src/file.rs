@@ -1,7 +1,6 @@
 //! A fingerprint as a safetensors file: `F32`-free, squares and rows as BF16, numbers as JSON in the metadata.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::Read;
 use std::path::Path;
 
@@ -11,6 +10,7 @@ use super::{Catalogue, Fingerprint, Row, Rows, VERSION};
 use scratchproof_checkpoint::{Dtype, Header};
 use scratchproof_disguise::{Cross, Group, Head, Products, Square};
 use scratchproof_error::{Context, Error, Result};
+use scratchproof_folder::whole;
 use scratchproof_kernel::decode;
 use scratchproof_source::{Blob, MemoryFile, plain};
 
@@ -59,13 +59,10 @@ impl Fingerprint {
     /// If it cannot be written, or another file is there.
     pub fn write(&self, path: &Path) -> Result<()> {
         let bytes = self.to_bytes()?;
-        let failed = |e| Error::io(format!("writing {}", path.display()), e);
         if path.symlink_metadata().is_ok() && !is_fingerprint(path) {
             return Err(Error::usage(format!("{} is there and no fingerprint: it is not replaced", path.display())));
         }
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(".part");
-        fs::write(&beside, bytes).and_then(|()| fs::rename(&beside, path)).map_err(failed)
+        whole(path, &bytes)
     }
 
     /// Reads a file.

@@ -119,30 +119,35 @@ fn tile<L: Lanes, const I: usize, const J: usize>(
     out: &mut [f64],
 ) {
     let m = b.len() / k;
-    let x: [&[f32]; I] = std::array::from_fn(|i| &a[(i0 + i) * k + span.start..(i0 + i) * k + span.end]);
-    let y: [&[f32]; J] = std::array::from_fn(|j| &b[(j0 + j) * k + span.start..(j0 + j) * k + span.end]);
     let whole = span.len() / LANES;
+    // Plain loops: closures over arrays are calls of their own here, which cost as much as the products of a short row.
+    let empty: &[Lane] = &[];
+    let (mut x, mut y) = ([empty; I], [empty; J]);
+    for i in 0..I {
+        x[i] = &a[(i0 + i) * k + span.start..(i0 + i) * k + span.end].as_chunks::<LANES>().0[..whole];
+    }
+    for j in 0..J {
+        y[j] = &b[(j0 + j) * k + span.start..(j0 + j) * k + span.end].as_chunks::<LANES>().0[..whole];
+    }
     let mut sums = [[lanes.load_s(&[0.0; LANES]); J]; I];
-    let (xs, ys) = (x.map(|row| row.as_chunks::<LANES>()), y.map(|row| row.as_chunks::<LANES>()));
     for c in 0..whole {
-        let mut right = [lanes.load_s(&ys[0].0[c]); J];
+        let mut right = [lanes.load_s(&y[0][c]); J];
         for j in 1..J {
-            right[j] = lanes.load_s(&ys[j].0[c]);
+            right[j] = lanes.load_s(&y[j][c]);
         }
         for i in 0..I {
-            let left = lanes.load_s(&xs[i].0[c]);
+            let left = lanes.load_s(&x[i][c]);
             for j in 0..J {
                 sums[i][j] = lanes.fma_s(left, right[j], sums[i][j]);
             }
         }
     }
+    let rest = span.start + whole * LANES..span.end;
     for i in 0..I {
         for j in 0..J {
-            let mut lane = [0.0; LANES];
-            lanes.store_s(sums[i][j], &mut lane);
-            let mut sum = fold(&lane);
-            for (p, q) in xs[i].1.iter().zip(ys[j].1) {
-                sum = f64::from(*p).mul_add(f64::from(*q), sum);
+            let mut sum = fold(lanes, sums[i][j]);
+            for at in rest.clone() {
+                sum = f64::from(a[(i0 + i) * k + at]).mul_add(f64::from(b[(j0 + j) * k + at]), sum);
             }
             out[(i0 + i) * m + j0 + j] += sum;
         }
@@ -152,10 +157,11 @@ fn tile<L: Lanes, const I: usize, const J: usize>(
 /// The sum of the lanes in f64, in the order of a tree.
 #[inline(always)]
 #[allow(clippy::inline_always)]
-fn fold(lane: &Lane) -> f64 {
-    let mut wide = [0.0_f64; LANES / 2];
-    for (i, sum) in wide.iter_mut().enumerate() {
-        *sum = f64::from(lane[i]) + f64::from(lane[i + LANES / 2]);
+fn fold<L: Lanes>(lanes: L, sum: L::S) -> f64 {
+    let (mut lane, mut wide) = ([0.0; LANES], [0.0; LANES / 2]);
+    lanes.store_s(sum, &mut lane);
+    if let [low, high] = lane.as_chunks::<{ LANES / 2 }>().0 {
+        lanes.store_d(lanes.add_d(lanes.widen(low), lanes.widen(high)), &mut wide);
     }
     let [a, b, c, d, e, f, g, h] = wide;
     ((a + e) + (c + g)) + ((b + f) + (d + h))

@@ -103,13 +103,23 @@ pub(super) fn gram_of_columns(values: &[f32], rows: usize, cols: usize) -> Vec<f
 #[must_use]
 pub fn transpose(values: &[f32], rows: usize, cols: usize) -> Vec<f32> {
     let mut out = vec![0.0; values.len()];
-    for r in 0..rows {
-        for c in 0..cols {
-            out[c * rows + r] = values[r * cols + c];
+    // By squares of a few cache lines, or every element of a long column would fetch a line of its own.
+    for top in (0..rows).step_by(SQUARE) {
+        let bottom = (top + SQUARE).min(rows);
+        for left in (0..cols).step_by(SQUARE) {
+            for c in left..(left + SQUARE).min(cols) {
+                let column = &mut out[c * rows + top..c * rows + bottom];
+                for (value, row) in column.iter_mut().zip(values[top * cols..].chunks(cols)) {
+                    *value = row[c];
+                }
+            }
         }
     }
     out
 }
+
+/// Side of the squares in which a matrix is transposed.
+const SQUARE: usize = 32;
 
 #[cfg(test)]
 mod tests {

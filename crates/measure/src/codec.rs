@@ -38,6 +38,7 @@ pub fn encode(plan: &Plan, first: usize, all: &[(TensorFigures, Kept)]) -> Resul
         put("frobenius", &figures.columns.iter().map(|(_, sums)| sums.frobenius2).collect::<Vec<_>>());
         put("scale", &kept.scales);
         put("farthest", &figures.farthest);
+        put("along", &figures.along);
         for (member, rows) in (0..).zip(&kept.rows) {
             stored.rows.extend(rows.iter().map(|value| (index, member, *value)));
         }
@@ -95,6 +96,7 @@ pub fn decode(plan: &Plan, first: usize, units: &[Unit], stored: Stored) -> Resu
             && said.pairs.iter().all(|(a, b)| *a < members && *b < members);
         let scales = take("scale");
         let farthest = take("farthest");
+        let along = take("along");
         if !fits || scales.len() != members {
             return Err(bad("they do not fit the plan"));
         }
@@ -116,7 +118,7 @@ pub fn decode(plan: &Plan, first: usize, units: &[Unit], stored: Stored) -> Resu
             kept.push(own);
         }
         let (formats, distinct, start) = (said.formats, said.distinct, said.start);
-        let figures = TensorFigures { gram, columns, formats, distinct, farthest, start };
+        let figures = TensorFigures { gram, columns, formats, distinct, farthest, along, start };
         all.push((figures, Kept { rows: kept, scales, usable: said.usable }));
     }
     if sums.peek().is_some() || rows.peek().is_some() {

@@ -1,13 +1,16 @@
-//! The work of a case as units that know nothing of each other: any machine can do any of them, in any order.
+//! The work of a case as units: any machine can do any of them. The searches for disguises come first; units over tensors
+//! rest on those of the parents, and of two machines that lack one both may make it, to the same bytes.
 
 use super::journal::{Journal, Piece, kept};
 use super::pieces::{HASHED, Part, Pieces, elementwise, part, parts};
-use super::{Prepared, Reporter, digests, optimizer, token_rows, vocabularies};
+use super::{Prepared, Reporter, digests, optimizer, search, token_rows, vocabularies};
 use scratchproof_error::Result;
 
 /// What is done.
 #[derive(Clone, Debug)]
 enum Work {
+    Search(usize),
+    Injected(usize),
     Figures(Part),
     Elementwise(Part),
     Digests(usize),
@@ -28,13 +31,14 @@ pub struct Unit {
     work: Work,
 }
 
-/// All of them, in the order in which they are folded.
+/// All of them, in the order in which they are folded: the searches first. They are the same before a disguise was looked for
+/// and after.
 #[must_use]
 pub fn units(prepared: &Prepared) -> Vec<Unit> {
     let parts = parts(&prepared.plan);
-    let mut units = Vec::new();
+    let mut units = searches(prepared);
     for own in &parts {
-        let piece = own.piece(prepared);
+        let piece = own.piece(&prepared.keys);
         units.push(Unit {
             piece,
             bytes: own.bytes,
@@ -43,7 +47,7 @@ pub fn units(prepared: &Prepared) -> Vec<Unit> {
         });
     }
     for own in parts {
-        let piece = own.elementwise(prepared);
+        let piece = own.elementwise(&prepared.keys);
         units.push(Unit { piece, bytes: own.bytes, tensors: Some(own.units.clone()), work: Work::Elementwise(own) });
     }
     for (at, some) in prepared.material.given().chunks(HASHED).enumerate() {
@@ -61,7 +65,38 @@ pub fn units(prepared: &Prepared) -> Vec<Unit> {
     units
 }
 
+/// The units that rest on no other: what is asked of whole models before the tensors.
+fn searches(prepared: &Prepared) -> Vec<Unit> {
+    let Prepared { material, searched, .. } = prepared;
+    let subject = material.series.checkpoints.last().map_or(0, |model| model.bytes());
+    let mut units = Vec::new();
+    for (at, (own, reference)) in searched.iter().zip(&material.references).enumerate() {
+        let all = [(&own.search, subject, Work::Search(at)), (&own.injected, 0, Work::Injected(at))];
+        for (piece, bytes, work) in all {
+            let Some(piece) = piece.clone() else { continue };
+            units.push(Unit { piece, bytes: bytes + reference.bytes(), tensors: None, work });
+        }
+    }
+    units
+}
+
 impl Unit {
+    /// Whether the searches of the parents must have been made before ([`Prepared::relabel`]).
+    #[must_use]
+    pub fn rests_on_searches(&self) -> bool {
+        !matches!(self.work, Work::Search(_) | Work::Injected(_) | Work::Digests(_))
+    }
+
+    /// The names of the units that it rests on.
+    #[must_use]
+    pub fn after(&self, prepared: &Prepared) -> Vec<String> {
+        if !self.rests_on_searches() {
+            return Vec::new();
+        }
+        let parents = prepared.searched.iter().take(prepared.material.parents);
+        parents.filter_map(|own| Some(own.search.as_ref()?.name.clone())).collect()
+    }
+
     /// Does it, unless the journal has it.
     ///
     /// # Errors
@@ -69,6 +104,8 @@ impl Unit {
     pub fn run(&self, prepared: &Prepared, journal: &dyn Journal, reporter: &dyn Reporter) -> Result<()> {
         let Prepared { material, plan, steps, .. } = prepared;
         match &self.work {
+            Work::Search(at) => search::search(material, *at, &self.piece, journal),
+            Work::Injected(at) => search::injected(material, *at, &self.piece, journal).map(|_| ()),
             Work::Figures(own) => part(prepared, own, journal, reporter).map(|_| ()),
             Work::Elementwise(own) => elementwise(prepared, std::slice::from_ref(own), journal, reporter).map(|_| ()),
             Work::Digests(at) => {

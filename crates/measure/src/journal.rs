@@ -34,7 +34,7 @@ impl Piece {
 }
 
 /// The sums that are kept of a unit.
-pub const SUMS: [&str; 7] = ["product", "sum", "distance", "trace", "frobenius", "scale", "farthest"];
+pub const SUMS: [&str; 8] = ["product", "sum", "distance", "trace", "frobenius", "scale", "farthest", "along"];
 
 /// What came out of a piece.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -2,6 +2,7 @@
 
 mod codec;
 mod digest;
+mod drawn;
 mod elementwise;
 mod growth;
 mod jobs;
@@ -34,7 +35,7 @@ use scratchproof_checkpoint::Checkpoint;
 use scratchproof_error::Result;
 use scratchproof_fingerprint::Fingerprint;
 use scratchproof_measurements::{Deduction, FileDigest, Growth, Measurements, Replay};
-use scratchproof_plan::{Material, Series, identity, plan};
+use scratchproof_plan::{Material, Series, plan};
 
 pub use digest::{digests, md5};
 pub use elementwise::elementwise;
@@ -51,7 +52,8 @@ pub use routers::{Assigned, Router, Routers, routers};
 pub use token_rows::token_rows;
 
 use journal::kept;
-use pieces::Pieces;
+use pieces::{Keys, Pieces};
+use search::Searched;
 
 /// The models of a case, opened.
 pub struct Models {
@@ -81,22 +83,24 @@ pub struct Job<'a> {
     pub reporter: &'a dyn Reporter,
 }
 
-/// The models of a case with the references in the subject's coordinates, planned: everything that a unit needs.
+/// The models of a case, planned: everything that a unit needs.
 pub struct Prepared {
     /// The models.
     pub material: Material,
-    /// The plan.
+    /// The plan; until a disguise was looked for, that of the given models.
     pub plan: scratchproof_measurements::Plan,
     steps: Vec<i64>,
     left_out: Vec<(i64, String)>,
     growth: Vec<(i64, i64, Growth)>,
     found: Vec<scratchproof_measurements::Found>,
-    /// By given model, the hash of its headers.
-    identities: Vec<String>,
     deduced: Vec<Deduction>,
+    fingerprints: BTreeMap<usize, Fingerprint>,
+    /// What is asked of each reference before the units.
+    searched: Vec<Searched>,
+    keys: Keys,
 }
 
-/// Looks for disguises and plans the measurement.
+/// Plans the measurement, from headers alone but for what changed between checkpoints of different architecture.
 ///
 /// # Errors
 /// If a file cannot be read; the message names the model and the tensor.
@@ -110,15 +114,43 @@ pub fn prepare(models: Models, journal: &dyn Journal, reporter: &dyn Reporter) -
     let left_out: Vec<(i64, String)> = series.left_out.iter().map(|(i, why)| (all[*i], why.clone())).collect();
     let stays = |i: &usize| series.left_out.iter().all(|(left, _)| left != i);
     let steps: Vec<i64> = (0..all.len()).filter(stays).map(|i| all[i]).collect();
-    let mut material = Material { series, references, parents, relabelled: Vec::new() };
-    let found = search::unmask(&mut material, &fingerprints, journal, reporter)?;
+    let material = Material { series, references, parents, relabelled: Vec::new() };
     reporter.phase("planning", 0);
     let plan = plan(&material);
-    let identities = material.given().into_iter().map(identity).collect();
-    Ok(Prepared { material, plan, steps, left_out, growth, found, identities, deduced })
+    let searched = search::planned(&material, &fingerprints);
+    let of_parents = searched.iter().take(parents).enumerate();
+    let of_parents: Vec<(usize, &Piece)> =
+        of_parents.filter_map(|(at, own)| Some((at, own.search.as_ref()?))).collect();
+    let keys = Keys::of(&plan, &material.given(), &of_parents);
+    let found = Vec::new();
+    Ok(Prepared { material, plan, steps, left_out, growth, found, deduced, fingerprints, searched, keys })
 }
 
 impl Prepared {
+    /// Writes the parents that are in disguise in the subject's coordinates: what units over tensors rest on.
+    ///
+    /// # Errors
+    /// If weights cannot be read; those of the journal.
+    pub fn relabel(&mut self, journal: &dyn Journal, reporter: &dyn Reporter) -> Result<()> {
+        let parents = 0..self.material.parents;
+        search::relabel(&mut self.material, &self.searched, parents, journal, reporter)?;
+        self.replan();
+        Ok(())
+    }
+
+    /// The same with everything that the search found of all references.
+    fn unmask(&mut self, journal: &dyn Journal, reporter: &dyn Reporter) -> Result<()> {
+        self.found = search::unmask(&mut self.material, &self.fingerprints, &self.searched, journal, reporter)?;
+        self.replan();
+        Ok(())
+    }
+
+    fn replan(&mut self) {
+        if !self.material.relabelled.is_empty() {
+            self.plan = plan(&self.material);
+        }
+    }
+
     /// Pieces over all models.
     fn pieces(&self) -> Pieces {
         Pieces::of(self.material.given().into_iter())
@@ -142,7 +174,11 @@ impl Prepared {
 /// # Errors
 /// If a file cannot be read; the message names the model and the tensor. Those of the journal.
 pub fn measure(models: Models, replay: Replay, job: &Job) -> Result<Measurements> {
-    let prepared = prepare(models, job.journal, job.reporter)?;
+    let mut prepared = prepare(models, job.journal, job.reporter)?;
+    if !job.asked.power {
+        prepared.searched.iter_mut().for_each(|own| own.injected = None);
+    }
+    prepared.unmask(job.journal, job.reporter)?;
     let Job { asked, journal, reporter, .. } = *job;
     let Prepared { material, plan, .. } = &prepared;
     let given = material.given();

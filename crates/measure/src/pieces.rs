@@ -1,5 +1,6 @@
 //! The work cut into pieces that are finished as a whole: what an interruption may cost, and what another machine may do.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use rayon::prelude::*;
@@ -38,7 +39,9 @@ pub fn parts(plan: &Plan) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::new();
     for at in 0..plan.units.len() {
         match parts.last_mut() {
-            Some(last) if last.bytes < wanted => {
+            // What has no bytes of its own, a layer that only a parent in disguise has, is no part by itself: the parts are
+            // the same before and after the search.
+            Some(last) if last.bytes < wanted || bytes(at) == 0 => {
                 last.bytes += bytes(at);
                 last.units.end = at + 1;
             }
@@ -48,32 +51,52 @@ pub fn parts(plan: &Plan) -> Vec<Part> {
     parts
 }
 
-impl Part {
-    /// The piece of its sums.
-    #[must_use]
-    pub fn piece(&self, prepared: &Prepared) -> Piece {
-        let Prepared { plan, material, identities, .. } = prepared;
-        let own = &plan.units[self.units.clone()];
-        let given = material.given();
-        let involved = |model: &usize| own.iter().any(|unit| unit.slot(*model).is_some());
-        // What is written in the subject's coordinates comes from a reference and the subject.
-        let models: Vec<usize> = if (given.len()..plan.models()).any(|model| involved(&model)) {
-            (0..given.len()).collect()
-        } else {
-            (0..given.len()).filter(involved).collect()
-        };
-        let uris = models.iter().map(|model| given[*model].uri.clone()).collect();
-        let identities = models.iter().map(|model| identities[*model].as_str());
-        let ids = own.iter().map(|unit| unit.id.as_str());
-        Piece::new(format!("figures-{:05}", self.number), uris, identities.chain(ids))
+/// What decides the figures of all units, known before any is measured and before a disguise is looked for.
+pub struct Keys {
+    /// Where the given models are.
+    uris: Vec<String>,
+    /// Of each the hash of its headers.
+    identities: Vec<String>,
+    /// By unit over given models its id, and the models that have it.
+    units: Vec<(String, Vec<usize>)>,
+    /// Keys of the searches of the parents: what is found decides which models are written in the subject's coordinates.
+    searches: Vec<String>,
+    /// Models that may take part in every unit that way.
+    everywhere: Vec<usize>,
+}
+
+impl Keys {
+    /// Of a plan of the given models, and the searches of the parents by their place among the references.
+    pub fn of(plan: &Plan, given: &[&Checkpoint], searches: &[(usize, &Piece)]) -> Self {
+        let series = if searches.is_empty() { 0..0 } else { 0..plan.series };
+        Self {
+            uris: given.iter().map(|model| model.uri.clone()).collect(),
+            identities: given.iter().map(|model| identity(model)).collect(),
+            units: plan.units.iter().map(|u| (u.id.clone(), u.members.iter().map(|m| m.model).collect())).collect(),
+            everywhere: series.chain(searches.iter().map(|(at, _)| plan.series + at)).collect(),
+            searches: searches.iter().map(|(_, piece)| piece.key.clone()).collect(),
+        }
     }
 }
 
 impl Part {
+    /// The piece of its sums.
+    #[must_use]
+    pub fn piece(&self, keys: &Keys) -> Piece {
+        let own = keys.units.get(self.units.start..self.units.end.min(keys.units.len())).unwrap_or_default();
+        let models: BTreeSet<usize> =
+            own.iter().flat_map(|(_, models)| models).chain(&keys.everywhere).copied().collect();
+        let uris = models.iter().map(|model| keys.uris[*model].clone()).collect();
+        let identities = models.iter().map(|model| keys.identities[*model].as_str());
+        let ids = own.iter().map(|(id, _)| id.as_str());
+        let searches = keys.searches.iter().map(String::as_str);
+        Piece::new(format!("figures-{:05}", self.number), uris, identities.chain(ids).chain(searches))
+    }
+
     /// The piece of its element-wise comparison.
     #[must_use]
-    pub fn elementwise(&self, prepared: &Prepared) -> Piece {
-        let figures = self.piece(prepared);
+    pub fn elementwise(&self, keys: &Keys) -> Piece {
+        let figures = self.piece(keys);
         let name = format!("elementwise-{:05}", self.number);
         Piece::new(name, figures.models.clone(), [figures.key.as_str()])
     }
@@ -133,7 +156,7 @@ pub fn part(
 ) -> Result<Vec<(TensorFigures, Kept)>> {
     let Prepared { plan, material, .. } = prepared;
     let units = &plan.units[part.units.clone()];
-    let piece = part.piece(prepared);
+    let piece = part.piece(&prepared.keys);
     if let Some(stored) = journal.get(&piece)? {
         reporter.advance(part.bytes);
         return decode(plan, part.units.start, units, stored);
@@ -174,7 +197,7 @@ pub fn elementwise(
     let others = plan.series..plan.series + plan.references;
     let pairs: Vec<(usize, usize)> = ends.iter().flat_map(|&t| others.clone().map(move |model| (t, model))).collect();
     let one = |part: &Part| {
-        let found = kept(journal, &part.elementwise(prepared), || {
+        let found = kept(journal, &part.elementwise(&prepared.keys), || {
             super::elementwise(plan, &prepared.material, &pairs, part.units.clone())
         });
         reporter.advance(1);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
+use super::drawn::drawn;
 use super::layers::layer_map;
 use super::residual::Residual;
 use super::signs::{row_lines, sign_figures};
@@ -19,6 +20,8 @@ pub struct Asked {
     pub series: bool,
     /// Whether every two models are held against each other, by family too.
     pub every_pair: bool,
+    /// Whether it is asked what the search for a disguise would have seen of a parent that was hidden on purpose.
+    pub power: bool,
 }
 
 /// Makes all products.
@@ -38,6 +41,7 @@ pub fn products(plan: &Plan, tensors: &[TensorFigures], kept: &[Kept], asked: As
         .into_iter()
         .map(|(own, other)| ((own, other), layer_map(plan, kept, own, other)))
         .collect();
+    products.drawn = drawn(plan, kept);
     if asked.series {
         products.start = start_pairs(plan, tensors, kept);
     }

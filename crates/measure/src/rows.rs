@@ -140,6 +140,6 @@ pub fn attention_grams(checkpoint: &Checkpoint, hidden: usize, chosen: &[(usize,
         }
         Ok(if count == 0 { Vec::new() } else { gram(&columns, count) })
     };
-    let grams = layers.iter().map(|(_, pair)| pair.iter().map(|t| one(t)).collect()).collect::<Result<_>>()?;
+    let grams = layers.par_iter().map(|(_, pair)| pair.iter().map(|t| one(t)).collect()).collect::<Result<_>>()?;
     Ok(AttentionGrams { layers: layers.into_iter().map(|(layer, _)| layer).collect(), grams })
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use rayon::prelude::*;
 
 use super::{Reporter, pool};
-use scratchproof_checkpoint::Checkpoint;
+use scratchproof_checkpoint::{Checkpoint, Component};
 use scratchproof_error::{Context, Result};
 use scratchproof_kernel::{
     BLOCK, Dtype, Gram, GramShape, GramTile, Moments, Rows, View, centre, decode, finest_needed, normalise, trace,
@@ -14,6 +14,10 @@ use scratchproof_measurements::{FAR_PLACE, Kept, Member, Plan, TensorFigures, Un
 
 /// Elements of a tile: a multiple of [`BLOCK`]; large enough that a map is populated by one call for each tile.
 const TILE: usize = 256 * BLOCK;
+
+/// Bytes of sums of tiles that wait to be added, and how many tiles are measured side by side at least.
+const TILE_SUMS: usize = 8 << 20;
+const LEAST_TOGETHER: usize = 32;
 
 /// Sampled elements of a tensor that are looked at for their number format.
 const FORMAT_ELEMENTS: usize = 4096;
@@ -92,20 +96,25 @@ pub fn measure_unit(
             blob.read_at(member.offset, &mut [0]).context(|| models[member.model].uri.clone())?;
         }
     }
-    let tiles: Vec<Gram> = (0..elements.div_ceil(TILE))
-        .into_par_iter()
-        .map_init(
-            || Scratch::new(unit.members.len()),
-            |scratch, tile| {
-                let range = tile * TILE..((tile + 1) * TILE).min(elements);
-                measure_tile(unit, shape, models, range, (&samples, start.as_ref()), scratch, reporter)
-            },
-        )
-        .collect::<Result<_>>()
-        .context(|| unit.tensor.clone())?;
     let mut gram = Gram::empty(shape);
-    for tile in &tiles {
-        gram.merge(tile);
+    // Sums of tiles are added in order, some tiles at a time: those of hundreds of checkpoints are large.
+    let together = (TILE_SUMS / (8 * shape.rows() * shape.rows()).max(1)).max(LEAST_TOGETHER);
+    let all: Vec<usize> = (0..elements.div_ceil(TILE)).collect();
+    for some in all.chunks(together) {
+        let tiles: Vec<Gram> = some
+            .par_iter()
+            .map_init(
+                || Scratch::new(unit.members.len()),
+                |scratch, tile| {
+                    let range = tile * TILE..((tile + 1) * TILE).min(elements);
+                    measure_tile(unit, shape, models, range, (&samples, start.as_ref()), scratch, reporter)
+                },
+            )
+            .collect::<Result<_>>()
+            .context(|| unit.tensor.clone())?;
+        for tile in &tiles {
+            gram.merge(tile);
+        }
     }
     let samples =
         samples.into_iter().map(|s| s.into_iter().map(|v| f32::from_bits(v.into_inner())).collect()).collect();
@@ -209,6 +218,7 @@ fn summarise(
             formats: Vec::new(),
             distinct: Vec::new(),
             farthest: Vec::new(),
+            along: Vec::new(),
             start,
         };
         let kept = Kept { rows: vec![Vec::new(); members], scales: vec![0.0; members], usable: vec![false; members] };
@@ -222,6 +232,8 @@ fn summarise(
     let distinct = samples.iter().map(|sample| distinct(sample)).collect();
     let series = unit.members.iter().filter(|m| m.model < plan.series).count();
     let farthest = farthest(&samples[..series], &formats);
+    let head = unit.role.component == Component::Head && unit.pool.is_none();
+    let along = if head { along(&samples[..series], hidden) } else { Vec::new() };
     let mut kept = Vec::with_capacity(samples.len());
     let mut scales = Vec::with_capacity(samples.len());
     let mut usable = Vec::with_capacity(samples.len());
@@ -247,7 +259,7 @@ fn summarise(
         samples.into_iter().map(|sample| Rows::whole(sample, hidden)).collect()
     };
     let columns = pairs.into_iter().map(|(a, b)| ((a, b), rows[a].total(&rows[b]))).collect();
-    (TensorFigures { gram, columns, formats, distinct, farthest, start }, Kept { rows: kept, scales, usable })
+    (TensorFigures { gram, columns, formats, distinct, farthest, along, start }, Kept { rows: kept, scales, usable })
 }
 
 /// By interval, the [`FAR_PLACE`]th largest of the sampled steps, less the rounding of both ends: half a unit of the last
@@ -270,6 +282,44 @@ fn farthest(samples: &[Vec<f32>], formats: &[Dtype]) -> Vec<f64> {
         largest[FAR_PLACE - 1]
     };
     samples.windows(2).zip(formats.windows(2)).map(one).collect()
+}
+
+/// By interval, the share of the sampled steps' squares along one direction; last, that of the final weights.
+fn along(samples: &[Vec<f32>], hidden: usize) -> Vec<f64> {
+    let steps = samples.windows(2).map(|pair| pair[0].iter().zip(&pair[1]).map(|(a, b)| b - a).collect::<Vec<f32>>());
+    let mut shares: Vec<f64> = steps.map(|step| leading(&step, hidden)).collect();
+    shares.extend(samples.last().map(|last| leading(last, hidden)));
+    shares
+}
+
+/// Rounds of the power iteration: what is asked is whether nearly all lies along one direction, and then two are enough.
+const ROUNDS: usize = 12;
+
+/// The square of the largest singular value over the sum of all squares, from below; zero where that is nothing or not finite.
+fn leading(values: &[f32], columns: usize) -> f64 {
+    let square = |values: &[f32]| values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>();
+    let rows = || values.chunks_exact(columns.max(1));
+    let whole = square(values);
+    let Some(largest) = rows().max_by(|a, b| square(a).total_cmp(&square(b))) else { return 0.0 };
+    let mut direction: Vec<f64> = largest.iter().map(|v| f64::from(*v)).collect();
+    let mut share = 0.0;
+    for _ in 0..ROUNDS {
+        let norm = direction.iter().map(|v| v * v).sum::<f64>().sqrt();
+        if !(norm > 0.0 && norm.is_finite() && whole.is_finite()) {
+            return 0.0;
+        }
+        direction.iter_mut().for_each(|v| *v /= norm);
+        let mut next = vec![0.0; columns];
+        let mut along = 0.0;
+        for row in rows() {
+            let product: f64 = row.iter().zip(&direction).map(|(v, d)| f64::from(*v) * d).sum();
+            along += product * product;
+            next.iter_mut().zip(row).for_each(|(n, v)| *n += product * f64::from(*v));
+        }
+        share = along / whole;
+        direction = next;
+    }
+    share.clamp(0.0, 1.0)
 }
 
 /// Different absolute values among the first sampled ones.

@@ -37,7 +37,7 @@ pub use optimizer::{
     GroupSettings, OptimizerStates, StateKind, StatePoint, StateReplay, StateWay, StatesBetween, ZeroRows,
 };
 pub use plan::{KERNEL_VERSION, Member, Plan, Pool, SearchRules, Unit};
-pub use products::{KeptProducts, Kind, PairOfTensors, RowLine, SignFigure};
+pub use products::{Drawn, KeptProducts, Kind, PairOfTensors, RowLine, SignFigure};
 pub use replay::{Replay, Replayed, TensorReplay};
 pub use residual::{ALL, Between, ResidualFigure};
 pub use scratchproof_checkpoint::{Component, Meeting, Residual as Axis, Role};
@@ -88,6 +88,17 @@ pub struct Measurements {
 }
 
 impl Measurements {
+    /// The steps between which the model grew into the architecture of the series, where checkpoints before that were left out
+    /// and are remembered: most of the matrices that both have correlate by one half or more. Leftovers of another run do not.
+    #[must_use]
+    pub fn grown(&self) -> Option<(i64, i64)> {
+        let first = *self.steps.first()?;
+        let (from, to, growth) = self.growth.iter().find(|(_, to, _)| *to == first)?;
+        let kept = || growth.same.iter().copied().chain(growth.resized.iter().filter_map(|r| r.kept));
+        let remembered = 2 * kept().filter(|kept| *kept >= 0.5).count() > kept().count();
+        (remembered && self.left_out.iter().any(|(step, _)| step == from)).then_some((*from, *to))
+    }
+
     /// The final checkpoint.
     ///
     /// # Panics

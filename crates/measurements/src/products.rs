@@ -22,6 +22,9 @@ pub struct KeptProducts {
     pub families: Vec<((usize, usize), BTreeMap<String, ResidualFigure>)>,
     /// Layers of the first of two models against those of the second.
     pub layer_maps: Vec<((usize, usize), Vec<LayerMap>)>,
+    /// How much parents and controls look like draws.
+    #[serde(default)]
+    pub drawn: Vec<Drawn>,
     /// Matrices of the first checkpoint against those beside them.
     pub start: Vec<PairOfTensors>,
     /// Tests of structure in what lies between the checkpoints.
@@ -42,6 +45,18 @@ impl KeptProducts {
     pub fn layer_maps(&self, own: usize, other: usize) -> &[LayerMap] {
         self.layer_maps.iter().find(|(models, _)| *models == (own, other)).map_or(&[], |(_, maps)| maps)
     }
+}
+
+/// How far from independent random directions the rows of a reference are.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Drawn {
+    /// The reference.
+    pub model: usize,
+    /// Pairs of rows.
+    pub pairs: u64,
+    /// Their squared cosines over the mean for random directions, in standard deviations: about 0 for a draw.
+    #[serde(with = "scratchproof_kernel::exact")]
+    pub z: f64,
 }
 
 /// Two matrices of the first checkpoint, each centred and scaled to unit norm.

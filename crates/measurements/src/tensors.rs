@@ -16,6 +16,9 @@ pub struct TensorFigures {
     /// By interval of neighbouring checkpoints, how far the sampled weights moved that moved farthest: the
     /// [`FAR_PLACE`]th largest step, less what rounding to the number formats adds to it. Empty where nothing is sampled.
     pub farthest: Vec<f64>,
+    /// Of an output layer, the share of the squares of what its sampled rows moved that lies along one direction, by interval
+    /// of neighbouring checkpoints, and last the same of the final weights. Empty of all others.
+    pub along: Vec<f64>,
     /// Figures of sampled rows of the first checkpoint, for the tests of the start; of all its matrices.
     pub start: Option<Moments>,
 }

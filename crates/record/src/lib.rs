@@ -17,6 +17,7 @@ mod quiet;
 pub mod recipe;
 pub mod releases;
 pub mod run;
+mod scaling;
 pub mod schedule;
 pub mod service;
 pub mod settings;

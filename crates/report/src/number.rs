@@ -77,7 +77,7 @@ pub(super) fn count(value: u64) -> String {
 }
 
 /// A number of bytes, with binary units.
-pub(super) fn bytes(value: u64) -> String {
+pub fn bytes(value: u64) -> String {
     let mut size = value as f64;
     for unit in ["B", "KiB", "MiB", "GiB", "TiB"] {
         if size < 1023.5 {

@@ -241,7 +241,9 @@ impl Asked<'_> {
         let parent = component.parent.as_deref().unwrap_or_default();
         let seed =
             self.report.findings.iter().any(|finding| {
-                finding.code == Code::ParentSharedSeed && finding.subject.parent.as_deref() == Some(parent)
+                finding.code == Code::ParentSharedSeed
+                    && finding.subject.parent.as_deref() == Some(parent)
+                    && finding.subject.component.as_ref().is_none_or(|named| *named == component.name)
             });
         match component.outcome {
             ComponentOutcome::Derived => (Word::No, text!("profile/borrowed/yes", part, parent)),

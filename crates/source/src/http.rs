@@ -111,10 +111,16 @@ impl HttpFile {
         self.network.cache.get(self.number, block, || {
             let size = self.network.limits.block as u64;
             let range = block * size..(block + 1).saturating_mul(size).min(self.length);
-            match &self.spool {
-                Some(spool) => spool.block(block, range.end - range.start, || self.fetch_rest(range)),
-                None => self.fetch_rest(range),
+            if let Some(spool) = &self.spool {
+                return spool.block(block, range.end - range.start, || self.fetch_rest(range));
             }
+            let passing = &self.network.passing;
+            if let Some(bytes) = passing.find(self.number, block) {
+                return Ok(bytes);
+            }
+            let bytes = self.fetch_rest(range)?;
+            passing.keep(self.number, block, &bytes);
+            Ok(bytes)
         })
     }
 
@@ -221,6 +227,7 @@ impl Blob for HttpFile {
 impl Drop for HttpFile {
     fn drop(&mut self) {
         self.network.cache.forget(self.number);
+        self.network.passing.forget(self.number);
     }
 }
 

@@ -1,15 +1,18 @@
 //! A model of a Hugging Face hub, pinned to one commit.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
 use reqwest::{StatusCode, Url};
 use serde::Deserialize;
 
+use super::cache::lock;
 use super::directory::plain;
 use super::network::{Ask, Credential, Network, parse, refusal};
 use super::web::{LARGEST_TEXT, is_text};
-use super::{Blob, HttpFile, MemoryFile, Store};
+use super::{Blob, HttpFile, ListedFile, LocalFile, MemoryFile, Store};
 use scratchproof_error::{Context, Error, Result};
 
 /// Pages of commits that are asked for.
@@ -45,6 +48,20 @@ pub struct HubModel {
     /// Folder of the repository; empty for its top.
     folder: String,
     files: Vec<String>,
+    /// The one file that the address names, if it names one.
+    only: Option<String>,
+    /// Every file of the repository.
+    all: Arc<[String]>,
+    /// What was opened, so that nothing is fetched twice.
+    opened: Mutex<BTreeMap<String, Opened>>,
+}
+
+#[derive(Clone)]
+enum Opened {
+    Text(MemoryFile),
+    Weights(Arc<HttpFile>),
+    /// In the hub's cache of this computer.
+    Cached(Arc<LocalFile>),
 }
 
 impl Hub {
@@ -187,43 +204,150 @@ impl HubModel {
         if is_commit(revision) && revision != answer.sha {
             return Err(Error::input(format!("{shown}: the hub answers with another commit, {}", answer.sha)));
         }
-        // Files of folders (`original/...`) are other things, as on this computer.
-        let names = answer.siblings.into_iter().filter_map(|sibling| match folder {
-            "" => Some(sibling.rfilename),
-            folder => sibling.rfilename.strip_prefix(folder)?.strip_prefix('/').map(str::to_owned),
-        });
-        let mut files: Vec<String> = names.filter(|name| plain(name).is_ok()).collect();
-        if files.is_empty() && !folder.is_empty() {
+        let all: Arc<[String]> = answer.siblings.into_iter().map(|sibling| sibling.rfilename).collect();
+        // A path may name one file.
+        let only = all.iter().any(|name| name == folder).then(|| folder.rsplit_once('/').unwrap_or(("", folder)));
+        let folder = only.map_or(folder, |(folder, _)| folder);
+        let at = |folder: &str| Self {
+            network: Arc::clone(network),
+            hub: hub.clone(),
+            model: model.to_owned(),
+            commit: answer.sha.clone(),
+            files: plain_files(&all, folder),
+            only: only.map(|(_, name)| name.to_owned()),
+            folder: folder.to_owned(),
+            all: Arc::clone(&all),
+            opened: Mutex::default(),
+        };
+        let own = at(folder);
+        if !folder.is_empty() && own.files.is_empty() && own.folders()?.is_empty() {
             return Err(Error::input(format!("{shown}: there is no folder {folder:?} in it")));
         }
-        files.sort();
-        files.dedup();
-        Ok(Self {
-            network: Arc::clone(network),
-            hub,
-            model: model.to_owned(),
-            commit: answer.sha,
-            folder: folder.to_owned(),
-            files,
-        })
+        Ok(own)
     }
+
+    /// The names of the repository below this folder.
+    fn below(&self) -> impl Iterator<Item = &str> {
+        self.all.iter().filter_map(|name| within(name, &self.folder))
+    }
+}
+
+/// A name as it is inside a folder; in the top folder every name is.
+fn within<'a>(name: &'a str, folder: &str) -> Option<&'a str> {
+    if folder.is_empty() { Some(name) } else { name.strip_prefix(folder)?.strip_prefix('/') }
+}
+
+/// The files of a folder itself. Those of folders in it (`original/...`) are other things, as on this computer.
+fn plain_files(all: &[String], folder: &str) -> Vec<String> {
+    let names = all.iter().filter_map(|name| within(name, folder)).filter(|name| plain(name).is_ok());
+    let mut files: Vec<String> = names.map(str::to_owned).collect();
+    files.sort();
+    files.dedup();
+    files
 }
 
 impl Store for HubModel {
     fn uri(&self) -> String {
-        match self.folder.as_str() {
-            "" => format!("hf://{}@{}", self.model, self.commit),
-            folder => format!("hf://{}/{folder}@{}", self.model, self.commit),
-        }
+        let only = self.only.as_deref().unwrap_or_default();
+        let path = [self.model.as_str(), &self.folder, only].into_iter().filter(|part| !part.is_empty());
+        format!("hf://{}@{}", path.collect::<Vec<_>>().join("/"), self.commit)
     }
 
     fn list(&self) -> Result<Vec<String>> {
-        Ok(self.files.clone())
+        let own = |name: &&String| self.only.as_ref().is_none_or(|only| only == *name || *name == "config.json");
+        Ok(self.files.iter().filter(own).cloned().collect())
+    }
+
+    fn only(&self) -> Option<&str> {
+        self.only.as_deref()
+    }
+
+    fn folders(&self) -> Result<Vec<String>> {
+        if self.only.is_some() {
+            return Ok(Vec::new());
+        }
+        let names = self.below().filter_map(|name| name.split_once('/')).map(|(folder, _)| folder);
+        let mut folders: Vec<String> = names.filter(|name| plain(name).is_ok()).map(str::to_owned).collect();
+        folders.sort();
+        folders.dedup();
+        Ok(folders)
+    }
+
+    fn enter(&self, name: &str) -> Result<Box<dyn Store>> {
+        plain(name)?;
+        if !self.folders()?.iter().any(|folder| folder == name) {
+            return Err(Error::input(format!("there is no folder {name:?} in {}", self.uri())));
+        }
+        let folder = if self.folder.is_empty() { name.to_owned() } else { format!("{}/{name}", self.folder) };
+        Ok(Box::new(Self {
+            network: Arc::clone(&self.network),
+            hub: self.hub.clone(),
+            model: self.model.clone(),
+            commit: self.commit.clone(),
+            files: plain_files(&self.all, &folder),
+            only: None,
+            folder,
+            all: Arc::clone(&self.all),
+            opened: Mutex::default(),
+        }))
+    }
+
+    fn listed(&self) -> Result<Vec<ListedFile>> {
+        let files = self.hub.files(&self.network, &format!("hf://{}@{}", self.model, self.commit))?;
+        let own = files.into_iter().filter_map(|file| {
+            let name = within(&file.path, &self.folder).filter(|name| plain(name).is_ok())?.to_owned();
+            self.only.as_ref().is_none_or(|only| *only == name).then_some(())?;
+            Some(ListedFile { path: name, ..file })
+        });
+        Ok(own.collect())
     }
 
     fn open(&self, name: &str) -> Result<Box<dyn Blob>> {
         plain(name)?;
-        let shown = format!("{}/{name}", self.uri());
+        let known = lock(&self.opened).get(name).cloned();
+        let opened = known.map_or_else(|| self.fetch(name), Ok)?;
+        lock(&self.opened).insert(name.to_owned(), opened.clone());
+        Ok(match opened {
+            Opened::Text(file) => Box::new(file),
+            Opened::Weights(file) => Box::new(file),
+            Opened::Cached(file) => Box::new(file),
+        })
+    }
+}
+
+/// The snapshot of `hf://org/name[/folder][@revision]` in the cache that `huggingface_hub` keeps on this computer
+/// (`HF_HUB_CACHE`, `HF_HOME/hub`, else below `~/.cache`), if there is one.
+pub(super) fn cached(address: &str) -> Option<PathBuf> {
+    let (model, revision, folder) = place(address).ok()?;
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let root = variable("HF_HUB_CACHE").or_else(|| Some(variable("HF_HOME")?.join("hub")));
+    let root = root.or_else(|| Some(variable("HOME")?.join(".cache/huggingface/hub")))?;
+    let kept = root.join(format!("models--{}", model.replace('/', "--")));
+    if revision.split('/').any(|part| plain(part).is_err()) {
+        return None;
+    }
+    let commit = match is_commit(revision) {
+        true => revision.to_owned(),
+        false => super::plain::text(&kept.join("refs").join(revision), 64).ok()?.trim().to_owned(),
+    };
+    let snapshot = is_commit(&commit).then(|| kept.join("snapshots").join(commit).join(folder))?;
+    snapshot.is_dir().then_some(snapshot)
+}
+
+impl HubModel {
+    fn fetch(&self, name: &str) -> Result<Opened> {
+        // What the hub's own program fetched of this very commit is not fetched again.
+        let path = [self.model.as_str(), &self.folder].into_iter().filter(|part| !part.is_empty());
+        let path = path.collect::<Vec<_>>().join("/");
+        let kept = cached(&format!("hf://{path}@{}", self.commit)).map(|snapshot| snapshot.join(name));
+        if let Some(file) = kept.filter(|path| path.is_file()).and_then(|path| LocalFile::open(&path).ok()) {
+            return Ok(Opened::Cached(Arc::new(file)));
+        }
+        let folder = [self.model.as_str(), &self.folder].into_iter().filter(|part| !part.is_empty());
+        let shown = match &self.only {
+            Some(_) => format!("hf://{}/{name}@{}", folder.collect::<Vec<_>>().join("/"), self.commit),
+            None => format!("{}/{name}", self.uri()),
+        };
         if self.files.binary_search_by(|file| file.as_str().cmp(name)).is_err() {
             return Err(Error::input(format!("there is no {shown:?}")));
         }
@@ -237,9 +361,10 @@ impl Store for HubModel {
         if is_text(name) {
             let ask = Ask::whole(&url, credential, &shown);
             let text = self.network.whole(&ask, LARGEST_TEXT)?.map_err(refused)?;
-            return Ok(Box::new(MemoryFile::new(shown, text)));
+            return Ok(Opened::Text(MemoryFile::new(shown, text)));
         }
-        Ok(Box::new(HttpFile::find(&self.network, &url, credential, &shown)?.map_err(refused)?))
+        let file = HttpFile::find(&self.network, &url, credential, &shown)?.map_err(refused)?;
+        Ok(Opened::Weights(Arc::new(file)))
     }
 }
 

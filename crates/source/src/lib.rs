@@ -12,9 +12,11 @@ mod locator;
 mod made;
 mod memory;
 mod network;
+mod objects;
 pub mod plain;
 mod published;
 mod service;
+mod signer;
 mod spool;
 #[doc(hidden)]
 pub mod testing;
@@ -34,6 +36,7 @@ pub use locator::{Access, is_address, locate};
 pub use made::{MadeFile, Make};
 pub use memory::{MemoryFile, MemoryStore};
 pub use network::{Limits, Network};
+pub use objects::Bucket;
 pub use published::{ListedFile, Named};
 pub use service::{Service, ServiceReply};
 pub use spool::keep_fetched;
@@ -151,6 +154,15 @@ pub trait Store: Send + Sync {
         Err(Error::input(format!("there is no folder {name:?} in {}", self.uri())))
     }
 
+    /// The files in it with what the place says of each without a byte of them; lengths are 0 where it says none.
+    ///
+    /// # Errors
+    /// As [`Store::list`].
+    fn listed(&self) -> Result<Vec<ListedFile>> {
+        let blank = |path| ListedFile { path, bytes: 0, sha256: None, mark: None, at: None };
+        Ok(self.list()?.into_iter().map(blank).collect())
+    }
+
     /// A small file beside the one file that the user named, if there is one of that name.
     ///
     /// # Errors
@@ -166,7 +178,7 @@ pub trait Store: Send + Sync {
 }
 
 /// Variables of the environment that hold keys, this tool's and those of the stores beside it.
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 10] = [
     "HF_TOKEN",
     "HUGGING_FACE_HUB_TOKEN",
     "WANDB_API_KEY",
@@ -175,6 +187,8 @@ const KEYS: [&str; 8] = [
     "GITEA_TOKEN",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
+    "AZURE_STORAGE_SAS_TOKEN",
+    "GOOGLE_OAUTH_ACCESS_TOKEN",
 ];
 
 /// Marks every key of the environment, so that no message shows one, also where it stands in an address that was given.

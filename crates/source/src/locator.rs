@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::hub::place;
-use super::{HttpDir, Hub, HubModel, LocalDir, Network, Store};
+use super::hub::{cached, place};
+use super::{Bucket, HttpDir, Hub, HubModel, LocalDir, Network, Store};
 use scratchproof_error::{Error, Result};
 
 /// How models may be reached.
@@ -28,8 +28,8 @@ fn scheme(model: &str) -> Option<String> {
     named.then(|| scheme.to_ascii_lowercase())
 }
 
-/// The place of a model: a folder or a file of this computer, `hf://org/name[@revision]`, or `https://` with the address
-/// of a folder or of a safetensors file.
+/// The place of a model: a folder or a file of this computer, `hf://org/name[@revision]`, `https://` with the address
+/// of a folder or of a file with tensors, or `s3://`, `gs://`, `az://` with a bucket and a path.
 ///
 /// # Errors
 /// A usage error if the address is of a kind that is not read, or of a network and `access` is offline; otherwise if the
@@ -38,15 +38,17 @@ pub fn locate(model: &str, access: Access) -> Result<Box<dyn Store>> {
     let Some(scheme) = scheme(model) else {
         return Ok(Box::new(LocalDir::open(Path::new(model))?));
     };
+    if let (true, "hf", Some(snapshot)) = (access.offline, scheme.as_str(), cached(model)) {
+        return Ok(Box::new(LocalDir::open(&snapshot)?));
+    }
     refuse_offline(model, access)?;
     match scheme.as_str() {
         "hf" => Ok(Box::new(HubModel::open(&Network::shared(), Hub::from_environment()?, model)?)),
         "https" | "http" => Ok(Box::new(HttpDir::open(&Network::shared(), model)?)),
-        "s3" | "gs" | "az" => Err(Error::usage(format!(
-            "{scheme}:// addresses are not read yet; copy the model to this computer, or give an https:// address"
-        ))),
+        "s3" | "gs" | "az" => Ok(Box::new(Bucket::open(&Network::shared(), model)?)),
+        "file" => Ok(Box::new(LocalDir::open(Path::new(&model[7..]))?)),
         _ => Err(Error::usage(format!(
-            "{scheme}:// addresses are not read; give a local path, hf://org/name or https://"
+            "{scheme}:// addresses are not read; give a local path, hf://org/name, https://, s3://, gs:// or az://"
         ))),
     }
 }
@@ -54,7 +56,7 @@ pub fn locate(model: &str, access: Access) -> Result<Box<dyn Store>> {
 /// Refuses an address of a network where `access` is offline.
 pub(super) fn refuse_offline(address: &str, access: Access) -> Result<()> {
     match scheme(address).as_deref() {
-        Some(scheme @ ("hf" | "https" | "http")) if access.offline => {
+        Some(scheme @ ("hf" | "https" | "http" | "s3" | "gs" | "az")) if access.offline => {
             // Of a web address only the scheme is repeated: the rest may hold a password or a signature.
             let what =
                 if scheme == "hf" { format!("hf://{}", place(address)?.0) } else { format!("an {scheme}:// address") };
@@ -90,11 +92,19 @@ mod tests {
             assert!(error.is_usage(), "{error:?}");
             error.to_string()
         };
-        for model in ["s3://bucket/x", "gs://bucket/x", "az://bucket/x"] {
-            assert!(refused(model, false).contains("not read yet"));
+        for model in ["s3://", "s3://Bucket!/x", "gs:///x", "s3://bucket/../x"] {
+            assert!(refused(model, false).contains("names no bucket"), "{model}");
         }
         assert!(refused("ftp://h/x", false).contains("ftp:// addresses are not read"));
-        for model in ["hf://a/b", "https://user:secret@h/x?sig=secret", "http://127.0.0.1:1/x", "HF://a/b@main"] {
+        for model in [
+            "s3://bucket/x",
+            "gs://bucket/x",
+            "az://bucket/x",
+            "hf://a/b",
+            "https://user:secret@h/x?sig=secret",
+            "http://127.0.0.1:1/x",
+            "HF://a/b@main",
+        ] {
             let message = refused(model, true);
             assert!(message.contains("--offline") && !message.contains("secret"), "{message}");
         }

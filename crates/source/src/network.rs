@@ -14,6 +14,7 @@ use reqwest::header::{
 use reqwest::{StatusCode, Url};
 
 use super::cache::{BlockCache, lock};
+use super::signer::Signer;
 use scratchproof_error::{Error, Result};
 
 /// How patient requests are, and how much is read ahead.
@@ -61,6 +62,7 @@ impl Default for Limits {
 pub struct Network {
     pub(super) limits: Limits,
     pub(super) cache: BlockCache,
+    pub(super) passing: super::spool::Passing,
     clients: [Mutex<Option<Client>>; 2],
     files: AtomicU64,
     fetched: AtomicU64,
@@ -70,7 +72,16 @@ pub struct Network {
 #[derive(Clone)]
 pub(super) struct Credential {
     origin: Url,
-    value: HeaderValue,
+    value: Proof,
+}
+
+/// What is sent.
+#[derive(Clone)]
+enum Proof {
+    /// The same for every request.
+    Header(HeaderValue),
+    /// Made for each.
+    Signed(Arc<Signer>),
 }
 
 /// One GET, or a POST of JSON.
@@ -140,9 +151,11 @@ impl Network {
     #[must_use]
     pub fn new(limits: Limits) -> Arc<Self> {
         let cache = BlockCache::new(limits.blocks);
+        let passing = super::spool::Passing::new(limits.block);
         Arc::new(Self {
             limits,
             cache,
+            passing,
             clients: [Mutex::new(None), Mutex::new(None)],
             files: AtomicU64::new(0),
             fetched: AtomicU64::new(0),
@@ -256,7 +269,14 @@ impl Network {
         }
         // Looked at for every hop, so that a redirect takes a token nowhere.
         if let Some(credential) = ask.credential.filter(|credential| same_origin(&credential.origin, url)) {
-            request = request.header(AUTHORIZATION, credential.value.clone());
+            match &credential.value {
+                Proof::Header(value) => request = request.header(AUTHORIZATION, value.clone()),
+                Proof::Signed(signer) => {
+                    for (name, value) in signer.headers(url, chrono::Utc::now()) {
+                        request = request.header(name, value);
+                    }
+                }
+            }
         }
         request.send().map_err(|error| Failure::Passing { why: describe(error), after: None })
     }
@@ -347,7 +367,12 @@ impl Credential {
     fn of(value: &str, origin: &Url) -> Option<Self> {
         let mut value = HeaderValue::from_str(value).ok()?;
         value.set_sensitive(true);
-        Some(Self { origin: origin.clone(), value })
+        Some(Self { origin: origin.clone(), value: Proof::Header(value) })
+    }
+
+    /// Signatures of requests to one origin.
+    pub(super) fn signed(signer: Signer, origin: &Url) -> Self {
+        Self { origin: origin.clone(), value: Proof::Signed(Arc::new(signer)) }
     }
 }
 

@@ -26,6 +26,8 @@ pub struct ListedFile {
     pub bytes: u64,
     /// SHA-256 in lower-case hexadecimal, of files that are kept by it (Git LFS).
     pub sha256: Option<String>,
+    /// Another mark of the content, of stores that keep no SHA-256: equal where the content is.
+    pub mark: Option<String>,
     /// When the commit was made that the file is from, as the hub writes it.
     pub at: Option<String>,
 }
@@ -139,6 +141,7 @@ fn listed(entry: Entry) -> ListedFile {
         path: entry.path,
         bytes: entry.lfs.as_ref().map_or(entry.size, |large| large.size.max(entry.size)),
         sha256: entry.lfs.map(|large| large.oid.trim_start_matches("sha256:").to_ascii_lowercase()),
+        mark: None,
         at: entry.last.and_then(|last| last.date),
     }
 }

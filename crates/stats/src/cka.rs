@@ -8,7 +8,7 @@
 use rayon::prelude::*;
 
 use super::log10_upper_tail;
-use scratchproof_kernel::{assign, centre, cross, normalise, trace};
+use scratchproof_kernel::{assign, centre, cross, inner, normalise};
 
 /// Gram matrices of one model: by layer and family, each n x n over the same aligned dimensions.
 pub type LayerGrams = Vec<Vec<Vec<f64>>>;
@@ -68,60 +68,127 @@ pub struct Attention {
 /// unbiased CKA. `None` below 4 dimensions or where nothing is left.
 #[must_use]
 pub fn u_centred(gram: &[f64], n: usize) -> Option<Vec<f32>> {
-    centred(n, |i, j| gram[i * n + j])
+    #[allow(clippy::cast_possible_truncation)]
+    centred(gram, n).map(|matrix| matrix.into_iter().map(|v| v as f32).collect())
 }
 
-fn centred(n: usize, value: impl Fn(usize, usize) -> f64) -> Option<Vec<f32>> {
+/// The same in double precision.
+fn centred(gram: &[f64], n: usize) -> Option<Vec<f64>> {
     if n < 4 {
         return None;
     }
-    let mut matrix = vec![0.0; n * n];
-    let mut sums = vec![0.0; n];
-    for i in 0..n {
-        for j in (0..n).filter(|j| *j != i) {
-            matrix[i * n + j] = value(i, j);
-            sums[i] += matrix[i * n + j];
-        }
+    let mut matrix = gram.get(..n * n)?.to_vec();
+    let mut sums = Vec::with_capacity(n);
+    let mut before = 0.0;
+    for (i, row) in matrix.chunks_exact_mut(n).enumerate() {
+        row[i] = 0.0;
+        sums.push(row.iter().sum::<f64>());
+        before += row.iter().map(|v| v * v).sum::<f64>();
     }
     let (all, n_f) = (sums.iter().sum::<f64>(), n as f64);
-    let before: f64 = matrix.iter().map(|v| v * v).sum();
     let mut square = 0.0;
-    for i in 0..n {
-        for j in (0..n).filter(|j| *j != i) {
-            let cell = &mut matrix[i * n + j];
-            *cell += all / ((n_f - 1.0) * (n_f - 2.0)) - (sums[i] + sums[j]) / (n_f - 2.0);
-            square += *cell * *cell;
+    for (i, row) in matrix.chunks_exact_mut(n).enumerate() {
+        let of_row = all / ((n_f - 1.0) * (n_f - 2.0)) - sums[i] / (n_f - 2.0);
+        for (cell, sum) in row.iter_mut().zip(&sums) {
+            *cell += of_row - sum / (n_f - 2.0);
         }
+        row[i] = 0.0;
+        square += row.iter().map(|v| v * v).sum::<f64>();
     }
     let norm = square.sqrt();
-    #[allow(clippy::cast_possible_truncation)]
-    let unit = || matrix.iter().map(|v| (v / norm) as f32).collect();
+    for cell in &mut matrix {
+        *cell /= norm;
+    }
     // What rounding leaves of equal entries is nothing.
-    (norm.is_finite() && square > 1e-20 * before).then(unit)
+    (norm.is_finite() && square > LEFT * before).then_some(matrix)
 }
+
+/// Share of the squares that must be left after centring.
+const LEFT: f64 = 1e-20;
+
+/// A Gram matrix with its dimensions in another order and signs, as one side of inner products with matrices that are centred
+/// already. Centring is a projection, so those products need no other; and what it takes from the norm is in the sums of the
+/// rows. So a relabelling costs one walk over the matrix instead of the five of making and centring it.
+struct Relabelled {
+    /// n x n, zero on the diagonal, centred or not.
+    values: Vec<f64>,
+    /// Of the centred matrix.
+    norm: f64,
+}
+
+impl Relabelled {
+    fn blank(n: usize) -> Self {
+        Self { values: vec![0.0; n * n], norm: 0.0 }
+    }
+
+    /// Takes the place of another; `None` where nothing is left after centring.
+    fn fill(&mut self, gram: &[f64], n: usize, order: &[(usize, f64)]) -> Option<()> {
+        let (mut all, mut of_sums, mut before) = (0.0, 0.0, 0.0);
+        for (i, (row, (from, sign))) in self.values.chunks_exact_mut(n).zip(order).enumerate() {
+            let given = &gram[from * n..(from + 1) * n];
+            for (cell, (column, other)) in row.iter_mut().zip(order) {
+                *cell = sign * other * given[*column];
+            }
+            row[i] = 0.0;
+            let sum = row.iter().sum::<f64>();
+            all += sum;
+            of_sums += sum * sum;
+            before += row.iter().map(|v| v * v).sum::<f64>();
+        }
+        let wide = n as f64;
+        let square = before - 2.0 / (wide - 2.0) * of_sums + all * all / ((wide - 1.0) * (wide - 2.0));
+        self.norm = square.sqrt();
+        if square > SMALL * before {
+            return self.norm.is_finite().then_some(());
+        }
+        // A small difference of large numbers: centred as it is written.
+        self.values = centred(&self.values, n)?;
+        self.norm = 1.0;
+        Some(())
+    }
+}
+
+/// Share of the squares from which their difference is taken.
+const SMALL: f64 = 1e-6;
 
 /// Tests whether the attention of two models is alike beyond chance. Both hold the Gram matrices over the same `n`
 /// aligned dimensions. Layers answer to each other by number where the depths are equal and by assignment otherwise; the
 /// null is the same computation with the second model's dimensions relabelled, signs included, `draws` times from `seed`.
 #[must_use]
 pub fn attention(a: &LayerGrams, b: &LayerGrams, n: usize, draws: usize, seed: u64) -> Option<Attention> {
-    let first: Vec<Vec<Vec<f32>>> = a.iter().map(|layer| all_centred(layer, n)).collect::<Option<_>>()?;
-    let compare = |order: &[(usize, f64)]| -> Option<Vec<(usize, usize, f64)>> {
-        let relabelled =
-            |gram: &Vec<f64>| centred(n, |i, j| order[i].1 * order[j].1 * gram[order[i].0 * n + order[j].0]);
-        let second: Vec<Vec<Vec<f32>>> =
-            b.iter().map(|layer| layer.iter().map(relabelled).collect::<Option<_>>()).collect::<Option<_>>()?;
-        Some(match_layers(&first, &second))
+    let all_centred = |model: &LayerGrams| -> Option<Vec<Vec<Vec<f64>>>> {
+        model.par_iter().map(|layer| layer.iter().map(|gram| centred(gram, n)).collect()).collect()
+    };
+    let first = all_centred(a)?;
+    // What cannot be centred as it stands is not looked at in another order either.
+    all_centred(b)?;
+    let compare = |order: &[(usize, f64)], held: &mut Relabelled| -> Option<Vec<(usize, usize, f64)>> {
+        let mut all = vec![0.0; first.len() * b.len()];
+        for (j, layer) in b.iter().enumerate() {
+            let paired = if first.len() == b.len() { j..j + 1 } else { 0..first.len() };
+            for (family, gram) in layer.iter().enumerate() {
+                held.fill(gram, n, order)?;
+                for i in paired.clone() {
+                    let Some(own) = first[i].get(family) else { continue };
+                    let families = first[i].len().max(1) as f64;
+                    all[i * b.len() + j] += inner(own, &held.values) / (held.norm * families);
+                }
+            }
+        }
+        Some(match_layers(&all, (first.len(), b.len())))
     };
     let mean = |layers: &[(usize, usize, f64)]| layers.iter().map(|l| l.2).sum::<f64>() / layers.len() as f64;
     let own: Vec<(usize, f64)> = (0..n).map(|i| (i, 1.0)).collect();
-    let layers = compare(&own)?;
+    let layers = compare(&own, &mut Relabelled::blank(n))?;
     if layers.is_empty() || draws < 2 {
         return None;
     }
     let null: Vec<f64> = (0..draws as u64)
         .into_par_iter()
-        .map(|draw| compare(&shuffled(n, seed.wrapping_add(draw))).map(|layers| mean(&layers)))
+        .map_init(
+            || Relabelled::blank(n),
+            |held, draw| compare(&shuffled(n, seed.wrapping_add(draw)), held).map(|layers| mean(&layers)),
+        )
         .collect::<Option<_>>()?;
     let centre = null.iter().sum::<f64>() / draws as f64;
     let sd = (null.iter().map(|v| (v - centre).powi(2)).sum::<f64>() / (draws - 1) as f64).sqrt();
@@ -130,23 +197,15 @@ pub fn attention(a: &LayerGrams, b: &LayerGrams, n: usize, draws: usize, seed: u
     z.is_finite().then(|| Attention { layers, mean, null: (centre, sd), z, log10_p: log10_upper_tail(z), draws })
 }
 
-fn all_centred(layer: &[Vec<f64>], n: usize) -> Option<Vec<Vec<f32>>> {
-    layer.iter().map(|gram| u_centred(gram, n)).collect()
-}
-
-fn match_layers(a: &[Vec<Vec<f32>>], b: &[Vec<Vec<f32>>]) -> Vec<(usize, usize, f64)> {
-    let cka = |i: usize, j: usize| {
-        let families = a[i].iter().zip(&b[j]).map(|(x, y)| trace(x, y));
-        families.sum::<f64>() / a[i].len().max(1) as f64
-    };
-    if a.len() == b.len() {
-        return (0..a.len()).map(|i| (i, i, cka(i, i))).collect();
+/// Layers that answer each other, of all similarities first x second.
+fn match_layers(all: &[f64], (first, second): (usize, usize)) -> Vec<(usize, usize, f64)> {
+    if first == second {
+        return (0..first).map(|i| (i, i, all[i * second + i])).collect();
     }
-    let all: Vec<f64> = (0..a.len()).flat_map(|i| (0..b.len()).map(move |j| (i, j))).map(|(i, j)| cka(i, j)).collect();
     #[allow(clippy::cast_possible_truncation)]
     let scores: Vec<f32> = all.iter().map(|v| *v as f32).collect();
-    let matched = assign(&scores, a.len(), b.len()).into_iter().enumerate();
-    matched.filter_map(|(i, j)| Some((i, j?, all[i * b.len() + j?]))).collect()
+    let matched = assign(&scores, first, second).into_iter().enumerate();
+    matched.filter_map(|(i, j)| Some((i, j?, all[i * second + j?]))).collect()
 }
 
 /// A random order of `n` dimensions with random signs (Fisher-Yates on splitmix64).
@@ -170,6 +229,7 @@ fn shuffled(n: usize, seed: u64) -> Vec<(usize, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use scratchproof_kernel::trace;
 
     fn matrix(rows: usize, cols: usize, seed: u64) -> Vec<f32> {
         let mut state = seed.wrapping_add(0x9E37_79B9);
@@ -210,6 +270,26 @@ mod tests {
         let mean = zs.iter().sum::<f64>() / 40.0;
         let sd = (zs.iter().map(|z| (z - mean).powi(2)).sum::<f64>() / 39.0).sqrt();
         assert!(mean.abs() < 0.6 && (0.7..1.4).contains(&sd), "mean {mean}, sd {sd}");
+    }
+
+    #[test]
+    fn a_relabelling_need_not_be_centred() {
+        let (n, outputs) = (37, 20);
+        let [k, l] = [3, 4].map(|seed| gram(&matrix(n, outputs, seed), outputs));
+        // A common part, as of weights with a mean, is what centring takes away.
+        let l: Vec<f64> = l.iter().enumerate().map(|(at, v)| v + 0.7 * (at / n + at % n) as f64).collect();
+        let own = centred(&k, n).unwrap();
+        let mut held = Relabelled::blank(n);
+        for draw in 0..5 {
+            let order = shuffled(n, draw);
+            let (turn, sign): (Vec<usize>, Vec<f64>) = order.iter().copied().unzip();
+            let written: Vec<f64> =
+                (0..n * n).map(|at| sign[at / n] * sign[at % n] * l[turn[at / n] * n + turn[at % n]]).collect();
+            let plain = inner(&own, &centred(&written, n).unwrap());
+            held.fill(&l, n, &order).unwrap();
+            assert!((inner(&own, &held.values) / held.norm - plain).abs() < 1e-12);
+        }
+        assert_eq!(Relabelled::blank(n).fill(&vec![2.0; n * n], n, &[(0, 1.0); 37]), None);
     }
 
     #[test]

@@ -2,15 +2,17 @@
 //! value.
 //!
 //! Every piece is a JSON file `NAME.json` with the version of the store and of the kernels and the key of the piece, and,
-//! where it has many numbers, parquet tables beside it: `NAME-sums.parquet` and `NAME-rows.parquet`. The tables are
-//! written first, so that a piece is finished when its JSON is there. When everything is measured, what was made of the
-//! pieces is gathered in `measurements.json`; beside it only the sums of the tensors stay.
+//! where it has many numbers or long lists, parquet tables beside it: `NAME-sums.parquet`, `NAME-rows.parquet` and
+//! `NAME-lists.parquet`. The tables are written first, so that a piece is finished when its JSON is there. When everything is
+//! measured, what was made of the pieces is gathered in `measurements.json`; beside it only the sums of the tensors stay.
 
 mod inputs;
+mod lists;
 mod tables;
 mod units;
 
 use std::fs;
+use std::path::Path;
 use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
@@ -20,15 +22,19 @@ use scratchproof_error::{Context, Error, Result};
 use scratchproof_folder::Folder;
 use scratchproof_measure::{Journal, Piece, Stored, figures_of, parts};
 use scratchproof_measurements::{KERNEL_VERSION, Measurements};
+use scratchproof_source::plain;
 
 pub use inputs::{Seen, case_of, remember_case};
 pub use units::{Memory, PLAN, PlanFile, PlannedTensor, PlannedUnit, Then, Units};
 
-/// Version of the files.
-pub const VERSION: u32 = 1;
+/// Version of the files. The first had no lists apart; what it wrote is read.
+pub const VERSION: u32 = 2;
 
 /// The folder of the store.
 const PLACE: &str = "measurements/";
+
+/// Tables beside the JSON of a piece.
+const TABLES: [&str; 3] = ["sums", "rows", "lists"];
 
 /// The piece that holds everything but the sums of the tensors.
 const ALL: &str = "measurements";
@@ -44,9 +50,17 @@ struct Written {
     piece: String,
     key: String,
     models: Vec<String>,
-    /// Whether there is a table of sums, and one of rows.
-    tables: (bool, bool),
+    /// By [`TABLES`], whether it has one.
+    tables: Vec<bool>,
     value: serde_json::Value,
+}
+
+impl Written {
+    /// Whether a table of that name stands beside it.
+    fn has(&self, table: &str) -> bool {
+        let at = TABLES.iter().position(|own| *own == table);
+        at.and_then(|at| self.tables.get(at)).is_some_and(|there| *there)
+    }
 }
 
 /// What every version of the files begins with.
@@ -106,7 +120,10 @@ impl<'a> Store<'a> {
     /// # Errors
     /// If it is there and cannot be read.
     pub fn complete(&self, question: &Piece) -> Result<Option<Measurements>> {
-        let Some(written) = self.read(ALL)?.filter(|written| written.key == question.key) else { return Ok(None) };
+        let Some(mut written) = self.read(ALL)?.filter(|written| written.key == question.key) else { return Ok(None) };
+        if !self.join(ALL, &mut written)? {
+            return Ok(None);
+        }
         let strange = |cause: String| Error::input(format!("{PLACE}{ALL}.json: {cause}"));
         let mut all: Measurements =
             serde_json::from_value(written.value).map_err(|cause| strange(cause.to_string()))?;
@@ -158,10 +175,8 @@ impl<'a> Store<'a> {
 
     fn remove(&self, name: &str) -> Result<()> {
         // The JSON goes first: tables without it are no piece.
-        for file in [".json", "-sums.parquet", "-rows.parquet"] {
-            self.folder.remove(&format!("{PLACE}{name}{file}"))?;
-        }
-        Ok(())
+        self.folder.remove(&format!("{PLACE}{name}.json"))?;
+        TABLES.iter().try_for_each(|table| self.folder.remove(&format!("{PLACE}{name}-{table}.parquet")))
     }
 
     /// Bytes of a file of the store.
@@ -178,29 +193,33 @@ impl<'a> Store<'a> {
 
     fn read(&self, name: &str) -> Result<Option<Written>> {
         let Some(bytes) = self.bytes(&format!("{name}.json"))? else { return Ok(None) };
-        let place = || format!("{PLACE}{name}.json");
-        let strange = |cause: serde_json::Error| Error::input(cause.to_string()).context(place());
-        let head: Head = serde_json::from_slice(&bytes).map_err(strange)?;
-        if (head.version, head.kernels) != (VERSION, KERNEL_VERSION) {
-            return Err(Error::input(format!(
-                "it is of version {} of the store and {} of the kernels, this tool has {VERSION} and {KERNEL_VERSION}: choose another folder",
-                head.version, head.kernels
-            ))
-            .context(place()));
+        parsed(name, &bytes).map(Some)
+    }
+
+    /// Puts the lists of a piece back into its value; whether they are there.
+    fn join(&self, name: &str, written: &mut Written) -> Result<bool> {
+        if !written.has("lists") {
+            return Ok(true);
         }
-        serde_json::from_slice(&bytes).map(Some).map_err(strange)
+        let file = format!("{name}-lists.parquet");
+        let Some(bytes) = self.bytes(&file)? else { return Ok(false) };
+        joined(&mut written.value, bytes).context(|| format!("{PLACE}{file}"))?;
+        Ok(true)
     }
 
     /// A piece with its tables.
     fn stored(&self, name: &str, with_rows: bool) -> Result<Option<Stored>> {
-        let Some(written) = self.read(name)? else { return Ok(None) };
-        let mut stored = Stored { value: written.value, ..Stored::default() };
-        if written.tables.0 {
+        let Some(mut written) = self.read(name)? else { return Ok(None) };
+        if !self.join(name, &mut written)? {
+            return Ok(None);
+        }
+        let mut stored = Stored { value: std::mem::take(&mut written.value), ..Stored::default() };
+        if written.has("sums") {
             let file = format!("{name}-sums.parquet");
             let Some(bytes) = self.bytes(&file)? else { return Ok(None) };
             stored.sums = tables::sums_from_bytes(bytes).context(|| format!("{PLACE}{file}"))?;
         }
-        if written.tables.1 && with_rows {
+        if written.has("rows") && with_rows {
             let file = format!("{name}-rows.parquet");
             // Without its rows a piece is not what it was.
             let Some(bytes) = self.bytes(&file)? else { return Ok(None) };
@@ -210,12 +229,16 @@ impl<'a> Store<'a> {
     }
 
     fn write(&self, piece: &Piece, name: &str, stored: &Stored) -> Result<()> {
-        let tables = (!stored.sums.is_empty(), !stored.rows.is_empty());
-        if tables.0 {
-            self.folder.write(&format!("{PLACE}{name}-sums.parquet"), &tables::sums_to_bytes(&stored.sums)?)?;
-        }
-        if tables.1 {
-            self.folder.write(&format!("{PLACE}{name}-rows.parquet"), &tables::rows_to_bytes(&stored.rows)?)?;
+        let mut value = stored.value.clone();
+        let lists = lists::cut(&mut value);
+        let tables = vec![!stored.sums.is_empty(), !stored.rows.is_empty(), !lists.is_empty()];
+        for (which, table) in TABLES.into_iter().enumerate().filter(|(which, _)| tables[*which]) {
+            let bytes = match which {
+                0 => tables::sums_to_bytes(&stored.sums)?,
+                1 => tables::rows_to_bytes(&stored.rows)?,
+                _ => tables::lists_to_bytes(&lists)?,
+            };
+            self.folder.write(&format!("{PLACE}{name}-{table}.parquet"), &bytes)?;
         }
         let written = Written {
             version: VERSION,
@@ -224,7 +247,7 @@ impl<'a> Store<'a> {
             key: piece.key.clone(),
             models: piece.models.clone(),
             tables,
-            value: stored.value.clone(),
+            value,
         };
         let text = serde_json::to_vec(&written).map_err(|cause| Error::input(cause.to_string()))?;
         self.folder.write(&format!("{PLACE}{name}.json"), &text).map(|_| ())
@@ -252,6 +275,39 @@ impl Journal for Store<'_> {
         *inputs.measured.entry(piece.name.clone()).or_default() += 1;
         inputs.write(self.folder.root())
     }
+}
+
+/// What stands in the JSON of a piece, if it is of this version.
+fn parsed(name: &str, bytes: &[u8]) -> Result<Written> {
+    let place = || format!("{PLACE}{name}.json");
+    let strange = |cause: serde_json::Error| Error::input(cause.to_string()).context(place());
+    let head: Head = serde_json::from_slice(bytes).map_err(strange)?;
+    if !(1..=VERSION).contains(&head.version) || head.kernels != KERNEL_VERSION {
+        return Err(Error::input(format!(
+            "it is of version {} of the store and {} of the kernels, this tool has {VERSION} and {KERNEL_VERSION}: choose another folder",
+            head.version, head.kernels
+        ))
+        .context(place()));
+    }
+    serde_json::from_slice(bytes).map_err(strange)
+}
+
+fn joined(value: &mut serde_json::Value, table: Vec<u8>) -> Result<()> {
+    lists::join(value, tables::lists_from_bytes(table)?)
+}
+
+/// What was gathered in the store of a finished folder, as JSON, and the version of the kernels.
+///
+/// # Errors
+/// If it is not there, of another version, or cannot be read.
+pub fn gathered(dir: &Path) -> Result<(u32, serde_json::Value)> {
+    let file = |end: &str| dir.join(format!("{PLACE}{ALL}{end}"));
+    let mut written = parsed(ALL, &plain::read(&file(".json"), LONGEST)?)?;
+    if written.has("lists") {
+        let lists = file("-lists.parquet");
+        joined(&mut written.value, plain::read(&lists, LONGEST)?).context(|| lists.display().to_string())?;
+    }
+    Ok((written.kernels, written.value))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -6,6 +6,7 @@ use polars::prelude::{
     Column, DataFrame, NamedFrom, ParquetCompression, ParquetReader, ParquetWriter, PolarsError, SerReader, Series,
 };
 
+use super::lists::Element;
 use scratchproof_error::{Error, Result};
 use scratchproof_measure::journal::SUMS;
 
@@ -13,7 +14,10 @@ use scratchproof_measure::journal::SUMS;
 const ROW_GROUP: usize = 1 << 17;
 
 /// A file of more rows was not written by this tool: a piece is a part of a model.
-const MOST: usize = 1 << 31;
+const MOST: usize = 1 << 27;
+
+/// Bytes of the text of one table of lists.
+const TEXT: usize = 1 << 30;
 
 /// Sums of units: `unit`, `sum`, `value`.
 pub type SumRow = (u32, &'static str, f64);
@@ -58,7 +62,26 @@ pub fn rows_from_bytes(bytes: Vec<u8>) -> Result<Vec<RowValue>> {
     units.iter().zip(members.iter()).zip(values.iter()).map(row).collect::<Option<_>>().ok_or_else(strange)
 }
 
-fn to_bytes(height: usize, columns: [Series; 3]) -> Result<Vec<u8>> {
+pub fn lists_to_bytes(elements: &[Element]) -> Result<Vec<u8>> {
+    let list = Series::new("list".into(), elements.iter().map(|own| own.0.as_str()).collect::<Vec<&str>>());
+    let json = Series::new("json".into(), elements.iter().map(|own| own.1.as_str()).collect::<Vec<&str>>());
+    to_bytes(elements.len(), [list, json])
+}
+
+pub fn lists_from_bytes(bytes: Vec<u8>) -> Result<Vec<Element>> {
+    let frame = from_bytes(bytes)?;
+    let column = |name: &str| frame.column(name).map_err(|error| bad(&error));
+    let lists = column("list")?.str().map_err(|error| bad(&error))?;
+    let texts = column("json")?.str().map_err(|error| bad(&error))?;
+    let text: usize = lists.iter().chain(texts.iter()).flatten().map(str::len).sum();
+    if text > TEXT {
+        return Err(strange());
+    }
+    let row = |(list, json): (Option<&str>, Option<&str>)| Some((list?.to_owned(), json?.to_owned()));
+    lists.iter().zip(texts.iter()).map(row).collect::<Option<_>>().ok_or_else(strange)
+}
+
+fn to_bytes<const N: usize>(height: usize, columns: [Series; N]) -> Result<Vec<u8>> {
     let columns: Vec<Column> = columns.into_iter().map(Into::into).collect();
     let mut frame = DataFrame::new(height, columns).map_err(|error| bad(&error))?;
     let mut bytes = Vec::new();
@@ -72,8 +95,11 @@ fn to_bytes(height: usize, columns: [Series; 3]) -> Result<Vec<u8>> {
 }
 
 fn from_bytes(bytes: Vec<u8>) -> Result<DataFrame> {
-    let frame = ParquetReader::new(Cursor::new(bytes)).finish().map_err(|error| bad(&error))?;
-    if frame.height() > MOST { Err(strange()) } else { Ok(frame) }
+    let mut reader = ParquetReader::new(Cursor::new(bytes));
+    if reader.num_rows().map_err(|error| bad(&error))? > MOST {
+        return Err(strange());
+    }
+    reader.finish().map_err(|error| bad(&error))
 }
 
 fn bad(error: &PolarsError) -> Error {

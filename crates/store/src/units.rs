@@ -1,9 +1,10 @@
 //! Units of work that were done elsewhere: a folder that any number of workers write to.
 //!
 //! A unit is a JSON file `NAME.json` with the digests of its tables and of its value, written last; a file that is there is
-//! whole. Workers need no lock: two that do the same unit write the same bytes.
+//! whole. Workers need no lock: two that do the same unit write the same bytes. What a worker needs and was not asked for lies
+//! as `needed-NAME.json`: others that share its folder find it there, and a reduction never takes it for a unit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -17,6 +18,7 @@ use scratchproof_error::{Context, Error, Result};
 use scratchproof_folder::{hex, whole};
 use scratchproof_measure::{Journal, Piece, Stored};
 use scratchproof_measurements::KERNEL_VERSION;
+use scratchproof_source::plain;
 
 /// What stands in the JSON file of a unit.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -36,7 +38,7 @@ pub(super) struct UnitFile {
 /// What was done before a plan was written, and the units that it asks for.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct PlanFile {
-    /// `scratchproof.plan/1`
+    /// `scratchproof.plan/2`
     pub schema: String,
     /// Version of the kernels.
     pub kernels: u32,
@@ -61,6 +63,8 @@ pub struct PlannedUnit {
     pub bytes: u64,
     /// Where its models are.
     pub models: Vec<String>,
+    /// Names of the units that it rests on. A worker that does not find them in its folder makes them too.
+    pub after: Vec<String>,
     /// Its tensors, where it is over some.
     pub tensors: Vec<PlannedTensor>,
 }
@@ -86,7 +90,7 @@ pub struct Done {
 }
 
 /// Name of the plan's form.
-pub const PLAN: &str = "scratchproof.plan/1";
+pub const PLAN: &str = "scratchproof.plan/2";
 
 impl PlanFile {
     /// Reads a plan.
@@ -95,7 +99,7 @@ impl PlanFile {
     /// If it is none, or of another version of the kernels.
     pub fn read(path: &Path) -> Result<Self> {
         let shown = path.display().to_string();
-        let bytes = bounded(path)?;
+        let bytes = plain::read(path, LONGEST)?;
         let plan: Self = serde_json::from_slice(&bytes)
             .map_err(|cause| Error::input(format!("no plan: {cause}")).context(&*shown))?;
         if plan.schema != PLAN || plan.kernels != KERNEL_VERSION {
@@ -153,20 +157,21 @@ pub struct Units<'a> {
     folder: PathBuf,
     /// Where all are, by name: in the folder or in one below it.
     places: BTreeMap<String, PathBuf>,
-    /// Whether a unit that is not there is an error.
-    demanded: bool,
+    /// The units that a worker was asked for; none of a reduction, which wants all and makes none.
+    own: Option<BTreeSet<String>>,
     counts: [AtomicUsize; 2],
 }
 
 impl<'a> Units<'a> {
-    /// For a worker: what is there is taken, what is lacking is done.
+    /// For a worker that was asked for some of them: what is there is taken, what is lacking is done.
     ///
     /// # Errors
     /// If the folder cannot be made.
-    pub fn to_do(plan: &'a PlanFile, folder: &Path) -> Result<Self> {
+    pub fn to_do(plan: &'a PlanFile, own: &[PlannedUnit], folder: &Path) -> Result<Self> {
         fs::create_dir_all(folder).map_err(|cause| Error::io(folder.display(), cause))?;
         let places = plan.units.iter().map(|unit| (unit.name.clone(), folder.to_owned())).collect();
-        Ok(Self { plan, folder: folder.to_owned(), places, demanded: false, counts: Default::default() })
+        let own = Some(own.iter().map(|unit| unit.name.clone()).collect());
+        Ok(Self { plan, folder: folder.to_owned(), places, own, counts: Default::default() })
     }
 
     /// For a reduction: every unit must be there, once.
@@ -195,7 +200,7 @@ impl<'a> Units<'a> {
                 }
             }
         }
-        Ok(Self { plan, folder: folder.to_owned(), places, demanded: true, counts: Default::default() })
+        Ok(Self { plan, folder: folder.to_owned(), places, own: None, counts: Default::default() })
     }
 
     /// Units that were there, and that were done.
@@ -226,16 +231,34 @@ impl<'a> Units<'a> {
         }
     }
 
+    /// Whether a worker was asked for a unit.
+    fn is_own(&self, name: &str) -> bool {
+        self.own.as_ref().is_some_and(|own| own.contains(name))
+    }
+
+    /// A unit, whether it was asked for or only needed.
     fn read(&self, piece: &Piece) -> Result<Option<Stored>> {
+        let Some(stored) = self.read_as(piece, &piece.name)? else {
+            let needed = if self.own.is_some() { self.read_as(piece, &needed(&piece.name))? } else { None };
+            if let Some(stored) = needed.as_ref().filter(|_| self.is_own(&piece.name)) {
+                self.put(piece, stored)?;
+            }
+            return Ok(needed);
+        };
+        self.counts[0].fetch_add(usize::from(self.is_own(&piece.name)), Ordering::Relaxed);
+        Ok(Some(stored))
+    }
+
+    fn read_as(&self, piece: &Piece, stem: &str) -> Result<Option<Stored>> {
         let Some(place) = self.places.get(&piece.name) else { return Ok(None) };
-        let path = place.join(format!("{}.json", piece.name));
+        let path = place.join(format!("{stem}.json"));
         if !path.is_file() {
             return Ok(None);
         }
         let shown = || path.display().to_string();
         let bad = |why: &str| Error::input(format!("{why}: remove it, and let a worker do it again")).context(shown());
-        let unit: UnitFile =
-            serde_json::from_slice(&bounded(&path)?).map_err(|cause| bad(&format!("the unit is damaged ({cause})")))?;
+        let unit: UnitFile = serde_json::from_slice(&plain::read(&path, LONGEST)?)
+            .map_err(|cause| bad(&format!("the unit is damaged ({cause})")))?;
         if (unit.version, unit.kernels) != (VERSION, KERNEL_VERSION) {
             return Err(bad("the unit is of another version"));
         }
@@ -248,7 +271,7 @@ impl<'a> Units<'a> {
         let mut stored = Stored { value: unit.value, ..Stored::default() };
         for (end, sha256) in ["sums", "rows"].into_iter().zip(unit.tables) {
             let Some(sha256) = sha256 else { continue };
-            let bytes = bounded(&place.join(format!("{}-{end}.parquet", piece.name)))?;
+            let bytes = plain::read(&place.join(format!("{stem}-{end}.parquet")), LONGEST)?;
             if hex(&Sha256::digest(&bytes)) != sha256 {
                 return Err(bad(&format!("its table of {end} was altered")));
             }
@@ -272,25 +295,26 @@ impl Journal for Units<'_> {
         }
         let found = self.read(piece)?;
         let asked = self.places.contains_key(&piece.name);
-        if found.is_none() && asked && self.demanded {
+        if found.is_none() && asked && self.own.is_none() {
             return Err(Error::usage(format!("unit {} is lacking", piece.name)));
         }
-        self.counts[0].fetch_add(usize::from(found.is_some()), Ordering::Relaxed);
         Ok(found)
     }
 
     fn put(&self, piece: &Piece, stored: &Stored) -> Result<()> {
         // What is made in a reduction, the products, is kept by its store.
-        if self.demanded {
+        if self.own.is_none() {
             return Ok(());
         }
+        let own = self.is_own(&piece.name);
+        let stem = if own { piece.name.clone() } else { needed(&piece.name) };
         let mut written = [None, None];
         let sums = || tables::sums_to_bytes(&stored.sums);
         let rows = || tables::rows_to_bytes(&stored.rows);
         let wanted = [!stored.sums.is_empty(), !stored.rows.is_empty()];
         for (which, end) in ["sums", "rows"].into_iter().enumerate().filter(|(which, _)| wanted[*which]) {
             let bytes = if which == 0 { sums()? } else { rows()? };
-            whole(&self.folder.join(format!("{}-{end}.parquet", piece.name)), &bytes)?;
+            whole(&self.folder.join(format!("{stem}-{end}.parquet")), &bytes)?;
             written[which] = Some(hex(&Sha256::digest(&bytes)));
         }
         let unit = UnitFile {
@@ -304,10 +328,15 @@ impl Journal for Units<'_> {
             value: stored.value.clone(),
         };
         let text = serde_json::to_vec(&unit).map_err(|cause| Error::input(cause.to_string()))?;
-        whole(&self.folder.join(format!("{}.json", piece.name)), &text)?;
-        self.counts[1].fetch_add(1, Ordering::Relaxed);
+        whole(&self.folder.join(format!("{stem}.json")), &text)?;
+        self.counts[1].fetch_add(usize::from(own), Ordering::Relaxed);
         Ok(())
     }
+}
+
+/// The name of what was needed for a unit that was asked for.
+fn needed(name: &str) -> String {
+    format!("needed-{name}")
 }
 
 /// Takes from the first, keeps in the second.
@@ -339,13 +368,4 @@ impl Journal for Then<'_, '_> {
 fn digest(value: &serde_json::Value) -> Result<String> {
     let text = serde_json::to_vec(value).map_err(|cause| Error::input(cause.to_string()))?;
     Ok(hex(&Sha256::digest(text)))
-}
-
-fn bounded(path: &Path) -> Result<Vec<u8>> {
-    let shown = path.display();
-    let about = fs::metadata(path).map_err(|cause| Error::io(shown.to_string(), cause))?;
-    if !about.is_file() || about.len() > LONGEST {
-        return Err(Error::input("it is no file that this tool wrote").context(shown.to_string()));
-    }
-    fs::read(path).map_err(|cause| Error::io(shown.to_string(), cause))
 }

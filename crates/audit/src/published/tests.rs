@@ -107,6 +107,6 @@ fn patterns_that_name_nothing() {
     };
     assert!(ask("hf://acme/series@checkpoint-{step}", false).contains("nothing there matches"));
     assert!(ask("hf://acme/series@step{step}", true).contains("--offline"));
-    assert!(ask("https://acme/series@step{step}", false).contains("hf://org/name"));
+    assert!(ask("acme/series@step{step}", false).contains("hf://org/name"));
     assert!(ask("hf://acme/none@step{step}", false).contains("there is no hf://acme/none"));
 }

@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::parts::{Files, viewed};
 use super::pickle::Id;
 use super::torch::Archive;
@@ -182,14 +184,15 @@ fn vectors(archive: &Archive, state: Id, stage: i64, key: &str) -> Option<Vec<Id
     (!groups.is_empty()).then(|| groups.into_iter().map(|(_, id)| id).collect())
 }
 
-/// What the optimizer keeps of every parameter of a step's folder: entries `NAME/exp_avg`. `None` where ZeRO is not used.
+/// What the optimizer keeps of every parameter of a step's folder: entries `NAME/exp_avg`, and the settings of its groups
+/// with the names of their parameters. `None` where ZeRO is not used.
 ///
 /// # Errors
 /// As [`catalogue`].
-pub(super) fn optimizer(store: &dyn Store) -> Result<Option<Catalogue>> {
+pub(super) fn optimizer(store: &dyn Store) -> Result<Option<(Catalogue, Vec<Value>)>> {
     let names = store.list()?;
     if store.folders()?.iter().any(|folder| folder == "zero") {
-        return universal_states(store).map(Some);
+        return universal_states(store).map(|states| Some((states, Vec::new())));
     }
     let mut states: Vec<&String> = names.iter().filter(|name| name.ends_with("_optim_states.pt")).collect();
     states.sort_by_key(|name| number(name, "zero_pp_rank_").unwrap_or(0));
@@ -210,7 +213,45 @@ pub(super) fn optimizer(store: &dyn Store) -> Result<Option<Catalogue>> {
         catalogue.entries.append(&mut part.entries);
     }
     catalogue.files = files.shards;
-    Ok((!catalogue.entries.is_empty()).then_some(catalogue))
+    let groups = match states.first() {
+        Some(name) => groups(&open(store, name)?, &shapes),
+        None => Vec::new(),
+    };
+    Ok((!catalogue.entries.is_empty()).then_some((catalogue, groups)))
+}
+
+/// The settings of the optimizer's groups, as every rank has them: a group of ZeRO is one of the parameters' groups, with the
+/// number of updates in the state of its long vector.
+fn groups(archive: &Archive, shapes: &[Vec<(String, Vec<usize>)>]) -> Vec<Value> {
+    let arena = &archive.arena;
+    let base = arena.get(archive.root, "optimizer_state_dict").and_then(|state| {
+        ["base_optimizer_state", "optimizer_state_dict"].iter().find_map(|name| arena.get(state, name))
+    });
+    let Some(base) = base else { return Vec::new() };
+    let groups = arena.get(base, "param_groups").and_then(|id| arena.items(id)).unwrap_or_default();
+    let states = arena.get(base, "state").and_then(|id| arena.pairs(id)).unwrap_or_default();
+    let settings = |(number, (id, shapes)): (usize, (&Id, &Vec<(String, Vec<usize>)>))| {
+        let mut settings = arena.settings(*id);
+        let group = settings.as_object_mut()?;
+        let own =
+            states.iter().find(|(key, _)| arena.whole(*key).is_some_and(|key| usize::try_from(key) == Ok(number)));
+        let step = own.and_then(|(_, state)| number_of(archive, arena.get(*state, "step")?));
+        group.extend(step.map(|step| ("step".to_owned(), Value::from(step))));
+        let names: Vec<&str> = shapes.iter().map(|(name, _)| name.as_str()).collect();
+        group.insert("params".to_owned(), Value::from(names));
+        Some(settings)
+    };
+    groups.iter().zip(shapes).enumerate().filter_map(settings).collect()
+}
+
+/// A number, or a tensor of one.
+fn number_of(archive: &Archive, id: Id) -> Option<f64> {
+    archive.arena.float(id).or_else(|| {
+        let entry = archive.entry("step", id).ok()?.ok().filter(|entry| entry.shape.iter().all(|axis| *axis == 1))?;
+        let mut number = [0.0];
+        scratchproof_kernel::decode(entry.dtype, &entry.read(&archive.files).ok()?, &mut number);
+        Some(number[0])
+    })
 }
 
 /// The stage, a number or an enumeration's member made of one.

@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use serde_json::{Map, Value};
+
 use super::parts::{Block, Files, assembled, slice};
 use super::pickle::{self, Arena, Id, Kind, Node, Settings};
 use super::state::{is_model, is_optimizer, listed};
@@ -21,6 +23,25 @@ const LARGEST: u64 = 256 << 20;
 
 /// Pieces, at most.
 const PIECES: usize = 1 << 20;
+
+/// Settings of an optimizer's groups that say how it goes from one step to the next.
+const GROUPED: &[&str] = &[
+    "lr",
+    "betas",
+    "eps",
+    "weight_decay",
+    "momentum",
+    "dampening",
+    "nesterov",
+    "amsgrad",
+    "maximize",
+    "params",
+    "decoupled_weight_decay",
+];
+
+/// Values of settings that are read, and bytes of one.
+const VALUES: usize = 1 << 14;
+const LONGEST_VALUE: u64 = 8 << 20;
 
 /// A piece of a tensor.
 struct Piece {
@@ -41,6 +62,8 @@ struct Described {
 /// What the description says.
 struct Description {
     tensors: BTreeMap<String, Described>,
+    /// What is no tensor: file, first byte and length of each.
+    values: BTreeMap<String, (String, u64, u64)>,
     /// The keys from the outside in that lead to each, where the planner kept them.
     paths: HashMap<String, Vec<String>>,
     /// Whether every name begins with the part of the checkpoint that it is in.
@@ -55,11 +78,12 @@ pub(super) fn catalogue(store: &dyn Store) -> Result<Catalogue> {
     describe(store)?.catalogue(store)
 }
 
-/// The states of the optimizer in such a folder: names without the part of the checkpoint that they are in.
+/// The states of the optimizer in such a folder, by names without the part of the checkpoint that they are in, and the
+/// settings of its groups.
 ///
 /// # Errors
 /// As [`catalogue`].
-pub(super) fn optimizer(store: &dyn Store) -> Result<Catalogue> {
+pub(super) fn optimizer(store: &dyn Store) -> Result<(Catalogue, Vec<Value>)> {
     let description = describe(store)?;
     let states = description.tensors.keys().filter_map(|name| {
         let (part, rest) = description.part(name);
@@ -68,7 +92,8 @@ pub(super) fn optimizer(store: &dyn Store) -> Result<Catalogue> {
     let chosen = states.collect();
     let mut catalogue = Catalogue::default();
     description.collect(store, chosen, &mut catalogue)?;
-    Ok(catalogue)
+    let groups = description.groups(store)?;
+    Ok((catalogue, groups))
 }
 
 fn describe(store: &dyn Store) -> Result<Description> {
@@ -100,11 +125,13 @@ impl Description {
             }
         }
         let mut found = BTreeMap::new();
+        let mut values = BTreeMap::new();
         let mut count = 0;
         for (key, value) in tensors {
-            let (Some(name), Some(shape)) =
-                (arena.text(*key), arena.get(*value, "size").and_then(|id| arena.sizes(id)))
-            else {
+            let Some(name) = arena.text(*key) else { continue };
+            let Some(shape) = arena.get(*value, "size").and_then(|id| arena.sizes(id)) else {
+                let place = stored.get(&(name.to_owned(), Vec::new())).cloned();
+                values.extend(place.map(|place| (name.to_owned(), place)));
                 continue;
             };
             let chunks = arena.get(*value, "chunks").and_then(|id| arena.items(id)).unwrap_or_default();
@@ -135,7 +162,7 @@ impl Description {
         let paths = planned.iter().filter_map(|(key, value)| Some((arena.text(*key)?.to_owned(), path(*value)?)));
         let begins = |name: &String| name.split_once('.').is_some_and(|(part, _)| is_model(part) || is_optimizer(part));
         let nested = found.keys().all(begins);
-        Ok(Self { tensors: found, paths: paths.collect(), nested })
+        Ok(Self { tensors: found, values, paths: paths.collect(), nested })
     }
 
     /// The name of a tensor in its part of the checkpoint, and the part's.
@@ -158,6 +185,48 @@ impl Description {
             (part, rest) = (Some(inner), behind);
         }
         (part, rest)
+    }
+
+    /// The settings of the optimizer's groups: `param_groups.0.lr` as torch numbers them, or `param_groups.NAME.lr` where
+    /// they are flattened over the parameters. Every value is a small torch archive of its own.
+    fn groups(&self, store: &dyn Store) -> Result<Vec<Value>> {
+        let mut groups: BTreeMap<(usize, String), Map<String, Value>> = BTreeMap::new();
+        let mut files: BTreeMap<&str, Shard> = BTreeMap::new();
+        let mut count = 0;
+        for (key, (file, start, length)) in &self.values {
+            let (part, rest) = self.part(key);
+            let Some((group, setting)) = rest.strip_prefix("param_groups.").and_then(|rest| rest.rsplit_once('.'))
+            else {
+                continue;
+            };
+            if !part.is_some_and(|part| is_optimizer(&part)) || !GROUPED.contains(&setting) {
+                continue;
+            }
+            count += 1;
+            if count > VALUES || *length > LONGEST_VALUE {
+                return Err(Error::input("the settings of the optimizer's groups are more than are read"));
+            }
+            let place = || format!("{} in {}", quoted(key), quoted(file));
+            let shard = if let Some(shard) = files.get(file.as_str()) {
+                shard.clone()
+            } else {
+                Shard { name: file.clone(), blob: Arc::from(store.open(file).context(place)?) }
+            };
+            let own = slice(&shard, *start, *length).context(place)?;
+            files.insert(file, shard);
+            let archive = Archive::open(file, &own).context(place)?;
+            let value = archive.arena.settings(archive.root);
+            let number = group.parse();
+            let name = if number.is_ok() { String::new() } else { group.to_owned() };
+            groups.entry((number.unwrap_or(usize::MAX), name)).or_default().insert(setting.to_owned(), value);
+        }
+        let named = |((_, name), mut group): ((usize, String), Map<String, Value>)| {
+            if !name.is_empty() {
+                group.insert("params".to_owned(), Value::from(vec![name]));
+            }
+            Value::Object(group)
+        };
+        Ok(groups.into_iter().map(named).collect())
     }
 
     fn catalogue(self, store: &dyn Store) -> Result<Catalogue> {

@@ -83,6 +83,21 @@ pub struct Optimizer {
 }
 
 impl Optimizer {
+    /// Takes over the settings of groups whose `params` are names.
+    fn grouped(&mut self, groups: Vec<Value>) {
+        let mut of_group: BTreeMap<&str, usize> = BTreeMap::new();
+        for (group, settings) in groups.iter().enumerate() {
+            let params = settings.get("params").and_then(Value::as_array).into_iter().flatten();
+            of_group.extend(params.filter_map(Value::as_str).map(|name| (name, group)));
+        }
+        for state in &mut self.states {
+            if let Parameter::Named(name) = &state.parameter {
+                state.group = of_group.get(name.as_str()).copied();
+            }
+        }
+        self.groups = groups;
+    }
+
     /// The elements of a tensor, little-endian, outermost axis first.
     ///
     /// # Errors
@@ -306,15 +321,19 @@ fn of_named(
 
 /// `state.NAME.exp_avg` in a distributed checkpoint.
 fn of_distributed(store: &dyn Store) -> Result<Optimizer> {
-    let catalogue = distributed::optimizer(store)?;
-    of_named(store.uri(), catalogue, |name| {
+    let (catalogue, groups) = distributed::optimizer(store)?;
+    let mut found = of_named(store.uri(), catalogue, |name| {
         let (parameter, state) = name.strip_prefix("state.")?.rsplit_once('.')?;
         Some((parameter.to_owned(), state.to_owned()))
-    })
+    })?;
+    found.grouped(groups);
+    Ok(found)
 }
 
 fn of_deepspeed(store: &dyn Store) -> Result<Option<Optimizer>> {
-    let Some(catalogue) = deepspeed::optimizer(store)? else { return Ok(None) };
+    let Some((catalogue, groups)) = deepspeed::optimizer(store)? else { return Ok(None) };
     let split = |name: &str| name.rsplit_once('/').map(|(parameter, state)| (parameter.to_owned(), state.to_owned()));
-    of_named(store.uri(), catalogue, split).map(Some)
+    let mut found = of_named(store.uri(), catalogue, split)?;
+    found.grouped(groups);
+    Ok(Some(found))
 }

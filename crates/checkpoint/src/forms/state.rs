@@ -90,8 +90,21 @@ pub(super) fn model(arena: &Arena, root: Id) -> Result<Found> {
         let dropped: Vec<&str> = dropped.filter(|key| is_other(key)).collect();
         found.notes.push(text!("checkpoint/read/not-trainers", others = listed(&dropped)));
     }
+    if found.tensors.is_empty()
+        && let Some((name, value)) = average(arena, at)
+    {
+        // Where only an average was kept it is the model.
+        found.notes.clear();
+        found.notes.extend(left_out(arena, at, &name));
+        found.notes.push(text!("checkpoint/read/average", entry = quoted(&name)));
+        found.tensors = arena.tensors(value, &|_| true)?;
+    }
     if found.tensors.is_empty() {
-        return Err(Error::input("there is no tensor in it"));
+        return Err(Error::input(if arena.has_arrays() {
+            "its arrays are NumPy's, in a pickle, which is not read: write `numpy.savez(file, **arrays)`, which is"
+        } else {
+            "there is no tensor in it"
+        }));
     }
     for (name, _) in &mut found.tensors {
         if name.is_empty() {
@@ -99,6 +112,17 @@ pub(super) fn model(arena: &Arena, root: Id) -> Result<Found> {
         }
     }
     Ok(found)
+}
+
+/// The average among a trainer's entries (`ema`, `ema_state_dict`).
+fn average(arena: &Arena, at: Id) -> Option<(String, Id)> {
+    let pairs = arena.pairs(at)?.iter().filter_map(|(key, value)| Some((arena.text(*key)?, *value)));
+    let mut averages = pairs.filter(|(name, value)| {
+        let named = name.to_ascii_lowercase();
+        let tensors = || arena.tensors(*value, &|_| true).is_ok_and(|tensors| !tensors.is_empty());
+        (named.starts_with("ema") || named.ends_with("ema")) && tensors()
+    });
+    averages.next().map(|(name, value)| (name.to_owned(), value))
 }
 
 /// The values with states of optimizers, wherever the model is.

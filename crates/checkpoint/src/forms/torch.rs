@@ -122,10 +122,16 @@ impl Archive {
     fn legacy(name: &str, blob: &Arc<dyn Blob>) -> Result<Self> {
         let mut arena = Arena::default();
         let mut tape = Tape::new(PICKLE, &**blob, 0, blob.len());
-        let head = blob.bytes(0, usize::try_from(blob.len().min(16)).unwrap_or(0))?.into_owned();
+        let head = blob.bytes(0, usize::try_from(blob.len().min(32)).unwrap_or(0))?.into_owned();
+        // From protocol 4 on a frame's opcode and length come first.
+        let first = match head.get(2..) {
+            Some([0x95, _, _, _, _, _, _, _, _, rest @ ..]) => rest,
+            other => other.unwrap_or_default(),
+        };
+        let torch = first.starts_with(MAGIC);
         let mut next = |arena: &mut Arena| pickle::run(&mut tape, arena, Settings::default());
         let files = vec![Shard { name: name.to_owned(), blob: Arc::clone(blob) }];
-        if !head.get(2..).is_some_and(|head| head.starts_with(MAGIC)) {
+        if !torch {
             // A plain pickle: settings, or what torch did not write. It can hold no storage.
             let root = next(&mut arena)?;
             let storages = vec![None; arena.storages.len()];

@@ -28,8 +28,6 @@ fn way_out(file: &Glance<'_>) -> Option<Text> {
     let starts = |magic: &[u8]| head.starts_with(magic);
     Some(if starts(b"version https://git-lfs") || starts(b"version https://hawser") {
         pointer(head)
-    } else if starts(b"\x89HDF\r\n\x1a\n") {
-        text!("checkpoint/way-out/hdf5")
     } else if starts(b"PK\x03\x04") {
         // What is wrong with a damaged archive is said by the form that reads it.
         let zip = Directory::read(&**file.blob).ok()?;

@@ -162,6 +162,10 @@ fn pieces_of_sentencepiece_are_read() {
     assert_eq!((model.kind, model.size()), (TokenizerKind::Bpe, 3));
     let other = parse(r#"{"model":{"type":"Unigram","vocab":[["▁the",0]]}}"#).unwrap();
     assert_eq!(model.row_map(&other, 4, 1), [None, None, Some(0), None]);
+    for name in ["spiece.model", "sentencepiece.bpe.model"] {
+        assert_eq!(Tokenizer::files(&[name.to_owned()]), [name]);
+        assert_eq!(Tokenizer::read(&[name.to_owned()], &[bytes.clone()]).unwrap().size(), 3);
+    }
     for end in 0..bytes.len() {
         let _ = read(&bytes[..end]);
     }

@@ -17,6 +17,9 @@ const UNLOGGED: f64 = 0.05;
 /// Share of the rows that keep their direction where no training shows.
 const TURNED: f64 = 0.95;
 
+/// Consecutive steps of one rate that may be skipped updates.
+const MOST_SKIPPED: usize = 32;
+
 /// Which row of a log holds the rate of an update, and how many updates a checkpoint's step counts: what is added to the
 /// steps at the ends of an interval, for an interval that begins at step 0 and for the others.
 ///
@@ -29,7 +32,13 @@ struct Log<'a> {
     run: &'a Run,
     points: Vec<(i64, f64)>,
     largest: f64,
+    /// Share of an exponent, and updates, that loss scaling may have skipped unseen: where it is said to be used and not every
+    /// step is logged.
+    skipped: Option<(f64, f64)>,
 }
+
+/// What loss scaling may skip of an interval's updates: a share of them, and some at once while it looks for its scale.
+const SKIPPED: (f64, f64) = (0.03, 8.0);
 
 impl<'a> Log<'a> {
     /// The first run that covers the series; else all runs joined, the later one from its first step on, as a resumed
@@ -56,7 +65,35 @@ impl<'a> Log<'a> {
             (run, points)
         };
         let largest = points.iter().map(|point| point.1).fold(0.0, f64::max);
-        (largest > 0.0 && points.iter().all(|point| point.1 >= 0.0)).then_some(Self { run, points, largest })
+        let sparse = points.windows(2).any(|pair| pair[1].0.saturating_sub(pair[0].0) > 1);
+        let skipped = (sparse && run.scales_losses() == Some(true)).then_some(SKIPPED);
+        (largest > 0.0 && points.iter().all(|point| point.1 >= 0.0)).then_some(Self { run, points, largest, skipped })
+    }
+
+    /// The same where updates were skipped, if any seem to be: the scheduler stands still with the optimiser, so that two
+    /// consecutive steps have one rate while those before and after them differ. One of the two was no update.
+    fn without_skipped(&self) -> Option<Self> {
+        if self.run.scales_losses() == Some(false) {
+            return None;
+        }
+        let mut points = self.points.clone();
+        let mut any = false;
+        for at in 1..self.points.len() {
+            let same = |a: usize, b: usize| self.points[a].1.to_bits() == self.points[b].1.to_bits();
+            let next = |a: usize, b: usize| self.points[b].0.saturating_sub(self.points[a].0) == 1;
+            // At the corner of a warm-up the largest rate stands twice.
+            if !next(at - 1, at) || !same(at - 1, at) || self.points[at].1 >= self.largest {
+                continue;
+            }
+            // A stretch of one rate is a plateau of the schedule, not a scaler that skips, unless it is short.
+            let run = (at..self.points.len()).take_while(|&b| same(at, b)).count()
+                + (0..at).rev().take_while(|&a| same(at, a)).count();
+            if run <= MOST_SKIPPED {
+                points[at - 1].1 = 0.0;
+                any = true;
+            }
+        }
+        any.then_some(Self { run: self.run, points, largest: self.largest, skipped: None })
     }
 
     /// The exponent between two checkpoints under a law and a custom.
@@ -71,7 +108,14 @@ impl<'a> Log<'a> {
         let unlogged = lacking as f64 * edge?.1;
         sum.sum += unlogged;
         sum.doubt += unlogged;
-        law.exponent(&sum, decay, self.largest)
+        let steps = sum.steps as f64;
+        let expected = law.exponent(&sum, decay, self.largest);
+        expected.map(|mut expected| {
+            if let Some((share, some)) = self.skipped {
+                expected.doubt += expected.exponent.abs() * (share + some / steps).min(1.0);
+            }
+            expected
+        })
     }
 
     /// The exponents of L2 regularisation through momentum, by checkpoint.
@@ -176,9 +220,14 @@ fn clock(session: &Session, unmet: &TokenRows, log: Option<&Log>, decay: Option<
         pairs.iter().map(|&(from, to)| interval(session, unmet, from, to)).collect();
     let mut law = laws.first().copied().unwrap_or(DecayLaw::Rate);
     let restarts = restarts(&session.record.record.runs, &session.measured.steps);
+    intervals.iter_mut().zip(&pairs).for_each(|(interval, (from, to))| {
+        interval.restarted = *to == from + 1 && restarts.contains(from);
+    });
     if let Some(log) = log.filter(|_| !unmet.rows.is_empty()) {
         let mut best: Option<Misfit> = None;
-        for &candidate in laws {
+        let skipping = log.without_skipped();
+        let logs = std::iter::once(log).chain(skipping.as_ref());
+        for (log, &candidate) in logs.flat_map(|log| laws.iter().map(move |law| (log, law))) {
             // Without a logged decay the prediction is of one of 1, and only its shape counts.
             let of =
                 |custom| predictions(log, candidate, decay.unwrap_or(1.0), &session.measured.steps, custom, &pairs);
@@ -324,6 +373,7 @@ fn interval(session: &Session, unmet: &TokenRows, from: usize, to: usize) -> Clo
         frozen: still(&seen),
         partly: !still(&seen) && beside.any(still),
         holds,
+        restarted: false,
         measured,
         expected: None,
         lost: lost as f64 / rows.len().max(1) as f64,

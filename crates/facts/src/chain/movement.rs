@@ -16,6 +16,8 @@ const LEAST_MET: u64 = 16;
 struct Part {
     trail: Trail,
     farthest: Vec<f64>,
+    /// See [`Moved::along`].
+    along: Vec<f64>,
 }
 
 /// Every interval of every part.
@@ -31,8 +33,11 @@ pub(crate) fn moved(session: &Session, trails: &Trails) -> Vec<Moved> {
         for name in names.into_iter().flatten() {
             let part = parts
                 .entry(name)
-                .or_insert_with(|| Part { trail: Trail::new(points), farthest: vec![0.0; points - 1] });
+                .or_insert_with(|| Part { trail: Trail::new(points), farthest: vec![0.0; points - 1], along: Vec::new() });
             part.trail.add(&figures.gram);
+            if name == unit.role.judged_as() && figures.along.len() == points {
+                part.along.clone_from(&figures.along);
+            }
             part.farthest.iter_mut().zip(&figures.farthest).for_each(|(held, own)| *held = held.max(*own));
         }
     }
@@ -58,8 +63,11 @@ pub(crate) fn moved(session: &Session, trails: &Trails) -> Vec<Moved> {
                 before,
                 last,
                 farthest: part.farthest[t - 1],
+                along: part.along.get(t - 1).copied().unwrap_or(0.0),
+                last_along: part.along.last().copied().unwrap_or(0.0),
                 rounding: trails.rounding(after, t - 1..=t),
                 rates: rates.as_ref().map(|rates| rates.sum),
+                most_rates: rates.as_ref().map(|rates| rates.most),
                 decay: rates.as_ref().map_or(0.0, |rates| rates.decay),
             });
         }

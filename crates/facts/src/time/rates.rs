@@ -9,6 +9,9 @@ use scratchproof_texts::{Text, text};
 pub struct Rates {
     /// Sum over the steps.
     pub sum: f64,
+    /// The largest sum by any custom of writers: row N may hold the rate of the update before it, as [`Rates::sum`] takes it, or
+    /// of the one after it. Where rates fall to zero the two are far apart.
+    pub most: f64,
     /// Share of a weight that decoupled decay takes away.
     pub decay: f64,
 }
@@ -38,7 +41,9 @@ pub fn rates(reading: &Reading, from: i64, to: i64) -> Option<Rates> {
             return None;
         }
         let decay = run.weight_decay().map_or(0.0, |decay| 1.0 - sum.ln_decay(decay).exp());
-        Some(Rates { sum: sum.sum, decay })
+        let after = run.learning_rate_sum(from.saturating_sub(1), to.saturating_sub(1)).filter(|sum| sum.whole());
+        let most = after.map_or(sum.sum, |after| after.sum.max(sum.sum));
+        Some(Rates { sum: sum.sum, most, decay })
     })
 }
 

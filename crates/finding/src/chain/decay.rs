@@ -91,6 +91,8 @@ pub struct ClockInterval {
     pub partly: bool,
     /// Whether the measured rows kept their direction.
     pub holds: bool,
+    /// Whether a later run went on from the earlier checkpoint.
+    pub restarted: bool,
     /// Their factor.
     pub measured: Option<Shrinkage>,
     /// What the log predicts.
@@ -202,6 +204,10 @@ fn silent(judgement: &mut Judgement, facts: &DecayFacts) {
     push(judgement, clock, Grade::Context, Direction::Neutral, text, |_| {});
 }
 
+/// One less the cosine that rounding to bf16 leaves at most: half of the mean square of a rounding, `2^-14 / 12`, over the smallest
+/// mean square of what is rounded to that grid, 1.
+const COPIED: f64 = 1.0 / (24.0 * 16384.0);
+
 /// Rows that turned between two checkpoints and kept their direction in the others.
 fn turned(judgement: &mut Judgement, clock: &TokenClock, policy: &Policy) -> bool {
     let intervals = &clock.intervals;
@@ -236,6 +242,17 @@ fn turned(judgement: &mut Judgement, clock: &TokenClock, policy: &Policy) -> boo
             });
             found = true;
             at += 2;
+            continue;
+        }
+        if interval.restarted && 1.0 - mean <= COPIED {
+            let (from, to) = interval.steps;
+            let text =
+                text!("chain/decay-clock/copied", rows = clock.rows, tensor = &clock.tensor, from, to, cosine = mean);
+            push(judgement, clock, Grade::Context, Direction::Neutral, text, |f| {
+                f.subject.steps = vec![from, to];
+                f.effect = Some(mean);
+            });
+            at += 1;
             continue;
         }
         // Independent rows: the mean of their cosines has mean 0 and variance 1 / (rows * elements).
@@ -559,6 +576,7 @@ mod tests {
             frozen: false,
             partly: false,
             holds: true,
+            restarted: false,
             measured: Some(Shrinkage {
                 rows: 100,
                 ratio,

@@ -36,10 +36,16 @@ pub struct Moved {
     pub last: f64,
     /// The farthest step of a weight, rounding apart.
     pub farthest: f64,
+    /// Of an output layer, the share of the squares of the displacement that lies along one direction (zero of all others), ...
+    pub along: f64,
+    /// ... and the same of the weights at the last checkpoint of the series.
+    pub last_along: f64,
     /// Root mean square of the roundings of both checkpoints.
     pub rounding: f64,
     /// Sum of the logged learning rates.
     pub rates: Option<f64>,
+    /// The largest sum by any custom of writers (row N holds the rate of the update before it, or of the one after it).
+    pub most_rates: Option<f64>,
     /// Share of a weight that decoupled decay takes away.
     pub decay: f64,
 }
@@ -79,6 +85,16 @@ fn anchor(moved: &[Moved], component: &str, steps: (i64, i64)) -> Option<f64> {
     (!clear.is_empty()).then(|| (clear.iter().sum::<f64>() / clear.len() as f64).exp())
 }
 
+impl Moved {
+    /// Root mean square of the displacement beside its one direction. An output layer learns the frequency of tokens first,
+    /// which is one direction times a number a token: **measured** 100 % of its squares within 40 steps of a warm-up of 20, and a
+    /// way 1.9 times as far beside the other parts as in the intervals beside. Another model's output layer is more than that.
+    #[must_use]
+    pub fn beside_one_direction(&self) -> f64 {
+        (self.rms * (1.0 - self.along).max(0.0).sqrt()).max(self.rounding)
+    }
+}
+
 /// All excesses of the components that have an anchor.
 #[must_use]
 pub fn excesses(moved: &[Moved]) -> Vec<Excess> {
@@ -115,6 +131,8 @@ pub fn excesses(moved: &[Moved]) -> Vec<Excess> {
             };
             let pace = |power: f64| speed(own, power) / mean(&|b| speed(b.1, power));
             let (excess, pace) = (ratio / mean(&|b| b.0), f64::max(pace(0.5), pace(1.0)));
+            let rest = |m: &Moved| m.beside_one_direction() / m.rms;
+            let excess = excess.min(excess * rest(own) / mean(&|b| rest(b.1)));
             if excess.is_finite() && pace.is_finite() {
                 let inner = beside.len() == 2;
                 excesses.push(Excess {
@@ -192,7 +210,7 @@ fn by_element(bound: &Bound) -> bool {
 #[must_use]
 pub fn reach(moved: &Moved, bound: f64) -> Option<f64> {
     let rare = [ANCHOR, HEAD, "experts", "router", ALL].contains(&moved.component.as_str());
-    let rates = moved.rates.filter(|rates| *rates > 0.0 && !(rare && bound > 1.0))?;
+    let rates = moved.most_rates.filter(|rates| *rates > 0.0 && !(rare && bound > 1.0))?;
     // The farthest weight may be several times as large as most.
     let decayed = 4.0 * moved.decay * moved.before;
     Some((moved.farthest - decayed).max(0.0) / rates).filter(|reach| reach.is_finite())
@@ -272,8 +290,11 @@ mod tests {
             before: 0.02,
             last: 0.04,
             farthest: 5.0 * rms,
+            along: 0.0,
+            last_along: 0.0,
             rounding: 0.0,
             rates: Some(0.1),
+            most_rates: Some(0.1),
             decay: 0.0,
         }
     }
@@ -298,6 +319,19 @@ mod tests {
         assert!(hidden.len() == 1 && hidden[0].0 == 0 && (hidden[0].1 - 4.25).abs() < 1e-9, "{hidden:?}");
         let later = layers(&series([0.012, 0.010, 0.018, 0.010]));
         assert!(later.len() == 1 && later[0].0 == 200, "{later:?}");
+    }
+
+    /// An output layer that learns the frequency of tokens goes far along one direction, and another model's in every one.
+    #[test]
+    fn an_output_layer_may_go_far_along_one_direction() {
+        let policy = Policy::default();
+        let stands = |along: f64| {
+            let head = |t: i64, rms: f64, along: f64| Moved { along, ..moved(HEAD, t, rms) };
+            let heads = [head(0, 0.01, 0.99), head(1, 0.03, along), head(2, 0.01, 0.9), head(3, 0.01, 0.9)];
+            let ways = heads.into_iter().chain((0..4).map(|t| moved(ANCHOR, t, 0.01)));
+            excesses(&ways.collect::<Vec<_>>()).iter().any(|e| e.component == HEAD && stands_out(e, &policy))
+        };
+        assert!(!stands(0.999) && stands(0.5));
     }
 
     #[test]

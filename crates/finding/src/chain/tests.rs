@@ -14,9 +14,18 @@ struct Shown {
     expected: Option<f64>,
     carried: f64,
     rms: f64,
+    /// Summed learning rates; `None` without a log.
+    rates: Option<f64>,
 }
 
-const HONEST: Shown = Shown { correlations: [0.9, 0.8], retained: 0.9, expected: Some(0.9), carried: 1.02, rms: 0.01 };
+const HONEST: Shown = Shown {
+    correlations: [0.9, 0.8],
+    retained: 0.9,
+    expected: Some(0.9),
+    carried: 1.02,
+    rms: 0.01,
+    rates: Some(0.1),
+};
 
 /// The judgement of a series whose checkpoints show this; a standard deviation of the null is 0.01.
 fn judged(component: &str, shown: [Shown; 3], policy: &Policy) -> Judgement {
@@ -70,8 +79,8 @@ fn judged(component: &str, shown: [Shown; 3], policy: &Policy) -> Judgement {
                 to_step: step,
                 component: name.into(),
                 rms: Some(one.rms),
-                lr_sum: Some(0.1),
-                budget: Some(one.rms / 0.1),
+                lr_sum: one.rates,
+                budget: one.rates.map(|rates| one.rms / rates),
                 bound: Some(1.0),
                 off_chord: (t > 1).then_some(0.2),
                 lag1_cosine: None,
@@ -100,6 +109,7 @@ fn judged(component: &str, shown: [Shown; 3], policy: &Policy) -> Judgement {
         exchanges: &[],
         residuals: &[],
         left_out: &[],
+        grown: None,
     };
     judge(&facts, policy)
 }
@@ -134,10 +144,15 @@ fn a_broken_link_is_conclusive_where_decay_left_something_to_see() {
     let unknown = |shown: Shown| Shown { expected: None, ..shown };
     let judgement = judged(ALL, [unknown(HONEST), unknown(lost), unknown(HONEST)], &policy);
     assert_eq!(against(&judgement, Code::ChainMemory), Some((Grade::Moderate, vec![100, 200])));
-    // But not with a leap.
-    let leap = Shown { rms: 0.05, ..unknown(lost) };
-    let judgement = judged(ALL, [unknown(HONEST), leap, unknown(HONEST)], &policy);
-    assert_eq!(against(&judgement, Code::ChainMemory), Some((Grade::Conclusive, vec![100, 200])));
+    // With a leap as well where the rates reach the size of the weights, and not where they do not; without rates nobody
+    // knows.
+    for (rates, grade) in
+        [(Some(0.1), Grade::Moderate), (Some(0.01), Grade::Conclusive), (None, Grade::Strong)]
+    {
+        let leap = Shown { rms: 0.05, rates, ..unknown(lost) };
+        let judgement = judged(ALL, [unknown(HONEST), leap, unknown(HONEST)], &policy);
+        assert_eq!(against(&judgement, Code::ChainMemory), Some((grade, vec![100, 200])), "{rates:?}");
+    }
     // Decay left nothing that could be seen.
     let gone = Shown { expected: Some(0.01), retained: 0.01, ..lost };
     let after = Shown { correlations: [0.9, 0.001], ..gone };

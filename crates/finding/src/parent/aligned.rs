@@ -79,7 +79,7 @@ pub(super) fn similarities(
         }
         let mut direction = Direction::Against;
         let part = part_of(facts, component);
-        if seeded(part) {
+        if seeded(component) {
             (grade, direction) = (Grade::Context, Direction::Neutral);
             message.push(text!("parent/note/seeded"));
         } else if controls.uncalibrated(part) {

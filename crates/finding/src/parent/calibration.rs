@@ -75,6 +75,21 @@ pub(super) fn calibrate(
     aside
 }
 
+/// Controls that the subject's language model is like beyond any doubt, with how much: whoever chose them, weights of theirs are in
+/// it or its in theirs, and what is like a model of the case is not cleared before that model was a candidate.
+pub(super) fn relatives<'a>(controls: &[Tested<'a>], policy: &Policy) -> Vec<(&'a str, f64, f64)> {
+    let mut relatives: Vec<(&str, f64, f64)> = Vec::new();
+    for test in controls.iter().filter(|t| t.row.component == ALL && t.grade(policy) == Some(Grade::Conclusive)) {
+        let Reference::Control(control) = &test.row.reference else { continue };
+        match relatives.iter_mut().find(|relative| relative.0 == control.as_str()) {
+            Some(held) if held.1 < test.z => (held.1, held.2) = (test.z, test.effect),
+            Some(_) => {}
+            None => relatives.push((control, test.z, test.effect)),
+        }
+    }
+    relatives
+}
+
 /// Whether every part whose silence clears a parent has a control whose figures stand beside the parents'.
 pub(super) fn calibrated(
     judgement: &mut Judgement,

@@ -63,12 +63,18 @@ pub(super) fn components(
                 .filter(|t| t.row.component == *name)
                 .filter(|t| derived.is_none_or(|f| f.subject.parent.as_deref() == parent_of(&t.row.reference)))
                 .max_by(|a, b| nearness(a, policy).total_cmp(&nearness(b, policy)));
+            // A common start is the whole model's, or one component's.
+            let of_this = |f: &&Finding| f.subject.component.as_ref().is_none_or(|component| component == name);
             let seeded = |parent: Option<&str>| {
-                findings.iter().any(|f| f.code == Code::ParentSharedSeed && f.subject.parent.as_deref() == parent)
+                findings.iter().filter(of_this).any(|f| {
+                    f.code == Code::ParentSharedSeed && f.subject.parent.as_deref() == parent
+                })
             };
             // Of one lineage the direction is open: the parent may be the subject's own child.
             let open = |parent: &str| {
-                findings.iter().any(|f| f.code == Code::ParentLineage && f.subject.parent.as_deref() == Some(parent))
+                findings.iter().filter(of_this).any(|f| {
+                    f.code == Code::ParentLineage && f.subject.parent.as_deref() == Some(parent)
+                })
             };
             // One layer of many is lost in the sum over them.
             let by_layer = facts.parents.iter().copied().find(|parent| {

@@ -141,3 +141,66 @@ pub(super) fn find(
     }
     common
 }
+
+/// How much a component's z may grow along the chain where the start alone is common: two trainings from one draw are alike
+/// through it, and forget it.
+const GROWN: f64 = 1.2;
+
+/// Parents that contain single components of the subject's own random start, with those: one seed, and constructions that
+/// draw in another order, or models of other depth, have some draws in common and others not. The component is like the
+/// parent's at step 0, though a clean draw there, and afterwards less; given the start little is left. Without the start drawn
+/// again it may be a little of the parent that was put into a draw.
+pub(super) fn parts(
+    judgement: &mut Judgement,
+    facts: &ParentFacts<'_>,
+    tests: &[Tested<'_>],
+    whole: &BTreeSet<String>,
+    policy: &Policy,
+) -> BTreeSet<(String, String)> {
+    let mut common = BTreeSet::new();
+    for first in tests.iter().filter(|t| t.row.step == facts.steps.0 && t.row.component != ALL) {
+        let (Some(parent), component) = (super::parent_of(&first.row.reference), &first.row.component) else { continue };
+        if whole.contains(parent) || first.grade(policy) < Some(Grade::Strong) || !facts.clean_start.contains(component) {
+            continue;
+        }
+        let own = tests.iter().filter(|t| t.row.component == *component && t.row.reference == first.row.reference);
+        let falls = own.clone().all(|t| t.z <= GROWN * first.z);
+        let given = |p: &&PartialRow| p.parent == parent && p.step == facts.steps.1 && p.component == *component;
+        let left = facts.partial.iter().find(given).and_then(|p| p.effect);
+        let (true, Some(left), Some(last)) = (falls, left, own.max_by_key(|t| t.row.step)) else { continue };
+        if left >= policy.shared_seed_partial || facts.steps.0 == facts.steps.1 {
+            continue;
+        }
+        let (code, grade, direction) = if facts.drawn_again {
+            (Code::ParentSharedSeed, Grade::Context, Direction::Neutral)
+        } else {
+            judgement.missing.push(text!("parent/missing/seed", parent));
+            (Code::ParentLineage, Grade::Moderate, Direction::Against)
+        };
+        let message = text!(
+            "parent/shared-seed/component",
+            component,
+            parent,
+            first = first.effect,
+            z = first.z,
+            last = last.effect,
+            last_z = last.z,
+            step = facts.steps.1,
+            left,
+            drawn_again = facts.drawn_again
+        );
+        let mut finding = Finding::new(code, grade, direction, message);
+        finding.subject.parent = Some(parent.to_owned());
+        finding.subject.component = Some(component.clone());
+        finding.subject.steps = vec![facts.steps.0, facts.steps.1];
+        finding.statistic = Some(first.z);
+        finding.log10_p = Some(first.log10_p);
+        finding.effect = Some(left);
+        finding.n = Some(first.row.rows * first.row.columns);
+        finding.null = text!("parent/null/shared-seed");
+        finding.evidence = Some("evidence/partial.parquet".into());
+        judgement.push(finding);
+        common.insert((parent.to_owned(), component.clone()));
+    }
+    common
+}

@@ -83,7 +83,11 @@ impl<'a> Window<'a> {
         for row in moved.iter_mut().filter(|row| row.steps == self.steps && is_hit(culprit, &row.component)) {
             let size = share * row.last;
             let square = size * size + 2.0 * draw() * row.rms * size / (row.elements.max(1) as f64).sqrt();
+            let beside = (1.0 - row.along) * row.rms * row.rms + (1.0 - row.last_along) * square;
             row.rms = (row.rms * row.rms + square).max(0.0).sqrt();
+            if row.along > 0.0 && row.rms > 0.0 {
+                row.along = (1.0 - beside / (row.rms * row.rms)).clamp(0.0, 1.0);
+            }
             row.farthest = row.farthest.max(size * (FAR + 0.1 * draw()));
             let sum = square * row.elements as f64;
             in_all += sum;

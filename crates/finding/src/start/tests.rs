@@ -46,7 +46,7 @@ fn norm(away: &[f64], moved: f64) -> StartVector {
 }
 
 fn judged(rows: &[StartRow], vectors: &[StartVector], steps: &[i64], clock: Option<Clock>) -> Judgement {
-    let facts = StartFacts { steps, rows, vectors, clock, drift: &[], declared: None, replay: &Replay::Undeclared };
+    let facts = StartFacts { grown: None, steps, rows, vectors, clock, drift: &[], declared: None, replay: &Replay::Undeclared };
     judge(&facts, &Policy::default()).0
 }
 
@@ -139,6 +139,7 @@ fn a_later_first_checkpoint_is_never_a_start() {
     let vectors = [norm(&[0.01, 0.02], 0.015)];
     let rows = [row("q"), StartRow { edge_log10_p: Some(-90.0), edge_ratio: Some(2.0), ..row("k") }];
     let facts = StartFacts {
+            grown: None,
         steps: &[40, 80],
         rows: &rows,
         vectors: &vectors,
@@ -160,6 +161,7 @@ fn declared_schemes_are_compared_by_law_and_origin() {
     let declare = |scheme: &str, row: &StartRow| {
         let declared = Init { scheme: Some(scheme.into()), std: None, seed: None, framework: None, recipe: None };
         let facts = StartFacts {
+            grown: None,
             steps: &[0],
             rows: std::slice::from_ref(row),
             vectors: &[],

@@ -12,7 +12,7 @@ use scratchproof_texts::{Text, text};
 /// Holds the logged rates against the law that they follow, and the law against the configuration.
 pub fn judge(to: &mut Judgement, policy: &Policy, run: &Run) {
     let points = run.learning_rate();
-    let Some(found) = schedule(&points, skips_updates(run)) else {
+    let Some(found) = schedule(&points, run.scales_losses() != Some(false)) else {
         to.missing.push(text!("time/schedule/missing", run = called(run)));
         return;
     };
@@ -52,62 +52,6 @@ pub fn judge(to: &mut Judgement, policy: &Policy, run: &Run) {
 /// A law by its name.
 fn law(law: &RateLaw) -> Text {
     text!("time/schedule/law", law = law.name())
-}
-/// Whether the program may skip updates, and the scheduler's steps with them: loss scaling in 16 bits does. Only a program that
-/// says that it computes in bfloat16 or in 32 bits surely does not.
-fn skips_updates(run: &Run) -> bool {
-    let name = |key: &str| key.rsplit(['.', '/']).next().unwrap_or(key).to_ascii_lowercase().replace(['-', ' '], "_");
-    let scaled = |key: &String| {
-        ["loss_scale", "lossscale", "grad_scale", "gradscale", "amp_scale", "scaler"]
-            .iter()
-            .any(|word| name(key).contains(word))
-    };
-    if run.history.columns.keys().any(scaled) {
-        return true;
-    }
-    let mut other = false;
-    for (key, value) in &run.config {
-        let (name, on) = (name(key), value.as_bool().unwrap_or(false));
-        let word = value.as_str().unwrap_or_default().to_ascii_lowercase();
-        let says = |words: &[&str]| words.iter().any(|w| word == *w);
-        match name.as_str() {
-            // `fp16.enabled` of DeepSpeed too.
-            "fp16" | "float16" | "use_fp16" | "amp" | "use_amp" if on => return true,
-            "enabled" if on && key.to_ascii_lowercase().contains("fp16") => return true,
-            "bf16" | "bfloat16" | "use_bf16" | "fp32" if on => other = true,
-            "enabled" if on && key.to_ascii_lowercase().contains("bf16") => other = true,
-            "precision" | "mixed_precision" | "dtype" | "amp_dtype" | "param_dtype" | "compute_dtype" => {
-                if says(&[
-                    "fp16",
-                    "float16",
-                    "16",
-                    "16_mixed",
-                    "16-mixed",
-                    "16-true",
-                    "half",
-                    "torch.float16",
-                    "amp_fp16",
-                ]) || value.as_u64() == Some(16)
-                {
-                    return true;
-                }
-                other |= says(&[
-                    "bf16",
-                    "bfloat16",
-                    "bf16-mixed",
-                    "bf16-true",
-                    "torch.bfloat16",
-                    "amp_bf16",
-                    "fp32",
-                    "float32",
-                    "32",
-                    "32-true",
-                ]) || value.as_u64() == Some(32);
-            }
-            _ => {}
-        }
-    }
-    !other
 }
 
 /// The law's peak, warm-up and end against the configured ones.

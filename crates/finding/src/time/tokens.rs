@@ -42,7 +42,7 @@ pub fn judge(to: &mut Judgement, policy: &Policy, run: &Run) {
     let whole = |p: &(i64, f64)| length.is_some_and(|length| (p.1 / length).fract().abs() < 1e-9);
     let rounded = points.iter().all(|p| along(p) && whole(p));
     let (usual, constant) = if constant || !rounded { (usual, constant) } else { (mean, true) };
-    if !block(to, policy, run, &gaps, usual) && !seams(to, policy, run, &gaps) {
+    if !block(to, policy, run, &gaps, usual) && !splices(to, policy, run, &gaps) {
         parts(to, policy, run, &gaps, usual);
     }
     configured(to, policy, run, usual, constant, gaps.len());
@@ -73,7 +73,7 @@ fn block(to: &mut Judgement, policy: &Policy, run: &Run, gaps: &[Gap], usual: f6
 }
 
 /// Single gaps that hold more steps, or fewer, than their tokens pay for, between stretches of one rate.
-fn seams(to: &mut Judgement, policy: &Policy, run: &Run, gaps: &[Gap]) -> bool {
+fn splices(to: &mut Judgement, policy: &Policy, run: &Run, gaps: &[Gap]) -> bool {
     let same = |a: f64, b: f64| (a / b - 1.0).abs() <= policy.tokens_even;
     let level = |part: &[Gap]| -> Option<f64> {
         let first = part.first()?.rate;
@@ -89,7 +89,7 @@ fn seams(to: &mut Judgement, policy: &Policy, run: &Run, gaps: &[Gap]) -> bool {
     let Some((gap, around)) = odd.first() else { return false };
     let lost = (gap.to as f64 - gap.from as f64) * (1.0 - gap.rate / around);
     let message = text!(
-        "time/tokens/seams",
+        "time/tokens/splices",
         run = called(run),
         count = odd.len(),
         from = gap.from,

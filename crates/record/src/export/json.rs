@@ -50,7 +50,15 @@ pub(super) fn open(path: &Path) -> Result<Vec<Run>> {
 /// A list of rows, a table, one row, or an object with `history` and what else the API gives of a run.
 fn document(text: &str) -> Option<Run> {
     let (mut rows, mut run) = (Rows::default(), Run { form: Form::Rows, ..Run::default() });
-    let is_history = |(key, value): (Cow<'_, str>, &str)| key == "history" && value.starts_with(['[', '{']);
+    // Programs of one's own put the rows under other names; a table has its columns beside them.
+    let framed =
+        members(text).is_some_and(|mut all| all.any(|m| m.is_some_and(|(k, _)| k == "schema" || k == "columns")));
+    let rows_of = |key: &str, value: &str| {
+        let dicts = value.strip_prefix('[').is_some_and(|inside| inside.trim_start().starts_with('{'));
+        key == "history" && value.starts_with(['[', '{'])
+            || !framed && dicts && matches!(key, "data" | "rows" | "records")
+    };
+    let is_history = |(key, value): (Cow<'_, str>, &str)| rows_of(&key, value);
     if text.starts_with('[') || !members(text)?.any(|member| member.is_some_and(is_history)) {
         history(&mut rows, text)?;
         return rows.finish(run).ok();
@@ -59,7 +67,7 @@ fn document(text: &str) -> Option<Run> {
         let (key, value) = member?;
         let word = || serde_json::from_str::<Value>(value).ok()?.as_str().map(str::to_owned);
         match &*key {
-            "history" => history(&mut rows, value)?,
+            own if rows_of(own, value) => history(&mut rows, value)?,
             "id" | "run_id" => run.id = word().unwrap_or_default(),
             "name" | "display_name" => run.name = word(),
             "project" => run.project = word(),

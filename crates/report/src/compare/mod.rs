@@ -63,6 +63,9 @@ pub struct Comparison {
 pub enum Outcome {
     /// A conclusive finding.
     Similar,
+    /// Every byte of the two is the same, whatever the tests see.
+    #[serde(rename = "similar")]
+    Same,
     /// No component is nearer than independent models are, and enough would have been seen.
     Silent,
     /// Neither.
@@ -261,6 +264,7 @@ pub fn to_json(comparison: &Comparison) -> String {
 fn meaning(outcome: Outcome) -> Text {
     match outcome {
         Outcome::Similar => text!("report/compare/similar"),
+        Outcome::Same => text!("report/compare/same"),
         Outcome::Silent => text!("report/compare/silent"),
         Outcome::Undetermined => text!("report/compare/undetermined"),
         Outcome::NotComparable => text!("report/compare/not-comparable"),
@@ -274,7 +278,7 @@ fn no_verdict() -> Text {
 
 fn outcome(outcome: Outcome) -> Text {
     match outcome {
-        Outcome::Similar => text!("report/compare/similar-word"),
+        Outcome::Similar | Outcome::Same => text!("report/compare/similar-word"),
         Outcome::Silent => text!("report/compare/silent-word"),
         Outcome::Undetermined => text!("report/compare/undetermined-word"),
         Outcome::NotComparable => text!("report/compare/not-comparable-word"),

@@ -33,7 +33,7 @@ pub fn render(comparison: &Comparison, look: Look) -> String {
 fn head(page: &mut Page, comparison: &Comparison) {
     let language = page.look.language;
     let style = match comparison.outcome {
-        Outcome::Similar => AnsiColor::Red,
+        Outcome::Similar | Outcome::Same => AnsiColor::Red,
         Outcome::Silent => AnsiColor::Green,
         Outcome::Undetermined | Outcome::NotComparable => AnsiColor::Yellow,
     };

@@ -163,6 +163,7 @@ fn strip(report: &Report, component: &ComponentResult) -> Strip {
         finding.code == Code::ParentSharedSeed
             && component.parent.is_some()
             && finding.subject.parent == component.parent
+            && finding.subject.component.as_ref().is_none_or(|named| *named == component.name)
     });
     let word = match component.outcome {
         ComponentOutcome::Derived => text!("page/strip/from", parent),

@@ -49,6 +49,20 @@ fn reads_the_same_bytes_with_few_requests_and_little_memory() {
 }
 
 #[test]
+fn every_byte_is_fetched_once_however_often_it_is_read() {
+    let bytes = pattern();
+    let (server, file) = served(move |request| Reply::range(request, &pattern()));
+    let file = file.unwrap();
+    // Seventeen blocks, of which four are held in memory.
+    for _ in 0..3 {
+        assert_eq!(&*file.bytes(0, bytes.len()).unwrap(), &bytes[..]);
+    }
+    let sent = |request: &Request| request.range().map_or(0, |(first, last)| last.min(bytes.len() - 1) + 1 - first);
+    let sent: usize = server.requests().iter().map(sent).sum();
+    assert!(sent as f64 <= 1.05 * bytes.len() as f64, "{sent} of {}", bytes.len());
+}
+
+#[test]
 fn an_empty_file_is_one() {
     let (_server, file) = served(|request| Reply::range(request, b""));
     assert!(file.unwrap().is_empty());

@@ -86,6 +86,18 @@ impl Arena {
         self.items(id)?.iter().map(|id| usize::try_from(self.whole(*id)?).ok()).collect()
     }
 
+    /// Whether there are arrays of `NumPy`, whose state is a version, a shape, a type, an order and the bytes.
+    pub(in crate::forms) fn has_arrays(&self) -> bool {
+        let array = |state: &Id| match self.items(*state) {
+            Some([_, shape, _, _, bytes]) => {
+                self.sizes(*shape).is_some()
+                    && matches!(self.nodes[*bytes], Node::Bytes | Node::Text(_) | Node::List(_))
+            }
+            _ => false,
+        };
+        self.nodes.iter().any(|node| matches!(node, Node::Record(Some(state)) if array(state)))
+    }
+
     pub(in crate::forms) fn view(&self, id: Id) -> Option<&View> {
         match &self.nodes[id] {
             Node::Tensor(view) => Some(view),
