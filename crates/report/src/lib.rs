@@ -13,7 +13,7 @@ pub mod json;
 mod lanes;
 pub mod markdown;
 mod note;
-mod number;
+pub mod number;
 mod plane;
 pub mod profile;
 pub mod read;
