@@ -6,7 +6,7 @@ use std::time::Duration;
 use scratchproof::attest::clocks::{self, Kind};
 use scratchproof::attest::ledger::{self, What};
 use scratchproof::attest::manifest::{GIT, Manifest};
-use scratchproof::attest::merkle;
+use scratchproof::attest::{merkle, reveal};
 use scratchproof::error::{Error, Result};
 use scratchproof::folder::{hex, whole};
 use serde_json::{Map, Value, json};
@@ -27,7 +27,7 @@ pub fn run(arguments: &Arguments, what: &Witness) -> Result<u8> {
                 let sampled = sample.map(|sample| merkle::sampled(word, tensor, sample, count));
                 rows.iter().copied().chain(sampled.into_iter().flatten()).collect()
             };
-            whole(output, merkle::reveal(model, tensor, wanted)?.to_json().as_bytes())?;
+            whole(output, reveal::of(model, tensor, wanted)?.to_json().as_bytes())?;
             return Ok(0);
         }
     };

@@ -156,14 +156,14 @@ pub fn climb(own: Hash, at: u64, leaves: u64, way: &[Hash]) -> Option<Hash> {
 }
 
 /// A tensor and where its bytes are.
-struct Placed {
-    tensor: Tensor,
+pub(super) struct Placed {
+    pub(super) tensor: Tensor,
     file: PathBuf,
     from: u64,
 }
 
 /// The tensors of a model by name, their rows not yet hashed.
-fn placed(model: &Path) -> Result<Vec<Placed>> {
+pub(super) fn placed(model: &Path) -> Result<Vec<Placed>> {
     let mut files = Vec::new();
     if model.is_dir() {
         for entry in std::fs::read_dir(model).map_err(|cause| Error::io(shown(model), cause))? {
@@ -224,7 +224,7 @@ fn header(path: &Path) -> Result<Vec<Placed>> {
 
 impl Placed {
     /// Hashes the rows and sets their root; the bytes of the wanted ones are kept.
-    fn hash(&mut self, wanted: &BTreeSet<u64>) -> Result<(Vec<Hash>, BTreeMap<u64, Vec<u8>>)> {
+    pub(super) fn hash(&mut self, wanted: &BTreeSet<u64>) -> Result<(Vec<Hash>, BTreeMap<u64, Vec<u8>>)> {
         let failed = |cause| Error::io(shown(&self.file), cause);
         let (count, row) = self.tensor.rows_of()?;
         let mut file: File = plain::open(&self.file).map_err(failed)?;
@@ -270,33 +270,6 @@ pub fn tensor(model: &Path, name: &str) -> Result<Tensor> {
     let mut found = found.ok_or_else(|| Error::usage(format!("{}: no tensor `{name}`", shown(model))))?;
     found.hash(&BTreeSet::new())?;
     Ok(found.tensor)
-}
-
-/// What an auditor is handed of one tensor: the way from it to the root, and the wanted rows with theirs. `rows` is asked for
-/// the places of rows when their number is known.
-///
-/// # Errors
-/// As [`commit`]; if there is no tensor of the name, or no such row in it.
-pub fn reveal(model: &Path, name: &str, rows: impl FnOnce(u64) -> Vec<u64>) -> Result<super::reveal::Reveal> {
-    let mut all = placed(model)?;
-    let at = all.iter().position(|own| own.tensor.name == name);
-    let at = at.ok_or_else(|| Error::usage(format!("{}: no tensor `{}`", shown(model), name.escape_debug())))?;
-    let (count, _) = all[at].tensor.rows_of()?;
-    let wanted: BTreeSet<u64> = rows(count).into_iter().collect();
-    if let Some(beyond) = wanted.iter().find(|row| **row >= count) {
-        return Err(Error::usage(format!("the tensor `{}` has {count} rows and no row {beyond}", name.escape_debug())));
-    }
-    let (mut leaves, mut shown) = (Vec::new(), Vec::new());
-    for (place, own) in all.iter_mut().enumerate() {
-        let wanted = if place == at { wanted.clone() } else { BTreeSet::new() };
-        let (hashes, kept) = own.hash(&wanted)?;
-        leaves.push(own.tensor.leaf()?);
-        for (row, bytes) in kept {
-            let way = path(&hashes, usize::try_from(row).unwrap_or(usize::MAX));
-            shown.push(super::reveal::Row::new(row, &bytes, &way));
-        }
-    }
-    Ok(super::reveal::Reveal::new(&all[at].tensor, at, &leaves, shown))
 }
 
 /// Places of rows that nobody could choose who did not know the word: the first eight bytes of SHA-256 over word, name and a

@@ -1,5 +1,6 @@
 //! The file that reveals one tensor, or some of its rows, and its verification.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -11,8 +12,8 @@ use scratchproof_texts::text;
 
 use super::item::Items;
 use super::ledger::Entry;
-use super::manifest::unhex;
-use super::merkle::{Hash, Tensor, climb, leaf, path, root, tensor};
+use super::manifest::{shown, unhex};
+use super::merkle::{Hash, Tensor, climb, leaf, path, placed, root, tensor};
 use super::text::{base64, unbase64};
 
 /// Schema of the file.
@@ -44,6 +45,33 @@ pub struct Row {
     row: u64,
     bytes: String,
     path: Vec<String>,
+}
+
+/// What an auditor is handed of one tensor: the way from it to the root, and the wanted rows with theirs. `rows` is asked for
+/// the places of rows when their number is known.
+///
+/// # Errors
+/// As [`super::merkle::commit`]; if there is no tensor of the name, or no such row in it.
+pub fn of(model: &Path, name: &str, rows: impl FnOnce(u64) -> Vec<u64>) -> Result<Reveal> {
+    let mut all = placed(model)?;
+    let at = all.iter().position(|own| own.tensor.name == name);
+    let at = at.ok_or_else(|| Error::usage(format!("{}: no tensor `{}`", shown(model), name.escape_debug())))?;
+    let (count, _) = all[at].tensor.rows_of()?;
+    let wanted: BTreeSet<u64> = rows(count).into_iter().collect();
+    if let Some(beyond) = wanted.iter().find(|row| **row >= count) {
+        return Err(Error::usage(format!("the tensor `{}` has {count} rows and no row {beyond}", name.escape_debug())));
+    }
+    let (mut leaves, mut opened) = (Vec::new(), Vec::new());
+    for (place, own) in all.iter_mut().enumerate() {
+        let wanted = if place == at { wanted.clone() } else { BTreeSet::new() };
+        let (hashes, kept) = own.hash(&wanted)?;
+        leaves.push(own.tensor.leaf()?);
+        for (row, bytes) in kept {
+            let way = path(&hashes, usize::try_from(row).unwrap_or(usize::MAX));
+            opened.push(Row::new(row, &bytes, &way));
+        }
+    }
+    Ok(Reveal::new(&all[at].tensor, at, &leaves, opened))
 }
 
 impl Row {
