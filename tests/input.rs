@@ -123,7 +123,7 @@ mod case_file {
             ("name = \"dense-sgd\"", "nmae = \"dense-sgd\"", vec!["line 2", "nmae"]),
             ("[repository]", "[repositroy]", vec!["repositroy", "line"]),
             ("../../models/parent-llama", "../../models/nobody", vec!["no such file", "models/nobody", "line"]),
-            ("../../models/control-llama", "s3://org/model", vec!["s3://", "line"]),
+            ("../../models/control-llama", "ftp://org/model", vec!["ftp://", "line"]),
             (pattern, "checkpoints = \"checkpoints/stop-{step}\"", vec!["line 9", "matches nothing", "stop-"]),
             (pattern, "checkpoints = \"nowhere/step-{step}\"", vec!["line 9", "nowhere"]),
             (pattern, "checkpoints = \"checkpoints/step-{step}-{step}\"", vec!["line 9", "twice"]),

@@ -197,19 +197,19 @@ fn a_draw_of_any_scheme_clears_nobody() {
 /// One random draw in one component, and models that were trained apart: neither refuted nor cleared.
 #[test]
 fn one_draw_in_the_output_layer_alone_is_no_derivation() {
+    const HEAD: &str = "lm_head.weight";
     let copy = Copy::of("dense-sgd");
     let mut series = Series::of(&copy);
-    let parent = Model::read(&fixtures().join("models/parent-llama"));
-    let share = 0.14;
-    let own = series.at[&0].tensors["lm_head.weight"].clone();
+    let common = draw(&Model::read(&fixtures().join("models/parent-llama")), 0.02, 77).tensors[HEAD].values.clone();
     let size = |values: &[f32]| values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
-    let theirs = &parent.tensors["lm_head.weight"].values;
-    let scale = (share * size(&own.values) / size(theirs)) as f32;
-    for step in series.steps() {
-        let fade = if step == 0 { 1.0 } else { 0.0 };
-        let head = series.at.get_mut(&step).expect("a checkpoint").tensor("lm_head.weight");
-        head.values.iter_mut().zip(theirs).for_each(|(v, p)| *v += fade * scale * p);
-    }
+    // A share of the draw in the start, and what training left of it in the parent.
+    let put = |values: &mut [f32], share: f64| {
+        let kept = (1.0 - share * share).sqrt() as f32;
+        let scale = (share * size(values) / size(&common)) as f32;
+        values.iter_mut().zip(&common).for_each(|(value, drawn)| *value = kept * *value + scale * drawn);
+    };
+    put(&mut series.at.get_mut(&0).expect("a checkpoint").tensor(HEAD).values, 0.4);
+    copy.disguise("parent-llama", |model| put(&mut model.tensor(HEAD).values, 0.35));
     series.write(&copy);
     copy.without("[subject.init]");
     let report = copy.judged();

@@ -585,7 +585,7 @@ mod tests {
         let log = read(&format!("{SMALL}[[run]]\nlog = \"wandb://lab/project/run\"\n")).expect("a case");
         assert_eq!(log.runs[0].location.scheme(), Some("wandb"));
         for (text, part) in [
-            ("model = \"s3://bucket/x\"".to_owned(), "s3:// addresses are not read yet"),
+            ("model = \"ftp://host/x\"".to_owned(), "ftp:// addresses are not read; give"),
             ("checkpoints = \"https://o/n/{step}\"".to_owned(), "list the checkpoints"),
             ("model = \"m\"\n[[run]]\nlog = \"https://example.org/log\"".to_owned(), "give a local path"),
         ] {

@@ -10,7 +10,7 @@ use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::{Blob, Store};
 
 /// The largest index that is read.
-const LARGEST: u64 = 100_000_000;
+pub(crate) const LARGEST: u64 = 100_000_000;
 
 /// The files of a model.
 #[derive(Debug, Default)]

@@ -14,7 +14,7 @@ mod tiktoken;
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-use super::index::whole;
+use super::index::{LARGEST, whole};
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::{Blob, Store};
 
@@ -219,10 +219,12 @@ impl TokenizerFiles {
         Self { files: files.collect(), config, parsed: OnceLock::new() }
     }
 
-    /// The files that can be opened, and the model's configuration: what is read of a model beside its weights.
+    /// The files that can be opened, and the model's configuration: what is read of a model beside its weights. What is too long
+    /// to be read is not among them.
     pub fn beside(&self) -> impl Iterator<Item = (&str, &dyn Blob)> {
         let files = self.files.iter().filter_map(|(name, blob)| Some((name.as_str(), &**blob.as_ref().ok()?)));
-        files.chain(self.config.iter().map(|(name, blob)| (name.as_str(), &**blob)))
+        let all = files.chain(self.config.iter().map(|(name, blob)| (name.as_str(), &**blob)));
+        all.filter(|(_, blob)| blob.len() <= LARGEST)
     }
 
     /// Whether the folder holds no tokenizer in a form that is read.

@@ -187,21 +187,25 @@ const LEAP: f64 = 1.6;
 /// batch that grows makes the tokens of a step more and leaves them so.
 fn labels(judgement: &mut Judgement, steps: &[PublishedStep]) {
     let told: Vec<(i64, u64)> = steps.iter().filter_map(|step| Some((step.step, step.tokens?))).collect();
-    // Labels are rounded: what all of them are multiples of.
-    let unit = told.iter().fold(0, |unit, (_, tokens)| greatest(unit, *tokens)).max(1);
+    // Labels are rounded: to the power of ten that all of them are multiples of, by at most half of it each.
+    let common = told.iter().fold(0, |unit, (_, tokens)| greatest(unit, *tokens)).max(1);
+    let unit =
+        std::iter::successors(Some(1_u64), |unit| unit.checked_mul(10)).take_while(|unit| common % unit == 0).last();
+    let unit = unit.unwrap_or(1);
     if told.len() < 3 || told.iter().all(|(step, tokens)| u64::try_from(*step).is_ok_and(|step| step == *tokens)) {
         return;
     }
     #[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
-    let rate = |pair: &[(i64, u64)]| (pair[1].1 as f64 - pair[0].1 as f64) / (pair[1].0 - pair[0].0) as f64;
-    let rates: Vec<f64> = told.windows(2).map(rate).collect();
+    let rate = |pair: &[(i64, u64)], rounding: f64| {
+        (pair[1].1 as f64 - pair[0].1 as f64 + rounding * unit as f64) / (pair[1].0 - pair[0].0) as f64
+    };
+    let rates: Vec<[f64; 2]> = told.windows(2).map(|pair| [rate(pair, -1.0), rate(pair, 1.0)]).collect();
     let mut off: BTreeSet<i64> = BTreeSet::new();
     for (at, pair) in told.windows(2).enumerate() {
-        let rounded = pair[1].1.saturating_sub(pair[0].1) < 10 * unit;
         let beside = [at.checked_sub(1), Some(at + 1)].into_iter().flatten().filter_map(|at| rates.get(at));
-        let (most, known) = beside.fold((0.0_f64, 0), |(most, known), rate| (most.max(*rate), known + 1));
+        let (most, known) = beside.fold((0.0_f64, 0), |(most, known), rate| (most.max(rate[1]), known + 1));
         let back = pair[1].1 < pair[0].1;
-        if back || known == 2 && most > 0.0 && !rounded && rates[at] > LEAP * most {
+        if back || known == 2 && most > 0.0 && rates[at][0] > LEAP * most {
             off.extend([pair[0].0, pair[1].0]);
         }
     }

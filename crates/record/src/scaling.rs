@@ -7,7 +7,8 @@ impl Run {
     /// says. Only a program that says that it computes in bfloat16 or in 32 bits surely does not.
     #[must_use]
     pub fn scales_losses(&self) -> Option<bool> {
-        let name = |key: &str| key.rsplit(['.', '/']).next().unwrap_or(key).to_ascii_lowercase().replace(['-', ' '], "_");
+        let name =
+            |key: &str| key.rsplit(['.', '/']).next().unwrap_or(key).to_ascii_lowercase().replace(['-', ' '], "_");
         let scaled = |key: &String| {
             ["loss_scale", "lossscale", "grad_scale", "gradscale", "amp_scale", "scaler"]
                 .iter()

@@ -239,12 +239,11 @@ impl Asked<'_> {
         let part = part(&component.name);
         let parents = self.report.verdict.against.as_slice();
         let parent = component.parent.as_deref().unwrap_or_default();
-        let seed =
-            self.report.findings.iter().any(|finding| {
-                finding.code == Code::ParentSharedSeed
-                    && finding.subject.parent.as_deref() == Some(parent)
-                    && finding.subject.component.as_ref().is_none_or(|named| *named == component.name)
-            });
+        let seed = self.report.findings.iter().any(|finding| {
+            finding.code == Code::ParentSharedSeed
+                && finding.subject.parent.as_deref() == Some(parent)
+                && finding.subject.component.as_ref().is_none_or(|named| *named == component.name)
+        });
         match component.outcome {
             ComponentOutcome::Derived => (Word::No, text!("profile/borrowed/yes", part, parent)),
             ComponentOutcome::Independent if seed => (Word::Yes, text!("profile/borrowed/seed", part, parents, parent)),

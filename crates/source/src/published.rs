@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use serde::Deserialize;
 
 use super::hub::{Hub, split};
+use super::listed::ListedFile;
 use super::network::{Ask, Network, refusal};
 use scratchproof_error::{Error, Result};
 
@@ -16,21 +17,6 @@ const AT_ONCE: usize = 8;
 
 /// Pages of a list of files that are asked for.
 const PAGES: usize = 1000;
-
-/// A file as the hub lists it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListedFile {
-    /// Path in the repository.
-    pub path: String,
-    /// Length in bytes.
-    pub bytes: u64,
-    /// SHA-256 in lower-case hexadecimal, of files that are kept by it (Git LFS).
-    pub sha256: Option<String>,
-    /// Another mark of the content, of stores that keep no SHA-256: equal where the content is.
-    pub mark: Option<String>,
-    /// When the commit was made that the file is from, as the hub writes it.
-    pub at: Option<String>,
-}
 
 /// A branch or a tag.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -180,6 +180,7 @@ mod tests {
         passing.forget(1);
         assert_eq!((passing.find(1, 0), passing.find(2, 0).unwrap()), (None, b"x".to_vec()));
         passing.keep(3, 0, b"yy");
-        assert_eq!((lock(&passing.state).places, passing.find(3, 0).unwrap()), (3, b"yy".to_vec()));
+        let places = lock(&passing.state).places;
+        assert_eq!((places, passing.find(3, 0).unwrap()), (3, b"yy".to_vec()));
     }
 }

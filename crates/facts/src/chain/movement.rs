@@ -31,9 +31,11 @@ pub(crate) fn moved(session: &Session, trails: &Trails) -> Vec<Moved> {
     for (unit, figures) in own {
         let names = [Some(unit.role.judged_as()), unit.role.layer.map(|_| LAYERS), Some(ALL)];
         for name in names.into_iter().flatten() {
-            let part = parts
-                .entry(name)
-                .or_insert_with(|| Part { trail: Trail::new(points), farthest: vec![0.0; points - 1], along: Vec::new() });
+            let part = parts.entry(name).or_insert_with(|| Part {
+                trail: Trail::new(points),
+                farthest: vec![0.0; points - 1],
+                along: Vec::new(),
+            });
             part.trail.add(&figures.gram);
             if name == unit.role.judged_as() && figures.along.len() == points {
                 part.along.clone_from(&figures.along);

@@ -18,14 +18,8 @@ struct Shown {
     rates: Option<f64>,
 }
 
-const HONEST: Shown = Shown {
-    correlations: [0.9, 0.8],
-    retained: 0.9,
-    expected: Some(0.9),
-    carried: 1.02,
-    rms: 0.01,
-    rates: Some(0.1),
-};
+const HONEST: Shown =
+    Shown { correlations: [0.9, 0.8], retained: 0.9, expected: Some(0.9), carried: 1.02, rms: 0.01, rates: Some(0.1) };
 
 /// The judgement of a series whose checkpoints show this; a standard deviation of the null is 0.01.
 fn judged(component: &str, shown: [Shown; 3], policy: &Policy) -> Judgement {
@@ -146,9 +140,7 @@ fn a_broken_link_is_conclusive_where_decay_left_something_to_see() {
     assert_eq!(against(&judgement, Code::ChainMemory), Some((Grade::Moderate, vec![100, 200])));
     // With a leap as well where the rates reach the size of the weights, and not where they do not; without rates nobody
     // knows.
-    for (rates, grade) in
-        [(Some(0.1), Grade::Moderate), (Some(0.01), Grade::Conclusive), (None, Grade::Strong)]
-    {
+    for (rates, grade) in [(Some(0.1), Grade::Moderate), (Some(0.01), Grade::Conclusive), (None, Grade::Strong)] {
         let leap = Shown { rms: 0.05, rates, ..unknown(lost) };
         let judgement = judged(ALL, [unknown(HONEST), leap, unknown(HONEST)], &policy);
         assert_eq!(against(&judgement, Code::ChainMemory), Some((grade, vec![100, 200])), "{rates:?}");

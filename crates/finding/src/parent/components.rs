@@ -66,15 +66,17 @@ pub(super) fn components(
             // A common start is the whole model's, or one component's.
             let of_this = |f: &&Finding| f.subject.component.as_ref().is_none_or(|component| component == name);
             let seeded = |parent: Option<&str>| {
-                findings.iter().filter(of_this).any(|f| {
-                    f.code == Code::ParentSharedSeed && f.subject.parent.as_deref() == parent
-                })
+                findings
+                    .iter()
+                    .filter(of_this)
+                    .any(|f| f.code == Code::ParentSharedSeed && f.subject.parent.as_deref() == parent)
             };
             // Of one lineage the direction is open: the parent may be the subject's own child.
             let open = |parent: &str| {
-                findings.iter().filter(of_this).any(|f| {
-                    f.code == Code::ParentLineage && f.subject.parent.as_deref() == Some(parent)
-                })
+                findings
+                    .iter()
+                    .filter(of_this)
+                    .any(|f| f.code == Code::ParentLineage && f.subject.parent.as_deref() == Some(parent))
             };
             // One layer of many is lost in the sum over them.
             let by_layer = facts.parents.iter().copied().find(|parent| {

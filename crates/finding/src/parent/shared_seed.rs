@@ -159,8 +159,11 @@ pub(super) fn parts(
 ) -> BTreeSet<(String, String)> {
     let mut common = BTreeSet::new();
     for first in tests.iter().filter(|t| t.row.step == facts.steps.0 && t.row.component != ALL) {
-        let (Some(parent), component) = (super::parent_of(&first.row.reference), &first.row.component) else { continue };
-        if whole.contains(parent) || first.grade(policy) < Some(Grade::Strong) || !facts.clean_start.contains(component) {
+        let (Some(parent), component) = (super::parent_of(&first.row.reference), &first.row.component) else {
+            continue;
+        };
+        if whole.contains(parent) || first.grade(policy) < Some(Grade::Strong) || !facts.clean_start.contains(component)
+        {
             continue;
         }
         let own = tests.iter().filter(|t| t.row.component == *component && t.row.reference == first.row.reference);

@@ -46,7 +46,16 @@ fn norm(away: &[f64], moved: f64) -> StartVector {
 }
 
 fn judged(rows: &[StartRow], vectors: &[StartVector], steps: &[i64], clock: Option<Clock>) -> Judgement {
-    let facts = StartFacts { grown: None, steps, rows, vectors, clock, drift: &[], declared: None, replay: &Replay::Undeclared };
+    let facts = StartFacts {
+        grown: None,
+        steps,
+        rows,
+        vectors,
+        clock,
+        drift: &[],
+        declared: None,
+        replay: &Replay::Undeclared,
+    };
     judge(&facts, &Policy::default()).0
 }
 
@@ -139,7 +148,7 @@ fn a_later_first_checkpoint_is_never_a_start() {
     let vectors = [norm(&[0.01, 0.02], 0.015)];
     let rows = [row("q"), StartRow { edge_log10_p: Some(-90.0), edge_ratio: Some(2.0), ..row("k") }];
     let facts = StartFacts {
-            grown: None,
+        grown: None,
         steps: &[40, 80],
         rows: &rows,
         vectors: &vectors,
