@@ -127,16 +127,20 @@ fn bucket(files: BTreeMap<String, Vec<u8>>) -> Server {
         let azure = query(request, "restype").is_some();
         let item = |name: &&String| {
             let bytes = files[*name].len();
-            match azure {
-                true => format!(
+            if azure {
+                format!(
                     "<Blob><Name>{name}</Name><Properties><Content-Length>{bytes}</Content-Length></Properties></Blob>"
-                ),
-                false => format!("<Contents><Key>{name}</Key><ETag>\"{name}\"</ETag><Size>{bytes}</Size></Contents>"),
+                )
+            } else {
+                format!("<Contents><Key>{name}</Key><ETag>\"{name}\"</ETag><Size>{bytes}</Size></Contents>")
             }
         };
-        let folder = |name: &String| match azure {
-            true => format!("<BlobPrefix><Name>{name}</Name></BlobPrefix>"),
-            false => format!("<CommonPrefixes><Prefix>{name}</Prefix></CommonPrefixes>"),
+        let folder = |name: &String| {
+            if azure {
+                format!("<BlobPrefix><Name>{name}</Name></BlobPrefix>")
+            } else {
+                format!("<CommonPrefixes><Prefix>{name}</Prefix></CommonPrefixes>")
+            }
         };
         let body: String = own.iter().map(item).chain(folders.iter().map(folder)).collect();
         Reply::whole(format!("<?xml version=\"1.0\"?><List>{body}</List>"))
@@ -198,7 +202,7 @@ fn pages(files: BTreeMap<String, Vec<u8>>) -> Server {
         }
         let (own, folders) = below(&files, path);
         let names = own.into_iter().cloned().chain(folders);
-        let links: String = names.map(|name| format!("<li><a href=\"/{name}\">x</a>")).collect();
+        let links = names.fold(String::new(), |all, name| all + &format!("<li><a href=\"/{name}\">x</a>"));
         Reply::whole(format!("<html><a href=\"../\">..</a>{links}</html>"))
     })
 }

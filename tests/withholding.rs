@@ -203,6 +203,7 @@ fn one_draw_in_the_output_layer_alone_is_no_derivation() {
     let common = draw(&Model::read(&fixtures().join("models/parent-llama")), 0.02, 77).tensors[HEAD].values.clone();
     let size = |values: &[f32]| values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
     // A share of the draw in the start, and what training left of it in the parent.
+    #[allow(clippy::cast_possible_truncation, reason = "weights are f32")]
     let put = |values: &mut [f32], share: f64| {
         let kept = (1.0 - share * share).sqrt() as f32;
         let scale = (share * size(values) / size(&common)) as f32;

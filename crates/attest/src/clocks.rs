@@ -211,7 +211,7 @@ fn calendar_holds(file: &Path, name: &str, own: &[u8], items: &mut Items) -> Res
     match read {
         Err(why) => items.contradicts(text!("attest/stamp/unreadable", name, why)),
         Ok(proof) if proof.digest != Sha256::digest(own).as_slice() => {
-            items.contradicts(text!("attest/stamp/other", name))
+            items.contradicts(text!("attest/stamp/other", name));
         }
         // A block of the chain is looked up where its header is given: `[[witness]] headers` of a case.
         Ok(proof) => items.unchecked(text!("attest/clock/promise", name, count = proof.attestations.len())),

@@ -222,9 +222,12 @@ fn header(path: &Path) -> Result<Vec<Placed>> {
     Ok(all)
 }
 
+/// Rows by their number.
+pub(super) type Kept = BTreeMap<u64, Vec<u8>>;
+
 impl Placed {
     /// Hashes the rows and sets their root; the bytes of the wanted ones are kept.
-    pub(super) fn hash(&mut self, wanted: &BTreeSet<u64>) -> Result<(Vec<Hash>, BTreeMap<u64, Vec<u8>>)> {
+    pub(super) fn hash(&mut self, wanted: &BTreeSet<u64>) -> Result<(Vec<Hash>, Kept)> {
         let failed = |cause| Error::io(shown(&self.file), cause);
         let (count, row) = self.tensor.rows_of()?;
         let mut file: File = plain::open(&self.file).map_err(failed)?;

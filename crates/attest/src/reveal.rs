@@ -42,6 +42,7 @@ pub struct Reveal {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Row {
+    #[allow(clippy::struct_field_names, reason = "the key in the file")]
     row: u64,
     bytes: String,
     path: Vec<String>,
@@ -135,7 +136,7 @@ impl Reveal {
         let leads = || climb(self.tensor.leaf().ok()?, self.place, self.tensors, &way(&self.path)?);
         match leads() {
             Some(top) if exact(&self.root) == Some(top) => {
-                items.verified(text!("attest/reveal/tensor", name, root = &self.root))
+                items.verified(text!("attest/reveal/tensor", name, root = &self.root));
             }
             _ => items.contradicts(text!("attest/reveal/no-tensor", name, root = &self.root)),
         }

@@ -582,11 +582,12 @@ mod tests {
         assert_eq!((first.written.as_str(), first.scheme()), ("hf://o/n@r", Some("hf")));
         assert!(case.subject.checkpoints[1].location.scheme().is_none());
         assert_eq!(case.parents[0].location.path.to_str(), Some("https://example.org/m/"));
+        let pattern = read("schema = 1\n[subject]\ncheckpoints = \"https://o/n/{step}\"\n").expect("a case");
+        assert!(pattern.subject.pattern.is_some() && pattern.subject.checkpoints.is_empty());
         let log = read(&format!("{SMALL}[[run]]\nlog = \"wandb://lab/project/run\"\n")).expect("a case");
         assert_eq!(log.runs[0].location.scheme(), Some("wandb"));
         for (text, part) in [
             ("model = \"ftp://host/x\"".to_owned(), "ftp:// addresses are not read; give"),
-            ("checkpoints = \"https://o/n/{step}\"".to_owned(), "list the checkpoints"),
             ("model = \"m\"\n[[run]]\nlog = \"https://example.org/log\"".to_owned(), "give a local path"),
         ] {
             let message = message(&format!("schema = 1\n[subject]\n{text}\n"));

@@ -136,7 +136,7 @@ impl Walk<'_> {
             match name.rsplit_once('.').map(|(_, end)| end) {
                 Some("wandb") if logs::open(&place).is_ok() => self.found.runs.push(inner),
                 Some("jsonl") if begins_with(&place, LEDGER) => {
-                    self.found.ledger = self.found.ledger.take().or(Some(inner))
+                    self.found.ledger = self.found.ledger.take().or(Some(inner));
                 }
                 Some("parquet") if small && losses(&place).is_ok() => {
                     self.found.loss = self.found.loss.take().or(Some(inner));
@@ -144,7 +144,7 @@ impl Walk<'_> {
                 Some("csv" | "jsonl" | "parquet") if small && has_loss(&place) => self.found.runs.push(inner),
                 Some("tsr" | "ots") => self.found.proofs.push(inner),
                 Some("json") if self.found.recipe.is_none() && begins_with(&place, RECIPE) => {
-                    self.found.recipe = Some(inner)
+                    self.found.recipe = Some(inner);
                 }
                 _ => {}
             }

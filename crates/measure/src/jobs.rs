@@ -68,7 +68,7 @@ pub fn units(prepared: &Prepared) -> Vec<Unit> {
 /// The units that rest on no other: what is asked of whole models before the tensors.
 fn searches(prepared: &Prepared) -> Vec<Unit> {
     let Prepared { material, searched, .. } = prepared;
-    let subject = material.series.checkpoints.last().map_or(0, |model| model.bytes());
+    let subject = material.series.checkpoints.last().map_or(0, scratchproof_checkpoint::Checkpoint::bytes);
     let mut units = Vec::new();
     for (at, (own, reference)) in searched.iter().zip(&material.references).enumerate() {
         let all = [(&own.search, subject, Work::Search(at)), (&own.injected, 0, Work::Injected(at))];

@@ -308,7 +308,9 @@ fn leading(values: &[f32], columns: usize) -> f64 {
         if !(norm > 0.0 && norm.is_finite() && whole.is_finite()) {
             return 0.0;
         }
-        direction.iter_mut().for_each(|v| *v /= norm);
+        for v in &mut direction {
+            *v /= norm;
+        }
         let mut next = vec![0.0; columns];
         let mut along = 0.0;
         for row in rows() {

@@ -182,6 +182,7 @@ impl HubModel {
     ///
     /// # Errors
     /// A usage error if the address is none; otherwise if the hub cannot be reached or has no such model for this token.
+    #[allow(clippy::needless_pass_by_value, reason = "a hub is made for each model")]
     pub fn open(network: &Arc<Network>, hub: Hub, address: &str) -> Result<Self> {
         let (model, revision, folder) = place(address)?;
         let (org, name) = model.split_once('/').unwrap_or_default();
@@ -326,9 +327,10 @@ pub(super) fn cached(address: &str) -> Option<PathBuf> {
     if revision.split('/').any(|part| plain(part).is_err()) {
         return None;
     }
-    let commit = match is_commit(revision) {
-        true => revision.to_owned(),
-        false => super::plain::text(&kept.join("refs").join(revision), 64).ok()?.trim().to_owned(),
+    let commit = if is_commit(revision) {
+        revision.to_owned()
+    } else {
+        super::plain::text(&kept.join("refs").join(revision), 64).ok()?.trim().to_owned()
     };
     let snapshot = is_commit(&commit).then(|| kept.join("snapshots").join(commit).join(folder))?;
     snapshot.is_dir().then_some(snapshot)

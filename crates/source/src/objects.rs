@@ -168,7 +168,9 @@ fn azure(network: &Arc<Network>, bucket: &str) -> Result<Place> {
     let base = parse(&base).context(|| "AZURE_STORAGE_ENDPOINT".to_owned())?;
     let list = parse(base.as_str().trim_end_matches('/'))?;
     let query = variable("AZURE_STORAGE_SAS_TOKEN").map(|query| query.trim_start_matches('?').to_owned());
-    query.iter().for_each(|query| scratchproof_error::secrets::keep(query));
+    for query in &query {
+        scratchproof_error::secrets::keep(query);
+    }
     let shown = format!("az://{bucket}");
     Ok(Place { network: Arc::clone(network), kind: Kind::Azure, shown, base, list, credential: None, query })
 }

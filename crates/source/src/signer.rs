@@ -37,7 +37,7 @@ impl Signer {
         signed.extend(self.session.clone().map(|session| ("x-amz-security-token", session)));
         let names: Vec<&str> = signed.iter().map(|(name, _)| *name).collect();
         let names = names.join(";");
-        let lines: String = signed.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
+        let lines = signed.iter().fold(String::new(), |lines, (name, value)| lines + &format!("{name}:{value}\n"));
         let request = format!("GET\n{}\n{}\n{lines}\n{names}\n{NOTHING}", path(url), query(url));
         let scope = format!("{day}/{}/s3/aws4_request", self.region);
         let text = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{}", hex(&Sha256::digest(request)));
@@ -56,9 +56,8 @@ impl Signer {
 /// Every byte that is not a letter, a digit or one of `-._~` as `%XX`, `/` too unless it is kept.
 fn encoded(bytes: &[u8], keep: &[u8]) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || keep.contains(&byte);
-    bytes.iter().fold(String::new(), |text, byte| match plain(*byte) {
-        true => text + &char::from(*byte).to_string(),
-        false => text + &format!("%{byte:02X}"),
+    bytes.iter().fold(String::new(), |text, byte| {
+        text + &if plain(*byte) { char::from(*byte).to_string() } else { format!("%{byte:02X}") }
     })
 }
 
@@ -74,15 +73,12 @@ pub(super) fn decoded(text: &str) -> Vec<u8> {
     let mut at = 0;
     while at < bytes.len() {
         let code = (bytes[at] == b'%').then(|| text.get(at + 1..at + 3)).flatten();
-        match code.and_then(|code| u8::from_str_radix(code, 16).ok()) {
-            Some(byte) => {
-                out.push(byte);
-                at += 3;
-            }
-            None => {
-                out.push(bytes[at]);
-                at += 1;
-            }
+        if let Some(byte) = code.and_then(|code| u8::from_str_radix(code, 16).ok()) {
+            out.push(byte);
+            at += 3;
+        } else {
+            out.push(bytes[at]);
+            at += 1;
         }
     }
     out

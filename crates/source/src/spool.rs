@@ -47,6 +47,7 @@ pub(super) struct Passing {
 #[derive(Debug, Default)]
 struct State {
     /// Made when the first block comes; `None` inside if it cannot be.
+    #[allow(clippy::option_option, reason = "not yet made, and cannot be made")]
     file: Option<Option<Arc<File>>>,
     /// File and block -> place and length.
     held: BTreeMap<(u64, u64), (u64, usize)>,

@@ -230,7 +230,8 @@ fn groups(archive: &Archive, shapes: &[Vec<(String, Vec<usize>)>]) -> Vec<Value>
     let Some(base) = base else { return Vec::new() };
     let groups = arena.get(base, "param_groups").and_then(|id| arena.items(id)).unwrap_or_default();
     let states = arena.get(base, "state").and_then(|id| arena.pairs(id)).unwrap_or_default();
-    let settings = |(number, (id, shapes)): (usize, (&Id, &Vec<(String, Vec<usize>)>))| {
+    type Shapes = Vec<(String, Vec<usize>)>;
+    let settings = |(number, (id, shapes)): (usize, (&Id, &Shapes))| {
         let mut settings = arena.settings(*id);
         let group = settings.as_object_mut()?;
         let own =

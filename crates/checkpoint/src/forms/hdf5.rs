@@ -243,9 +243,10 @@ impl Reader<'_> {
                 if count > MESSAGES {
                     return Err(Error::input("a header has more messages than are read"));
                 }
-                let (kind, size) = match newer {
-                    true => (u64::from(block[at]), number(&block, at + 1, 2)),
-                    false => (number(&block, at, 2).unwrap_or_default(), number(&block, at + 2, 2)),
+                let (kind, size) = if newer {
+                    (u64::from(block[at]), number(&block, at + 1, 2))
+                } else {
+                    (number(&block, at, 2).unwrap_or_default(), number(&block, at + 2, 2))
                 };
                 let size = usize::try_from(size.unwrap_or_default()).map_err(|_| damage())?;
                 let body = block.get(at + head..at + head + size).ok_or_else(damage)?;
@@ -254,9 +255,10 @@ impl Reader<'_> {
                         return Err(damage());
                     };
                     // A newer block begins with a signature and ends with a checksum.
-                    blocks.push(match newer {
-                        true => (next.saturating_add(4), length.checked_sub(8).ok_or_else(damage)?),
-                        false => (next, length),
+                    blocks.push(if newer {
+                        (next.saturating_add(4), length.checked_sub(8).ok_or_else(damage)?)
+                    } else {
+                        (next, length)
                     });
                 } else {
                     object.message(kind, body).ok_or_else(damage)?;
@@ -340,6 +342,7 @@ impl Object {
 }
 
 /// A name and the header it leads to; `None` inside for links that lead elsewhere.
+#[allow(clippy::option_option, reason = "damaged, and a link of another kind")]
 fn link(body: &[u8]) -> Option<Option<(String, u64)>> {
     let flags = *body.get(1)?;
     let mut at = 2;

@@ -41,7 +41,9 @@ pub fn rates(reading: &Reading, from: i64, to: i64) -> Option<Rates> {
             return None;
         }
         let decay = run.weight_decay().map_or(0.0, |decay| 1.0 - sum.ln_decay(decay).exp());
-        let after = run.learning_rate_sum(from.saturating_sub(1), to.saturating_sub(1)).filter(|sum| sum.whole());
+        let after = run
+            .learning_rate_sum(from.saturating_sub(1), to.saturating_sub(1))
+            .filter(scratchproof_record::RateSum::whole);
         let most = after.map_or(sum.sum, |after| after.sum.max(sum.sum));
         Some(Rates { sum: sum.sum, most, decay })
     })

@@ -82,6 +82,7 @@ pub struct TokenClock {
 
 /// The measured rows between two checkpoints.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct ClockInterval {
     /// Their steps.
     pub steps: (i64, i64),
