@@ -168,7 +168,7 @@ fn azure(network: &Arc<Network>, bucket: &str) -> Result<Place> {
     let base = parse(&base).context(|| "AZURE_STORAGE_ENDPOINT".to_owned())?;
     let list = parse(base.as_str().trim_end_matches('/'))?;
     let query = variable("AZURE_STORAGE_SAS_TOKEN").map(|query| query.trim_start_matches('?').to_owned());
-    for query in &query {
+    if let Some(query) = &query {
         scratchproof_error::secrets::keep(query);
     }
     let shown = format!("az://{bucket}");

@@ -220,6 +220,9 @@ pub(super) fn optimizer(store: &dyn Store) -> Result<Option<(Catalogue, Vec<Valu
     Ok((!catalogue.entries.is_empty()).then_some((catalogue, groups)))
 }
 
+/// Names and shapes of a group's parameters.
+type Shapes = Vec<(String, Vec<usize>)>;
+
 /// The settings of the optimizer's groups, as every rank has them: a group of ZeRO is one of the parameters' groups, with the
 /// number of updates in the state of its long vector.
 fn groups(archive: &Archive, shapes: &[Vec<(String, Vec<usize>)>]) -> Vec<Value> {
@@ -230,7 +233,6 @@ fn groups(archive: &Archive, shapes: &[Vec<(String, Vec<usize>)>]) -> Vec<Value>
     let Some(base) = base else { return Vec::new() };
     let groups = arena.get(base, "param_groups").and_then(|id| arena.items(id)).unwrap_or_default();
     let states = arena.get(base, "state").and_then(|id| arena.pairs(id)).unwrap_or_default();
-    type Shapes = Vec<(String, Vec<usize>)>;
     let settings = |(number, (id, shapes)): (usize, (&Id, &Shapes))| {
         let mut settings = arena.settings(*id);
         let group = settings.as_object_mut()?;
