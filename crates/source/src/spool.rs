@@ -31,7 +31,7 @@ pub(super) fn chosen() -> Option<PathBuf> {
     FOLDER.get().cloned()
 }
 
-/// Bytes of the disk that are left free, and the share of it.
+/// Bytes of the disk that are left free, or the share of it where that is less.
 const FREE: u64 = 2 << 30;
 const FREE_SHARE: u64 = 20;
 
@@ -123,7 +123,7 @@ fn has_room(file: &File) -> bool {
     rustix::fs::fstatvfs(file).is_ok_and(|about| {
         let (free, all) =
             (about.f_bavail.saturating_mul(about.f_frsize), about.f_blocks.saturating_mul(about.f_frsize));
-        free > FREE.max(all / FREE_SHARE)
+        free > FREE.min(all / FREE_SHARE)
     })
 }
 
