@@ -88,6 +88,11 @@ fn exact(text: &str) -> Option<Hash> {
     unhex(text).filter(|_| !text.bytes().any(|byte| byte.is_ascii_uppercase()))
 }
 
+/// A path as hashes, if all of it is.
+fn hashes(path: &[String]) -> Option<Vec<Hash>> {
+    path.iter().map(|hash| exact(hash)).collect()
+}
+
 impl Reveal {
     /// Of the tensor at a place among leaves.
     #[must_use]
@@ -132,8 +137,7 @@ impl Reveal {
     /// If the model cannot be read.
     pub fn verify(&self, ledger: Option<&[Entry]>, model: Option<&Path>, items: &mut Items) -> Result<()> {
         let name = self.tensor.name.as_str();
-        let way = |path: &[String]| path.iter().map(|hash| exact(hash)).collect::<Option<Vec<Hash>>>();
-        let leads = || climb(self.tensor.leaf().ok()?, self.place, self.tensors, &way(&self.path)?);
+        let leads = || climb(self.tensor.leaf().ok()?, self.place, self.tensors, &hashes(&self.path)?);
         match leads() {
             Some(top) if exact(&self.root) == Some(top) => {
                 items.verified(text!("attest/reveal/tensor", name, root = &self.root));
@@ -175,8 +179,7 @@ impl Reveal {
         for row in &self.rows {
             let leads = || {
                 let bytes = unbase64(&row.bytes).filter(|bytes| bytes.len() as u64 == length)?;
-                let way = row.path.iter().map(|hash| exact(hash)).collect::<Option<Vec<Hash>>>()?;
-                climb(leaf(&bytes), row.row, count, &way)
+                climb(leaf(&bytes), row.row, count, &hashes(&row.path)?)
             };
             if leads().is_some_and(|top| exact(&self.tensor.rows) == Some(top)) {
                 good += 1;

@@ -182,8 +182,7 @@ impl HubModel {
     ///
     /// # Errors
     /// A usage error if the address is none; otherwise if the hub cannot be reached or has no such model for this token.
-    #[allow(clippy::needless_pass_by_value, reason = "a hub is made for each model")]
-    pub fn open(network: &Arc<Network>, hub: Hub, address: &str) -> Result<Self> {
+    pub fn open(network: &Arc<Network>, hub: &Hub, address: &str) -> Result<Self> {
         let (model, revision, folder) = place(address)?;
         let (org, name) = model.split_once('/').unwrap_or_default();
         let url = hub.url(&["api", "models", org, name, "revision", revision])?;

@@ -43,7 +43,7 @@ pub fn locate(model: &str, access: Access) -> Result<Box<dyn Store>> {
     }
     refuse_offline(model, access)?;
     match scheme.as_str() {
-        "hf" => Ok(Box::new(HubModel::open(&Network::shared(), Hub::from_environment()?, model)?)),
+        "hf" => Ok(Box::new(HubModel::open(&Network::shared(), &Hub::from_environment()?, model)?)),
         "https" | "http" => Ok(Box::new(HttpDir::open(&Network::shared(), model)?)),
         "s3" | "gs" | "az" => Ok(Box::new(Bucket::open(&Network::shared(), model)?)),
         "file" => Ok(Box::new(LocalDir::open(Path::new(&model[7..]))?)),

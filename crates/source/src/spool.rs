@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use sha2::{Digest, Sha256};
 
 use super::cache::lock;
+use super::signer::hex;
 use scratchproof_error::{Error, Result};
 
 /// The folder that this process keeps blocks in, if it keeps any.
@@ -141,9 +142,7 @@ impl Spool {
             hash.update(part.len().to_le_bytes());
             hash.update(part);
         }
-        let digest = hash.finalize();
-        let name = digest.iter().take(16).fold(String::new(), |name, byte| name + &format!("{byte:02x}"));
-        Some(Self { folder: folder?.join(name) })
+        Some(Self { folder: folder?.join(hex(&hash.finalize()[..16])) })
     }
 
     /// A block, from the folder or fetched and kept. A folder that cannot be written keeps nothing and breaks nothing.

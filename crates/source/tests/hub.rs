@@ -46,7 +46,7 @@ fn answer(request: &Request, store: &str) -> Reply {
 }
 
 fn open(server: &Server, token: Option<&str>, address: &str) -> Result<HubModel, scratchproof_error::Error> {
-    HubModel::open(&network(), Hub::new(&server.base, token).unwrap(), address)
+    HubModel::open(&network(), &Hub::new(&server.base, token).unwrap(), address)
 }
 
 /// Every tensor of both, byte for byte.
@@ -66,7 +66,7 @@ fn a_model_of_a_hub_is_the_same_as_the_local_one_and_pinned() {
     let network = network();
     let hub = Hub::new(&server.base, Some(" secret\n")).unwrap();
     assert!(!format!("{hub:?}").contains("secret"));
-    let model = HubModel::open(&network, hub, "hf://acme/llama@refs/pr/1").unwrap();
+    let model = HubModel::open(&network, &hub, "hf://acme/llama@refs/pr/1").unwrap();
     assert_eq!(model.uri(), format!("hf://acme/llama@{SHA}"));
     assert_eq!(model.list().unwrap(), ["README.md", "config.json", "model.safetensors"]);
     assert!(!format!("{model:?}").contains("secret"));
