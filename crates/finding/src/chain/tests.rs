@@ -23,7 +23,7 @@ const HONEST: Shown =
 
 /// The judgement of a series whose checkpoints show this; a standard deviation of the null is 0.01.
 fn judged(component: &str, shown: [Shown; 3], policy: &Policy) -> Judgement {
-    let (mut figures, mut way, mut path) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut figures, mut trajectory, mut path) = (Vec::new(), Vec::new(), Vec::new());
     let names: Vec<&str> = if component == ALL { vec![ALL] } else { vec![ALL, component] };
     for name in names {
         for (t, &step) in STEPS.iter().enumerate() {
@@ -32,7 +32,7 @@ fn judged(component: &str, shown: [Shown; 3], policy: &Policy) -> Judgement {
                 _ => HONEST,
             };
             let expected = if t == 0 { one.expected.map(|_| 1.0) } else { one.expected };
-            way.push(PathRow {
+            trajectory.push(PathRow {
                 step,
                 component: name.into(),
                 size: Some(0.02),
@@ -88,7 +88,7 @@ fn judged(component: &str, shown: [Shown; 3], policy: &Policy) -> Judgement {
         towers: Vec::new(),
         figures: &figures,
         path: &path,
-        way: &way,
+        trajectory: &trajectory,
         tensors: &[],
         moved: &[],
         given_up: &[],
