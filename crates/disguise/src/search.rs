@@ -22,6 +22,12 @@ use scratchproof_stats::{Mantel, mantel};
 /// where they show anything the fits are made again with all.
 const COARSE: (usize, usize) = (512, 2048);
 
+/// The same for a parent that was made up to be found.
+const FIRST: (usize, usize) = (256, 1024);
+
+/// Heads that are enough to say whether those of a parent that was made up are found.
+const HEADS: usize = 32;
+
 /// Products of numbers that the matching of neurons may cost in one frame before anything is found; beyond, fewer rows of
 /// every MLP of every layer are looked at ([`Look::at`]).
 const MATCHED: f64 = 2e10;
@@ -164,7 +170,12 @@ impl Search<'_> {
         let long = self.own.hidden.max(self.other.hidden) >= MANY;
         let glance = self.glance();
         let before = self.observations.len();
-        let fits = self.fits(&layers, if long { COARSE } else { (usize::MAX, usize::MAX) }, !long)?;
+        let first = match (long, glance) {
+            (true, true) => FIRST,
+            (true, false) => COARSE,
+            _ => (usize::MAX, usize::MAX),
+        };
+        let fits = self.fits(&layers, first, !long)?;
         let (mut candidates, turned) = self.candidates(fits);
         // Of a long axis some dimensions alone took part, and no frame of all of them is known before they all did.
         if long && !(glance && candidates.iter().any(|c| c.proven)) && (turned || candidates.iter().any(|c| c.proven)) {
@@ -433,6 +444,9 @@ impl Search<'_> {
         let proven = result.candidate.proven && result.candidate.frame != Frame::AsItStands;
         if proven || self.neurons_found(&result).is_some() || self.moments_found() {
             for (&l, &m) in layers {
+                if self.glance() && by_head.iter().map(|(a, _)| a.of).sum::<usize>() >= HEADS {
+                    break;
+                }
                 self.heads(l, m, &mut result, &mut by_head)?;
             }
         }
