@@ -234,8 +234,8 @@ fn inspect_model(arguments: &Arguments, model: &Path, only_template: bool) -> Re
     summary.check = Some(check_bytes(&checkpoint, decode, |bytes| bar.advance(bytes))?);
     bar.end();
     print(&match arguments.format {
-        Format::Human => inspect::to_terminal(&summary, width()),
-        Format::Markdown => inspect::to_markdown(&summary),
+        Format::Human => inspect::to_terminal(&summary, width(), language(arguments)),
+        Format::Markdown => inspect::to_markdown(&summary, language(arguments)),
         Format::Json => inspect::to_json(&summary),
         Format::Html => String::new(),
     })?;
@@ -250,8 +250,8 @@ fn inspect_series(arguments: &Arguments, pattern: &Path) -> Result<u8> {
     let listed = series::Listed { pattern, steps: &found.steps, findings: &findings, fetched: found.fetched };
     print(&match arguments.format {
         Format::Json => series::to_json(&listed),
-        Format::Markdown => series::to_markdown(&listed),
-        Format::Human | Format::Html => series::to_terminal(&listed, width()),
+        Format::Markdown => series::to_markdown(&listed, language(arguments)),
+        Format::Human | Format::Html => series::to_terminal(&listed, width(), language(arguments)),
     })?;
     Ok(0)
 }

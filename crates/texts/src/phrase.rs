@@ -63,7 +63,8 @@ pub fn help(english: &str, language: Language) -> Option<&'static str> {
     all.get("help")?.get(&words)?.as_str()
 }
 
-/// Words in a language: those of a known phrase, else as they are. Behind the first `: ` a phrase may begin.
+/// Words in a language: those of a known phrase, else as they are. Behind any `: ` a phrase may begin: errors name their places
+/// first.
 #[must_use]
 pub fn phrase(words: &str, language: Language) -> String {
     if language == Language::English || words.len() > LONGEST {
@@ -73,8 +74,11 @@ pub fn phrase(words: &str, language: Language) -> String {
 }
 
 fn tail(words: &str) -> Option<String> {
-    let (before, after) = words.split_once(": ")?;
-    korean(after).map(|after| format!("{before}: {after}"))
+    words.match_indices(": ").find_map(|(at, colon)| {
+        let after = korean(&words[at + colon.len()..])?;
+        let places = words[..at].split(colon).map(|place| korean(place).unwrap_or_else(|| place.to_owned()));
+        Some(places.chain([after]).collect::<Vec<_>>().join(colon))
+    })
 }
 
 fn korean(words: &str) -> Option<String> {
