@@ -45,7 +45,7 @@ struct Submission<'a> {
     /// What `answer` is made of, for another language.
     text: &'a Text,
     /// What each part of `missing` is made of.
-    missing_text: Vec<Text>,
+    missing_texts: Vec<Text>,
 }
 
 /// The table: a row for each entry, in order.
@@ -116,7 +116,7 @@ pub fn to_json(entries: &[Entry]) -> String {
     };
     let submissions = entries.iter().zip(&texts);
     let submissions =
-        submissions.map(|(entry, text)| Submission { row: row(entry), text, missing_text: missing(entry) }).collect();
+        submissions.map(|(entry, text)| Submission { row: row(entry), text, missing_texts: missing(entry) }).collect();
     json::rounded(&Whole { schema: SCHEMA, tool: super::Tool::this(), submissions })
 }
 
