@@ -3,14 +3,16 @@
 mod arguments;
 mod attest;
 mod docket;
+mod help;
 mod progress;
 mod scan;
 mod witness;
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
-use clap::Parser;
+use clap::FromArgMatches;
 use scratchproof::audit::published::{Thin, expand, published};
 use scratchproof::audit::{audit, audit_into, compare, elsewhere, timeline};
 use scratchproof::case::profile::Profile;
@@ -40,14 +42,25 @@ use progress::Bar;
 
 /// Runs the command line and returns the exit status: 0 confirmed or done, 1 refuted, 2 could not, 3 inconclusive.
 pub fn run() -> u8 {
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
+    let language = help::language(std::env::args_os().map(|own| own.to_string_lossy().into_owned()));
+    let _ = SPOKEN.set(language);
+    let whole = help::spoken(arguments::described(), language);
+    let matches = match whole.clone().try_get_matches() {
+        Ok(matches) => matches,
         Err(error) => {
             // Help and version are results; everything else is a mistake in the command line.
-            let _ = error.print();
+            if language == Language::English || !error.use_stderr() {
+                let _ = error.print();
+            } else {
+                say(&help::mistake(&error, language));
+            }
             return if error.use_stderr() { super::FAILED } else { 0 };
         }
     };
+    if let Some(text) = help::of_command(&matches, whole.clone()) {
+        return print(&text).map_or(super::FAILED, |()| 0);
+    }
+    let Ok(arguments) = Arguments::from_arg_matches(&matches) else { return super::FAILED };
     if arguments.format == Format::Html && !matches!(arguments.command, Command::Report { .. }) {
         say("error: --format html is for `report DIR`; `audit` and `timeline` write the page to the folder of -o");
         return super::FAILED;
@@ -67,7 +80,7 @@ pub fn run() -> u8 {
             clap_complete::generate(*shell, &mut arguments::described(), "scratchproof", &mut script);
             print(&String::from_utf8_lossy(&script)).map(|()| 0)
         }
-        Command::Man => manual().and_then(|page| print(&page)).map(|()| 0),
+        Command::Man => help::manual(&whole, language).and_then(|page| print(&page)).map(|()| 0),
         Command::Inspect { model, series: true, .. } => inspect_series(&arguments, model),
         Command::Inspect { model, template, .. } => inspect_model(&arguments, model, *template),
         Command::Compare { subject, parent, controls, output } => {
@@ -104,7 +117,6 @@ pub fn run() -> u8 {
         }
     });
     done.unwrap_or_else(|error| {
-        let language = language(&arguments);
         let label = term("word", "error", language);
         say(&format!("{label}: {}", phrase(&error.to_string(), language)));
         if std::env::var_os("SCRATCHPROOF_ERRORS").is_some_and(|form| form == "json") {
@@ -124,9 +136,20 @@ fn as_json(error: &Error) -> String {
     serde_json::json!({ "error": { "kind": kind, "message": error.to_string() } }).to_string()
 }
 
-/// Says a line on stderr, fit for a terminal whatever names of others are in it; nobody listening is no error.
-pub fn say(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{}", printable(line));
+/// The language that was asked for.
+static SPOKEN: OnceLock<Language> = OnceLock::new();
+
+/// Says lines on stderr in the language that was asked for, fit for a terminal whatever names of others are in them; nobody
+/// listening is no error.
+pub fn say(lines: &str) {
+    for line in lines.lines() {
+        let _ = writeln!(std::io::stderr(), "{}", printable(&spoken(line)));
+    }
+}
+
+/// Words in the language that was asked for.
+fn spoken(words: &str) -> String {
+    phrase(words, SPOKEN.get().copied().unwrap_or_default())
 }
 
 fn threads(count: Option<usize>) -> Result<()> {
@@ -160,22 +183,6 @@ fn init_case(arguments: &Arguments, dir: &Path) -> Result<u8> {
         say(&format!("written: {}", file.display()));
     }
     Ok(0)
-}
-
-/// The manual page: the program, then every command of it.
-fn manual() -> Result<String> {
-    let mut page = Vec::new();
-    let whole = arguments::described();
-    let failed = |error| Error::io("the manual page", error);
-    clap_mangen::Man::new(whole.clone()).render(&mut page).map_err(failed)?;
-    for command in whole.get_subcommands().filter(|command| command.get_name() != "help") {
-        let name = format!("scratchproof {}", command.get_name());
-        let man = clap_mangen::Man::new(command.clone().bin_name(name));
-        man.render_synopsis_section(&mut page).map_err(failed)?;
-        man.render_description_section(&mut page).map_err(failed)?;
-        man.render_options_section(&mut page).map_err(failed)?;
-    }
-    Ok(String::from_utf8_lossy(&page).into_owned())
 }
 
 fn explain_code(arguments: &Arguments, word: Option<&str>) -> Result<u8> {
@@ -227,8 +234,8 @@ fn inspect_model(arguments: &Arguments, model: &Path, only_template: bool) -> Re
     summary.check = Some(check_bytes(&checkpoint, decode, |bytes| bar.advance(bytes))?);
     bar.end();
     print(&match arguments.format {
-        Format::Human => inspect::to_terminal(&summary, width()),
-        Format::Markdown => inspect::to_markdown(&summary),
+        Format::Human => inspect::to_terminal(&summary, width(), language(arguments)),
+        Format::Markdown => inspect::to_markdown(&summary, language(arguments)),
         Format::Json => inspect::to_json(&summary),
         Format::Html => String::new(),
     })?;
@@ -243,8 +250,8 @@ fn inspect_series(arguments: &Arguments, pattern: &Path) -> Result<u8> {
     let listed = series::Listed { pattern, steps: &found.steps, findings: &findings, fetched: found.fetched };
     print(&match arguments.format {
         Format::Json => series::to_json(&listed),
-        Format::Markdown => series::to_markdown(&listed),
-        Format::Human | Format::Html => series::to_terminal(&listed, width()),
+        Format::Markdown => series::to_markdown(&listed, language(arguments)),
+        Format::Human | Format::Html => series::to_terminal(&listed, width(), language(arguments)),
     })?;
     Ok(0)
 }
@@ -509,12 +516,14 @@ fn language(arguments: &Arguments) -> Language {
     match arguments.lang {
         Some(Lang::En) => Language::English,
         Some(Lang::Ko) => Language::Korean,
-        None => ["LC_ALL", "LC_MESSAGES", "LANG"]
-            .iter()
-            .filter_map(|name| std::env::var(name).ok())
-            .find(|locale| !locale.is_empty())
-            .map_or(Language::English, |locale| Language::of_locale(&locale)),
+        None => of_environment(),
     }
+}
+
+fn of_environment() -> Language {
+    let named = ["LC_ALL", "LC_MESSAGES", "LANG"].iter().filter_map(|name| std::env::var(name).ok());
+    let mut named = named.filter(|locale| !locale.is_empty());
+    named.next().map_or(Language::English, |locale| Language::of_locale(&locale))
 }
 
 fn access(arguments: &Arguments) -> Access {

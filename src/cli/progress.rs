@@ -20,7 +20,7 @@ impl Bar {
         if let Ok(style) = ProgressStyle::with_template(style) {
             bar.set_style(style);
         }
-        bar.set_message(what.to_owned());
+        bar.set_message(super::spoken(what));
         bar.enable_steady_tick(Duration::from_millis(250));
         let before = self.0.lock().unwrap_or_else(PoisonError::into_inner).replace(bar);
         if let Some(before) = before {

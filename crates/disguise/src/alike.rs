@@ -1,7 +1,7 @@
 //! Whether the heads of two models are each other's, by products that no change of basis moves.
 //!
 //! Heads are matched over all layers, once by one set of matrices and once by another that has none of them. Under the
-//! null the two matchings know nothing of each other. Depth may be recognised all the same (first layers are like first
+//! null the two matchings are independent. Depth may be recognised all the same (first layers are like first
 //! layers), so heads are taken as exchangeable inside a layer only: where both matchings send a head into one layer, they name
 //! the same head there with a chance of one over its heads, and the sum of these chances is what is expected.
 //!

@@ -320,7 +320,7 @@ fn unit(row: &[f32]) -> (f64, f64) {
     if square > 0.0 { (1.0 / square.sqrt(), sum / square.sqrt() / row.len() as f64) } else { (0.0, 0.0) }
 }
 
-/// Two fits that know nothing of each other, and how far they agree.
+/// Two independent fits, and how far they agree.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Agreement {
     /// Dimensions, or trace of Q1^T Q2, on which they agree.

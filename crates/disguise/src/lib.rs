@@ -11,7 +11,7 @@
 //!   axes of independent models are exchangeable, so the null is exact.
 //! - **frames** ([`frame`]): is the residual axis the parent's in another order or another basis? Two halves of the
 //!   layers are fitted apart; under the null the two fits have nothing in common.
-//! - **units** ([`units`]): neurons, experts and heads, matched twice by tensors that know nothing of each other; under
+//! - **units** ([`units`]): neurons, experts and heads, matched twice by independent tensors; under
 //!   the null two random matchings agree on about one.
 //!
 //! Token rows may propose a frame and never prove one: models of one tokenizer share what tokens mean, and **measured**

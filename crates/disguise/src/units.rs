@@ -1,4 +1,4 @@
-//! Neurons, experts and heads, matched twice by tensors that know nothing of each other (METHODS 3).
+//! Neurons, experts and heads, matched twice by independent tensors (METHODS 3).
 
 use rayon::prelude::*;
 

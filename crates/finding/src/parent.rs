@@ -214,7 +214,7 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
             allowed = policy.unreached_share
         ));
     }
-    judgement.said = said(facts, &parent_tests, &controls);
+    judgement.said = said(facts, &parent_tests, &controls, |parent| seeds.contains(parent));
     for unfit in facts.unfit {
         let parent = facts.parents.contains(&unfit.model.as_str());
         judgement.missing.push(text!(
@@ -237,15 +237,16 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
     (judgement, results)
 }
 
-/// What the parents were tested in, and with which controls.
-fn said(facts: &ParentFacts<'_>, tests: &[Tested<'_>], controls: &Controls) -> Text {
+/// What the parents were tested in, with which controls, and which of them share the subject's seed.
+fn said(facts: &ParentFacts<'_>, tests: &[Tested<'_>], controls: &Controls, seeded: impl Fn(&str) -> bool) -> Text {
     let told = facts.parents.iter().map(|&parent| {
         let of = |t: &&Tested<'_>| parent_of(&t.row.reference) == Some(parent) && t.row.component != ALL;
         let components: BTreeSet<&str> = tests.iter().filter(of).map(|t| t.row.component.as_str()).collect();
         text!("power/parent/of", parent, components = components.into_iter().collect::<Vec<_>>())
     });
     let usable: Vec<&str> = facts.controls.iter().copied().filter(|c| controls.unrelated(c)).collect();
-    text!("power/parent/tested", parents = told.collect::<Vec<_>>(), controls = usable)
+    let seeds: Vec<&str> = facts.parents.iter().copied().filter(|parent| seeded(parent)).collect();
+    text!("power/parent/tested", parents = told.collect::<Vec<_>>(), controls = usable, seeds)
 }
 
 /// Whether nothing of a parent could be compared, so that nothing was tested against it.

@@ -8,6 +8,7 @@ mod decode;
 mod dot;
 mod dtype;
 mod elements;
+mod elementwise;
 pub mod exact;
 mod gram;
 mod moments;
@@ -18,13 +19,15 @@ mod sample;
 pub mod sha256;
 mod simd;
 mod spectrum;
-mod twins;
 
 pub use assignment::assign;
 pub use decode::decode;
 pub use dot::{cross, gram, inner, trace};
 pub use dtype::Dtype;
 pub use elements::Patterns;
+pub use elementwise::{
+    Comparison, EXTREMES, Elementwise, Extremes, ONE_DIRECTION, Quantile, Rounding, SharedRow, finest_needed, round,
+};
 pub use gram::{BLOCK, Gram, GramShape, GramSums, GramTile, Pair};
 pub use moments::{Alike, Block, Form, Moments, Rank};
 pub use procrustes::{deflate, nearest_orthogonal, overlap, row_basis};
@@ -32,6 +35,3 @@ pub use rows::{CommonFactor, LEAST_SINE2, RowProducts, common_factor, rounding, 
 pub use sample::{Rows, Sums, View, centre, normalise};
 pub use simd::{Level, level};
 pub use spectrum::{singular_values, transpose};
-pub use twins::{
-    Comparison, EXTREMES, Extremes, ONE_DIRECTION, Quantile, Rounding, SharedRow, Twins, finest_needed, round,
-};

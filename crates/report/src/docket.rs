@@ -42,7 +42,10 @@ struct Whole<'a> {
 struct Submission<'a> {
     #[serde(flatten)]
     row: DocketRow,
+    /// What `answer` is made of, for another language.
     text: &'a Text,
+    /// What each part of `missing` is made of.
+    missing_texts: Vec<Text>,
 }
 
 /// The table: a row for each entry, in order.
@@ -108,7 +111,12 @@ pub fn to_json(entries: &[Entry]) -> String {
             Err(why) => failed(why),
         })
         .collect();
-    let submissions = entries.iter().zip(&texts).map(|(entry, text)| Submission { row: row(entry), text }).collect();
+    let missing = |entry: &'_ Entry| -> Vec<Text> {
+        entry.report.as_ref().map_or_else(|_| Vec::new(), |report| report.verdict.missing.clone())
+    };
+    let submissions = entries.iter().zip(&texts);
+    let submissions =
+        submissions.map(|(entry, text)| Submission { row: row(entry), text, missing_texts: missing(entry) }).collect();
     json::rounded(&Whole { schema: SCHEMA, tool: super::Tool::this(), submissions })
 }
 

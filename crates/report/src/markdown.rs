@@ -176,7 +176,7 @@ fn findings(out: &mut Note, report: &Report) {
 
 fn listed(out: &mut Note, findings: &[&Finding]) {
     let language = out.language;
-    table(out, &["", "grade", "finding", "figure", "log10 p", "effect", "n"], &[3, 4, 5, 6]);
+    table(out, &["", "grade", "finding", "statistic", "log10 p", "effect", "n"], &[3, 4, 5, 6]);
     for finding in findings {
         let about = wording::subject(finding).say(language);
         let about = if about.is_empty() { String::new() } else { format!(" {}", safe(&about)) };

@@ -96,7 +96,7 @@ fn report(derived: bool) -> Report {
             "The optimizer state of one checkpoint would tie it to the learning-rate schedule.".into(),
             "A platform's own creation time of the run would make its start more than the developer's word.".into(),
         ],
-        ground: "It rests on the weights and the run log (tied to them: rows without gradient shrink by the logged learning rates and weight decay), on the repository.".into(),
+        ground: "Evidence used: the weights, the run log (tied to the weights: rows without gradient decay at the logged rates), the repository.".into(),
         said: Said {
             start: "The first checkpoint is a random draw, in matrices with 97 % of its parameters.".into(),
             chain: "Every checkpoint follows from the one before by training, in all 6 intervals.".into(),

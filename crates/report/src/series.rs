@@ -2,10 +2,12 @@
 
 use serde::Serialize;
 
-use super::inspect::{push_folded, safe};
-use super::{number, text};
+use super::inspect::{push_facts, push_folded, safe};
+use super::number;
+use super::text::printable;
 use scratchproof_case::PublishedStep;
 use scratchproof_finding::Finding;
+use scratchproof_texts::{Language, Text, text};
 
 /// Schema of the JSON form.
 pub const SCHEMA: &str = "scratchproof.series/1";
@@ -23,49 +25,50 @@ pub struct Listed<'a> {
 }
 
 impl Listed<'_> {
-    fn facts(&self) -> [(&'static str, String); 3] {
-        let files = self.steps.iter().map(|step| step.weights.len() as u64).sum();
+    fn facts(&self, language: Language) -> [(Text, String); 3] {
+        let files: u64 = self.steps.iter().map(|step| step.weights.len() as u64).sum();
         let bytes =
             self.steps.iter().flat_map(|step| &step.weights).fold(0u64, |sum, file| sum.saturating_add(file.bytes));
         let span = match (self.steps.first(), self.steps.last()) {
             (Some(first), Some(last)) => {
-                format!("{} of steps {} to {}", number::count(self.steps.len() as u64), first.step, last.step)
+                let count = number::count(self.steps.len() as u64);
+                text!("inspect/value/span", count, first = first.step, last = last.step)
             }
-            _ => "none".to_owned(),
+            _ => text!("inspect/value/none"),
         };
+        let weights = text!("inspect/value/weights", files = number::count(files), bytes = number::bytes(bytes));
+        let fetched = text!("inspect/value/fetched", bytes = number::bytes(self.fetched));
         [
-            ("checkpoints", span),
-            ("weights", format!("{} files, {}", number::count(files), number::bytes(bytes))),
-            ("fetched", format!("{} of lists, no weight", number::bytes(self.fetched))),
+            (text!("inspect/fact/checkpoints"), span.say(language)),
+            (text!("inspect/fact/weights"), weights.say(language)),
+            (text!("inspect/fact/fetched"), fetched.say(language)),
         ]
     }
 }
 
 /// For a terminal of so many columns; one newline at the end.
 #[must_use]
-pub fn to_terminal(listed: &Listed, width: usize) -> String {
+pub fn to_terminal(listed: &Listed, width: usize, language: Language) -> String {
     let width = width.max(40);
-    let mut out = format!("{}\n", text::printable(listed.pattern));
-    for (name, value) in listed.facts() {
-        push_folded(&mut out, &format!("  {name:11}  "), &value, width);
-    }
+    let mut out = format!("{}\n", printable(listed.pattern));
+    push_facts(&mut out, &listed.facts(language), width, language);
     out.push('\n');
     for finding in listed.findings {
-        push_folded(&mut out, "  ", &text::printable(&finding.message.english()), width);
+        push_folded(&mut out, "  ", &printable(&finding.message.say(language)), width);
     }
     out
 }
 
 /// For a pull request or a mail; one newline at the end.
 #[must_use]
-pub fn to_markdown(listed: &Listed) -> String {
+pub fn to_markdown(listed: &Listed, language: Language) -> String {
     let mut out = format!("# {}\n\n", safe(listed.pattern));
-    for (name, value) in listed.facts() {
-        out.push_str(&["- ", name, ": ", &safe(&value), "\n"].concat());
+    for (name, value) in listed.facts(language) {
+        out.push_str(&["- ", &name.say(language), ": ", &safe(&value), "\n"].concat());
     }
     out.push('\n');
     for finding in listed.findings {
-        out.push_str(&["- ", &safe(&finding.message.english()), "\n"].concat());
+        out.push_str(&["- ", &safe(&finding.message.say(language)), "\n"].concat());
     }
     out
 }

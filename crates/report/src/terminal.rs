@@ -310,7 +310,7 @@ fn keep_words(table: &mut Table, width: usize) {
 
 fn figures(finding: &Finding, language: Language) -> String {
     let parts = [
-        ("figure", finding.statistic.map(|value| number::short(Some(value)))),
+        ("statistic", finding.statistic.map(|value| number::short(Some(value)))),
         ("log10 p", finding.log10_p.map(|value| number::short(Some(value)))),
         ("effect", finding.effect.map(|value| number::effect(Some(value)))),
         ("n", finding.n.map(|value| value.to_string())),

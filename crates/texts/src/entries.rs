@@ -54,6 +54,7 @@ const FILES: &[File] = files![
     "explain",
     "init",
     "input",
+    "inspect",
     "page",
     "parent",
     "power",

@@ -21,7 +21,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub use beside::{ground, message, missing, null, said_chain, said_parent, said_start, said_time};
 pub use entries::{Explanation, Language, explanation, keys, source, term};
 pub use param::Param;
-pub use phrase::phrase;
+pub use phrase::{help, phrase};
 pub use sentences::render;
 
 /// The key of several sentences, one after the other.

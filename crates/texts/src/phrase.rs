@@ -7,6 +7,7 @@ use toml::Table;
 use crate::{Language, particle};
 
 const PHRASES: &str = include_str!("../ko/phrases.toml");
+const HELP: &str = include_str!("../ko/help.toml");
 /// Longer words are no phrase, and are not searched through.
 const LONGEST: usize = 2000;
 
@@ -49,7 +50,21 @@ fn split(english: &str) -> (Vec<String>, Vec<String>) {
     (pieces, names)
 }
 
-/// Words in a language: those of a known phrase, else as they are. Behind the first `: ` a phrase may begin.
+/// A paragraph of the help of the command line in a language, from `ko/help.toml`; line breaks are not looked at. `None` where
+/// there is none, and in English.
+#[must_use]
+pub fn help(english: &str, language: Language) -> Option<&'static str> {
+    static ALL: OnceLock<Table> = OnceLock::new();
+    if language == Language::English {
+        return None;
+    }
+    let all = ALL.get_or_init(|| toml::from_str(HELP).unwrap_or_default());
+    let words = english.split_whitespace().collect::<Vec<_>>().join(" ");
+    all.get("help")?.get(&words)?.as_str()
+}
+
+/// Words in a language: those of a known phrase, else as they are. Behind any `: ` a phrase may begin: errors name their places
+/// first.
 #[must_use]
 pub fn phrase(words: &str, language: Language) -> String {
     if language == Language::English || words.len() > LONGEST {
@@ -59,8 +74,11 @@ pub fn phrase(words: &str, language: Language) -> String {
 }
 
 fn tail(words: &str) -> Option<String> {
-    let (before, after) = words.split_once(": ")?;
-    korean(after).map(|after| format!("{before}: {after}"))
+    words.match_indices(": ").find_map(|(at, colon)| {
+        let after = korean(&words[at + colon.len()..])?;
+        let places = words[..at].split(colon).map(|place| korean(place).unwrap_or_else(|| place.to_owned()));
+        Some(places.chain([after]).collect::<Vec<_>>().join(colon))
+    })
 }
 
 fn korean(words: &str) -> Option<String> {

@@ -25,6 +25,8 @@ use scratchproof_texts::{Language, Text};
 
 const PAGE: &str = include_str!("page.html");
 pub(crate) const STYLE: &str = include_str!("style.css");
+/// What the scripts of all pages begin with.
+const EVERY: &str = include_str!("every.js");
 const SCRIPT: &str = include_str!("page.js");
 
 /// The whole page, which opens in a language and can be switched to the other. Every word from outside is shown with
@@ -87,12 +89,13 @@ pub(crate) fn page(template: &str, script: &str, foot: &str, view: &impl Seriali
         Value::from_safe_string(label(&said))
     });
     environment.add_global("style", Value::from_safe_string(STYLE.to_owned()));
-    environment.add_global("script", Value::from_safe_string(script.to_owned()));
+    let script = format!("{EVERY}{script}");
+    environment.add_global("script_digest", digest(&script));
+    environment.add_global("script", Value::from_safe_string(script));
     let paper = paper(foot);
     environment.add_global("paper_digest", digest(&paper));
     environment.add_global("paper", Value::from_safe_string(paper));
     environment.add_global("style_digest", digest(STYLE));
-    environment.add_global("script_digest", digest(script));
     environment.add_template("page.html", template).map_err(broken)?;
     let page = environment.get_template("page.html").map_err(broken)?;
     page.render(Value::from(Serde(view))).map_err(broken)

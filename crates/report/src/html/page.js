@@ -1,23 +1,4 @@
-"use strict";
 (() => {
-  const root = document.documentElement;
-  const all = (selector, within = document) => [...within.querySelectorAll(selector)];
-  const speak = (language) => {
-    root.lang = language;
-    for (const one of all("[data-ko]")) {
-      if (!one.dataset.en) one.dataset.en = one.getAttribute("aria-label");
-      one.setAttribute("aria-label", one.dataset[language]);
-    }
-    for (const one of all("option[data-text-ko]")) {
-      if (!one.dataset.textEn) one.dataset.textEn = one.textContent;
-      one.textContent = language === "ko" ? one.dataset.textKo : one.dataset.textEn;
-    }
-    for (const one of all("button[data-language]"))
-      one.setAttribute("aria-pressed", String(one.dataset.language === language));
-  };
-  for (const one of all("button[data-language]")) one.addEventListener("click", () => speak(one.dataset.language));
-  speak(root.lang);
-
   const form = document.getElementById("filter");
   if (form) {
     const rows = all("[data-finding]");
@@ -63,13 +44,4 @@
         getSelection().selectAllChildren(from);
       }
     });
-
-  let closed = [];
-  addEventListener("beforeprint", () => {
-    closed = all("details:not([open])");
-    for (const one of closed) one.open = true;
-  });
-  addEventListener("afterprint", () => {
-    for (const one of closed) one.open = false;
-  });
 })();

@@ -315,14 +315,14 @@ const EIGHT_BITS: f64 = 1.01 / 16.0;
 
 /// What the tiles of two tensors gave.
 #[derive(Clone, Debug, Default)]
-pub struct Twins {
+pub struct Elementwise {
     /// By tile: sum of |a - b|, and of the centred rows that are not shared <a, b>, |a|^2, |b|^2.
     pub sums: Vec<(usize, [f64; 4])>,
     /// Elements outside constant rows.
     pub compared: u64,
     /// Of those, equal ones under each rounding.
     pub equal: [u64; 2],
-    /// Equal ones with the second tensor moved by a row: what strangers in these formats show.
+    /// Equal ones with the second tensor moved by a row: what unrelated models in these formats show.
     pub shifted: u64,
     /// Those that differ by no more than a rounding to three bits of mantissa, whatever scale it was made on.
     pub eight_bits: u64,
@@ -334,7 +334,7 @@ pub struct Twins {
     pub extremes: [Extremes; 2],
 }
 
-impl Twins {
+impl Elementwise {
     /// Looks at one tile: `a` and `b` begin at element `start`, at the beginning of a row.
     ///
     /// # Panics
@@ -520,12 +520,12 @@ mod tests {
         let how = Comparison { formats: [Dtype::F32; 2], row: Some(16) };
         let part = |tile: usize| {
             let span = tile * 256..(tile + 1) * 256;
-            let mut twins = Twins::default();
-            twins.add(tile, span.start as u64, [&a[span.clone()], &b[span]], &how);
-            twins
+            let mut sums = Elementwise::default();
+            sums.add(tile, span.start as u64, [&a[span.clone()], &b[span]], &how);
+            sums
         };
-        let mut forward = (0..4).map(part).reduce(Twins::merge).expect("tiles");
-        let mut backward = (0..4).rev().map(part).reduce(Twins::merge).expect("tiles");
+        let mut forward = (0..4).map(part).reduce(Elementwise::merge).expect("tiles");
+        let mut backward = (0..4).rev().map(part).reduce(Elementwise::merge).expect("tiles");
         assert_eq!(forward.finish().map(f64::to_bits), backward.finish().map(f64::to_bits));
         assert_eq!(forward.rows, backward.rows);
         let equal: Vec<u64> = forward.rows.iter().filter(|r| r.equal[0]).map(|r| r.row).collect();
@@ -553,10 +553,10 @@ mod tests {
                 let b: Vec<f64> = a.iter().map(|v| round(*v, format, rounding)).collect();
                 for (formats, pair) in [([Dtype::F32, format], [&a[..], &b]), ([format, Dtype::F32], [&b[..], &a])] {
                     let how = Comparison { formats, row: Some(64) };
-                    let mut twins = Twins::default();
-                    twins.add(0, 0, pair, &how);
-                    assert_eq!(twins.equal[at], 640, "{format} {rounding:?}");
-                    assert!(twins.equal[1 - at] < 500 && twins.shifted < 300, "{twins:?}");
+                    let mut sums = Elementwise::default();
+                    sums.add(0, 0, pair, &how);
+                    assert_eq!(sums.equal[at], 640, "{format} {rounding:?}");
+                    assert!(sums.equal[1 - at] < 500 && sums.shifted < 300, "{sums:?}");
                 }
             }
         }
