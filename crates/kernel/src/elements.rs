@@ -1,4 +1,4 @@
-//! What runs over every element of two tensors that are held against each other ([`Elementwise`](super::Elementwise)), eight lanes at a
+//! What runs over every element of two tensors that are held against each other ([`ElementwiseSums`](super::ElementwiseSums)), eight lanes at a
 //! time: counts are exact, and sums have the same bits in every instruction set.
 
 use super::simd::{Lanes, simd};

@@ -315,7 +315,7 @@ const EIGHT_BITS: f64 = 1.01 / 16.0;
 
 /// What the tiles of two tensors gave.
 #[derive(Clone, Debug, Default)]
-pub struct Elementwise {
+pub struct ElementwiseSums {
     /// By tile: sum of |a - b|, and of the centred rows that are not shared <a, b>, |a|^2, |b|^2.
     pub sums: Vec<(usize, [f64; 4])>,
     /// Elements outside constant rows.
@@ -334,7 +334,7 @@ pub struct Elementwise {
     pub extremes: [Extremes; 2],
 }
 
-impl Elementwise {
+impl ElementwiseSums {
     /// Looks at one tile: `a` and `b` begin at element `start`, at the beginning of a row.
     ///
     /// # Panics
@@ -520,12 +520,12 @@ mod tests {
         let how = Comparison { formats: [Dtype::F32; 2], row: Some(16) };
         let part = |tile: usize| {
             let span = tile * 256..(tile + 1) * 256;
-            let mut sums = Elementwise::default();
+            let mut sums = ElementwiseSums::default();
             sums.add(tile, span.start as u64, [&a[span.clone()], &b[span]], &how);
             sums
         };
-        let mut forward = (0..4).map(part).reduce(Elementwise::merge).expect("tiles");
-        let mut backward = (0..4).rev().map(part).reduce(Elementwise::merge).expect("tiles");
+        let mut forward = (0..4).map(part).reduce(ElementwiseSums::merge).expect("tiles");
+        let mut backward = (0..4).rev().map(part).reduce(ElementwiseSums::merge).expect("tiles");
         assert_eq!(forward.finish().map(f64::to_bits), backward.finish().map(f64::to_bits));
         assert_eq!(forward.rows, backward.rows);
         let equal: Vec<u64> = forward.rows.iter().filter(|r| r.equal[0]).map(|r| r.row).collect();
@@ -553,7 +553,7 @@ mod tests {
                 let b: Vec<f64> = a.iter().map(|v| round(*v, format, rounding)).collect();
                 for (formats, pair) in [([Dtype::F32, format], [&a[..], &b]), ([format, Dtype::F32], [&b[..], &a])] {
                     let how = Comparison { formats, row: Some(64) };
-                    let mut sums = Elementwise::default();
+                    let mut sums = ElementwiseSums::default();
                     sums.add(0, 0, pair, &how);
                     assert_eq!(sums.equal[at], 640, "{format} {rounding:?}");
                     assert!(sums.equal[1 - at] < 500 && sums.shifted < 300, "{sums:?}");

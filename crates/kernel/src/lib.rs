@@ -26,7 +26,7 @@ pub use dot::{cross, gram, inner, trace};
 pub use dtype::Dtype;
 pub use elements::Patterns;
 pub use elementwise::{
-    Comparison, EXTREMES, Elementwise, Extremes, ONE_DIRECTION, Quantile, Rounding, SharedRow, finest_needed, round,
+    Comparison, EXTREMES, ElementwiseSums, Extremes, ONE_DIRECTION, Quantile, Rounding, SharedRow, finest_needed, round,
 };
 pub use gram::{BLOCK, Gram, GramShape, GramSums, GramTile, Pair};
 pub use moments::{Alike, Block, Form, Moments, Rank};

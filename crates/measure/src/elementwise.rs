@@ -8,7 +8,7 @@ use super::tensors::place;
 use scratchproof_checkpoint::Checkpoint;
 use scratchproof_error::{Context, Result};
 use scratchproof_kernel::{
-    Comparison, Dtype, Elementwise, Extremes, Patterns, Quantile, Rounding, common_factor, decode, finest_needed,
+    Comparison, Dtype, ElementwiseSums, Extremes, Patterns, Quantile, Rounding, common_factor, decode, finest_needed,
 };
 use scratchproof_measurements::{Elementwise, Member, Plan, Unit};
 use scratchproof_plan::Material;
@@ -97,7 +97,7 @@ impl Ranks {
 
 /// What a thread found so far, and its memory for the next tile.
 struct Found {
-    twins: Vec<Elementwise>,
+    twins: Vec<ElementwiseSums>,
     ranks: Vec<Ranks>,
     bytes: Vec<u8>,
     values: Vec<Vec<f64>>,
@@ -206,7 +206,7 @@ impl<'a> Reader<'a> {
         let elements = self.unit.elements();
         let ranks = self.ranked.iter().zip(&self.members);
         Found {
-            twins: vec![Elementwise::default(); self.pairs.len()],
+            twins: vec![ElementwiseSums::default(); self.pairs.len()],
             ranks: ranks.map(|(wanted, member)| Ranks::new(*wanted, elements, member.dtype)).collect(),
             bytes: Vec::new(),
             values: vec![Vec::new(); self.members.len()],
@@ -244,7 +244,7 @@ fn figures(
     models: (usize, usize),
     elements: usize,
     how: &Comparison,
-    twins: &Elementwise,
+    twins: &ElementwiseSums,
     sums: [f64; 4],
     p99: Option<[f64; 2]>,
 ) -> Elementwise {
