@@ -66,7 +66,7 @@ fn true_states_tie_log_and_weights() {
     says(&report, "chain/optimizer-replay", "strong", "for");
     says(&report, "chain/optimizer-norm", "moderate", "for");
     says(&report, "chain/optimizer-rows", "moderate", "for");
-    says(&report, "chain/optimizer-way", "moderate", "for");
+    says(&report, "chain/optimizer-direction", "moderate", "for");
     for code in ["steps", "settings", "moments"] {
         says(&report, &format!("chain/optimizer-{code}"), "weak", "for");
     }
@@ -87,7 +87,7 @@ fn states_of_other_weights_are_found() {
         }
     });
     says(&report, "chain/optimizer-replay", "moderate", "against");
-    says(&report, "chain/optimizer-way", "strong", "against");
+    says(&report, "chain/optimizer-direction", "strong", "against");
     assert!(!report["verdict"]["ground"].as_str().unwrap().contains("optimiser's states"));
 }
 

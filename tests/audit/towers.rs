@@ -374,8 +374,8 @@ fn the_layers_of_a_tower_are_found_wherever_they_went() {
     }
     let tower = report.components.iter().find(|c| c.name == "vision_tower").expect("the tower");
     assert_eq!(tower.layers, [0, 1, 3, 4], "{}", shown(&report));
-    let twins = report.of("parent/self-map");
-    assert!(twins.len() == 1 && twins[0].message.contains("1 and 4"), "{}", shown(&report));
+    let alike = report.of("parent/self-map");
+    assert!(alike.len() == 1 && alike[0].message.contains("1 and 4"), "{}", shown(&report));
 }
 
 #[test]

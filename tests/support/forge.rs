@@ -195,8 +195,8 @@ impl Series {
             let mut new = if walk { later.clone() } else { honest.at[&ends.1].clone() };
             let share = if walk { left - foot } else { 1.0 - foot };
             for (name, tensor) in &mut new.tensors {
-                let way = rms(&minus(&honest.at[&ends.1].tensors[name], &honest.at[&ends.0].tensors[name]));
-                add_noise(tensor, way * share.max(0.0).sqrt(), &mut numbers);
+                let path = rms(&minus(&honest.at[&ends.1].tensors[name], &honest.at[&ends.0].tensors[name]));
+                add_noise(tensor, path * share.max(0.0).sqrt(), &mut numbers);
             }
             (later, left) = (new.clone(), foot);
             self.put(step, new);
@@ -260,8 +260,8 @@ impl Series {
         for step in &self.steps()[1..] {
             let part = if *step == ends.1 { 1.0 } else { honest.foot(*step, ends) };
             self.change(&[*step], |name, tensor| {
-                let way = minus(&to.tensors[name], &honest.at[&ends.1].tensors[name]);
-                tensor.values.iter_mut().zip(way).for_each(|(x, y)| *x += (share * part * f64::from(y)) as f32);
+                let path = minus(&to.tensors[name], &honest.at[&ends.1].tensors[name]);
+                tensor.values.iter_mut().zip(path).for_each(|(x, y)| *x += (share * part * f64::from(y)) as f32);
             });
         }
     }

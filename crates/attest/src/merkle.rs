@@ -114,7 +114,7 @@ pub fn root(leaves: &[Hash]) -> Hash {
     }
 }
 
-/// The hashes beside the way from a leaf to the root, the lowest first.
+/// The hashes beside the path from a leaf to the root, the lowest first.
 #[must_use]
 pub fn path(leaves: &[Hash], at: usize) -> Vec<Hash> {
     if leaves.len() < 2 || at >= leaves.len() {
@@ -122,21 +122,21 @@ pub fn path(leaves: &[Hash], at: usize) -> Vec<Hash> {
     }
     let half = split(leaves.len());
     let (left, right) = leaves.split_at(half);
-    let (mut way, beside) =
+    let (mut path, beside) =
         if at < half { (path(left, at), root(right)) } else { (path(right, at - half), root(left)) };
-    way.push(beside);
-    way
+    path.push(beside);
+    path
 }
 
 /// The root that a leaf at a place of so many leads to along a path, if the path has the length that it must have.
 #[must_use]
-pub fn climb(own: Hash, at: u64, leaves: u64, way: &[Hash]) -> Option<Hash> {
+pub fn climb(own: Hash, at: u64, leaves: u64, path: &[Hash]) -> Option<Hash> {
     if at >= leaves {
         return None;
     }
     // RFC 9162, section 2.1.3.2.
     let (mut place, mut last, mut hash) = (at, leaves - 1, own);
-    for beside in way {
+    for beside in path {
         if last == 0 {
             return None;
         }
@@ -297,13 +297,13 @@ mod tests {
             let leaves: Vec<Hash> = (0..count).map(|at| leaf(&at.to_le_bytes())).collect();
             let top = root(&leaves);
             for at in 0..count {
-                let way = path(&leaves, at);
+                let path = path(&leaves, at);
                 let (place, of) = (at as u64, count as u64);
-                assert_eq!(climb(leaves[at], place, of, &way), Some(top));
-                assert_ne!(climb(leaf(b"x"), place, of, &way), Some(top));
+                assert_eq!(climb(leaves[at], place, of, &path), Some(top));
+                assert_ne!(climb(leaf(b"x"), place, of, &path), Some(top));
                 if count > 1 {
-                    assert_ne!(climb(leaves[at], (place + 1) % of, of, &way), Some(top));
-                    assert_ne!(climb(leaves[at], place, of, &way[1..]), Some(top));
+                    assert_ne!(climb(leaves[at], (place + 1) % of, of, &path), Some(top));
+                    assert_ne!(climb(leaves[at], place, of, &path[1..]), Some(top));
                 }
             }
         }

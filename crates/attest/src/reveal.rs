@@ -32,7 +32,7 @@ pub struct Reveal {
     tensor: Tensor,
     /// Its place among them by name, from 0.
     place: u64,
-    /// The hashes beside the way from it to the root, the lowest first.
+    /// The hashes beside the path from it to the root, the lowest first.
     path: Vec<String>,
     /// Rows of it.
     rows: Vec<Row>,
@@ -48,7 +48,7 @@ pub struct Row {
     path: Vec<String>,
 }
 
-/// What an auditor is handed of one tensor: the way from it to the root, and the wanted rows with theirs. `rows` is asked for
+/// What an auditor is handed of one tensor: the path from it to the root, and the wanted rows with theirs. `rows` is asked for
 /// the places of rows when their number is known.
 ///
 /// # Errors
@@ -68,18 +68,18 @@ pub fn of(model: &Path, name: &str, rows: impl FnOnce(u64) -> Vec<u64>) -> Resul
         let (hashes, kept) = own.hash(&wanted)?;
         leaves.push(own.tensor.leaf()?);
         for (row, bytes) in kept {
-            let way = path(&hashes, usize::try_from(row).unwrap_or(usize::MAX));
-            opened.push(Row::new(row, &bytes, &way));
+            let path = path(&hashes, usize::try_from(row).unwrap_or(usize::MAX));
+            opened.push(Row::new(row, &bytes, &path));
         }
     }
     Ok(Reveal::new(&all[at].tensor, at, &leaves, opened))
 }
 
 impl Row {
-    /// A row with the way from it to the root over its tensor's rows.
+    /// A row with the path from it to the root over its tensor's rows.
     #[must_use]
-    pub fn new(row: u64, bytes: &[u8], way: &[Hash]) -> Self {
-        Self { row, bytes: base64(bytes), path: way.iter().map(|hash| hex(hash)).collect() }
+    pub fn new(row: u64, bytes: &[u8], path: &[Hash]) -> Self {
+        Self { row, bytes: base64(bytes), path: path.iter().map(|hash| hex(hash)).collect() }
     }
 }
 

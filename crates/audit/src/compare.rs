@@ -454,7 +454,7 @@ fn questions(case: &Case, components: &[ComponentResult], matrix: &[MatrixCell])
         .iter()
         .filter_map(|control| Some((control.name.as_str(), cell(subject, &control.name)?.z?)))
         .collect();
-    // Both are standard normal for strangers, so their difference over sqrt 2 is; the nearest control is the hardest test.
+    // Both are standard normal for unrelated models, so their difference over sqrt 2 is; the nearest control is the hardest test.
     let nearest = controls.iter().max_by(|a, b| a.1.total_cmp(&b.1));
     let (answer, why, z) = match (own, nearest) {
         (Some(own), Some((control, theirs))) => {

@@ -53,7 +53,7 @@ impl Search<'_> {
         self.observations.extend(answers(&self.heads));
     }
 
-    /// Whether the heads are the other model's beyond what strangers show.
+    /// Whether the heads are the other model's beyond what unrelated models show.
     fn heads_speak(&self) -> bool {
         let signs = self.heads.signs.iter().map(|t| t.log10_p);
         signs.chain(self.heads.tests.iter().map(|t| t.log10_p)).any(|p| p <= self.rules.shown_log10_p)

@@ -173,7 +173,7 @@ fn matched(first: &Arc<Checkpoint>, second: &Arc<Checkpoint>) -> Result<Vec<Pair
             pairs.push((i, j, How::Content, turned));
         }
     }
-    // Vectors that say nothing (norms that are all one) and strangers: by shape and order.
+    // Vectors that say nothing (norms that are all one) and unrelated models: by shape and order.
     let mut rest: BTreeMap<&[usize], (Vec<usize>, Vec<usize>)> = BTreeMap::new();
     for &i in own.iter().filter(|i| !used_a.contains(i)) {
         rest.entry(&first.tensors[i].shape).or_default().0.push(i);

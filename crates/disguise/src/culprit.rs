@@ -67,7 +67,7 @@ impl Culprit {
         order
     }
 
-    /// For these rows of a matrix, the parent's; `None` for what is a stranger's.
+    /// For these rows of a matrix, the parent's; `None` for what is an unrelated model's.
     pub fn sources(
         &self,
         part: &Part,
@@ -96,7 +96,7 @@ impl Culprit {
         picked.iter().map(|row| source(*row)).collect()
     }
 
-    /// Its rows from those of the parent, one after the other without those that are a stranger's.
+    /// Its rows from those of the parent, one after the other without those that are an unrelated model's.
     pub fn write(&self, part: &Part, sources: &[Option<usize>], picked: &[usize], values: &[f32]) -> Vec<f32> {
         let cols = part.cols.max(1);
         let square: f64 = values.iter().map(|v| f64::from(*v).powi(2)).sum();

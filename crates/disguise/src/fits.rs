@@ -28,7 +28,8 @@ const PROVEN: f64 = 0.5;
 /// Matrices of a layer that are read at a time.
 const ABREAST: usize = 16;
 
-pub(super) type Fits = Vec<(&'static str, CrossGram)>;
+/// Attention of even and of odd layers, MLPs of even and of odd layers, every second token and the others.
+pub(super) type Fits = Vec<CrossGram>;
 
 impl Search<'_> {
     /// The cross-Grams of every group of rows that belong together if nothing but the residual axis was changed: of large
@@ -44,10 +45,7 @@ impl Search<'_> {
             let (own, other) = (self.own.hidden, self.other.hidden);
             if large { CrossGram::of_many(own, other, whole) } else { CrossGram::empty(own, other) }
         };
-        let mut fits: Fits = ["attention, even", "attention, odd", "mlp, even", "mlp, odd", "tokens"]
-            .into_iter()
-            .map(|name| (name, empty()))
-            .collect();
+        let mut fits: Fits = (0..6).map(|_| empty()).collect();
         let of_group = |attention: bool| {
             let count = |l: &u32| {
                 let functions = self.own.functions(*l);
@@ -76,7 +74,7 @@ impl Search<'_> {
                 for (function, pair) in functions.iter().zip(pairs) {
                     let Some((a, b)) = pair else { continue };
                     let group = if function.component() == "attention" { 0 } else { 2 };
-                    fits[group + position % 2].1.add(&a, &b);
+                    fits[group + position % 2].add(&a, &b);
                     let seen = looked.entry(function.component()).or_default();
                     seen.matrices += 1;
                     seen.rows += a.rows() as u64;
@@ -84,9 +82,12 @@ impl Search<'_> {
             }
         }
         for (a, b) in self.own.tokens(self.other, self.tokens, tokens)? {
-            fits[4].1.add(&a, &b);
+            for half in 0..2 {
+                let rows: Vec<usize> = (half..a.rows()).step_by(2).collect();
+                fits[4 + half].add(&a.chosen(&rows), &b.chosen(&rows));
+            }
         }
-        for (_, fit) in &mut fits {
+        for fit in &mut fits {
             fit.settle();
         }
         self.looked_at("frame", layers.len(), looked);
@@ -98,11 +99,17 @@ impl Search<'_> {
     #[allow(clippy::too_many_lines, reason = "one candidate after the other, each with its own reason")]
     pub(super) fn candidates(&mut self, fits: Fits) -> (Vec<Candidate>, bool) {
         let (own, other) = (self.own.hidden, self.other.hidden);
+        let (mut token_order, mut token_rotation) = (true, true);
         let groups = {
-            let mut fits = fits.into_iter().map(|(_, fit)| fit);
+            let mut fits = fits.into_iter();
             let mut next = || fits.next().unwrap_or_else(|| CrossGram::empty(own, other));
-            let [a0, a1, m0, m1, tokens] = [(); 5].map(|()| next());
+            let [a0, a1, m0, m1, t0, t1] = [(); 6].map(|()| next());
             let (attention, mlp) = (a0.and(&a1), m0.and(&m1));
+            // Tokens whose halves do not agree have no order and no rotation to be tried.
+            if own.min(other) >= MANY {
+                token_order = same_order(&t0.best(), &t1.best(), other).agreed >= WORTH;
+                token_rotation = t0.alike(&t1).is_some_and(|found| found.agreed >= ALIKE);
+            }
             vec![
                 ("attention of even layers", a0),
                 ("attention of odd layers", a1),
@@ -110,7 +117,7 @@ impl Search<'_> {
                 ("MLPs of odd layers", m1),
                 ("attention", attention),
                 ("MLPs", mlp),
-                ("tokens", tokens),
+                ("tokens", t0.and(&t1)),
             ]
         };
         let pairs = [(0, 1), (2, 3), (4, 5), (4, TOKENS), (5, TOKENS)];
@@ -128,7 +135,13 @@ impl Search<'_> {
             let bests = each(&|i| full(i).then(|| groups[i].1.best()));
             let wanted = |i: usize| pairs.iter().any(|&(a, b)| (a == i || b == i) && worth(a, b, &bests));
             // The tokens' own order is a frame to be tried whatever the layers say.
-            each(&|i| if full(i) && (i == TOKENS || wanted(i)) { Some(groups[i].1.order()) } else { bests[i].clone() })
+            each(&|i| {
+                if full(i) && (i == TOKENS && token_order || wanted(i)) {
+                    Some(groups[i].1.order())
+                } else {
+                    bests[i].clone()
+                }
+            })
         } else {
             each(&|i| full(i).then(|| groups[i].1.order()))
         };
@@ -161,7 +174,7 @@ impl Search<'_> {
         let outdone = effect(permuted.as_ref().map(|p| p.0)) + TURNED < 1.0;
         let fitted = |i: usize| {
             let alike = || alike.iter().any(|((a, b), found)| (*a == i || *b == i) && found.agreed >= ALIKE);
-            !many || outdone && (i == TOKENS || alike())
+            !many || outdone && (i == TOKENS && token_rotation || alike())
         };
         let rotation = |i: usize, wanted: bool| if full(i) && wanted && !some { groups[i].1.rotation() } else { None };
         // The two groups of layers that are most alike are fitted first; where they prove a rotation, no other is.
@@ -212,7 +225,7 @@ impl Search<'_> {
         let mut candidates = Vec::new();
         if let Some(order) = &orders[TOKENS] {
             let order = groups[TOKENS].1.of_all(order, own);
-            if own != other || fixed(&order) < IN_PLACE {
+            if token_order && (own != other || fixed(&order) < IN_PLACE) {
                 candidates.push(Candidate { frame: Frame::Permuted(order), proven: false });
             }
             if let Some(q) = &rotations[TOKENS] {

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::matrix::{Matrix, narrow, spread};
-use scratchproof_kernel::{assign, centre, cross, nearest_orthogonal, trace, transpose};
+use scratchproof_kernel::{assign, cross, nearest_orthogonal, trace, transpose};
 use scratchproof_stats::{log10_poisson_upper, log10_upper_tail};
 
 /// Longest residual axis for which all dimensions of the subject take part in the first fits.
@@ -14,8 +14,9 @@ pub const LONGEST_WHOLE: usize = 1536;
 /// rotation is worth fitting shows in the cosine of two such fits, without singular vectors.
 pub const LOOKED: usize = 512;
 
-/// Rows that are put together before they are multiplied, where few of each of many matrices take part.
-const TOGETHER: usize = 256;
+/// Elements of the other model's rows that are put together before they are multiplied, where few rows of each of many
+/// matrices take part: 4 MiB. Short products cost more in their sums than in their terms.
+const TOGETHER: usize = 1 << 20;
 
 /// From so many dimensions or units on, assignments and rotations are made only where the cheap answer leaves room for one.
 pub const MANY: usize = 1024;
@@ -53,10 +54,24 @@ impl Frame {
     /// none, or was fitted to fewer directions than there are, so that rows would be shorter in it.
     pub fn directions(&self, side: usize, columns: &[usize]) -> Option<Vec<f32>> {
         let Self::Rotated(q) = self else { return None };
+        self.whole(side)
+            .then(|| columns.iter().flat_map(|&column| (0..side).map(move |row| q[row * side + column])).collect())
+    }
+
+    /// The way back of a rotation of `side` dimensions into as many: how rows of the subject are written in the other model's
+    /// coordinates. `None` where it is none of all directions.
+    pub fn back(&self, side: usize) -> Option<Self> {
+        match self {
+            Self::Rotated(q) => self.whole(side).then(|| Self::Rotated(transpose(q, side, side))),
+            Self::AsItStands | Self::Permuted(_) => None,
+        }
+    }
+
+    /// Whether it is a rotation of `side` dimensions into as many, fitted to all directions.
+    fn whole(&self, side: usize) -> bool {
+        let Self::Rotated(q) = self else { return false };
         // No singular value is above one, so the squares say whether all of them are one.
-        let squares = trace(q, q);
-        let whole = q.len() == side * side && (squares - side as f64).abs() <= ROUNDED * side as f64;
-        whole.then(|| columns.iter().flat_map(|&column| (0..side).map(move |row| q[row * side + column])).collect())
+        q.len() == side * side && (trace(q, q) - side as f64).abs() <= ROUNDED * side as f64
     }
 
     /// Rows of the other model in the subject's coordinates, rows x `own`.
@@ -107,18 +122,31 @@ pub fn square(a: &[f32], k: usize) -> Vec<f32> {
 pub struct CrossGram {
     /// Length of the own and of the other residual axis.
     pub sizes: (usize, usize),
-    /// own x other.
-    pub centred: Vec<f32>,
-    /// The same without centring, since a rotation does not keep the mean.
+    /// own x other, without centring, since a rotation does not keep the mean.
     pub plain: Vec<f32>,
+    /// What centring takes away.
+    means: Means,
     /// Rows that took part.
     pub rows: usize,
     /// The own dimensions that take part, where not all do.
     pub dimensions: Option<Vec<usize>>,
     /// Length of the own residual axis, of which these may be some dimensions.
     axis: usize,
-    /// Rows that wait to be multiplied: centred own and other, plain own and other.
-    waiting: Option<[Vec<f32>; 4]>,
+    /// Rows that wait to be multiplied, own and other.
+    waiting: [Vec<f32>; 2],
+    /// How many rows of the other model are put together before they are multiplied, in elements.
+    together: usize,
+}
+
+/// Sums over the rows a and b with means m and n: (a - m)(b - n)^T is a b^T less a n, less m b, and m n more.
+#[derive(Clone, Debug)]
+struct Means {
+    /// Sum of a n, by own dimension.
+    own: Vec<f64>,
+    /// Sum of m b, by the other's.
+    other: Vec<f64>,
+    /// Sum of m n.
+    both: f64,
 }
 
 impl CrossGram {
@@ -126,12 +154,13 @@ impl CrossGram {
     pub fn empty(own: usize, other: usize) -> Self {
         Self {
             sizes: (own, other),
-            centred: vec![0.0; own * other],
             plain: vec![0.0; own * other],
+            means: Means { own: vec![0.0; own], other: vec![0.0; other], both: 0.0 },
             rows: 0,
             dimensions: None,
             axis: own,
-            waiting: None,
+            waiting: [Vec::new(), Vec::new()],
+            together: 0,
         }
     }
 
@@ -139,11 +168,10 @@ impl CrossGram {
     /// `whole` does not say that all are wanted.
     pub fn of_many(own: usize, other: usize, whole: bool) -> Self {
         let some = !whole && own.max(other) > LONGEST_WHOLE && own > LOOKED;
-        let waiting = Some([Vec::new(), Vec::new(), Vec::new(), Vec::new()]);
         if !some {
-            return Self { waiting, ..Self::empty(own, other) };
+            return Self { together: TOGETHER, ..Self::empty(own, other) };
         }
-        Self { dimensions: Some(spread(own, LOOKED)), axis: own, waiting, ..Self::empty(LOOKED, other) }
+        Self { dimensions: Some(spread(own, LOOKED)), axis: own, together: TOGETHER, ..Self::empty(LOOKED, other) }
     }
 
     /// Adds two matrices whose rows belong together.
@@ -153,39 +181,29 @@ impl CrossGram {
         if rows != b.rows() || rows < 2 || (a.cols, b.cols) != (own, self.sizes.1) {
             return;
         }
-        let scale = narrow(1.0 / (rows as f64).sqrt());
-        let centred = |m: &Matrix| {
-            let mut m = m.clone();
-            centre(&mut m.values, m.cols);
-            m.normalised()
-        };
+        let scale = 1.0 / (rows as f64).sqrt();
         self.rows += rows;
-        let Some(mut waiting) = self.waiting.take() else {
-            let sum = |into: &mut [f32], a: &Matrix, b: &Matrix| {
-                let (at, bt) = (transpose(&a.values, rows, a.cols), transpose(&b.values, rows, b.cols));
-                for (sum, m) in into.iter_mut().zip(product(&at, &bt, rows)) {
-                    *sum += m * scale;
-                }
-            };
-            sum(&mut self.centred, &centred(a), &centred(b));
-            sum(&mut self.plain, &a.clone().normalised(), &b.clone().normalised());
-            return;
-        };
-        let picked = |m: Matrix| -> Vec<f32> {
-            let row = |row: &[f32]| -> Vec<f32> {
-                match &self.dimensions {
-                    Some(dimensions) => dimensions.iter().map(|d| row[*d] * scale).collect(),
-                    None => row.iter().map(|v| v * scale).collect(),
-                }
-            };
-            m.values.chunks_exact(m.cols.max(1)).flat_map(row).collect()
-        };
-        waiting[0].extend(picked(centred(a)));
-        waiting[1].extend(centred(b).values);
-        waiting[2].extend(picked(a.clone().normalised()));
-        waiting[3].extend(b.clone().normalised().values);
-        self.waiting = Some(waiting);
-        if self.waiting.as_ref().is_some_and(|waiting| waiting[1].len() >= TOGETHER * self.sizes.1) {
+        let Self { dimensions, means, waiting, .. } = self;
+        let [left, right] = waiting;
+        for (x, y) in a.values.chunks_exact(a.cols.max(1)).zip(b.values.chunks_exact(b.cols.max(1))) {
+            let ((of_x, m), (of_y, n)) = (unit(x), unit(y));
+            let of_x = of_x * scale;
+            let (m, at) = (m * scale, left.len());
+            match dimensions {
+                Some(dimensions) => left.extend(dimensions.iter().map(|d| narrow(f64::from(x[*d]) * of_x))),
+                None => left.extend(x.iter().map(|v| narrow(f64::from(*v) * of_x))),
+            }
+            for (sum, v) in means.own.iter_mut().zip(&left[at..]) {
+                *sum += f64::from(*v) * n;
+            }
+            for (sum, v) in means.other.iter_mut().zip(y) {
+                let v = narrow(f64::from(*v) * of_y);
+                right.push(v);
+                *sum += m * f64::from(v);
+            }
+            means.both += m * n;
+        }
+        if right.len() >= self.together {
             self.settle();
         }
     }
@@ -193,30 +211,44 @@ impl CrossGram {
     /// Multiplies the rows that wait. To be called before anything is asked.
     pub fn settle(&mut self) {
         let (own, other) = self.sizes;
-        let Some([a, b, c, d]) = &mut self.waiting else { return };
-        for (into, x, y) in [(&mut self.centred, a, b), (&mut self.plain, c, d)] {
-            let rows = y.len() / other.max(1);
-            if rows > 0 {
-                let (at, bt) = (transpose(x, rows, own), transpose(y, rows, other));
-                into.iter_mut().zip(product(&at, &bt, rows)).for_each(|(sum, m)| *sum += m);
-            }
-            x.clear();
-            y.clear();
+        let [a, b] = &mut self.waiting;
+        let rows = b.len() / other.max(1);
+        if rows > 0 {
+            let (at, bt) = (transpose(a, rows, own), transpose(b, rows, other));
+            self.plain.iter_mut().zip(product(&at, &bt, rows)).for_each(|(sum, m)| *sum += m);
         }
+        a.clear();
+        b.clear();
     }
 
     /// The sum of two.
     pub fn and(&self, other: &Self) -> Self {
         let sum = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| x + y).collect();
+        let wide = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x + y).collect();
         Self {
             sizes: self.sizes,
-            centred: sum(&self.centred, &other.centred),
             plain: sum(&self.plain, &other.plain),
+            means: Means {
+                own: wide(&self.means.own, &other.means.own),
+                other: wide(&self.means.other, &other.means.other),
+                both: self.means.both + other.means.both,
+            },
             rows: self.rows + other.rows,
             dimensions: self.dimensions.clone(),
             axis: self.axis,
-            waiting: None,
+            waiting: [Vec::new(), Vec::new()],
+            together: self.together,
         }
+    }
+
+    /// The same of rows less their means, own x other.
+    fn centred(&self) -> Vec<f32> {
+        let mut out = Vec::with_capacity(self.plain.len());
+        for (row, own) in self.plain.chunks_exact(self.sizes.1.max(1)).zip(&self.means.own) {
+            let other = row.iter().zip(&self.means.other);
+            out.extend(other.map(|(v, other)| narrow(f64::from(*v) - own - other + self.means.both)));
+        }
+        out
     }
 
     /// A relabelling of the dimensions that take part as one of the whole axis, unknown elsewhere.
@@ -232,18 +264,16 @@ impl CrossGram {
     /// The best relabelling: for every own dimension one of the other model's, as in [`Frame::Permuted`]. A norm that only
     /// scales does not see the sign of a dimension, so a disguise may flip it.
     pub fn order(&self) -> Vec<Option<usize>> {
-        self.signed(assign(&self.sizes_of_entries(), self.sizes.0, self.sizes.1))
+        self.signed(assign)
     }
 
-    fn sizes_of_entries(&self) -> Vec<f32> {
-        self.centred.iter().map(|v| v.abs()).collect()
-    }
-
-    fn signed(&self, order: Vec<Option<usize>>) -> Vec<Option<usize>> {
-        let other = self.sizes.1;
+    fn signed(&self, by: impl Fn(&[f32], usize, usize) -> Vec<Option<usize>>) -> Vec<Option<usize>> {
+        let (own, other) = self.sizes;
+        let centred = self.centred();
+        let order = by(&centred.iter().map(|v| v.abs()).collect::<Vec<_>>(), own, other);
         let signed = |(i, j): (usize, Option<usize>)| {
             let j = j?;
-            Some(if self.centred[i * other + j] < 0.0 { j + other } else { j })
+            Some(if centred[i * other + j] < 0.0 { j + other } else { j })
         };
         order.into_iter().enumerate().map(signed).collect()
     }
@@ -251,7 +281,7 @@ impl CrossGram {
     /// Dimensions that are each other's best: no relabelling, but two fits of one relabelling agree on them, at a
     /// hundredth of the cost.
     pub fn best(&self) -> Vec<Option<usize>> {
-        self.signed(mutual(&self.sizes_of_entries(), self.sizes.0, self.sizes.1))
+        self.signed(mutual)
     }
 
     /// The cosine of two fits, and how far that is beyond what unrelated ones show: of one rotation they are alike before
@@ -277,6 +307,17 @@ impl CrossGram {
         let wide: Vec<f64> = self.plain.iter().map(|v| f64::from(*v)).collect();
         nearest_orthogonal(&wide, self.sizes.0, self.sizes.1)
     }
+}
+
+/// What a row is multiplied with to have length 1, and its mean then; both zero for a row of zeros.
+fn unit(row: &[f32]) -> (f64, f64) {
+    let (mut square, mut sum) = (0.0, 0.0);
+    for v in row {
+        let v = f64::from(*v);
+        square += v * v;
+        sum += v;
+    }
+    if square > 0.0 { (1.0 / square.sqrt(), sum / square.sqrt() / row.len() as f64) } else { (0.0, 0.0) }
 }
 
 /// Two fits that know nothing of each other, and how far they agree.

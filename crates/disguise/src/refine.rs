@@ -12,7 +12,7 @@ use scratchproof_measurements::Question;
 impl Search<'_> {
     /// A frame that only tokens proposed, fitted again to the neurons that are matched in it: to those of one half of the
     /// layers, to match the neurons of the other half, which is a test; then to all of them, which is none. A frame that
-    /// layers prove stays as it is: it must not learn from rows that may be a stranger's.
+    /// layers prove stays as it is: it must not learn from rows that may be an unrelated model's.
     pub(super) fn refined(&mut self, rough: InFrame) -> Result<InFrame> {
         if rough.candidate.proven || self.neurons_found(&rough).is_none() {
             return Ok(rough);

@@ -9,7 +9,7 @@ use super::search::{InFrame, Search, TOKENS};
 use scratchproof_measurements::{Change, Question};
 
 impl Search<'_> {
-    /// Whether the second moments of a component are beyond what strangers show.
+    /// Whether the second moments of a component are beyond what unrelated models show.
     pub(super) fn moments_found(&self) -> bool {
         self.observations.iter().any(|o| {
             o.question == Question::SecondMoments

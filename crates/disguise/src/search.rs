@@ -11,7 +11,7 @@ use super::heads::kept as heads_of;
 use super::layer::{Look, chosen, in_rows, layer_moments, mlps, moments_of, partners, stands_out};
 use super::matrix::{Function, ROWS, Slot};
 use super::moments::{LayerMoments, Moments};
-use super::units::{Matching, Mlp, expressed, heads, neurons, overlaps, together};
+use super::units::{Matching, expressed, heads, neurons, overlaps, together};
 use super::weights::{TokenRows, Weights};
 use scratchproof_checkpoint::Checkpoint;
 use scratchproof_error::Result;
@@ -25,6 +25,9 @@ const COARSE: (usize, usize) = (512, 2048);
 /// Products of numbers that the matching of neurons may cost in one frame before anything is found; beyond, fewer rows of
 /// every MLP of every layer are looked at ([`Look::at`]).
 const MATCHED: f64 = 2e10;
+
+/// The same for a parent that was made up to be found.
+const GLANCED: f64 = 2e8;
 
 /// What it may cost once something is found, for the relabelling of every neuron; beyond, those looked at stand for all.
 const RELABELLED: f64 = 1e12;
@@ -159,10 +162,12 @@ impl Search<'_> {
         let by_heads = self.layers_by_heads();
         layers.extend(by_heads.iter().map(|(l, m)| (*l, *m)));
         let long = self.own.hidden.max(self.other.hidden) >= MANY;
+        let glance = self.glance();
         let before = self.observations.len();
         let fits = self.fits(&layers, if long { COARSE } else { (usize::MAX, usize::MAX) }, !long)?;
         let (mut candidates, turned) = self.candidates(fits);
-        if long && (turned || candidates.iter().any(|c| c.proven)) {
+        // Of a long axis some dimensions alone took part, and no frame of all of them is known before they all did.
+        if long && !(glance && candidates.iter().any(|c| c.proven)) && (turned || candidates.iter().any(|c| c.proven)) {
             self.observations.truncate(before);
             let fits = self.fits(&layers, (usize::MAX, usize::MAX), true)?;
             candidates = self.candidates(fits).0;
@@ -189,7 +194,7 @@ impl Search<'_> {
                 best = Some(tried);
             }
         }
-        if let Some(rough) = best.take_if(|b| b.candidate.frame != Frame::AsItStands) {
+        if !glance && let Some(rough) = best.take_if(|b| b.candidate.frame != Frame::AsItStands) {
             best = Some(self.refined(rough)?);
         }
         let moved = |b: &InFrame| b.layers.iter().any(|(a, l)| by_place.get(a) != Some(l));
@@ -198,6 +203,11 @@ impl Search<'_> {
             self.relabelling(b, moved, same)
         });
         Ok(Found { observations: self.observations, heads: self.heads, relabelling, looked: self.looked })
+    }
+
+    /// Whether the question is what silence is worth: no first look is followed by a second.
+    fn glance(&self) -> bool {
+        self.own.glance() && self.other.glance()
     }
 
     /// Matches in one frame: every layer and every MLP, with fewer rows of each where all would cost too much; with all rows
@@ -213,7 +223,8 @@ impl Search<'_> {
             a.len().max(b.len()) as f64 * most(&a) * most(&b) * self.own.hidden as f64
         };
         let total: f64 = layers.iter().map(cost).sum();
-        if total <= MATCHED {
+        let glance = self.glance();
+        if total <= if glance { GLANCED } else { MATCHED } {
             return self.matched(candidate, layers, None);
         }
         let Candidate { frame, proven } = candidate;
@@ -222,7 +233,7 @@ impl Search<'_> {
         let tried = self.matched(Candidate { frame: frame.clone(), proven }, layers, Some(Look::at(experts)))?;
         let stays =
             frame == Frame::AsItStands && tried.mlps.values().all(|(_, matching)| fixed(&matching.order) >= IN_PLACE);
-        if stays || total > RELABELLED || self.neurons_found(&tried).is_none() {
+        if glance || stays || total > RELABELLED || self.neurons_found(&tried).is_none() {
             return Ok(tried);
         }
         self.observations.truncate(before.0);
@@ -363,11 +374,17 @@ impl Search<'_> {
         let mut by_component: BTreeMap<&str, Vec<Neurons>> = BTreeMap::new();
         for (&l, &m) in layers {
             let routed = chosen(self.own, self.other, (l, m), &result.candidate.frame)?;
-            let own = mlps(self.own, l, look.own, look.other)?;
-            let other: Vec<(Slot, Mlp)> = mlps(self.other, m, look.other, look.other)?
-                .into_par_iter()
-                .map(|(slot, mlp)| (slot, mlp.in_frame(&result.candidate.frame, self.own.hidden)))
-                .collect();
+            let mut own = mlps(self.own, l, look.own, look.other)?;
+            let mut other = mlps(self.other, m, look.other, look.other)?;
+            // A rotation keeps angles, so the fewer rows may be turned back instead of the others there.
+            let back = if look.own < look.other { result.candidate.frame.back(self.own.hidden) } else { None };
+            let (turned, frame) = match &back {
+                Some(back) => (&mut own, back),
+                None => (&mut other, &result.candidate.frame),
+            };
+            let hidden = if back.is_some() { self.other.hidden } else { self.own.hidden };
+            *turned =
+                std::mem::take(turned).into_par_iter().map(|(slot, mlp)| (slot, mlp.in_frame(frame, hidden))).collect();
             let partners = partners(&own, &other, routed.as_ref(), &mut by_expert);
             let matched: Vec<Option<Matching>> =
                 partners.par_iter().map(|(a, b)| neurons(&own[*a].1, &other[*b].1)).collect();

@@ -108,8 +108,7 @@ impl<'a> Weights<'a> {
                 own.head = Some(part);
             }
         }
-        let cost: usize = own.layers.values().flatten().map(|(_, part)| part.rows.min(ROWS) * part.cols).sum();
-        own.large = cost > ELEMENTS || own.most_experts() > EXPERTS;
+        let own = own.within(ELEMENTS);
         Ok((!own.layers.is_empty()).then_some(own))
     }
 
@@ -119,8 +118,8 @@ impl<'a> Weights<'a> {
     /// # Errors
     /// If norm weights cannot be read.
     pub fn disguised(checkpoint: &'a Checkpoint, culprit: Culprit, budget: usize) -> Result<Option<Self>> {
-        let Some(mut own) = Self::new(checkpoint)? else { return Ok(None) };
-        own.budget = budget;
+        let Some(own) = Self::new(checkpoint)? else { return Ok(None) };
+        let mut own = own.within(budget);
         let order = culprit.layers(&own.layers(), &own.sample());
         let place = |old: u32| order.iter().find(|(_, from)| **from == old).map_or(old, |(new, _)| *new);
         own.layers = std::mem::take(&mut own.layers).into_iter().map(|(old, layer)| (place(old), layer)).collect();
@@ -139,7 +138,18 @@ impl<'a> Weights<'a> {
     /// The same model within so many elements.
     pub fn within(mut self, budget: usize) -> Self {
         self.budget = budget;
+        self.large = self.cost() > budget || self.most_experts() > EXPERTS;
         self
+    }
+
+    /// Whether it is only glanced at: a first look stands for all, which may see less than the search would and never more.
+    pub fn glance(&self) -> bool {
+        self.budget < ELEMENTS
+    }
+
+    /// Elements of the rows that may be looked at.
+    fn cost(&self) -> usize {
+        self.layers.values().flatten().map(|(_, part)| part.rows.min(ROWS) * part.cols).sum()
     }
 
     /// The multipliers of a norm. Gemma stores them less one.
@@ -177,7 +187,7 @@ impl<'a> Weights<'a> {
 
     /// The layers that are looked at: all of them, but for what is made up to be found, which costs no more than it may.
     pub fn looked(&self) -> Vec<u32> {
-        if self.budget < ELEMENTS { self.sample() } else { self.layers() }
+        if self.glance() { self.sample() } else { self.layers() }
     }
 
     /// As many layers as may be looked at, spread evenly.

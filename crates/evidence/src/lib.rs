@@ -66,7 +66,7 @@ tables! {
     start: StartRow {
         tensor, component, family, layer, expert, elements, mean, std, excess_kurtosis, max_abs, scheme, rule,
         fit_distance, fit_log10_p, matrices, edge_ratio, edge_score, edge_log10_p, cosines_z, cosines_log10_p,
-        row_norm_log10_p, column_norm_log10_p, twin, twin_pearson, twin_log10_p
+        row_norm_log10_p, column_norm_log10_p, nearest, nearest_pearson, nearest_log10_p
     }
     /// The earliest checkpoint against what its seed draws.
     replay: ReplayRow {
@@ -76,7 +76,7 @@ tables! {
     chain: ChainRow {
         from_step, to_step, component, rms, lr_sum, budget, bound, off_chord, lag1_cosine, memory_z, memory_effect
     }
-    /// The way of every component.
+    /// The path of every component.
     path: PathRow {
         step, component, size, pc1, pc2, pc3, share1, share2, share3, step_length, relative_speed, turn, start_cosine,
         start_retained, expected_retained, expected_cosine, carried, carried_cosine

@@ -245,7 +245,7 @@ pub struct CopyRow {
     pub rounding: Option<String>,
     /// Share of equal elements outside constant rows.
     pub equal: Option<f64>,
-    /// The same with one tensor moved by a row: what strangers show in these formats.
+    /// The same with one tensor moved by a row: what unrelated models show in these formats.
     pub equal_shifted: Option<f64>,
     /// Share of elements that differ by no more than a rounding to eight bits (f8 e4m3), on whatever scale.
     pub eight_bits: Option<f64>,
@@ -312,11 +312,11 @@ pub struct StartRow {
     pub column_norm_log10_p: Option<f64>,
     /// The tensor of one shape that resembles it most, among those of its layer and of the next; of a stack also one of its
     /// own matrices, as in `matrix 3 against 4`.
-    pub twin: Option<String>,
+    pub nearest: Option<String>,
     /// Correlation with it.
-    pub twin_pearson: Option<f64>,
+    pub nearest_pearson: Option<f64>,
     /// log10 p of it, two-sided, after multiplicity over the tensors it was held against.
-    pub twin_log10_p: Option<f64>,
+    pub nearest_log10_p: Option<f64>,
 }
 
 /// One row of `evidence/decay.parquet`: the rows of one tensor that no training reached, between two checkpoints (METHODS 5,
@@ -418,7 +418,7 @@ pub struct ChainRow {
     pub memory_effect: Option<f64>,
 }
 
-/// One row of `evidence/path.parquet`: one component, or `all`, at one checkpoint of its way (METHODS 5).
+/// One row of `evidence/path.parquet`: one component, or `all`, at one checkpoint of its path (METHODS 5).
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub struct PathRow {
@@ -426,7 +426,7 @@ pub struct PathRow {
     pub component: String,
     /// Root mean square of the weights.
     pub size: Option<f64>,
-    /// Scores on the first three principal components of the way, in the unit of the weights' Euclidean norm.
+    /// Scores on the first three principal components of the path, in the unit of the weights' Euclidean norm.
     pub pc1: Option<f64>,
     pub pc2: Option<f64>,
     pub pc3: Option<f64>,
@@ -436,7 +436,7 @@ pub struct PathRow {
     pub share3: Option<f64>,
     /// Root mean square of the displacement from the checkpoint before, over the number of steps between.
     pub step_length: Option<f64>,
-    /// Displacement over the sum of the logged learning rates, over its median along the way. Without a log over the
+    /// Displacement over the sum of the logged learning rates, over its median along the path. Without a log over the
     /// number of steps.
     pub relative_speed: Option<f64>,
     /// Degrees between the displacement that leads here and the one that leads on.
@@ -449,14 +449,14 @@ pub struct PathRow {
     pub expected_retained: Option<f64>,
     /// The cosine that belongs to it.
     pub expected_cosine: Option<f64>,
-    /// Coefficient of the regression of the way to here on the way to the checkpoint before, without the first
+    /// Coefficient of the regression of the displacement to here on the displacement to the checkpoint before, without the first
     /// checkpoint's direction.
     pub carried: Option<f64>,
     pub carried_cosine: Option<f64>,
 }
 
 /// One row of `evidence/calibration.parquet`: a test of the parent condition where its answer is known. A parent and a
-/// control are strangers; a parent and a copy of itself with noise of its own size are not.
+/// control are unrelated; a parent and a copy of itself with noise of its own size are not.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub struct CalibrationRow {

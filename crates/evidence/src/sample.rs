@@ -12,7 +12,7 @@ pub fn evidence(derived: bool) -> Evidence {
     for (index, component) in COMPONENTS.iter().chain(&["all"]).enumerate() {
         series(&mut evidence.components, component, index, derived);
         chain(&mut evidence.chain, component, index);
-        way(&mut evidence.path, component);
+        path(&mut evidence.path, component);
     }
     for (parent, copied) in [("parent:GLM-like", derived), ("parent:Llama-like", false), ("control:Phi-like", false)] {
         for family in ["all", "q", "v", "up"] {
@@ -126,7 +126,7 @@ fn chain(rows: &mut Vec<ChainRow>, component: &str, index: usize) {
     }
 }
 
-fn way(rows: &mut Vec<PathRow>, component: &str) {
+fn path(rows: &mut Vec<PathRow>, component: &str) {
     for (index, step) in STEPS.into_iter().enumerate() {
         let turned = index as f64 / 4.0;
         rows.push(PathRow {

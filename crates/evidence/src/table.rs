@@ -146,9 +146,16 @@ pub(super) fn column<T: Cell>(name: &str, values: Vec<&T>) -> Result<Column> {
     Ok(T::series(name, &values)?.into())
 }
 
+/// Columns of today and what version 0.1 called them: its tables are read.
+const FORMER: [(&str, &str); 3] =
+    [("nearest", "twin"), ("nearest_pearson", "twin_pearson"), ("nearest_log10_p", "twin_log10_p")];
+
 pub(super) fn cells<T: Cell>(frame: &DataFrame, name: &str) -> Result<Vec<T>> {
-    let column = frame.column(name).map_err(|error| polars_error(&error))?;
-    T::cells(column).map_err(|error| error.context(format!("column `{name}`")))
+    let column = frame.column(name).or_else(|error| match FORMER.iter().find(|(new, _)| *new == name) {
+        Some((_, former)) => frame.column(former),
+        None => Err(error),
+    });
+    T::cells(column.map_err(|error| polars_error(&error))?).map_err(|error| error.context(format!("column `{name}`")))
 }
 
 pub(super) fn next<T>(cells: &mut impl Iterator<Item = T>) -> Result<T> {

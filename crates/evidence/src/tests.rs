@@ -175,9 +175,9 @@ fn full() -> Evidence {
         cosines_log10_p: Some(-0.1),
         row_norm_log10_p: Some(-0.3),
         column_norm_log10_p: None,
-        twin: Some("matrix 0 against 1".into()),
-        twin_pearson: Some(0.01),
-        twin_log10_p: Some(0.0),
+        nearest: Some("matrix 0 against 1".into()),
+        nearest_pearson: Some(0.01),
+        nearest_log10_p: Some(0.0),
     });
     evidence
 }

@@ -59,7 +59,7 @@ impl Chain {
             towers: measured.plan.towers().map(|(tower, _)| tower).collect(),
             figures: &evidence.components,
             path: &evidence.chain,
-            way: &evidence.path,
+            trajectory: &evidence.path,
             tensors: &evidence.trajectory,
             moved: &self.moved,
             given_up: &self.given_up,

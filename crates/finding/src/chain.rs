@@ -46,8 +46,8 @@ pub struct ChainFacts<'a> {
     pub figures: &'a [ComponentRow],
     /// Every neighbouring pair.
     pub path: &'a [ChainRow],
-    /// The way of every component.
-    pub way: &'a [PathRow],
+    /// The path of every component.
+    pub trajectory: &'a [PathRow],
     /// Every tensor of every checkpoint against the first and the one before.
     pub tensors: &'a [TrajectoryRow],
     /// How far every part moved in every interval.
@@ -135,7 +135,7 @@ pub fn judge(facts: &ChainFacts<'_>, policy: &Policy) -> Judgement {
     for tower in &facts.towers {
         remembered &= memory::memory(&mut judgement, facts, policy, tower);
     }
-    let parts: BTreeSet<&str> = facts.way.iter().map(|r| r.component.as_str()).collect();
+    let parts: BTreeSet<&str> = facts.trajectory.iter().map(|r| r.component.as_str()).collect();
     for part in parts.into_iter().filter(|part| *part != ALL && !facts.towers.contains(part)) {
         if remembered {
             remembered &= memory::memory(&mut judgement, facts, policy, part);
@@ -172,7 +172,7 @@ pub fn judge(facts: &ChainFacts<'_>, policy: &Policy) -> Judgement {
     judgement
 }
 
-/// An average lags behind: it holds less of the way than the checkpoint before, and its rows stand where they stood. What
+/// An average lags behind: it holds less of the path than the checkpoint before, and its rows stand where they stood. What
 /// is strong all the same stays a question: a declaration is no pardon.
 fn excuse_averages(judgement: &mut Judgement, points: &Points) {
     let codes = [Code::ChainDecayClock, Code::ChainDisplacement, Code::ChainTurn, Code::ChainOrder];
@@ -216,7 +216,7 @@ fn excuse_growth(judgement: &mut Judgement, growth: &[(i64, i64, Growth)]) {
 }
 
 /// A training that was set back goes on beside what it had saved since: a checkpoint of the stretch that was given up is no
-/// step of the way, which is a question and no accusation. Which of the two stands is for the record to say.
+/// step of the path, which is a question and no accusation. Which of the two stands is for the record to say.
 fn excuse_given_up(judgement: &mut Judgement, given_up: &[(i64, i64)]) {
     let within = |step: &i64| given_up.iter().any(|(begin, end)| begin < step && step <= end);
     let mut asked: BTreeSet<i64> = BTreeSet::new();

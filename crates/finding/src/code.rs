@@ -71,7 +71,7 @@ codes! {
     ChainOptimizerRows "chain/optimizer-rows",
     ChainOptimizerMoments "chain/optimizer-moments",
     ChainOptimizerReplay "chain/optimizer-replay",
-    ChainOptimizerWay "chain/optimizer-way",
+    ChainOptimizerDirection "chain/optimizer-direction",
     ChainOptimizerMaster "chain/optimizer-master",
     ChainOptimizerCopies "chain/optimizer-copies",
     ChainOptimizerUnused "chain/optimizer-unused",

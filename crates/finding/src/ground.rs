@@ -82,7 +82,7 @@ impl Ground {
         self.ties = findings.iter().filter_map(Tie::of).collect();
         self.ties.sort_unstable();
         self.ties.dedup();
-        let states = [Code::ChainOptimizerReplay, Code::ChainOptimizerWay];
+        let states = [Code::ChainOptimizerReplay, Code::ChainOptimizerDirection];
         self.optimizer_states = findings.iter().any(|finding| {
             states.contains(&finding.code) && finding.direction == Direction::For && finding.grade >= Grade::Moderate
         }) && !findings

@@ -244,7 +244,7 @@ fn said(facts: &ParentFacts<'_>, tests: &[Tested<'_>], controls: &Controls) -> T
         let components: BTreeSet<&str> = tests.iter().filter(of).map(|t| t.row.component.as_str()).collect();
         text!("power/parent/of", parent, components = components.into_iter().collect::<Vec<_>>())
     });
-    let usable: Vec<&str> = facts.controls.iter().copied().filter(|c| controls.strangers(c)).collect();
+    let usable: Vec<&str> = facts.controls.iter().copied().filter(|c| controls.unrelated(c)).collect();
     text!("power/parent/tested", parents = told.collect::<Vec<_>>(), controls = usable)
 }
 

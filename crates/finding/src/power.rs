@@ -66,7 +66,7 @@ pub struct DisguisePower {
 /// Which intervals another model could have been put into.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ChainPower {
-    /// Intervals in which a stranger's weights of a component's own size would not have been seen.
+    /// Intervals in which an unrelated model's weights of a component's own size would not have been seen.
     pub untested: Vec<(i64, i64)>,
     /// By interval and component, the smallest share that would have been.
     pub intervals: Vec<Reach>,
@@ -79,7 +79,7 @@ pub struct Reach {
     pub steps: (i64, i64),
     /// The component; `layers` for all of the layers at once, `all` for the whole model.
     pub component: String,
-    /// Smallest size of a stranger's weights, over that of the component in the final checkpoint, that some test grades
+    /// Smallest size of an unrelated model's weights, over that of the component in the final checkpoint, that some test grades
     /// moderate or above in nine of ten draws; `None` where none up to sixteen does.
     pub smallest_share: Option<f64>,
     /// The tests that speak at a share of one.

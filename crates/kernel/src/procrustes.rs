@@ -311,12 +311,11 @@ fn whiten(values: &[f32], d: usize) -> Option<Vec<f32>> {
     let vectors = decompose(&products, n, n)?;
     let least = vectors.s.first().copied().filter(|s| *s > 0.0)? * 1e-6;
     let columns = transpose(values, n, d);
-    let mut basis = Vec::new();
+    let mut weights = Vec::new();
     for (k, &value) in vectors.s.iter().enumerate().filter(|(_, value)| **value > least) {
-        let weights: Vec<f32> = narrow(&(0..n).map(|i| vectors.u[(i, k)] / value.sqrt()).collect::<Vec<_>>());
-        basis.extend(narrow(&cross(&weights, &columns, n)));
+        weights.extend(narrow(&(0..n).map(|i| vectors.u[(i, k)] / value.sqrt()).collect::<Vec<_>>()));
     }
-    Some(basis)
+    Some(narrow(&cross(&weights, &columns, n)))
 }
 
 /// The sum of squared cosines of the principal angles between the spaces of two sets of orthonormal rows of length `d`.

@@ -104,13 +104,22 @@ pub(super) fn gram_of_columns(values: &[f32], rows: usize, cols: usize) -> Vec<f
 pub fn transpose(values: &[f32], rows: usize, cols: usize) -> Vec<f32> {
     let mut out = vec![0.0; values.len()];
     // By squares of a few cache lines, or every element of a long column would fetch a line of its own.
+    let mut square = [[0.0; SQUARE]; SQUARE];
     for top in (0..rows).step_by(SQUARE) {
-        let bottom = (top + SQUARE).min(rows);
+        let high = (rows - top).min(SQUARE);
         for left in (0..cols).step_by(SQUARE) {
-            for c in left..(left + SQUARE).min(cols) {
-                let column = &mut out[c * rows + top..c * rows + bottom];
-                for (value, row) in column.iter_mut().zip(values[top * cols..].chunks(cols)) {
-                    *value = row[c];
+            let wide = (cols - left).min(SQUARE);
+            for (line, row) in square.iter_mut().zip(values[top * cols..].chunks_exact(cols)) {
+                line[..wide].copy_from_slice(&row[left..left + wide]);
+            }
+            for c in 0..wide {
+                let column = &mut out[(left + c) * rows + top..(left + c) * rows + top + high];
+                if let Ok(column) = <&mut [f32; SQUARE]>::try_from(&mut *column) {
+                    for r in 0..SQUARE {
+                        column[r] = square[r][c];
+                    }
+                } else {
+                    column.iter_mut().zip(&square).for_each(|(value, line)| *value = line[c]);
                 }
             }
         }

@@ -3,10 +3,10 @@
 //! States of files on this computer only: over a network they are twice the size of the weights.
 
 mod alone;
+mod displacements;
 mod follow;
 mod join;
 mod point;
-mod ways;
 
 use scratchproof_checkpoint::Checkpoint;
 use scratchproof_error::Result;

@@ -16,7 +16,7 @@ const LEAST: usize = 16;
 const MOVED: f64 = 4e-4;
 const ABOVE: f64 = 10.0;
 
-/// Largest change of the squared length on the way: what decayed to nothing jitters about zero.
+/// Largest change of the squared length on the path: what decayed to nothing jitters about zero.
 const SHORTENED: f64 = 0.05;
 
 /// The first elements of a row at unit length; zeros where it has none.
@@ -28,7 +28,7 @@ fn direction(copy: &[f64]) -> [f64; GLANCE] {
     head.map(|x| if scale > 0.0 { x * scale } else { 0.0 })
 }
 
-/// Where the copies of one row, checkpoint by checkpoint, return to an earlier direction; the way back with the widest turn.
+/// Where the copies of one row, checkpoint by checkpoint, return to an earlier direction; the path back with the widest turn.
 ///
 /// `allowed(from, to)` is the squared sine that roundings may leave. `moved` holds, by interval of neighbours, the squared sine
 /// of the row there.

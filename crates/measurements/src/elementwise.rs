@@ -23,7 +23,7 @@ pub struct Elementwise {
     pub rounding: Option<Rounding>,
     /// Share of equal elements outside constant rows.
     pub equal: Option<f64>,
-    /// The same with one tensor moved by a row: what strangers in these formats show.
+    /// The same with one tensor moved by a row: what unrelated models in these formats show.
     pub shifted: Option<f64>,
     /// Share of elements that differ by no more than a rounding to eight bits.
     pub eight_bits: Option<f64>,

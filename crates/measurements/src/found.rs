@@ -176,7 +176,7 @@ pub enum Class {
     Rotated,
     /// Layers in other places, the residual axis in another order, another vocabulary.
     Moved,
-    /// Half of the heads and half of the neurons, in another order; the rest is a stranger's.
+    /// Half of the heads and half of the neurons, in another order; the rest is an unrelated model's.
     Half,
     /// Every axis one longer.
     Padded,

@@ -34,7 +34,7 @@ pub use heads::{HeadMatch, HeadPower, HeadTest, MatchedHead, SignTest};
 pub use layers::{LayerCell, LayerMap};
 pub use model::{Model, Tensor};
 pub use optimizer::{
-    GroupSettings, OptimizerStates, StateKind, StatePoint, StateReplay, StateWay, StatesBetween, ZeroRows,
+    GroupSettings, OptimizerStates, StateDisplacement, StateKind, StatePoint, StateReplay, StatesBetween, ZeroRows,
 };
 pub use plan::{KERNEL_VERSION, Member, Plan, Pool, SearchRules, Unit};
 pub use products::{Drawn, KeptProducts, Kind, PairOfTensors, RowLine, SignFigure};
@@ -172,7 +172,9 @@ impl Measurements {
             && states.between.iter().all(|pair| inside(pair.from) && inside(pair.to))
             && states.points.iter().all(|point| {
                 let units = point.rows.iter().all(|rows| rows.unit < self.plan.units.len());
-                inside(point.at) && units && point.ways.iter().flatten().all(|way| inside(way.other))
+                inside(point.at)
+                    && units
+                    && point.displacements.iter().flatten().all(|displacement| inside(displacement.other))
             })
     }
 

@@ -56,8 +56,9 @@ pub struct StatePoint {
     pub rows: Vec<ZeroRows>,
     /// Master weights in single precision: elements compared, and those that do not round to the stored ones.
     pub master: Option<(u64, u64)>,
-    /// The way from the checkpoint before to this one, and from this one to the next.
-    pub ways: [Option<StateWay>; 2],
+    /// The displacement from the checkpoint before to this one, and from this one to the next.
+    #[serde(alias = "ways")]
+    pub displacements: [Option<StateDisplacement>; 2],
 }
 
 /// Settings of one group of parameters, as far as the file says them.
@@ -91,15 +92,16 @@ pub struct ZeroRows {
     pub clock: u64,
 }
 
-/// A way of the weights against -m / (sqrt(v) + eps).
+/// A displacement of the weights against -m / (sqrt(v) + eps).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct StateWay {
+pub struct StateDisplacement {
     /// The other checkpoint's position.
     pub other: usize,
-    /// Sum of the products of way and direction, ...
+    /// Sum of the products of displacement and direction, ...
     pub product: f64,
-    /// ... of the squares of the way ...
-    pub way2: f64,
+    /// ... of the squares of the displacement ...
+    #[serde(alias = "way2")]
+    pub displacement2: f64,
     /// ... and of the direction.
     pub direction2: f64,
     /// Root of the sum of the squares of the products by row: standard error of `product` where signs of rows are
@@ -109,11 +111,11 @@ pub struct StateWay {
     pub elements: u64,
 }
 
-impl StateWay {
-    /// Cosine between the way and the direction.
+impl StateDisplacement {
+    /// Cosine between the displacement and the direction.
     #[must_use]
     pub fn cosine(&self) -> Option<f64> {
-        let norms = (self.way2 * self.direction2).sqrt();
+        let norms = (self.displacement2 * self.direction2).sqrt();
         (norms > 0.0).then(|| self.product / norms)
     }
 

@@ -23,7 +23,7 @@ pub struct TensorFigures {
     pub start: Option<Moments>,
 }
 
-/// Which step of a tensor's sample counts as its farthest: one odd value is no way.
+/// Which step of a tensor's sample counts as its farthest: one odd value is no path.
 pub const FAR_PLACE: usize = 8;
 
 /// The rows of one tensor that are kept for the tests over the whole model, by member.

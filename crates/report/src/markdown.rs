@@ -16,7 +16,7 @@ pub fn to_markdown(report: &Report, evidence: &Evidence, language: Language) -> 
     components(&mut out, report);
     programme(&mut out, report, evidence);
     series(&mut out, evidence);
-    way(&mut out, evidence);
+    path(&mut out, evidence);
     timeline(&mut out, &evidence.timeline);
     findings(&mut out, report);
     rest(&mut out, report);
@@ -113,13 +113,13 @@ fn series(out: &mut Note, evidence: &Evidence) {
     }
 }
 
-fn way(out: &mut Note, evidence: &Evidence) {
+fn path(out: &mut Note, evidence: &Evidence) {
     let language = out.language;
-    let rows = plane::way(evidence);
+    let rows = plane::path(evidence);
     if rows.is_empty() {
         return;
     }
-    heading(out, &text!("report/heading/way"));
+    heading(out, &text!("report/heading/path"));
     line(out, &plane::describe(&rows).say(language));
     out.push('\n');
     table(out, &plane::HEADER, &[0, 1, 2, 3, 4, 5]);

@@ -1,4 +1,4 @@
-//! The way of the whole model in the plane of its first two principal components: one drawing and one table, from
+//! The path of the whole model in the plane of its first two principal components: one drawing and one table, from
 //! `evidence/path.parquet`.
 
 use super::number;
@@ -15,7 +15,7 @@ const AXES: f64 = 24.0;
 const APART: f64 = 16.0;
 
 /// The rows of the whole model, by step; none where there is no plane.
-pub(super) fn way(evidence: &Evidence) -> Vec<&PathRow> {
+pub(super) fn path(evidence: &Evidence) -> Vec<&PathRow> {
     let mut rows: Vec<_> = evidence.path.iter().filter(|row| row.component == "all" && at(row).is_some()).collect();
     rows.sort_by_key(|row| row.step);
     if rows.len() > 2 { rows } else { Vec::new() }
@@ -47,7 +47,7 @@ pub(super) fn describe(rows: &[&PathRow]) -> Text {
     let share = |value: Option<f64>| value.filter(|v| v.is_finite()).unwrap_or(0.0);
     let first = rows.first();
     text!(
-        "report/way/plane",
+        "report/path/plane",
         checkpoints = rows.len(),
         one = share(first.and_then(|row| row.share1)),
         two = share(first.and_then(|row| row.share2))
@@ -88,9 +88,9 @@ pub(super) fn draw(rows: &[&PathRow]) -> String {
     }
     let share = |of: fn(&PathRow) -> Option<f64>| rows.first().and_then(|row| of(row)).unwrap_or(0.0);
     let middle = (f64::midpoint(left, WIDTH), HEIGHT - 6.0);
-    svg.said("tick middle", middle, &text!("page/way/first", share = share(|row| row.share1)).into());
+    svg.said("tick middle", middle, &text!("page/path/first", share = share(|row| row.share1)).into());
     let middle = (11.0, bottom / 2.0);
-    svg.said_upward("tick middle", middle, &text!("page/way/second", share = share(|row| row.share2)).into());
+    svg.said_upward("tick middle", middle, &text!("page/path/second", share = share(|row| row.share2)).into());
     svg.polyline("line own", &places);
     for (row, at) in rows.iter().zip(&places) {
         let note = format!(

@@ -212,23 +212,23 @@ impl Asked<'_> {
     fn moved(&self, component: &ComponentResult) -> (Word, Text) {
         let part = part(&component.name);
         let last = self.evidence.trajectory.iter().map(|row| row.step).max();
-        let (mut way, mut size, mut seen) = (0.0, 0.0, false);
+        let (mut path, mut size, mut seen) = (0.0, 0.0, false);
         for row in &self.evidence.trajectory {
             if Some(row.step) != last || row.component != component.name || row.reference != Reference::Init {
                 continue;
             }
             let (Some(l2), Some(relative)) = (row.l2, row.relative_l2) else { continue };
             seen = true;
-            way += l2 * l2;
+            path += l2 * l2;
             if relative > 0.0 {
                 size += (l2 / relative) * (l2 / relative);
             }
         }
-        match (seen, way > 0.0) {
+        match (seen, path > 0.0) {
             (false, _) => (Word::Unknown, text!("profile/trained/unknown", part)),
             (true, false) => (Word::No, text!("profile/trained/no", part)),
             (true, true) => {
-                let moved = if size > 0.0 { (way / size).sqrt() } else { 1.0 };
+                let moved = if size > 0.0 { (path / size).sqrt() } else { 1.0 };
                 (Word::Yes, text!("profile/trained/yes", part, moved))
             }
         }

@@ -35,7 +35,7 @@ pub fn render(report: &Report, evidence: &Evidence, look: Look) -> String {
     page.conditions(report);
     page.components(report);
     page.series(evidence);
-    page.way(evidence);
+    page.path(evidence);
     page.findings(report);
     page.missing(report);
     page.coverage(report);
@@ -129,13 +129,13 @@ impl Page {
         self.put(table, &[1, 2, 3, 4, 5]);
     }
 
-    /// The way of the whole model, step by step.
-    fn way(&mut self, evidence: &Evidence) {
-        let rows = plane::way(evidence);
+    /// The path of the whole model, step by step.
+    fn path(&mut self, evidence: &Evidence) {
+        let rows = plane::path(evidence);
         if rows.is_empty() {
             return;
         }
-        self.heading(&text!("report/heading/way"));
+        self.heading(&text!("report/heading/path"));
         self.paragraph(2, &self.say(&plane::describe(&rows)));
         let mut table = self.table(&plane::HEADER);
         for row in rows {

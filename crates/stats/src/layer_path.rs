@@ -1,20 +1,20 @@
-//! The way through a layer map (METHODS 2.2).
+//! The path through a layer map (METHODS 2.2).
 
 use super::normal::log10_upper_tail;
 
-/// The best way through a map on which the other model's layers never go back; a layer may be met again and again, or
+/// The best path through a map on which the other model's layers never go back; a layer may be met again and again, or
 /// passed over.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Path {
     /// Column of every row.
     pub columns: Vec<usize>,
-    /// Mean z on the way.
+    /// Mean z on the path.
     pub mean: f64,
-    /// Share of the rows whose largest cell is on the way.
+    /// Share of the rows whose largest cell is on the path.
     pub share: f64,
 }
 
-/// The largest sum of z over all non-decreasing choices of a column for each row, by dynamic programming; of equal ways
+/// The largest sum of z over all non-decreasing choices of a column for each row, by dynamic programming; of equal paths
 /// the one furthest to the left. Rows are the subject's layers and equally long; a cell without a figure is 0. `None` for
 /// an empty map.
 #[must_use]
@@ -24,7 +24,7 @@ pub fn monotone_path(map: &[Vec<f64>]) -> Option<Path> {
         return None;
     }
     let figure = |z: f64| if z.is_finite() { z } else { 0.0 };
-    // Best sum of a way that ends in this column, and the column of the row before on that way.
+    // Best sum of a path that ends in this column, and the column of the row before on that path.
     let mut sums = vec![0.0; width];
     let mut before: Vec<Vec<usize>> = Vec::with_capacity(map.len());
     for row in map {

@@ -23,7 +23,7 @@ mod signs;
 mod start;
 mod subspace;
 mod trail;
-mod way;
+mod trajectory;
 
 pub use agreement::{log10_binomial_upper, log10_compound_upper, log10_poisson_upper};
 pub use aligned::{Aligned, aligned, vector};
@@ -48,4 +48,4 @@ pub use signs::{SIGN_ROWS, Signs, signs};
 pub use start::{Draw, Fit, Law, Scale, Sizes, draw, fit, law, log10_kolmogorov, rule, scaled_law};
 pub use subspace::{Subspace, subspace};
 pub use trail::{Trail, Turn};
-pub use way::{Plane, Way};
+pub use trajectory::{Plane, Trajectory};

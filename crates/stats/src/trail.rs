@@ -1,8 +1,8 @@
-//! The way of the weights between checkpoints (METHODS 5), from Gram matrices alone.
+//! The path of the weights between checkpoints (METHODS 5), from Gram matrices alone.
 
 use scratchproof_kernel::Gram;
 
-/// The way of a group of tensors through all checkpoints of a series: the products of their first weights and of their
+/// The path of a group of tensors through all checkpoints of a series: the products of their first weights and of their
 /// increments, `W_0, W_1 - W_0, ..., W_T - W_(T-1)`, summed over the tensors.
 ///
 /// Figures between neighbours and near ones are sums of few products and keep their digits. What a call costs grows with
@@ -18,7 +18,7 @@ pub struct Trail {
 }
 
 impl Trail {
-    /// A way without tensors.
+    /// A path without tensors.
     #[must_use]
     pub fn new(points: usize) -> Self {
         Self { points, elements: 0, products: vec![0.0; points * points] }

@@ -124,7 +124,7 @@ impl Orders {
     /// The dates of grade `least` or above that cannot be in their order, each pair once, the largest first. Dates may differ by `slack`, as clocks
     /// do and as two readings of one clock do that are taken a moment apart. A pair
     /// is left out where two dates between the ends already contradict each other, and of several that share an end the
-    /// one with the shortest way stands for all.
+    /// one with the shortest path stands for all.
     pub fn contradictions(&self, slack: TimeDelta, least: Trust) -> Vec<Contradiction> {
         let mut broken: BTreeMap<(usize, usize), Contradiction> = BTreeMap::new();
         for (first, moment) in self.moments.iter().enumerate() {
@@ -167,7 +167,7 @@ impl Orders {
     }
 }
 
-/// What can be reached from a moment, itself included, and from where each was reached by the shortest way.
+/// What can be reached from a moment, itself included, and from where each was reached by the shortest path.
 fn reach(from: usize, edges: &[Vec<usize>]) -> BTreeMap<usize, usize> {
     let mut found = BTreeMap::from([(from, from)]);
     let mut next = VecDeque::from([from]);

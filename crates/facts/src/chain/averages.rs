@@ -1,4 +1,4 @@
-//! Averages of checkpoints, saved or not: what they leave in the angles of the way.
+//! Averages of checkpoints, saved or not: what they leave in the angles of the path.
 
 use crate::session::Session;
 use scratchproof_finding::chain::Straightened;
@@ -10,7 +10,7 @@ fn ln_cosine(product: f64, squares: f64) -> Option<f64> {
     cosine.is_finite().then(|| cosine.clamp(-0.999_999, 0.999_999).atanh())
 }
 
-/// Every inner checkpoint at which the way runs straighter than at those beside it.
+/// Every inner checkpoint at which the path runs straighter than at those beside it.
 pub fn straightened(session: &Session, trails: &Trails) -> Vec<Straightened> {
     let last = session.measured.plan.last();
     let trail = &trails.matrices;

@@ -187,7 +187,7 @@ pub fn facts(session: &Session) -> DecayFacts {
     let decay = run.and_then(Run::weight_decay).filter(|decay| *decay >= 0.0);
     let (laws, known) = laws(optimizer.as_ref());
     let clocks =
-        session.measured.token_rows.iter().map(|unmet| clock(session, unmet, log.as_ref(), decay, laws)).collect();
+        session.measured.token_rows.iter().map(|table| clock(session, table, log.as_ref(), decay, laws)).collect();
     DecayFacts {
         clocks,
         rates: log.is_some(),
@@ -211,20 +211,20 @@ fn numbers(run: &Run) -> Vec<(String, f64)> {
     all.filter_map(|(key, value)| Some((key.clone(), value.as_f64().filter(|v| v.is_finite())?))).collect()
 }
 
-fn clock(session: &Session, unmet: &TokenRows, log: Option<&Log>, decay: Option<f64>, laws: &[DecayLaw]) -> TokenClock {
-    let unit = &session.measured.plan.units[unmet.unit];
+fn clock(session: &Session, table: &TokenRows, log: Option<&Log>, decay: Option<f64>, laws: &[DecayLaw]) -> TokenClock {
+    let unit = &session.measured.plan.units[table.unit];
     let last = session.measured.plan.last();
     let tolerance = session.case.policy.clock_tolerance;
     let mut pairs: Vec<(usize, usize)> = (1..=last).map(|to| (to - 1, to)).collect();
     pairs.push((0, last));
     let mut intervals: Vec<ClockInterval> =
-        pairs.iter().map(|&(from, to)| interval(session, unmet, from, to)).collect();
+        pairs.iter().map(|&(from, to)| interval(session, table, from, to)).collect();
     let mut law = laws.first().copied().unwrap_or(DecayLaw::Rate);
     let restarts = restarts(&session.record.record.runs, &session.measured.steps);
     intervals.iter_mut().zip(&pairs).for_each(|(interval, (from, to))| {
         interval.restarted = *to == from + 1 && restarts.contains(from);
     });
-    if let Some(log) = log.filter(|_| !unmet.rows.is_empty()) {
+    if let Some(log) = log.filter(|_| !table.rows.is_empty()) {
         let mut best: Option<Misfit> = None;
         let skipping = log.without_skipped();
         let logs = std::iter::once(log).chain(skipping.as_ref());
@@ -235,7 +235,7 @@ fn clock(session: &Session, unmet: &TokenRows, log: Option<&Log>, decay: Option<
             let scored = CUSTOMS.iter().map(|custom| of(*custom)).map(|mut expected| {
                 if decay.is_some() {
                     for begin in std::iter::once(0).chain(restarts.iter().copied()) {
-                        on_grid(&mut expected, &pairs, &unmet.bits, begin);
+                        on_grid(&mut expected, &pairs, &table.bits, begin);
                     }
                 }
                 let misfit = Misfit::new(&intervals, &expected, tolerance, decay.is_none());
@@ -255,16 +255,16 @@ fn clock(session: &Session, unmet: &TokenRows, log: Option<&Log>, decay: Option<
         }
     }
     let whole = intervals.pop();
-    let even = unmet.seen.iter().map(|seen| seen.even).max().unwrap_or(0);
+    let even = table.seen.iter().map(|seen| seen.even).max().unwrap_or(0);
     TokenClock {
         tensor: unit.tensor.clone(),
         component: unit.role.judged_as().to_owned(),
-        of: unmet.of,
-        rows: unmet.rows.len() as u64,
+        of: table.of,
+        rows: table.rows.len() as u64,
         even,
         tied: tied(session, unit),
-        told: sound(unmet),
-        coarse: unmet.bits.iter().all(|bits| *bits <= 7),
+        told: sound(table),
+        coarse: table.bits.iter().all(|bits| *bits <= 7),
         law,
         intervals,
         whole: whole.filter(|_| last > 1),
@@ -273,9 +273,9 @@ fn clock(session: &Session, unmet: &TokenRows, log: Option<&Log>, decay: Option<
 
 /// Intervals in which the chosen rows kept their direction and others turned: where all keep it, nothing tells which rows
 /// were trained.
-fn sound(unmet: &TokenRows) -> u64 {
+fn sound(table: &TokenRows) -> u64 {
     let turns = |(seen, holds): &(&RowsSeen, &bool)| **holds && seen.kept as f64 <= TURNED * seen.usable as f64;
-    unmet.seen.iter().zip(&unmet.holds).filter(turns).count() as u64
+    table.seen.iter().zip(&table.holds).filter(turns).count() as u64
 }
 
 /// Whether a token embedding may also be the output layer, whose rows get a gradient from every token: its model has no head.
@@ -351,22 +351,22 @@ impl Misfit {
     }
 }
 
-fn interval(session: &Session, unmet: &TokenRows, from: usize, to: usize) -> ClockInterval {
+fn interval(session: &Session, table: &TokenRows, from: usize, to: usize) -> ClockInterval {
     let steps = (session.measured.steps[from], session.measured.steps[to]);
-    let rows: &[RowProducts] = unmet.pair(from, to).map_or(&[], |pair| &pair.rows);
+    let rows: &[RowProducts] = table.pair(from, to).map_or(&[], |pair| &pair.rows);
     let neighbours = to == from + 1;
-    let holds = if neighbours { unmet.holds[from] } else { unmet.holds.iter().all(|holds| *holds) };
-    let seen = unmet.seen.get(from).filter(|_| neighbours).copied().unwrap_or_default();
+    let holds = if neighbours { table.holds[from] } else { table.holds.iter().all(|holds| *holds) };
+    let seen = table.seen.get(from).filter(|_| neighbours).copied().unwrap_or_default();
     let still = |seen: &RowsSeen| seen.usable > 0 && seen.equal == seen.usable;
-    let mut beside = [from.checked_sub(1), Some(to)].into_iter().flatten().filter_map(|at| unmet.seen.get(at));
-    let rounded = [rounding(unmet.bits[from]), rounding(unmet.bits[to]) + updated(steps)];
+    let mut beside = [from.checked_sub(1), Some(to)].into_iter().flatten().filter_map(|at| table.seen.get(at));
+    let rounded = [rounding(table.bits[from]), rounding(table.bits[to]) + updated(steps)];
     let measured = if holds { shrinkage(rows, rounded) } else { None };
     // Off the line by more than the roundings can be.
     let allowed = 4.0 * (rounded[0] + rounded[1]) + LEAST_SINE2;
     let lost = rows.iter().filter(|row| row.off_line().is_some_and(|off| off > allowed)).count();
     let cosines = |rows: &[RowProducts]| -> Vec<f64> { rows.iter().filter_map(RowProducts::cosine).collect() };
     // What stands round the later checkpoint.
-    let across = unmet.pair(from, to + 1).filter(|_| neighbours).and_then(|pair| median(cosines(&pair.rows)));
+    let across = table.pair(from, to + 1).filter(|_| neighbours).and_then(|pair| median(cosines(&pair.rows)));
     let all = cosines(rows);
     let mean = all.iter().sum::<f64>() / all.len().max(1) as f64;
     ClockInterval {

@@ -12,7 +12,7 @@ use scratchproof_stats::Trail;
 /// Rows that were met, at least, before their movement says anything.
 const LEAST_MET: u64 = 16;
 
-/// A part of the language model: its way, and the farthest step of any of its tensors by interval.
+/// A part of the language model: its path, and the farthest step of any of its tensors by interval.
 struct Part {
     trail: Trail,
     farthest: Vec<f64>,
@@ -90,8 +90,8 @@ fn counts(session: &Session, unit: &Unit, figures: &TensorFigures) -> bool {
 
 /// Root mean square movement of the rows of tokens that were met in an interval; `None` where nothing says which those are.
 fn met(session: &Session, interval: usize) -> Option<f64> {
-    let of = session.measured.token_rows.iter().find(|unmet| {
-        let role = &session.measured.plan.units[unmet.unit].role;
+    let of = session.measured.token_rows.iter().find(|table| {
+        let role = &session.measured.plan.units[table.unit].role;
         role.tower == session.measured.plan.lead() && !role.family.contains("position")
     })?;
     let seen = of.seen.get(interval)?;

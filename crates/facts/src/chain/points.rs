@@ -306,7 +306,7 @@ fn repeats(session: &Session, trails: &Trails, distances: &[Vec<f64>]) -> Vec<Re
     repeats
 }
 
-/// Where the way turns back on itself, over the whole model.
+/// Where the path turns back on itself, over the whole model.
 fn detours(session: &Session, trails: &Trails) -> Vec<Detour> {
     let Some(trail) = trails.components.get(ALL) else { return Vec::new() };
     let last = session.measured.plan.last();

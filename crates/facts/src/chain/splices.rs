@@ -39,7 +39,7 @@ fn bends(trail: &Trail) -> (Vec<f64>, Vec<Option<f64>>) {
 fn of(session: &Session, name: &str, trail: &Trail, over: &[f64], steps: &[f64]) -> Vec<Splice> {
     let count = steps.len();
     let (lengths, angles) = bends(trail);
-    // A way may be as long as its rates, or as their root: the milder figure counts.
+    // A path may be as long as its rates, or as their root: the milder figure counts.
     let speeds: Vec<[f64; 2]> = (0..count)
         .map(|t| {
             let speed = lengths[t] / over[t];
@@ -101,7 +101,7 @@ fn among(session: &Session, tower: &str, layers: &BTreeMap<u32, Trail>) -> Vec<L
         })
         .collect();
     let n = bends.len() as f64;
-    // Sums over all layers; a way that stands still somewhere has none.
+    // Sums over all layers; a path that stands still somewhere has none.
     let speed: Vec<f64> = (0..count).map(|t| bends.iter().map(|b| b.1[t]).sum()).collect();
     let angle: Vec<Option<f64>> = (0..count).map(|t| bends.iter().map(|b| b.2[t]).sum()).collect();
     let mut splices = Vec::new();

@@ -26,7 +26,7 @@ const FADING: f64 = 0.3;
 /// ... and it did nothing of the kind in the intervals beside: a third of it at most.
 const ISOLATED: f64 = 3.0;
 
-/// The two parts of a matrix, its start and its way, were multiplied by one number: their factors differ by less than this
+/// The two parts of a matrix, its start and its path, were multiplied by one number: their factors differ by less than this
 /// share (of the logarithm).
 const ONE_FACTOR: f64 = 0.5;
 
@@ -88,12 +88,12 @@ pub fn breaks(session: &Session) -> Vec<Break> {
     breaks
 }
 
-/// How much of its start and of its way a matrix has at every checkpoint, over what it had at the one before (logarithms).
+/// How much of its start and of its path a matrix has at every checkpoint, over what it had at the one before (logarithms).
 struct Growth<'a> {
     unit: &'a Unit,
     family: String,
     start: Vec<Option<f64>>,
-    way: Vec<Option<f64>>,
+    path: Vec<Option<f64>>,
     /// Cosine with the start before the interval, and its length over that of the matrix.
     cosine: Vec<f64>,
     step: Vec<f64>,
@@ -106,10 +106,10 @@ fn growths<'a>(session: &'a Session) -> Vec<Growth<'a>> {
         .into_par_iter()
         .filter_map(|(unit, figures)| {
             let trail = trail_of(points, figures)?;
-            let way = trail.way();
+            let path = trail.trajectory();
             let ln = |ratio: f64| (ratio.is_finite() && ratio > 0.0).then(|| ratio.ln());
-            let held = |t: usize| way.retained(t).filter(|held| *held > 0.05);
-            let start = |t: usize| ln(way.retained(t)? / held(t - 1)?);
+            let held = |t: usize| path.retained(t).filter(|held| *held > 0.05);
+            let start = |t: usize| ln(path.retained(t)? / held(t - 1)?);
             let step = |t: usize| (trail.distance2(t - 1, t) / trail.product(t - 1, t - 1)).sqrt();
             let each =
                 |f: &dyn Fn(usize) -> Option<f64>| (0..points).map(|t| if t > 0 { f(t) } else { None }).collect();
@@ -117,9 +117,9 @@ fn growths<'a>(session: &'a Session) -> Vec<Growth<'a>> {
                 unit,
                 family: session.measured.plan.family(&unit.role),
                 start: each(&start),
-                way: each(&|t| ln(way.carried(t)?)),
+                path: each(&|t| ln(path.carried(t)?)),
                 cosine: (0..points)
-                    .map(|t| t.checked_sub(1).and_then(|b| way.start_cosine(b)).unwrap_or(0.0))
+                    .map(|t| t.checked_sub(1).and_then(|b| path.start_cosine(b)).unwrap_or(0.0))
                     .collect(),
                 step: (0..points).map(|t| if t > 0 { step(t) } else { f64::INFINITY }).collect(),
             })
@@ -127,7 +127,7 @@ fn growths<'a>(session: &'a Session) -> Vec<Growth<'a>> {
         .collect()
 }
 
-/// Single matrices whose start and whose way so far both grew by one factor in one interval, unlike those of their kind.
+/// Single matrices whose start and whose path so far both grew by one factor in one interval, unlike those of their kind.
 /// Training adds to a matrix; what it takes from the start or adds to it, it does in many intervals and to its siblings as well.
 pub fn scaled(session: &Session) -> Vec<Scaled> {
     let growths = growths(session);
@@ -141,7 +141,7 @@ pub fn scaled(session: &Session) -> Vec<Scaled> {
     let usual = |of: fn(&Growth<'_>, usize) -> Option<f64>| -> Vec<Option<f64>> {
         (0..points).map(|t| median(growths.iter().filter_map(|g| of(g, t)))).collect()
     };
-    let (start, way) = (usual(|g, t| g.start[t]), usual(|g, t| g.way[t]));
+    let (start, path) = (usual(|g, t| g.start[t]), usual(|g, t| g.path[t]));
     let mut found = Vec::new();
     for (i, growth) in growths.iter().enumerate() {
         let siblings: Vec<&Growth<'_>> =
@@ -149,15 +149,15 @@ pub fn scaled(session: &Session) -> Vec<Scaled> {
         // Against the median of all, in the direction in which the interval `t` stands out.
         let apart = |t: usize| Some(growth.start.get(t)?.as_ref()? - start[t]?);
         for t in 2..points {
-            let (Some(own), Some(of_way), Some(usual)) = (apart(t), growth.way[t], start[t]) else { continue };
+            let (Some(own), Some(of_path), Some(usual)) = (apart(t), growth.path[t], start[t]) else { continue };
             let sign = own.signum();
-            let (Some(before), Some(usual_way)) = (apart(t - 1), way[t]) else { continue };
+            let (Some(before), Some(usual_path)) = (apart(t - 1), path[t]) else { continue };
             let after = if t + 1 < points { apart(t + 1) } else { Some(0.0) };
             let Some(after) = after else { continue };
             let beside = (sign * before).max(sign * after).max(0.0);
             let nearest = siblings.iter().filter_map(|s| Some(sign * (growth.start[t]? - s.start[t]?)));
             let (siblings, nearest) = nearest.fold((0, f64::INFINITY), |(n, least), d| (n + 1, least.min(d)));
-            let along = sign * (of_way - usual_way);
+            let along = sign * (of_path - usual_path);
             let known = siblings >= SIBLINGS && growth.cosine[t] >= REMEMBERS && growth.step[t] < LEAP;
             let one = (along - own.abs()).abs() <= ONE_FACTOR * own.abs() && own.abs() >= ISOLATED * beside;
             let excess = own.abs().min(nearest).min(along).min(own.abs() - beside);
@@ -184,9 +184,9 @@ pub fn redrawn(session: &Session) -> Vec<Redrawn> {
         .measured
         .token_rows
         .iter()
-        .flat_map(|unmet| unmet.seen.iter().enumerate().map(move |(t, seen)| (unmet, t, seen)));
-    each.map(|(unmet, t, seen)| {
-        let unit = &session.measured.plan.units[unmet.unit];
+        .flat_map(|table| table.seen.iter().enumerate().map(move |(t, seen)| (table, t, seen)));
+    each.map(|(table, t, seen)| {
+        let unit = &session.measured.plan.units[table.unit];
         Redrawn {
             steps: (session.measured.steps[t], session.measured.steps[t + 1]),
             tensor: unit.tensor.clone(),
@@ -204,11 +204,11 @@ pub fn redrawn(session: &Session) -> Vec<Redrawn> {
 /// Rows of tokens that came back, by tensor and interval.
 pub fn returned(session: &Session) -> Vec<Returned> {
     let mut found = Vec::new();
-    for unmet in &session.measured.token_rows {
-        let unit = &session.measured.plan.units[unmet.unit];
+    for table in &session.measured.token_rows {
+        let unit = &session.measured.plan.units[table.unit];
         for to in 2..session.measured.steps.len() {
             let own: Vec<&scratchproof_measurements::Returned> =
-                unmet.returned.iter().filter(|row| row.to == to).collect();
+                table.returned.iter().filter(|row| row.to == to).collect();
             let Some(farthest) = own.iter().max_by(|a, b| a.moved.total_cmp(&b.moved)) else { continue };
             let since = |from: &usize| own.iter().filter(|row| row.from == *from).count();
             let usual = (0..to).max_by_key(since).unwrap_or(0);
@@ -220,7 +220,7 @@ pub fn returned(session: &Session) -> Vec<Returned> {
                 rows: own.len() as u64,
                 row: farthest.row,
                 moved: farthest.moved,
-                of: unmet.of,
+                of: table.of,
             });
         }
     }
@@ -233,9 +233,9 @@ const MOST_RETURNED: usize = 1000;
 /// `evidence/returned.parquet`.
 pub fn returned_rows(session: &Session) -> Vec<ReturnedRow> {
     let mut rows = Vec::new();
-    for unmet in &session.measured.token_rows {
-        let unit = &session.measured.plan.units[unmet.unit];
-        let mut own: Vec<&scratchproof_measurements::Returned> = unmet.returned.iter().collect();
+    for table in &session.measured.token_rows {
+        let unit = &session.measured.plan.units[table.unit];
+        let mut own: Vec<&scratchproof_measurements::Returned> = table.returned.iter().collect();
         own.sort_by(|a, b| b.moved.total_cmp(&a.moved).then(a.row.cmp(&b.row)));
         rows.extend(own.into_iter().take(MOST_RETURNED).map(|row| ReturnedRow {
             tensor: unit.tensor.clone(),

@@ -16,18 +16,18 @@ pub fn rows(session: &Session, trails: &Trails) -> Vec<PathRow> {
     let speeds = Speeds::new(session);
     let mut rows = Vec::new();
     for (component, trail) in &trails.components {
-        let way = trails.parts.get(component).map(Trail::way);
-        let plane = trail.way().plane();
+        let trajectory = trails.parts.get(component).map(Trail::trajectory);
+        let plane = trail.trajectory().plane();
         let speed = speeds.relative(trail);
         for (t, &step) in session.measured.steps.iter().enumerate() {
             let score = |k: usize| Some(plane.as_ref()?.scores[t][k]);
             let share = |k: usize| Some(plane.as_ref()?.shares[k]);
             let turn = (t > 0 && t < session.measured.plan.last()).then(|| trail.turn([t - 1, t, t + 1]));
             let decay = speeds.decay.get(t).copied().flatten();
-            // What rounding to the number format adds to a short way is not carried on.
+            // What rounding to the number format adds to a short path is not carried on.
             let rounding = |b: usize| trails.rounding(trail.size(b).unwrap_or(0.0), 0..=t);
             let clear = t.checked_sub(1).is_some_and(|b| trail.rms(0, b).is_some_and(|rms| rms > 8.0 * rounding(b)));
-            let shrunk = way.as_ref().and_then(|way| way.shrunk(t));
+            let shrunk = trajectory.as_ref().and_then(|trajectory| trajectory.shrunk(t));
             rows.push(PathRow {
                 step,
                 component: component.clone(),
@@ -41,12 +41,15 @@ pub fn rows(session: &Session, trails: &Trails) -> Vec<PathRow> {
                 step_length: t.checked_sub(1).and_then(|b| Some(trail.rms(b, t)? / speeds.steps[b])),
                 relative_speed: t.checked_sub(1).and_then(|b| speed.get(b).copied().flatten()),
                 turn: turn.and_then(|turn| Some(turn.lag1_cosine()?.clamp(-1.0, 1.0).acos().to_degrees())),
-                start_cosine: way.as_ref().and_then(|way| way.start_cosine(t)),
-                start_retained: way.as_ref().and_then(|way| way.retained(t)),
+                start_cosine: trajectory.as_ref().and_then(|trajectory| trajectory.start_cosine(t)),
+                start_retained: trajectory.as_ref().and_then(|trajectory| trajectory.retained(t)),
                 expected_retained: shrunk.and(decay),
                 expected_cosine: shrunk.and_then(|shrunk| Some(shrunk * decay?)),
-                carried: way.as_ref().filter(|_| clear).and_then(|way| way.carried(t)),
-                carried_cosine: way.as_ref().filter(|_| clear).and_then(|way| way.carried_cosine(t)),
+                carried: trajectory.as_ref().filter(|_| clear).and_then(|trajectory| trajectory.carried(t)),
+                carried_cosine: trajectory
+                    .as_ref()
+                    .filter(|_| clear)
+                    .and_then(|trajectory| trajectory.carried_cosine(t)),
             });
         }
     }
@@ -72,7 +75,7 @@ impl Speeds {
         Self { steps, rates, decay }
     }
 
-    /// Displacement over the sum of learning rates, or over the steps, over the median of the way.
+    /// Displacement over the sum of learning rates, or over the steps, over the median of the path.
     fn relative(&self, trail: &Trail) -> Vec<Option<f64>> {
         let over = self.rates.as_ref().unwrap_or(&self.steps);
         let speeds: Vec<f64> =

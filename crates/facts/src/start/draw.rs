@@ -60,11 +60,11 @@ pub fn rows(session: &Session) -> Vec<StartRow> {
     let families: Vec<Vec<usize>> = families.into_values().collect();
     let schemes: Vec<(usize, Scheme)> = families.par_iter().flat_map_iter(|own| scheme(&matrices, own)).collect();
     let mut schemes: BTreeMap<usize, Scheme> = schemes.into_iter().collect();
-    let mut twins = twins(session, &matrices);
+    let mut nearest = nearest(session, &matrices);
     matrices
         .iter()
         .enumerate()
-        .map(|(index, matrix)| row(session, matrix, schemes.remove(&index).unwrap_or_default(), twins[index].take()))
+        .map(|(index, matrix)| row(session, matrix, schemes.remove(&index).unwrap_or_default(), nearest[index].take()))
         .collect()
 }
 
@@ -90,7 +90,7 @@ fn scheme(matrices: &[Matrix], family: &[usize]) -> Vec<(usize, Scheme)> {
     family.iter().enumerate().map(one).collect()
 }
 
-fn row(session: &Session, matrix: &Matrix, scheme: Scheme, twin: Option<Twin>) -> StartRow {
+fn row(session: &Session, matrix: &Matrix, scheme: Scheme, nearest: Option<Nearest>) -> StartRow {
     let Matrix { unit, draw, .. } = matrix;
     let free = |value: f64| (draw.elements > 0).then_some(value);
     let (name, rule) = match (draw.form, draw.orthogonal) {
@@ -128,9 +128,9 @@ fn row(session: &Session, matrix: &Matrix, scheme: Scheme, twin: Option<Twin>) -
         cosines_log10_p: draw.cosines_log10_p,
         row_norm_log10_p: draw.row_norm_log10_p,
         column_norm_log10_p: draw.column_norm_log10_p,
-        twin: twin.as_ref().map(|t| t.name.clone()),
-        twin_pearson: twin.as_ref().map(|t| t.pearson),
-        twin_log10_p: twin.map(|t| t.log10_p),
+        nearest: nearest.as_ref().map(|t| t.name.clone()),
+        nearest_pearson: nearest.as_ref().map(|t| t.pearson),
+        nearest_log10_p: nearest.map(|t| t.log10_p),
     }
 }
 
@@ -142,14 +142,14 @@ fn gain_name(gain: f64) -> String {
 }
 
 /// The tensor that another resembles most.
-struct Twin {
+struct Nearest {
     name: String,
     pearson: f64,
     log10_p: f64,
 }
 
 /// Of every matrix the one it resembles most, over the pairs that were measured. Of a stack also two of its own matrices.
-fn twins(session: &Session, matrices: &[Matrix]) -> Vec<Option<Twin>> {
+fn nearest(session: &Session, matrices: &[Matrix]) -> Vec<Option<Nearest>> {
     let places: BTreeMap<usize, usize> = matrices.iter().enumerate().map(|(at, matrix)| (matrix.index, at)).collect();
     let pairs: Vec<(usize, usize, f64)> = session
         .measured
@@ -158,7 +158,7 @@ fn twins(session: &Session, matrices: &[Matrix]) -> Vec<Option<Twin>> {
         .iter()
         .filter_map(|pair| Some((*places.get(&pair.units.0)?, *places.get(&pair.units.1)?, pair.pearson)))
         .collect();
-    let mut best: Vec<Option<Twin>> = matrices.iter().map(inner_twin).collect();
+    let mut best: Vec<Option<Nearest>> = matrices.iter().map(inner_nearest).collect();
     let mut held = vec![0_usize; matrices.len()];
     for &(a, b, _) in &pairs {
         held[a] += 1;
@@ -170,18 +170,18 @@ fn twins(session: &Session, matrices: &[Matrix]) -> Vec<Option<Twin>> {
             let Some(hidden) = unit.view.map(|view| view.hidden()) else { continue };
             let log10_p = two_sided(pearson, unit.kept.len() * (hidden - 1), held[one]);
             if best[one].as_ref().is_none_or(|t| log10_p < t.log10_p) {
-                best[one] = Some(Twin { name: matrices[other].unit.tensor.clone(), pearson, log10_p });
+                best[one] = Some(Nearest { name: matrices[other].unit.tensor.clone(), pearson, log10_p });
             }
         }
     }
     best
 }
 
-fn inner_twin(matrix: &Matrix) -> Option<Twin> {
+fn inner_nearest(matrix: &Matrix) -> Option<Nearest> {
     let alike = matrix.moments.alike?;
     let (a, b) = alike.places;
     let log10_p = two_sided(alike.cosine, alike.elements, alike.pairs);
-    Some(Twin { name: format!("matrix {a} against {b}"), pearson: alike.cosine, log10_p })
+    Some(Nearest { name: format!("matrix {a} against {b}"), pearson: alike.cosine, log10_p })
 }
 
 /// A correlation of `freedom` independent pairs, the largest of so many.

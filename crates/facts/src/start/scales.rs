@@ -38,7 +38,7 @@ pub fn vectors(session: &Session) -> Vec<StartVector> {
         let constant = if mean > 0.5 { 1.0 } else { 0.0 };
         let away = |t: usize| {
             let square = gram.product(t, t) - 2.0 * constant * gram.sum(t) + n * constant * constant;
-            // Cancelled digits are no way.
+            // Cancelled digits are no path.
             if square > 1e-13 * gram.product(t, t) { square } else { 0.0 }
         };
         (n > 0.0 && mean.is_finite() && std.is_finite()).then(|| StartVector {

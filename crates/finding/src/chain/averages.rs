@@ -5,7 +5,7 @@ use crate::{Code, Direction, Finding, Grade, Judgement};
 use scratchproof_case::Policy;
 use scratchproof_texts::{Text, text};
 
-/// Judges what averages leave in the angles of the way.
+/// Judges what averages leave in the angles of the path.
 pub(super) fn averages(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) {
     let points = facts.points;
     let told: Vec<_> = points

@@ -113,7 +113,7 @@ struct Pace<'a> {
     inner: bool,
 }
 
-/// Speeds by the sum of the learning rates, as a way straight on would have it, and by that sum over the root of the steps,
+/// Speeds by the sum of the learning rates, as a path straight on would have it, and by that sum over the root of the steps,
 /// as a random walk would; a training lies between the two, so the milder figure counts.
 fn paces<'a>(rows: &[&'a ChainRow], rates: bool) -> Vec<Pace<'a>> {
     let speed = |row: &ChainRow| {

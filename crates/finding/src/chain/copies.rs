@@ -90,7 +90,7 @@ pub(super) fn precision(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
     }
 }
 
-/// Where the way turns back.
+/// Where the path turns back.
 pub(super) fn turns(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &scratchproof_case::Policy) {
     let points = facts.points;
     let back: Vec<_> = points

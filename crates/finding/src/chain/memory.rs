@@ -51,7 +51,7 @@ struct Expected {
 impl Expected {
     /// Of the checkpoint before, or of the first; `None` where the log does not say how weights decay.
     fn new(facts: &ChainFacts<'_>, component: &str, before: i64, step: i64) -> Option<Self> {
-        let at = |step: i64| facts.way.iter().find(|r| r.component == component && r.step == step);
+        let at = |step: i64| facts.trajectory.iter().find(|r| r.component == component && r.step == step);
         let (before, row): (&PathRow, &PathRow) = (at(before)?, at(step)?);
         let decay = row.expected_retained? / before.expected_retained?;
         let correlation = row.expected_cosine? / before.expected_cosine?;
@@ -201,7 +201,7 @@ fn broken(
 
 /// Speed into a checkpoint over the larger of those of the intervals beside it: a leap between intervals that crept.
 fn leap(facts: &ChainFacts<'_>, component: &str, step: i64) -> f64 {
-    let rows: Vec<&PathRow> = facts.way.iter().filter(|r| r.component == component).collect();
+    let rows: Vec<&PathRow> = facts.trajectory.iter().filter(|r| r.component == component).collect();
     let Some(at) = rows.iter().position(|r| r.step == step) else { return 0.0 };
     let speed = |t: usize| rows.get(t).and_then(|r| r.relative_speed);
     let beside = [at.checked_sub(1).and_then(speed), speed(at + 1)].into_iter().flatten().fold(0.0, f64::max);
@@ -229,7 +229,7 @@ fn erasable(facts: &ChainFacts<'_>, component: &str, before: i64, policy: &Polic
     };
     let Some(rates) = row.lr_sum else { return Erasable::Unknown };
     let bound = row.bound.filter(|_| facts.bound.as_ref().is_some_and(|bound| bound.exact));
-    let size = facts.way.iter().find(|r| r.component == component && r.step == before).and_then(|r| r.size);
+    let size = facts.trajectory.iter().find(|r| r.component == component && r.step == before).and_then(|r| r.size);
     match bound.zip(size) {
         Some((bound, size)) if rates * bound * policy.budget_excess < size => Erasable::No,
         _ => Erasable::Perhaps,
@@ -248,7 +248,11 @@ fn start(
     let Some(last) = rows.last() else { return true };
     let with = |row: &ComponentRow| Expected::new(facts, &row.component, first, row.step);
     let retained = |row: &ComponentRow| {
-        facts.way.iter().find(|r| r.component == row.component && r.step == row.step).and_then(|r| r.start_retained)
+        facts
+            .trajectory
+            .iter()
+            .find(|r| r.component == row.component && r.step == row.step)
+            .and_then(|r| r.start_retained)
     };
     // The worst checkpoint of those where decay leaves enough to be seen: share of the expected that is there.
     let low = if part == Part::Whole { policy.start_retained_whole } else { policy.start_retained_part };
@@ -377,7 +381,7 @@ pub(super) fn displacement(judgement: &mut Judgement, facts: &ChainFacts<'_>, po
     let mut least = f64::INFINITY;
     let mut tested = 0;
     for pair in facts.steps.windows(2) {
-        for row in facts.way.iter().filter(|r| r.step == pair[1]) {
+        for row in facts.trajectory.iter().filter(|r| r.step == pair[1]) {
             let (Some(carried), Some(expected)) = (row.carried, Expected::new(facts, &row.component, pair[0], pair[1]))
             else {
                 continue;

@@ -61,7 +61,7 @@ pub struct Excess {
     pub ratio: f64,
     /// The same over its mean (of the logarithms) in the intervals beside.
     pub excess: f64,
-    /// Speed over that of the intervals beside, for a way that grows with the steps or with their root, whichever is more.
+    /// Speed over that of the intervals beside, for a path that grows with the steps or with their root, whichever is more.
     pub pace: f64,
     /// Whether there is an interval on either side.
     pub inner: bool,
@@ -88,7 +88,7 @@ fn anchor(moved: &[Moved], component: &str, steps: (i64, i64)) -> Option<f64> {
 impl Moved {
     /// Root mean square of the displacement beside its one direction. An output layer learns the frequency of tokens first,
     /// which is one direction times a number a token: **measured** 100 % of its squares within 40 steps of a warm-up of 20, and a
-    /// way 1.9 times as far beside the other parts as in the intervals beside. Another model's output layer is more than that.
+    /// path 1.9 times as far beside the other parts as in the intervals beside. Another model's output layer is more than that.
     #[must_use]
     pub fn beside_one_direction(&self) -> f64 {
         (self.rms * (1.0 - self.along).max(0.0).sqrt()).max(self.rounding)
@@ -107,17 +107,17 @@ pub fn excesses(moved: &[Moved]) -> Vec<Excess> {
     let find = |component: &str, steps: (i64, i64)| moved.iter().find(|m| m.component == component && m.steps == steps);
     let mut excesses = Vec::new();
     for name in names {
-        let ways: Vec<Option<(f64, &Moved)>> = steps
+        let paths: Vec<Option<(f64, &Moved)>> = steps
             .iter()
             .map(|&steps| {
                 let own = find(name, steps).filter(|own| own.rms > 4.0 * own.rounding)?;
                 Some((own.rms / anchor(moved, name, steps)?, own))
             })
             .collect();
-        for (t, way) in ways.iter().enumerate() {
-            let Some((ratio, own)) = way else { continue };
+        for (t, path) in paths.iter().enumerate() {
+            let Some((ratio, own)) = path else { continue };
             let beside: Vec<(f64, &Moved)> =
-                [t.checked_sub(1), Some(t + 1)].into_iter().flatten().filter_map(|b| *ways.get(b)?).collect();
+                [t.checked_sub(1), Some(t + 1)].into_iter().flatten().filter_map(|b| *paths.get(b)?).collect();
             if beside.is_empty() {
                 continue;
             }
@@ -152,7 +152,7 @@ pub fn excesses(moved: &[Moved]) -> Vec<Excess> {
 /// What the limits of layers and their parts are multiplied by where a step is as large as its gradient: parts then move in no
 /// fixed proportion. **Measured** over six runs of SGD (momentum 0 to 0.95, with and without L2): layers 2.31 at an end, (1.52, 1.32)
 /// inside, MLPs (1.73, 1.61) and once (2.51, 2.08), where 16 of Adam, Lion, Muon, Adafactor and their like have 1.69, (1.44, 1.14)
-/// and (1.31, 0.81). More than this would leave too little of the power: a stranger as large as the model must show.
+/// and (1.31, 0.81). More than this would leave too little of the power: an unrelated model as large as this one must show.
 const BY_GRADIENT: f64 = 1.3;
 
 /// What the limits of layers and their parts are multiplied by in a series.
@@ -343,8 +343,8 @@ mod tests {
         let stands = |along: f64| {
             let head = |t: i64, rms: f64, along: f64| Moved { along, ..moved(HEAD, t, rms) };
             let heads = [head(0, 0.01, 0.99), head(1, 0.03, along), head(2, 0.01, 0.9), head(3, 0.01, 0.9)];
-            let ways = heads.into_iter().chain((0..4).map(|t| moved(ANCHOR, t, 0.01)));
-            excesses(&ways.collect::<Vec<_>>()).iter().any(|e| e.component == HEAD && stands_out(e, &policy, 1.0))
+            let paths = heads.into_iter().chain((0..4).map(|t| moved(ANCHOR, t, 0.01)));
+            excesses(&paths.collect::<Vec<_>>()).iter().any(|e| e.component == HEAD && stands_out(e, &policy, 1.0))
         };
         assert!(!stands(0.999) && stands(0.5));
     }

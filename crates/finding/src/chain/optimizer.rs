@@ -85,7 +85,7 @@ pub(super) fn judge(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &
     rows(judgement, facts, policy);
     update::moments(judgement, facts);
     let replayed = update::replay(judgement, facts);
-    let along = update::ways(judgement, facts);
+    let along = update::displacements(judgement, facts);
     norms(judgement, facts, replayed.unwrap_or(along));
     master(judgement, facts);
 }

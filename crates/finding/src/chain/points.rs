@@ -15,7 +15,7 @@ pub struct Points {
     pub rows: Vec<RowLines>,
     /// Checkpoints that are one but for rounding.
     pub repeats: Vec<Repeat>,
-    /// Angles of the way.
+    /// Angles of the path.
     pub detours: Vec<Detour>,
     /// Single matrices that were replaced or scaled.
     pub breaks: Vec<Break>,
@@ -25,7 +25,7 @@ pub struct Points {
     pub redrawn: Vec<Redrawn>,
     /// Rows of tokens that came back.
     pub returned: Vec<Returned>,
-    /// Checkpoints at which the way is straight.
+    /// Checkpoints at which the path is straight.
     pub straightened: Vec<Straightened>,
     /// Least cosine of neighbouring increments after a mean of two neighbours was undone.
     pub undone: Option<f64>,
@@ -66,7 +66,7 @@ pub struct OnLine {
     pub tensors: Vec<String>,
     /// Largest distance from the line, in roundings of the coarsest format.
     pub roundings: f64,
-    /// Least and greatest place on the way from the earlier to the later end, over the tensors.
+    /// Least and greatest place on the path from the earlier to the later end, over the tensors.
     pub fractions: (f64, f64),
 }
 
@@ -121,7 +121,7 @@ pub struct Residue {
     pub z: f64,
     /// Median size, in roundings.
     pub roundings: f64,
-    /// Whether the checkpoints at both ends are similar: noise between strangers is another matter.
+    /// Whether the checkpoints at both ends are similar: noise between unrelated models is another matter.
     pub remembered: bool,
 }
 
@@ -175,7 +175,7 @@ pub struct Break {
     pub zero: bool,
 }
 
-/// A matrix whose start and whose way so far grew by one factor in one interval.
+/// A matrix whose start and whose path so far grew by one factor in one interval.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub struct Scaled {
@@ -185,7 +185,7 @@ pub struct Scaled {
     pub layer: Option<u32>,
     pub factor: f64,
     /// The least of the logarithms by which it stands out: against the median matrix, against every one of its kind, against
-    /// the intervals beside, and along its way.
+    /// the intervals beside, and along its path.
     pub excess: f64,
     /// Matrices of its kind.
     pub siblings: usize,

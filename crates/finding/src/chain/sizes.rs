@@ -7,7 +7,7 @@ use scratchproof_evidence::ChainRow;
 use scratchproof_measurements::ALL;
 use scratchproof_texts::text;
 
-/// How a way of n steps grows with them, from a random walk to a way straight on: a training lies between.
+/// How a path of n steps grows with them, from a random walk to a path straight on: a training lies between.
 const POWERS: [f64; 3] = [0.5, 0.75, 1.0];
 
 /// Intervals from which on a course can be followed.

@@ -28,7 +28,7 @@ fn judged(component: &str, shown: [Shown; 3], policy: &Policy) -> Judgement {
 
 /// The same beside a log that gave up a stretch.
 fn judged_with(component: &str, shown: [Shown; 3], given_up: &[(i64, i64)], policy: &Policy) -> Judgement {
-    let (mut figures, mut way, mut path) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut figures, mut trajectory, mut path) = (Vec::new(), Vec::new(), Vec::new());
     let names: Vec<&str> = if component == ALL { vec![ALL] } else { vec![ALL, component] };
     for name in names {
         for (t, &step) in STEPS.iter().enumerate() {
@@ -37,7 +37,7 @@ fn judged_with(component: &str, shown: [Shown; 3], given_up: &[(i64, i64)], poli
                 _ => HONEST,
             };
             let expected = if t == 0 { one.expected.map(|_| 1.0) } else { one.expected };
-            way.push(PathRow {
+            trajectory.push(PathRow {
                 step,
                 component: name.into(),
                 size: Some(0.02),
@@ -93,7 +93,7 @@ fn judged_with(component: &str, shown: [Shown; 3], given_up: &[(i64, i64)], poli
         towers: Vec::new(),
         figures: &figures,
         path: &path,
-        way: &way,
+        trajectory: &trajectory,
         tensors: &[],
         moved: &[],
         given_up,

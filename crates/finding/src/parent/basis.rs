@@ -25,7 +25,7 @@ impl Tested<'_> {
     /// Signs are graded by the correlation of the products, agreements of two matchings by their share beyond what is expected.
     fn grade(&self, policy: &Policy) -> Option<Grade> {
         if self.signs {
-            // Strangers reach a correlation of 0.08 by few and small heads, at no significance.
+            // Unrelated models reach a correlation of 0.08 by few and small heads, at no significance.
             return grade(self.log10_p, self.effect, policy).filter(|_| self.effect >= policy.strong_effect);
         }
         let found = grade(self.log10_p, 1.0, policy).filter(|_| self.effect >= policy.matched_strong);

@@ -10,7 +10,7 @@ use scratchproof_evidence::{CalibrationRow, Reference};
 use scratchproof_stats::holm;
 use scratchproof_texts::text;
 
-/// Sets aside the controls that fire in a part: they are no strangers to the subject or to a parent. Returns control and
+/// Sets aside the controls that fire in a part: they are related to the subject or to a parent. Returns control and
 /// part.
 pub(super) fn calibrate(
     judgement: &mut Judgement,
@@ -27,7 +27,7 @@ pub(super) fn calibrate(
                 return;
             }
             judgement.missing.push(text!(
-                "parent/missing/stranger",
+                "parent/missing/unrelated",
                 control,
                 part = Some(part).filter(|part| *part != ALL)
             ));
@@ -54,10 +54,10 @@ pub(super) fn calibrate(
             fire(control, &test.row.component, Ok(test.row.step), test.z, test.log10_p, test.effect, test.row.rows);
         }
     }
-    let strangers: Vec<&CalibrationRow> =
+    let unrelated: Vec<&CalibrationRow> =
         facts.calibration.iter().filter(|row| row.against.starts_with("control:")).collect();
-    let adjusted = holm(&strangers.iter().map(|row| row.log10_p).collect::<Vec<_>>());
-    for (row, log10_p) in strangers.into_iter().zip(adjusted) {
+    let adjusted = holm(&unrelated.iter().map(|row| row.log10_p).collect::<Vec<_>>());
+    for (row, log10_p) in unrelated.into_iter().zip(adjusted) {
         if let (Some(control), Some(z), Some(effect), Some(log10_p)) =
             (row.against.strip_prefix("control:"), row.z, row.effect, log10_p)
             && log10_p <= policy.moderate_log10_p

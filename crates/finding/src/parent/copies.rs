@@ -45,7 +45,7 @@ pub struct CopyFigure {
     pub blocks: Vec<Range<u64>>,
     /// If the two are equal only after one was brought to the other's number format.
     pub cast: Option<Cast>,
-    /// Share of equal elements between strangers in these formats.
+    /// Share of equal elements between unrelated models in these formats.
     pub shifted: Option<f64>,
     /// Share of equal elements.
     pub equal: Option<f64>,
@@ -138,7 +138,7 @@ fn others<'a>(
 ) -> impl Iterator<Item = &'a CopyFigure> {
     facts.copies.iter().filter(move |other| {
         let part = part_of(facts, &figure.component);
-        // Where no control is a stranger, rows that the controls have as well say nothing of the subject.
+        // Where no control is unrelated, rows that the controls have as well say nothing of the subject.
         let counts = |name: &str| controls.uncalibrated(part) || !controls.is_aside(name, part);
         matches!(&other.reference, Reference::Control(name) if counts(name))
             && other.tensor == figure.tensor

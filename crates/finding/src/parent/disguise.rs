@@ -81,7 +81,7 @@ fn graded(row: &DisguiseRow, test: &Test, tests: usize, policy: &Policy) -> Opti
     grade.map(|grade| (grade, log10_p, effect))
 }
 
-/// Whether the null of a row is exact, so that it counts without a control: token rows are alike in strangers too, and
+/// Whether the null of a row is exact, so that it counts without a control: token rows are alike in unrelated models too, and
 /// layers that read copied features have second moments alike.
 fn exact(row: &DisguiseRow, test: &Test) -> bool {
     test.code != Code::ParentSecondMoments && !BY_TOKENS.contains(&row.frame.as_str()) && !row.between.ends_with(TOKENS)

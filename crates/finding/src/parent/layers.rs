@@ -44,7 +44,7 @@ fn tower(part: &Part) -> Option<&str> {
     Some(part.name.as_str()).filter(|name| *name != ALL)
 }
 
-/// The best monotone way through a map and the largest cell that strangers would have.
+/// The best monotone path through a map and the largest cell that unrelated models would have.
 fn path(facts: &ParentFacts<'_>, model: &str, family: &str) -> Option<Text> {
     let cells = || facts.layer_map.iter().filter(|c| c.parent == model && c.family == family);
     let columns: Vec<u32> = cells().map(|c| c.layer_parent).collect::<BTreeSet<_>>().into_iter().collect();
@@ -238,7 +238,7 @@ pub(super) fn derived(
         facts.families.iter().filter(|(_, c)| c == component).map(|(family, _)| family.as_str()).collect();
     let strong = |b: &Best| grade(b.log10_p, b.effect, policy) >= Some(Grade::Strong);
     let part = part_of(facts, component);
-    // One cell of many says little where no stranger stands beside it.
+    // One cell of many says little where no unrelated model stands beside it.
     if !controls.usable(part) {
         return false;
     }

@@ -186,7 +186,7 @@ fn by_layer(own: &[&MergeRow], used: &[&MergeRow]) -> Option<Text> {
     Some(text!("parent/merge/layers", ranges = shown))
 }
 
-/// Whether two parents are nearer to each other than strangers are.
+/// Whether two parents are nearer to each other than unrelated models are.
 fn relatives(facts: &ParentFacts<'_>, a: &str, b: &str, policy: &Policy) -> bool {
     facts.calibration.iter().any(|row| {
         row.component == ALL

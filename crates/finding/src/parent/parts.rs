@@ -110,9 +110,9 @@ pub(super) fn frozen(facts: &ParentFacts<'_>, component: &str, parent: &str) -> 
     }
 }
 
-/// The controls, part by part: one may share a tower with the subject and still be a stranger in its language model.
+/// The controls, part by part: one may share a tower with the subject and still be unrelated in its language model.
 pub(super) struct Controls {
-    /// Control and part in which it is no stranger.
+    /// Control and part in which it is related.
     pub aside: BTreeSet<(String, String)>,
     /// Control and part that it reaches.
     reached: BTreeSet<(String, String)>,
@@ -134,17 +134,17 @@ impl Controls {
         self.aside.contains(&(control.to_owned(), part.to_owned()))
     }
 
-    /// Whether a control reaches a part and is a stranger in it.
+    /// Whether a control reaches a part and is unrelated in it.
     pub fn usable(&self, part: &str) -> bool {
         self.reached.iter().any(|(control, own)| own == part && !self.is_aside(control, own))
     }
 
-    /// Whether a control reaches some part and is a stranger there.
-    pub fn strangers(&self, control: &str) -> bool {
+    /// Whether a control reaches some part and is unrelated there.
+    pub fn unrelated(&self, control: &str) -> bool {
         self.reached.iter().any(|(own, part)| own == control && !self.is_aside(own, part))
     }
 
-    /// Whether all controls that reach a part fire in it: then nothing says that the tests are silent between strangers.
+    /// Whether all controls that reach a part fire in it: then nothing says that the tests are silent between unrelated models.
     pub fn uncalibrated(&self, part: &str) -> bool {
         self.aside.iter().any(|(_, own)| own == part) && !self.usable(part)
     }

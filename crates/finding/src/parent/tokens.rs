@@ -23,7 +23,7 @@ pub(super) fn findings(
     attention(judgement, facts, uncalibrated, seeded, policy);
 }
 
-/// A shared tokenizer is context: strangers share one, and nothing of the weights follows from it.
+/// A shared tokenizer is context: unrelated models share one, and nothing of the weights follows from it.
 fn tokenizer(row: &TokenizerRow, parent: &str, all: &[TokenizerRow]) -> Option<Finding> {
     if row.kind.is_none() || row.reference_kind.is_none() || row.tokens == 0 {
         return None;

@@ -1,5 +1,5 @@
-//! The chain: a stranger's weights are put into each interval, component by component, and the tests of movement, reach,
-//! budget, pace and unmet rows are asked again.
+//! The chain: the weights of an unrelated model are put into each interval, component by component, and the tests of movement, reach,
+//! budget, pace and rows without gradient are asked again.
 //!
 //! What is added is another model's weights in a random basis: independent of all that is there, so that squares add up and
 //! the cross products are drawn (normal, with the variance of independent weights). Their size is the component's own in the
@@ -91,7 +91,7 @@ impl<'a> Window<'a> {
         if [ALL, LAYERS].contains(&culprit) && in_layers(component) { of(component).min(of(LAYERS)) } else { of(component) }
     }
 
-    /// The tests that see a stranger of `share` times the own size. `draw` is a standard normal number a component.
+    /// The tests that see an unrelated model of `share` times the own size. `draw` is a standard normal number a component.
     fn seen(&self, culprit: &str, share: f64, draw: &mut dyn FnMut() -> f64) -> BTreeSet<&'static str> {
         let mut seen = BTreeSet::new();
         let mut moved = self.moved.clone();

@@ -8,7 +8,7 @@ use scratchproof_texts::text;
 
 pub fn judge(judgement: &mut Judgement, facts: &StartFacts<'_>, step: i64, policy: &Policy) {
     norms(judgement, facts, step, policy);
-    twins(judgement, facts, step, policy);
+    alike(judgement, facts, step, policy);
 }
 
 /// Norms of rows and columns: independent draws have them all alike, trained ones differ.
@@ -54,13 +54,13 @@ fn norms(judgement: &mut Judgement, facts: &StartFacts<'_>, step: i64, policy: &
 
 /// Tensors of one shape that are copies of each other, or share a part. Layers or experts that begin as copies of one
 /// draw are a choice that some make, so this is a question.
-fn twins(judgement: &mut Judgement, facts: &StartFacts<'_>, step: i64, policy: &Policy) {
+fn alike(judgement: &mut Judgement, facts: &StartFacts<'_>, step: i64, policy: &Policy) {
     let rows: Vec<&StartRow> = drawn(facts).collect();
-    let adjusted = holm(&rows.iter().map(|r| r.twin_log10_p).collect::<Vec<_>>());
+    let adjusted = holm(&rows.iter().map(|r| r.nearest_log10_p).collect::<Vec<_>>());
     let found: Vec<(&StartRow, f64, f64)> = rows
         .iter()
         .zip(adjusted)
-        .filter_map(|(row, p)| Some((*row, row.twin_pearson?, p?)))
+        .filter_map(|(row, p)| Some((*row, row.nearest_pearson?, p?)))
         .filter(|(_, r, p)| *p <= policy.strong_log10_p && r.abs() >= policy.strong_effect)
         .collect();
     let Some(&(row, pearson, log10_p)) = found.iter().max_by(|a, b| a.1.abs().total_cmp(&b.1.abs())) else { return };
@@ -76,7 +76,7 @@ fn twins(judgement: &mut Judgement, facts: &StartFacts<'_>, step: i64, policy: &
         families,
         copies,
         tensor = &row.tensor,
-        other = row.twin.as_deref().unwrap_or_default(),
+        other = row.nearest.as_deref().unwrap_or_default(),
         correlation = pearson
     );
     let mut finding = Finding::new(Code::StartIndependence, Grade::Weak, Direction::Against, message);

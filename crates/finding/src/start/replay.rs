@@ -7,7 +7,7 @@ use scratchproof_measurements::{Replay, Replayed, TensorReplay};
 use scratchproof_texts::{Text, text};
 
 /// Share of a tensor's elements within one unit in the last place from which it counts as the same draw by another library,
-/// where the others are near as well. Measured: `erfinv` of the AVX2 build 1.0, JAX's normal draws in F32 0.80; a stranger's
+/// where the others are near as well. Measured: `erfinv` of the AVX2 build 1.0, JAX's normal draws in F32 0.80; an unrelated model's
 /// tensor in bf16 0.03.
 const NEAR: f64 = 0.25;
 

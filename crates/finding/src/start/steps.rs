@@ -68,7 +68,7 @@ pub struct Trained {
     beyond: bool,
 }
 
-/// The way from their known constant grows with the summed learning rate to a power between 1/2 (steps that do not
+/// The path from their known constant grows with the summed learning rate to a power between 1/2 (steps that do not
 /// agree) and 1 (steps that do). Measured over 66 honest runs of ten architectures and seven optimisers whose checkpoint
 /// of step 20 was passed off as step 0, the range of the two held 20 in 62; beside it were two runs of SGD, one at ten
 /// times the learning rate and one without warm-up at a constant rate.
@@ -77,7 +77,7 @@ const POWERS: [f64; 3] = [0.5, 0.75, 1.0];
 /// Families that a message names.
 const NAMED: usize = 3;
 
-/// Below this growth between the first two checkpoints the ratio says nothing: the way was long before.
+/// Below this growth between the first two checkpoints the ratio says nothing: the path was long before.
 const LEAST_GROWTH: f64 = 1.1;
 
 /// From the distance of the norm weights from one (or zero) at the first two checkpoints.

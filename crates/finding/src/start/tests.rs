@@ -24,9 +24,9 @@ fn row(tensor: &str) -> StartRow {
         cosines_log10_p: Some(-0.1),
         row_norm_log10_p: Some(-0.2),
         column_norm_log10_p: Some(-0.4),
-        twin: Some("k".into()),
-        twin_pearson: Some(0.003),
-        twin_log10_p: Some(0.0),
+        nearest: Some("k".into()),
+        nearest_pearson: Some(0.003),
+        nearest_log10_p: Some(0.0),
     }
 }
 
@@ -107,7 +107,7 @@ fn uneven_norms_are_a_question_unless_no_law_explains_them() {
 
 #[test]
 fn copies_are_named_and_do_not_decide() {
-    let copy = StartRow { twin_pearson: Some(1.0), twin_log10_p: Some(-400.0), ..row("q") };
+    let copy = StartRow { nearest_pearson: Some(1.0), nearest_log10_p: Some(-400.0), ..row("q") };
     let judgement = judged(&[copy, row("k")], &[], &[0], None);
     let found = judgement.findings.iter().find(|f| f.direction == Direction::Against).expect("a question");
     assert!(found.grade == Grade::Weak && found.message.contains("1 as copies") && found.message.contains("q and k"));
@@ -119,9 +119,9 @@ fn a_start_that_has_trained_says_for_how_long() {
     // A rate that rises over 40 steps and then stays: its sum is s^2/80 up to 40.
     let sum = |s: i64| if s <= 40 { (s * s) as f64 / 80.0 } else { 20.0 + (s - 40) as f64 };
     let clock = Clock::new((0..=300).map(|s| (s, sum(s))).collect()).expect("rising");
-    // The way grows as the summed rate to the power 3/4: 20 steps are 5, 60 are 40 of it.
-    let way = |s: i64| sum(s).powf(0.75) * 1e-3;
-    let vectors = [norm(&[way(20), way(60)], way(60))];
+    // The path grows as the summed rate to the power 3/4: 20 steps are 5, 60 are 40 of it.
+    let path = |s: i64| sum(s).powf(0.75) * 1e-3;
+    let vectors = [norm(&[path(20), path(60)], path(60))];
     let judgement = judged(&[row("q")], &vectors, &[0, 60], Some(clock.clone()));
     let found = judgement.findings.iter().find(|f| f.code == Code::StartTrained).expect("trained");
     assert!((found.statistic.expect("steps") - 20.0).abs() < 3.0, "{}", found.message);

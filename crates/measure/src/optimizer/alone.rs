@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
+use super::displacements;
 use super::point::{Param, Point, chunks, first, half_unit, is_float, readable, weights};
-use super::ways;
 use scratchproof_checkpoint::{Checkpoint, StateTensor};
 use scratchproof_error::Result;
 use scratchproof_kernel::sha256::hex;
@@ -48,15 +48,15 @@ impl Point<'_> {
             second,
             rows: self.rows(plan, token_rows)?,
             master: self.master()?,
-            ways: ways::ways(self, series)?,
+            displacements: displacements::displacements(self, series)?,
         })
     }
 
     /// Rows of the tables of tokens without moments.
     fn rows(&self, plan: &Plan, token_rows: &[TokenRows]) -> Result<Vec<ZeroRows>> {
         let mut all = Vec::new();
-        for unmet in token_rows {
-            let Some(unit) = plan.units.get(unmet.unit) else { continue };
+        for table in token_rows {
+            let Some(unit) = plan.units.get(table.unit) else { continue };
             let own = |param: &&Param| {
                 param.sure && param.tensor.is_some_and(|at| self.checkpoint.tensors[at].name == unit.tensor)
             };
@@ -77,11 +77,11 @@ impl Point<'_> {
                 })
                 .collect::<Result<_>>()?;
             let zero: Vec<bool> = parts.concat();
-            let held = self.at > 0 && unmet.holds.iter().take(self.at).all(|holds| *holds);
-            let clock: &[u64] = if held { &unmet.rows } else { &[] };
+            let held = self.at > 0 && table.holds.iter().take(self.at).all(|holds| *holds);
+            let clock: &[u64] = if held { &table.rows } else { &[] };
             let still = clock.iter().filter(|row| usize::try_from(**row).is_ok_and(|row| zero.get(row) == Some(&true)));
             all.push(ZeroRows {
-                unit: unmet.unit,
+                unit: table.unit,
                 zero: zero.iter().filter(|zero| **zero).count() as u64,
                 of: zero.len() as u64,
                 still: still.count() as u64,

@@ -1,5 +1,5 @@
 //! Which tensor a state is of: by name where there is one, else by content. torch numbers parameters in the order of its
-//! groups, which nothing in the file tells; but the way of a tensor goes along its own moments and no other's.
+//! groups, which nothing in the file tells; but the displacement of a tensor goes along its own moments and no other's.
 
 use std::collections::BTreeMap;
 
@@ -62,13 +62,13 @@ pub fn even_rows(values: &[f64], row: usize) -> impl Iterator<Item = f64> + '_ {
     values.chunks(row.max(1)).step_by(2).flatten().copied()
 }
 
-/// Joins the parameters of one shape so that directions and ways agree best, by the even rows of their heads.
+/// Joins the parameters of one shape so that directions and displacements agree best, by the even rows of their heads.
 fn by_content(point: &mut Point, params: &[usize], tensors: &[usize], series: &[&Checkpoint]) -> Result<()> {
     let first = &point.checkpoint.tensors[tensors[0]];
     let (row, all) = (first.shape.last().copied().unwrap_or(1).max(1), first.shape.iter().product::<usize>());
     let size = FOR_JOINING.min(PRODUCTS / (params.len() * tensors.len())).max(2 * row) / row * row;
     let range = 0..size.min(all);
-    let mut ways: Vec<Vec<Vec<f64>>> = Vec::new();
+    let mut displacements: Vec<Vec<Vec<f64>>> = Vec::new();
     for tensor in tensors {
         let tensor = &point.checkpoint.tensors[*tensor];
         let own = weights(point.checkpoint, tensor, &range)?;
@@ -76,17 +76,17 @@ fn by_content(point: &mut Point, params: &[usize], tensors: &[usize], series: &[
         for (other, sign) in neighbours(point.at, series) {
             let Some(there) = alike(series[other], tensor) else { continue };
             let there = weights(series[other], there, &range)?;
-            let way: Vec<f64> = there.iter().zip(&own).map(|(there, own)| sign * (there - own)).collect();
-            both.push(unit(even_rows(&way, row).collect()));
+            let displacement: Vec<f64> = there.iter().zip(&own).map(|(there, own)| sign * (there - own)).collect();
+            both.push(unit(even_rows(&displacement, row).collect()));
         }
-        ways.push(both);
+        displacements.push(both);
     }
     let mut scores = Vec::with_capacity(params.len() * tensors.len());
     for param in params {
         let Some(direction) = point.params[*param].direction(&range)? else { return Ok(()) };
         let direction = unit(even_rows(&direction, row).collect());
-        for both in &ways {
-            scores.push(both.iter().map(|way| dot(way, &direction)).sum::<f64>());
+        for both in &displacements {
+            scores.push(both.iter().map(|displacement| dot(displacement, &direction)).sum::<f64>());
         }
     }
     #[allow(clippy::cast_possible_truncation, reason = "a score")]
@@ -103,7 +103,7 @@ fn by_content(point: &mut Point, params: &[usize], tensors: &[usize], series: &[
     Ok(())
 }
 
-/// The checkpoints beside: position, and the sign that makes the difference a way forward in time.
+/// The checkpoints beside: position, and the sign that makes the difference a displacement forward in time.
 pub fn neighbours(at: usize, series: &[&Checkpoint]) -> impl Iterator<Item = (usize, f64)> {
     let before = at.checked_sub(1).map(|before| (before, -1.0));
     let after = Some(at + 1).filter(|after| *after < series.len()).map(|after| (after, 1.0));

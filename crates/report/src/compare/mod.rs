@@ -144,7 +144,7 @@ pub struct LayerFigures {
 }
 
 /// The routers of one layer in two models: rows brought to length 1 and assigned one to one so that the sum of their cosines
-/// is largest. The mean is positive for strangers too, as the assignment seeks the best; the shuffled figure is the same with
+/// is largest. The mean is positive for unrelated models too, as the assignment seeks the best; the shuffled figure is the same with
 /// the hidden axis of the second model turned by half its length.
 #[derive(Clone, Debug, Serialize)]
 #[allow(missing_docs)]

@@ -158,7 +158,7 @@ fn picture(code: Code) -> Option<(&'static str, Said)> {
             ("steps", text!("page/kind/chart").into())
         }
         Code::ParentLayerMap => ("layers", text!("page/kind/map").into()),
-        code if code.condition() == "chain" => ("way", text!("page/kind/chart").into()),
+        code if code.condition() == "chain" => ("path", text!("page/kind/chart").into()),
         code if code.condition() == "time" => ("timeline", text!("page/kind/chart").into()),
         _ => return None,
     })

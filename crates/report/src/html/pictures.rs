@@ -37,7 +37,7 @@ struct ChartRow {
 }
 
 #[derive(Serialize)]
-pub(super) struct WayView {
+pub(super) struct PathView {
     note: Said,
     drawing: Value,
     header: [&'static str; 6],
@@ -106,11 +106,11 @@ fn chart_view(series: &Series, axis: &chart::Axis, references: &[&Reference]) ->
     }
 }
 
-/// The way of the whole model.
-pub(super) fn way(evidence: &Evidence) -> Option<WayView> {
-    let rows = plane::way(evidence);
-    (!rows.is_empty()).then(|| WayView {
-        note: text!("page/way/note", plane = plane::describe(&rows)).into(),
+/// The path of the whole model.
+pub(super) fn path(evidence: &Evidence) -> Option<PathView> {
+    let rows = plane::path(evidence);
+    (!rows.is_empty()).then(|| PathView {
+        note: text!("page/path/note", plane = plane::describe(&rows)).into(),
         drawing: Value::from_safe_string(plane::draw(&rows)),
         header: plane::HEADER,
         rows: rows.into_iter().map(plane::cells).collect(),

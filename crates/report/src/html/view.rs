@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 
 use super::evidence::{self, Section};
 use super::first::{self, First, Meta};
-use super::pictures::{self, ChartView, EventsView, Legend, MapGroup, WayView};
+use super::pictures::{self, ChartView, EventsView, Legend, MapGroup, PathView};
 use crate::answer::{self, part};
 use crate::profile::{self, Answers as _};
 use crate::said::Said;
@@ -37,7 +37,7 @@ pub(super) struct View<'a> {
     events: Option<EventsView<'a>>,
     grades: Vec<Legend>,
     charts: Vec<ChartView>,
-    way: Option<WayView>,
+    path: Option<PathView>,
     maps: Vec<MapGroup>,
     map_note: Said,
     coverage: Said,
@@ -102,7 +102,7 @@ pub(super) fn view<'a>(report: &'a Report, evidence: &'a Evidence, language: Lan
         events: pictures::events(&evidence.timeline, &evidence.timeline, Said::default()),
         grades: pictures::grades(),
         charts: pictures::charts(&pictures::series(evidence, &order)),
-        way: pictures::way(evidence),
+        path: pictures::path(evidence),
         maps: pictures::maps(&maps, side),
         map_note: text!("page/map/note", beyond = scene::BEYOND).into(),
         coverage: wording::coverage(&report.coverage).into(),
@@ -162,7 +162,7 @@ pub(super) fn of_timeline(timeline: &Timeline, language: Language) -> View<'_> {
         events: pictures::events(&timeline.events, &timeline.all, timeline::counted(&timeline.months).into()),
         grades: pictures::grades(),
         charts: Vec::new(),
-        way: None,
+        path: None,
         maps: Vec::new(),
         map_note: Said::default(),
         coverage: Said::default(),

@@ -2,7 +2,7 @@
 
 use super::{ChainFacts, Told, step_of, updates};
 use crate::{Code, Direction, Grade, Judgement};
-use scratchproof_measurements::{StateKind, StatePoint, StateReplay, StateWay, StatesBetween};
+use scratchproof_measurements::{StateDisplacement, StateKind, StatePoint, StateReplay, StatesBetween};
 use scratchproof_texts::text;
 
 /// Shares of second moments that fell too fast: by chance of rounding, a question, and more than any rule can explain.
@@ -142,39 +142,46 @@ fn replayed(
     tells.then_some(true)
 }
 
-/// One way of one point: standard errors that momentum alone would give, and the share of it that is there.
-fn carried(facts: &ChainFacts<'_>, point: &StatePoint, way: &StateWay, out: bool) -> Option<(f64, f64)> {
+/// One displacement of one point: standard errors that momentum alone would give, and the share of it that is there.
+fn carried(
+    facts: &ChainFacts<'_>,
+    point: &StatePoint,
+    displacement: &StateDisplacement,
+    out: bool,
+) -> Option<(f64, f64)> {
     let at = facts.states.points.iter().position(|own| own.at == point.at)?;
     let logged = facts.optimizer.rates.get(at).copied().flatten().map(|(low, _)| low);
     let rate = point.groups.iter().filter_map(|group| group.rate).reduce(f64::min).or(logged)?;
     let [beta, _] = betas(point).filter(|_| point.kind == StateKind::Adam)?;
-    let gap = step_of(facts, way.other).saturating_sub(step_of(facts, point.at)).unsigned_abs().min(updates(point)?);
+    let gap =
+        step_of(facts, displacement.other).saturating_sub(step_of(facts, point.at)).unsigned_abs().min(updates(point)?);
     let sum = (1.0 - beta.powf(gap as f64)) / (1.0 - beta) * if out { beta } else { 1.0 };
-    let expected = rate * sum * way.direction2;
-    (expected > 0.0 && way.error > 0.0).then(|| (expected / way.error, way.product / expected))
+    let expected = rate * sum * displacement.direction2;
+    (expected > 0.0 && displacement.error > 0.0)
+        .then(|| (expected / displacement.error, displacement.product / expected))
 }
 
 /// The weights come and leave along their states. Whether they do at most points and are missed at none.
-pub(super) fn ways(judgement: &mut Judgement, facts: &ChainFacts<'_>) -> bool {
+pub(super) fn displacements(judgement: &mut Judgement, facts: &ChainFacts<'_>) -> bool {
     let own = |grade: Grade, direction: Direction, steps: Vec<i64>| {
-        Told::new(Code::ChainOptimizerWay, grade, direction, steps, text!("chain/optimizer-way/null"))
+        Told::new(Code::ChainOptimizerDirection, grade, direction, steps, text!("chain/optimizer-direction/null"))
     };
-    let along = |way: &StateWay| {
-        let cosine = way.cosine().filter(|cosine| *cosine >= ALONG.1);
-        cosine.filter(|_| way.z().is_some_and(|z| z >= ALONG.0))
+    let along = |displacement: &StateDisplacement| {
+        let cosine = displacement.cosine().filter(|cosine| *cosine >= ALONG.1);
+        cosine.filter(|_| displacement.z().is_some_and(|z| z >= ALONG.0))
     };
     let points: Vec<&StatePoint> =
-        facts.states.points.iter().filter(|point| point.ways.iter().any(Option::is_some)).collect();
+        facts.states.points.iter().filter(|point| point.displacements.iter().any(Option::is_some)).collect();
     let mut found: Vec<(i64, f64, f64)> = Vec::new();
     // Another rule may move the weights by a part of what Adam would: then the points that are found say by which.
     let mut usual = if facts.optimizer.adam == Some(false) { None } else { Some(1.0) };
     for point in &points {
         let step = step_of(facts, point.at);
         for out in [false, true] {
-            let Some(way) = &point.ways[usize::from(out)] else { continue };
-            let (Some(cosine), Some(z)) = (along(way), way.z()) else { continue };
+            let Some(displacement) = &point.displacements[usize::from(out)] else { continue };
+            let (Some(cosine), Some(z)) = (along(displacement), displacement.z()) else { continue };
             found.push((step, cosine, z));
-            if let Some((_, share)) = carried(facts, point, way, out) {
+            if let Some((_, share)) = carried(facts, point, displacement, out) {
                 usual = Some(usual.unwrap_or(1.0_f64).min(share));
             }
         }
@@ -183,22 +190,27 @@ pub(super) fn ways(judgement: &mut Judgement, facts: &ChainFacts<'_>) -> bool {
     for point in points.iter().filter(|point| found.iter().all(|(step, ..)| *step != step_of(facts, point.at))) {
         let told = [false, true]
             .into_iter()
-            .filter_map(|out| carried(facts, point, point.ways[usize::from(out)].as_ref()?, out))
+            .filter_map(|out| carried(facts, point, point.displacements[usize::from(out)].as_ref()?, out))
             .filter_map(|(power, share)| Some((power * usual?, share / usual?)));
         let told = told.filter(|(power, share)| *power >= ABSENT.0 && *share < ABSENT.1);
         if let Some((power, share)) = told.max_by(|a, b| a.0.total_cmp(&b.0)) {
             absent.push((step_of(facts, point.at), power, share));
         }
     }
-    // The better of the two ways of a checkpoint.
+    // The better of the two displacements of a checkpoint.
     found.sort_by(|a, b| a.0.cmp(&b.0).then(b.2.total_cmp(&a.2)));
     found.dedup_by_key(|(step, ..)| *step);
     for (step, power, share) in &absent {
-        let mut message =
-            text!("chain/optimizer-way/apart", step = *step, power = *power, share = *share, others = found.len());
+        let mut message = text!(
+            "chain/optimizer-direction/apart",
+            step = *step,
+            power = *power,
+            share = *share,
+            others = found.len()
+        );
         let declared = facts.points.declared(*step);
         if declared {
-            message.push(text!("chain/optimizer-way/averaged"));
+            message.push(text!("chain/optimizer-direction/averaged"));
         }
         let (grade, direction) = match declared {
             true => (Grade::Context, Direction::Neutral),
@@ -215,12 +227,12 @@ pub(super) fn ways(judgement: &mut Judgement, facts: &ChainFacts<'_>) -> bool {
     let steps: Vec<i64> = points.iter().map(|point| step_of(facts, point.at)).collect();
     if found.is_empty() {
         if absent.is_empty() && !points.is_empty() {
-            own(Grade::Context, Direction::Neutral, steps).push(judgement, text!("chain/optimizer-way/silent"));
+            own(Grade::Context, Direction::Neutral, steps).push(judgement, text!("chain/optimizer-direction/silent"));
         }
         return false;
     }
     let all = absent.is_empty() && 2 * found.len() > points.len();
-    let message = text!("chain/optimizer-way/agree", points = found.len(), of = points.len(), least, most, z);
+    let message = text!("chain/optimizer-direction/agree", points = found.len(), of = points.len(), least, most, z);
     let mut told = own(if all { Grade::Moderate } else { Grade::Weak }, Direction::For, steps);
     (told.statistic, told.effect, told.n) = (Some(z), Some(least), Some(found.len() as u64));
     told.push(judgement, message);

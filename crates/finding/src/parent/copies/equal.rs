@@ -7,8 +7,8 @@ use crate::{Code, Grade, Judgement};
 use scratchproof_case::Policy;
 use scratchproof_texts::{Text, text};
 
-/// Share of the token rows that a training may never have reached.
-const UNMET: f64 = 0.4;
+/// Share of the token rows that may have had no gradient in a training.
+const WITHOUT_GRADIENT: f64 = 0.4;
 
 /// Whether the parent can be a copy of the subject: the start is the subject's own, and nothing says the parent was there
 /// before.
@@ -87,9 +87,9 @@ pub(in super::super) fn rows(
     };
     let found = facts.copies.iter().filter(|f| is_parent(&f.reference, parent) && !f.blocks.is_empty());
     let found = found.filter_map(|figure| {
-        // Few tokens are never met; half of them cannot be.
-        let unmet = count(&figure.blocks) as f64 <= UNMET * figure.rows as f64;
-        if whole(figure) || seeded || figure.of_tokens() && unmet && figure.silent_otherwise(policy) {
+        // The rows of few tokens never get a gradient; those of half of them cannot be without one.
+        let few = count(&figure.blocks) as f64 <= WITHOUT_GRADIENT * figure.rows as f64;
+        if whole(figure) || seeded || figure.of_tokens() && few && figure.silent_otherwise(policy) {
             return None;
         }
         let blocks =

@@ -1,11 +1,11 @@
-//! The way of the weights seen from the start: what is left of the start, what is left of the way so far, and the plane
-//! in which the way lies (METHODS 5). All from the products of the increments.
+//! The path of the weights seen from the start: what is left of the start, what is left of the path so far, and the plane
+//! in which the path lies (METHODS 5). All from the products of the increments.
 
 use super::Trail;
 
-/// A way through the checkpoints as displacements from the first one, `d_t = W_t - W_0`.
+/// A path through the checkpoints as displacements from the first one, `d_t = W_t - W_0`.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Way {
+pub struct Trajectory {
     /// `|W_0|^2`.
     start2: f64,
     /// `<W_0, d_t>`.
@@ -15,7 +15,7 @@ pub struct Way {
     elements: u64,
 }
 
-/// The first three principal components of a way.
+/// The first three principal components of a path.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plane {
     /// By checkpoint, its scores: distances from the mean of all checkpoints along the components. The sign of each is
@@ -26,9 +26,9 @@ pub struct Plane {
 }
 
 impl Trail {
-    /// The way seen from the start, in the time that one pass over the products takes.
+    /// The path seen from the start, in the time that one pass over the products takes.
     #[must_use]
-    pub fn way(&self) -> Way {
+    pub fn trajectory(&self) -> Trajectory {
         let n = self.points();
         let mut moved = vec![vec![0.0; n]; n];
         let mut along = vec![0.0; n];
@@ -42,11 +42,11 @@ impl Trail {
                 *cell = above + row;
             }
         }
-        Way { start2: if n > 0 { self.product(0, 0) } else { 0.0 }, along, moved, elements: self.elements() }
+        Trajectory { start2: if n > 0 { self.product(0, 0) } else { 0.0 }, along, moved, elements: self.elements() }
     }
 }
 
-impl Way {
+impl Trajectory {
     /// Checkpoints.
     #[must_use]
     pub fn points(&self) -> usize {
@@ -71,7 +71,7 @@ impl Way {
         (self.start2 > 0.0).then(|| 1.0 + self.along[t] / self.start2).filter(|r| r.is_finite())
     }
 
-    /// `|W_0| / |W_t|`: by this much [`Way::retained`] is larger than the correlation.
+    /// `|W_0| / |W_t|`: by this much [`Trajectory::retained`] is larger than the correlation.
     #[must_use]
     pub fn shrunk(&self, t: usize) -> Option<f64> {
         let ratio = (self.start2 / self.square(t)).sqrt();
@@ -90,9 +90,9 @@ impl Way {
         self.moved[a][b] - along
     }
 
-    /// How much of the way from the start to checkpoint `t - 1` is in the way to checkpoint `t`: the coefficient of the
+    /// How much of the displacement from the start to checkpoint `t - 1` is in that to checkpoint `t`: the coefficient of the
     /// regression of one on the other, the direction of the start left out of both. A training goes on from where it
-    /// was, so this is near one; a checkpoint of another training from the same start has kept the start and not the way.
+    /// was, so this is near one; a checkpoint of another training from the same start has kept the start and not the path.
     #[must_use]
     pub fn carried(&self, t: usize) -> Option<f64> {
         let before = t.checked_sub(1).filter(|before| *before > 0)?;
@@ -101,7 +101,7 @@ impl Way {
         (square > 1e-9 * self.moved[before][before]).then(|| self.aside(before, t) / square).filter(|r| r.is_finite())
     }
 
-    /// The correlation that belongs to [`Way::carried`].
+    /// The correlation that belongs to [`Trajectory::carried`].
     #[must_use]
     pub fn carried_cosine(&self, t: usize) -> Option<f64> {
         let before = t.checked_sub(1).filter(|before| *before > 0)?;
@@ -109,8 +109,8 @@ impl Way {
         Some(cosine).filter(|r| r.is_finite()).map(|r| r.clamp(-1.0, 1.0))
     }
 
-    /// The plane of the way: principal components of the checkpoints around their mean. `None` for fewer than three
-    /// checkpoints and for a way that goes nowhere.
+    /// The plane of the path: principal components of the checkpoints around their mean. `None` for fewer than three
+    /// checkpoints and for a path that goes nowhere.
     #[must_use]
     pub fn plane(&self) -> Option<Plane> {
         let n = self.points();
@@ -176,7 +176,7 @@ mod tests {
     use super::*;
     use scratchproof_kernel::{BLOCK, Gram, GramShape, GramTile};
 
-    fn way<const N: usize>(points: &[[f64; N]]) -> Way {
+    fn trajectory<const N: usize>(points: &[[f64; N]]) -> Trajectory {
         let mut values = vec![0.0; points.len() * BLOCK];
         for (t, point) in points.iter().enumerate() {
             values[t * BLOCK..t * BLOCK + N].copy_from_slice(point);
@@ -186,7 +186,7 @@ mod tests {
         let gram: Gram = tile.finish();
         let mut trail = Trail::new(points.len());
         trail.add(&gram);
-        trail.way()
+        trail.trajectory()
     }
 
     fn close(a: f64, b: f64) {
@@ -204,26 +204,26 @@ mod tests {
     /// numpy: `P @ W0 / (W0 @ W0)`, and the same of what is left without `W0`.
     #[test]
     fn regressions_are_those_of_numpy() {
-        let way = way(&POINTS);
+        let trajectory = trajectory(&POINTS);
         let retained = [1.0, 0.9, 0.933_333_333_333, 0.666_666_666_667, 0.766_666_666_667];
         let cosines = [1.0, 0.915_385_729_888, 0.775_091_145_302, 0.521_640_530_957, 0.462_317_395_019];
         let carried = [1.659_574_468_085, 1.372_360_844_530, 1.308_411_214_953];
         let beside = [0.863_351_085_590, 0.957_624_594_192, 0.970_207_726_387];
         for t in 0..5 {
-            close(way.retained(t).expect("a start"), retained[t]);
-            close(way.start_cosine(t).expect("a start"), cosines[t]);
+            close(trajectory.retained(t).expect("a start"), retained[t]);
+            close(trajectory.start_cosine(t).expect("a start"), cosines[t]);
         }
-        assert_eq!((way.carried(0), way.carried(1)), (None, None));
+        assert_eq!((trajectory.carried(0), trajectory.carried(1)), (None, None));
         for t in 2..5 {
-            close(way.carried(t).expect("a way"), carried[t - 2]);
-            close(way.carried_cosine(t).expect("a way"), beside[t - 2]);
+            close(trajectory.carried(t).expect("a path"), carried[t - 2]);
+            close(trajectory.carried_cosine(t).expect("a path"), beside[t - 2]);
         }
     }
 
     /// `numpy.linalg.svd` of the centred points.
     #[test]
     fn the_plane_is_that_of_numpy() {
-        let plane = way(&POINTS).plane().expect("a plane");
+        let plane = trajectory(&POINTS).plane().expect("a plane");
         for (share, expected) in plane.shares.iter().zip([0.920_096_9, 0.061_472_49, 0.015_002_34]) {
             assert!((share - expected).abs() < 1e-8, "{share}");
         }
@@ -241,27 +241,27 @@ mod tests {
 
     #[test]
     fn decay_alone_leaves_its_factor_and_no_way() {
-        let way = way(&[[1.0, -2.0, 0.5], [0.9, -1.8, 0.45], [0.81, -1.62, 0.405]]);
-        close(way.retained(2).expect("a start"), 0.81);
-        close(way.shrunk(2).expect("a start"), 1.0 / 0.81);
-        assert_eq!(way.carried(2), None);
+        let trajectory = trajectory(&[[1.0, -2.0, 0.5], [0.9, -1.8, 0.45], [0.81, -1.62, 0.405]]);
+        close(trajectory.retained(2).expect("a start"), 0.81);
+        close(trajectory.shrunk(2).expect("a start"), 1.0 / 0.81);
+        assert_eq!(trajectory.carried(2), None);
     }
 
-    /// A checkpoint of another training from the same start keeps the start and not the way.
+    /// A checkpoint of another training from the same start keeps the start and not the path.
     #[test]
     fn another_way_from_the_same_start_is_not_carried() {
-        let way = way(&[[4.0, 0.0, 0.0, 0.0], [4.0, 1.0, 0.0, 0.0], [4.0, 0.0, 1.2, 0.5]]);
-        close(way.retained(2).expect("a start"), 1.0);
-        close(way.carried(2).expect("a way"), 0.0);
+        let trajectory = trajectory(&[[4.0, 0.0, 0.0, 0.0], [4.0, 1.0, 0.0, 0.0], [4.0, 0.0, 1.2, 0.5]]);
+        close(trajectory.retained(2).expect("a start"), 1.0);
+        close(trajectory.carried(2).expect("a path"), 0.0);
     }
 
     #[test]
     fn nothing_and_standstill_have_no_figures() {
-        let still = way(&[[1.0, 2.0]; 4]);
+        let still = trajectory(&[[1.0, 2.0]; 4]);
         assert_eq!((still.plane(), still.carried(2)), (None, None));
-        let zero = way(&[[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]);
+        let zero = trajectory(&[[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]);
         assert_eq!((zero.retained(1), zero.shrunk(1)), (None, None));
-        close(zero.carried(2).expect("a way"), 1.0);
-        assert_eq!(Trail::new(0).way().plane(), None);
+        close(zero.carried(2).expect("a path"), 1.0);
+        assert_eq!(Trail::new(0).trajectory().plane(), None);
     }
 }

@@ -1,4 +1,4 @@
-//! The ways to and from a checkpoint against the direction that its states give.
+//! The displacements to and from a checkpoint against the direction that its states give.
 
 use std::ops::Range;
 
@@ -8,13 +8,13 @@ use super::join::{alike, neighbours};
 use super::point::{Param, Point, chunks, first, weights};
 use scratchproof_checkpoint::Checkpoint;
 use scratchproof_error::Result;
-use scratchproof_measurements::StateWay;
+use scratchproof_measurements::StateDisplacement;
 
 /// Sums over rows.
 #[derive(Clone, Copy, Default)]
 struct Sums {
     product: f64,
-    way2: f64,
+    displacement2: f64,
     direction2: f64,
     error2: f64,
     elements: u64,
@@ -23,15 +23,15 @@ struct Sums {
 impl Sums {
     fn add(&mut self, other: &Self) {
         self.product += other.product;
-        self.way2 += other.way2;
+        self.displacement2 += other.displacement2;
         self.direction2 += other.direction2;
         self.error2 += other.error2;
         self.elements += other.elements;
     }
 }
 
-/// The way in and the way out.
-pub fn ways(point: &Point, series: &[&Checkpoint]) -> Result<[Option<StateWay>; 2]> {
+/// The displacement in and the displacement out.
+pub fn displacements(point: &Point, series: &[&Checkpoint]) -> Result<[Option<StateDisplacement>; 2]> {
     let mut both = [None, None];
     for (other, sign) in neighbours(point.at, series) {
         let parts: Vec<Sums> = point
@@ -49,11 +49,11 @@ pub fn ways(point: &Point, series: &[&Checkpoint]) -> Result<[Option<StateWay>; 
         for part in &parts {
             sums.add(part);
         }
-        let finite = sums.product.is_finite() && sums.way2.is_finite() && sums.direction2.is_finite();
-        both[usize::from(sign > 0.0)] = (sums.elements > 0 && finite).then(|| StateWay {
+        let finite = sums.product.is_finite() && sums.displacement2.is_finite() && sums.direction2.is_finite();
+        both[usize::from(sign > 0.0)] = (sums.elements > 0 && finite).then(|| StateDisplacement {
             other,
             product: sums.product,
-            way2: sums.way2,
+            displacement2: sums.displacement2,
             direction2: sums.direction2,
             error: sums.error2.sqrt(),
             elements: sums.elements,
@@ -86,9 +86,9 @@ fn of(point: &Point, param: &Param, other: &Checkpoint, sign: f64, range: &Range
         for ((own, there), direction) in
             own.iter().zip(there).zip(direction).filter(|(_, direction)| **direction != 0.0)
         {
-            let way = sign * (there - own);
-            product += way * direction;
-            sums.way2 += way * way;
+            let displacement = sign * (there - own);
+            product += displacement * direction;
+            sums.displacement2 += displacement * displacement;
             sums.direction2 += direction * direction;
             sums.elements += 1;
         }
