@@ -10,7 +10,7 @@ use support::disguise::relayer;
 use support::forge::{Series, draw};
 use support::report::{Condition, Direction, Grade, Outcome, Report};
 use support::weights::Model;
-use support::{Copy, cases, fixtures, look_alikes, names};
+use support::{Copy, Numbers, cases, fixtures, look_alikes, names};
 
 #[derive(Deserialize)]
 struct Truth {
@@ -100,6 +100,37 @@ fn nothing_left_out_refutes_a_look_alike() {
     checked("look-alikes", &look_alikes(), false);
 }
 
+/// Leavings-out that are tried with every run of the tests, of all that the long tests try.
+const SAMPLE: usize = 14;
+
+/// A sample of everything that can be left out of everything, by a fixed seed; the long tests leave out all of all.
+#[test]
+fn a_sample_of_all_inputs_left_out_turns_nothing_round() {
+    let cases = cases().into_iter().map(|name| ("cases", name));
+    let all: Vec<(&str, String, String)> = cases
+        .chain(look_alikes().into_iter().map(|name| ("look-alikes", name)))
+        .flat_map(|(folder, name)| {
+            let inputs = withheld(&Copy::of(&name));
+            inputs.into_iter().map(move |what| (folder, name.clone(), what))
+        })
+        .collect();
+    assert!(all.len() > 200, "{} inputs", all.len());
+    let mut random = Numbers(13);
+    let wrong: Vec<String> = (0..SAMPLE)
+        .filter_map(|_| {
+            let (folder, name, what) = &all[random.below(all.len())];
+            let forbidden = match truth(folder, name) {
+                Outcome::Refuted => Outcome::Confirmed,
+                _ => Outcome::Refuted,
+            };
+            let copy = Copy::of(name);
+            let told = withhold(&copy, what) && copy.judged().verdict.outcome == forbidden;
+            told.then(|| format!("{name} without {}: {forbidden:?}", what.replace('\n', " ")))
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 /// One input of each kind left out, of two derived models and two honest ones; the long tests leave out all of all.
 #[test]
 fn a_few_inputs_left_out_turn_nothing_round() {
@@ -120,7 +151,13 @@ fn a_few_inputs_left_out_turn_nothing_round() {
 /// which is a basis that nobody looks for, as large as the final ones are.
 fn hidden(case: &str, from: u32) -> Copy {
     let copy = Copy::of(case);
-    let mut series = Series::of(&copy);
+    hide(&copy, from, 1.0);
+    copy
+}
+
+/// The same in a copy, so many times as large.
+fn hide(copy: &Copy, from: u32, share: f32) {
+    let mut series = Series::of(copy);
     let stranger: Model = series.at[&series.last()].clone();
     series.change(&series.since(from), |name, tensor| {
         if name.contains("layers.") && tensor.shape.len() == 2 {
@@ -129,11 +166,10 @@ fn hidden(case: &str, from: u32) -> Copy {
             // A fixed stride that shares no factor with the length.
             #[allow(clippy::maybe_infinite_iter, reason = "a number without a common factor is never far")]
             let stride = (n / 3..).find(|s| gcd(*s, n) == 1).unwrap_or(1);
-            tensor.values.iter_mut().enumerate().for_each(|(i, x)| *x += own[(i * stride + 7) % n]);
+            tensor.values.iter_mut().enumerate().for_each(|(i, x)| *x += share * own[(i * stride + 7) % n]);
         }
     });
-    series.write(&copy);
-    copy
+    series.write(copy);
 }
 
 fn gcd(a: usize, b: usize) -> usize {
@@ -164,6 +200,33 @@ fn what_is_said_to_be_visible_is_seen() {
         assert_ne!(report.verdict.outcome, Outcome::Confirmed, "{steps:?}");
     }
     assert!(tried > 1, "{power:?}");
+}
+
+/// Half of a model hidden in the first interval, with the checkpoint that would have shown it left out: what is in an interval
+/// is no reason to think that the next grain would be seen, and is not confirmed.
+#[test]
+fn what_hides_in_an_interval_does_not_sharpen_its_power() {
+    const STEPS: (i64, i64) = (0, 60);
+    let audited = |share: f32| {
+        let copy = Copy::of("scratch-same-arch");
+        fs::remove_dir_all(copy.path("checkpoints/step-20")).expect("removed");
+        if share > 0.0 {
+            hide(&copy, 60, share);
+        }
+        let report = copy.judged();
+        let power = report.verdict.power.chain.as_ref().expect("a chain");
+        let layers = power.intervals.iter().find(|r| r.component == "layers" && r.steps == STEPS).expect("an interval");
+        (layers.smallest_share.expect("a share"), report)
+    };
+    let (least, honest) = audited(0.0);
+    assert_ne!(honest.verdict.outcome, Outcome::Refuted);
+    #[allow(clippy::cast_possible_truncation, reason = "weights are f32")]
+    let (small, large) = (0.8 * least as f32, 1.3 * least as f32);
+    let (unseen, _) = audited(small);
+    assert!(unseen > 0.6 * least, "{least} without, {unseen} with {small} hidden");
+    let (_, report) = audited(large);
+    assert!(said(&report).iter().any(|(code, _)| code.starts_with("chain/")), "{large}: {:?}", said(&report));
+    assert_ne!(report.verdict.outcome, Outcome::Confirmed);
 }
 
 /// Weights of a scheme that gives every layer another size, with norm weights that are not constant: a draw all the same, whose

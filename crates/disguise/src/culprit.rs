@@ -11,9 +11,10 @@ use super::noise::Noise;
 use scratchproof_checkpoint::{Heads, Part};
 use scratchproof_measurements::Class;
 
-/// Correlation of a culprit's rows with the parent's: a model that was trained on keeps 0.7 to 0.99 of its parent, and one
-/// that keeps less in every row is seen from the start and the chain.
-pub const CORRELATION: f64 = 0.8;
+/// Correlation of a culprit's rows with the parent's: a model that was trained on keeps 0.7 to 0.99 of its parent. Half is asked
+/// for, as a parent may be put into the middle of a training, where the chain sees it from 0.5 to 1.0 times the model's own size
+/// on. **Measured** at hidden size 64: all disguises of all cases with known truth are seen at 0.5.
+pub const CORRELATION: f64 = 0.5;
 
 /// How a parent is written as another model.
 #[derive(Clone, Debug)]

@@ -196,15 +196,21 @@ fn excuse_averages(judgement: &mut Judgement, points: &Points) {
 fn excuse_growth(judgement: &mut Judgement, growth: &[(i64, i64, Growth)]) {
     for (from, to, _) in growth {
         let changed = |f: &&Finding| f.code == Code::ChainGrowth && f.subject.steps == [*from, *to];
-        let Some(told) = judgement.findings.iter().find(changed).map(|f| f.message.clone()) else { continue };
+        if !judgement.findings.iter().any(|f| changed(&f)) {
+            continue;
+        }
+        let mut asked = false;
         let across = |steps: &[i64]| steps.iter().any(|step| step <= from) && steps.iter().any(|step| step >= to);
         for finding in &mut judgement.findings {
             let by_name = ![Code::ChainGrowth, Code::ChainDecayClock].contains(&finding.code);
-            let strong = finding.direction == Direction::Against && finding.grade >= Grade::Strong;
-            if by_name && strong && across(&finding.subject.steps) {
-                finding.grade = Grade::Moderate;
-                finding.message.push(told.clone());
+            if by_name && finding.direction == Direction::Against && across(&finding.subject.steps) {
+                finding.grade = finding.grade.min(Grade::Moderate);
+                finding.message.push(text!("chain/growth/by-name", from = *from, to = *to));
+                asked = true;
             }
+        }
+        if asked {
+            judgement.missing.push(text!("chain/missing/grown-inside", from = *from, to = *to));
         }
     }
 }
@@ -213,11 +219,17 @@ fn excuse_growth(judgement: &mut Judgement, growth: &[(i64, i64, Growth)]) {
 /// step of the path, which is a question and no accusation. Which of the two stands is for the record to say.
 fn excuse_given_up(judgement: &mut Judgement, given_up: &[(i64, i64)]) {
     let within = |step: &i64| given_up.iter().any(|(begin, end)| begin < step && step <= end);
+    let mut asked: BTreeSet<i64> = BTreeSet::new();
     for finding in &mut judgement.findings {
-        let strong = finding.direction == Direction::Against && finding.grade == Grade::Strong;
-        if strong && finding.subject.steps.iter().any(within) {
+        let strong = finding.direction == Direction::Against && finding.grade >= Grade::Strong;
+        let of: Vec<i64> = finding.subject.steps.iter().copied().filter(within).collect();
+        if strong && !of.is_empty() {
             finding.grade = Grade::Moderate;
             finding.message.push(text!("power/chain/given-up"));
+            asked.extend(of);
         }
+    }
+    for step in asked {
+        judgement.missing.push(text!("power/chain/missing-given-up", step));
     }
 }

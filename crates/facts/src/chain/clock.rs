@@ -195,6 +195,7 @@ pub fn facts(session: &Session) -> DecayFacts {
         decay,
         optimizer: optimizer.as_ref().map(|optimizer| optimizer.name().to_owned()),
         known,
+        no_momentum: matches!(optimizer, Some(Optimizer::Sgd)) && run.is_some_and(|run| run.momentum().is_none()),
         settings: run.map_or(Vec::new(), numbers),
     }
 }

@@ -49,6 +49,8 @@ pub struct DecayFacts {
     pub optimizer: Option<String>,
     /// Whether it is known how that optimiser decays rows without a gradient, at the logged rate.
     pub known: bool,
+    /// Whether it is SGD without a word on its momentum, through which its decay goes.
+    pub no_momentum: bool,
     /// Numbers of the configuration that may explain another scale.
     pub settings: Vec<(String, f64)>,
 }
@@ -519,9 +521,12 @@ fn apart(
             text!("chain/decay-clock/many-factors", differs, intervals = telling.len(), factors)
         }
     };
-    let doubtful = !facts.known && direction == Direction::Against;
+    let doubtful = (!facts.known || facts.no_momentum) && direction == Direction::Against;
     if doubtful {
         (grade, direction) = (Grade::Context, Direction::Neutral);
+        if facts.no_momentum {
+            judgement.missing.push(text!("chain/budget/momentum-missing"));
+        }
     }
     if direction == Direction::Against {
         judgement.missing.push(text!("chain/decay-clock/missing-own", tensor = &clock.tensor));
@@ -540,7 +545,9 @@ fn apart(
         off = Some(100.0 * off(&(*interval, *m, *e))).filter(|x| x.is_finite())
     );
     text.push(why);
-    if doubtful {
+    if doubtful && facts.no_momentum {
+        text.push(text!("chain/decay-clock/no-momentum"));
+    } else if doubtful {
         text.push(text!("chain/decay-clock/other-optimiser", optimiser = facts.optimizer.as_deref()));
     }
     push(judgement, clock, grade, direction, text, |f| {
@@ -632,6 +639,7 @@ mod tests {
             decay: Some(0.1),
             optimizer: Some("AdamW".into()),
             known: true,
+            no_momentum: false,
             settings: Vec::new(),
         }
     }
@@ -649,6 +657,18 @@ mod tests {
 
     const AGAINST: (Grade, Direction) = (Grade::Moderate, Direction::Against);
     const SILENT: (Grade, Direction) = (Grade::Context, Direction::Neutral);
+
+    /// The decay of SGD goes through its momentum: where nobody says which it was, ten times the decay contradicts nothing.
+    #[test]
+    fn sgd_without_its_momentum_contradicts_nothing() {
+        let of = |no_momentum: bool| {
+            let facts = DecayFacts { optimizer: Some("SGD".into()), no_momentum, ..facts(ticking(10.0)) };
+            let finding = judged(&facts);
+            ((finding.grade, finding.direction), finding.message.contains("momentum"))
+        };
+        assert_eq!(of(false), (AGAINST, false));
+        assert_eq!(of(true), (SILENT, true));
+    }
 
     fn weight(finding: &Finding) -> (Grade, Direction) {
         (finding.grade, finding.direction)

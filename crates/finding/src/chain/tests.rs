@@ -23,6 +23,11 @@ const HONEST: Shown =
 
 /// The judgement of a series whose checkpoints show this; a standard deviation of the null is 0.01.
 fn judged(component: &str, shown: [Shown; 3], policy: &Policy) -> Judgement {
+    judged_with(component, shown, &[], policy)
+}
+
+/// The same beside a log that gave up a stretch.
+fn judged_with(component: &str, shown: [Shown; 3], given_up: &[(i64, i64)], policy: &Policy) -> Judgement {
     let (mut figures, mut trajectory, mut path) = (Vec::new(), Vec::new(), Vec::new());
     let names: Vec<&str> = if component == ALL { vec![ALL] } else { vec![ALL, component] };
     for name in names {
@@ -91,7 +96,7 @@ fn judged(component: &str, shown: [Shown; 3], policy: &Policy) -> Judgement {
         trajectory: &trajectory,
         tensors: &[],
         moved: &[],
-        given_up: &[],
+        given_up,
         bound: Some(Bound { optimiser: "AdamW".into(), exact: true }),
         unbounded: None,
         decay: &DecayFacts::default(),
@@ -210,4 +215,20 @@ fn speeds_are_held_against_those_beside_them() {
     assert_eq!(against(&judgement, Code::ChainBudget), Some((Grade::Conclusive, vec![0, 100])));
     let judgement = judged("embedding", [at(0.2), at(0.1), at(0.05)], &policy);
     assert_eq!(against(&judgement, Code::ChainBudget), Some((Grade::Moderate, vec![0, 100])));
+}
+
+/// A checkpoint that was saved in a stretch that was given up is no step of the way: whatever the tests say of it is a question,
+/// that of the budget too.
+#[test]
+fn a_checkpoint_of_a_stretch_that_was_given_up_is_a_question() {
+    let far = Shown { rms: 0.9, ..HONEST };
+    let policy = Policy::default();
+    let beyond = |given_up: &[(i64, i64)]| {
+        let judgement = judged_with(ALL, [HONEST, HONEST, far], given_up, &policy);
+        let budget = judgement.findings.iter().filter(|f| f.code == Code::ChainBudget && f.direction == Direction::Against);
+        (budget.map(|f| f.grade).max(), judgement.missing.iter().any(|m| m.contains("given up")))
+    };
+    assert_eq!(beyond(&[]), (Some(Grade::Conclusive), false));
+    assert_eq!(beyond(&[(100, 210)]), (Some(Grade::Moderate), true));
+    assert_eq!(beyond(&[(0, 50)]), (Some(Grade::Conclusive), false));
 }

@@ -205,7 +205,13 @@ pub fn parent(
 }
 
 /// A parent condition that holds although a component could not have shown is untested.
-pub fn settle(judgement: &mut Judgement, blind: &[Blind]) {
+pub fn settle(judgement: &mut Judgement, power: &ParentPower, blind: &[Blind]) {
+    let tried: BTreeSet<&str> = power.disguised.iter().map(|disguise| disguise.parent.as_str()).collect();
+    let correlation = power.disguised.iter().map(|disguise| disguise.correlation).reduce(f64::max);
+    if let Some(correlation) = correlation.filter(|_| blind.is_empty() && judgement.condition == Condition::Holds) {
+        let parents = tried.into_iter().collect::<Vec<_>>();
+        judgement.said.push(text!("power/parent/disguised", parents, correlation));
+    }
     let mut parts: BTreeSet<&str> = BTreeSet::new();
     for one in blind {
         match one {
