@@ -144,7 +144,14 @@ pub fn verify(arguments: &Arguments, path: &Path, given: &Given) -> Result<u8> {
     stamps(path, &roots, &mut items)?;
     if path.is_dir() {
         let signature = path.join("model.sig");
-        if !path.join("report.json").exists() && signature.exists() {
+        let audited = fs::symlink_metadata(path.join("report.json")).is_ok();
+        if !audited && fs::symlink_metadata(&signature).is_err() {
+            return Err(Error::usage(format!(
+                "{} holds neither report.json, which `audit -o` writes, nor model.sig, which `attest --model` writes",
+                path.display()
+            )));
+        }
+        if !audited {
             signed(&signature, given.model.unwrap_or(path), &keys, &roots, &mut items)?;
         } else {
             dir(arguments, path, given, &keys, &mut items)?;
@@ -161,7 +168,7 @@ pub fn verify(arguments: &Arguments, path: &Path, given: &Given) -> Result<u8> {
         }
         let bytes = plain::read(path, dsse::LONGEST)?;
         let place = || path.display().to_string();
-        let value = strict(&bytes).context(place)?;
+        let value = strict(&bytes).context(|| none_of(path))?;
         if Reveal::is(&value) {
             let published = |ledger: &Path| ledger::verify(ledger, &keys, &mut items);
             let published = given.ledger.map(published).transpose()?;
@@ -171,7 +178,7 @@ pub fn verify(arguments: &Arguments, path: &Path, given: &Given) -> Result<u8> {
             let beside = path.parent().filter(|own| !own.as_os_str().is_empty()).unwrap_or(Path::new("."));
             signed(path, given.model.unwrap_or(beside), &keys, &roots, &mut items)?;
         } else {
-            let envelope = Envelope::from_value(value).context(place)?;
+            let envelope = Envelope::from_value(value).context(|| none_of(path))?;
             let beside = path.parent().filter(|own| !own.as_os_str().is_empty()).unwrap_or(Path::new("."));
             let beside = Some(beside).filter(|dir| dir.join("report.json").exists());
             check::attestation(&envelope, &keys, beside, &mut items).context(place)?;
@@ -182,6 +189,14 @@ pub fn verify(arguments: &Arguments, path: &Path, given: &Given) -> Result<u8> {
     }
     show(arguments, &items)?;
     Ok(items.status())
+}
+
+/// What a path is not that could be verified.
+fn none_of(path: &Path) -> String {
+    format!(
+        "{}: it is no output folder, attestation, signature over a model, ledger or revealed tensor that can be read",
+        path.display()
+    )
 }
 
 /// Stamps beside what is verified: `FILE.tsr` over the file, of a folder over its attestation, signature or report.

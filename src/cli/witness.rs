@@ -7,8 +7,9 @@ use scratchproof::attest::clocks::{self, Kind};
 use scratchproof::attest::ledger::{self, What};
 use scratchproof::attest::manifest::{GIT, Manifest};
 use scratchproof::attest::{merkle, reveal};
+use scratchproof::error::hexadecimal::hex;
 use scratchproof::error::{Error, Result};
-use scratchproof::folder::{hex, whole};
+use scratchproof::folder::whole;
 use serde_json::{Map, Value, json};
 
 use super::arguments::{Arguments, Body, Format, Witness};

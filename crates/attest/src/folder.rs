@@ -7,8 +7,9 @@ use std::path::Path;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use scratchproof_error::hexadecimal::hex;
 use scratchproof_error::{Error, Result};
-use scratchproof_folder::{RECORD, hex};
+use scratchproof_folder::RECORD;
 use scratchproof_report::folder::{EVIDENCE, MEASUREMENTS};
 use scratchproof_report::read::{self, Finished};
 use scratchproof_report::{Input, Seal, html, json, markdown, timeline};

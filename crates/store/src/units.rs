@@ -14,8 +14,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{LONGEST, VERSION, lock, tables};
+use scratchproof_error::hexadecimal::hex;
 use scratchproof_error::{Context, Error, Result};
-use scratchproof_folder::{hex, whole};
+use scratchproof_folder::whole;
 use scratchproof_measure::{Journal, Piece, Stored};
 use scratchproof_measurements::KERNEL_VERSION;
 use scratchproof_source::plain;
