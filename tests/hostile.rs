@@ -62,8 +62,12 @@ enum Node {
     Socket(bool),
     Folder(bool),
     Link(String),
+    /// A file of `fixtures`.
+    Fixture(String),
     /// Texts in the place of others, each once, in what lies there.
     Edit(Vec<(String, String)>),
+    /// The same, as JSON deflated, base64.
+    Edits(String),
     /// Bytes over those at a place, from the end where it is negative.
     Patch(i64, String),
 }
@@ -80,7 +84,7 @@ fn inflated(bytes: &[u8]) -> Vec<u8> {
 
 fn put(root: &Path, name: &str, node: Option<&Node>, base: &Files) {
     let path = root.join(name);
-    if let Some(Node::Edit(_) | Node::Patch(..)) = node {
+    if let Some(Node::Edit(_) | Node::Edits(_) | Node::Patch(..)) = node {
         return change(&path, node);
     }
     if let Ok(there) = fs::symlink_metadata(&path) {
@@ -104,7 +108,11 @@ fn put(root: &Path, name: &str, node: Option<&Node>, base: &Files) {
             symlink(path.file_name().expect("a name"), &path).expect("a link");
         }
         Node::Link(target) => symlink(target, &path).expect("a link"),
-        Node::Edit(_) | Node::Patch(..) => unreachable!("changed in its place"),
+        Node::Fixture(from) => {
+            let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(from);
+            fs::copy(from, &path).map(drop).expect("a fixture");
+        }
+        Node::Edit(_) | Node::Edits(_) | Node::Patch(..) => unreachable!("changed in its place"),
     }
 }
 
@@ -112,7 +120,12 @@ fn put(root: &Path, name: &str, node: Option<&Node>, base: &Files) {
 fn change(path: &Path, node: Option<&Node>) {
     let mut bytes = fs::read(path).expect("a file to be changed");
     match node {
-        Some(Node::Edit(pairs)) => {
+        Some(Node::Edit(_) | Node::Edits(_)) => {
+            let pairs: Vec<(String, String)> = match node {
+                Some(Node::Edits(text)) => serde_json::from_slice(&inflated(&decoded(text))).expect("pairs"),
+                Some(Node::Edit(pairs)) => pairs.clone(),
+                _ => Vec::new(),
+            };
             for (from, to) in pairs {
                 let at = bytes.windows(from.len()).position(|window| window == from.as_bytes());
                 let at = at.unwrap_or_else(|| panic!("{} does not have {from}", path.display()));
