@@ -33,6 +33,12 @@ struct Base {
 #[derive(Deserialize)]
 struct Attack {
     name: String,
+    /// What lies there before `first` is run.
+    #[serde(default)]
+    given: Files,
+    /// Commands that have to do their work before `files` are laid over what they wrote.
+    #[serde(default)]
+    first: Vec<Vec<String>>,
     files: Files,
     runs: Vec<Vec<String>>,
     exit: Vec<i32>,
@@ -56,6 +62,14 @@ enum Node {
     Socket(bool),
     Folder(bool),
     Link(String),
+    /// A file of `fixtures`.
+    Fixture(String),
+    /// Texts in the place of others, each once, in what lies there.
+    Edit(Vec<(String, String)>),
+    /// The same, as JSON deflated, base64.
+    Edits(String),
+    /// Bytes over those at a place, from the end where it is negative.
+    Patch(i64, String),
 }
 
 fn decoded(text: &str) -> Vec<u8> {
@@ -70,6 +84,9 @@ fn inflated(bytes: &[u8]) -> Vec<u8> {
 
 fn put(root: &Path, name: &str, node: Option<&Node>, base: &Files) {
     let path = root.join(name);
+    if let Some(Node::Edit(_) | Node::Edits(_) | Node::Patch(..)) = node {
+        return change(&path, node);
+    }
     if let Ok(there) = fs::symlink_metadata(&path) {
         if there.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) }.expect("removed");
     }
@@ -91,7 +108,39 @@ fn put(root: &Path, name: &str, node: Option<&Node>, base: &Files) {
             symlink(path.file_name().expect("a name"), &path).expect("a link");
         }
         Node::Link(target) => symlink(target, &path).expect("a link"),
+        Node::Fixture(from) => {
+            let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(from);
+            fs::copy(from, &path).map(drop).expect("a fixture");
+        }
+        Node::Edit(_) | Node::Edits(_) | Node::Patch(..) => unreachable!("changed in its place"),
     }
+}
+
+/// Changes a file in its place.
+fn change(path: &Path, node: Option<&Node>) {
+    let mut bytes = fs::read(path).expect("a file to be changed");
+    match node {
+        Some(Node::Edit(_) | Node::Edits(_)) => {
+            let pairs: Vec<(String, String)> = match node {
+                Some(Node::Edits(text)) => serde_json::from_slice(&inflated(&decoded(text))).expect("pairs"),
+                Some(Node::Edit(pairs)) => pairs.clone(),
+                _ => Vec::new(),
+            };
+            for (from, to) in pairs {
+                let at = bytes.windows(from.len()).position(|window| window == from.as_bytes());
+                let at = at.unwrap_or_else(|| panic!("{} does not have {from}", path.display()));
+                bytes.splice(at..at + from.len(), to.bytes());
+            }
+        }
+        Some(Node::Patch(at, text)) => {
+            let data = decoded(text);
+            let back = usize::try_from(at.unsigned_abs()).expect("a place");
+            let at = if *at < 0 { bytes.len() - back } else { back };
+            bytes[at..at + data.len()].copy_from_slice(&data);
+        }
+        _ => {}
+    }
+    fs::write(path, bytes).expect("written");
 }
 
 /// How a run ended: its status (none for a signal), what it said, its peak of resident memory in MiB as far as it could be
@@ -145,10 +194,19 @@ fn wrong(attack: &Attack, base: &Files) -> Vec<String> {
     let root = tempfile::tempdir().expect("a folder");
     let root = root.path();
     fs::create_dir(root.join("tmp")).expect("a folder");
-    for (name, node) in base.iter().chain(&attack.files) {
+    for (name, node) in base.iter().chain(&attack.given) {
         put(root, name, node.as_ref(), base);
     }
     let mut wrong = Vec::new();
+    for arguments in &attack.first {
+        let ended = run(root, arguments, attack);
+        if !matches!(ended.status, Some(0 | 1 | 3)) {
+            return vec![format!("{} cannot be made by {arguments:?}: {:?} {}", attack.name, ended.status, ended.text)];
+        }
+    }
+    for (name, node) in &attack.files {
+        put(root, name, node.as_ref(), base);
+    }
     for arguments in &attack.runs {
         let ended = run(root, arguments, attack);
         let mut note = |what: String| wrong.push(format!("{} {arguments:?}: {what}", attack.name));
@@ -220,6 +278,8 @@ fn the_honest_case_is_audited() {
     let runs = vec![["audit", "case.toml"].map(String::from).to_vec()];
     let none = Attack {
         name: "none".into(),
+        given: Files::new(),
+        first: Vec::new(),
         files: Files::new(),
         runs,
         exit: vec![3],

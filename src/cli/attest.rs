@@ -15,7 +15,7 @@ use scratchproof::audit::published::{Thin, expand};
 use scratchproof::audit::{again, audit_into, timeline};
 use scratchproof::case::Case;
 use scratchproof::error::{Context, Error, Result};
-use scratchproof::folder::{Folder, whole};
+use scratchproof::folder::{Folder, alone};
 use scratchproof::record::witness::certificate::bundle;
 use scratchproof::report::folder::MEASUREMENTS;
 use scratchproof::report::text::printable;
@@ -31,7 +31,7 @@ use super::{access, language, print, reporter, say};
 const SHORT: u64 = 1 << 20;
 
 /// A file of a folder's measurements, at most.
-const LONGEST: u64 = 4 << 30;
+const LONGEST: u64 = scratchproof::folder::LONGEST;
 
 /// What `verify` is given.
 pub struct Given<'a> {
@@ -68,7 +68,7 @@ pub fn model(
     let file = output.map_or_else(beside, Path::to_owned);
     let certificates = certificates.iter().map(|path| plain::read(path, SHORT)).collect::<Result<Vec<_>>>()?;
     let signed = model::sign(model, &file, signer, &certificates)?;
-    whole(&file, signed.as_bytes())?;
+    alone(&file, signed.as_bytes())?;
     written(arguments, &file);
     Ok(0)
 }
@@ -98,7 +98,7 @@ pub fn audit(arguments: &Arguments, dir: &Path, signer: &Signer, output: Option<
         }
     };
     envelope.sign(signer, true)?;
-    whole(&file, envelope.to_json().as_bytes())?;
+    alone(&file, envelope.to_json().as_bytes())?;
     written(arguments, &file);
     Ok(0)
 }
@@ -111,7 +111,8 @@ pub fn export(dir: &Path, form: Form) -> Result<u8> {
         Form::Statement => pretty(&made),
         Form::Svr => pretty(&export::svr(&made, &export::now())),
         Form::Cyclonedx => {
-            let report = strict(&plain::read(&dir.join("report.json"), LONGEST)?).context(|| "report.json".into())?;
+            let report = strict(&plain::read(&dir.join("report.json"), scratchproof::report::read::LONGEST)?)
+                .context(|| "report.json".into())?;
             pretty(&export::cyclonedx(&made, &report))
         }
         Form::ModelCard => export::model_card(&made),
@@ -144,7 +145,14 @@ pub fn verify(arguments: &Arguments, path: &Path, given: &Given) -> Result<u8> {
     stamps(path, &roots, &mut items)?;
     if path.is_dir() {
         let signature = path.join("model.sig");
-        if !path.join("report.json").exists() && signature.exists() {
+        let audited = fs::symlink_metadata(path.join("report.json")).is_ok();
+        if !audited && fs::symlink_metadata(&signature).is_err() {
+            return Err(Error::usage(format!(
+                "{} holds neither report.json, which `audit -o` writes, nor model.sig, which `attest --model` writes",
+                path.display()
+            )));
+        }
+        if !audited {
             signed(&signature, given.model.unwrap_or(path), &keys, &roots, &mut items)?;
         } else {
             dir(arguments, path, given, &keys, &mut items)?;
@@ -161,7 +169,7 @@ pub fn verify(arguments: &Arguments, path: &Path, given: &Given) -> Result<u8> {
         }
         let bytes = plain::read(path, dsse::LONGEST)?;
         let place = || path.display().to_string();
-        let value = strict(&bytes).context(place)?;
+        let value = strict(&bytes).context(|| none_of(path))?;
         if Reveal::is(&value) {
             let published = |ledger: &Path| ledger::verify(ledger, &keys, &mut items);
             let published = given.ledger.map(published).transpose()?;
@@ -171,7 +179,7 @@ pub fn verify(arguments: &Arguments, path: &Path, given: &Given) -> Result<u8> {
             let beside = path.parent().filter(|own| !own.as_os_str().is_empty()).unwrap_or(Path::new("."));
             signed(path, given.model.unwrap_or(beside), &keys, &roots, &mut items)?;
         } else {
-            let envelope = Envelope::from_value(value).context(place)?;
+            let envelope = Envelope::from_value(value).context(|| none_of(path))?;
             let beside = path.parent().filter(|own| !own.as_os_str().is_empty()).unwrap_or(Path::new("."));
             let beside = Some(beside).filter(|dir| dir.join("report.json").exists());
             check::attestation(&envelope, &keys, beside, &mut items).context(place)?;
@@ -182,6 +190,14 @@ pub fn verify(arguments: &Arguments, path: &Path, given: &Given) -> Result<u8> {
     }
     show(arguments, &items)?;
     Ok(items.status())
+}
+
+/// What a path is not that could be verified.
+fn none_of(path: &Path) -> String {
+    format!(
+        "{}: it is no output folder, attestation, signature over a model, ledger or revealed tensor that can be read",
+        path.display()
+    )
 }
 
 /// Stamps beside what is verified: `FILE.tsr` over the file, of a folder over its attestation, signature or report.
@@ -234,7 +250,8 @@ fn anew(arguments: &Arguments, dir: &Path, given: &Given) -> Result<Again> {
         return refuse(text!("attest/judged/no-case"));
     };
     let failed = |why: &Error| text!("attest/judged/failed", why = why.to_string());
-    let report = strict(&plain::read(&dir.join("report.json"), LONGEST)?).context(|| "report.json".into())?;
+    let report = strict(&plain::read(&dir.join("report.json"), scratchproof::report::read::LONGEST)?)
+        .context(|| "report.json".into())?;
     let temporary = tempfile::tempdir().map_err(|cause| Error::io("a temporary folder", cause))?;
     if report["schema"] == record::SCHEMA {
         made.judged = Some(

@@ -70,8 +70,7 @@ pub fn run() -> u8 {
         anstream::ColorChoice::AlwaysAnsi.write_global();
     }
     keep_keys();
-    let ready =
-        threads(arguments.threads).and_then(|()| arguments.keep_fetched.as_deref().map_or(Ok(()), keep_fetched));
+    let ready = threads(&arguments).and_then(|()| arguments.keep_fetched.as_deref().map_or(Ok(()), keep_fetched));
     let done = ready.and_then(|()| match &arguments.command {
         Command::Init { dir } => init_case(&arguments, dir),
         Command::Explain { code } => explain_code(&arguments, code.as_deref()),
@@ -118,7 +117,7 @@ pub fn run() -> u8 {
     });
     done.unwrap_or_else(|error| {
         let label = term("word", "error", language);
-        say(&format!("{label}: {}", phrase(&error.to_string(), language)));
+        say(&format!("{label}: {}", cut(&phrase(&error.to_string(), language))));
         if std::env::var_os("SCRATCHPROOF_ERRORS").is_some_and(|form| form == "json") {
             say(&as_json(&error));
         }
@@ -152,15 +151,30 @@ fn spoken(words: &str) -> String {
     phrase(words, SPOKEN.get().copied().unwrap_or_default())
 }
 
-fn threads(count: Option<usize>) -> Result<()> {
-    let Some(count) = count else { return Ok(()) };
-    if count == 0 {
-        return Err(Error::usage("--threads must be 1 or more"));
+/// Threads that may be asked for, at most.
+const THREADS: usize = 1024;
+
+/// Starts the threads that the command computes with: without any to be had there is a sentence, and not in the middle.
+fn threads(arguments: &Arguments) -> Result<()> {
+    let light = matches!(
+        arguments.command,
+        Command::Witness { .. } | Command::Explain { .. } | Command::Completions { .. } | Command::Man
+    );
+    if light && arguments.threads.is_none() {
+        return Ok(());
     }
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(count)
-        .build_global()
-        .map_err(|e| Error::io(format!("starting {count} threads"), e))
+    let count =
+        arguments.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from).min(THREADS));
+    if count == 0 || count > THREADS {
+        return Err(Error::usage(format!("--threads must be from 1 to {THREADS}")));
+    }
+    let failed = |cause: rayon::ThreadPoolBuildError| {
+        Error::io(
+            format!("{count} threads cannot be started"),
+            format!("{cause}; ask for fewer with --threads, or for more from the machine (`ulimit -u`)"),
+        )
+    };
+    rayon::ThreadPoolBuilder::new().num_threads(count).build_global().map_err(failed)
 }
 
 /// Writes `case.toml` into the folder; one that is there is somebody's work and is left alone.
@@ -364,11 +378,25 @@ fn written(arguments: &Arguments, output: Option<&Path>) {
     }
 }
 
+/// Letters of an error that are said: names in it come from files.
+const WORDS: usize = 4000;
+
+/// A sentence as far as anybody reads it.
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(WORDS) {
+        Some((at, _)) => format!("{} [...]", &text[..at]),
+        None => text.to_owned(),
+    }
+}
+
+/// A longer file of a programme is none.
+const PROFILE: u64 = 1 << 20;
+
 /// Answers the questions of a programme from a finished folder. The exit status is that of the audit.
 fn profile_of(arguments: &Arguments, dir: &Path, name: &str) -> Result<u8> {
     let file = Path::new(name);
     let profile = if file.extension().is_some_and(|ending| ending == "toml") {
-        let text = std::fs::read_to_string(file).map_err(|cause| Error::io(name.escape_debug().to_string(), cause))?;
+        let text = scratchproof::source::plain::text(file, PROFILE)?;
         Profile::parse(&text)?
     } else {
         Profile::named(name)?

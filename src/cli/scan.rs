@@ -8,6 +8,7 @@ use scratchproof::case::Policy;
 use scratchproof::checkpoint::Checkpoint;
 use scratchproof::error::{Context as _, Error, Result};
 use scratchproof::fingerprint::{Answer, Context, Fingerprint, Outcome, SEED, against, is_fingerprint};
+use scratchproof::report::text::printable;
 use scratchproof_texts::{Language, Text, text};
 
 use super::arguments::{Arguments, Format};
@@ -207,9 +208,4 @@ fn lines(answer: &Answer) -> Vec<Text> {
         lines.push(text!("scan/answer/context", what = equal));
     }
     lines
-}
-
-/// Names come from foreign files: nothing of them steers a terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

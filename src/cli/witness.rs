@@ -7,8 +7,9 @@ use scratchproof::attest::clocks::{self, Kind};
 use scratchproof::attest::ledger::{self, What};
 use scratchproof::attest::manifest::{GIT, Manifest};
 use scratchproof::attest::{merkle, reveal};
+use scratchproof::error::hexadecimal::hex;
 use scratchproof::error::{Error, Result};
-use scratchproof::folder::{hex, whole};
+use scratchproof::folder::alone;
 use serde_json::{Map, Value, json};
 
 use super::arguments::{Arguments, Body, Format, Witness};
@@ -27,7 +28,7 @@ pub fn run(arguments: &Arguments, what: &Witness) -> Result<u8> {
                 let sampled = sample.map(|sample| merkle::sampled(word, tensor, sample, count));
                 rows.iter().copied().chain(sampled.into_iter().flatten()).collect()
             };
-            whole(output, reveal::of(model, tensor, wanted)?.to_json().as_bytes())?;
+            alone(output, reveal::of(model, tensor, wanted)?.to_json().as_bytes())?;
             return Ok(0);
         }
     };

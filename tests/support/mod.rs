@@ -162,7 +162,7 @@ pub fn tree(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 
 /// The SHA-256 of bytes, in hexadecimal.
 pub fn sha256(bytes: &[u8]) -> String {
-    scratchproof::folder::hex(&scratchproof::kernel::sha256::sha256(bytes))
+    scratchproof::error::hexadecimal::hex(&scratchproof::kernel::sha256::sha256(bytes))
 }
 
 /// A copy of a fixture case, with the models beside it, to be broken.

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use scratchproof_error::hexadecimal::hex;
 use scratchproof_error::{Error, Result};
-use scratchproof_folder::{hex, whole};
+use scratchproof_folder::whole;
 use scratchproof_record::witness::{calendar, token};
 use scratchproof_source::{clock, plain};
 use scratchproof_texts::text;
@@ -144,18 +145,22 @@ pub fn queue(ledger: &Path, seq: u64, clocks: &[(Kind, String)]) -> Result<()> {
 pub fn ask(ledger: &Path, patience: Duration, mut told: impl FnMut(&Error)) -> Result<Asked> {
     let (start, at) = (Instant::now(), folder(ledger));
     let mut asked = Asked::default();
-    let Ok(entries) = fs::read_dir(&at) else { return Ok(asked) };
+    plain::open(ledger).map_err(|cause| Error::io(format!("the ledger {}", shown(ledger)), cause))?;
+    let Some(entries) = inside(&at)? else { return Ok(asked) };
     let waits =
         entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|own| own == "wait"));
     let mut waits: Vec<PathBuf> = waits.take(MOST).collect();
     waits.sort();
     let mut silent: Vec<String> = Vec::new();
     for path in waits.into_iter().rev() {
-        let read = plain::read(&path, LONGEST as u64)?;
-        let question: Question = match serde_json::from_slice(&read) {
+        let read = plain::read(&path, LONGEST as u64).and_then(|read| {
+            serde_json::from_slice(&read)
+                .map_err(|why| Error::input(format!("{} is no question to a clock: {why}; remove it", shown(&path))))
+        });
+        let question: Question = match read {
             Ok(question) => question,
             Err(why) => {
-                told(&Error::input(format!("{}: {why}", shown(&path))));
+                told(&why);
                 asked.waiting += 1;
                 continue;
             }
@@ -181,13 +186,22 @@ pub fn ask(ledger: &Path, patience: Duration, mut told: impl FnMut(&Error)) -> R
     Ok(asked)
 }
 
+/// What lies in a folder, which need not be there.
+fn inside(folder: &Path) -> Result<Option<fs::ReadDir>> {
+    match fs::read_dir(folder) {
+        Ok(entries) => Ok(Some(entries)),
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(cause) => Err(Error::io(format!("the folder of the stamps {}", shown(folder)), cause)),
+    }
+}
+
 /// Holds every stamp of a ledger against it.
 ///
 /// # Errors
 /// If a file cannot be read.
 pub fn verify(ledger: &Path, roots: &[Vec<u8>], items: &mut Items) -> Result<()> {
     let at = folder(ledger);
-    let Ok(entries) = fs::read_dir(&at) else { return Ok(()) };
+    let Some(entries) = inside(&at)? else { return Ok(()) };
     let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).take(MOST).collect();
     files.sort();
     let bytes = plain::read(ledger, super::ledger::LONGEST)?;
@@ -197,8 +211,17 @@ pub fn verify(ledger: &Path, roots: &[Vec<u8>], items: &mut Items) -> Result<()>
         let own = seq.and_then(|seq| until(&bytes, seq));
         match (file.extension().and_then(|end| end.to_str()), own) {
             (Some("wait"), _) => items.unchecked(text!("attest/clock/waits", name)),
-            (Some("tsr"), Some(own)) => stamp::verify(&file, own, roots, items)?,
-            (Some("ots"), Some(own)) => calendar_holds(&file, &name, own, items)?,
+            (Some(end @ ("tsr" | "ots")), Some(own)) => {
+                let held = if end == "tsr" {
+                    stamp::verify(&file, own, roots, items)
+                } else {
+                    calendar_holds(&file, &name, own, items)
+                };
+                // One file that cannot be read hides nothing of the others.
+                if let Err(why) = held {
+                    items.unchecked(text!("attest/stamp/unreadable", name, why = why.to_string()));
+                }
+            }
             (Some("tsr" | "ots"), None) => items.contradicts(text!("attest/clock/no-entry", name)),
             _ => items.unchecked(text!("attest/clock/unknown", name)),
         }

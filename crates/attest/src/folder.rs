@@ -7,8 +7,9 @@ use std::path::Path;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use scratchproof_error::{Error, Result};
-use scratchproof_folder::{RECORD, hex};
+use scratchproof_error::hexadecimal::hex;
+use scratchproof_error::{Context as _, Error, Result};
+use scratchproof_folder::RECORD;
 use scratchproof_report::folder::{EVIDENCE, MEASUREMENTS};
 use scratchproof_report::read::{self, Finished};
 use scratchproof_report::{Input, Seal, html, json, markdown, timeline};
@@ -23,7 +24,7 @@ use super::statement;
 use super::text::{collision, inside, strict};
 
 /// Files of a folder that are read whole, at most.
-const LONGEST: u64 = 4 << 30;
+const LONGEST: u64 = scratchproof_folder::LONGEST;
 
 /// What was made again for comparison.
 #[derive(Debug, Default)]
@@ -41,7 +42,7 @@ pub struct Again {
 /// # Errors
 /// If there is no report in it that can be read.
 pub fn version(dir: &Path) -> Result<String> {
-    let report = plain::read(&dir.join("report.json"), LONGEST)?;
+    let report = plain::read(&dir.join("report.json"), read::LONGEST)?;
     let report = strict(&report).map_err(|cause| cause.context("report.json"))?;
     Ok(report["tool"]["version"].as_str().unwrap_or_default().to_owned())
 }
@@ -52,7 +53,7 @@ pub fn version(dir: &Path) -> Result<String> {
 /// If there is no report in it that can be read at all.
 pub fn check(dir: &Path, again: &Again) -> Result<Items> {
     let mut items = Items::default();
-    let written = plain::read(&dir.join("report.json"), LONGEST)?;
+    let written = plain::read(&dir.join("report.json"), read::LONGEST)?;
     strict(&written).map_err(|cause| cause.context("report.json"))?;
     let (Some(seal), inputs) = sealed(&written)? else {
         return Err(Error::input(format!("{}: report.json has no seal", shown(dir))));
@@ -119,6 +120,9 @@ fn seal_holds(dir: &Path, seal: &Seal, items: &mut Items) -> Result<bool> {
             }
             Err(cause) => return Err(Error::io(shown(&path), cause)),
             Ok(_) if linked => items.contradicts(text!("attest/file/link", name)),
+            Ok(opened) if opened.metadata().is_ok_and(|about| about.len() > LONGEST) => {
+                items.contradicts(text!("attest/file/changed", name));
+            }
             Ok(mut opened) => {
                 let mut hasher = Sha256::new();
                 std::io::copy(&mut opened, &mut hasher).map_err(|cause| Error::io(shown(&path), cause))?;
@@ -258,7 +262,7 @@ fn compared(written: &[u8], made: &str, items: &mut Items, equal: Text) {
 /// # Errors
 /// If it is no attestation of an audit that this version reads.
 pub fn attestation(envelope: &Envelope, keys: &[Public], dir: Option<&Path>, items: &mut Items) -> Result<()> {
-    let statement = strict(&envelope.payload()?)?;
+    let statement = strict(&envelope.payload()?).context(|| "what is signed is no JSON".into())?;
     if statement["_type"] != super::STATEMENT || statement["predicateType"] != statement::AUDIT {
         return Err(Error::input(format!(
             "the statement has the type {} and the predicate {}; {} with {} is read",

@@ -2,8 +2,8 @@
 
 use ed25519_dalek::Signer as _;
 use p256::ecdsa::signature::hazmat::PrehashSigner as _;
+use scratchproof_error::hexadecimal::hex;
 use scratchproof_error::{Error, Result};
-use scratchproof_folder::hex;
 use scratchproof_record::witness::asn1::{Parsed, Piece, only};
 use scratchproof_record::witness::pem;
 use scratchproof_record::witness::signature::{Hash, Key, Scheme};

@@ -14,11 +14,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use scratchproof_error::hexadecimal::hex;
 use scratchproof_error::{Error, Result};
-use scratchproof_folder::hex;
 use scratchproof_source::plain;
 use scratchproof_texts::text;
 
+use super::body;
 use super::canonical::canonical;
 use super::dsse::encoding;
 use super::item::Items;
@@ -36,7 +37,10 @@ const KIND: &str = "application/vnd.scratchproof.ledger+json";
 const LONGEST_LINE: u64 = 1 << 20;
 
 /// A longer file is not read.
-pub(super) const LONGEST: u64 = 4 << 30;
+pub(super) const LONGEST: u64 = 128 << 20;
+
+/// Lines that are none and are told of, each; what follows more of them is not read.
+const TOLD: usize = 100;
 
 /// What an entry is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -163,6 +167,7 @@ fn add(
     }
     entry.hash = entry.digest()?;
     let mut line = canonical(&serde_json::to_value(&entry).map_err(|cause| Error::input(cause.to_string()))?)?;
+    body::check(&entry.body).map_err(Error::usage)?;
     line.push(b'\n');
     if line.len() as u64 > LONGEST_LINE {
         return Err(Error::usage(format!("the entry has more than {LONGEST_LINE} bytes")));
@@ -194,11 +199,10 @@ fn last(file: &mut File, path: &Path) -> Result<Option<Entry>> {
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(".torn");
         let beside = path.with_file_name(name);
-        OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(&beside)
-            .and_then(|mut torn| torn.write_all(&tail[whole..]).and_then(|()| torn.write_all(b"\n")))
+        let mut torn = plain::beside(&beside).map_err(|cause| Error::io(shown(&beside), cause))?;
+        torn.write_all(&tail[whole..])
+            .and_then(|()| torn.write_all(b"\n"))
+            .and_then(|()| torn.sync_data())
             .and_then(|()| file.set_len(from + whole as u64))
             .and_then(|()| file.sync_data())
             .map_err(failed)?;
@@ -221,7 +225,11 @@ fn parse(line: &[u8]) -> Result<Entry, String> {
     if canonical(&value).map_err(|why| why.to_string())? != line {
         return Err("it is not in canonical form".into());
     }
+    if value["at"].as_str().is_none_or(|at| at.starts_with(['-', '+']) || DateTime::parse_from_rfc3339(at).is_err()) {
+        return Err("`at` is no time as RFC 3339 has it".into());
+    }
     let entry: Entry = serde_json::from_value(value).map_err(|why| why.to_string())?;
+    body::check(&entry.body)?;
     let again = serde_json::to_value(&entry).ok().and_then(|value| canonical(&value).ok());
     if again.as_deref() != Some(line) {
         return Err("it is not in canonical form".into());
@@ -248,7 +256,7 @@ pub fn is(bytes: &[u8]) -> bool {
 pub fn verify(path: &Path, keys: &[Public], items: &mut Items) -> Result<Vec<Entry>> {
     let bytes = plain::read(path, LONGEST)?;
     let mut entries: Vec<Entry> = Vec::new();
-    let mut fine = true;
+    let (mut fine, mut bad) = (true, 0);
     let mut lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
     if let Some(torn) = lines.pop().filter(|rest| !rest.is_empty()) {
         items.unchecked(text!("attest/ledger/torn", bytes = torn.len()));
@@ -261,6 +269,11 @@ pub fn verify(path: &Path, keys: &[Public], items: &mut Items) -> Result<Vec<Ent
             Err(why) => {
                 items.contradicts(text!("attest/ledger/line", line = number + 1, why));
                 fine = false;
+                bad += 1;
+                if bad == TOLD {
+                    items.unchecked(text!("attest/ledger/more", lines = lines.len() - number - 1));
+                    break;
+                }
                 next = None;
                 continue;
             }
@@ -351,7 +364,7 @@ mod tests {
 
     fn made(dir: &Path) -> std::path::PathBuf {
         let path = dir.join("ledger.jsonl");
-        init(&path, json!({ "name": "x" }), None).unwrap();
+        init(&path, json!({ "note": "x" }), None).unwrap();
         for step in 0..3 {
             append(&path, What::Checkpoint, json!({ "step": step }), None).unwrap();
         }

@@ -7,6 +7,7 @@
 //! - [`merkle`], [`reveal`]: one tensor, or some rows of it, under a root that was published.
 //!   [`item`]: what is said of all of it.
 
+mod body;
 pub mod canonical;
 pub mod clocks;
 pub mod dsse;

@@ -9,8 +9,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use scratchproof_error::hexadecimal::{self, hex};
 use scratchproof_error::{Error, Result};
-use scratchproof_folder::hex;
 use scratchproof_source::plain;
 
 use super::text::{collision, inside};
@@ -262,15 +262,7 @@ pub(super) fn parts(name: &str, path: &Path, shard: Option<u64>) -> Result<Vec<R
 
 /// 32 bytes of 64 hexadecimal digits.
 pub(super) fn unhex(text: &str) -> Option<[u8; 32]> {
-    let digits = text.as_bytes();
-    if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {
-        return None;
-    }
-    let mut bytes = [0; 32];
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(bytes)
+    hexadecimal::unhex(text)?.try_into().ok()
 }
 
 pub(super) fn shown(path: &Path) -> String {

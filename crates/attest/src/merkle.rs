@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use scratchproof_error::hexadecimal::hex;
 use scratchproof_error::{Context, Error, Result};
-use scratchproof_folder::hex;
 use scratchproof_source::plain;
 
 use super::canonical::canonical;

@@ -7,7 +7,7 @@ use std::path::Path;
 use chrono::Utc;
 use serde_json::{Value, json};
 
-use scratchproof_error::{Error, Result};
+use scratchproof_error::{Context as _, Error, Result};
 use scratchproof_record::witness::asn1::Parsed;
 use scratchproof_record::witness::certificate::{Certificate, bundle, chain};
 use scratchproof_texts::text;
@@ -102,7 +102,7 @@ impl Signed {
         if envelope.signatures().len() != 1 {
             return refuse("a bundle holds one signature".into());
         }
-        let statement = strict(&envelope.payload()?)?;
+        let statement = strict(&envelope.payload()?).context(|| "what is signed is no JSON".into())?;
         if statement["_type"] != super::STATEMENT || statement["predicateType"] != PREDICATE {
             return refuse(format!(
                 "what is signed has the type {} and the predicate {}; {} and {PREDICATE} are read ({IN_TOTO})",

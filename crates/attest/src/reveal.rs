@@ -6,8 +6,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use scratchproof_error::hexadecimal::hex;
 use scratchproof_error::{Error, Result};
-use scratchproof_folder::hex;
 use scratchproof_texts::text;
 
 use super::item::Items;

@@ -9,8 +9,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use scratchproof_error::hexadecimal::hex;
 use scratchproof_error::{Context, Error, Result};
-use scratchproof_folder::hex;
 use scratchproof_source::plain;
 use scratchproof_store::gathered;
 
@@ -21,7 +21,7 @@ use super::text::strict;
 pub const AUDIT: &str = "https://github.com/scratchproof/scratchproof/audit/v1";
 
 /// Files of a folder that are read whole, at most.
-const LONGEST: u64 = 4 << 30;
+const LONGEST: u64 = scratchproof_folder::LONGEST;
 
 /// What is taken from the store.
 #[derive(Deserialize)]

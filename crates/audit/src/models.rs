@@ -9,13 +9,23 @@ use scratchproof_disguise::settle;
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_fingerprint::Fingerprint;
 use scratchproof_measure::Models;
-use scratchproof_source::{Access, LocalFile};
+use scratchproof_source::{Access, LocalFile, plain};
+
+/// Checkpoints of a series, at most: every one is compared with every other.
+const CHECKPOINTS: usize = 1_000;
 
 /// Opens all of them, in one packaging.
 pub(super) fn open(case: &Case, access: Access) -> Result<Models> {
     let Subject { checkpoints, .. } = &case.subject;
     if checkpoints.is_empty() {
         return Err(Error::usage("the checkpoints of the series were not looked up"));
+    }
+    if checkpoints.len() > CHECKPOINTS {
+        return Err(Error::usage(format!(
+            "the series has {} checkpoints, at most {CHECKPOINTS} are compared with each other: choose with --every or --steps of \
+             `audit`, or name them one by one",
+            checkpoints.len()
+        )));
     }
     let own = templates(case)?;
     let one = |location: &Location, role: String| -> Result<Checkpoint> {
@@ -76,11 +86,14 @@ fn merge_adapters(series: &mut [Checkpoint], references: &mut [Checkpoint], pare
     Ok(())
 }
 
+/// A longer file of templates is none.
+const TEMPLATES: u64 = 16 << 20;
+
 /// The built-in templates and the ones of the case file, if it names any.
 fn templates(case: &Case) -> Result<Option<Architectures>> {
     let Some(location) = &case.subject.architecture else { return Ok(None) };
     let shown = location.written.as_str();
-    let text = std::fs::read_to_string(&location.path).map_err(|e| Error::io(shown, e))?;
+    let text = plain::text(&location.path, TEMPLATES)?;
     let name = location.path.file_stem().map_or("architecture".into(), |stem| stem.to_string_lossy());
     Architectures::with(&name, &text).context(|| shown.to_owned()).map(Some)
 }

@@ -11,6 +11,7 @@ use super::series::{self, Listed};
 use super::{
     Case, CheckpointEntry, Init, Location, Over, Policy, Reference, Released, Repository, Run, Stated, Subject, Witness,
 };
+use scratchproof_error::hexadecimal::hex;
 use scratchproof_error::{Context, Error, Result};
 
 /// The largest case file that is read: far above any real one, far below what would hurt.
@@ -210,15 +211,6 @@ pub fn is_hub_name(written: &str) -> bool {
             && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
     };
     written.split_once('/').is_some_and(|(org, name)| part(org) && part(name.split('@').next().unwrap_or(name)))
-}
-
-/// Lower-case hexadecimal.
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 fn line(text: &str, offset: usize) -> usize {

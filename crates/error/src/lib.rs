@@ -2,6 +2,7 @@
 //!
 //! An error means *could not check*. Something that was checked and is bad is a `Finding`.
 
+pub mod hexadecimal;
 pub mod secrets;
 
 use std::fmt;

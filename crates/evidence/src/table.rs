@@ -11,6 +11,10 @@ use polars::prelude::{
 
 use crate::{Reference, seal};
 use scratchproof_error::{Error, Result};
+use scratchproof_source::plain;
+
+/// A longer table is not read: the tool writes none.
+const LONGEST: u64 = 512 << 20;
 
 /// Rows in one row group. Fixed, so that the bytes of a file depend on its rows alone.
 const ROW_GROUP: usize = 1 << 17;
@@ -124,11 +128,10 @@ pub(super) fn encode<R: Row>(rows: &[R]) -> Result<Vec<u8>> {
 }
 
 pub(super) fn read<R: Row>(path: &Path) -> Result<Vec<R>> {
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(cause) => return Err(Error::io(place("read", path), cause)),
-    };
+    if fs::symlink_metadata(path).is_err_and(|cause| cause.kind() == std::io::ErrorKind::NotFound) {
+        return Ok(Vec::new());
+    }
+    let bytes = plain::read(path, LONGEST)?;
     let bad = |error: Error| error.context(path.display().to_string().escape_debug().to_string());
     if !seal::holds(&bytes) {
         return Err(bad(Error::input("the table is damaged, or was written by something else")));

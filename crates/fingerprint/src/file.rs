@@ -10,7 +10,7 @@ use super::{Catalogue, Fingerprint, Row, Rows, VERSION};
 use scratchproof_checkpoint::{Dtype, Header};
 use scratchproof_disguise::{Cross, Group, Head, Products, Square};
 use scratchproof_error::{Context, Error, Result};
-use scratchproof_folder::whole;
+use scratchproof_folder::alone;
 use scratchproof_kernel::decode;
 use scratchproof_source::{Blob, MemoryFile, plain};
 
@@ -62,7 +62,7 @@ impl Fingerprint {
         if path.symlink_metadata().is_ok() && !is_fingerprint(path) {
             return Err(Error::usage(format!("{} is there and no fingerprint: it is not replaced", path.display())));
         }
-        whole(path, &bytes)
+        alone(path, &bytes)
     }
 
     /// Reads a file.

@@ -15,8 +15,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use record::Record;
+use scratchproof_error::hexadecimal::hex;
 use scratchproof_error::{Error, Result};
 use sha2::{Digest, Sha256};
+
+/// A longer file of an output folder is not read: the tool writes none. A file with holes costs nobody its length.
+pub const LONGEST: u64 = 512 << 20;
 
 /// Name of the file that says what the tool wrote to the folder.
 pub const RECORD: &str = ".scratchproof";
@@ -145,7 +149,7 @@ impl Folder {
         match fs::symlink_metadata(&path) {
             Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
             Err(cause) => return Err(Error::io(shown(&path), cause)),
-            Ok(found) if !found.is_file() => return Err(strange()),
+            Ok(found) if !found.is_file() || found.len() > LONGEST => return Err(strange()),
             Ok(_) => {}
         }
         let known: BTreeSet<String> = lock(&self.record).digests(name).cloned().unwrap_or_default();
@@ -181,7 +185,44 @@ pub fn whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let part = path.with_file_name(name);
     // A killed process may have had the same number.
     let _ = fs::remove_file(&part);
-    put(&part, path, bytes).map_err(|cause| Error::io(format!("cannot write {}", path.display()), cause))
+    let written = put(&part, path, bytes).or_else(|cause| match cause.kind() {
+        // Swept away by a run on another machine, to which this process is not there.
+        ErrorKind::NotFound => put(&part, path, bytes),
+        _ => Err(cause),
+    });
+    written.map_err(|cause| Error::io(format!("cannot write {}", path.display()), cause))
+}
+
+/// As [`whole`], where nobody else writes the same file: what a killed run left of it goes.
+///
+/// # Errors
+/// As [`whole`].
+pub fn alone(path: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = path.parent().filter(|own| !own.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    sweep_of(folder, path.file_name().and_then(|name| name.to_str()));
+    whole(path, bytes)
+}
+
+/// Removes what processes that are gone left half written in a folder of files that [`whole`] wrote.
+pub fn sweep(folder: &Path) {
+    sweep_of(folder, None);
+}
+
+fn sweep_of(folder: &Path, only: Option<&str>) {
+    let alive = |id: &str| Path::new("/proc").join(id).exists();
+    if !alive("self") {
+        return;
+    }
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let id = name.to_str().and_then(|name| name.strip_prefix('.')?.strip_suffix("-part")?.rsplit_once('-'));
+        let gone = id.is_some_and(|(of, id)| {
+            only.is_none_or(|only| only == of) && id.bytes().all(|digit| digit.is_ascii_digit()) && !alive(id)
+        });
+        if gone && entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Writes `part`, syncs it and gives it the name `target`; nothing of it is left where that fails.
@@ -195,11 +236,6 @@ fn put(part: &Path, target: &Path, bytes: &[u8]) -> std::io::Result<()> {
     write().inspect_err(|_| {
         let _ = fs::remove_file(part);
     })
-}
-
-/// Bytes as lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |text, byte| text + &format!("{byte:02x}"))
 }
 
 fn lock(record: &Mutex<Record>) -> std::sync::MutexGuard<'_, Record> {

@@ -99,3 +99,22 @@ fn links_and_other_records_are_refused() {
     std::os::unix::fs::symlink(&outside, root.join(RECORD)).unwrap();
     assert!(Folder::open(&root).unwrap_err().is_usage());
 }
+
+#[test]
+fn what_a_killed_process_left_half_written_goes_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    // No process has this number: it is above the largest one that Linux gives.
+    for name in [".a-4999999-part", ".b-4999999-part", ".a-x-part", "a-4999999-part", ".a-4999999"] {
+        fs::write(at(name), "half").unwrap();
+    }
+    fs::write(at(&format!(".b-{}-part", std::process::id())), "of this one").unwrap();
+    alone(&at("a"), b"whole").unwrap();
+    assert_eq!(fs::read(at("a")).unwrap(), b"whole");
+    assert!(!at(".a-4999999-part").exists() && at(".b-4999999-part").exists());
+    sweep(dir.path());
+    assert!(!at(".b-4999999-part").exists());
+    for name in [".a-x-part", "a-4999999-part", ".a-4999999", &format!(".b-{}-part", std::process::id())] {
+        assert!(at(name).exists(), "{name}");
+    }
+}

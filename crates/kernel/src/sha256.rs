@@ -265,15 +265,10 @@ mod x86 {
     }
 }
 
-/// Bytes as lower-case hexadecimal, as digests are written everywhere.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |text, byte| text + &format!("{byte:02x}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use scratchproof_error::hexadecimal::hex;
 
     fn text(length: usize, seed: usize) -> Vec<u8> {
         let mut x = seed | 1;

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use scratchproof_checkpoint::{Checkpoint, Shard};
 use scratchproof_error::Result;
-use scratchproof_kernel::sha256::hex;
+use scratchproof_error::hexadecimal::hex;
 use scratchproof_kernel::sha256::{LANES, Sha256, update};
 use scratchproof_measurements::FileDigest;
 use scratchproof_source::Blob;

@@ -5,8 +5,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
+use scratchproof_error::hexadecimal::hex;
 use scratchproof_error::{Error, Result};
-use scratchproof_kernel::sha256::hex;
 use scratchproof_measurements::KERNEL_VERSION;
 
 /// A piece of the work: finished as a whole or not at all.

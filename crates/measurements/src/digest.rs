@@ -1,6 +1,6 @@
 //! SHA-256 of what was read.
 
-use scratchproof_kernel::sha256::hex;
+use scratchproof_error::hexadecimal::hex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 

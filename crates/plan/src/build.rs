@@ -6,8 +6,8 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use scratchproof_checkpoint::{Checkpoint, Correspondence, Residual, Side, TensorRecord};
+use scratchproof_error::hexadecimal::hex;
 use scratchproof_kernel::View;
-use scratchproof_kernel::sha256::hex;
 use scratchproof_measurements::{KERNEL_VERSION, Member, Plan, Pool, SearchRules, Unit};
 
 /// Rows of a tensor that its own column test samples at least; 64 rows of 4,096 columns see a correlation of 0.01 at

@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use scratchproof_checkpoint::Checkpoint;
-use scratchproof_kernel::sha256::hex;
+use scratchproof_error::hexadecimal::hex;
 
 /// SHA-256 over everything that the headers of a model and its configuration say: where it is, its files with their
 /// lengths, every tensor with its format, shape and place.

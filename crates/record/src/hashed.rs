@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::run::Run;
+use scratchproof_error::hexadecimal::hex;
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::plain;
 
@@ -32,7 +33,7 @@ impl<R: Read> Hashed<R> {
     pub fn sign(mut self, run: &mut Run) -> Result<()> {
         std::io::copy(&mut self, &mut std::io::sink()).map_err(|error| Error::io("the log cannot be read", error))?;
         run.bytes = self.bytes;
-        run.sha256 = self.sha.finalize().iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+        run.sha256 = hex(&self.sha.finalize());
         Ok(())
     }
 }
@@ -116,5 +117,5 @@ pub(super) fn head(path: &Path, bytes: usize) -> Result<Vec<u8>> {
 /// The digest of two digests, for a log of several files.
 pub(super) fn chain(first: &str, second: &str) -> String {
     let both = Sha256::new().chain_update(first).chain_update(second).finalize();
-    both.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+    hex(&both)
 }

@@ -1,5 +1,6 @@
 //! Small files that the record was read from beside logs and repository, so that whoever checks the figures has the same.
 
+use scratchproof_error::hexadecimal::hex;
 use std::collections::BTreeSet;
 
 use sha2::{Digest as _, Sha256};
@@ -44,7 +45,7 @@ impl Shelf {
 
     /// Adds what was digested while it was read.
     pub fn add_digest(&mut self, given: Given, written: &str, digest: &[u8], bytes: u64) {
-        let sha256 = digest.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+        let sha256 = hex(&digest);
         self.0.insert(Listed { given, written: written.to_owned(), sha256, bytes });
     }
 

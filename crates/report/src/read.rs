@@ -10,7 +10,7 @@ use scratchproof_error::{Context, Error, Result};
 use scratchproof_evidence::Evidence;
 
 /// A report is some MB at most; one that is longer is none.
-const LONGEST: u64 = 512 << 20;
+pub const LONGEST: u64 = 64 << 20;
 
 /// What a folder holds.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use scratchproof_folder::hex;
+use scratchproof_error::hexadecimal::hex;
 
 /// The digest of the case file and of every file that the verdict rests on, and one root over them.
 ///

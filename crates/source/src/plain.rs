@@ -27,6 +27,21 @@ pub fn open(path: &Path) -> io::Result<File> {
     if file.metadata()?.is_file() { Ok(file) } else { refused("it is not a regular file") }
 }
 
+/// A plain file to add to, made if there is none. A link is not followed: whoever can write beside a file may have laid it
+/// there to have something else written to.
+///
+/// # Errors
+/// That of the system; [`ErrorKind::InvalidInput`] for what is no plain file.
+pub fn beside(path: &Path) -> io::Result<File> {
+    let flags = libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY | libc::O_NOFOLLOW;
+    let refused = || io::Error::new(ErrorKind::InvalidInput, "it is not a regular file");
+    if std::fs::symlink_metadata(path).is_ok_and(|about| !about.is_file()) {
+        return Err(refused());
+    }
+    let file = OpenOptions::new().append(true).create(true).custom_flags(flags).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(refused()) }
+}
+
 /// The bytes of a plain file of at most `longest` bytes.
 ///
 /// # Errors
@@ -34,15 +49,14 @@ pub fn open(path: &Path) -> io::Result<File> {
 pub fn read(path: &Path, longest: u64) -> Result<Vec<u8>> {
     let place = || path.display().to_string().escape_debug().to_string();
     let file = open(path).map_err(|cause| Error::io(place(), cause))?;
+    let long = || Error::input(format!("{} is longer than {longest} bytes, which is the most that is read", place()));
+    // A file with holes has a length that costs nobody anything: nothing of it is read.
+    if file.metadata().map_err(|cause| Error::io(place(), cause))?.len() > longest {
+        return Err(long());
+    }
     let mut bytes = Vec::new();
     file.take(longest.saturating_add(1)).read_to_end(&mut bytes).map_err(|cause| Error::io(place(), cause))?;
-    if bytes.len() as u64 > longest {
-        return Err(Error::input(format!(
-            "{} is longer than {longest} bytes, which is the most that is read",
-            place()
-        )));
-    }
-    Ok(bytes)
+    if bytes.len() as u64 > longest { Err(long()) } else { Ok(bytes) }
 }
 
 /// As [`read`], of text; what is no UTF-8 is replaced.

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use reqwest::Url;
+use scratchproof_error::hexadecimal::hex;
 use sha2::{Digest, Sha256};
 
 /// Keys, and what they are for.
@@ -105,10 +106,6 @@ fn hmac(key: &[u8], text: &[u8]) -> [u8; 32] {
     let pad = |with: u8| block.map(|byte| byte ^ with);
     let inner = Sha256::new().chain_update(pad(0x36)).chain_update(text).finalize();
     Sha256::new().chain_update(pad(0x5c)).chain_update(inner).finalize().into()
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use sha2::{Digest, Sha256};
 
 use super::cache::lock;
-use super::signer::hex;
+use scratchproof_error::hexadecimal::hex;
 use scratchproof_error::{Error, Result};
 
 /// The folder that this process keeps blocks in, if it keeps any.

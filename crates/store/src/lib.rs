@@ -40,7 +40,7 @@ const TABLES: [&str; 3] = ["sums", "rows", "lists"];
 const ALL: &str = "measurements";
 
 /// A longer file of JSON was not written by this tool.
-const LONGEST: u64 = 4 << 30;
+const LONGEST: u64 = scratchproof_folder::LONGEST;
 
 /// What stands in the JSON file of a piece.
 #[derive(Serialize, Deserialize)]

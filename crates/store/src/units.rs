@@ -14,8 +14,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{LONGEST, VERSION, lock, tables};
+use scratchproof_error::hexadecimal::hex;
 use scratchproof_error::{Context, Error, Result};
-use scratchproof_folder::{hex, whole};
+use scratchproof_folder::{alone, sweep, whole};
 use scratchproof_measure::{Journal, Piece, Stored};
 use scratchproof_measurements::KERNEL_VERSION;
 use scratchproof_source::plain;
@@ -118,7 +119,7 @@ impl PlanFile {
     /// If it cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
         let text = serde_json::to_vec_pretty(self).map_err(|cause| Error::input(cause.to_string()))?;
-        whole(path, &text)
+        alone(path, &text)
     }
 }
 
@@ -169,6 +170,7 @@ impl<'a> Units<'a> {
     /// If the folder cannot be made.
     pub fn to_do(plan: &'a PlanFile, own: &[PlannedUnit], folder: &Path) -> Result<Self> {
         fs::create_dir_all(folder).map_err(|cause| Error::io(folder.display(), cause))?;
+        sweep(folder);
         let places = plan.units.iter().map(|unit| (unit.name.clone(), folder.to_owned())).collect();
         let own = Some(own.iter().map(|unit| unit.name.clone()).collect());
         Ok(Self { plan, folder: folder.to_owned(), places, own, counts: Default::default() })

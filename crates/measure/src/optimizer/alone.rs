@@ -9,7 +9,7 @@ use super::displacements;
 use super::point::{Param, Point, chunks, first, half_unit, is_float, readable, weights};
 use scratchproof_checkpoint::{Checkpoint, StateTensor};
 use scratchproof_error::Result;
-use scratchproof_kernel::sha256::hex;
+use scratchproof_error::hexadecimal::hex;
 use scratchproof_measurements::{Plan, StateKind, StatePoint, TokenRows, ZeroRows};
 
 impl Point<'_> {

@@ -13,6 +13,7 @@ use super::{
     Commit, Keys, Lookup, Options, Repository, Stamp, Trace, broken, bundle, changes, clean, guard, is_id, layout,
     mentioned, mentions, missing, open, pointers, rewritten, signatures,
 };
+use scratchproof_error::hexadecimal::hex;
 use scratchproof_error::{Error, Result};
 use scratchproof_source::plain;
 
@@ -207,7 +208,7 @@ impl Roots {
 
 fn digest(lines: &BTreeSet<String>) -> String {
     let digest = lines.iter().fold(Sha256::new(), Digest::chain_update).finalize();
-    digest.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+    hex(&digest)
 }
 
 /// Reads every commit the roots lead to, the newest first. Parents that are in `cut`, or beyond the edge of a shallow

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::queries::Fields;
 use super::{Address, Bounds};
+use scratchproof_error::hexadecimal::hex;
 use scratchproof_error::{Error, Result};
 use scratchproof_source::{Service, ServiceReply};
 
@@ -73,8 +74,7 @@ impl<'a> Client<'a> {
 
     /// Bytes read, and the digest.
     pub(super) fn finish(self) -> (u64, String) {
-        let hex = self.sha.finalize().iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
-        (self.bytes, hex)
+        (self.bytes, hex(&self.sha.finalize()))
     }
 
     /// Asks about the run; fields that the server does not know are left out of `fields` and the rest is asked again.

@@ -3,6 +3,7 @@
 use base64ct::{Base64, Encoding};
 use chrono::{DateTime, Utc};
 use prost::Message;
+use scratchproof_error::hexadecimal::hex;
 use serde_json::Value;
 
 use super::mirror::Mirror;
@@ -387,7 +388,7 @@ fn logged_file(artifact: &str, bytes: &[u8]) -> Option<LoggedFile> {
 pub(crate) fn md5(digest: &str) -> Option<String> {
     let mut bytes = [0; 18];
     let digest = Base64::decode(digest, &mut bytes).ok().filter(|bytes| bytes.len() == 16)?;
-    Some(digest.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}")))
+    Some(hex(&digest))
 }
 
 fn describe(run: &mut Run, environment: proto::EnvironmentRecord) {

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
-use super::headers::unhex;
 use super::signature::Hash;
 use super::target::{Target, TargetCheckpoint, Targets};
 use crate::git::{self, Object, ObjectKind};
 use scratchproof_case::Over;
+use scratchproof_error::hexadecimal::{hex, unhex};
 use scratchproof_error::{Error, Result};
 use scratchproof_source::plain;
 
@@ -154,10 +154,6 @@ pub fn named(over: &Over) -> Target {
         Over::Checkpoint(step) => Target::Checkpoint { step: *step, file: None },
         Over::File(file) => Target::File(file.written.clone()),
     }
-}
-
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 /// Digests of a file, and its length.

@@ -1,6 +1,7 @@
 //! Headers of Bitcoin blocks, given by the auditor, held against their own proof of work.
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use scratchproof_error::hexadecimal::unhex;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
@@ -200,19 +201,11 @@ fn from_json(block: &Value) -> Parsed<Header> {
     Ok(Header::new(height, bytes))
 }
 
-/// Bytes of hexadecimal text.
-pub fn unhex(text: &str) -> Option<Vec<u8>> {
-    // `from_str_radix` would take a sign for a digit.
-    if !text.len().is_multiple_of(2) || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    text.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use scratchproof_error::hexadecimal::hex;
 
     /// The first block of the chain.
     const FIRST: &str = "0100000000000000000000000000000000000000000000000000000000000000000000003ba3edfd7a7b12b27ac72c3e67768f617fc81bc3888a51323a9fb8aa4b1e5e4a29ab5f49ffff001d1dac2b7c";
@@ -226,7 +219,7 @@ mod tests {
         let node =
             json.replace("486604799", "\"1d00ffff\"").replace("merkle_root", "merkleroot").replace("timestamp", "time");
         assert_eq!(read(format!("[{node}]").as_bytes()).unwrap()[0], text[0]);
-        let digest = text[0].digest().iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+        let digest = hex(&text[0].digest());
         assert_eq!(digest, "000000000019d6689c085ae165831e934ff763ae46a2a6c172b3f1b60a8ce26f");
         assert_eq!(text[0].at().to_rfc3339(), "2009-01-03T18:15:05+00:00");
         assert!(text[0].work().unwrap_err().contains("before 2015"));
@@ -268,7 +261,7 @@ mod tests {
             ),
         ] {
             let header = &read(format!("{height} {hex}").as_bytes()).unwrap()[0];
-            let shown = header.digest().iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+            let shown = hex(&header.digest());
             assert_eq!(shown, digest);
             // Explorers divide the easiest target of all (65535 * 2^208) by the block's, we 2^224.
             let work = header.work().unwrap() * 65535.0 / 65536.0;

@@ -1,5 +1,6 @@
 //! `OpenTimestamps` proofs: a tree of operations from a file's digest to attestations, executed while it is read.
 
+use scratchproof_error::hexadecimal::hex;
 use sha2::{Digest as _, Sha256};
 
 use super::asn1::Parsed;
@@ -166,7 +167,7 @@ impl<'a> Reader<'a> {
             0xF0 => [&message[..], argument].concat(),
             0xF1 => [argument, &message[..]].concat(),
             0xF2 => message.into_iter().rev().collect(),
-            0xF3 => message.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}")).into_bytes(),
+            0xF3 => hex(&message).into_bytes(),
             _ => {
                 self.proof.left.push("a branch goes through Keccak-256, which is not computed here".into());
                 return Ok(None);

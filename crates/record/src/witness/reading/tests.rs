@@ -4,6 +4,7 @@ use super::super::{TargetCheckpoint, TargetFile, asn1, ber, existed, found};
 use super::*;
 use crate::Covered;
 use scratchproof_case::Location;
+use scratchproof_error::hexadecimal::hex;
 
 fn place(name: &str) -> Location {
     let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("fixtures/witness");
@@ -23,7 +24,7 @@ fn entry(proof: &str, over: Option<Over>, roots: &[&str]) -> Witness {
 }
 
 fn targets() -> Targets {
-    let sha256 = found::hex(&Hash::Sha256.digest(&file(&place("stamped.txt").path, 100).unwrap()));
+    let sha256 = hex(&Hash::Sha256.digest(&file(&place("stamped.txt").path, 100).unwrap()));
     let files = vec![TargetFile { name: "model.safetensors".into(), sha256: sha256.clone() }];
     Targets {
         repository: Some(place("repo.git").path),
@@ -307,7 +308,7 @@ fn every_file_that_was_read_is_listed_with_its_digest() {
     assert_eq!(all, expected);
     for one in shelf.iter() {
         let bytes = file(&place(&one.written).path, 1 << 20).unwrap();
-        assert_eq!((one.sha256.clone(), one.bytes), (found::hex(&Hash::Sha256.digest(&bytes)), bytes.len() as u64));
+        assert_eq!((one.sha256.clone(), one.bytes), (hex(&Hash::Sha256.digest(&bytes)), bytes.len() as u64));
     }
 }
 
