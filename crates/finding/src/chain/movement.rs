@@ -186,7 +186,8 @@ pub(super) fn proportions(judgement: &mut Judgement, facts: &ChainFacts<'_>, pol
     let all = excesses(facts.moved);
     let over = |e: &Excess| e.excess / limit(e, policy);
     let slack = slack(facts);
-    let Some(worst) = all.iter().filter(|e| stands_out(e, policy, slack)).max_by(|a, b| over(a).total_cmp(&over(b))) else {
+    let Some(worst) = all.iter().filter(|e| stands_out(e, policy, slack)).max_by(|a, b| over(a).total_cmp(&over(b)))
+    else {
         return;
     };
     let whole = all.iter().find(|e| e.component == LAYERS && e.steps == worst.steps);

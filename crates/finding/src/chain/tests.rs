@@ -225,7 +225,8 @@ fn a_checkpoint_of_a_stretch_that_was_given_up_is_a_question() {
     let policy = Policy::default();
     let beyond = |given_up: &[(i64, i64)]| {
         let judgement = judged_with(ALL, [HONEST, HONEST, far], given_up, &policy);
-        let budget = judgement.findings.iter().filter(|f| f.code == Code::ChainBudget && f.direction == Direction::Against);
+        let budget =
+            judgement.findings.iter().filter(|f| f.code == Code::ChainBudget && f.direction == Direction::Against);
         (budget.map(|f| f.grade).max(), judgement.missing.iter().any(|m| m.contains("given up")))
     };
     assert_eq!(beyond(&[]), (Some(Grade::Conclusive), false));

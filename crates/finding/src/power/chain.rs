@@ -88,7 +88,11 @@ impl<'a> Window<'a> {
     /// What a component's movement is taken back by: by its own excess, and by that of the layers where all of them are hit.
     fn calmed(&self, culprit: &str, component: &str) -> f64 {
         let of = |name: &str| self.calm.get(name).copied().unwrap_or(1.0);
-        if [ALL, LAYERS].contains(&culprit) && in_layers(component) { of(component).min(of(LAYERS)) } else { of(component) }
+        if [ALL, LAYERS].contains(&culprit) && in_layers(component) {
+            of(component).min(of(LAYERS))
+        } else {
+            of(component)
+        }
     }
 
     /// The tests that see an unrelated model of `share` times the own size. `draw` is a standard normal number a component.
