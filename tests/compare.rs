@@ -143,6 +143,37 @@ fn exit_statuses_and_bad_input() {
     assert_eq!(quiet.stdout, "");
 }
 
+/// `-o DIR`: the same document and Markdown as on standard output, and the tables that both were made from.
+#[test]
+fn the_folder_holds_the_tables_and_both_documents() {
+    let root = tempfile::tempdir().expect("a folder");
+    let out = root.path().join("out");
+    let models = [Path::new(SAME), Path::new("models/parent-glm")];
+    let controls = ["models/control-mixtral"];
+    let mut command = program();
+    command.current_dir(fixtures()).arg("compare").args(models).args(["--control", controls[0], "-o"]).arg(&out);
+    assert_eq!(run(&mut command).status, 0);
+    let read = |name: &str| fs::read_to_string(out.join(name)).expect("a file");
+    assert_eq!(read("compare.json"), compared("json", &models, &controls).stdout);
+    assert_eq!(read("compare.md"), compared("markdown", &models, &controls).stdout);
+    let evidence = Evidence::read(&out.join("evidence")).expect("tables");
+    // Every row of the published form: five figures of a pair, layer by layer.
+    let parent = Reference::Parent("parent-glm".into());
+    let queries: Vec<_> =
+        evidence.pairs.iter().filter(|row| row.reference == parent && row.family == "q_proj").collect();
+    let layers: Vec<_> = queries.iter().filter_map(|row| row.layer).collect();
+    assert!(layers.len() >= 4 && layers.is_sorted(), "{layers:?}");
+    for row in queries {
+        let figures = [row.cosine, row.pearson, row.mean_abs_diff, row.p99_diff, row.cv_diff];
+        assert!(figures.iter().all(|figure| figure.is_some_and(f64::is_finite)), "{row:?}");
+    }
+    assert!(!evidence.layer_map.is_empty() && !evidence.components.is_empty());
+    // A second run replaces its own files; a file of somebody else stays.
+    fs::write(out.join("compare.md"), "mine").expect("written");
+    assert_eq!(run(&mut command).status, 2);
+    assert_eq!(read("compare.md"), "mine");
+}
+
 #[test]
 fn the_document_has_its_keys_in_order() {
     let run = compared("json", &[Path::new(SAME), Path::new("models/parent-glm")], &["models/control-phi"]);

@@ -63,7 +63,7 @@ fn conditions(out: &mut Note, report: &Report) {
             &[
                 &stated.name.say(language),
                 &bold(&term("condition", wording::condition(stated.state), language)),
-                &stated.sentence.say(language),
+                &safe(&stated.sentence.say(language)),
                 &ids.join(" "),
             ],
         );

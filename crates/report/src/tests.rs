@@ -277,6 +277,19 @@ fn large_layer_maps_stay_small() {
     assert_eq!(page.matches("class=\"beyond thin\"").count(), 120);
 }
 
+/// A report of a large model: 100 layers against two parents and a control in four families, 64 checkpoints.
+#[test]
+fn a_page_of_a_hundred_layers_and_64_checkpoints_is_small() {
+    let (report, evidence) = (sample::refuted().0, largest());
+    assert_eq!(evidence.layer_map.len(), 3 * 4 * 100 * 100);
+    let page = page(&report, &evidence);
+    assert!(page.len() < 1_500_000, "{}", page.len());
+    for step in [0, 31, 63] {
+        assert!(page.contains(&format!("{}", step * 1000)), "{step}");
+    }
+    assert!(markdown::to_markdown(&report, &evidence, Language::English).len() < 300_000);
+}
+
 /// Writes the sample pages to the folder that `SCRATCHPROOF_PAGES` names, to be looked at.
 #[test]
 #[ignore = "for looking, not for checking"]
@@ -291,6 +304,7 @@ fn pages_to_look_at() {
         ),
         ("empty", (sample::empty(), Evidence::default())),
         ("large", (sample::refuted().0, large())),
+        ("largest", (sample::refuted().0, largest())),
     ] {
         std::fs::write(dir.join(name).with_extension("html"), page(&report, &evidence)).expect("written");
         std::fs::write(
@@ -391,6 +405,58 @@ fn large() -> Evidence {
             } else {
                 f64::from((layer_subject * 31 + layer_parent * 17) % 61) / 10.0 - 3.0
             }),
+        })
+        .collect();
+    evidence
+}
+
+/// Every series at 64 checkpoints, every layer map with 100 layers on either side.
+fn largest() -> Evidence {
+    let mut evidence = sample::refuted().1;
+    let step = |at: i64| 1000 * at;
+    let first = |step: i64| step == 0;
+    let rows = std::mem::take(&mut evidence.components);
+    let later = rows.iter().filter(|row| row.step == 600);
+    evidence.components = later
+        .flat_map(|row| (0..64).map(move |at| (row.clone(), at)))
+        .map(|(mut row, at)| {
+            row.step = step(at);
+            row.z = row.z.map(|z| z * (1.0 + 0.1 * (at as f64 / 7.0).sin()));
+            row
+        })
+        .collect();
+    let rows = std::mem::take(&mut evidence.path);
+    evidence.path = rows
+        .iter()
+        .filter(|row| first(row.step))
+        .flat_map(|row| (0..64).map(move |at| (row.clone(), at)))
+        .map(|(mut row, at)| {
+            row.step = step(at);
+            (row.pc1, row.pc2) = (Some((at as f64).sqrt()), Some((at as f64 / 10.0).sin()));
+            row
+        })
+        .collect();
+    let rows = std::mem::take(&mut evidence.chain);
+    evidence.chain = rows
+        .iter()
+        .filter(|row| first(row.from_step))
+        .flat_map(|row| (0..63).map(move |at| (row.clone(), at)))
+        .map(|(mut row, at)| {
+            (row.from_step, row.to_step) = (step(at), step(at + 1));
+            row
+        })
+        .collect();
+    let rows = std::mem::take(&mut evidence.layer_map);
+    let cells = || (0..100_u32).flat_map(|subject| (0..100_u32).map(move |parent| (subject, parent)));
+    evidence.layer_map = rows
+        .iter()
+        .filter(|row| (row.layer_subject, row.layer_parent) == (0, 0))
+        .flat_map(|row| cells().map(move |cell| (row.clone(), cell)))
+        .map(|(mut row, (subject, parent))| {
+            (row.layer_subject, row.layer_parent) = (subject, parent);
+            let chance = f64::from((subject * 31 + parent * 17) % 61) / 10.0 - 3.0;
+            row.z = Some(if subject == parent && row.parent == "parent:GLM-like" { 18.0 } else { chance });
+            row
         })
         .collect();
     evidence

@@ -58,7 +58,8 @@ pub(super) fn shortened(text: &str, most: usize) -> String {
 }
 
 /// Columns that the text takes in a terminal.
-pub(super) fn width(text: &str) -> usize {
+#[must_use]
+pub fn width(text: &str) -> usize {
     UnicodeWidthStr::width(text)
 }
 
