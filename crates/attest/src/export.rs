@@ -15,7 +15,7 @@ const CONDITIONS: [&str; 4] = ["start", "chain", "parent", "time"];
 /// This moment, as a statement writes it.
 #[must_use]
 pub fn now() -> String {
-    chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+    scratchproof_source::now::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
 }
 
 /// The statement as a simple verification result: properties are what holds, and nothing else may be concluded. `at` is

@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use scratchproof_error::hexadecimal::hex;
 use scratchproof_error::{Error, Result};
+use scratchproof_source::now::now;
 use scratchproof_source::plain;
 use scratchproof_texts::text;
 
@@ -152,7 +153,7 @@ fn add(
     signer: Option<&Signer>,
 ) -> Result<Entry> {
     let mut entry = Entry {
-        at: Utc::now(),
+        at: now(),
         body,
         hash: String::new(),
         prev: last.map_or_else(|| "0".repeat(64), |last| last.hash.clone()),

@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use chrono::Utc;
 use serde_json::{Value, json};
 
 use scratchproof_error::{Context as _, Error, Result};
 use scratchproof_record::witness::asn1::Parsed;
 use scratchproof_record::witness::certificate::{Certificate, bundle, chain};
+use scratchproof_source::now::now;
 use scratchproof_texts::text;
 
 use super::dsse::{Envelope, IN_TOTO};
@@ -173,7 +173,7 @@ impl Signed {
             Err(why) => items.contradicts(text!("attest/certificate/refused", why)),
             Ok(names) => {
                 items.verified(text!("attest/certificate/holds", names));
-                if Utc::now() > signer.valid.1 {
+                if now() > signer.valid.1 {
                     let until = signer.valid.1.format("%Y-%m-%d").to_string();
                     items.unchecked(text!("attest/certificate/expired", whose, until));
                 }

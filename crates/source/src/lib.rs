@@ -13,6 +13,7 @@ mod locator;
 mod made;
 mod memory;
 mod network;
+pub mod now;
 mod objects;
 pub mod plain;
 mod published;

@@ -272,7 +272,7 @@ impl Network {
             match &credential.value {
                 Proof::Header(value) => request = request.header(AUTHORIZATION, value.clone()),
                 Proof::Signed(signer) => {
-                    for (name, value) in signer.headers(url, chrono::Utc::now()) {
+                    for (name, value) in signer.headers(url, super::now::now()) {
                         request = request.header(name, value);
                     }
                 }
@@ -435,7 +435,7 @@ fn after(headers: &HeaderMap) -> Option<Duration> {
         return Some(Duration::from_secs(seconds));
     }
     let date = chrono::DateTime::parse_from_rfc2822(&text).ok()?;
-    (date.to_utc() - chrono::Utc::now()).to_std().ok()
+    (date.to_utc() - super::now::now()).to_std().ok()
 }
 
 /// The address that a `Link` header calls the next.
