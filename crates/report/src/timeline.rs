@@ -242,7 +242,7 @@ pub fn to_markdown(timeline: &Timeline, language: Language) -> String {
     }
     if !timeline.findings.is_empty() {
         heading(&mut out, &text!("report/heading/findings"));
-        table(&mut out, &["no.", "finding", "grade", "direction", "figure", "n", "words"], &[4, 5]);
+        table(&mut out, &["no.", "finding", "grade", "direction", "statistic", "n", "words"], &[4, 5]);
         for finding in ordered(timeline) {
             row(
                 &mut out,
