@@ -240,7 +240,7 @@ mod tests {
     /// Real headers of 2015, 2017 and 2024, whose proof of work nobody can make for a test.
     #[test]
     fn real_blocks_have_the_difficulty_of_their_time() {
-        for (height, hex, digest, difficulty) in [
+        for (height, words, digest, difficulty) in [
             (
                 358_391,
                 "02000000b96394585a281b7e5f438fd1c9ed492645a1fd61cb3802040000000000000000007ee445d23ad061af4a36b809501fab1ac4f2d7e7a739817dd0cbb7ec661b8a1e376755f58616186272def6",
@@ -260,7 +260,7 @@ mod tests {
                 86_388_558_925_171.02,
             ),
         ] {
-            let header = &read(format!("{height} {hex}").as_bytes()).unwrap()[0];
+            let header = &read(format!("{height} {words}").as_bytes()).unwrap()[0];
             let shown = hex(&header.digest());
             assert_eq!(shown, digest);
             // Explorers divide the easiest target of all (65535 * 2^208) by the block's, we 2^224.

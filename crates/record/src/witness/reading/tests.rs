@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use super::super::{TargetCheckpoint, TargetFile, asn1, ber, existed, found};
+use super::super::{TargetCheckpoint, TargetFile, asn1, ber, existed};
 use super::*;
 use crate::Covered;
 use scratchproof_case::Location;
