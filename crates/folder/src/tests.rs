@@ -1,6 +1,6 @@
 use std::fs;
 
-use super::{Folder, RECORD};
+use super::{Folder, RECORD, alone, sweep};
 
 fn names(dir: &std::path::Path) -> Vec<String> {
     let mut names: Vec<String> =
