@@ -81,7 +81,7 @@ fn a_training_of_two_processes_is_confirmed() {
     }
     let findings = report["findings"].as_array().unwrap();
     assert!(findings.iter().all(|finding| finding["direction"] != "against"), "{findings:#?}");
-    for code in ["steps", "moments", "replay", "way", "rows"] {
+    for code in ["steps", "moments", "replay", "direction", "rows"] {
         let code = format!("chain/optimizer-{code}");
         assert!(
             findings.iter().any(|f| f["code"] == code.as_str() && f["direction"] == "for"),

@@ -149,6 +149,9 @@ fn seal_holds(dir: &Path, seal: &Seal, items: &mut Items) -> Result<bool> {
     Ok(whole)
 }
 
+/// Files of a changed folder that one sentence names.
+const NAMED: usize = 5;
+
 /// The tool's own record of what it wrote: every file in it is as it was written.
 fn record(dir: &Path, items: &mut Items) {
     #[derive(serde::Deserialize)]
@@ -171,17 +174,18 @@ fn record(dir: &Path, items: &mut Items) {
             Err(_) => fine = false,
         }
     }
-    for (name, known) in &digests {
+    let as_written = |(name, known): (&String, &BTreeSet<String>)| {
         let own = inside(name).ok().and_then(|()| plain::read(&dir.join(name), LONGEST).ok());
-        fine &= own.is_some_and(|bytes| known.contains(&hex(&Sha256::digest(&bytes))));
-    }
-    for name in ["report.json", "report.html", "report.md"] {
-        fine &= digests.contains_key(name);
-    }
-    if fine {
+        own.is_some_and(|bytes| known.contains(&hex(&Sha256::digest(&bytes))))
+    };
+    let mut changed: Vec<&str> =
+        digests.iter().filter(|one| !as_written(*one)).map(|(name, _)| name.as_str()).collect();
+    changed.extend(["report.json", "report.html", "report.md"].iter().filter(|name| !digests.contains_key(**name)));
+    if fine && changed.is_empty() {
         items.verified(text!("attest/record/holds", name = RECORD, count = digests.len()));
     } else {
-        items.contradicts(text!("attest/record/fails", name = RECORD));
+        changed.truncate(NAMED);
+        items.contradicts(text!("attest/record/fails", name = RECORD, files = changed));
     }
 }
 

@@ -18,7 +18,7 @@ use scratchproof_plan::Material;
 
 /// Residual axes up to which references are searched side by side: of longer ones each search has threads enough for its
 /// products, and two at a time would hold the fits of both.
-const ABREAST: usize = 1024;
+const ABREAST: usize = 512;
 
 /// Version of what is looked at: part of every piece's key, so that a store that was filled by another is not used.
 const RULES: &str = "every layer and expert";

@@ -398,7 +398,7 @@ mod tests {
         let (report, _) = sample::confirmed();
         let answer = Answer::of(&report);
         assert!(answer.accused.is_empty());
-        assert!(answer.sentence.said.english().contains("no tested part is from any of GLM-like and Llama-like"));
+        assert!(answer.sentence.said.english().contains("no tested part comes from any of GLM-like and Llama-like"));
         assert!(answer.sure.said.english().contains("0.010"));
         assert!(answer.limits.iter().any(|limit| limit.said.key == "answer/limit/distilled"));
         let json = serde_json::to_string(&answer).expect("JSON");

@@ -13,6 +13,9 @@ use scratchproof_stats::{Aligned, holm};
 /// Where the figures stand.
 const TABLE: &str = "evidence/disguise.parquet";
 
+/// log10 of 0.05.
+const ONE_IN_TWENTY: f64 = -1.301;
+
 /// One test after multiplicity over the tests against this model.
 struct Tested<'a> {
     row: &'a DisguiseRow,
@@ -183,7 +186,9 @@ fn silent(judgement: &mut Judgement, parent: &str, all: &[Tested<'_>], policy: &
     let Some(test) = all.iter().filter(|t| t.signs).max_by_key(|t| t.row.of) else { return };
     let tests = all.len().max(1) as f64;
     let most = -(test.row.of as f64) * std::f64::consts::LOG10_2 + tests.log10();
-    let grade = if most <= policy.strong_log10_p { Grade::Strong } else { Grade::Weak };
+    // What unrelated heads show once in twenty times or less is no sign of independence, whatever the power.
+    let usual = all.iter().all(|test| test.log10_p > ONE_IN_TWENTY);
+    let grade = if usual && most <= policy.strong_log10_p { Grade::Strong } else { Grade::Weak };
     let mut finding = Finding::new(
         Code::ParentHeadsSilent,
         grade,
