@@ -152,10 +152,10 @@ pub fn verify(arguments: &Arguments, path: &Path, given: &Given) -> Result<u8> {
                 path.display()
             )));
         }
-        if !audited {
-            signed(&signature, given.model.unwrap_or(path), &keys, &roots, &mut items)?;
-        } else {
+        if audited {
             dir(arguments, path, given, &keys, &mut items)?;
+        } else {
+            signed(&signature, given.model.unwrap_or(path), &keys, &roots, &mut items)?;
         }
     } else {
         let mut head = Vec::new();

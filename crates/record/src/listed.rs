@@ -45,7 +45,7 @@ impl Shelf {
 
     /// Adds what was digested while it was read.
     pub fn add_digest(&mut self, given: Given, written: &str, digest: &[u8], bytes: u64) {
-        let sha256 = hex(&digest);
+        let sha256 = hex(digest);
         self.0.insert(Listed { given, written: written.to_owned(), sha256, bytes });
     }
 

@@ -388,7 +388,7 @@ fn logged_file(artifact: &str, bytes: &[u8]) -> Option<LoggedFile> {
 pub(crate) fn md5(digest: &str) -> Option<String> {
     let mut bytes = [0; 18];
     let digest = Base64::decode(digest, &mut bytes).ok().filter(|bytes| bytes.len() == 16)?;
-    Some(hex(&digest))
+    Some(hex(digest))
 }
 
 fn describe(run: &mut Run, environment: proto::EnvironmentRecord) {
