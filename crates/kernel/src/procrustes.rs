@@ -97,15 +97,29 @@ fn outer(
     count: usize,
 ) -> Vec<f64> {
     let mut out = vec![0.0; rows * cols];
-    for k in 0..count {
-        for (i, row) in out.chunks_exact_mut(cols).enumerate() {
-            let left = weight(k) * u[(i, k)];
-            for (j, value) in row.iter_mut().enumerate() {
-                *value = left.mul_add(v[(j, k)], *value);
-            }
-        }
+    let columns: Vec<Vec<f64>> = (0..count).map(|k| (0..cols).map(|j| v[(j, k)]).collect()).collect();
+    for (i, row) in out.chunks_exact_mut(cols).enumerate() {
+        let weights: Vec<f64> = (0..count).map(|k| weight(k) * u[(i, k)]).collect();
+        add(row, &columns.iter().map(Vec::as_slice).collect::<Vec<_>>(), &weights);
     }
     out
+}
+
+/// Adds rows times their weights, one after the other for every element, four rows at a time. Not fused: that would be a call
+/// for each element where the processor is not known to have it.
+fn add(out: &mut [f64], rows: &[&[f64]], weights: &[f64]) {
+    let ((rows, last), (weights, rest)) = (rows.as_chunks::<4>(), weights.as_chunks::<4>());
+    for ([a, b, c, d], [w, x, y, z]) in rows.iter().zip(weights) {
+        let four = a.iter().zip(*b).zip(c.iter().zip(*d));
+        for (value, ((a, b), (c, d))) in out.iter_mut().zip(four) {
+            *value = (((*value + w * a) + x * b) + y * c) + z * d;
+        }
+    }
+    for (row, weight) in last.iter().zip(rest) {
+        for (value, entry) in out.iter_mut().zip(*row) {
+            *value += weight * entry;
+        }
+    }
 }
 
 /// A B^T in blocks of rows, on all threads.
@@ -228,11 +242,10 @@ pub fn deflate(matrix: &mut [f64], rows: usize, cols: usize, k: usize) {
     // left M = right, count x cols: its directions are those of M within the space.
     let Some(Svd { u, s, v }) = decompose(&right, count, cols) else { return };
     for direction in 0..k.min(s.len()) {
+        let leading: Vec<f64> = (0..cols).map(|j| v[(j, direction)]).collect();
         for i in 0..rows {
             let own: f64 = (0..count).map(|c| u[(c, direction)] * left[c * rows + i]).sum::<f64>() * s[direction];
-            for (j, value) in matrix[i * cols..(i + 1) * cols].iter_mut().enumerate() {
-                *value = own.mul_add(-v[(j, direction)], *value);
-            }
+            add(&mut matrix[i * cols..(i + 1) * cols], &[&leading], &[-own]);
         }
     }
 }
@@ -253,12 +266,7 @@ fn times(matrix: &[f64], vectors: &[f64], cols: usize) -> Vec<f64> {
 fn times_transposed(matrix: &[f64], vectors: &[f64], rows: usize, cols: usize) -> Vec<f64> {
     let each = |v: &[f64]| {
         let mut out = vec![0.0; cols];
-        for (row, weight) in matrix.chunks_exact(cols).zip(v) {
-            for (value, entry) in out.iter_mut().zip(row) {
-                // Fused, it would be a call for each element where the processor is not known to have it.
-                *value += weight * entry;
-            }
-        }
+        add(&mut out, &matrix.chunks_exact(cols).collect::<Vec<_>>(), v);
         out
     };
     vectors.par_chunks(rows).map(each).collect::<Vec<_>>().concat()
@@ -273,7 +281,7 @@ fn orthonormalise(vectors: &mut [f64], length: usize) {
             for other in before.chunks_exact(length) {
                 let shared = inner(own, other);
                 for (value, o) in own.iter_mut().zip(other) {
-                    *value = shared.mul_add(-o, *value);
+                    *value -= shared * o;
                 }
             }
             let norm = inner(own, own).sqrt();
