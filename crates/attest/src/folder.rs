@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use scratchproof_error::hexadecimal::hex;
 use scratchproof_error::{Context as _, Error, Result};
-use scratchproof_folder::RECORD;
+use scratchproof_folder::{LONGEST, RECORD};
 use scratchproof_report::folder::{EVIDENCE, MEASUREMENTS};
 use scratchproof_report::read::{self, Finished};
 use scratchproof_report::{Input, Seal, html, json, markdown, timeline};
@@ -22,9 +22,6 @@ use super::keys::Public;
 use super::manifest::shown;
 use super::statement;
 use super::text::{collision, inside, strict};
-
-/// Files of a folder that are read whole, at most.
-const LONGEST: u64 = scratchproof_folder::LONGEST;
 
 /// What was made again for comparison.
 #[derive(Debug, Default)]

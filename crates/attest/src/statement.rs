@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use scratchproof_error::hexadecimal::hex;
 use scratchproof_error::{Context, Error, Result};
+use scratchproof_folder::LONGEST;
 use scratchproof_source::plain;
 use scratchproof_store::gathered;
 
@@ -19,9 +20,6 @@ use super::text::strict;
 
 /// Type of the predicate. The version rises with a change that an older reader would misread.
 pub const AUDIT: &str = "https://github.com/scratchproof/scratchproof/audit/v1";
-
-/// Files of a folder that are read whole, at most.
-const LONGEST: u64 = scratchproof_folder::LONGEST;
 
 /// What is taken from the store.
 #[derive(Deserialize)]

@@ -29,7 +29,7 @@ const PROVEN: f64 = 0.5;
 const ABREAST: usize = 16;
 
 /// Attention of even and of odd layers, MLPs of even and of odd layers, every second token and the others.
-pub(super) type Fits = Vec<CrossGram>;
+pub(super) type Fits = [CrossGram; 6];
 
 impl Search<'_> {
     /// The cross-Grams of every group of rows that belong together if nothing but the residual axis was changed: of large
@@ -45,7 +45,7 @@ impl Search<'_> {
             let (own, other) = (self.own.hidden, self.other.hidden);
             if large { CrossGram::of_many(own, other, whole) } else { CrossGram::empty(own, other) }
         };
-        let mut fits: Fits = (0..6).map(|_| empty()).collect();
+        let mut fits: Fits = std::array::from_fn(|_| empty());
         let of_group = |attention: bool| {
             let count = |l: &u32| {
                 let functions = self.own.functions(*l);
@@ -99,30 +99,23 @@ impl Search<'_> {
     #[allow(clippy::too_many_lines, reason = "one candidate after the other, each with its own reason")]
     pub(super) fn candidates(&mut self, fits: Fits) -> (Vec<Candidate>, bool) {
         let (own, other) = (self.own.hidden, self.other.hidden);
-        let (mut token_order, mut token_rotation) = (true, true);
-        let groups = {
-            let mut fits = fits.into_iter();
-            let mut next = || fits.next().unwrap_or_else(|| CrossGram::empty(own, other));
-            let [a0, a1, m0, m1, t0, t1] = [(); 6].map(|()| next());
-            let (attention, mlp) = (a0.and(&a1), m0.and(&m1));
-            // Tokens whose halves do not agree have no order and no rotation to be tried.
-            if own.min(other) >= MANY {
-                token_order = same_order(&t0.best(), &t1.best(), other).agreed >= WORTH;
-                token_rotation = t0.alike(&t1).is_some_and(|found| found.agreed >= ALIKE);
-            }
-            vec![
-                ("attention of even layers", a0),
-                ("attention of odd layers", a1),
-                ("MLPs of even layers", m0),
-                ("MLPs of odd layers", m1),
-                ("attention", attention),
-                ("MLPs", mlp),
-                ("tokens", t0.and(&t1)),
-            ]
-        };
+        let many = own.min(other) >= MANY;
+        let [a0, a1, m0, m1, t0, t1] = fits;
+        // Tokens whose halves do not agree have no order and no rotation to be tried.
+        let token_order = !many || same_order(&t0.best(), &t1.best(), other).agreed >= WORTH;
+        let token_rotation = !many || t0.alike(&t1).is_some_and(|found| found.agreed >= ALIKE);
+        let (attention, mlp, tokens) = (a0.and(&a1), m0.and(&m1), t0.and(&t1));
+        let groups = [
+            ("attention of even layers", a0),
+            ("attention of odd layers", a1),
+            ("MLPs of even layers", m0),
+            ("MLPs of odd layers", m1),
+            ("attention", attention),
+            ("MLPs", mlp),
+            ("tokens", tokens),
+        ];
         let pairs = [(0, 1), (2, 3), (4, 5), (4, TOKENS), (5, TOKENS)];
         let full = |i: usize| groups[i].1.rows > 0;
-        let many = own.min(other) >= MANY;
         let some = groups[TOKENS].1.dimensions.is_some();
         let worth = |i: usize, j: usize, bests: &[Option<Vec<Option<usize>>>]| match (&bests[i], &bests[j]) {
             (Some(a), Some(b)) => same_order(a, b, other).agreed >= WORTH,

@@ -168,10 +168,9 @@ impl CrossGram {
     /// `whole` does not say that all are wanted.
     pub fn of_many(own: usize, other: usize, whole: bool) -> Self {
         let some = !whole && own.max(other) > LONGEST_WHOLE && own > LOOKED;
-        if !some {
-            return Self { together: TOGETHER, ..Self::empty(own, other) };
-        }
-        Self { dimensions: Some(spread(own, LOOKED)), axis: own, together: TOGETHER, ..Self::empty(LOOKED, other) }
+        let dimensions = some.then(|| spread(own, LOOKED));
+        let taking_part = dimensions.as_ref().map_or(own, Vec::len);
+        Self { dimensions, axis: own, together: TOGETHER, ..Self::empty(taking_part, other) }
     }
 
     /// Adds two matrices whose rows belong together.

@@ -98,9 +98,10 @@ fn outer(
 ) -> Vec<f64> {
     let mut out = vec![0.0; rows * cols];
     let columns: Vec<Vec<f64>> = (0..count).map(|k| (0..cols).map(|j| v[(j, k)]).collect()).collect();
+    let columns: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
     for (i, row) in out.chunks_exact_mut(cols).enumerate() {
         let weights: Vec<f64> = (0..count).map(|k| weight(k) * u[(i, k)]).collect();
-        add(row, &columns.iter().map(Vec::as_slice).collect::<Vec<_>>(), &weights);
+        add(row, &columns, &weights);
     }
     out
 }
@@ -264,9 +265,10 @@ fn times(matrix: &[f64], vectors: &[f64], cols: usize) -> Vec<f64> {
 
 /// The rows of `vectors` times M: count x cols.
 fn times_transposed(matrix: &[f64], vectors: &[f64], rows: usize, cols: usize) -> Vec<f64> {
+    let lines: Vec<&[f64]> = matrix.chunks_exact(cols).collect();
     let each = |v: &[f64]| {
         let mut out = vec![0.0; cols];
-        add(&mut out, &matrix.chunks_exact(cols).collect::<Vec<_>>(), v);
+        add(&mut out, &lines, v);
         out
     };
     vectors.par_chunks(rows).map(each).collect::<Vec<_>>().concat()
