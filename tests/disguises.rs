@@ -1,5 +1,7 @@
 //! Weights in disguise: what somebody does to a parent so that it is not recognised, and the same done to strangers.
 
+#[path = "disguises/added.rs"]
+mod added;
 #[path = "disguises/calibration.rs"]
 mod calibration;
 #[path = "disguises/function.rs"]

@@ -125,7 +125,7 @@ fn judge(case: &Case, measured: &Measurements, read: &Read) -> Audit {
             reach::bases(&session),
             policy,
         );
-        power::settle_parent(&mut parent, &own, &blind);
+        power::settle_parent(&mut parent, &own, &blind, reach::intervals(&session));
         power.parent = Some(own);
     }
     let weights = Weights::new(&session);

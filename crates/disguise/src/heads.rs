@@ -22,6 +22,9 @@ pub struct Limits {
 /// scores.
 const LIMITS: Limits = Limits { heads: 6144, cross_rows: 2048 };
 
+/// Of what was added between two checkpoints fewer: there are many intervals, and each is read for this alone.
+const ADDED: Limits = Limits { heads: 128, cross_rows: 1024 };
+
 /// Of one head so many of them.
 const CROSS_DIMENSIONS: usize = 16;
 
@@ -66,7 +69,7 @@ pub(super) fn kept<'w>(weights: &'w Weights<'_>) -> Result<Option<&'w Products>>
 }
 
 pub(super) fn of(weights: &Weights<'_>) -> Result<Option<Products>> {
-    within(weights, LIMITS)
+    within(weights, if weights.is_added() && weights.glance() { ADDED } else { LIMITS })
 }
 
 fn within(weights: &Weights<'_>, limits: Limits) -> Result<Option<Products>> {

@@ -15,7 +15,7 @@ use scratchproof_measurements::{Class, Injection, SearchRules};
 
 /// Elements of either model that are looked at for one culprit: where they have more, two layers or as many as these are, some
 /// rows of each matrix.
-const BUDGET: usize = 4 << 20;
+pub(super) const BUDGET: usize = 4 << 20;
 
 /// What the search would have said of a parent in disguise, for a subject whose residual axis has that length.
 ///

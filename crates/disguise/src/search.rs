@@ -160,7 +160,8 @@ struct Neurons {
 impl Search<'_> {
     fn run(mut self) -> Result<Found> {
         let same = self.own.hidden == self.other.hidden;
-        let moments = if same { Some(self.moments()?) } else { None };
+        // Second moments of what was added are as alike as features that are learnt, and cost the most: heads place its layers.
+        let moments = if same && !self.own.is_added() { Some(self.moments()?) } else { None };
         let by_place = self.by_place();
         let mut layers = moments.as_ref().map_or_else(|| by_place.clone(), |cells| stands_out(cells, &by_place));
         self.ask_heads();

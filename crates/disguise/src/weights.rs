@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::culprit::Culprit;
+use super::earlier::Earlier;
 use super::matrix::{Function, Matrix, ROWS, Slot, spread};
 use super::moments::LayerMoments;
 use super::products::Products;
@@ -53,6 +54,8 @@ pub struct Weights<'a> {
     budget: usize,
     /// Where it is a model in disguise, how it is written.
     culprit: Option<Culprit>,
+    /// Where it is what training added to an earlier checkpoint, that checkpoint.
+    earlier: Option<Earlier<'a>>,
     /// Of a model in disguise, what was made of it: question after question asks for the same rows.
     held: Mutex<Held>,
 }
@@ -90,6 +93,7 @@ impl<'a> Weights<'a> {
             products: OnceLock::new(),
             budget: ELEMENTS,
             culprit: None,
+            earlier: None,
             held: Mutex::default(),
         };
         for part in checkpoint.parts() {
@@ -133,6 +137,20 @@ impl<'a> Weights<'a> {
         own.hidden = culprit.hidden(own.hidden);
         own.culprit = Some(culprit);
         Ok(Some(own))
+    }
+
+    /// What was added between two checkpoints, as a model of its own: the later one less what it keeps of the earlier one,
+    /// matrix by matrix, with the norm weights of the later one.
+    ///
+    /// # Errors
+    /// If norm weights cannot be read.
+    pub fn added(earlier: &'a Checkpoint, later: &'a Checkpoint) -> Result<Option<Self>> {
+        Ok(Self::new(later)?.map(|own| Self { earlier: Some(Earlier::new(earlier)), ..own }))
+    }
+
+    /// Whether it is what was added between two checkpoints.
+    pub fn is_added(&self) -> bool {
+        self.earlier.is_some()
     }
 
     /// The same model within so many elements.
@@ -285,6 +303,10 @@ impl<'a> Weights<'a> {
     /// If they cannot be read.
     pub fn tokens(&self, other: &Weights<'_>, rows: Option<&TokenRows>, most: usize) -> Result<Vec<(Matrix, Matrix)>> {
         let mut pairs = Vec::new();
+        // What rows of tokens learnt in between says nothing of another model's axis.
+        if self.is_added() {
+            return Ok(pairs);
+        }
         for (own, theirs, norm) in
             [(&self.embedding, &other.embedding, None), (&self.head, &other.head, Some("final_norm"))]
         {
@@ -362,6 +384,11 @@ impl<'a> Weights<'a> {
         let wanted: Vec<usize> = sources.iter().flatten().flatten().copied().collect();
         let read = if sources.is_some() { &wanted } else { &picked };
         let mut values = self.checkpoint.rows_of(part, read).context(|| self.checkpoint.uri.clone())?;
+        if let Some(earlier) = &self.earlier
+            && !earlier.leave(part, read, &mut values)?
+        {
+            return Ok(None);
+        }
         if let Some(fold) = fold.filter(|f| f.len() == part.cols) {
             for row in values.chunks_exact_mut(part.cols) {
                 row.iter_mut().zip(&fold).for_each(|(v, f)| *v *= f);

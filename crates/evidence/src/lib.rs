@@ -95,7 +95,7 @@ tables! {
     /// The search for a disguise.
     disguise: DisguiseRow {
         reference, question, frame, between, component, layer_subject, layer_parent, agreed, expected, of, z, log10_p,
-        effect, in_place
+        effect, in_place, from_step, to_step
     }
     /// What the tests were made of.
     looked: LookedRow {

@@ -485,8 +485,8 @@ pub struct PartialRow {
     pub rows: u64,
 }
 
-/// One row of `evidence/disguise.parquet`: one question that the search for a disguise asked of the final checkpoint and
-/// one parent or control (METHODS 2.1 and 3).
+/// One row of `evidence/disguise.parquet`: one question that the search for a disguise asked of the final checkpoint, or of
+/// what was added between two checkpoints, and one parent or control (METHODS 2.1 and 3).
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub struct DisguiseRow {
@@ -515,6 +515,9 @@ pub struct DisguiseRow {
     pub effect: Option<f64>,
     /// Of those agreed, the share that are where they were.
     pub in_place: Option<f64>,
+    /// Where the question was asked of what was added between two checkpoints, their steps; such rows stand behind the others.
+    pub from_step: Option<i64>,
+    pub to_step: Option<i64>,
 }
 
 /// One row of `evidence/tokenizers.parquet`: the subject's tokenizer against a parent's or control's. A shared tokenizer

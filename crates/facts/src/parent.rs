@@ -63,6 +63,8 @@ impl Parents {
         clean: &'a BTreeSet<String>,
     ) -> ParentFacts<'a> {
         let (case, measured) = (session.case, session.measured);
+        let final_rows = evidence.disguise.partition_point(|row| row.to_step.is_none());
+        let (disguise, added) = evidence.disguise.split_at(final_rows);
         ParentFacts {
             parents: case.parents.iter().map(|p| p.name.as_str()).collect(),
             controls: case.controls.iter().map(|c| c.name.as_str()).collect(),
@@ -74,7 +76,8 @@ impl Parents {
             tokenizers: &evidence.tokenizers,
             cka: &evidence.cka,
             merge: &evidence.merge,
-            disguise: &evidence.disguise,
+            disguise,
+            added,
             disguises: self.disguises.clone(),
             frames: self.frames.clone(),
             layer_map: &evidence.layer_map,

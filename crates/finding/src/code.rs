@@ -88,6 +88,7 @@ codes! {
     ParentHeads "parent/heads",
     ParentSecondMoments "parent/second-moments",
     ParentReexpressed "parent/re-expressed",
+    ParentAdded "parent/added",
     ParentBorrowed "parent/borrowed",
     ParentSelfMap "parent/self-map",
     ParentBitEqual "parent/bit-equal",

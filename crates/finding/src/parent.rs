@@ -1,5 +1,6 @@
 //! Condition P: no checkpoint, in no component, is nearer to a parent than independent models are (METHODS 2, 2.1, 2.2).
 
+mod added;
 mod aligned;
 mod basis;
 mod calibration;
@@ -56,8 +57,10 @@ pub struct ParentFacts<'a> {
     pub calibration: &'a [CalibrationRow],
     /// Similarity to the parents given the start.
     pub partial: &'a [PartialRow],
-    /// The search for a disguise.
+    /// The search for a disguise in the final checkpoint.
     pub disguise: &'a [DisguiseRow],
+    /// The same in what was added between neighbouring checkpoints.
+    pub added: &'a [DisguiseRow],
     /// By parent, how it is written in the subject's coordinates, where a disguise was found.
     pub disguises: BTreeMap<String, Vec<Text>>,
     /// By parent, how its residual axis is read where a disguise was found: `permuted` or `rotated`.
@@ -168,7 +171,11 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
         wanted.extend(parts);
         let before = judgement.findings.len();
         let found = disguise::findings(&mut judgement, facts, parent, &controls, seeds.contains(parent), policy);
+        let added = added::findings(&mut judgement, facts, parent, &controls, seeds.contains(parent), policy);
         let by_heads = basis::findings(&mut judgement, facts, parent, &controls, seeds.contains(parent), policy);
+        if by_heads.is_none() && !added {
+            basis::silent(&mut judgement, facts, parent, policy);
+        }
         let found = found.max(by_heads);
         disguise::re_expressed(&mut judgement, facts, parent, &relabelled_tests, found, policy);
         // A common start is the language model's; a tower shares it only if it did so from the first.

@@ -208,7 +208,7 @@ pub fn found(checkpoint: &Checkpoint, other: &Fingerprint) -> Result<Found> {
         effect: rows.as_ref().map_or(0.0, |r| r.correlation),
         in_place: None,
     });
-    Ok(Found { observations, heads, disguise: None, injected: Vec::new(), looked: Vec::new() })
+    Ok(Found { observations, heads, disguise: None, injected: Vec::new(), looked: Vec::new(), added: Vec::new() })
 }
 
 /// The column test (METHODS 2) of the rows that both have.

@@ -11,6 +11,7 @@ use scratchproof_error::Result;
 enum Work {
     Search(usize),
     Injected(usize),
+    Added(usize, usize),
     Figures(Part),
     Elementwise(Part),
     Digests(usize),
@@ -76,6 +77,10 @@ fn searches(prepared: &Prepared) -> Vec<Unit> {
             let Some(piece) = piece.clone() else { continue };
             units.push(Unit { piece, bytes: bytes + reference.bytes(), tensors: None, work });
         }
+        // A control is asked where a parent's answers stand out, which is known when they are folded.
+        for (piece, to) in own.added.iter().zip(1..).filter(|_| at < material.parents) {
+            units.push(Unit { piece: piece.clone(), bytes: 0, tensors: None, work: Work::Added(at, to) });
+        }
     }
     units
 }
@@ -84,7 +89,7 @@ impl Unit {
     /// Whether the searches of the parents must have been made before ([`Prepared::relabel`]).
     #[must_use]
     pub fn rests_on_searches(&self) -> bool {
-        !matches!(self.work, Work::Search(_) | Work::Injected(_) | Work::Digests(_))
+        !matches!(self.work, Work::Search(_) | Work::Injected(_) | Work::Added(..) | Work::Digests(_))
     }
 
     /// The names of the units that it rests on.
@@ -106,6 +111,7 @@ impl Unit {
         match &self.work {
             Work::Search(at) => search::search(material, *at, &self.piece, journal),
             Work::Injected(at) => search::injected(material, *at, &self.piece, journal).map(|_| ()),
+            Work::Added(at, to) => search::added(material, *at, *to, &self.piece, journal),
             Work::Figures(own) => part(prepared, own, journal, reporter).map(|_| ()),
             Work::Elementwise(own) => elementwise(prepared, std::slice::from_ref(own), journal, reporter).map(|_| ()),
             Work::Digests(at) => {

@@ -10,10 +10,10 @@ use super::journal::{Journal, Piece, kept};
 use super::pieces::Pieces;
 use super::{Reporter, vocabularies};
 use scratchproof_checkpoint::Checkpoint;
-use scratchproof_disguise::{self as disguise, Opened, TokenRows, express, injections, search_in};
+use scratchproof_disguise::{self as disguise, Movements, Opened, TokenRows, express, injections, search_in};
 use scratchproof_error::Result;
 use scratchproof_fingerprint::Fingerprint;
-use scratchproof_measurements::{Disguise, Found, Injection, SearchRules};
+use scratchproof_measurements::{Added, Disguise, Found, Injection, Observation, SearchRules};
 use scratchproof_plan::Material;
 
 /// Residual axes up to which references are searched side by side: of longer ones each search has threads enough for its
@@ -30,6 +30,9 @@ pub struct Searched {
     pub search: Option<Piece>,
     /// What the search's silence is worth. It is asked of parents: a control clears nobody.
     pub injected: Option<Piece>,
+    /// What the search says of what was added up to each checkpoint but the first. Asked of parents; of controls where a
+    /// parent's answers stand out.
+    pub added: Vec<Piece>,
 }
 
 /// The searches of the references, in their order.
@@ -48,6 +51,14 @@ pub fn planned(material: &Material, fingerprints: &BTreeMap<usize, Fingerprint>)
         Searched {
             search: Some(both.whole(&format!("search-{index:04}"), &[&rules, RULES])),
             injected: (index < material.parents).then(injected),
+            added: series
+                .windows(2)
+                .enumerate()
+                .map(|(at, pair)| {
+                    let three = Pieces::of(pair.iter().chain([reference.as_ref()]));
+                    three.whole(&format!("added-{index:04}-{:05}", at + 1), &[&rules, RULES])
+                })
+                .collect(),
         }
     };
     material.references.iter().enumerate().map(one).collect()
@@ -74,6 +85,58 @@ pub fn injected(material: &Material, index: usize, piece: &Piece, journal: &dyn 
     let Some(subject) = material.series.checkpoints.last() else { return Ok(Vec::new()) };
     let reference = &material.references[index];
     kept(journal, piece, || injections(reference, subject.hidden_size(), &SearchRules::FIXED))
+}
+
+/// What the search says of what was added up to checkpoint `to`.
+pub fn added(material: &Material, index: usize, to: usize, piece: &Piece, journal: &dyn Journal) -> Result<()> {
+    added_to(&mut None, material, (index, to), piece, journal).map(|_| ())
+}
+
+fn added_to<'m>(
+    opened: &mut Option<Movements<'m>>,
+    material: &'m Material,
+    (index, to): (usize, usize),
+    piece: &Piece,
+    journal: &dyn Journal,
+) -> Result<Added> {
+    kept(journal, piece, || {
+        let series = &material.series.checkpoints;
+        let reference = match opened {
+            Some(opened) => opened,
+            none => none.insert(Movements::new(&material.references[index])?),
+        };
+        let observations = reference.between(&series[to - 1], &series[to], &SearchRules::FIXED)?;
+        Ok(Added { to, observations })
+    })
+}
+
+/// Asks of every parent whether it was added between two checkpoints, and of the controls in the intervals that stand out.
+fn additions(
+    material: &Material,
+    searched: &[Searched],
+    journal: &dyn Journal,
+    reporter: &dyn Reporter,
+) -> Result<Vec<Vec<Added>>> {
+    let intervals = material.series.checkpoints.len().saturating_sub(1);
+    reporter.phase("looking at what was added between checkpoints", (intervals * material.parents) as u64);
+    let stands_out = |o: &Observation| o.log10_p <= SearchRules::FIXED.shown_log10_p;
+    let mut wanted: Vec<usize> = (1..=intervals).collect();
+    let mut all = Vec::new();
+    for (index, own) in searched.iter().enumerate() {
+        if index == material.parents {
+            let noted =
+                |to: &usize| all.iter().flatten().any(|a: &Added| a.to == *to && a.observations.iter().any(stands_out));
+            wanted.retain(noted);
+        }
+        let mut opened = None;
+        let mut found = Vec::new();
+        for to in wanted.iter().filter(|_| !own.added.is_empty()) {
+            found.push(added_to(&mut opened, material, (index, *to), &own.added[to - 1], journal)?);
+            reporter.advance(1);
+        }
+        all.push(found);
+    }
+    Ok(all)
 }
 
 /// Makes the searches of some references, and writes the parents that are in disguise in the subject's coordinates.
@@ -127,8 +190,9 @@ pub fn unmask(
 ) -> Result<Vec<Found>> {
     let found = relabel(material, searched, 0..material.references.len(), journal, reporter)?;
     let Some(subject) = material.series.checkpoints.last() else { return Ok(Vec::new()) };
+    let additions = additions(material, searched, journal, reporter)?;
     let mut observed = Vec::new();
-    for (index, found) in found.into_iter().enumerate() {
+    for ((index, found), added) in found.into_iter().enumerate().zip(additions) {
         let Some(found) = found else {
             observed.extend(fingerprints.get(&index).map(|own| scratchproof_fingerprint::found(subject, own)));
             continue;
@@ -141,7 +205,7 @@ pub fn unmask(
         let piece = searched[index].injected.as_ref();
         let injected = piece.map_or(Ok(Vec::new()), |piece| injected(material, index, piece, journal))?;
         let disguise::Found { observations, heads, looked, .. } = found;
-        observed.push(Ok(Found { observations, heads, disguise, injected, looked }));
+        observed.push(Ok(Found { observations, heads, disguise, injected, looked, added }));
     }
     observed.into_iter().collect()
 }

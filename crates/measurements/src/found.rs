@@ -222,6 +222,19 @@ pub struct Found {
     pub looked: Vec<Looked>,
     /// Of a parent, what the search would have said of it in disguise.
     pub injected: Vec<Injection>,
+    /// What the search says of what was added between neighbouring checkpoints: of a parent for every interval, of a control
+    /// for those in which a parent's answers stand out.
+    #[serde(default)]
+    pub added: Vec<Added>,
+}
+
+/// What the search says of what was added in one interval.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Added {
+    /// The place of the later checkpoint in the series.
+    pub to: usize,
+    /// The answers that are not of single layers.
+    pub observations: Vec<Observation>,
 }
 
 /// How a role was deduced.

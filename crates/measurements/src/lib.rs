@@ -26,8 +26,8 @@ use serde::{Deserialize, Serialize};
 pub use digest::{FileDigest, manifest};
 pub use elementwise::Elementwise;
 pub use found::{
-    ANY_BASIS, BY_TOKENS, Change, Class, Deduction, Disguise, Found, How, IN_PLACE, Injection, Looked, Observation,
-    Question,
+    ANY_BASIS, Added, BY_TOKENS, Change, Class, Deduction, Disguise, Found, How, IN_PLACE, Injection, Looked,
+    Observation, Question,
 };
 pub use growth::{Growth, NewMatrix, Resized};
 pub use heads::{HeadMatch, HeadPower, HeadTest, MatchedHead, SignTest};
@@ -144,6 +144,10 @@ impl Measurements {
             (self.models.len() == given && self.digests.len() == given, "there are not as many models as planned"),
             (self.steps.len() == plan.series, "there are not as many steps as checkpoints"),
             (self.found.len() == plan.references, "a search is lacking"),
+            (
+                self.found.iter().flat_map(|f| &f.added).all(|a| (1..plan.series).contains(&a.to)),
+                "an interval is of no checkpoint",
+            ),
             (self.relabelled.len() == plan.relabelled, "a disguise is lacking"),
             (self.relabelled.iter().all(|parent| *parent < plan.parents), "a disguise is of no parent"),
             (slots && rows && self.tensors.len() == plan.units.len(), "the figures do not fit the plan"),

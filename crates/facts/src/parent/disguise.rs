@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::session::{Session, references};
 use scratchproof_evidence::{DisguiseRow, Reference};
-use scratchproof_measurements::{Found, Observation};
+use scratchproof_measurements::{Added, Found, Observation};
 use scratchproof_texts::Text;
 
 /// Answers of a search as rows about one model.
@@ -24,13 +24,27 @@ pub fn of(reference: &Reference, observations: &[Observation]) -> Vec<DisguiseRo
         log10_p: Some(o.log10_p),
         effect: Some(o.effect),
         in_place: o.in_place,
+        from_step: None,
+        to_step: None,
     };
     observations.iter().map(row).collect()
 }
 
 pub fn rows(session: &Session) -> Vec<DisguiseRow> {
     let rows = |((_, reference), found): ((usize, Reference), &Found)| of(&reference, &found.observations);
-    references(session).into_iter().zip(&session.measured.found).flat_map(rows).collect()
+    let all = || references(session).into_iter().zip(&session.measured.found);
+    all().flat_map(rows).chain(all().flat_map(|one| added(session, one))).collect()
+}
+
+/// What was added in every interval, as rows about one model.
+fn added(session: &Session, ((_, reference), found): ((usize, Reference), &Found)) -> Vec<DisguiseRow> {
+    let steps = &session.measured.steps;
+    let interval = |added: &Added| -> Vec<DisguiseRow> {
+        let (from, to) = (steps[added.to - 1], steps[added.to]);
+        let dated = |row| DisguiseRow { from_step: Some(from), to_step: Some(to), ..row };
+        of(&reference, &added.observations).into_iter().map(dated).collect()
+    };
+    found.added.iter().flat_map(interval).collect()
 }
 
 /// By parent, how it is written in the subject's coordinates.

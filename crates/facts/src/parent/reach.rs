@@ -79,6 +79,13 @@ pub fn culprits(session: &Session) -> Vec<Culprit> {
     parents.flat_map(of).collect()
 }
 
+/// Intervals between checkpoints in which what was added was held against every parent.
+#[must_use]
+pub fn intervals(session: &Session) -> usize {
+    let parents = session.measured.found.iter().take(session.case.parents.len());
+    parents.map(|found| found.added.iter().filter(|added| !added.observations.is_empty()).count()).min().unwrap_or(0)
+}
+
 /// The bases in which every parent was looked for.
 #[must_use]
 pub fn bases(session: &Session) -> Vec<String> {

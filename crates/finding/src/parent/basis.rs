@@ -1,6 +1,6 @@
 //! A parent's attention heads in any basis: products inside heads and their signs across heads (METHODS 9).
 
-use scratchproof_texts::text;
+use scratchproof_texts::{Text, text};
 
 use super::parts::Controls;
 use super::{ALL, ParentFacts, grade, null};
@@ -17,16 +17,16 @@ const TABLE: &str = "evidence/disguise.parquet";
 const ONE_IN_TWENTY: f64 = -1.301;
 
 /// One test after multiplicity over the tests against this model.
-struct Tested<'a> {
-    row: &'a DisguiseRow,
+pub(super) struct Tested<'a> {
+    pub row: &'a DisguiseRow,
     signs: bool,
-    log10_p: f64,
-    effect: f64,
+    pub log10_p: f64,
+    pub effect: f64,
 }
 
 impl Tested<'_> {
     /// Signs are graded by the correlation of the products, agreements of two matchings by their share beyond what is expected.
-    fn grade(&self, policy: &Policy) -> Option<Grade> {
+    pub fn grade(&self, policy: &Policy) -> Option<Grade> {
         if self.signs {
             // Unrelated models reach a correlation of 0.08 by few and small heads, at no significance.
             return grade(self.log10_p, self.effect, policy).filter(|_| self.effect >= policy.strong_effect);
@@ -34,9 +34,26 @@ impl Tested<'_> {
         let found = grade(self.log10_p, 1.0, policy).filter(|_| self.effect >= policy.matched_strong);
         if self.effect >= policy.matched_conclusive { found } else { found.map(|g| g.min(Grade::Strong)) }
     }
+
+    /// What it shows.
+    pub fn said(&self, parent: &str) -> Text {
+        let (agreed, of) = (self.row.agreed.unwrap_or(0.0), self.row.of);
+        let between = self.row.between.as_str();
+        if self.signs {
+            text!("parent/head-signs/agree", parent = parent, rows = between, agreed, of, correlation = self.effect)
+        } else {
+            let expected = self.row.expected.unwrap_or(0.0);
+            text!("parent/head-products/agree", parent = parent, agreed, of, expected, between)
+        }
+    }
+
+    /// What unrelated models show.
+    pub fn null(&self) -> Text {
+        if self.signs { text!("parent/head-signs/null") } else { text!("parent/head-products/null") }
+    }
 }
 
-fn tested<'a>(all: &'a [DisguiseRow], reference: &Reference) -> Vec<Tested<'a>> {
+pub(super) fn tested<'a>(all: &'a [DisguiseRow], reference: &Reference) -> Vec<Tested<'a>> {
     let questions = [Question::HeadProducts.name(), Question::HeadSigns.name()];
     let rows: Vec<&DisguiseRow> =
         all.iter().filter(|row| row.reference == *reference && questions.contains(&row.question.as_str())).collect();
@@ -79,25 +96,7 @@ pub(super) fn findings(
             continue;
         };
         let (agreed, of) = (test.row.agreed.unwrap_or(0.0), test.row.of);
-        let mut message = if signs {
-            text!(
-                "parent/head-signs/agree",
-                parent = parent,
-                rows = test.row.between.as_str(),
-                agreed,
-                of,
-                correlation = test.effect,
-            )
-        } else {
-            text!(
-                "parent/head-products/agree",
-                parent = parent,
-                agreed,
-                of,
-                expected = test.row.expected.unwrap_or(0.0),
-                between = test.row.between.as_str(),
-            )
-        };
+        let mut message = test.said(parent);
         let mut direction = Direction::Against;
         if seeded {
             (grade, direction) = (Grade::Context, Direction::Neutral);
@@ -120,12 +119,9 @@ pub(super) fn findings(
         finding.log10_p = Some(test.log10_p);
         finding.effect = Some(test.effect);
         finding.n = Some(of);
-        finding.null = if signs { text!("parent/head-signs/null") } else { text!("parent/head-products/null") };
+        finding.null = test.null();
         finding.evidence = Some(TABLE.into());
         judgement.push(finding);
-    }
-    if highest.is_none() {
-        silent(judgement, parent, &all, policy);
     }
     highest
 }
@@ -182,7 +178,8 @@ pub(super) fn chosen_rows(
 }
 
 /// What the silence of the heads is worth: as many coins as were thrown.
-fn silent(judgement: &mut Judgement, parent: &str, all: &[Tested<'_>], policy: &Policy) {
+pub(super) fn silent(judgement: &mut Judgement, facts: &ParentFacts<'_>, parent: &str, policy: &Policy) {
+    let all = tested(facts.disguise, &Reference::Parent(parent.to_owned()));
     let Some(test) = all.iter().filter(|t| t.signs).max_by_key(|t| t.row.of) else { return };
     let tests = all.len().max(1) as f64;
     let most = -(test.row.of as f64) * std::f64::consts::LOG10_2 + tests.log10();

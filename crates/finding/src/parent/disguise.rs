@@ -15,15 +15,15 @@ use scratchproof_texts::{Text, text};
 const TOKENS: &str = "against tokens";
 
 /// One family of tests: what its rows are called in the evidence, its code and its null.
-struct Test {
-    question: &'static str,
+pub(super) struct Test {
+    pub question: &'static str,
     code: Code,
-    null: fn() -> Text,
+    pub null: fn() -> Text,
     /// Whether the effect is a share of units that were matched twice, not a correlation.
     matched: bool,
 }
 
-const TESTS: &[Test] = &[
+pub(super) const TESTS: &[Test] = &[
     Test { question: "order", code: Code::ParentPermuted, null: || text!("parent/null/order"), matched: false },
     Test { question: "rotation", code: Code::ParentRotated, null: || text!("parent/null/rotation"), matched: false },
     Test { question: "neurons", code: Code::ParentNeurons, null: || text!("parent/null/neurons"), matched: true },
@@ -38,7 +38,11 @@ const TESTS: &[Test] = &[
 ];
 
 /// The rows of one test against one model that speak of the whole model or of a component, not of a layer.
-fn rows<'a>(all: &'a [DisguiseRow], reference: &'a Reference, test: &'a Test) -> impl Iterator<Item = &'a DisguiseRow> {
+pub(super) fn rows<'a>(
+    all: &'a [DisguiseRow],
+    reference: &'a Reference,
+    test: &'a Test,
+) -> impl Iterator<Item = &'a DisguiseRow> {
     all.iter().filter(move |row| {
         row.reference == *reference
             && row.question == test.question
@@ -49,7 +53,7 @@ fn rows<'a>(all: &'a [DisguiseRow], reference: &'a Reference, test: &'a Test) ->
 }
 
 /// The grade of one row after multiplicity over `tests` rows; `None` where it is what independent models show.
-fn graded(row: &DisguiseRow, test: &Test, tests: usize, policy: &Policy) -> Option<(Grade, f64, f64)> {
+pub(super) fn graded(row: &DisguiseRow, test: &Test, tests: usize, policy: &Policy) -> Option<(Grade, f64, f64)> {
     let log10_p = (row.log10_p? + (tests.max(1) as f64).log10()).min(0.0);
     let effect = match (row.agreed, row.expected) {
         (Some(agreed), Some(expected)) => (agreed - expected) / (row.of.max(1) as f64),
@@ -83,7 +87,7 @@ fn graded(row: &DisguiseRow, test: &Test, tests: usize, policy: &Policy) -> Opti
 
 /// Whether the null of a row is exact, so that it counts without a control: token rows are alike in unrelated models too, and
 /// layers that read copied features have second moments alike.
-fn exact(row: &DisguiseRow, test: &Test) -> bool {
+pub(super) fn exact(row: &DisguiseRow, test: &Test) -> bool {
     test.code != Code::ParentSecondMoments && !BY_TOKENS.contains(&row.frame.as_str()) && !row.between.ends_with(TOKENS)
 }
 
@@ -182,7 +186,14 @@ pub(super) fn findings(
     highest
 }
 
-fn said(facts: &ParentFacts<'_>, test: &Test, row: &DisguiseRow, parent: &str, component: &str, effect: f64) -> Text {
+pub(super) fn said(
+    facts: &ParentFacts<'_>,
+    test: &Test,
+    row: &DisguiseRow,
+    parent: &str,
+    component: &str,
+    effect: f64,
+) -> Text {
     let agreed = row.agreed.unwrap_or(0.0);
     let expected = row.expected.unwrap_or(0.0);
     let between = between(&row.between);

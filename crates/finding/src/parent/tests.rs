@@ -65,6 +65,7 @@ impl Case {
             calibration: &self.calibration,
             partial: &self.partial,
             disguise: &[],
+            added: &[],
             disguises: BTreeMap::new(),
             frames: BTreeMap::new(),
             merge: &[],

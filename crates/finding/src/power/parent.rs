@@ -204,13 +204,14 @@ pub fn parent(
     (power, blind)
 }
 
-/// A parent condition that holds although a component could not have shown is untested.
-pub fn settle(judgement: &mut Judgement, power: &ParentPower, blind: &[Blind]) {
+/// A parent condition that holds although a component could not have shown is untested. `intervals` are those in which the
+/// search was held against what was added as well.
+pub fn settle(judgement: &mut Judgement, power: &ParentPower, blind: &[Blind], intervals: usize) {
     let tried: BTreeSet<&str> = power.disguised.iter().map(|disguise| disguise.parent.as_str()).collect();
     let correlation = power.disguised.iter().map(|disguise| disguise.correlation).reduce(f64::max);
     if let Some(correlation) = correlation.filter(|_| blind.is_empty() && judgement.condition == Condition::Holds) {
         let parents = tried.into_iter().collect::<Vec<_>>();
-        judgement.said.push(text!("power/parent/disguised", parents, correlation));
+        judgement.said.push(text!("power/parent/disguised", parents, correlation, intervals));
     }
     let mut parts: BTreeSet<&str> = BTreeSet::new();
     for one in blind {
