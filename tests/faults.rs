@@ -228,3 +228,52 @@ fn inputs_that_vanish_are_named_and_leave_nothing() {
         assert_eq!(fs::read_dir(dir.path().join("tmp")).expect("a folder").count(), 0, "round {round}: litter");
     }
 }
+
+/// An Ed25519 key that signs nothing but this test.
+const KEY: &str = "-----BEGIN PRIVATE KEY-----
+MC4CAQAwBQYDK2VwBCIEILBQAsCsj/tCX+qCRzz5Inh3eBV9IHgl8O8SxzvLtUiA
+-----END PRIVATE KEY-----
+";
+
+#[test]
+fn what_cannot_be_signed_stays_as_it_was() {
+    let dir = case();
+    run(dir.path(), "", &["audit", "case.toml", "-o", "out"], &[]).told("audit");
+    fs::write(dir.path().join("key.pem"), KEY).expect("written");
+    let before = bytes(&dir.path().join("out"));
+    let sign = ["attest", "out", "--key", "key.pem"];
+    for blocks in [0, 1] {
+        let ended = run(dir.path(), &format!("trap '' XFSZ; ulimit -f {blocks};"), &sign, &[]);
+        assert_eq!(ended.status, Some(2), "{blocks}: {}", ended.text);
+        ended.told("attest");
+        assert!(bytes(&dir.path().join("out")) == before, "{blocks} KiB a file: {}", ended.text);
+    }
+    let ended = run(dir.path(), "", &sign, &[]);
+    assert_eq!(ended.status, Some(0), "{}", ended.text);
+    let ended = run(dir.path(), "", &["verify", "out"], &[]);
+    assert!(matches!(ended.status, Some(0 | 3)), "{}", ended.text);
+}
+
+#[test]
+fn a_ledger_that_cannot_grow_keeps_what_it_has() {
+    let dir = case();
+    let ledger = dir.path().join("ledger.jsonl");
+    let append = ["witness", "append", "ledger.jsonl", "--checkpoint", "first", "--step", "0"];
+    for words in [&["witness", "init", "ledger.jsonl"][..], &append, &append] {
+        let ended = run(dir.path(), "", words, &[]);
+        assert_eq!(ended.status, Some(0), "{}", ended.text);
+    }
+    let before = fs::read(&ledger).expect("a ledger");
+    for blocks in [0, 1] {
+        let ended = run(dir.path(), &format!("trap '' XFSZ; ulimit -f {blocks};"), &append, &[]);
+        assert_eq!(ended.status, Some(2), "{blocks}: {}", ended.text);
+        ended.told("witness append");
+        assert!(fs::read(&ledger).expect("a ledger") == before, "{blocks} KiB a file: {}", ended.text);
+        let ended = run(dir.path(), "", &["verify", "ledger.jsonl"], &[]);
+        assert_eq!(ended.status, Some(0), "{}", ended.text);
+    }
+    let ended = run(dir.path(), "", &append, &[]);
+    assert_eq!(ended.status, Some(0), "{}", ended.text);
+    let after = fs::read(&ledger).expect("a ledger");
+    assert!(after.starts_with(&before) && after.len() > before.len());
+}

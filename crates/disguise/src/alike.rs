@@ -12,10 +12,10 @@
 //! values, so that the matching knows nothing of the coins; the products of a row with all heads before it are one coin. So the
 //! count is binomial, exactly, whatever the models have in common but their starts.
 
-use super::frame::{common, product};
+use super::frame::common;
 use super::matrix::narrow;
 use super::products::{Group, Head, Products, Square, cells};
-use scratchproof_kernel::assign;
+use scratchproof_kernel::{assign, product};
 use scratchproof_measurements::{HeadMatch, HeadTest, MatchedHead, SignTest};
 use scratchproof_stats::{log10_binomial_upper, log10_compound_upper};
 

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::matrix::{Matrix, narrow, spread};
-use scratchproof_kernel::{assign, cross, nearest_orthogonal, trace, transpose};
+use scratchproof_kernel::{assign, cross, nearest_orthogonal, product, trace, transpose};
 use scratchproof_stats::{log10_poisson_upper, log10_upper_tail};
 
 /// Longest residual axis for which all dimensions of the subject take part in the first fits.
@@ -88,33 +88,6 @@ impl Frame {
             Self::Rotated(q) => product(values, &transpose(q, other, own), other),
         }
     }
-}
-
-/// A B^T for rows of length `k`, on all threads; every entry is summed in one order whatever their number.
-pub fn product(a: &[f32], b: &[f32], k: usize) -> Vec<f32> {
-    let band = (64 * k).max(k);
-    a.par_chunks(band).flat_map_iter(|rows| cross(rows, b, k).into_iter().map(narrow)).collect()
-}
-
-/// A A^T for rows of length `k`, at half the cost and with the bits of [`product`].
-pub fn square(a: &[f32], k: usize) -> Vec<f32> {
-    const BAND: usize = 64;
-    let n = a.len() / k.max(1);
-    let mut out = vec![0.0; n * n];
-    out.par_chunks_mut((BAND * n).max(1)).enumerate().for_each(|(band, into)| {
-        let first = band * BAND;
-        let rows = &a[first * k..(first + BAND).min(n) * k];
-        let wide = n - first;
-        for (into, from) in into.chunks_exact_mut(n).zip(cross(rows, &a[first * k..], k).chunks_exact(wide)) {
-            into[first..].iter_mut().zip(from).for_each(|(into, from)| *into = narrow(*from));
-        }
-    });
-    for i in 0..n {
-        for j in 0..i / BAND * BAND {
-            out[i * n + j] = out[j * n + i];
-        }
-    }
-    out
 }
 
 /// M = A^T B over rows that belong together, each row scaled to length 1, the whole to one for each row.

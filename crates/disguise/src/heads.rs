@@ -2,12 +2,12 @@
 
 use rayon::prelude::*;
 
-use super::frame::product;
 use super::matrix::{Function, Matrix, spread};
 use super::products::{Cross, Group, Head, Products, cells, dimensions};
 use super::weights::Weights;
 use scratchproof_checkpoint::Checkpoint;
 use scratchproof_error::Result;
+use scratchproof_kernel::product;
 
 /// How much of a model is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct Limits {
 const LIMITS: Limits = Limits { heads: 6144, cross_rows: 2048 };
 
 /// Of what was added between two checkpoints fewer: there are many intervals, and each is read for this alone.
-const ADDED: Limits = Limits { heads: 128, cross_rows: 1024 };
+const ADDED: Limits = Limits { heads: 64, cross_rows: 512 };
 
 /// Of one head so many of them.
 const CROSS_DIMENSIONS: usize = 16;

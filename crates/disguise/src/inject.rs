@@ -108,7 +108,7 @@ mod tests {
             };
             values.chunks(hidden).flat_map(unit).collect()
         };
-        let product = |a: &[f32], b: &[f32]| super::super::frame::product(a, b, hidden);
+        let product = |a: &[f32], b: &[f32]| scratchproof_kernel::product(a, b, hidden);
         let (mut groups, mut keys, mut values) = (Vec::new(), Vec::new(), Vec::new());
         for layer in 0..5 {
             for group in 0..2 {

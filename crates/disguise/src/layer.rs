@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
 
-use super::frame::{Agreement, Frame, product};
+use super::frame::{Agreement, Frame};
 use super::heads::can_be_matched;
 use super::matrix::{Function, Matrix, ROWS, Slot};
 use super::moments::{LayerMoments, Moments};
@@ -12,7 +12,7 @@ use super::units::{Matching, Mlp, experts, expressed};
 use super::weights::{EXPERTS, Weights};
 use scratchproof_checkpoint::Checkpoint;
 use scratchproof_error::Result;
-use scratchproof_kernel::assign;
+use scratchproof_kernel::{assign, product};
 
 /// A cell of a layer map away from the layer's own number counts if its z is so much above the z of the own number ...
 const CELL_EXCESS: f64 = 4.0;

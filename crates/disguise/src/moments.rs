@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::frame::{product, square};
 use super::matrix::{Matrix, narrow};
-use scratchproof_kernel::{deflate, transpose};
+use scratchproof_kernel::{deflate, product, square, transpose};
 use scratchproof_stats::correlations;
 
 /// Dimensions of the residual axis that are looked at: a subset of exchangeable dimensions is as exchangeable.

@@ -2,10 +2,10 @@
 
 use rayon::prelude::*;
 
-use super::frame::{Agreement, Frame, MANY, WORTH, common, mutual, product, same_order};
+use super::frame::{Agreement, Frame, MANY, WORTH, common, mutual, same_order};
 use super::matrix::Matrix;
 use super::moments::Moments;
-use scratchproof_kernel::{assign, row_basis};
+use scratchproof_kernel::{assign, product, row_basis};
 use scratchproof_stats::log10_poisson_upper;
 
 /// The matrices of one MLP.

@@ -29,6 +29,11 @@ pub(super) trait Row: Sized {
 pub(super) trait Cell: Sized {
     fn series(name: &str, values: &[&Self]) -> Result<Series>;
     fn cells(column: &Column) -> Result<Vec<Self>>;
+
+    /// The values of a column that is not there, if it may be absent.
+    fn absent(_rows: usize) -> Option<Vec<Self>> {
+        None
+    }
 }
 
 /// The struct of all tables, each with its file of the field's name, from the lists of their columns.
@@ -158,6 +163,11 @@ pub(super) fn cells<T: Cell>(frame: &DataFrame, name: &str) -> Result<Vec<T>> {
         Some((_, former)) => frame.column(former),
         None => Err(error),
     });
+    if column.is_err()
+        && let Some(absent) = T::absent(frame.height())
+    {
+        return Ok(absent);
+    }
     T::cells(column.map_err(|error| polars_error(&error))?).map_err(|error| error.context(format!("column `{name}`")))
 }
 
@@ -223,6 +233,11 @@ impl Cell for Option<i64> {
 
     fn cells(column: &Column) -> Result<Vec<Self>> {
         Ok(column.i64().map_err(|error| polars_error(&error))?.iter().collect())
+    }
+
+    /// Steps and numbers that a version of the tool added to a table are missing in what earlier ones wrote.
+    fn absent(rows: usize) -> Option<Vec<Self>> {
+        Some(vec![None; rows])
     }
 }
 

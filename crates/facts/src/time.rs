@@ -91,6 +91,8 @@ pub fn ground(session: &Session) -> Ground {
     };
     Ground {
         log: !reading.record.runs.is_empty(),
+        rates: reading.trainings().any(|run| run.learning_rate().len() > 1),
+        decay: reading.trainings().any(|run| run.weight_decay().is_some()),
         repository: reading.record.repository.is_some(),
         released: names(true),
         undated: names(false),

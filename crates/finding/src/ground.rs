@@ -59,6 +59,10 @@ impl Tie {
 pub struct Ground {
     /// Whether a run log was read.
     pub log: bool,
+    /// Whether it has learning rates, ...
+    pub rates: bool,
+    /// ... and whether the run's weight decay is known.
+    pub decay: bool,
     /// What ties it to the weights.
     pub ties: Vec<Tie>,
     /// Whether a repository was read.
@@ -113,7 +117,7 @@ impl Ground {
         let lacks = policy.requires.iter().filter(|requirement| !self.has(**requirement));
         lacks
             .map(|requirement| match requirement {
-                Requirement::Log if self.log => text!("power/requires/tie"),
+                Requirement::Log if self.log => text!("power/requires/tie", rates = self.rates, decay = self.decay),
                 Requirement::Log => text!("power/requires/log"),
                 Requirement::Repository => text!("power/requires/repository"),
                 Requirement::Release => text!("power/requires/release", parents = self.undated.clone()),
@@ -161,7 +165,14 @@ mod tests {
         let policy = Policy::default();
         let loose = Ground { log: true, ..Ground::default() };
         assert!(!loose.has(Requirement::Log));
-        assert!(loose.lacking(&policy)[0].contains("tied"), "{}", loose.lacking(&policy)[0]);
+        let lacking = loose.lacking(&policy)[0].to_string();
+        assert!(lacking.contains("tied") && lacking.contains("or its learning rates"), "{lacking}");
+        // What a log has is not asked for again.
+        let rated = Ground { rates: true, decay: true, ..loose.clone() }.lacking(&policy)[0].to_string();
+        assert!(
+            rated.contains("learning rates and weight decay, but") && !rated.contains("or its learning"),
+            "{rated}"
+        );
         let tied = Ground { ties: vec![Tie::DecayClock], ..loose };
         assert!(tied.lacking(&policy).is_empty());
         let none = Ground::default().lacking(&policy);

@@ -13,6 +13,7 @@ pub mod exact;
 mod gram;
 mod moments;
 mod procrustes;
+mod product;
 pub mod random;
 mod rows;
 mod sample;
@@ -31,6 +32,7 @@ pub use elementwise::{
 pub use gram::{BLOCK, Gram, GramShape, GramSums, GramTile, Pair};
 pub use moments::{Alike, Block, Form, Moments, Rank};
 pub use procrustes::{deflate, nearest_orthogonal, overlap, row_basis};
+pub use product::{product, square};
 pub use rows::{CommonFactor, LEAST_SINE2, RowProducts, common_factor, rounding, updated};
 pub use sample::{Rows, Sums, View, centre, normalise};
 pub use simd::{Level, level};

@@ -11,6 +11,7 @@ use faer::mat::{Mat, MatRef};
 use rayon::prelude::*;
 
 use super::dot::{cross, gram, inner};
+use super::product::{narrow, product, square};
 use super::{normalise, transpose};
 
 /// Shorter sides up to this are decomposed; beyond, products alone are several times as fast.
@@ -18,9 +19,6 @@ const DECOMPOSED: usize = 512;
 
 /// Shorter side up to which leading directions are taken out exactly.
 const DEFLATED: usize = 128;
-
-/// Rows of a product that one task computes.
-const BLOCK: usize = 64;
 
 /// Steps after which the polar iteration is given up: a singular value below 1e-7 of the largest stays between 0 and 1.
 const STEPS: usize = 24;
@@ -121,40 +119,6 @@ fn add(out: &mut [f64], rows: &[&[f64]], weights: &[f64]) {
             *value += weight * entry;
         }
     }
-}
-
-/// A B^T in blocks of rows, on all threads.
-fn product(a: &[f32], b: &[f32], k: usize) -> Vec<f32> {
-    let parts: Vec<Vec<f32>> = a.par_chunks(BLOCK * k).map(|rows| narrow(&cross(rows, b, k))).collect();
-    parts.concat()
-}
-
-/// A A^T, of which only the blocks on and above the diagonal are computed.
-fn square(a: &[f32], k: usize) -> Vec<f32> {
-    let n = a.len() / k;
-    let parts: Vec<Vec<f32>> = a
-        .par_chunks(BLOCK * k)
-        .enumerate()
-        .map(|(block, rows)| narrow(&cross(rows, &a[block * BLOCK * k..], k)))
-        .collect();
-    let mut out = vec![0.0; n * n];
-    for (block, part) in parts.into_iter().enumerate() {
-        let first = block * BLOCK;
-        for (i, row) in part.chunks_exact(n - first).enumerate() {
-            out[(first + i) * n + first..(first + i + 1) * n].copy_from_slice(row);
-        }
-    }
-    for i in 0..n {
-        for j in 0..i {
-            out[i * n + j] = out[j * n + i];
-        }
-    }
-    out
-}
-
-#[allow(clippy::cast_possible_truncation)]
-fn narrow(values: &[f64]) -> Vec<f32> {
-    values.iter().map(|&value| value as f32).collect()
 }
 
 /// The polar factor: X <- (a + b G + c G^2) X with G = X X^T, from a multiple of M without singular values above one.
