@@ -112,7 +112,7 @@ pub fn export(dir: &Path, form: Form) -> Result<u8> {
         Form::Svr => pretty(&export::svr(&made, &export::now())),
         Form::Cyclonedx => {
             let report = strict(&plain::read(&dir.join("report.json"), scratchproof::report::read::LONGEST)?)
-                .context(|| "report.json".into())?;
+                .context(|| "report.json")?;
             pretty(&export::cyclonedx(&made, &report))
         }
         Form::ModelCard => export::model_card(&made),
@@ -251,7 +251,7 @@ fn anew(arguments: &Arguments, dir: &Path, given: &Given) -> Result<Again> {
     };
     let failed = |why: &Error| text!("attest/judged/failed", why = why.to_string());
     let report = strict(&plain::read(&dir.join("report.json"), scratchproof::report::read::LONGEST)?)
-        .context(|| "report.json".into())?;
+        .context(|| "report.json")?;
     let temporary = tempfile::tempdir().map_err(|cause| Error::io("a temporary folder", cause))?;
     if report["schema"] == record::SCHEMA {
         made.judged = Some(

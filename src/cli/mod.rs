@@ -117,7 +117,7 @@ pub fn run() -> u8 {
     });
     done.unwrap_or_else(|error| {
         let label = term("word", "error", language);
-        say(&format!("{label}: {}", cut(&phrase(&error.to_string(), language))));
+        say(&format!("{label}: {}", cut(&error.say(language))));
         if std::env::var_os("SCRATCHPROOF_ERRORS").is_some_and(|form| form == "json") {
             say(&as_json(&error));
         }

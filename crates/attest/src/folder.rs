@@ -263,7 +263,7 @@ fn compared(written: &[u8], made: &str, items: &mut Items, equal: Text) {
 /// # Errors
 /// If it is no attestation of an audit that this version reads.
 pub fn attestation(envelope: &Envelope, keys: &[Public], dir: Option<&Path>, items: &mut Items) -> Result<()> {
-    let statement = strict(&envelope.payload()?).context(|| "what is signed is no JSON".into())?;
+    let statement = strict(&envelope.payload()?).context(|| "what is signed is no JSON")?;
     if statement["_type"] != super::STATEMENT || statement["predicateType"] != statement::AUDIT {
         return Err(Error::input(format!(
             "the statement has the type {} and the predicate {}; {} with {} is read",

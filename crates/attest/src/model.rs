@@ -102,7 +102,7 @@ impl Signed {
         if envelope.signatures().len() != 1 {
             return refuse("a bundle holds one signature".into());
         }
-        let statement = strict(&envelope.payload()?).context(|| "what is signed is no JSON".into())?;
+        let statement = strict(&envelope.payload()?).context(|| "what is signed is no JSON")?;
         if statement["_type"] != super::STATEMENT || statement["predicateType"] != PREDICATE {
             return refuse(format!(
                 "what is signed has the type {} and the predicate {}; {} and {PREDICATE} are read ({IN_TOTO})",

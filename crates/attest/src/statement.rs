@@ -48,7 +48,7 @@ struct File {
 pub fn of(dir: &Path) -> Result<Value> {
     let read = |name: &str| plain::read(&dir.join(name), LONGEST);
     let bytes = read("report.json")?;
-    let report = strict(&bytes).context(|| "report.json".into())?;
+    let report = strict(&bytes).context(|| "report.json")?;
     if report["schema"] != scratchproof_report::SCHEMA {
         return Err(Error::input(format!(
             "report.json has the schema {}; an audit with the schema {} can be attested",
@@ -56,7 +56,7 @@ pub fn of(dir: &Path) -> Result<Value> {
             scratchproof_report::SCHEMA
         )));
     }
-    let (kernels, stored) = gathered(dir).context(|| "what was measured is needed".into())?;
+    let (kernels, stored) = gathered(dir).context(|| "what was measured is needed")?;
     let measured: Measured = serde_json::from_value(stored)
         .map_err(|cause| Error::input(cause.to_string()).context("measurements/measurements.json"))?;
     let inputs = report["inputs"].as_array().map_or(&[][..], Vec::as_slice);

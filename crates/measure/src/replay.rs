@@ -42,5 +42,5 @@ pub fn replayed(case: &Case, access: Access) -> Result<Replay> {
 }
 
 fn file(path: &std::path::Path) -> Result<Vec<u8>> {
-    plain::read(path, LARGEST).context(|| "cannot read the recipe".into())
+    plain::read(path, LARGEST).context(|| "cannot read the recipe")
 }
