@@ -16,7 +16,8 @@ use tokens::{Token, item, tokens, walk};
 
 /// The modules from top to bottom. A module uses those of the rows above its own and nothing else.
 const ROWS: &[&[&str]] = &[
-    &["error", "texts"],
+    &["texts"],
+    &["error"],
     &["case", "folder", "kernel", "source"],
     &["checkpoint", "record"],
     &["init", "timeline", "stats"],

@@ -80,7 +80,7 @@ pub fn audit(arguments: &Arguments, dir: &Path, signer: &Signer, output: Option<
     let items = check::check(dir, &Again::default())?;
     if items.status() == 1 {
         show(arguments, &items)?;
-        return Err(Error::input(format!("{} contradicts itself and is not signed", dir.display())));
+        return Err(Error::input(text!("error-cli/attest/contradicts-itself-not-signed", dir = dir.display())));
     }
     let payload = serde_json::to_vec(&statement::of(dir)?).map_err(|cause| Error::input(cause.to_string()))?;
     let mut envelope = match plain::read(&file, dsse::LONGEST) {
@@ -88,10 +88,10 @@ pub fn audit(arguments: &Arguments, dir: &Path, signer: &Signer, output: Option<
         bytes => {
             let there = Envelope::read(&bytes?).context(|| file.display().to_string())?;
             if there.payload()? != payload {
-                return Err(Error::usage(format!(
-                    "{} attests something else than {}: move it away, or name another file with -o",
-                    file.display(),
-                    dir.display()
+                return Err(Error::usage(text!(
+                    "error-cli/attest/attests-something-else-move",
+                    file = file.display(),
+                    dir = dir.display()
                 )));
             }
             there
@@ -112,7 +112,7 @@ pub fn export(dir: &Path, form: Form) -> Result<u8> {
         Form::Svr => pretty(&export::svr(&made, &export::now())),
         Form::Cyclonedx => {
             let report = strict(&plain::read(&dir.join("report.json"), scratchproof::report::read::LONGEST)?)
-                .context(|| "report.json".into())?;
+                .context(|| "report.json")?;
             pretty(&export::cyclonedx(&made, &report))
         }
         Form::ModelCard => export::model_card(&made),
@@ -147,10 +147,7 @@ pub fn verify(arguments: &Arguments, path: &Path, given: &Given) -> Result<u8> {
         let signature = path.join("model.sig");
         let audited = fs::symlink_metadata(path.join("report.json")).is_ok();
         if !audited && fs::symlink_metadata(&signature).is_err() {
-            return Err(Error::usage(format!(
-                "{} holds neither report.json, which `audit -o` writes, nor model.sig, which `attest --model` writes",
-                path.display()
-            )));
+            return Err(Error::usage(text!("error-cli/attest/holds-neither-report-json", path = path.display())));
         }
         if audited {
             dir(arguments, path, given, &keys, &mut items)?;
@@ -251,8 +248,9 @@ fn anew(arguments: &Arguments, dir: &Path, given: &Given) -> Result<Again> {
     };
     let failed = |why: &Error| text!("attest/judged/failed", why = why.to_string());
     let report = strict(&plain::read(&dir.join("report.json"), scratchproof::report::read::LONGEST)?)
-        .context(|| "report.json".into())?;
-    let temporary = tempfile::tempdir().map_err(|cause| Error::io("a temporary folder", cause))?;
+        .context(|| "report.json")?;
+    let temporary =
+        tempfile::tempdir().map_err(|cause| Error::io(text!("error-cli/attest/temporary-folder"), cause))?;
     if report["schema"] == record::SCHEMA {
         made.judged = Some(
             Case::read_record(&path)

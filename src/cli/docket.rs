@@ -14,6 +14,7 @@ use scratchproof::report::read::{self, Finished};
 use scratchproof::report::{Report, folder, html, json, markdown};
 use scratchproof::source::Access;
 use scratchproof::texts::Language;
+use scratchproof_texts::text;
 
 /// Letters of a folder's name.
 const LETTERS: usize = 60;
@@ -58,7 +59,7 @@ pub fn run(
 fn submission(path: &Path, into: &Path, access: Access, reporter: &dyn Reporter, language: Language) -> Result<Report> {
     if path.is_dir() && path.join("report.json").is_file() {
         let Finished::Audit(report, evidence) = read::read(path)? else {
-            return Err(Error::input("this folder holds a record alone, of timeline: no verdict"));
+            return Err(Error::input(text!("error-cli/docket/folder-holds-record-alone")));
         };
         pages(&report, &evidence, into, language)?;
         return Ok(*report);

@@ -3,6 +3,7 @@
 use clap::{Arg, ArgAction, Command};
 use scratchproof::error::{Error, Result};
 use scratchproof::texts::{Language, help, phrase};
+use scratchproof_texts::text;
 
 /// What a page of help is made of: clap's own template, whose word for the usage is not English.
 const PAGE: &str = "{before-help}{about-with-newline}\nUSAGE {usage}\n\n{all-args}{after-help}";
@@ -142,7 +143,7 @@ pub fn mistake(error: &clap::Error, language: Language) -> String {
 /// The manual page: the program, then every command of it.
 pub fn manual(whole: &Command, language: Language) -> Result<String> {
     let mut page = Vec::new();
-    let failed = |error| Error::io("the manual page", error);
+    let failed = |error| Error::io(text!("error-cli/help/manual-page"), error);
     clap_mangen::Man::new(whole.clone()).render(&mut page).map_err(failed)?;
     for command in whole.get_subcommands().filter(|command| command.get_name() != "help") {
         let name = format!("scratchproof {}", command.get_name());

@@ -39,6 +39,7 @@ use scratchproof::texts::{Language, phrase, term};
 
 use arguments::{Arguments, Color, Command, Format, Lang};
 use progress::Bar;
+use scratchproof_texts::text;
 
 /// Runs the command line and returns the exit status: 0 confirmed or done, 1 refuted, 2 could not, 3 inconclusive.
 pub fn run() -> u8 {
@@ -117,7 +118,7 @@ pub fn run() -> u8 {
     });
     done.unwrap_or_else(|error| {
         let label = term("word", "error", language);
-        say(&format!("{label}: {}", cut(&phrase(&error.to_string(), language))));
+        say(&format!("{label}: {}", cut(&error.say(language))));
         if std::env::var_os("SCRATCHPROOF_ERRORS").is_some_and(|form| form == "json") {
             say(&as_json(&error));
         }
@@ -166,13 +167,10 @@ fn threads(arguments: &Arguments) -> Result<()> {
     let count =
         arguments.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from).min(THREADS));
     if count == 0 || count > THREADS {
-        return Err(Error::usage(format!("--threads must be from 1 to {THREADS}")));
+        return Err(Error::usage(text!("error-cli/room/threads-must", threads = THREADS)));
     }
     let failed = |cause: rayon::ThreadPoolBuildError| {
-        Error::io(
-            format!("{count} threads cannot be started"),
-            format!("{cause}; ask for fewer with --threads, or for more from the machine (`ulimit -u`)"),
-        )
+        Error::refused(text!("error-cli/room/threads-cannot-started", count, cause = cause.to_string()))
     };
     rayon::ThreadPoolBuilder::new().num_threads(count).build_global().map_err(failed)
 }
@@ -186,10 +184,7 @@ fn init_case(arguments: &Arguments, dir: &Path) -> Result<u8> {
     let written = std::fs::File::create_new(&file).and_then(|mut out| out.write_all(text.as_bytes()));
     match written {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            return Err(Error::usage(format!(
-                "{} is there already; move it away to have another written",
-                file.display()
-            )));
+            return Err(Error::usage(text!("error-cli/room/already-move-away-another", file = file.display())));
         }
         other => other.map_err(|error| Error::io(file.display(), error))?,
     }
@@ -208,9 +203,9 @@ fn explain_code(arguments: &Arguments, word: Option<&str>) -> Result<u8> {
     let [code] = codes.as_slice() else {
         let names: Vec<&str> = codes.iter().map(|code| code.name()).collect();
         return Err(Error::usage(if names.is_empty() {
-            format!("no finding is called {word}; `scratchproof explain` lists all")
+            text!("error-cli/room/no-finding-called-scratchproof", word)
         } else {
-            format!("{word} is part of several codes: {}", names.join(", "))
+            text!("error-cli/room/part-several-codes", word, names = names.join(", "))
         }));
     };
     print(&match arguments.format {
@@ -258,7 +253,7 @@ fn inspect_model(arguments: &Arguments, model: &Path, only_template: bool) -> Re
 
 /// What a hub lists of a series.
 fn inspect_series(arguments: &Arguments, pattern: &Path) -> Result<u8> {
-    let Some(pattern) = pattern.to_str() else { return Err(Error::usage("an address is text")) };
+    let Some(pattern) = pattern.to_str() else { return Err(Error::usage(text!("error-cli/room/address-text"))) };
     let found = published(pattern, access(arguments))?;
     let findings = judge_published(&found.steps).findings;
     let listed = series::Listed { pattern, steps: &found.steps, findings: &findings, fetched: found.fetched };
@@ -402,7 +397,7 @@ fn profile_of(arguments: &Arguments, dir: &Path, name: &str) -> Result<u8> {
         Profile::named(name)?
     };
     let Finished::Audit(report, evidence) = read::read(dir)? else {
-        return Err(Error::usage("this folder holds a record alone, of timeline: a profile needs an audit"));
+        return Err(Error::usage(text!("error-cli/room/folder-holds-record-alone")));
     };
     print(&match arguments.format {
         Format::Json => profile.to_json(&report, &evidence),
@@ -482,9 +477,7 @@ fn timeline_status(found: &record::Timeline) -> u8 {
 /// A name of the hub without its scheme is a slip that a message about a missing folder does not explain.
 fn named(model: &str) -> Result<()> {
     if !is_address(model) && is_hub_name(model) && !Path::new(model).exists() {
-        return Err(Error::usage(format!(
-            "no such file or directory: {model}; for the model of that name on the hub write hf://{model}"
-        )));
+        return Err(Error::usage(text!("error-cli/room/no-such-file-or", model)));
     }
     Ok(())
 }
@@ -567,7 +560,9 @@ fn print(text: &str) -> Result<()> {
     let mut out = anstream::stdout();
     let end = if text.ends_with('\n') { "" } else { "\n" };
     match write!(out, "{text}{end}").and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::io("standard output", error)),
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::io(text!("error-cli/room/standard-output"), error))
+        }
         _ => Ok(()),
     }
 }

@@ -39,14 +39,14 @@ fn last_part(model: &str) -> String {
 
 /// Holds a model against fingerprints and models.
 pub fn scan(arguments: &Arguments, subject: &str, candidates: &[PathBuf]) -> Result<u8> {
-    let checkpoint = Checkpoint::open_named(subject, access(arguments)).context(|| "the subject".to_owned())?;
+    let checkpoint = Checkpoint::open_named(subject, access(arguments)).context(|| text!("error-cli/scan/subject"))?;
     let own = Fingerprint::of(&checkpoint, &last_part(subject), SEED)?;
     let mut found = Vec::new();
     for place in candidates {
         collect(place, &mut found)?;
     }
     if found.is_empty() {
-        return Err(Error::usage("no fingerprint and no model is there to scan against"));
+        return Err(Error::usage(text!("error-cli/scan/no-fingerprint-no-model")));
     }
     let policy = Policy::default();
     let count = found.len();
@@ -93,7 +93,8 @@ fn collect(place: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
         };
         p.is_dir() && ["safetensors", "gguf", ".bin", ".pt"].iter().any(|ending| holds(ending))
     };
-    let kind = fs::metadata(place).map_err(|e| Error::io(format!("reading {}", place.display()), e))?;
+    let kind =
+        fs::metadata(place).map_err(|e| Error::io(text!("error-cli/scan/reading", place = place.display()), e))?;
     let of_fingerprints =
         || fs::read_dir(place).is_ok_and(|mut all| all.any(|e| e.is_ok_and(|e| is_fingerprint(&e.path()))));
     if kind.is_file() || model(place) && !of_fingerprints() {
@@ -101,7 +102,7 @@ fn collect(place: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
         return Ok(());
     }
     let mut inside: Vec<PathBuf> = fs::read_dir(place)
-        .map_err(|e| Error::io(format!("reading {}", place.display()), e))?
+        .map_err(|e| Error::io(text!("error-cli/scan/reading", place = place.display()), e))?
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
         .filter(|path| if path.is_dir() { model(path) } else { is_fingerprint(path) })
         .collect();
@@ -119,7 +120,7 @@ fn to_json(own: &Fingerprint, answers: &[Answer], unread: &[String]) -> Result<S
         "limits": text!("scan/answer/limits").english(),
     });
     let text = serde_json::to_string_pretty(&all);
-    text.map(|text| text + "\n").map_err(|e| Error::input(format!("the answers as JSON: {e}")))
+    text.map(|text| text + "\n").map_err(|e| Error::input(text!("error-cli/scan/answers-json", e = e.to_string())))
 }
 
 fn shown(answers: &[Answer], unread: &[String], all: bool, language: Language) -> String {

@@ -10,6 +10,7 @@ use scratchproof::attest::{merkle, reveal};
 use scratchproof::error::hexadecimal::hex;
 use scratchproof::error::{Error, Result};
 use scratchproof::folder::alone;
+use scratchproof_texts::text;
 use serde_json::{Map, Value, json};
 
 use super::arguments::{Arguments, Body, Format, Witness};
@@ -96,8 +97,9 @@ fn value(body: &Body) -> Result<Value> {
     }
     let mut settings = Map::new();
     for setting in &body.settings {
-        let (name, value) =
-            setting.split_once('=').ok_or_else(|| Error::usage(format!("--set {setting}: NAME=VALUE is expected")))?;
+        let (name, value) = setting
+            .split_once('=')
+            .ok_or_else(|| Error::usage(text!("error-cli/witness/set-name-value-expected", setting)))?;
         settings.insert(name.to_owned(), value.into());
     }
     if !settings.is_empty() {

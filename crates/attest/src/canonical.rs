@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use scratchproof_error::{Error, Result};
+use scratchproof_texts::text;
 
 /// The largest whole number that every reader of JSON holds exactly.
 const LARGEST: u64 = (1 << 53) - 1;
@@ -22,14 +23,18 @@ pub fn canonical(value: &Value) -> Result<Vec<u8>> {
 }
 
 fn write(value: &Value, deep: usize, out: &mut Vec<u8>) -> Result<()> {
-    let deep = deep.checked_sub(1).ok_or_else(|| Error::usage("values inside each other are too many"))?;
+    let deep =
+        deep.checked_sub(1).ok_or_else(|| Error::usage(text!("error-attest/canonical/values-inside-each-other")))?;
     match value {
         Value::Null => out.extend(b"null"),
         Value::Bool(flag) => out.extend(flag.to_string().bytes()),
         Value::Number(number) => {
             let fits = number.as_i64().is_some_and(|n| n.unsigned_abs() <= LARGEST);
             if !fits {
-                return Err(Error::usage(format!("the number {number} is not whole or has more than 53 bits")));
+                return Err(Error::usage(text!(
+                    "error-attest/canonical/number-not-whole-or",
+                    number = number.to_string()
+                )));
             }
             out.extend(number.to_string().bytes());
         }
@@ -50,7 +55,10 @@ fn write(value: &Value, deep: usize, out: &mut Vec<u8>) -> Result<()> {
             out.push(b'{');
             for (at, name) in names.into_iter().enumerate() {
                 if !name.is_ascii() {
-                    return Err(Error::usage(format!("the name `{}` is not ASCII", name.escape_debug())));
+                    return Err(Error::usage(text!(
+                        "error-attest/canonical/name-not-ascii",
+                        name = name.escape_debug().to_string()
+                    )));
                 }
                 if at > 0 {
                     out.push(b',');

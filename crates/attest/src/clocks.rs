@@ -16,7 +16,7 @@ use scratchproof_error::{Error, Result};
 use scratchproof_folder::whole;
 use scratchproof_record::witness::{calendar, token};
 use scratchproof_source::{clock, plain};
-use scratchproof_texts::text;
+use scratchproof_texts::{Text, text};
 
 use super::item::Items;
 use super::manifest::{shown, unhex};
@@ -70,15 +70,15 @@ impl Question {
 
     /// The file of the stamp.
     fn ask(&self, patience: Duration) -> Result<Vec<u8>> {
-        let wrong = |why: String| Error::input(format!("{}: {why}", self.address));
-        let digest = unhex(&self.sha256).ok_or_else(|| wrong("the digest is none".into()))?;
+        let wrong = |why: Text| Error::input(why).context(&self.address);
+        let digest = unhex(&self.sha256).ok_or_else(|| wrong(text!("error-attest/clocks/digest-none")))?;
         match self.kind {
             Kind::Authority => {
                 let kinds = ["application/timestamp-query", "application/timestamp-reply"];
                 let answer = clock::ask(&self.address, kinds, query(&digest), LONGEST, patience)?;
-                let read = token::read(&answer).map_err(wrong)?;
+                let read = token::read(&answer).map_err(|why| wrong(why.into()))?;
                 if read.stamp.imprint != digest {
-                    return Err(wrong("the stamp is over something else".into()));
+                    return Err(wrong(text!("error-attest/clocks/stamp-over-something-else")));
                 }
                 Ok(answer)
             }
@@ -87,7 +87,7 @@ impl Question {
                 let kinds = ["application/x-www-form-urlencoded", "application/vnd.opentimestamps.v1"];
                 let answer = clock::ask(&address, kinds, digest.to_vec(), LONGEST, patience)?;
                 let proof = calendar::proof(&digest, &answer);
-                calendar::read(&proof).map_err(wrong)?;
+                calendar::read(&proof).map_err(|why| wrong(why.into()))?;
                 Ok(proof)
             }
         }
@@ -125,7 +125,8 @@ pub fn queue(ledger: &Path, seq: u64, clocks: &[(Kind, String)]) -> Result<()> {
         return Ok(());
     }
     let bytes = plain::read(ledger, super::ledger::LONGEST)?;
-    let own = until(&bytes, seq).ok_or_else(|| Error::input(format!("{} has no entry {seq}", shown(ledger))))?;
+    let own = until(&bytes, seq)
+        .ok_or_else(|| Error::input(text!("error-attest/clocks/no-entry", ledger = shown(ledger), seq)))?;
     let sha256 = hex(&Sha256::digest(own));
     let at = folder(ledger);
     fs::create_dir_all(&at).map_err(|cause| Error::io(shown(&at), cause))?;
@@ -145,7 +146,8 @@ pub fn queue(ledger: &Path, seq: u64, clocks: &[(Kind, String)]) -> Result<()> {
 pub fn ask(ledger: &Path, patience: Duration, mut told: impl FnMut(&Error)) -> Result<Asked> {
     let (start, at) = (Instant::now(), folder(ledger));
     let mut asked = Asked::default();
-    plain::open(ledger).map_err(|cause| Error::io(format!("the ledger {}", shown(ledger)), cause))?;
+    plain::open(ledger)
+        .map_err(|cause| Error::io(text!("error-attest/clocks/ledger", ledger = shown(ledger)), cause))?;
     let Some(entries) = inside(&at)? else { return Ok(asked) };
     let waits =
         entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|own| own == "wait"));
@@ -154,8 +156,13 @@ pub fn ask(ledger: &Path, patience: Duration, mut told: impl FnMut(&Error)) -> R
     let mut silent: Vec<String> = Vec::new();
     for path in waits.into_iter().rev() {
         let read = plain::read(&path, LONGEST as u64).and_then(|read| {
-            serde_json::from_slice(&read)
-                .map_err(|why| Error::input(format!("{} is no question to a clock: {why}; remove it", shown(&path))))
+            serde_json::from_slice(&read).map_err(|why| {
+                Error::input(text!(
+                    "error-attest/clocks/no-question-clock-remove",
+                    path = shown(&path),
+                    why = why.to_string()
+                ))
+            })
         });
         let question: Question = match read {
             Ok(question) => question,
@@ -191,7 +198,7 @@ fn inside(folder: &Path) -> Result<Option<fs::ReadDir>> {
     match fs::read_dir(folder) {
         Ok(entries) => Ok(Some(entries)),
         Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(cause) => Err(Error::io(format!("the folder of the stamps {}", shown(folder)), cause)),
+        Err(cause) => Err(Error::io(text!("error-attest/clocks/folder-stamps", folder = shown(folder)), cause)),
     }
 }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use scratchproof_error::{Error, Result};
+use scratchproof_texts::text;
 
 use super::keys::{Public, Signer};
 use super::text::{base64, strict, unbase64};
@@ -66,16 +67,17 @@ impl Envelope {
     pub fn from_value(value: serde_json::Value) -> Result<Self> {
         let envelope: Self = serde_json::from_value(value).map_err(|cause| Error::input(cause.to_string()))?;
         if envelope.kind != IN_TOTO {
-            return Err(Error::input(format!(
-                "the payload is of the type `{}`, not {IN_TOTO}",
-                envelope.kind.escape_debug()
+            return Err(Error::input(text!(
+                "error-attest/dsse/payload-type-not",
+                kind = envelope.kind.escape_debug().to_string(),
+                in_toto = IN_TOTO
             )));
         }
         if envelope.signatures.is_empty() {
-            return Err(Error::input("the envelope has no signature"));
+            return Err(Error::input(text!("error-attest/dsse/envelope-no-signature")));
         }
         if envelope.signatures.len() > MOST {
-            return Err(Error::input(format!("the envelope has more than {MOST} signatures")));
+            return Err(Error::input(text!("error-attest/dsse/envelope-more-signatures", most = MOST)));
         }
         envelope.payload()?;
         Ok(envelope)
@@ -86,7 +88,7 @@ impl Envelope {
     /// # Errors
     /// If they are no base64.
     pub fn payload(&self) -> Result<Vec<u8>> {
-        unbase64(&self.payload).ok_or_else(|| Error::input("the payload is no base64"))
+        unbase64(&self.payload).ok_or_else(|| Error::input(text!("error-attest/dsse/payload-no-base64")))
     }
 
     /// The signatures.

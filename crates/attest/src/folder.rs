@@ -53,7 +53,7 @@ pub fn check(dir: &Path, again: &Again) -> Result<Items> {
     let written = plain::read(&dir.join("report.json"), read::LONGEST)?;
     strict(&written).map_err(|cause| cause.context("report.json"))?;
     let (Some(seal), inputs) = sealed(&written)? else {
-        return Err(Error::input(format!("{}: report.json has no seal", shown(dir))));
+        return Err(Error::input(text!("error-attest/folder/report-json-no-seal", dir = shown(dir))));
     };
     let whole = seal_holds(dir, &seal, &mut items)?;
     record(dir, &mut items);
@@ -263,14 +263,14 @@ fn compared(written: &[u8], made: &str, items: &mut Items, equal: Text) {
 /// # Errors
 /// If it is no attestation of an audit that this version reads.
 pub fn attestation(envelope: &Envelope, keys: &[Public], dir: Option<&Path>, items: &mut Items) -> Result<()> {
-    let statement = strict(&envelope.payload()?).context(|| "what is signed is no JSON".into())?;
+    let statement = strict(&envelope.payload()?).context(|| text!("error-attest/folder/what-signed-no-json"))?;
     if statement["_type"] != super::STATEMENT || statement["predicateType"] != statement::AUDIT {
-        return Err(Error::input(format!(
-            "the statement has the type {} and the predicate {}; {} with {} is read",
-            statement["_type"],
-            statement["predicateType"],
-            super::STATEMENT,
-            statement::AUDIT
+        return Err(Error::input(text!(
+            "error-attest/folder/statement-type-predicate-read",
+            statement = (statement["_type"]).to_string(),
+            statement_2 = (statement["predicateType"]).to_string(),
+            statement_3 = super::STATEMENT,
+            audit = statement::AUDIT
         )));
     }
     signatures(envelope, keys, items);

@@ -7,6 +7,7 @@ use scratchproof_error::{Error, Result};
 use scratchproof_record::witness::asn1::{Parsed, Piece, only};
 use scratchproof_record::witness::pem;
 use scratchproof_record::witness::signature::{Hash, Key, Scheme};
+use scratchproof_texts::text;
 use sha2::{Digest as _, Sha256};
 
 use super::pbes2;
@@ -52,7 +53,7 @@ impl Signer {
     /// # Errors
     /// In one sentence, what is wrong with it; a key of another kind than Ed25519, P-256, P-384 and P-521 is refused.
     pub fn read(bytes: &[u8], password: Option<&[u8]>) -> Result<Self> {
-        Self::parse(bytes, password).map_err(|why| Error::usage(format!("the private key: {why}")))
+        Self::parse(bytes, password).map_err(|why| Error::usage(text!("error-attest/keys/private-key", why)))
     }
 
     fn parse(bytes: &[u8], password: Option<&[u8]>) -> Parsed<Self> {
@@ -153,7 +154,7 @@ impl Signer {
     /// # Errors
     /// If the key cannot sign, which does not happen with a key that was read.
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>> {
-        let failed = |_| Error::usage("the private key cannot sign");
+        let failed = |_| Error::usage(text!("error-attest/keys/private-key-cannot-sign"));
         Ok(match &self.kind {
             Kind::Ed25519(key) => key.sign(message).to_bytes().to_vec(),
             Kind::P256(key) => {
@@ -193,7 +194,7 @@ impl Public {
             let block = blocks.into_iter().find(|(label, _)| label == "PUBLIC KEY");
             Self::new(&block.ok_or("there is no public key in it")?.1)
         };
-        parse().map_err(|why| Error::usage(format!("the public key: {why}")))
+        parse().map_err(|why| Error::usage(text!("error-attest/keys/public-key", why)))
     }
 
     /// From the DER of a `SubjectPublicKeyInfo`.

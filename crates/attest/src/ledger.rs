@@ -115,7 +115,7 @@ impl Entry {
 /// # Errors
 /// If there is a file already, or it cannot be written.
 pub fn init(path: &Path, body: Value, signer: Option<&Signer>) -> Result<Entry> {
-    let failed = |cause| Error::io(format!("cannot make the ledger {}", shown(path)), cause);
+    let failed = |cause| Error::io(text!("error-attest/ledger/cannot-make-ledger", path = shown(path)), cause);
     let mut file = OpenOptions::new().read(true).append(true).create_new(true).open(path).map_err(failed)?;
     file.lock().map_err(failed)?;
     let entry = add(&mut file, path, None, What::Init, body, signer)?;
@@ -131,13 +131,13 @@ pub fn init(path: &Path, body: Value, signer: Option<&Signer>) -> Result<Entry> 
 /// # Errors
 /// If there is no ledger, its last entry is not whole, it is closed, or it cannot be written; then it is as it was.
 pub fn append(path: &Path, what: What, body: Value, signer: Option<&Signer>) -> Result<Entry> {
-    let failed = |cause| Error::io(format!("the ledger {}", shown(path)), cause);
+    let failed = |cause| Error::io(text!("error-attest/ledger/ledger", path = shown(path)), cause);
     plain::open(path).map_err(failed)?;
     let mut file = OpenOptions::new().read(true).append(true).open(path).map_err(failed)?;
     file.lock().map_err(failed)?;
     let last = last(&mut file, path)?;
     if last.as_ref().is_some_and(|last| last.what == What::Close) {
-        return Err(Error::usage(format!("the ledger {} is closed", shown(path))));
+        return Err(Error::usage(text!("error-attest/ledger/ledger-closed", path = shown(path))));
     }
     // A writer that was killed while it made the file leaves an empty one.
     let what = if last.is_none() { What::Init } else { what };
@@ -171,9 +171,9 @@ fn add(
     body::check(&entry.body).map_err(Error::usage)?;
     line.push(b'\n');
     if line.len() as u64 > LONGEST_LINE {
-        return Err(Error::usage(format!("the entry has more than {LONGEST_LINE} bytes")));
+        return Err(Error::usage(text!("error-attest/ledger/entry-more-bytes", longest_line = LONGEST_LINE)));
     }
-    let failed = |cause| Error::io(format!("cannot write the ledger {}", shown(path)), cause);
+    let failed = |cause| Error::io(text!("error-attest/ledger/cannot-write-ledger", path = shown(path)), cause);
     let before = file.metadata().map_err(failed)?.len();
     let put = file.write_all(&line).and_then(|()| file.sync_data());
     put.map_err(|cause| {
@@ -186,7 +186,7 @@ fn add(
 
 /// The last entry of an open ledger; nothing if there is none yet.
 fn last(file: &mut File, path: &Path) -> Result<Option<Entry>> {
-    let failed = |cause| Error::io(format!("the ledger {}", shown(path)), cause);
+    let failed = |cause| Error::io(text!("error-attest/ledger/ledger", path = shown(path)), cause);
     let length = file.metadata().map_err(failed)?.len();
     let from = length.saturating_sub(2 * LONGEST_LINE);
     file.seek(SeekFrom::Start(from)).map_err(failed)?;
@@ -195,7 +195,7 @@ fn last(file: &mut File, path: &Path) -> Result<Option<Entry>> {
     let whole = tail.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     if whole < tail.len() {
         if whole == 0 && from > 0 {
-            return Err(Error::input(format!("{}: the last line is longer than an entry can be", shown(path))));
+            return Err(Error::input(text!("error-attest/ledger/last-line-longer-entry", path = shown(path))));
         }
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(".torn");
@@ -211,9 +211,8 @@ fn last(file: &mut File, path: &Path) -> Result<Option<Entry>> {
     }
     let Some(end) = whole.checked_sub(1) else { return Ok(None) };
     let start = tail[..end].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-    let entry = parse(&tail[start..end]).map_err(|why| {
-        Error::input(format!("{}: its last line is no entry: {why}; nothing is added to it", shown(path)))
-    })?;
+    let entry = parse(&tail[start..end])
+        .map_err(|why| Error::input(text!("error-attest/ledger/last-line-no-entry", path = shown(path), why)))?;
     Ok(Some(entry))
 }
 

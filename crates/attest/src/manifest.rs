@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use scratchproof_error::hexadecimal::{self, hex};
 use scratchproof_error::{Error, Result};
 use scratchproof_source::plain;
+use scratchproof_texts::text;
 
 use super::text::{collision, inside};
 
@@ -63,13 +64,13 @@ impl Manifest {
         } else if about.is_dir() {
             walk(model, "", ignored, DEEPEST, &mut names)?;
         } else {
-            return Err(Error::input(format!("{} is neither a folder nor a plain file", place())));
+            return Err(Error::input(text!("error-attest/manifest/neither-folder-nor-plain", place = place())));
         }
         if let Some(name) = collision(names.iter().map(String::as_str)) {
-            return Err(Error::input(format!(
-                "{}: the name `{}` stands twice where case does not count",
-                place(),
-                name.escape_debug()
+            return Err(Error::input(text!(
+                "error-attest/manifest/name-stands-twice-where",
+                place = place(),
+                name = name.escape_debug().to_string()
             )));
         }
         let mut resources = Vec::new();
@@ -126,7 +127,7 @@ impl Manifest {
     /// # Errors
     /// If it is none, is hashed in a way that is not read here, or names files outside of a folder.
     pub fn read(statement: &Value) -> Result<Self> {
-        parse(statement).map_err(|why| Error::input(format!("the signed manifest: {why}")))
+        parse(statement).map_err(|why| Error::input(text!("error-attest/manifest/signed-manifest", why)))
     }
 }
 
@@ -202,7 +203,11 @@ fn sort(resources: &mut [Resource]) {
 fn walk(root: &Path, below: &str, ignored: &[String], deep: usize, names: &mut Vec<String>) -> Result<()> {
     let folder = root.join(below);
     let Some(deep) = deep.checked_sub(1) else {
-        return Err(Error::input(format!("{}: more than {DEEPEST} folders inside each other", shown(root))));
+        return Err(Error::input(text!(
+            "error-attest/manifest/more-folders-inside-each",
+            root = shown(root),
+            deepest = DEEPEST
+        )));
     };
     let mut entries = BTreeMap::new();
     for entry in fs::read_dir(&folder).map_err(|cause| Error::io(shown(&folder), cause))? {
@@ -212,26 +217,26 @@ fn walk(root: &Path, below: &str, ignored: &[String], deep: usize, names: &mut V
     }
     for (name, (path, kind)) in entries {
         let Some(name) = name.to_str() else {
-            return Err(Error::input(format!("{} has a name that is no text", shown(&path))));
+            return Err(Error::input(text!("error-attest/manifest/name-no-text", path = shown(&path))));
         };
         let name = if below.is_empty() { name.to_owned() } else { format!("{below}/{name}") };
         if ignored.iter().any(|own| own.trim_end_matches('/') == name) {
             continue;
         }
         if kind.is_symlink() {
-            return Err(Error::input(format!(
-                "{} is a link: what it leads to is not part of the folder",
-                shown(&path)
-            )));
+            return Err(Error::input(text!("error-attest/manifest/link-what-leads-not", path = shown(&path))));
         } else if kind.is_dir() {
             walk(root, &name, ignored, deep, names)?;
         } else if kind.is_file() {
             names.push(name);
         } else {
-            return Err(Error::input(format!("{} is neither a folder nor a plain file", shown(&path))));
+            return Err(Error::input(text!(
+                "error-attest/manifest/neither-folder-nor-plain-file",
+                path = shown(&path)
+            )));
         }
         if names.len() > MOST {
-            return Err(Error::input(format!("{}: more than {MOST} files", shown(root))));
+            return Err(Error::input(text!("error-attest/manifest/more-files", root = shown(root), most = MOST)));
         }
     }
     Ok(())

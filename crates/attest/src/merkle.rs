@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 use scratchproof_error::hexadecimal::hex;
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::plain;
+use scratchproof_texts::{Text, text};
 
 use super::canonical::canonical;
 use super::manifest::shown;
@@ -59,18 +60,20 @@ impl Tensor {
     /// # Errors
     /// If the type is not known or there are more than 2^26 rows.
     pub fn rows_of(&self) -> Result<(u64, u64)> {
-        let wrong = |why: &str| Error::input(format!("the tensor `{}` {why}", self.name.escape_debug()));
-        let bits = bits(&self.dtype).ok_or_else(|| wrong("is of a type that is not known"))?;
+        let wrong = |why: Text| {
+            Error::input(text!("error-attest/merkle/tensor", name = self.name.escape_debug().to_string(), why))
+        };
+        let bits = bits(&self.dtype).ok_or_else(|| wrong(text!("error-attest/merkle/type-not-known")))?;
         let elements = self.shape.iter().try_fold(1_u64, |all, own| all.checked_mul(*own));
         let all = elements.and_then(|all| all.checked_mul(bits)).filter(|all| all % 8 == 0);
-        let all = all.ok_or_else(|| wrong("has a size that is none"))? / 8;
+        let all = all.ok_or_else(|| wrong(text!("error-attest/merkle/size-none")))? / 8;
         let last = self.shape.last().copied().unwrap_or(1);
         if self.shape.len() < 2 || all == 0 || last * bits % 8 != 0 {
             return Ok((1, all));
         }
         let row = last * bits / 8;
         let count = all / row;
-        if count > ROWS { Err(wrong("has more than 2^26 rows")) } else { Ok((count, row)) }
+        if count > ROWS { Err(wrong(text!("error-attest/merkle/more-rows"))) } else { Ok((count, row)) }
     }
 }
 
@@ -177,14 +180,14 @@ pub(super) fn placed(model: &Path) -> Result<Vec<Placed>> {
         files.push(model.to_owned());
     }
     if files.is_empty() {
-        return Err(Error::input(format!("{}: a tree is made of safetensors, and there are none", shown(model))));
+        return Err(Error::input(text!("error-attest/merkle/tree-made-safetensors-none", model = shown(model))));
     }
     let mut all = BTreeMap::new();
     for file in files {
         for own in header(&file).context(|| shown(&file))? {
             if let Some(twice) = all.insert(own.tensor.name.clone(), own) {
                 let name = twice.tensor.name.escape_debug().to_string();
-                return Err(Error::input(format!("{}: the tensor `{name}` stands twice", shown(model))));
+                return Err(Error::input(text!("error-attest/merkle/tensor-stands-twice", model = shown(model), name)));
             }
         }
     }
@@ -193,21 +196,22 @@ pub(super) fn placed(model: &Path) -> Result<Vec<Placed>> {
 
 /// The header of one file; every size is held against the file.
 fn header(path: &Path) -> Result<Vec<Placed>> {
-    let failed = |cause| Error::io("cannot be read", cause);
+    let failed = |cause| Error::io(text!("error-attest/merkle/cannot-read"), cause);
     let mut file = plain::open(path).map_err(failed)?;
     let length = file.metadata().map_err(failed)?.len();
     let mut size = [0; 8];
     file.read_exact(&mut size).map_err(failed)?;
     let size = u64::from_le_bytes(size);
     let start = size.checked_add(8).filter(|start| size <= HEADER && *start <= length);
-    let start = start.ok_or_else(|| Error::input(format!("its header of {size} bytes is longer than the file")))?;
+    let start = start.ok_or_else(|| Error::input(text!("error-attest/merkle/header-bytes-longer-file", size)))?;
     let mut text = Vec::new();
     file.take(size).read_to_end(&mut text).map_err(failed)?;
     let value = strict(&text)?;
-    let map = value.as_object().ok_or_else(|| Error::input("its header is no object"))?;
+    let map = value.as_object().ok_or_else(|| Error::input(text!("error-attest/merkle/header-no-object")))?;
     let mut all = Vec::new();
     for (name, own) in map.iter().filter(|(name, _)| *name != "__metadata__") {
-        let wrong = || Error::input(format!("the tensor `{}` has no place in the file", name.escape_debug()));
+        let wrong =
+            || Error::input(text!("error-attest/merkle/tensor-no-place-file", name = name.escape_debug().to_string()));
         let numbers = |what: &str| -> Option<Vec<u64>> { own[what].as_array()?.iter().map(Value::as_u64).collect() };
         let (shape, offsets) = (numbers("shape").ok_or_else(wrong)?, numbers("data_offsets").ok_or_else(wrong)?);
         let dtype = own["dtype"].as_str().ok_or_else(wrong)?.to_owned();
@@ -239,7 +243,10 @@ impl Placed {
             buffer.clear();
             (&mut file).take(row).read_to_end(&mut buffer).map_err(failed)?;
             if buffer.len() as u64 != row {
-                return Err(Error::input(format!("{} became shorter while it was read", shown(&self.file))));
+                return Err(Error::input(text!(
+                    "error-attest/merkle/became-shorter-while-read",
+                    file = shown(&self.file)
+                )));
             }
             leaves.push(leaf(&buffer));
             if wanted.contains(&at) {
@@ -270,7 +277,8 @@ pub fn commit(model: &Path) -> Result<Value> {
 /// As [`commit`], or if there is no tensor of the name.
 pub fn tensor(model: &Path, name: &str) -> Result<Tensor> {
     let found = placed(model)?.into_iter().find(|own| own.tensor.name == name);
-    let mut found = found.ok_or_else(|| Error::usage(format!("{}: no tensor `{name}`", shown(model))))?;
+    let mut found =
+        found.ok_or_else(|| Error::usage(text!("error-attest/merkle/no-tensor", model = shown(model), name)))?;
     found.hash(&BTreeSet::new())?;
     Ok(found.tensor)
 }

@@ -31,10 +31,7 @@ const MOST: usize = 32;
 /// If the key is not on an elliptic curve or not that of the certificate, or the folder cannot be read.
 pub fn sign(model: &Path, file: &Path, signer: &Signer, certificates: &[Vec<u8>]) -> Result<String> {
     if !signer.is_elliptic() {
-        return Err(Error::usage(
-            "OpenSSF Model Signing takes keys on P-256, P-384 and P-521, not Ed25519: make one with `openssl ecparam \
-             -name prime256v1 -genkey -noout -out KEY.pem`",
-        ));
+        return Err(Error::usage(text!("error-attest/model/openssf-model-signing-takes")));
     }
     let mut ignored: Vec<String> = GIT.iter().map(ToString::to_string).collect();
     ignored.extend(below(model, file));
@@ -44,15 +41,16 @@ pub fn sign(model: &Path, file: &Path, signer: &Signer, certificates: &[Vec<u8>]
     envelope.sign(signer, false)?;
     let mut all = Vec::new();
     for certificate in certificates {
-        all.extend(bundle(certificate).map_err(|why| Error::usage(format!("the certificate: {why}")))?);
+        all.extend(bundle(certificate).map_err(|why| Error::usage(text!("error-attest/model/certificate", why)))?);
     }
     let material = match all.first() {
         None => json!({ "publicKey": { "hint": signer.public().id() }, "tlogEntries": [] }),
         Some(own) => {
-            let own = Certificate::read(own).map_err(|why| Error::usage(format!("the certificate: {why}")))?;
+            let own =
+                Certificate::read(own).map_err(|why| Error::usage(text!("error-attest/model/certificate", why)))?;
             let fits = own.key().is_ok_and(|key| envelope.holds(0, |m, s| keys::verifies(&key, m, s)));
             if !fits {
-                return Err(Error::usage("the first certificate is not that of the private key"));
+                return Err(Error::usage(text!("error-attest/model/first-certificate-not-private")));
             }
             own.may_sign().map_err(Error::usage)?;
             let raw = all.iter().map(|bytes| json!({ "rawBytes": base64(bytes) })).collect::<Vec<_>>();
@@ -102,7 +100,7 @@ impl Signed {
         if envelope.signatures().len() != 1 {
             return refuse("a bundle holds one signature".into());
         }
-        let statement = strict(&envelope.payload()?).context(|| "what is signed is no JSON".into())?;
+        let statement = strict(&envelope.payload()?).context(|| text!("error-attest/folder/what-signed-no-json"))?;
         if statement["_type"] != super::STATEMENT || statement["predicateType"] != PREDICATE {
             return refuse(format!(
                 "what is signed has the type {} and the predicate {}; {} and {PREDICATE} are read ({IN_TOTO})",

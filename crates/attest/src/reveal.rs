@@ -56,11 +56,22 @@ pub struct Row {
 pub fn of(model: &Path, name: &str, rows: impl FnOnce(u64) -> Vec<u64>) -> Result<Reveal> {
     let mut all = placed(model)?;
     let at = all.iter().position(|own| own.tensor.name == name);
-    let at = at.ok_or_else(|| Error::usage(format!("{}: no tensor `{}`", shown(model), name.escape_debug())))?;
+    let at = at.ok_or_else(|| {
+        Error::usage(text!(
+            "error-attest/merkle/no-tensor",
+            model = shown(model),
+            name = name.escape_debug().to_string()
+        ))
+    })?;
     let (count, _) = all[at].tensor.rows_of()?;
     let wanted: BTreeSet<u64> = rows(count).into_iter().collect();
     if let Some(beyond) = wanted.iter().find(|row| **row >= count) {
-        return Err(Error::usage(format!("the tensor `{}` has {count} rows and no row {beyond}", name.escape_debug())));
+        return Err(Error::usage(text!(
+            "error-attest/reveal/tensor-rows-no-row",
+            name = name.escape_debug().to_string(),
+            count,
+            beyond
+        )));
     }
     let (mut leaves, mut opened) = (Vec::new(), Vec::new());
     for (place, own) in all.iter_mut().enumerate() {
@@ -120,7 +131,11 @@ impl Reveal {
     /// If it is none of this version.
     pub fn read(value: Value) -> Result<Self> {
         if value["schema"] != SCHEMA {
-            return Err(Error::input(format!("its schema is {}, {SCHEMA} is read", value["schema"])));
+            return Err(Error::input(text!(
+                "error-attest/reveal/schema-read",
+                value = (value["schema"]).to_string(),
+                schema = SCHEMA
+            )));
         }
         serde_json::from_value(value).map_err(|cause| Error::input(cause.to_string()))
     }

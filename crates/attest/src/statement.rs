@@ -14,6 +14,7 @@ use scratchproof_error::{Context, Error, Result};
 use scratchproof_folder::LONGEST;
 use scratchproof_source::plain;
 use scratchproof_store::gathered;
+use scratchproof_texts::text;
 
 use super::manifest::{Manifest, Resource, unhex};
 use super::text::strict;
@@ -48,27 +49,28 @@ struct File {
 pub fn of(dir: &Path) -> Result<Value> {
     let read = |name: &str| plain::read(&dir.join(name), LONGEST);
     let bytes = read("report.json")?;
-    let report = strict(&bytes).context(|| "report.json".into())?;
+    let report = strict(&bytes).context(|| "report.json")?;
     if report["schema"] != scratchproof_report::SCHEMA {
-        return Err(Error::input(format!(
-            "report.json has the schema {}; an audit with the schema {} can be attested",
-            report["schema"],
-            scratchproof_report::SCHEMA
+        return Err(Error::input(text!(
+            "error-attest/statement/report-json-schema-audit",
+            report = (report["schema"]).to_string(),
+            schema = scratchproof_report::SCHEMA
         )));
     }
-    let (kernels, stored) = gathered(dir).context(|| "what was measured is needed".into())?;
+    let (kernels, stored) = gathered(dir).context(|| text!("error-attest/statement/what-measured-needed"))?;
     let measured: Measured = serde_json::from_value(stored)
         .map_err(|cause| Error::input(cause.to_string()).context("measurements/measurements.json"))?;
     let inputs = report["inputs"].as_array().map_or(&[][..], Vec::as_slice);
     if measured.models.len() != measured.digests.len() || inputs.len() < measured.models.len() {
-        return Err(Error::input("report.json and what was measured are not of one audit: the models differ"));
+        return Err(Error::input(text!("error-attest/statement/report-json-what-measured")));
     }
     let mut models = Vec::new();
     let mut subjects = Vec::new();
     for ((input, model), files) in inputs.iter().zip(&measured.models).zip(&measured.digests) {
         let name = input["name"].as_str().unwrap_or_default();
         let resources = files.iter().map(|file| {
-            let digest = unhex(&file.sha256).ok_or_else(|| Error::input("a digest that was measured is none"))?;
+            let digest = unhex(&file.sha256)
+                .ok_or_else(|| Error::input(text!("error-attest/statement/digest-measured-none")))?;
             Ok(Resource { name: file.name.clone(), sha256: digest })
         });
         let manifest = Manifest::known(name.to_owned(), resources.collect::<Result<_>>()?);

@@ -9,6 +9,7 @@ use scratchproof_measure::{Journal, Prepared, Quiet, Reporter, Unit, prepare, un
 use scratchproof_measurements::KERNEL_VERSION;
 use scratchproof_source::Access;
 use scratchproof_store::{Memory, PLAN, PlanFile, PlannedTensor, PlannedUnit, Seen, Store, Then, Units};
+use scratchproof_texts::text;
 
 use super::measuring::{local, locations, measured, question};
 use super::published::{Thin, expand};
@@ -67,10 +68,7 @@ fn open(path: &Path, access: Access) -> Result<(PlanFile, Case)> {
     let mut case = Case::read(&folder.join(&plan.case))?;
     expand(&mut case, access, &Thin::default())?;
     if case.digest != plan.case_sha256 {
-        return Err(Error::usage(format!(
-            "{} was changed since the plan was made: make it again",
-            case.path.display()
-        )));
+        return Err(Error::usage(text!("error-audit/elsewhere/changed-since-plan-made", path = case.path.display())));
     }
     Ok((plan, case))
 }
@@ -92,7 +90,7 @@ pub fn work(
     let journal = Units::to_do(&plan, &plan.units[wanted.clone()], &output)?;
     let mut prepared = prepare(models::open(&case, access)?, &journal, reporter)?;
     let all = units(&prepared);
-    let own = all.get(wanted).ok_or_else(|| Error::usage("the plan is of other models than the case file's"))?;
+    let own = all.get(wanted).ok_or_else(|| Error::usage(text!("error-audit/elsewhere/plan-other-models-case")))?;
     let (first, then): (Vec<&Unit>, Vec<&Unit>) = own.iter().partition(|unit| !unit.rests_on_searches());
     first.iter().try_for_each(|unit| unit.run(&prepared, &journal, reporter))?;
     let mut lacking = Vec::new();
@@ -113,7 +111,7 @@ pub fn work(
 /// `3`, `0-7`, or `2/8`, the third of eight shares; all if nothing is said.
 fn range(only: Option<&str>, all: usize) -> Result<std::ops::Range<usize>> {
     let Some(only) = only else { return Ok(0..all) };
-    let bad = || Error::usage(format!("--only {only}: give a unit (3), a range (0-7) or a share (2/8) of {all} units"));
+    let bad = || Error::usage(text!("error-audit/elsewhere/only-give-unit-range", only, all));
     let number = |text: &str| text.parse::<usize>().map_err(|_| bad());
     let range = if let Some((share, of)) = only.split_once('/') {
         let (share, of) = (number(share)?, number(of)?);

@@ -10,6 +10,7 @@ use scratchproof_measure::{Asked, Job, Journal, Piece, Reporter, beside, digests
 use scratchproof_measurements::{FileDigest, Measurements, Model, manifest};
 use scratchproof_source::Access;
 use scratchproof_store::{Seen, Store};
+use scratchproof_texts::text;
 
 use super::read::Read;
 use super::{models, record, witness};
@@ -105,7 +106,7 @@ pub(super) fn digests_now(
 ) -> Vec<(String, Result<Option<String>>)> {
     let now = |model: &Model| -> Result<Option<String>> {
         let Some(location) = locations(case).find(|location| location.written == model.uri) else {
-            return Err(Error::usage("the case file names no such model"));
+            return Err(Error::usage(text!("error-audit/measuring/case-file-names-no")));
         };
         let checkpoint = models::open_at(location, model.uri.clone(), access)?;
         let digest = manifest(&digests(&[&checkpoint])?.pop().unwrap_or_default());

@@ -10,6 +10,7 @@ use scratchproof_error::{Context, Error, Result};
 use scratchproof_fingerprint::Fingerprint;
 use scratchproof_measure::Models;
 use scratchproof_source::{Access, LocalFile, plain};
+use scratchproof_texts::text;
 
 /// Checkpoints of a series, at most: every one is compared with every other.
 const CHECKPOINTS: usize = 1_000;
@@ -18,13 +19,13 @@ const CHECKPOINTS: usize = 1_000;
 pub(super) fn open(case: &Case, access: Access) -> Result<Models> {
     let Subject { checkpoints, .. } = &case.subject;
     if checkpoints.is_empty() {
-        return Err(Error::usage("the checkpoints of the series were not looked up"));
+        return Err(Error::usage(text!("error-audit/models/checkpoints-series-not-looked")));
     }
     if checkpoints.len() > CHECKPOINTS {
-        return Err(Error::usage(format!(
-            "the series has {} checkpoints, at most {CHECKPOINTS} are compared with each other: choose with --every or --steps of \
-             `audit`, or name them one by one",
-            checkpoints.len()
+        return Err(Error::usage(text!(
+            "error-audit/models/series-checkpoints-most-compared",
+            checkpoints = checkpoints.len(),
+            checkpoints_2 = CHECKPOINTS
         )));
     }
     let own = templates(case)?;
@@ -41,7 +42,8 @@ pub(super) fn open(case: &Case, access: Access) -> Result<Models> {
         .collect::<Result<_>>()?;
     let mut fingerprints = BTreeMap::new();
     for (at, parent) in case.parents.iter().enumerate().filter(|(_, parent)| parent.fingerprint) {
-        let read = Fingerprint::read(&parent.location.path).context(|| format!("parent {}", parent.name))?;
+        let read = Fingerprint::read(&parent.location.path)
+            .context(|| text!("error-audit/models/parent", name = &parent.name))?;
         fingerprints.insert(at, read);
     }
     let parents = case.parents.iter().map(|p| {

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use scratchproof_case::{Case, CheckpointEntry, Location, PublishedFile, PublishedStep, apart, hole, named};
 use scratchproof_error::{Error, Result};
 use scratchproof_source::{Access, Hub, ListedFile, Network, is_address, locate};
+use scratchproof_texts::{Text, text};
 
 /// Which steps of a long series are used.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,16 +61,13 @@ pub fn published(pattern: &str, access: Access) -> Result<Published> {
 }
 
 fn listed(pattern: &str, access: Access, network: &Network, hub: &Hub) -> Result<Published> {
-    let wrong = |why: &str| Error::usage(format!("{pattern:?}: {why}"));
+    let wrong = |why: Text| Error::usage(why).context(format!("{pattern:?}"));
     let scheme = pattern.split_once("://").map_or("", |(scheme, _)| scheme);
     if !is_address(pattern) || hole(pattern).is_none_or(|hole| pattern.matches(hole).count() != 1) {
-        return Err(wrong(
-            "a series of a hub is hf://org/name@step{step} or hf://org/name/folder/step{step}, of a bucket or a server \
-             s3://bucket/run/step{step}, gs://, az:// or https:// likewise",
-        ));
+        return Err(wrong(text!("error-audit/published/series")));
     }
     if access.offline {
-        return Err(wrong("it cannot be looked up with --offline; list the checkpoints"));
+        return Err(wrong(text!("error-audit/published/cannot-looked-up-offline")));
     }
     let before = network.fetched();
     let mut steps = if let Some(rest) = pattern.strip_prefix("hf://") {
@@ -83,16 +81,18 @@ fn listed(pattern: &str, access: Access, network: &Network, hub: &Hub) -> Result
     };
     if steps.is_empty() {
         return Err(wrong(match scheme {
-            "https" | "http" => {
-                "nothing that the server lists there matches it; a server that lists no folders is read with --steps, or \
-                 list the checkpoints"
-            }
-            _ => "nothing there matches it",
+            "https" | "http" => text!("error-audit/published/nothing-listed"),
+            _ => text!("error-audit/published/nothing"),
         }));
     }
     steps.sort_by(|a, b| (a.step, &a.name).cmp(&(b.step, &b.name)));
     if let Some(pair) = steps.windows(2).find(|pair| pair[0].step == pair[1].step) {
-        return Err(wrong(&format!("step {} appears twice: {} and {}", pair[0].step, pair[0].name, pair[1].name)));
+        return Err(wrong(text!(
+            "error-audit/published/step-appears-twice",
+            step = pair[0].step,
+            name = &pair[0].name,
+            name_2 = &pair[1].name
+        )));
     }
     Ok(Published { steps, fetched: network.fetched() - before })
 }
@@ -117,7 +117,7 @@ fn elsewhere(pattern: &str, access: Access) -> Result<Vec<PublishedStep>> {
         PublishedStep { step, tokens, name, address, weights }
     };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(AT_ONCE).build();
-    let pool = pool.map_err(|error| Error::io("starting threads", error))?;
+    let pool = pool.map_err(|error| Error::io(text!("error-audit/published/starting-threads"), error))?;
     Ok(pool.install(|| matched.into_par_iter().map(of).collect()))
 }
 
@@ -214,7 +214,7 @@ pub fn expand(case: &mut Case, access: Access, thin: &Thin) -> Result<Chosen> {
         every_so_many(&mut case.subject.checkpoints, every);
     }
     if case.subject.checkpoints.is_empty() {
-        return Err(Error::usage("no checkpoint of the series is left: --steps names none of them"));
+        return Err(Error::usage(text!("error-audit/published/no-checkpoint-series-left")));
     }
     let bytes = budget(case, access, thin.most)?;
     Ok(Chosen { left: all - case.subject.checkpoints.len(), bytes })
@@ -265,11 +265,7 @@ fn budget(case: &mut Case, access: Access, most: Option<u64>) -> Result<u64> {
         }
     }
     every_so_many(&mut series, usize::MAX);
-    Err(Error::usage(format!(
-        "--max-fetch allows {most} bytes, but the first and the last checkpoint with the models they are held against have {}: \
-         allow that much, or keep some of them on this computer",
-        sum(&series)
-    )))
+    Err(Error::usage(text!("error-audit/published/max-fetch-allows-bytes", most, series = sum(&series))))
 }
 
 /// The checkpoint of a step, where the pattern says it all.

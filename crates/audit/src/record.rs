@@ -41,7 +41,7 @@ fn saved(case: &Case) -> Result<Vec<Saved>> {
     entries
         .map(|(step, saved)| {
             let at = saved.map(Interval::parse).transpose();
-            let place = || format!("{}: when the checkpoint of step {step} was saved", case.path.display());
+            let place = || text!("error-audit/record/when-checkpoint-step-saved", path = case.path.display(), step);
             Ok(Saved { step, at: at.context(place)? })
         })
         .collect()
@@ -117,7 +117,7 @@ impl Read {
 fn given(case: &Case) -> Result<Vec<(String, Option<Release>)>> {
     let one = |parent: &scratchproof_case::Reference| {
         let Some(released) = &parent.released else { return Ok((parent.name.clone(), None)) };
-        let place = || format!("{} line {}", case.path.display(), released.line);
+        let place = || text!("error-audit/record/line", path = case.path.display(), line = &released.line);
         let trust = match &released.grade {
             None => Trust::SelfAsserted,
             Some(grade) => grade.parse::<Trust>().context(place)?,

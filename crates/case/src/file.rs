@@ -13,6 +13,7 @@ use super::{
 };
 use scratchproof_error::hexadecimal::hex;
 use scratchproof_error::{Context, Error, Result};
+use scratchproof_texts::{Text, text};
 
 /// The largest case file that is read: far above any real one, far below what would hurt.
 const LARGEST: u64 = 16 << 20;
@@ -158,22 +159,31 @@ impl Case {
         }
         if !about.is_file() {
             // Reading a FIFO would wait for somebody to write to it.
-            return Err(Error::usage(format!("{shown} is not a regular file")));
+            return Err(Error::usage(text!("error-case/file/not-regular-file", shown)));
         }
         let length = about.len();
         if length > LARGEST {
-            return Err(Error::usage(format!("{shown}: {length} bytes is too large for a case file")));
+            return Err(Error::usage(text!("error-case/file/bytes-too-large-case", shown, length)));
         }
         let bytes = std::fs::read(path).map_err(|e| Error::io(&shown, e))?;
-        let text = std::str::from_utf8(&bytes)
-            .map_err(|e| Error::usage(format!("{shown}: not UTF-8 text at byte {}", e.valid_up_to())))?;
+        let text = std::str::from_utf8(&bytes).map_err(|e| {
+            Error::usage(text!("error-case/file/not-utf-text-byte", shown = &shown, byte = e.valid_up_to()))
+        })?;
         let raw: RawCase = toml::from_str(text).map_err(|e| {
             if let Some((number, name)) = single(text).filter(|_| e.message().contains("expected a sequence")) {
-                let advice = format!("[{name}] must be [[{name}]]: there may be several");
-                return Error::usage(format!("{shown} line {number}: {advice}"));
+                let message = text!("error-case/file/several", name);
+                return Error::usage(text!("error-case/file/line", shown = &shown, number, message));
             }
-            let place = e.span().map_or(String::new(), |span| format!(" line {}", line(text, span.start)));
-            Error::usage(format!("{shown}{place}: {}", e.message().replace('\n', " ")))
+            let message = e.message().replace('\n', " ");
+            match e.span() {
+                Some(span) => Error::usage(text!(
+                    "error-case/file/line",
+                    shown = &shown,
+                    number = line(text, span.start),
+                    message
+                )),
+                None => Error::usage(message).context(&shown),
+            }
         })?;
         let digest = hex(&Sha256::digest(&bytes));
         Checker { text, shown, folder: path.parent().unwrap_or(Path::new("")), path, models }.resolve(raw, digest)
@@ -181,14 +191,14 @@ impl Case {
 }
 
 /// What to give in place of a directory, by what is in it.
-fn directory(path: &Path, shown: &str) -> String {
+fn directory(path: &Path, shown: &str) -> Text {
     let shown = shown.trim_end_matches('/');
     if path.join("report.json").is_file() {
-        format!("{shown} is the folder of a finished audit; `scratchproof report {shown}` shows it again")
+        text!("error-case/file/finished", shown)
     } else if path.join("case.toml").is_file() {
-        format!("{shown} is a directory; give the case file in it: {shown}/case.toml")
+        text!("error-case/file/directory", shown)
     } else {
-        format!("{shown} is a directory without a case.toml; `scratchproof init {shown}` writes one")
+        text!("error-case/file/no-case", shown)
     }
 }
 
@@ -227,8 +237,9 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
-    fn fail<T>(&self, at: &Spanned<T>, message: impl std::fmt::Display) -> Error {
-        Error::usage(format!("{} line {}: {message}", self.shown, self.line(at)))
+    fn fail<T>(&self, at: &Spanned<T>, message: impl Into<Text>) -> Error {
+        let message = message.into();
+        Error::usage(text!("error-case/file/line", shown = &self.shown, number = self.line(at), message))
     }
 
     fn line<T>(&self, at: &Spanned<T>) -> usize {
@@ -280,12 +291,17 @@ impl Checker<'_> {
                 let start = table.span().start;
                 Policy::deserialize(toml::Value::Table(table.into_inner())).map_err(|e| {
                     let message = e.message().replace('\n', " ");
-                    Error::usage(format!("{} line {}: [policy]: {message}", self.shown, line(self.text, start)))
+                    Error::usage(text!(
+                        "error-case/file/line-policy",
+                        shown = &self.shown,
+                        number = line(self.text, start),
+                        message
+                    ))
                 })?
             }
         };
-        policy.take_profile().context(|| format!("{}: [policy]: profile", self.shown))?;
-        policy.check().context(|| format!("{}: [policy]", self.shown))?;
+        policy.take_profile().context(|| text!("error-case/file/policy-profile", shown = &self.shown))?;
+        policy.check().context(|| text!("error-case/file/policy", shown = &self.shown))?;
         Ok(Case {
             name,
             claim,
@@ -319,9 +335,9 @@ impl Checker<'_> {
             (None, Some(checkpoints)) => self.series(&checkpoints)?,
             (Some(model), Some(_)) => return Err(self.fail(&model, "[subject] has both `model` and `checkpoints`")),
             (None, None) => {
-                return Err(Error::usage(format!(
-                    "{}: [subject] needs `checkpoints` (a series) or `model` (one checkpoint)",
-                    self.shown
+                return Err(Error::usage(text!(
+                    "error-case/file/subject-needs-checkpoints-series",
+                    shown = &self.shown
                 )));
             }
         };
@@ -363,7 +379,9 @@ impl Checker<'_> {
             (Some(model), None) => (self.model(model, model.get_ref())?, false),
             (None, Some(file)) => (self.existing(file)?, true),
             (None, None) => return Err(self.fail(&raw.name, "it needs a `model`, or a parent its `fingerprint`")),
-            (Some(_), Some(file)) => return Err(self.fail(file, "`model` and `fingerprint` exclude each other")),
+            (Some(_), Some(file)) => {
+                return Err(self.fail(file, text!("error-case/file/model-fingerprint-exclude-each")));
+            }
         };
         let released = raw.released.map(|spanned| self.released(&spanned)).transpose()?;
         Ok(Reference { name: raw.name.into_inner(), location, fingerprint, released })
@@ -376,13 +394,12 @@ impl Checker<'_> {
                 Ok(Released { at: text_of(at), source: None, grade: None, line })
             }
             table @ toml::Value::Table(_) => {
-                let RawSourced { at, source, grade } = RawSourced::deserialize(table.clone())
-                    .map_err(|e| self.fail(written, format!("released: {}", e.message().replace('\n', " "))))?;
+                let RawSourced { at, source, grade } = RawSourced::deserialize(table.clone()).map_err(|e| {
+                    self.fail(written, text!("error-case/file/released", n = e.message().replace('\n', " ")))
+                })?;
                 Ok(Released { at: text_of(&at), source, grade, line })
             }
-            _ => {
-                Err(self.fail(written, "`released` must be a date or { at = ..., source = \"...\", grade = \"...\" }"))
-            }
+            _ => Err(self.fail(written, text!("error-case/file/released-must-date-or"))),
         }
     }
 
@@ -398,7 +415,9 @@ impl Checker<'_> {
     fn run(&self, raw: RawRun) -> Result<Run> {
         for (metric, key) in &raw.keys {
             if !METRICS.contains(&metric.as_str()) {
-                return Err(self.fail(key, format!("unknown metric `{metric}`; known: {}", METRICS.join(", "))));
+                return Err(
+                    self.fail(key, text!("error-case/file/unknown-metric-known", metric, metrics = METRICS.join(", ")))
+                );
             }
         }
         let keys = raw.keys.into_iter().map(|(metric, key)| (metric, key.into_inner())).collect();
@@ -411,10 +430,7 @@ impl Checker<'_> {
         match address.scheme() {
             None => self.path(written, written.get_ref()),
             Some(scheme) if scheme.eq_ignore_ascii_case("wandb") => Ok(address),
-            Some(scheme) => {
-                let advice = "give a local path or wandb://entity/project/run";
-                Err(self.fail(written, format!("{scheme}:// addresses are not read yet; {advice}")))
-            }
+            Some(scheme) => Err(self.fail(written, text!("error-case/file/no-run-address", scheme))),
         }
     }
 
@@ -426,8 +442,7 @@ impl Checker<'_> {
                 Location { written: written.clone(), path: written.into() }
             }
             Some((scheme, _)) => {
-                let advice = "give a local file, hf://org/name or https://";
-                return Err(self.fail(&raw.proof, format!("{scheme}:// addresses are not read; {advice}")));
+                return Err(self.fail(&raw.proof, text!("error-case/file/no-proof-address", scheme)));
             }
         };
         Ok(Witness {
@@ -445,12 +460,12 @@ impl Checker<'_> {
             Some(("commit", id)) if (7..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_hexdigit()) => {
                 Ok(Over::Commit(id.to_ascii_lowercase()))
             }
-            Some(("commit", _)) => Err(self.fail(written, "a commit is named by seven or more hexadecimal digits")),
+            Some(("commit", _)) => Err(self.fail(written, text!("error-case/file/commit-named-seven-or"))),
             Some(("tag", name)) if !name.is_empty() => Ok(Over::Tag(name.to_owned())),
             Some(("checkpoint", step)) => step
                 .parse()
                 .map(Over::Checkpoint)
-                .map_err(|_| self.fail(written, "the step of a checkpoint is a number")),
+                .map_err(|_| self.fail(written, text!("error-case/file/step-checkpoint-number"))),
             Some(("file", name)) if !name.is_empty() => Ok(Over::File(self.path(written, name)?)),
             _ => Err(self.fail(written, forms)),
         }
@@ -464,17 +479,14 @@ impl Checker<'_> {
             None => self.path(at, written),
             Some("hf" | "https" | "http" | "s3" | "gs" | "az") => Ok(address),
             Some("file") => self.path(at, &written[7..]),
-            Some(scheme) => {
-                let advice = "give a local path, hf://org/name, https://, s3://, gs:// or az://";
-                Err(self.fail(at, format!("{scheme}:// addresses are not read; {advice}")))
-            }
+            Some(scheme) => Err(self.fail(at, text!("error-case/file/no-model-address", scheme))),
         }
     }
 
     /// Something that can only be on this computer.
     fn existing(&self, written: &Spanned<String>) -> Result<Location> {
         if let Some((scheme, _)) = written.get_ref().split_once("://") {
-            return Err(self.fail(written, format!("{scheme}:// addresses are not read yet; give a local path")));
+            return Err(self.fail(written, text!("error-case/file/addresses-not-read-yet-give", scheme)));
         }
         self.path(written, written.get_ref())
     }
@@ -484,12 +496,7 @@ impl Checker<'_> {
         if location.path.exists() {
             Ok(location)
         } else {
-            let hint = if is_hub_name(written) {
-                format!("; for the model of that name on the hub write hf://{written}")
-            } else {
-                String::new()
-            };
-            Err(self.fail(at, format!("no such file or directory: {written}{hint}")))
+            Err(self.fail(at, text!("error-case/file/no-such-file-or", written, hub = is_hub_name(written))))
         }
     }
 }
@@ -538,7 +545,7 @@ mod tests {
         assert!(error.is_usage(), "{error:?}");
         let message = error.to_string();
         assert!(!message.contains('\n') && message.contains("case.toml"), "{message}");
-        let korean = scratchproof_texts::phrase(&message, scratchproof_texts::Language::Korean);
+        let korean = error.say(scratchproof_texts::Language::Korean);
         assert!(korean.chars().any(|c| ('가'..='힣').contains(&c)), "no Korean of {message}");
         message
     }

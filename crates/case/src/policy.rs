@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::profile::Profile;
 use super::requirement::Requirement;
 use scratchproof_error::{Error, Result};
+use scratchproof_texts::text;
 
 /// The thresholds of METHODS 7. A change of a default is a new `version`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -365,12 +366,16 @@ impl Policy {
         ];
         for (name, value) in order {
             if value.is_nan() || value > 0.0 {
-                return Err(Error::usage(format!("{name} = {value} is not a log10 probability (at most 0)")));
+                return Err(Error::usage(text!("error-case/policy/not-log10-probability-most", name, value)));
             }
         }
         for pair in order.windows(2) {
             if pair[0].1 > pair[1].1 {
-                return Err(Error::usage(format!("{} must not be above {}", pair[0].0, pair[1].0)));
+                return Err(Error::usage(text!(
+                    "error-case/policy/must-not-above",
+                    pair = pair[0].0,
+                    pair_2 = pair[1].0
+                )));
             }
         }
         for (name, value) in [
@@ -460,14 +465,14 @@ impl Policy {
         ] {
             // Against NaN every comparison is false, so that nothing would ever be found.
             if !(value.is_finite() && value >= 0.0) {
-                return Err(Error::usage(format!("{name} = {value} is not a threshold (0 or more)")));
+                return Err(Error::usage(text!("error-case/policy/not-threshold-or-more", name, value)));
             }
         }
         if self.conclusive_effect < self.strong_effect {
-            return Err(Error::usage("conclusive_effect must not be below strong_effect"));
+            return Err(Error::usage(text!("error-case/policy/conclusive-effect-must-not")));
         }
         if self.matched_conclusive < self.matched_strong {
-            return Err(Error::usage("matched_conclusive must not be below matched_strong"));
+            return Err(Error::usage(text!("error-case/policy/matched-conclusive-must-not")));
         }
         Ok(())
     }

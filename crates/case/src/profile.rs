@@ -2,6 +2,7 @@
 //! that an audit can give, may ask for more of the record, and sets no threshold.
 
 use scratchproof_error::{Error, Result};
+use scratchproof_texts::text;
 use serde::{Deserialize, Serialize};
 
 use crate::Requirement;
@@ -86,7 +87,11 @@ impl Profile {
         let profiles = BUILT_IN.iter().map(|text| Self::parse(text)).collect::<Result<Vec<_>>>()?;
         let known: Vec<String> = profiles.iter().map(|profile| profile.id.clone()).collect();
         profiles.into_iter().find(|profile| profile.id == name).ok_or_else(|| {
-            Error::usage(format!("no profile `{}`; there are {}", name.escape_debug(), known.join(", ")))
+            Error::usage(text!(
+                "error-case/profile/no-profile",
+                name = name.escape_debug().to_string(),
+                known = known.join(", ")
+            ))
         })
     }
 
@@ -96,11 +101,12 @@ impl Profile {
     /// If the text is no profile.
     pub fn parse(text: &str) -> Result<Self> {
         if text.len() > LONGEST {
-            return Err(Error::input("a profile has at most 1 MiB"));
+            return Err(Error::input(text!("error-case/profile/profile-most-mib")));
         }
-        let profile: Self = toml::from_str(text).map_err(|cause| Error::input(format!("the profile: {cause}")))?;
+        let profile: Self = toml::from_str(text)
+            .map_err(|cause| Error::input(text!("error-case/profile/profile", cause = cause.to_string())))?;
         if profile.schema != 1 {
-            return Err(Error::input("the profile: this tool reads schema = 1"));
+            return Err(Error::input(text!("error-case/profile/profile-tool-reads-schema")));
         }
         Ok(profile)
     }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::index::read_small;
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::Store;
+use scratchproof_texts::{Text, text};
 
 /// Name of the file that describes an adapter.
 pub(super) const CONFIG: &str = "adapter_config.json";
@@ -21,7 +22,7 @@ pub struct Adapter {
     /// The model it was merged with, if it was.
     pub merged: Option<String>,
     /// Why it cannot be merged here, if it cannot.
-    pub(super) refusal: Option<String>,
+    pub(super) refusal: Option<Text>,
     alpha: f64,
     /// Alpha of modules by the end of their name.
     alphas: BTreeMap<String, f64>,
@@ -50,23 +51,23 @@ impl Adapter {
         let kind = text("peft_type").unwrap_or_else(|| "unknown".to_owned());
         let (dora, fan_in_fan_out) = (is("use_dora"), is("fan_in_fan_out"));
         let mut alphas = BTreeMap::new();
-        let mut refusal = (kind != "LORA").then(|| format!("peft_type is {kind}"));
+        let mut refusal = (kind != "LORA").then(|| text!("error-checkpoint/adapter/kind", kind = &kind));
         for (name, alpha) in config.get("alpha_pattern").and_then(Value::as_object).into_iter().flatten() {
             if name.contains(['*', '+', '?', '[', '(', '|', '\\', '^', '$']) {
-                refusal = Some(format!("alpha_pattern has the expression {name:?}"));
+                refusal = Some(text!("error-checkpoint/adapter/expression", name = format!("{name:?}")));
             }
             alphas.extend(alpha.as_f64().map(|alpha| (name.clone(), alpha)));
         }
         for key in ["use_qalora", "use_bdlora", "lora_bias"] {
             if is(key) {
-                refusal = Some(format!("{key} is set"));
+                refusal = Some(text!("error-checkpoint/adapter/set", key));
             }
         }
         if dora && fan_in_fan_out {
-            refusal = Some("use_dora and fan_in_fan_out are both set".to_owned());
+            refusal = Some(text!("error-checkpoint/adapter/both"));
         }
         if config.get("layer_replication").is_some_and(|value| !value.is_null()) {
-            refusal = Some("layer_replication is set".to_owned());
+            refusal = Some(text!("error-checkpoint/adapter/set", key = "layer_replication"));
         }
         let base = text("base_model_name_or_path").filter(|base| !base.is_empty());
         let (alpha, root) = (number("lora_alpha").unwrap_or(8.0), is("use_rslora"));

@@ -21,7 +21,7 @@ use super::{
 };
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::{Access, Blob, LocalDir, Store, locate};
-use scratchproof_texts::Text;
+use scratchproof_texts::{Text, text};
 
 /// Bytes of a tensor's name.
 const LONGEST_NAME: usize = 4096;
@@ -98,7 +98,7 @@ impl Checkpoint {
             None => None,
         };
         let config = names.iter().any(|name| name == "config.json").then(|| read_config(store));
-        let config = config.transpose().context(|| format!("{uri}: config.json"))?;
+        let config = config.transpose().context(|| text!("error-checkpoint/catalogue/config-json", uri = &uri))?;
         let layout = match (store.only(), &together) {
             (_, Some(_)) => Layout::default(),
             (Some(file), None) => Layout { shards: vec![file.to_owned()], ..Layout::default() },
@@ -139,11 +139,13 @@ impl Checkpoint {
     fn is_mostly_tensors(&self) -> Result<()> {
         let bytes: u64 = self.shards.iter().map(|shard| shard.blob.len()).fold(0, u64::saturating_add);
         if bytes > EMPTY && self.stored.saturating_mul(EMPTY_TIMES) < bytes {
-            return Err(Error::input(format!(
-                "{}: its files have {bytes} bytes, of which {} are tensors'; files of more than {EMPTY} bytes with less than \
-                 one in {EMPTY_TIMES} for tensors are not read",
-                self.shards.first().map_or(&self.uri, |shard| &shard.name),
-                self.stored
+            return Err(Error::input(text!(
+                "error-checkpoint/catalogue/files-bytes-tensors-files",
+                name = self.shards.first().map_or(&self.uri, |shard| &shard.name),
+                bytes,
+                stored = &self.stored,
+                empty = EMPTY,
+                empty_times = EMPTY_TIMES
             )));
         }
         Ok(())
@@ -170,11 +172,12 @@ impl Checkpoint {
         if let Some((index, map)) = &layout.index {
             for (tensor, shard) in map {
                 if seen.get(tensor) != Some(shard) {
-                    return Err(Error::input(format!(
-                        "{}: {index} says that tensor {} is in {}, but it is not",
-                        self.uri,
-                        quoted(tensor),
-                        quoted(shard)
+                    return Err(Error::input(text!(
+                        "error-checkpoint/catalogue/says-tensor-but-not",
+                        uri = &self.uri,
+                        index,
+                        tensor = quoted(tensor),
+                        shard = quoted(shard)
                     )));
                 }
             }
@@ -202,19 +205,21 @@ impl Checkpoint {
         let names = || catalogue.entries.iter().map(|entry| &entry.name);
         if let Some(name) = names().find(|name| name.len() > LONGEST_NAME) {
             let name = quoted(name);
-            return Err(Error::input(format!(
-                "{}: the name of tensor {name} is too long; at most {LONGEST_NAME} bytes are read",
-                self.uri
+            return Err(Error::input(text!(
+                "error-checkpoint/catalogue/name-tensor-too-long",
+                uri = &self.uri,
+                name,
+                longest_name = LONGEST_NAME
             )));
         }
         for tensor in names().chain(catalogue.skipped.iter().map(|skipped| &skipped.tensor)) {
             if let Some(other) = seen.insert(tensor.clone(), file.to_owned()) {
-                return Err(Error::input(format!(
-                    "{}: tensor {} is both in {} and in {}",
-                    self.uri,
-                    quoted(tensor),
-                    quoted(&other),
-                    quoted(file)
+                return Err(Error::input(text!(
+                    "error-checkpoint/catalogue/tensor-both",
+                    uri = &self.uri,
+                    tensor = quoted(tensor),
+                    other = quoted(&other),
+                    file = quoted(file)
                 )));
             }
         }
@@ -313,7 +318,8 @@ impl Checkpoint {
     /// If the file cannot be read.
     pub fn read(&self, tensor: &TensorRecord) -> Result<Cow<'_, [u8]>> {
         let shard = self.shards.get(tensor.shard);
-        let shard = shard.ok_or_else(|| Error::usage(format!("{} has no such shard", self.uri)))?;
+        let shard =
+            shard.ok_or_else(|| Error::usage(text!("error-checkpoint/catalogue/no-such-shard", uri = &self.uri)))?;
         let length = usize::try_from(tensor.bytes).map_err(|cause| Error::io(&self.uri, cause))?;
         let bytes = shard.blob.bytes(tensor.offset, length)?;
         if let Cow::Owned(_) = bytes {
@@ -434,7 +440,7 @@ impl Role {
 fn read_config(store: &dyn Store) -> Result<serde_json::Value> {
     let text = index::read_small(store, "config.json")?;
     let config: serde_json::Value = serde_json::from_slice(&text).map_err(|error| Error::input(error.to_string()))?;
-    if config.is_object() { Ok(config) } else { Err(Error::input("it is not a JSON object")) }
+    if config.is_object() { Ok(config) } else { Err(Error::input(text!("error-checkpoint/catalogue/not-json-object"))) }
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ use crate::shape::{ELEMENTS, size};
 use crate::{Dtype, HeaderTensor, Shard, Skipped};
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::{Blob, MadeFile, Make};
-use scratchproof_texts::Text;
+use scratchproof_texts::{Text, text};
 
 /// A way of keeping tensors in a file.
 pub(crate) trait Form: Sync {
@@ -127,9 +127,7 @@ pub(crate) fn catalogue(name: &str, blob: &Arc<dyn Blob>) -> Result<Catalogue> {
         let file = Glance { name, blob, head: blob.bytes(0, length)?.into_owned() };
         let form = FORMS.iter().find(|form| form.holds(&file)).copied();
         if form.is_none() && !name.ends_with(".safetensors") && !begins_as_safetensors(&file) {
-            return Err(Error::input(
-                "it begins as no form of a checkpoint does that is read: PyTorch, safetensors, GGUF, ONNX, HDF5 or NumPy's .npz",
-            ));
+            return Err(Error::input(text!("error-checkpoint/forms/begins-no-form-checkpoint")));
         }
         // What is of no other form is held against the safetensors format, which says what is wrong.
         let form = form.unwrap_or(&safetensors::Safetensors);
@@ -155,10 +153,11 @@ impl Entry {
     /// If the shape is larger than anything.
     pub(crate) fn bytes(&self) -> Result<usize> {
         size(&self.shape, self.dtype.width()).ok_or_else(|| {
-            Error::input(format!(
-                "the shape {:?} of tensor {} overflows the {ELEMENTS} elements that a tensor may have",
-                self.shape,
-                quoted(&self.name)
+            Error::input(text!(
+                "error-checkpoint/forms/shape-tensor-overflows-elements",
+                shape = format!("{:?}", self.shape),
+                name = quoted(&self.name),
+                elements = ELEMENTS
             ))
         })
     }
@@ -167,7 +166,7 @@ impl Entry {
     pub(crate) fn read(&self, files: &[Shard]) -> Result<Vec<u8>> {
         let blob = |file: usize| {
             let shard = files.get(file);
-            shard.map(|shard| &*shard.blob).ok_or_else(|| Error::usage("a tensor is in no file"))
+            shard.map(|shard| &*shard.blob).ok_or_else(|| Error::usage(text!("error-checkpoint/forms/tensor-no-file")))
         };
         let bytes = match &self.place {
             Place::Run { file, offset } => blob(*file)?.bytes(*offset, self.bytes()?)?.into_owned(),
@@ -177,7 +176,11 @@ impl Entry {
             Place::Made(make) => make()?,
         };
         if bytes.len() != self.bytes()? {
-            return Err(Error::input(format!("tensor {} has {} bytes", quoted(&self.name), bytes.len())));
+            return Err(Error::input(text!(
+                "error-checkpoint/forms/tensor-bytes",
+                name = quoted(&self.name),
+                bytes = bytes.len()
+            )));
         }
         Ok(bytes)
     }
@@ -206,7 +209,9 @@ impl Catalogue {
             }
             tensors.push((made, HeaderTensor { name, dtype, shape, offset: end, bytes }));
             let sources = Arc::clone(&sources);
-            let make = move || entry.read(&sources).context(|| format!("tensor {}", quoted(&entry.name)));
+            let make = move || {
+                entry.read(&sources).context(|| text!("error-checkpoint/forms/tensor", name = quoted(&entry.name)))
+            };
             pieces.push((bytes, Box::new(make)));
             end += bytes;
         }

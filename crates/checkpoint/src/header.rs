@@ -13,6 +13,7 @@ use super::shape::ELEMENTS;
 use json::Entry;
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::Blob;
+use scratchproof_texts::text;
 
 /// The largest header that is read, as in the reference implementation.
 const LARGEST: u64 = 100_000_000;
@@ -60,26 +61,27 @@ impl Header {
     pub(super) fn read_from(blob: &dyn Blob) -> Result<Self> {
         let file = blob.len();
         if file < PREFIX {
-            return Err(Error::input(format!("the file has {file} bytes, too few for a safetensors file")));
+            return Err(Error::input(text!("error-checkpoint/header/file-bytes-too-few", file)));
         }
         let mut prefix = [0; 8];
         blob.read_at(0, &mut prefix)?;
         let length = u64::from_le_bytes(prefix);
         if length > LARGEST {
             return Err(Error::input(match recognised(prefix) {
-                Some(what) => format!("this is not a safetensors file but {what}"),
-                None => format!("the header's length is given as {length} bytes; at most {LARGEST} are read"),
+                Some(what) => text!("error-checkpoint/header/not-safetensors-but", what),
+                None => text!("error-checkpoint/header/header-too-long", length, largest = LARGEST),
             }));
         }
         if length > file - PREFIX {
-            return Err(Error::input(format!(
-                "the header's length is given as {length} bytes, but only {} follow; the file is cut short by {} bytes or \
-                 is not a safetensors file",
-                file - PREFIX,
-                length - (file - PREFIX)
+            return Err(Error::input(text!(
+                "error-checkpoint/header/header-s-length-given",
+                length,
+                follow = file - PREFIX,
+                short = length - (file - PREFIX)
             )));
         }
-        let length = usize::try_from(length).map_err(|_| Error::input("the header does not fit in memory"))?;
+        let length =
+            usize::try_from(length).map_err(|_| Error::input(text!("error-checkpoint/header/header-does-not-fit")))?;
         Self::parse(&blob.bytes(PREFIX, length)?, file)
     }
 
@@ -90,7 +92,9 @@ impl Header {
     pub fn parse(json: &[u8], file: u64) -> Result<Self> {
         let (metadata, entries) = json::parse(json)?;
         let start = PREFIX + json.len() as u64;
-        let data = file.checked_sub(start).ok_or_else(|| Error::input("the file ends inside its header"))?;
+        let data = file
+            .checked_sub(start)
+            .ok_or_else(|| Error::input(text!("error-checkpoint/header/file-ends-inside-header")))?;
         let mut header = Self { metadata, data, ..Self::default() };
         for entry in &entries {
             check_span(entry)?;
@@ -120,23 +124,30 @@ fn check_span(entry: &Entry) -> Result<()> {
     let Entry { name, dtype, shape, begin, end } = entry;
     let name = quoted(name);
     if end < begin {
-        return Err(Error::input(format!("tensor {name} ends at byte {end}, before it begins at byte {begin}")));
+        return Err(Error::input(text!("error-checkpoint/header/tensor-ends-byte-before", name, end, begin)));
     }
     // The product over the axes that are not zero has to fit as well, so that sub-shapes never overflow later.
     let full = shape.iter().filter(|axis| **axis > 0).try_fold(1_usize, |product, axis| product.checked_mul(*axis));
     let elements = full.map(|full| if shape.contains(&0) { 0 } else { full });
     let too_large = || {
-        Error::input(format!(
-            "the shape {shape:?} of tensor {name} overflows the {ELEMENTS} elements that a tensor may have"
+        Error::input(text!(
+            "error-checkpoint/forms/shape-tensor-overflows-elements",
+            shape = format!("{shape:?}"),
+            name = &name,
+            elements = ELEMENTS
         ))
     };
     let elements = elements.filter(|_| full.is_some_and(|full| full <= ELEMENTS)).ok_or_else(too_large)?;
     if let Some(dtype) = Dtype::parse(dtype) {
         let bytes = elements as u64 * dtype.width() as u64;
         if bytes != end - begin {
-            return Err(Error::input(format!(
-                "tensor {name} of shape {shape:?} in {dtype} needs {bytes} bytes, but its span has {}",
-                end - begin
+            return Err(Error::input(text!(
+                "error-checkpoint/header/tensor-shape-needs-bytes",
+                name,
+                shape = format!("{shape:?}"),
+                dtype = dtype.to_string(),
+                bytes,
+                span = end - begin
             )));
         }
     }
@@ -151,30 +162,36 @@ fn check_layout(entries: &[Entry], start: u64, data: u64) -> Result<()> {
         let name = quoted(&entry.name);
         if entry.begin < position {
             let other = before.map_or_else(|| "another".to_owned(), |before| quoted(&before.name));
-            return Err(Error::input(format!(
-                "tensor {name} begins at byte {} and overlaps tensor {other}, which ends at byte {position} of the data",
-                entry.begin
+            return Err(Error::input(text!(
+                "error-checkpoint/header/tensor-begins-byte-overlaps",
+                name,
+                begin = &entry.begin,
+                other,
+                position
             )));
         }
         if entry.begin > position {
-            return Err(Error::input(format!(
-                "the {} bytes before tensor {name} (from byte {} of the file) belong to no tensor",
-                entry.begin - position,
-                start.saturating_add(position)
+            return Err(Error::input(text!(
+                "error-checkpoint/header/bytes-before-tensor-byte",
+                bytes = entry.begin - position,
+                name,
+                from = start.saturating_add(position)
             )));
         }
         if entry.end > data {
-            return Err(Error::input(format!(
-                "tensor {name} ends at byte {} of the data, but the file has {data}: it is cut short by at least {} bytes",
-                entry.end,
-                entry.end - data
+            return Err(Error::input(text!(
+                "error-checkpoint/header/tensor-ends-byte-data",
+                name,
+                end = &entry.end,
+                data,
+                short = entry.end - data
             )));
         }
         position = entry.end;
         before = Some(entry);
     }
     if position < data {
-        return Err(Error::input(format!("the last {} bytes of the file belong to no tensor", data - position)));
+        return Err(Error::input(text!("error-checkpoint/header/last-bytes-file-belong", bytes = data - position)));
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use serde::de::{self, Deserializer, IgnoredAny, MapAccess, Visitor};
 use super::header::quoted;
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::{Blob, Store};
+use scratchproof_texts::text;
 
 /// The largest index that is read.
 pub(crate) const LARGEST: u64 = 100_000_000;
@@ -144,10 +145,12 @@ fn whole_set(files: &[String]) -> Result<()> {
     // No set is longer than its files are many, so what is missing is found among the first.
     let missing = (first..=files.len() + first).find(|number| !held.contains(number));
     match missing {
-        Some(missing) if files.len() < of => Err(Error::input(format!(
-            "part {missing} of {of} of {} is not there: {} of the parts are, and a part of a model is not the model",
-            quoted(stem),
-            files.len()
+        Some(missing) if files.len() < of => Err(Error::input(text!(
+            "error-checkpoint/index/part-not-parts-part",
+            missing,
+            of,
+            stem = quoted(stem),
+            files = files.len()
         ))),
         _ => Ok(()),
     }
@@ -209,11 +212,8 @@ fn others(store: &dyn Store, names: &[String]) -> Result<Layout> {
             (several, None) => {
                 let list: Vec<String> = several.iter().take(8).map(|name| quoted(name)).collect();
                 let more = several.len().checked_sub(8).filter(|more| *more > 0);
-                let more = more.map_or(String::new(), |more| format!(" and {more} more"));
-                return Err(Error::input(format!(
-                    "several files hold weights, and none has a name that says which is the model: {}{more}; name the file",
-                    list.join(", ")
-                )));
+                let more = more.unwrap_or_default();
+                return Err(Error::input(text!("error-checkpoint/index/several-files-hold-weights", list, more)));
             }
         };
     }
@@ -257,18 +257,12 @@ fn counted(names: &[&String]) -> bool {
 fn nothing(names: &[String]) -> Error {
     const SHOWN: usize = 8;
     if names.is_empty() {
-        return Error::input("there are no files in it; give the folder or the file that holds the weights");
+        return Error::input(text!("error-checkpoint/index/no-files-give-folder"));
     }
-    let mut list: Vec<String> = names.iter().take(SHOWN).map(|name| quoted(name)).collect();
-    if names.len() > SHOWN {
-        list.push(format!("{} more", names.len() - SHOWN));
-    }
-    let advice = if names.iter().any(|name| name.ends_with(".safetensors.index.json")) {
-        "there are several indexes: name the folder of one model"
-    } else {
-        "give the folder or the file that holds the weights"
-    };
-    Error::input(format!("no file with tensors is in it, but {}; {advice}", list.join(", ")))
+    let list: Vec<String> = names.iter().take(SHOWN).map(|name| quoted(name)).collect();
+    let more = names.len().saturating_sub(SHOWN);
+    let indexes = names.iter().any(|name| name.ends_with(".safetensors.index.json"));
+    Error::input(text!("error-checkpoint/index/no-file-tensors-but", list, more, indexes))
 }
 
 /// Reads the index and checks the names of its files.
@@ -276,13 +270,13 @@ fn read_index(store: &dyn Store, name: &str, names: &[String]) -> Result<BTreeMa
     let text = read_small(store, name)?;
     let index: Index = serde_json::from_slice(&text).map_err(|error| Error::input(error.to_string()))?;
     if index.0.is_empty() {
-        return Err(Error::input("`weight_map` names no tensor"));
+        return Err(Error::input(text!("error-checkpoint/index/weight-map-names-no")));
     }
     for (tensor, shard) in &index.0 {
         if names.binary_search(shard).is_err() {
             // A path is refused in the store's words; a plain name is not there.
-            store.open(shard).context(|| format!("tensor {}", quoted(tensor)))?;
-            return Err(Error::input(format!("the file {} is not in the folder", quoted(shard))));
+            store.open(shard).context(|| text!("error-checkpoint/index/tensor", tensor = quoted(tensor)))?;
+            return Err(Error::input(text!("error-checkpoint/index/file-not-folder", shard = quoted(shard))));
         }
     }
     Ok(index.0)
@@ -296,10 +290,11 @@ pub(crate) fn read_small(store: &dyn Store, name: &str) -> Result<Vec<u8>> {
 /// All bytes of a small file.
 pub(crate) fn whole(blob: &dyn Blob) -> Result<Vec<u8>> {
     let length = usize::try_from(blob.len()).ok().filter(|_| blob.len() <= LARGEST);
-    let length = length.ok_or_else(|| Error::input(format!("{} bytes are too many for such a file", blob.len())))?;
+    let length =
+        length.ok_or_else(|| Error::input(text!("error-checkpoint/index/bytes-too-many-such", blob = blob.len())))?;
     let bytes = blob.bytes(0, length)?.into_owned();
     if bytes.starts_with(b"version https://git-lfs.github.com/spec/") {
-        return Err(Error::input("this is a Git LFS pointer: fetch the real file with `git lfs pull`"));
+        return Err(Error::input(text!("error-checkpoint/index/git-lfs-pointer-fetch")));
     }
     Ok(bytes)
 }

@@ -12,6 +12,7 @@ use super::{Checkpoint, Dtype, Shard, TensorRecord};
 use scratchproof_error::{Error, Result};
 use scratchproof_kernel::decode;
 use scratchproof_source::{MadeFile, Make};
+use scratchproof_texts::{Text, text};
 
 /// The tensors of one adapted module.
 #[derive(Default)]
@@ -29,15 +30,17 @@ impl Checkpoint {
     /// # Errors
     /// If it is no adapter, of a kind that is not merged, or does not fit the base: the message names what.
     pub fn merged_with(&self, base: &Self) -> Result<Self> {
-        let no = |why: &str| {
-            Error::input(format!(
-                "{}: the adapter cannot be merged with {}: {why}; merge it with PEFT's merge_and_unload() and give the result",
-                self.uri, base.uri
+        let no = |why: Text| {
+            Error::input(text!(
+                "error-checkpoint/merge/adapter-cannot-merged-merge",
+                uri = &self.uri,
+                uri_2 = &base.uri,
+                why
             ))
         };
-        let adapter = self.adapter.as_ref().ok_or_else(|| no("it is no adapter"))?;
+        let adapter = self.adapter.as_ref().ok_or_else(|| no(text!("error-checkpoint/merge/no-adapter")))?;
         if let Some(why) = &adapter.refusal {
-            return Err(no(why));
+            return Err(no(why.clone()));
         }
         let mut merged = base.shared();
         let mut own = adapter.clone();
@@ -59,25 +62,27 @@ impl Checkpoint {
                 }
                 Some((module, "lora_embedding_B")) => modules.entry(module).or_default().up = Some(tensor),
                 Some((module, "lora_magnitude_vector")) => modules.entry(module).or_default().magnitude = Some(tensor),
-                Some((_, other)) => return Err(no(&format!("{} has {other}", tensor.name))),
+                Some((_, other)) => return Err(no(text!("error-checkpoint/merge/has", name = &tensor.name, other))),
                 None => whole.push((tensor.name.replace(".modules_to_save.default", ""), tensor)),
             }
         }
         if modules.is_empty() && whole.is_empty() {
-            return Err(no("it has no tensors"));
+            return Err(no(text!("error-checkpoint/merge/no-tensors")));
         }
         for (module, own) in &modules {
-            let at =
-                place(&merged, &format!("{module}.weight")).ok_or_else(|| no(&format!("{module} is not in it")))?;
-            let made = self.made(adapter, module, own, base, &merged.tensors[at]).map_err(|why| no(&why))?;
+            let at = place(&merged, &format!("{module}.weight"))
+                .ok_or_else(|| no(text!("error-checkpoint/merge/not", module)))?;
+            let made = self.made(adapter, module, own, base, &merged.tensors[at]).map_err(no)?;
             put(&mut merged, at, made);
         }
         for (name, tensor) in whole {
-            let at = place(&merged, &name).ok_or_else(|| no(&format!("{name} is not in it")))?;
+            let at = place(&merged, &name).ok_or_else(|| no(text!("error-checkpoint/merge/not-2", name = &name)))?;
             if merged.tensors[at].shape != tensor.shape {
-                return Err(no(&format!(
-                    "{name} has the shape {:?}, not {:?}",
-                    tensor.shape, merged.tensors[at].shape
+                return Err(no(text!(
+                    "error-checkpoint/merge/shape-not",
+                    name,
+                    shape = format!("{:?}", tensor.shape),
+                    shape_2 = format!("{:?}", merged.tensors[at].shape)
                 )));
             }
             let shard = self.shards[tensor.shard].clone();
@@ -97,22 +102,28 @@ impl Checkpoint {
         own: &Module,
         base: &Self,
         weight: &TensorRecord,
-    ) -> Result<MadeFile, String> {
+    ) -> Result<MadeFile, Text> {
         let (Some(down), Some(up)) = (own.down, own.up) else {
-            return Err(format!("{module} has one factor only"));
+            return Err(text!("error-checkpoint/merge/one-factor", module));
         };
         let (&[rank, inner], &[outer, rank_b], &[rows, columns]) = (&down.shape[..], &up.shape[..], &weight.shape[..])
         else {
-            return Err(format!("{module} is not of matrices"));
+            return Err(text!("error-checkpoint/merge/no-matrices", module));
         };
         // B A is outer x inner; the base may store it turned.
         let turned = own.embedding || adapter.fan_in_fan_out;
         let expected = if turned { (inner, outer) } else { (outer, inner) };
         if rank != rank_b || (rows, columns) != expected {
-            return Err(format!("{module}: {:?} and {:?} do not fit {:?}", up.shape, down.shape, weight.shape));
+            return Err(text!(
+                "error-checkpoint/merge/do-not-fit",
+                module,
+                up = format!("{:?}", up.shape),
+                down = format!("{:?}", down.shape),
+                weight = format!("{:?}", weight.shape),
+            ));
         }
         if adapter.dora && own.magnitude.is_none() || own.magnitude.is_some_and(|m| m.elements() != rows) {
-            return Err(format!("{module} has no lora_magnitude_vector of {rows} elements"));
+            return Err(text!("error-checkpoint/merge/magnitude", module, rows));
         }
         let scaling = adapter.scaling(module, rank);
         let reader = |model: &Self, tensor: &TensorRecord| {

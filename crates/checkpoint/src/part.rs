@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use super::{Role, TensorRecord};
 use scratchproof_error::{Error, Result};
+use scratchproof_texts::text;
 
 pub use heads::Heads;
 pub use repack::packaged_alike;
@@ -88,7 +89,8 @@ impl Part {
             base.checked_add(groups)?.checked_add(rows)?.checked_add(last(self.cols, col_step)?)?.checked_add(1)
         };
         let end = end().filter(|end| *end <= tensor.elements());
-        end.map(|end| base..end).ok_or_else(|| Error::usage(format!("{} has no such part", tensor.name)))
+        end.map(|end| base..end)
+            .ok_or_else(|| Error::usage(text!("error-checkpoint/part/no-such-part", name = &tensor.name)))
     }
 }
 

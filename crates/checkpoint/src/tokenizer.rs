@@ -17,6 +17,7 @@ use std::sync::OnceLock;
 use super::index::{LARGEST, whole};
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::{Blob, Store};
+use scratchproof_texts::text;
 
 pub use compare::TokenComparison;
 
@@ -127,9 +128,7 @@ impl Tokenizer {
             (Some(name), [bytes]) if name == "tokenizer.model" || PIECES.contains(&name) => pieces::parse(bytes),
             (Some("vocab.txt"), [text]) => text::vocab(text),
             _ => {
-                return Err(Error::input(
-                    "there is no tokenizer.json, vocab.json with merges.txt, tokenizer.model, vocab.txt, tekken.json or .tiktoken",
-                ));
+                return Err(Error::input(text!("error-checkpoint/tokenizer/no-tokenizer-json-vocab")));
             }
         };
         let file = files.first().cloned().unwrap_or_default();
@@ -137,7 +136,8 @@ impl Tokenizer {
     }
 
     fn canonical(raw: Raw, file: &str) -> Result<Self> {
-        let kind = raw.kind.ok_or_else(|| Error::input(format!("{file}: the kind of the tokenizer is not known")))?;
+        let kind =
+            raw.kind.ok_or_else(|| Error::input(text!("error-checkpoint/tokenizer/kind-tokenizer-not-known", file)))?;
         let scheme = canonical::Scheme::new(kind, raw.prefix.as_deref(), raw.byte_fallback);
         let mut notes = Vec::new();
         let mut note = |count: usize, what: &str| {
@@ -157,7 +157,7 @@ impl Tokenizer {
         all.dedup();
         let count = all.len();
         if count == 0 {
-            return Err(Error::input(format!("{file}: it holds no token")));
+            return Err(Error::input(text!("error-checkpoint/tokenizer/holds-no-token", file)));
         }
         let mut by_id: Vec<(u32, Box<[u8]>)> = Vec::with_capacity(count);
         let mut same_id = 0;

@@ -3,6 +3,8 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use scratchproof_texts::{Param, Text};
+
 /// What stands in a secret's place.
 const BLOT: &str = "(the key)";
 
@@ -38,8 +40,25 @@ pub fn blot(text: String) -> String {
     text
 }
 
+/// The text with no secret in any word that is filled in.
+pub(crate) fn blotted(mut text: Text) -> Text {
+    text.params = text.params.into_iter().map(|(name, param)| (name, blotted_param(param))).collect();
+    text
+}
+
+fn blotted_param(param: Param) -> Param {
+    match param {
+        Param::Word(word) => Param::Word(blot(word)),
+        Param::List(list) => Param::List(list.into_iter().map(blotted_param).collect()),
+        Param::Text(text) => Param::Text(Box::new(blotted(*text))),
+        other => other,
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use scratchproof_texts::text;
+
     use crate::Error;
 
     #[test]
@@ -52,5 +71,9 @@ mod tests {
             error.to_string(),
             "asked with (the key): redirected to https://(the key).example.org/(the key)?k=(the key), tiny"
         );
+        let inner = text!("input/model/parent", name = "S3cretKEY");
+        let place = text!("error/place/inside", place = inner, what = vec!["x", "s3cretkey"]);
+        let kept = serde_json::to_string(&Error::input("no").context(place).text()).expect("JSON");
+        assert!(!kept.to_ascii_lowercase().contains("s3cretkey"), "{kept}");
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use scratchproof_error::{Error, Result};
+use scratchproof_texts::text;
 
 /// What a checkpoint was compared with.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -41,7 +42,7 @@ impl std::str::FromStr for Reference {
             Some(("parent", name)) => Ok(Self::Parent(name.to_owned())),
             Some(("control", name)) => Ok(Self::Control(name.to_owned())),
             Some(("relabelled", name)) => Ok(Self::Relabelled(name.to_owned())),
-            _ => Err(Error::input(format!("`{}` is not a reference", text.escape_debug()))),
+            _ => Err(Error::input(text!("error-evidence/rows/not-reference", text = text.escape_debug().to_string()))),
         }
     }
 }

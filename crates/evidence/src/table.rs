@@ -12,6 +12,7 @@ use polars::prelude::{
 use crate::{Reference, seal};
 use scratchproof_error::{Error, Result};
 use scratchproof_source::plain;
+use scratchproof_texts::text;
 
 /// A longer table is not read: the tool writes none.
 const LONGEST: u64 = 512 << 20;
@@ -139,7 +140,7 @@ pub(super) fn read<R: Row>(path: &Path) -> Result<Vec<R>> {
     let bytes = plain::read(path, LONGEST)?;
     let bad = |error: Error| error.context(path.display().to_string().escape_debug().to_string());
     if !seal::holds(&bytes) {
-        return Err(bad(Error::input("the table is damaged, or was written by something else")));
+        return Err(bad(Error::input(text!("error-evidence/table/table-damaged-or-written"))));
     }
     let frame = ParquetReader::new(Cursor::new(bytes)).finish().map_err(|error| bad(polars_error(&error)))?;
     R::rows(&frame).map_err(bad)
@@ -168,11 +169,12 @@ pub(super) fn cells<T: Cell>(frame: &DataFrame, name: &str) -> Result<Vec<T>> {
     {
         return Ok(absent);
     }
-    T::cells(column.map_err(|error| polars_error(&error))?).map_err(|error| error.context(format!("column `{name}`")))
+    T::cells(column.map_err(|error| polars_error(&error))?)
+        .map_err(|error| error.context(text!("error-evidence/table/column", name)))
 }
 
 pub(super) fn next<T>(cells: &mut impl Iterator<Item = T>) -> Result<T> {
-    cells.next().ok_or_else(|| Error::input("a column is shorter than the others"))
+    cells.next().ok_or_else(|| Error::input(text!("error-evidence/table/column-shorter-others")))
 }
 
 fn place(what: &str, path: &Path) -> String {
@@ -184,11 +186,12 @@ fn polars_error(error: &PolarsError) -> Error {
 }
 
 fn missing() -> Error {
-    Error::input("a value is missing")
+    Error::input(text!("error-evidence/table/value-missing"))
 }
 
 fn number<T: TryFrom<V>, V: Copy + std::fmt::Display>(name: &str, value: V) -> Result<T> {
-    T::try_from(value).map_err(|_| Error::input(format!("{value} is too large for column `{name}`")))
+    T::try_from(value)
+        .map_err(|_| Error::input(text!("error-evidence/table/too-large-column", value = value.to_string(), name)))
 }
 
 impl Cell for i64 {

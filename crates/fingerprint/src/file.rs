@@ -13,6 +13,7 @@ use scratchproof_error::{Context, Error, Result};
 use scratchproof_folder::alone;
 use scratchproof_kernel::decode;
 use scratchproof_source::{Blob, MemoryFile, plain};
+use scratchproof_texts::{Text, text};
 
 /// The largest file that is read or written.
 pub const LARGEST: u64 = 16 << 20;
@@ -60,7 +61,10 @@ impl Fingerprint {
     pub fn write(&self, path: &Path) -> Result<()> {
         let bytes = self.to_bytes()?;
         if path.symlink_metadata().is_ok() && !is_fingerprint(path) {
-            return Err(Error::usage(format!("{} is there and no fingerprint: it is not replaced", path.display())));
+            return Err(Error::usage(text!(
+                "error-fingerprint/file/no-fingerprint-not-replaced",
+                path = path.display()
+            )));
         }
         alone(path, &bytes)
     }
@@ -116,7 +120,9 @@ impl Fingerprint {
                 cross_dimensions: p.cross.dimensions.clone(),
             }),
         };
-        let json = |e: serde_json::Error| Error::input(format!("a fingerprint's header: {e}"));
+        let json = |e: serde_json::Error| {
+            Error::input(text!("error-fingerprint/file/fingerprint-s-header", e = e.to_string()))
+        };
         let mut metadata = BTreeMap::from([("format".to_owned(), FORMAT.to_owned())]);
         metadata.insert("words".to_owned(), serde_json::to_string(&words).map_err(json)?);
         let mut header = serde_json::Map::new();
@@ -137,7 +143,11 @@ impl Fingerprint {
         bytes.extend(text);
         bytes.extend(data);
         if bytes.len() as u64 > LARGEST {
-            return Err(Error::input(format!("the fingerprint would have {} bytes, more than {LARGEST}", bytes.len())));
+            return Err(Error::input(text!(
+                "error-fingerprint/file/fingerprint-would-bytes-more",
+                bytes = bytes.len(),
+                largest = LARGEST
+            )));
         }
         Ok(bytes)
     }
@@ -149,22 +159,30 @@ impl Fingerprint {
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self> {
         let blob = MemoryFile::new("fingerprint", bytes);
         let header = Header::read(&blob)?;
-        let none = || Error::input("it is no fingerprint of this tool");
+        let none = || Error::input(text!("error-fingerprint/file/no-fingerprint-tool"));
         if header.metadata.get("format").map(String::as_str) != Some(FORMAT) {
             return Err(none());
         }
         let words: Words = serde_json::from_str(header.metadata.get("words").ok_or_else(none)?)
-            .map_err(|e| Error::input(format!("a fingerprint's header: {e}")))?;
+            .map_err(|e| Error::input(text!("error-fingerprint/file/fingerprint-s-header", e = e.to_string())))?;
         if words.version != VERSION {
-            return Err(Error::input(format!("a fingerprint of version {}; version {VERSION} is read", words.version)));
+            return Err(Error::input(text!(
+                "error-fingerprint/file/fingerprint-version-version-read",
+                version = &words.version,
+                version_2 = VERSION
+            )));
         }
         let tensor = |name: &str, wanted: Option<usize>| -> Result<Vec<f32>> {
             let wanted = wanted.ok_or_else(none)?;
             let Some(found) = header.tensors.iter().find(|t| t.name == name) else {
-                return if wanted == 0 { Ok(Vec::new()) } else { Err(Error::input(format!("it has no {name}"))) };
+                return if wanted == 0 {
+                    Ok(Vec::new())
+                } else {
+                    Err(Error::input(text!("error-fingerprint/file/no", name)))
+                };
             };
             if found.dtype != Dtype::Bf16 || found.bytes != 2 * wanted as u64 {
-                return Err(Error::input(format!("{name} is not as long as its header says")));
+                return Err(Error::input(text!("error-fingerprint/file/not-long-header-says", name)));
             }
             let bytes = blob.bytes(found.offset, 2 * wanted)?;
             let mut values = vec![0.0; wanted];
@@ -174,7 +192,7 @@ impl Fingerprint {
             if values.iter().all(|v| v.is_finite()) {
                 Ok(values)
             } else {
-                Err(Error::input(format!("{name} holds what is no finite number")))
+                Err(Error::input(text!("error-fingerprint/file/holds-what-no-finite", name)))
             }
         };
         let count = words.rows.len().checked_mul(words.hidden);
@@ -187,18 +205,21 @@ impl Fingerprint {
 impl Shape {
     #[allow(clippy::type_complexity, reason = "how a tensor of the file is read, by name and length")]
     fn filled(self, tensor: &dyn Fn(&str, Option<usize>) -> Result<Vec<f32>>) -> Result<Products> {
-        let wrong = |what: &str| Error::input(format!("a fingerprint's header: {what}"));
+        let wrong = |what: Text| Error::input(text!("error-fingerprint/file/fingerprint-s-header-2", what));
         let Self { hidden, dim, side, layers, groups, cross_groups, cross_dimensions } = self;
-        let square = side.checked_mul(side).filter(|s| *s > 0).ok_or_else(|| wrong("heads without dimensions"))?;
+        let square = side
+            .checked_mul(side)
+            .filter(|s| *s > 0)
+            .ok_or_else(|| wrong(text!("error-fingerprint/file/heads-without-dimensions")))?;
         let heads: usize = groups.iter().map(|g| g.2.len()).sum();
         if groups.iter().any(|g| g.2.is_empty()) {
-            return Err(wrong("a key head that no query head reads"));
+            return Err(wrong(text!("error-fingerprint/file/key-head-no-query")));
         }
         let ascending = |list: &[usize], end: usize| {
             list.windows(2).all(|w| w[0] < w[1]) && list.last().is_none_or(|last| *last < end)
         };
         if !ascending(&cross_groups, groups.len()) || !ascending(&cross_dimensions, side) {
-            return Err(wrong("heads that are not there"));
+            return Err(wrong(text!("error-fingerprint/file/heads-not")));
         }
         let squares = |name: &str, count: usize| -> Result<Vec<Square>> {
             Ok(tensor(name, count.checked_mul(square))?.chunks_exact(square).map(<[f32]>::to_vec).collect())

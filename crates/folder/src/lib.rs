@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use record::Record;
 use scratchproof_error::hexadecimal::hex;
 use scratchproof_error::{Error, Result};
+use scratchproof_texts::text;
 use sha2::{Digest, Sha256};
 
 /// A longer file of an output folder is not read: the tool writes none. A file with holes costs nobody its length.
@@ -53,7 +54,8 @@ impl Folder {
     /// # Errors
     /// If it is no folder or cannot be made, if another run holds it, or if the record in it is none of this tool.
     pub fn open(root: &Path) -> Result<Self> {
-        fs::create_dir_all(root).map_err(|cause| Error::io(format!("the folder {}", shown(root)), cause))?;
+        fs::create_dir_all(root)
+            .map_err(|cause| Error::io(text!("error-folder/room/folder", root = shown(root)), cause))?;
         let record = Record::open(&root.join(RECORD))?;
         let folder = Self { root: root.to_owned(), record: Mutex::new(record), parts: AtomicU64::new(0) };
         Self::sweep(root);
@@ -90,7 +92,7 @@ impl Folder {
         }
         let target = self.root.join(name);
         let parent = target.parent().unwrap_or(&self.root);
-        let failed = |cause| Error::io(format!("cannot write {}", shown(&target)), cause);
+        let failed = |cause| Error::io(text!("error-folder/room/cannot-write", target = shown(&target)), cause);
         fs::create_dir_all(parent).map_err(failed)?;
         lock(&self.record).add(name, &digest)?;
         let number = self.parts.fetch_add(1, Ordering::Relaxed);
@@ -107,7 +109,8 @@ impl Folder {
     pub fn remove(&self, name: &str) -> Result<()> {
         if self.own(name)?.is_some() {
             let target = self.root.join(name);
-            fs::remove_file(&target).map_err(|cause| Error::io(format!("cannot remove {}", shown(&target)), cause))?;
+            fs::remove_file(&target)
+                .map_err(|cause| Error::io(text!("error-folder/room/cannot-remove", target = shown(&target)), cause))?;
         }
         Ok(())
     }
@@ -140,12 +143,7 @@ impl Folder {
     /// The digest of a file of the tool's own; `None` if there is no file of that name.
     fn own(&self, name: &str) -> Result<Option<String>> {
         let path = self.root.join(name);
-        let strange = || {
-            Error::usage(format!(
-                "{} was not written by this tool, or was changed since: move it away, or choose another folder",
-                shown(&path)
-            ))
-        };
+        let strange = || Error::usage(text!("error-folder/room/not-written-tool-or", path = shown(&path)));
         match fs::symlink_metadata(&path) {
             Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
             Err(cause) => return Err(Error::io(shown(&path), cause)),
@@ -180,7 +178,7 @@ impl Folder {
 /// If it cannot be written; what was there before is there still.
 pub fn whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut name = std::ffi::OsString::from(".");
-    name.push(path.file_name().ok_or_else(|| Error::usage("the file to write has no name"))?);
+    name.push(path.file_name().ok_or_else(|| Error::usage(text!("error-folder/room/file-write-no-name")))?);
     name.push(format!("-{}-part", std::process::id()));
     let part = path.with_file_name(name);
     // A killed process may have had the same number.
@@ -190,7 +188,7 @@ pub fn whole(path: &Path, bytes: &[u8]) -> Result<()> {
         ErrorKind::NotFound => put(&part, path, bytes),
         _ => Err(cause),
     });
-    written.map_err(|cause| Error::io(format!("cannot write {}", path.display()), cause))
+    written.map_err(|cause| Error::io(text!("error-folder/room/cannot-write-2", path = path.display()), cause))
 }
 
 /// As [`whole`], where nobody else writes the same file: what a killed run left of it goes.

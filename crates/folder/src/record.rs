@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::shown;
 use scratchproof_error::{Error, Result};
+use scratchproof_texts::text;
 
 /// The first line of the file.
 const SCHEMA: &str = "{\"schema\":\"scratchproof.folder/1\"}\n";
@@ -34,7 +35,7 @@ impl Record {
     pub(super) fn open(path: &Path) -> Result<Self> {
         match fs::symlink_metadata(path) {
             Ok(found) if !found.is_file() => {
-                return Err(Error::usage(format!("{} is no plain file: choose another folder", shown(path))));
+                return Err(Error::usage(text!("error-folder/record/no-plain-file-choose", path = shown(path))));
             }
             Err(cause) if cause.kind() != ErrorKind::NotFound => return Err(Error::io(shown(path), cause)),
             _ => {}
@@ -46,9 +47,9 @@ impl Record {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let folder = path.parent().unwrap_or(path);
-                return Err(Error::usage(format!(
-                    "another run is writing to {}: wait for it, or choose another folder",
-                    shown(folder)
+                return Err(Error::usage(text!(
+                    "error-folder/record/another-run-writing-wait",
+                    folder = shown(folder)
                 )));
             }
             Err(TryLockError::Error(cause)) => return Err(failed(cause)),
@@ -63,14 +64,12 @@ impl Record {
             return Ok(record);
         }
         let Some(lines) = text[..whole].strip_prefix(SCHEMA) else {
-            return Err(Error::usage(format!(
-                "{} is no record of this version: move it away with the folder's files, or choose another folder",
-                shown(path)
-            )));
+            return Err(Error::usage(text!("error-folder/record/no-record-version-move", path = shown(path))));
         };
         for line in lines.lines() {
-            let line: Line<'_> = serde_json::from_str(line)
-                .map_err(|cause| Error::usage(format!("{} is damaged: {cause}", shown(path))))?;
+            let line: Line<'_> = serde_json::from_str(line).map_err(|cause| {
+                Error::usage(text!("error-folder/record/damaged", path = shown(path), cause = cause.to_string()))
+            })?;
             record.digests.entry(line.file.into_owned()).or_default().insert(line.sha256.into_owned());
         }
         record.file.set_len(whole as u64).and_then(|()| record.file.seek(SeekFrom::End(0))).map_err(failed)?;
@@ -94,7 +93,7 @@ impl Record {
         self.file
             .write_all(line.as_bytes())
             .and_then(|()| self.file.sync_data())
-            .map_err(|cause| Error::io(format!("cannot write {}", shown(&self.path)), cause))
+            .map_err(|cause| Error::io(text!("error-folder/room/cannot-write-2", path = shown(&self.path)), cause))
     }
 
     /// Leaves one line a file.
@@ -116,7 +115,7 @@ impl Record {
             .and_then(|_| file.write_all(text.as_bytes()))
             .and_then(|()| file.set_len(text.len() as u64))
             .and_then(|()| file.sync_data())
-            .map_err(|cause| Error::io(format!("cannot write {}", shown(&self.path)), cause))
+            .map_err(|cause| Error::io(text!("error-folder/room/cannot-write-2", path = shown(&self.path)), cause))
     }
 }
 

@@ -11,6 +11,7 @@ mod write;
 use std::path::Path;
 
 use scratchproof_error::{Error, Result};
+use scratchproof_texts::text;
 
 pub use write::write;
 
@@ -68,7 +69,7 @@ pub fn look(folder: &Path) -> Result<Found> {
     let shown = folder.display().to_string();
     let about = std::fs::metadata(folder).map_err(|e| Error::io(&shown, e))?;
     if !about.is_dir() {
-        return Err(Error::usage(format!("{shown} is no folder; init writes a case file from what lies in one")));
+        return Err(Error::usage(text!("error-init/room/no-folder-init-writes", shown)));
     }
     let full = std::path::absolute(folder).map_err(|e| Error::io(&shown, e))?;
     let mut found = walk::walk(folder);
@@ -77,10 +78,14 @@ pub fn look(folder: &Path) -> Result<Found> {
     found.name = canonical.file_name().map_or_else(|| "case".to_owned(), |name| name.to_string_lossy().into_owned());
     found.around = walk::around(&canonical);
     if found.series.is_empty() && found.models.is_empty() {
-        let why = found.broken.first().map_or(String::new(), |(path, why)| format!("; {path} cannot be opened: {why}"));
-        return Err(Error::input(format!(
-            "{shown}: no checkpoint found ({} folders deep){why}. Give the folder that the training wrote to",
-            walk::DEPTH
+        let broken = found.broken.first();
+        let (path, why) = (broken.map(|(path, _)| path.clone()), broken.map(|(_, why)| why.clone()));
+        return Err(Error::input(text!(
+            "error-init/room/no-checkpoint-found-folders",
+            shown,
+            depth = walk::DEPTH,
+            path,
+            why
         )));
     }
     Ok(found)

@@ -6,6 +6,7 @@ use super::journal::Stored;
 use scratchproof_error::{Error, Result};
 use scratchproof_kernel::{Dtype, Gram, GramShape, GramSums, Moments, Sums};
 use scratchproof_measurements::{Kept, Plan, TensorFigures, Unit};
+use scratchproof_texts::{Text, text};
 
 /// What JSON says of one unit; the numbers stand in the table.
 #[derive(Serialize, Deserialize)]
@@ -26,7 +27,7 @@ pub fn encode(plan: &Plan, first: usize, all: &[(TensorFigures, Kept)]) -> Resul
     let mut stored = Stored::default();
     let mut said = Vec::new();
     for (at, (figures, kept)) in (first..).zip(all) {
-        let index = u32::try_from(at).map_err(|_| Error::input("more tensors than are counted"))?;
+        let index = u32::try_from(at).map_err(|_| Error::input(text!("error-measure/codec/more-tensors-counted")))?;
         let gram = figures.gram.to_sums();
         let mut put = |part: &'static str, values: &[f64]| {
             stored.sums.extend(values.iter().map(|value| (index, part, *value)));
@@ -59,10 +60,10 @@ pub fn encode(plan: &Plan, first: usize, all: &[(TensorFigures, Kept)]) -> Resul
 
 /// Reads what [`encode`] wrote; the kept rows are empty if they were not kept.
 pub fn decode(plan: &Plan, first: usize, units: &[Unit], stored: Stored) -> Result<Vec<(TensorFigures, Kept)>> {
-    let bad = |what: &str| Error::input(format!("the figures of tensor {first} and those after it: {what}"));
-    let said: Vec<Said> = serde_json::from_value(stored.value).map_err(|cause| bad(&cause.to_string()))?;
+    let bad = |what: Text| Error::input(text!("error-measure/codec/figures-tensor-those-after", first, what));
+    let said: Vec<Said> = serde_json::from_value(stored.value).map_err(|cause| bad(cause.to_string().into()))?;
     if said.len() != units.len() {
-        return Err(bad("they are not as many as the plan's"));
+        return Err(bad(text!("error-measure/codec/they-not-many-plan")));
     }
     let with_rows = !stored.rows.is_empty();
     let (mut sums, mut rows) = (stored.sums.into_iter().peekable(), stored.rows.into_iter().peekable());
@@ -85,7 +86,7 @@ pub fn decode(plan: &Plan, first: usize, units: &[Unit], stored: Stored) -> Resu
             distances: take("distance"),
             nonfinite: said.nonfinite,
         };
-        let gram = Gram::from_sums(shape, gram).ok_or_else(|| bad("sums are lacking"))?;
+        let gram = Gram::from_sums(shape, gram).ok_or_else(|| bad(text!("error-measure/codec/sums-lacking")))?;
         let (traces, frobenius) = (take("trace"), take("frobenius"));
         let fits = said.id == unit.id
             && traces.len() == said.pairs.len()
@@ -98,7 +99,7 @@ pub fn decode(plan: &Plan, first: usize, units: &[Unit], stored: Stored) -> Resu
         let farthest = take("farthest");
         let along = take("along");
         if !fits || scales.len() != members {
-            return Err(bad("they do not fit the plan"));
+            return Err(bad(text!("error-measure/codec/they-do-not-fit")));
         }
         let sums = traces.into_iter().zip(frobenius).map(|(trace, frobenius2)| Sums { trace, frobenius2 });
         let columns = said.pairs.into_iter().zip(sums).collect();
@@ -113,7 +114,7 @@ pub fn decode(plan: &Plan, first: usize, units: &[Unit], stored: Stored) -> Resu
             }
             // Rows of a sum may stand with another tensor of it.
             if with_rows && own.len() != length && !(unit.pool.is_some() && own.is_empty()) {
-                return Err(bad("kept rows are lacking"));
+                return Err(bad(text!("error-measure/codec/kept-rows-lacking")));
             }
             kept.push(own);
         }
@@ -122,7 +123,7 @@ pub fn decode(plan: &Plan, first: usize, units: &[Unit], stored: Stored) -> Resu
         all.push((figures, Kept { rows: kept, scales, usable: said.usable }));
     }
     if sums.peek().is_some() || rows.peek().is_some() {
-        return Err(bad("there are more numbers than the plan asks for"));
+        return Err(bad(text!("error-measure/codec/more-numbers-plan-asks")));
     }
     Ok(all)
 }

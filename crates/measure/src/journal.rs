@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use scratchproof_error::hexadecimal::hex;
 use scratchproof_error::{Error, Result};
 use scratchproof_measurements::KERNEL_VERSION;
+use scratchproof_texts::text;
 
 /// A piece of the work: finished as a whole or not at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,7 +93,9 @@ pub fn kept<T: Serialize + DeserializeOwned>(
     piece: &Piece,
     make: impl FnOnce() -> Result<T>,
 ) -> Result<T> {
-    let strange = |cause: serde_json::Error| Error::input(format!("the piece {} of the store: {cause}", piece.name));
+    let strange = |cause: serde_json::Error| {
+        Error::input(text!("error-measure/journal/piece-store", name = &piece.name, cause = cause.to_string()))
+    };
     if let Some(stored) = journal.get(piece)? {
         return serde_json::from_value(stored.value).map_err(strange);
     }

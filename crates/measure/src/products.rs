@@ -12,6 +12,7 @@ use scratchproof_error::{Error, Result};
 use scratchproof_kernel::{Form, trace};
 use scratchproof_measurements::{Between, Kept, KeptProducts, PairOfTensors, Plan, TensorFigures, Trails, Unit};
 use scratchproof_stats::draw;
+use scratchproof_texts::text;
 
 /// What is asked beyond what every audit needs.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,7 +34,7 @@ pub fn products(plan: &Plan, tensors: &[TensorFigures], kept: &[Kept], asked: As
         unit.view.is_some() && !unit.kept.is_empty() && own.rows.iter().all(Vec::is_empty)
     };
     if plan.units.iter().zip(kept).any(lacks) {
-        return Err(Error::input("the store lacks the kept rows of some tensors: remove its folder and measure again"));
+        return Err(Error::input(text!("error-measure/products/store-lacks-kept-rows")));
     }
     let residual = Residual::new(plan, kept);
     let mut products = residual.map_or_else(KeptProducts::default, |residual| over_models(plan, &residual, asked));

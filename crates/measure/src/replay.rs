@@ -6,6 +6,7 @@ use scratchproof_error::{Context, Result};
 use scratchproof_measurements::Replay;
 use scratchproof_replay::{Framework, LARGEST, Recipe, replay};
 use scratchproof_source::{Access, plain};
+use scratchproof_texts::text;
 
 /// Draws the start again if the case says how and the earliest checkpoint is step 0.
 ///
@@ -42,5 +43,5 @@ pub fn replayed(case: &Case, access: Access) -> Result<Replay> {
 }
 
 fn file(path: &std::path::Path) -> Result<Vec<u8>> {
-    plain::read(path, LARGEST).context(|| "cannot read the recipe".into())
+    plain::read(path, LARGEST).context(|| text!("error-measure/replay/cannot-read-recipe"))
 }

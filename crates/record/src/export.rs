@@ -17,6 +17,7 @@ use super::history::Collector;
 use super::keys::{KeyMap, Keys};
 use super::run::Run;
 use scratchproof_error::{Error, Result};
+use scratchproof_texts::text;
 
 pub(super) use elements::{elements, members};
 pub(super) use json::lines;
@@ -34,10 +35,7 @@ pub(super) fn text(path: &Path, head: &[u8]) -> Result<Vec<Run>> {
         return json::open(path);
     }
     if !wide && (start.contains(&0) || start.is_empty()) {
-        return Err(Error::input(format!(
-            "{}: is no run log (known are `.wandb`, TensorBoard events, parquet, JSON, JSON lines and CSV, by their content)",
-            path.display()
-        )));
+        return Err(Error::input(text!("error-record/export/no-run-log-known", path = path.display())));
     }
     csv::open(path, wide)
 }

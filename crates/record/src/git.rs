@@ -34,6 +34,7 @@ use git2::Oid;
 
 use crate::listed::Shelf;
 use scratchproof_error::Error;
+use scratchproof_texts::{Text, text};
 
 pub use clocks::{Oddity, OddityKind};
 pub use freeze::Freeze;
@@ -218,11 +219,11 @@ fn is_id(text: &str) -> bool {
 }
 
 fn missing(kind: &str, id: impl Display, error: &git2::Error) -> Error {
-    Error::input(format!("the {kind} {id} is missing or damaged: {}", error.message()))
+    Error::input(text!("error-record/git/missing-or-damaged", kind, id = id.to_string(), error = error.message()))
 }
 
-fn broken(what: &str, error: &git2::Error) -> Error {
-    Error::input(format!("{what} cannot be read: {}", error.message()))
+fn broken(what: Text, error: &git2::Error) -> Error {
+    Error::input(text!("error-record/git/cannot-read", what, error = error.message()))
 }
 
 #[doc(hidden)]

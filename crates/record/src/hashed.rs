@@ -10,6 +10,7 @@ use super::run::Run;
 use scratchproof_error::hexadecimal::hex;
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::plain;
+use scratchproof_texts::text;
 
 /// Most entries of a folder that are looked at.
 const ENTRIES: usize = 20_000;
@@ -31,7 +32,8 @@ impl<R: Read> Hashed<R> {
     /// # Errors
     /// If the rest cannot be read.
     pub fn sign(mut self, run: &mut Run) -> Result<()> {
-        std::io::copy(&mut self, &mut std::io::sink()).map_err(|error| Error::io("the log cannot be read", error))?;
+        std::io::copy(&mut self, &mut std::io::sink())
+            .map_err(|error| Error::io(text!("error-record/hashed/log-cannot-read"), error))?;
         run.bytes = self.bytes;
         run.sha256 = hex(&self.sha.finalize());
         Ok(())
@@ -52,9 +54,11 @@ pub(super) fn open(path: &Path) -> Result<Hashed<File>> {
     let place = || path.display().to_string();
     let about = fs::metadata(path).map_err(|error| Error::io(path.display(), error))?;
     if !about.is_file() {
-        return Err(Error::input("not a regular file")).context(place);
+        return Err(Error::input(text!("error-record/hashed/not-regular-file"))).context(place);
     }
-    let file = plain::open(path).map_err(|error| Error::io("the log cannot be opened", error)).context(place)?;
+    let file = plain::open(path)
+        .map_err(|error| Error::io(text!("error-record/hashed/log-cannot-opened"), error))
+        .context(place)?;
     Ok(Hashed::new(file))
 }
 
@@ -65,10 +69,7 @@ pub(super) fn whole(path: &Path, limit: u64) -> Result<(Vec<u8>, Hashed<File>)> 
     let read = (&mut hashed).take(limit + 1).read_to_end(&mut bytes);
     read.map_err(|error| Error::io(path.display(), error))?;
     if bytes.len() as u64 > limit {
-        return Err(Error::input(format!(
-            "{}: more than the {limit} bytes that are read of such a file",
-            path.display()
-        )));
+        return Err(Error::input(text!("error-record/hashed/more-bytes-read-such", path = path.display(), limit)));
     }
     Ok((bytes, hashed))
 }
@@ -89,7 +90,11 @@ pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(folder).map_err(failed)? {
         if paths.len() >= ENTRIES {
-            return Err(Error::input(format!("{}: more than {ENTRIES} entries", folder.display())));
+            return Err(Error::input(text!(
+                "error-record/hashed/more-entries",
+                folder = folder.display(),
+                entries = ENTRIES
+            )));
         }
         paths.push(entry.map_err(failed)?.path());
     }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::history::{History, is_whole};
 use scratchproof_error::{Error, Result};
+use scratchproof_texts::text;
 
 /// Columns named by the case file; what is left out is guessed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -193,7 +194,7 @@ impl Keys {
 
 fn missing(history: &History, role: &str, key: &str) -> Error {
     let all: Vec<&str> = history.columns.keys().map(String::as_str).take(20).collect();
-    Error::usage(format!("keys.{role} = \"{key}\": the log has no such column; it has {}", all.join(", ")))
+    Error::usage(text!("error-record/keys/keys-log-no-such", role, key, all = all.join(", ")))
 }
 
 /// Lower case, with the separators that writers use for each other made equal.

@@ -7,6 +7,7 @@
 use std::io::{ErrorKind, Read};
 
 use scratchproof_error::{Error, Result};
+use scratchproof_texts::text;
 
 /// Bytes of a block.
 pub const BLOCK: usize = 32 * 1024;
@@ -95,10 +96,10 @@ impl<R: Read> Reader<R> {
         };
         reader.fill()?;
         if reader.length == 0 {
-            return Err(Error::input("the file is empty, so it holds no run"));
+            return Err(Error::input(text!("error-record/leveldb/file-empty-so-holds")));
         }
         if reader.length < FILE_HEADER.len() || reader.block[..FILE_HEADER.len()] != FILE_HEADER {
-            return Err(Error::input("the file does not begin as a W&B log does (`:W&B`, 0xBEE1, version 0)"));
+            return Err(Error::input(text!("error-record/leveldb/file-does-not-begin")));
         }
         reader.position = FILE_HEADER.len();
         Ok(reader)
@@ -258,7 +259,7 @@ impl<R: Read> Reader<R> {
                 }
                 Ok(n) => self.length += n,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(Error::io("the log cannot be read", error)),
+                Err(error) => return Err(Error::io(text!("error-record/hashed/log-cannot-read"), error)),
             }
         }
         Ok(())

@@ -9,6 +9,7 @@ use super::hashed::{self, entries};
 use super::run::{RUNS, Run};
 use super::{export, tensorboard, trainer_state, wandb};
 use scratchproof_error::{Error, Result};
+use scratchproof_texts::{Text, text};
 
 pub use join::{Joined, join};
 
@@ -36,9 +37,9 @@ pub fn open(path: &Path) -> Result<Vec<Run>> {
 fn file(path: &Path) -> Result<Vec<Run>> {
     // Opening a FIFO would wait for somebody to write to it; `head` refuses what is no regular file.
     let head = hashed::head(path, 4096)?;
-    let named = |what: &str| Error::input(format!("{}: {what}", path.display()));
+    let named = |what: Text| Error::input(what).context(path.display());
     if head.is_empty() {
-        return Err(named("the file is empty, so it holds no run"));
+        return Err(named(text!("error-record/leveldb/file-empty-so-holds")));
     }
     if head.starts_with(b":W&B") || path.extension().is_some_and(|end| end == "wandb") {
         return Ok(vec![wandb::open(path)?]);
@@ -50,7 +51,7 @@ fn file(path: &Path) -> Result<Vec<Run>> {
         [(&b"\x1f\x8b"[..], "gzip"), (b"PK\x03\x04", "zip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"BZh", "bzip2")]
     {
         if head.starts_with(magic) {
-            return Err(named(&format!("is packed with {kind}; unpack it and name what was in it")));
+            return Err(named(text!("error-record/logs/packed-unpack-name-what", kind)));
         }
     }
     if tensorboard::is_log(&head) {
@@ -75,11 +76,7 @@ fn folder(path: &Path) -> Result<Vec<Run>> {
         if let Some(error) = failed.into_iter().next() {
             return Err(error);
         }
-        return Err(Error::input(format!(
-            "{}: holds no run log (looked for `.wandb` files, `wandb-history.jsonl`, TensorBoard event files and \
-             `trainer_state.json`, {DEPTH} folders deep; name an export by its file)",
-            path.display()
-        )));
+        return Err(Error::input(text!("error-record/logs/holds-no-run-log", path = path.display(), depth = DEPTH)));
     }
     if let Some(first) = found.first_mut() {
         first.notes.extend(failed.iter().take(20).map(|error| format!("another log was left out: {error}")));
@@ -94,7 +91,7 @@ fn gather(path: &Path, depth: usize, runs: &mut Vec<Run>, failed: &mut Vec<Error
     };
     let mut keep = |run: Result<Run>| match run {
         Ok(_) if runs.len() >= RUNS => {
-            failed.push(Error::input(format!("more than {RUNS} runs; the others were left out")));
+            failed.push(Error::input(text!("error-record/logs/more-runs-others-left", runs = RUNS)));
         }
         Ok(run) => runs.push(run),
         Err(error) => failed.push(error),

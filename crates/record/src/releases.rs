@@ -7,6 +7,7 @@ use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use scratchproof_error::{Error, Result};
+use scratchproof_texts::text;
 
 /// Who vouches for a dated fact, the weakest first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -57,7 +58,7 @@ impl FromStr for Trust {
     fn from_str(text: &str) -> Result<Self> {
         Self::ALL.into_iter().find(|trust| trust.name() == text).ok_or_else(|| {
             let names: Vec<_> = Self::ALL.iter().map(|trust| trust.name()).collect();
-            Error::usage(format!("\"{text}\" is no grade of a date; there are {}", names.join(", ")))
+            Error::usage(text!("error-record/releases/no-grade-date", text, names = names.join(", ")))
         })
     }
 }
@@ -91,12 +92,7 @@ impl Interval {
             let latest = at.checked_add_signed(TimeDelta::hours(36))?.checked_sub_signed(TimeDelta::seconds(1))?;
             Some(Self { earliest, latest })
         });
-        span.ok_or_else(|| {
-            Error::usage(format!(
-                "\"{text}\" is not a date this tool reads: write a day (2026-10-02) or an RFC 3339 time with its zone \
-                 (2026-10-02T08:00:00Z, 2026-10-02T17:00:00+09:00)"
-            ))
-        })
+        span.ok_or_else(|| Error::usage(text!("error-record/releases/not-date-tool-reads", text)))
     }
 }
 
@@ -138,7 +134,8 @@ impl Release {
     /// If the date cannot be read.
     pub fn new(name: impl Into<String>, text: &str, trust: Trust, source: Option<String>) -> Result<Self> {
         let name = name.into();
-        let at = Interval::parse(text).map_err(|error| error.context(format!("release of {name}")))?;
+        let at = Interval::parse(text)
+            .map_err(|error| error.context(text!("error-record/releases/release", name = &name)))?;
         Ok(Self { name, at, trust, source, open: Open::No, notes: Vec::new() })
     }
 }

@@ -29,6 +29,7 @@ use std::time::Duration;
 use super::run::Run;
 use scratchproof_error::{Error, Result};
 use scratchproof_source::{Access, Network, Service};
+use scratchproof_texts::text;
 
 pub use address::Address;
 
@@ -88,8 +89,7 @@ pub fn is_address(log: &str) -> bool {
 pub fn open(address: &str, access: Access) -> Result<Run> {
     let address = Address::parse(address)?;
     if access.offline {
-        let advice = "give a local path: the run's folder, or an export of its history";
-        return Err(Error::usage(format!("{address} cannot be read with --offline; {advice}")));
+        return Err(Error::usage(text!("error-record/service/cannot-read-offline", address = address.to_string())));
     }
     read::run(from_environment()?, &address, &Bounds::default())
 }

@@ -20,6 +20,7 @@ use super::run::{Dated, Form, Happened, Run};
 use super::wandb::config::flatten;
 use super::wire::{Content, Fields};
 use scratchproof_error::{Error, Result};
+use scratchproof_texts::text;
 
 /// A longer record is taken for damage.
 const RECORD: u64 = 256 << 20;
@@ -56,7 +57,10 @@ pub(super) fn open(paths: &[PathBuf]) -> Result<Run> {
     files.sort_by(|a, b| a.first.total_cmp(&b.first));
     let mut parts = files.into_iter();
     let Some(first) = parts.next() else {
-        return Err(failed.into_iter().next().unwrap_or_else(|| Error::input("there is no event file")));
+        return Err(failed
+            .into_iter()
+            .next()
+            .unwrap_or_else(|| Error::input(text!("error-record/tensorboard/no-event-file"))));
     };
     let (mut run, mut history) = (first.run, first.history);
     for file in parts {
@@ -124,7 +128,10 @@ fn read(path: &Path) -> Result<File> {
             Ok(0) => break,
             Ok(12) if is_log(&head) => head[..8].iter().rev().fold(0, |all, byte| all << 8 | u64::from(*byte)),
             Ok(12) if offset == 0 => {
-                return Err(Error::input(format!("{}: no TensorBoard event file", path.display())));
+                return Err(Error::input(text!(
+                    "error-record/tensorboard/no-tensorboard-event-file",
+                    path = path.display()
+                )));
             }
             // Without a length there is no way to the next record.
             Ok(12) => {

@@ -11,6 +11,7 @@ use super::history::Collector;
 use super::keys::{KeyMap, Keys};
 use super::run::{Difference, Form, Run};
 use scratchproof_error::{Error, Result};
+use scratchproof_texts::text;
 
 /// A longer file is not read.
 const LIMIT: u64 = 256 << 20;
@@ -25,7 +26,7 @@ pub(super) fn open(path: &Path) -> Result<Run> {
     let (bytes, hashed) = hashed::whole(path, LIMIT)?;
     let text = String::from_utf8_lossy(&bytes);
     let mut run = read(&text).ok_or_else(|| {
-        Error::input(format!("{}: is no `trainer_state.json` (an object with a list `log_history`)", path.display()))
+        Error::input(text!("error-record/trainer-state/no-trainer-state-json", path = path.display()))
     })?;
     hashed.sign(&mut run)?;
     run.source = path.display().to_string();
@@ -48,7 +49,10 @@ pub(super) fn open_series(paths: &[PathBuf]) -> Result<Run> {
     }
     read.sort_by_key(|(step, path, _)| (*step, (*path).clone()));
     let Some((_, _, mut last)) = read.pop() else {
-        return Err(failed.into_iter().next().unwrap_or_else(|| Error::input("there is no `trainer_state.json`")));
+        return Err(failed
+            .into_iter()
+            .next()
+            .unwrap_or_else(|| Error::input(text!("error-record/trainer-state/no-trainer-state-json-2"))));
     };
     for (_, path, earlier) in &read {
         compare(&mut last, path, earlier);

@@ -15,6 +15,7 @@ use super::hashed::{self, Hashed, entries};
 use super::leveldb::Reader;
 use super::run::{Form, Run};
 use scratchproof_error::{Context, Error, Result};
+use scratchproof_texts::{Text, text};
 
 pub(super) use folder::{accelerators, is_run};
 
@@ -60,7 +61,7 @@ pub fn read(input: impl Read) -> Result<Run> {
 /// If it has no history, or that cannot be read.
 pub fn open_folder(path: &Path) -> Result<Run> {
     let history = folder::history(path)
-        .ok_or_else(|| Error::input(format!("{}: holds no `wandb-history.jsonl`", path.display())))?;
+        .ok_or_else(|| Error::input(text!("error-record/wandb/holds-no-wandb-history", path = path.display())))?;
     let mut run = super::export::lines(&history)?;
     run.form = Form::Folder;
     run.source = path.display().to_string();
@@ -75,7 +76,7 @@ pub(super) fn has_history(path: &Path) -> bool {
 
 /// The log's file, wherever in its folder it is.
 fn locate(path: &Path) -> Result<PathBuf> {
-    let named = |what: &str| Error::input(format!("{}: {what}", path.display()));
+    let named = |what: Text| Error::input(what).context(path.display());
     let about = fs::metadata(path).map_err(|error| Error::io(path.display(), error))?;
     if !about.is_dir() {
         return Ok(path.to_owned());
@@ -92,8 +93,8 @@ fn locate(path: &Path) -> Result<PathBuf> {
     }
     match logs.len() {
         1 => Ok(logs.remove(0)),
-        0 => Err(named("holds no `.wandb` file")),
-        n => Err(named(&format!("holds {n} `.wandb` files; name one of them"))),
+        0 => Err(named(text!("error-record/wandb/holds-no-wandb-file"))),
+        n => Err(named(text!("error-record/wandb/holds-wandb-files-name", n))),
     }
 }
 

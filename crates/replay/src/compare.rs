@@ -8,6 +8,7 @@ use scratchproof_error::{Context, Error, Result};
 use scratchproof_kernel::random::{Build, Fill, Legacy, Pcg64, Threefry, TorchCpu, erfinv};
 use scratchproof_kernel::{Dtype, Rounding, decode, round};
 use scratchproof_measurements::{Replayed, TensorReplay};
+use scratchproof_texts::text;
 
 /// Stored elements that are compared to tell which build drew them.
 const PROBE: u64 = 1 << 20;
@@ -51,7 +52,7 @@ pub fn replay(recipe: &Recipe, seed: u64, checkpoint: &Checkpoint) -> Result<Rep
         }
     }
     let Some(variant) = best.map(|(_, variant)| variant).or(variants.first().copied()) else {
-        return Err(Error::input("no generator is known for its framework"));
+        return Err(Error::input(text!("error-replay/compare/no-generator-known-framework")));
     };
     let counts = fitted.run(seed, variant, u64::MAX)?;
     Ok(fitted.result(&counts, variant))
@@ -94,7 +95,7 @@ impl<'a> Fitted<'a> {
         let mut words = 0_u64;
         let mut pieces = Vec::new();
         for (number, step) in recipe.steps.iter().enumerate() {
-            let place = || format!("step {}", number + 1);
+            let place = || text!("error-replay/compare/step", number = number + 1);
             let (count, into) = match step {
                 Step::Seed(_) => (None, [].as_slice()),
                 Step::Skip(skip) => {
@@ -107,8 +108,11 @@ impl<'a> Fitted<'a> {
                     let rounds = if draw.redraw.is_some() { 8 } else { 1 };
                     words = words.saturating_add(draw.count.saturating_mul(each * rounds).saturating_add(64));
                     if draw.redraw.is_some() && draw.count > MOST_HELD {
-                        return Err(Error::input(format!("{} elements are too many to draw again", draw.count))
-                            .context(place()));
+                        return Err(Error::input(text!(
+                            "error-replay/compare/elements-too-many-draw",
+                            count = &draw.count
+                        ))
+                        .context(place()));
                     }
                     (Some(draw.count), draw.into.as_slice())
                 }
@@ -127,15 +131,17 @@ impl<'a> Fitted<'a> {
             spans.sort_unstable();
             if let Some(pair) = spans.windows(2).find(|pair| pair[0].0 + pair[0].1 > pair[1].0) {
                 let name = name.escape_debug();
-                return Err(Error::input(format!("element {} of {name} is filled twice", pair[1].0)));
+                return Err(Error::input(text!(
+                    "error-replay/compare/element-filled-twice",
+                    pair = pair[1].0,
+                    name = name.to_string()
+                )));
             }
         }
         let elements: u64 = checkpoint.tensors.iter().map(|t| t.elements() as u64).sum();
         let most = elements.saturating_mul(WORDS_PER_ELEMENT).saturating_add(WORDS_BESIDE);
         if words > most {
-            return Err(Error::input(format!(
-                "it takes {words} words of the generator, more than {most} for a checkpoint of {elements} elements"
-            )));
+            return Err(Error::input(text!("error-replay/compare/takes-words-generator-more", words, most, elements)));
         }
         Ok(Self { recipe, checkpoint, records, pieces })
     }
@@ -333,11 +339,14 @@ fn fit(piece: &Piece, count: Option<u64>, record: &TensorRecord) -> Result<u64> 
     length.filter(|length| inside(*length)).ok_or_else(|| {
         let what = count.map_or("a constant".to_owned(), |count| format!("a draw of {count} elements"));
         let length = length.map_or("what is left".to_owned(), |length| format!("{length} elements"));
-        Error::input(format!(
-            "{length} from element {} of {what} do not fit from element {} into {}, which has {elements}",
-            piece.from,
-            piece.at,
-            record.name.escape_debug()
+        Error::input(text!(
+            "error-replay/compare/element-do-not-fit",
+            length,
+            from = &piece.from,
+            what,
+            at = &piece.at,
+            name = record.name.escape_debug().to_string(),
+            elements
         ))
     })
 }

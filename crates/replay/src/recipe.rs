@@ -7,6 +7,7 @@ use serde::Deserialize;
 use scratchproof_error::{Error, Result};
 use scratchproof_kernel::Dtype;
 use scratchproof_kernel::random::{Build, Law};
+use scratchproof_texts::text;
 
 /// The version this tool reads.
 pub const FORMAT: &str = "scratchproof.init-recipe/1";
@@ -212,10 +213,14 @@ impl Recipe {
     pub fn read(bytes: &[u8]) -> Result<Self> {
         let raw: RawRecipe = serde_json::from_slice(bytes).map_err(|e| Error::input(e.to_string()))?;
         if raw.format != FORMAT {
-            return Err(Error::input(format!("its format is `{}`; `{FORMAT}` is read", shown(&raw.format))));
+            return Err(Error::input(text!(
+                "error-replay/recipe/format-read",
+                format = shown(&raw.format),
+                format_2 = FORMAT
+            )));
         }
         let framework = Framework::parse(&raw.framework).ok_or_else(|| {
-            Error::input(format!("no generator is known for the framework `{}`", shown(&raw.framework)))
+            Error::input(text!("error-replay/recipe/no-generator-known-framework", framework = shown(&raw.framework)))
         })?;
         let build = raw.build.and_then(|name| Build::ALL.into_iter().find(|build| build.name() == name));
         let mut names = Names::default();
@@ -223,7 +228,9 @@ impl Recipe {
             .steps
             .into_iter()
             .enumerate()
-            .map(|(number, step)| step.check(&mut names).map_err(|e| e.context(format!("step {}", number + 1))))
+            .map(|(number, step)| {
+                step.check(&mut names).map_err(|e| e.context(text!("error-replay/compare/step", number = number + 1)))
+            })
             .collect::<Result<_>>()?;
         Ok(Self { framework, build, names: names.list, steps, unknown: raw.unknown })
     }
@@ -250,13 +257,13 @@ impl Names {
 }
 
 fn finite(value: f64, what: &str) -> Result<f64> {
-    if value.is_finite() { Ok(value) } else { Err(Error::input(format!("`{what}` is not a finite number"))) }
+    if value.is_finite() { Ok(value) } else { Err(Error::input(text!("error-replay/recipe/not-finite-number", what))) }
 }
 
 fn float(name: &str) -> Result<Dtype> {
     Dtype::parse(name)
         .filter(|dtype| matches!(dtype, Dtype::F64 | Dtype::F32 | Dtype::F16 | Dtype::Bf16))
-        .ok_or_else(|| Error::input(format!("`{}` is none of F64, F32, F16 and BF16", shown(name))))
+        .ok_or_else(|| Error::input(text!("error-replay/recipe/none-f64-f32-f16", name = shown(name))))
 }
 
 impl RawStep {
@@ -269,7 +276,7 @@ impl RawStep {
             (None, None, None, Some(draw)) => {
                 let number = |value: Option<f64>, what: &str| {
                     value
-                        .ok_or_else(|| Error::input(format!("a {} draw needs `{what}`", shown(&draw))))
+                        .ok_or_else(|| Error::input(text!("error-replay/recipe/draw-needs", draw = shown(&draw), what)))
                         .and_then(|value| finite(value, what))
                 };
                 let law = match draw.as_str() {
@@ -278,24 +285,26 @@ impl RawStep {
                     "truncated-normal" => {
                         Law::Truncated { low: number(self.low, "low")?, high: number(self.high, "high")? }
                     }
-                    other => return Err(Error::input(format!("no draw is called `{}`", shown(other)))),
+                    other => {
+                        return Err(Error::input(text!("error-replay/recipe/no-draw-called", other = shown(other))));
+                    }
                 };
                 let redraw = match self.redraw {
                     Some([low, high]) if low < high && low.is_finite() && high.is_finite() => Some([low, high]),
-                    Some(_) => return Err(Error::input("`redraw` needs a lower and a higher bound")),
+                    Some(_) => return Err(Error::input(text!("error-replay/recipe/redraw-needs-lower-higher"))),
                     None => None,
                 };
                 Ok(Step::Draw(Draw {
                     law,
                     dtype: float(self.dtype.as_deref().unwrap_or("F32"))?,
-                    count: self.count.ok_or_else(|| Error::input("a draw needs `count`"))?,
+                    count: self.count.ok_or_else(|| Error::input(text!("error-replay/recipe/draw-needs-count")))?,
                     contiguous: self.contiguous.unwrap_or(true),
                     redraw,
                     key: self.key.into_iter().map(RawKey::check).collect::<Result<_>>()?,
                     into,
                 }))
             }
-            _ => Err(Error::input("a step has one of `seed`, `skip`, `constant` and `draw`")),
+            _ => Err(Error::input(text!("error-replay/recipe/step-one-seed-skip"))),
         }
     }
 }
@@ -304,7 +313,7 @@ impl RawKey {
     fn check(self) -> Result<KeyStep> {
         match self {
             Self::Split(of, index) if index < of => Ok(KeyStep::Split { of, index }),
-            Self::Split(of, index) => Err(Error::input(format!("of {of} keys none has the index {index}"))),
+            Self::Split(of, index) => Err(Error::input(text!("error-replay/recipe/keys-none-index", of, index))),
             Self::FoldIn(data) => Ok(KeyStep::FoldIn(data)),
         }
     }
@@ -317,7 +326,11 @@ impl RawPiece {
             Self::Part(part) => part,
         };
         if part.then.len() > MOST_OPERATIONS {
-            return Err(Error::input(format!("more than {MOST_OPERATIONS} operations for {}", shown(&part.to))));
+            return Err(Error::input(text!(
+                "error-replay/recipe/more-operations",
+                most_operations = MOST_OPERATIONS,
+                to = shown(&part.to)
+            )));
         }
         let then = part.then.into_iter().map(RawOperation::check).collect::<Result<_>>()?;
         Ok(Piece { name: names.place(part.to), at: part.at, from: part.from, length: part.length, then })
@@ -343,7 +356,7 @@ impl RawOperation {
             Self::Format(name, format) if name == "cast" => return Ok(Operation::Cast(float(&format)?)),
             Self::Alone((name,)) | Self::Bounds(name, ..) | Self::Format(name, _) => name,
         };
-        Err(Error::input(format!("no operation `{}` of this form is known", shown(&name))))
+        Err(Error::input(text!("error-replay/recipe/no-operation-form-known", name = shown(&name))))
     }
 }
 

@@ -8,6 +8,7 @@ use super::timeline::{self, Timeline};
 use super::{Report, SCHEMA};
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_evidence::Evidence;
+use scratchproof_texts::text;
 
 /// A report is some MB at most; one that is longer is none.
 pub const LONGEST: u64 = 64 << 20;
@@ -33,7 +34,7 @@ pub fn read(dir: &Path) -> Result<Finished> {
         Error::io(words, cause)
     })?;
     if !about.is_file() || about.len() > LONGEST {
-        return Err(Error::input(format!("{} is no report", place())));
+        return Err(Error::input(text!("error-report/read/no-report", place = place())));
     }
     let text = fs::read_to_string(&path).map_err(|cause| Error::io(place(), cause))?;
     let value: serde_json::Value =
@@ -52,11 +53,12 @@ pub fn read(dir: &Path) -> Result<Finished> {
             found.all.clone_from(&evidence.timeline);
             Ok(Finished::Timeline(Box::new(found), evidence))
         }
-        other => Err(Error::input(format!(
-            "{} has the schema `{}`; this version reads {SCHEMA} and {}",
-            place(),
-            other.escape_debug(),
-            timeline::SCHEMA
+        other => Err(Error::input(text!(
+            "error-report/read/schema-version-reads",
+            place = place(),
+            other = other.escape_debug().to_string(),
+            schema = SCHEMA,
+            schema_2 = timeline::SCHEMA
         ))),
     }
 }

@@ -8,6 +8,7 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE};
 
 use super::network::{allowed, describe, is_loopback, parse, provide, shown};
 use scratchproof_error::{Error, Result};
+use scratchproof_texts::{Text, text};
 
 /// Posts bytes once and gives the answer of at most `longest` bytes; `patience` is for all of it, names and connections too.
 /// No redirect is followed.
@@ -23,18 +24,18 @@ pub fn ask(address: &str, kinds: [&str; 2], body: Vec<u8>, longest: usize, patie
         .redirect(reqwest::redirect::Policy::none())
         .timeout(patience);
     let builder = if is_loopback(&url) { builder.no_proxy() } else { builder };
-    let failed = |why: String| Error::io(shown(&url), why);
+    let failed = |why: Text| Error::refused(why).context(shown(&url));
     let client = builder.build().map_err(|error| failed(describe(error)))?;
     let request = client.post(url.clone()).header(CONTENT_TYPE, kinds[0]).header(ACCEPT, kinds[1]).body(body);
     let answer = request.send().map_err(|error| failed(describe(error)))?;
     if answer.status() != reqwest::StatusCode::OK {
-        return Err(failed(format!("the server answers {}", answer.status())));
+        return Err(failed(text!("error-source/network/answers", status = answer.status().to_string())));
     }
     let mut bytes = Vec::new();
     let read = answer.take(longest as u64 + 1).read_to_end(&mut bytes);
-    read.map_err(|error| failed(error.to_string()))?;
+    read.map_err(|error| failed(error.to_string().into()))?;
     if bytes.len() > longest {
-        return Err(failed(format!("the answer has more than {longest} bytes")));
+        return Err(failed(text!("error-source/clock/answer-more-bytes", longest)));
     }
     Ok(bytes)
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Blob, LocalFile, Store};
 use scratchproof_error::{Error, Result};
+use scratchproof_texts::text;
 
 /// A folder, or one file of a folder.
 ///
@@ -22,17 +23,20 @@ impl LocalDir {
     /// If there is nothing at `path`, or the name of the file is not UTF-8.
     pub fn open(path: &Path) -> Result<Self> {
         let metadata = std::fs::metadata(path).map_err(|cause| match cause.kind() {
-            io::ErrorKind::NotFound => Error::input(format!("no such file or directory: {}", path.display())),
+            io::ErrorKind::NotFound => {
+                Error::input(text!("error-source/directory/no-such-file-or", path = path.display()))
+            }
             _ => Error::io(path.display(), cause),
         })?;
         if metadata.is_dir() {
             return Ok(Self { root: path.to_path_buf(), only: None });
         }
         if !metadata.is_file() {
-            return Err(Error::input(format!("{} is neither a regular file nor a folder", path.display())));
+            return Err(Error::input(text!("error-source/directory/neither-regular-file-nor", path = path.display())));
         }
         let name = path.file_name().and_then(|name| name.to_str());
-        let name = name.ok_or_else(|| Error::input(format!("the name of {} is not UTF-8", path.display())))?;
+        let name =
+            name.ok_or_else(|| Error::input(text!("error-source/directory/name-not-utf", path = path.display())))?;
         let root = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         Ok(Self { root: root.to_path_buf(), only: Some(name.to_owned()) })
     }
@@ -73,7 +77,11 @@ impl Store for LocalDir {
     fn open(&self, name: &str) -> Result<Box<dyn Blob>> {
         plain(name)?;
         if self.only.as_deref().is_some_and(|only| name != only && name != "config.json") {
-            return Err(Error::input(format!("{name:?} is not part of {}", self.uri())));
+            return Err(Error::input(text!(
+                "error-source/directory/not-part",
+                name = format!("{name:?}"),
+                uri = self.uri()
+            )));
         }
         Ok(Box::new(LocalFile::open(&self.root.join(name))?))
     }
@@ -99,7 +107,11 @@ impl Store for LocalDir {
         plain(name)?;
         let path = self.root.join(name);
         if self.only.is_some() || !path.is_dir() {
-            return Err(Error::input(format!("there is no folder {name:?} in {}", self.root.display())));
+            return Err(Error::input(text!(
+                "error-source/directory/no-folder",
+                name = format!("{name:?}"),
+                root = self.root.display()
+            )));
         }
         Ok(Box::new(Self { root: path, only: None }))
     }
@@ -121,19 +133,19 @@ impl Store for LocalDir {
 /// Refuses every name that is not the plain name of an entry.
 pub(super) fn plain(name: &str) -> Result<()> {
     let refused = if name.is_empty() {
-        "it is empty"
+        text!("error-source/directory/empty")
     } else if name.contains('\0') {
-        "it holds a NUL"
+        text!("error-source/directory/nul")
     } else if name == "." || name == ".." {
-        "it is a folder"
+        text!("error-source/directory/is-folder")
     } else if name.contains(['/', '\\']) {
-        "it holds a path, and only files of the folder itself are read"
+        text!("error-source/directory/path")
     } else if name.len() > 255 {
-        return Err(Error::input(format!("a file name of {} bytes is refused", name.len())));
+        return Err(Error::input(text!("error-source/directory/file-name-bytes-refused", name = name.len())));
     } else {
         return Ok(());
     };
-    Err(Error::input(format!("the file name {name:?} is refused: {refused}")))
+    Err(Error::input(text!("error-source/directory/file-name-refused", name = format!("{name:?}"), refused)))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use super::locator::refuse_offline;
 use super::network::{Ask, Network, parse, refusal, shown};
 use super::{Access, Forge};
 use scratchproof_error::{Error, Result};
+use scratchproof_texts::text;
 
 /// What a hub says of a model itself (`hf://org/name[@revision]`), without its commits and files.
 ///
@@ -34,10 +35,8 @@ pub fn answers(address: &str, access: Access, longest: usize) -> Result<Vec<Vec<
             }
             let name = shown(&url);
             let ask = Ask::whole(&url, None, &name);
-            Ok(vec![network.whole(&ask, longest)?.map_err(|status| refusal(&name, status, ""))?])
+            Ok(vec![network.whole(&ask, longest)?.map_err(|status| refusal(&name, status, None))?])
         }
-        _ => Err(Error::usage(format!(
-            "{scheme}:// addresses are not read; give a local file, hf://org/name or https://"
-        ))),
+        _ => Err(Error::usage(text!("error-source/fetch/addresses-not-read-give", scheme))),
     }
 }

@@ -6,6 +6,7 @@ use reqwest::Url;
 
 use super::network::{Ask, Credential, Network, parse, refusal};
 use scratchproof_error::{Error, Result};
+use scratchproof_texts::text;
 
 /// A repository of a forge whose API is known from its address.
 #[derive(Clone)]
@@ -64,7 +65,7 @@ impl Forge {
     fn at(api: &str, kind: Api, path: &[&str], token: &'static str, secret: Option<&str>) -> Result<Self> {
         let base = parse(api)?;
         let credential = secret.map(|secret| {
-            let bad = || Error::usage(format!("{token} holds characters that no token has"));
+            let bad = || Error::usage(text!("error-source/forge/holds-characters-no-token", token));
             Credential::bearer(secret.trim(), &base).ok_or_else(bad)
         });
         let joined = path.join("/");
@@ -72,7 +73,7 @@ impl Forge {
         let url = |more: &[&str]| {
             let mut url = base.clone();
             let segments = url.path_segments_mut();
-            let mut segments = segments.map_err(|()| Error::usage(format!("{api} has no path")))?;
+            let mut segments = segments.map_err(|()| Error::usage(text!("error-source/forge/no-path", api)))?;
             segments.pop_if_empty();
             match kind {
                 Api::GitLab => segments.push("projects").push(full).extend(more),
@@ -92,20 +93,20 @@ impl Forge {
     /// # Errors
     /// If the forge cannot be reached, or shows no such repository.
     pub fn answers(&self, network: &Network, longest: usize) -> Result<Vec<Vec<u8>>> {
-        let hint = match self.credential {
-            Some(_) => format!(": the token in {} may not read it", self.token),
-            None => {
-                format!(": it is private, or the forge limits how often it answers without a token; set {}", self.token)
-            }
+        let hint = || {
+            Some(match self.credential {
+                Some(_) => text!("error-source/forge/token-may-not", token = &self.token),
+                None => text!("error-source/forge/needs-token", token = &self.token),
+            })
         };
         let get = |url: &Url| network.whole(&Ask::whole(url, self.credential.as_ref(), &self.name), longest);
-        let mut answers = vec![get(&self.repository)?.map_err(|status| refusal(&self.name, status, &hint))?];
+        let mut answers = vec![get(&self.repository)?.map_err(|status| refusal(&self.name, status, hint()))?];
         match get(&self.releases)? {
             Ok(list) if list.trim_ascii() != b"[]" => answers.push(list),
             // A repository may have no releases, or none that everybody may see.
             Ok(_) => {}
             Err(status) if matches!(status.as_u16(), 403 | 404) => {}
-            Err(status) => return Err(refusal(&self.name, status, &hint)),
+            Err(status) => return Err(refusal(&self.name, status, hint())),
         }
         Ok(answers)
     }

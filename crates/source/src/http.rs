@@ -12,6 +12,7 @@ use super::cache::lock;
 use super::network::{Ask, Body, Credential, Head, Limits, Network, refusal, text};
 use super::spool::Spool;
 use scratchproof_error::{Error, Result};
+use scratchproof_texts::{Text, text};
 
 /// Bytes that are asked for when a file is opened: its length, and the header of most safetensors files.
 const FIRST: u64 = 32 << 10;
@@ -103,7 +104,7 @@ impl HttpFile {
     pub fn open(network: &Arc<Network>, address: &str) -> Result<Self> {
         let url = super::network::parse(address)?;
         let name = super::network::shown(&url);
-        Self::find(network, &url, None, &name)?.map_err(|status| refusal(&name, status, ""))
+        Self::find(network, &url, None, &name)?.map_err(|status| refusal(&name, status, None))
     }
 
     /// A block, from memory or from the server.
@@ -142,12 +143,12 @@ impl HttpFile {
             return Ok(body);
         }
         if pin.url == self.url || !matches!(head.status.as_u16(), 400 | 401 | 403 | 404 | 410) {
-            return Err(refusal(&self.name, head.status, ""));
+            return Err(refusal(&self.name, head.status, None));
         }
         // Addresses that a hub redirects to are signed for a while only: ask it again.
         let (head, body) = self.ask(&self.url, &range, &pin)?;
         if head.status != StatusCode::PARTIAL_CONTENT {
-            return Err(refusal(&self.name, head.status, ""));
+            return Err(refusal(&self.name, head.status, None));
         }
         *lock(&self.pin) = Pin::of(&head);
         Ok(body)
@@ -161,12 +162,18 @@ impl HttpFile {
             // The hub's own mark of the content outlives the store that it redirects to.
             let same = if now.linked.is_some() { now.linked == pin.linked } else { now.mark == pin.mark };
             match head.status {
-                StatusCode::OK | StatusCode::PARTIAL_CONTENT if !same => Err(self.changed("its ETag is another")),
+                StatusCode::OK | StatusCode::PARTIAL_CONTENT if !same => {
+                    Err(self.changed(text!("error-source/http/other-etag")))
+                }
                 StatusCode::OK => Err(no_ranges(&self.name)),
                 StatusCode::PARTIAL_CONTENT => {
                     let (got, length) = content_range(head, &self.name)?;
                     if length != self.length {
-                        return Err(self.changed(&format!("it had {} bytes and has {length}", self.length)));
+                        return Err(self.changed(text!(
+                            "error-source/http/other-length",
+                            before = &self.length,
+                            length
+                        )));
                     }
                     if got != *range {
                         return Err(other_range(&self.name, &got, range.clone()));
@@ -174,14 +181,14 @@ impl HttpFile {
                     let length = usize::try_from(range.end - range.start);
                     Ok(Body::Exactly(length.map_err(|error| Error::io(&self.name, error))?))
                 }
-                StatusCode::RANGE_NOT_SATISFIABLE => Err(self.changed("it is shorter now")),
+                StatusCode::RANGE_NOT_SATISFIABLE => Err(self.changed(text!("error-source/http/shorter"))),
                 _ => Ok(Body::None),
             }
         })
     }
 
-    fn changed(&self, how: &str) -> Error {
-        Error::input(format!("{} changed while it was read: {how}", self.name))
+    fn changed(&self, how: Text) -> Error {
+        Error::input(text!("error-source/http/changed-while-read", name = &self.name, how))
     }
 }
 
@@ -197,11 +204,12 @@ impl Blob for HttpFile {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
         let end = offset.checked_add(buffer.len() as u64).filter(|end| *end <= self.length);
         let Some(end) = end else {
-            return Err(Error::input(format!(
-                "{}: {} bytes from byte {offset} were asked for, but the file has {}",
-                self.name,
-                buffer.len(),
-                self.length
+            return Err(Error::input(text!(
+                "error-source/http/bytes-byte-asked-but",
+                name = &self.name,
+                buffer = buffer.len(),
+                offset,
+                length = &self.length
             )));
         };
         // A file that is wholly in its first bytes, or a header, needs no block.
@@ -251,21 +259,23 @@ fn content_range(head: &Head, name: &str) -> Result<(Range<u64>, u64)> {
         let (first, last, length): (u64, u64, u64) = (first.parse().ok()?, last.parse().ok()?, length.parse().ok()?);
         (first <= last && last < length).then_some((first..last + 1, length))
     };
-    parsed().ok_or_else(|| Error::input(format!("{name}: the server does not say which range it sends: {text:?}")))
+    parsed()
+        .ok_or_else(|| Error::input(text!("error-source/http/server-does-not-say", name, text = format!("{text:?}"))))
 }
 
 fn other_range(name: &str, got: &Range<u64>, wanted: Range<u64>) -> Error {
-    Error::input(format!(
-        "{name}: the server sends bytes {} to {}, but {} to {} were asked for",
-        got.start, got.end, wanted.start, wanted.end
+    Error::input(text!(
+        "error-source/http/server-sends-bytes-but",
+        name,
+        start = &got.start,
+        end = &got.end,
+        start_2 = &wanted.start,
+        end_2 = &wanted.end
     ))
 }
 
 fn no_ranges(name: &str) -> Error {
-    Error::input(format!(
-        "{name}: the server does not answer range requests but sends the whole file, so it cannot be read in parts; \
-         download it and give the local path"
-    ))
+    Error::input(text!("error-source/http/server-does-not-answer", name))
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use super::network::{Ask, Credential, Network, parse, refusal};
 use super::web::{LARGEST_TEXT, is_text};
 use super::{Blob, HttpFile, ListedFile, LocalFile, MemoryFile, Store};
 use scratchproof_error::{Context, Error, Result};
+use scratchproof_texts::{Text, text};
 
 /// Pages of commits that are asked for.
 pub const PAGES: usize = 40;
@@ -73,7 +74,7 @@ impl Hub {
         let endpoint = parse(endpoint).context(|| "HF_ENDPOINT".to_owned())?;
         let bearer = |token: &str| {
             let credential = Credential::bearer(token, &endpoint);
-            credential.ok_or_else(|| Error::usage("HF_TOKEN holds characters that no token has"))
+            credential.ok_or_else(|| Error::usage(text!("error-source/hub/hf-token-holds-characters")))
         };
         let credential = token.map(str::trim).filter(|token| !token.is_empty()).map(bearer).transpose()?;
         Ok(Self { endpoint, credential })
@@ -93,7 +94,10 @@ impl Hub {
         let mut url = self.endpoint.clone();
         url.set_query(None);
         let segments = url.path_segments_mut();
-        segments.map_err(|()| Error::usage("HF_ENDPOINT has no path"))?.pop_if_empty().extend(parts);
+        segments
+            .map_err(|()| Error::usage(text!("error-source/hub/hf-endpoint-no-path")))?
+            .pop_if_empty()
+            .extend(parts);
         Ok(url)
     }
 
@@ -148,11 +152,11 @@ impl Hub {
         self.credential.as_ref()
     }
 
-    pub(super) fn hint(&self) -> &'static str {
-        match self.credential {
-            Some(_) => ": the token in HF_TOKEN may not read it, or it does not exist",
-            None => ": it does not exist, or it is private or gated and needs a token in HF_TOKEN",
-        }
+    pub(super) fn hint(&self) -> Option<Text> {
+        Some(match self.credential {
+            Some(_) => text!("error-source/hub/token-may-not"),
+            None => text!("error-source/hub/needs-token"),
+        })
     }
 }
 
@@ -166,12 +170,14 @@ impl Hub {
         let (org, name) = model.split_once('/').unwrap_or_default();
         let url = self.url(&["api", "models", org, name, "revision", revision])?;
         let shown = format!("hf://{model}@{revision}");
-        let answer: Answer = serde_json::from_slice(&self.one(network, &url, &shown, LARGEST_TEXT)?)
-            .map_err(|error| Error::input(format!("{shown}: the hub's answer is not what it must be: {error}")))?;
+        let answer: Answer =
+            serde_json::from_slice(&self.one(network, &url, &shown, LARGEST_TEXT)?).map_err(|error| {
+                Error::input(text!("error-source/hub/hub-s-answer-not", shown = &shown, error = error.to_string()))
+            })?;
         if is_commit(&answer.sha) {
             Ok(answer.sha)
         } else {
-            Err(Error::input(format!("{shown}: the hub names no commit")))
+            Err(Error::input(text!("error-source/hub/hub-names-no-commit", shown = &shown)))
         }
     }
 }
@@ -190,19 +196,26 @@ impl HubModel {
         let ask = Ask::whole(&url, hub.credential.as_ref(), &shown);
         let answer = network.whole(&ask, LARGEST_TEXT)?;
         let answer = answer.map_err(|status| match status {
-            StatusCode::NOT_FOUND => Error::input(format!(
-                "there is no {shown} (the hub answers {status}){}",
-                if hub.credential.is_none() { "; if it is private, set HF_TOKEN" } else { "" }
+            StatusCode::NOT_FOUND => Error::input(text!(
+                "error-source/hub/no-hub-answers",
+                shown = &shown,
+                status = status.to_string(),
+                private = hub.credential.is_none()
             )),
             _ => refusal(&shown, status, hub.hint()),
         })?;
-        let answer: Answer = serde_json::from_slice(&answer)
-            .map_err(|error| Error::input(format!("{shown}: the hub's answer is not what it must be: {error}")))?;
+        let answer: Answer = serde_json::from_slice(&answer).map_err(|error| {
+            Error::input(text!("error-source/hub/hub-s-answer-not", shown = &shown, error = error.to_string()))
+        })?;
         if !is_commit(&answer.sha) {
-            return Err(Error::input(format!("{shown}: the hub names no commit")));
+            return Err(Error::input(text!("error-source/hub/hub-names-no-commit", shown = &shown)));
         }
         if is_commit(revision) && revision != answer.sha {
-            return Err(Error::input(format!("{shown}: the hub answers with another commit, {}", answer.sha)));
+            return Err(Error::input(text!(
+                "error-source/hub/hub-answers-another-commit",
+                shown = &shown,
+                sha = &answer.sha
+            )));
         }
         let all: Arc<[String]> = answer.siblings.into_iter().map(|sibling| sibling.rfilename).collect();
         // A path may name one file.
@@ -221,7 +234,11 @@ impl HubModel {
         };
         let own = at(folder);
         if !folder.is_empty() && own.files.is_empty() && own.folders()?.is_empty() {
-            return Err(Error::input(format!("{shown}: there is no folder {folder:?} in it")));
+            return Err(Error::input(text!(
+                "error-source/hub/no-folder",
+                shown = &shown,
+                folder = format!("{folder:?}")
+            )));
         }
         Ok(own)
     }
@@ -276,7 +293,11 @@ impl Store for HubModel {
     fn enter(&self, name: &str) -> Result<Box<dyn Store>> {
         plain(name)?;
         if !self.folders()?.iter().any(|folder| folder == name) {
-            return Err(Error::input(format!("there is no folder {name:?} in {}", self.uri())));
+            return Err(Error::input(text!(
+                "error-source/hub/no-folder-2",
+                name = format!("{name:?}"),
+                uri = self.uri()
+            )));
         }
         let folder = if self.folder.is_empty() { name.to_owned() } else { format!("{}/{name}", self.folder) };
         Ok(Box::new(Self {
@@ -350,7 +371,7 @@ impl HubModel {
             None => format!("{}/{name}", self.uri()),
         };
         if self.files.binary_search_by(|file| file.as_str().cmp(name)).is_err() {
-            return Err(Error::input(format!("there is no {shown:?}")));
+            return Err(Error::input(text!("error-source/hub/no", shown = format!("{shown:?}"))));
         }
         let (org, model) = self.model.split_once('/').unwrap_or_default();
         let folders = self.folder.split('/').filter(|part| !part.is_empty());
@@ -390,7 +411,10 @@ pub(super) fn place(address: &str) -> Result<(&str, &str, &str)> {
     let folder = path[end..].trim_matches('/');
     let odd = |part: &str| part.is_empty() || part == "." || part == ".." || part.chars().any(char::is_control);
     if !folder.is_empty() && folder.split('/').any(odd) {
-        return Err(Error::usage(format!("{address:?} names no folder of a repository")));
+        return Err(Error::usage(text!(
+            "error-source/hub/names-no-folder-repository",
+            address = format!("{address:?}")
+        )));
     }
     let whole = format!("hf://{}{}", &path[..end], &rest[path.len()..]);
     split(&whole)?;
@@ -401,23 +425,23 @@ pub(super) fn place(address: &str) -> Result<(&str, &str, &str)> {
 /// `hf://org/name[@revision]` -> `org/name` and the revision.
 pub(super) fn split(address: &str) -> Result<(&str, &str)> {
     let wrong =
-        |why: &str| Err(Error::usage(format!("{address:?} is not hf://org/name or hf://org/name@revision: {why}")));
+        |why: Text| Err(Error::usage(text!("error-source/hub/not-hf-org-name", address = format!("{address:?}"), why)));
     let rest = address.get(5..).unwrap_or_default();
     let (model, revision) = rest.split_once('@').unwrap_or((rest, "main"));
     let Some((org, name)) = model.split_once('/') else {
-        return wrong("it needs the organisation and the name of the model");
+        return wrong(text!("error-source/hub/needs-organisation-name-model"));
     };
     for part in [org, name] {
         let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
         if part.is_empty() || part.len() > 96 || part == "." || part == ".." || !part.bytes().all(known) {
-            return wrong("names are of letters, digits, `-`, `_` and `.`");
+            return wrong(text!("error-source/hub/names-letters-digits"));
         }
     }
     if revision.is_empty() || revision.len() > 255 || matches!(revision, "." | "..") {
-        return wrong("the revision is a branch, a tag or a commit");
+        return wrong(text!("error-source/hub/revision-branch-tag-or"));
     }
     if revision.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return wrong("the revision holds a space");
+        return wrong(text!("error-source/hub/revision-holds-space"));
     }
     Ok((model, revision))
 }

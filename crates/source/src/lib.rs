@@ -28,6 +28,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use scratchproof_error::{Error, Result};
+use scratchproof_texts::text;
 
 pub use directory::LocalDir;
 pub use forge::Forge;
@@ -154,7 +155,7 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// If there is no such folder.
     fn enter(&self, name: &str) -> Result<Box<dyn Store>> {
-        Err(Error::input(format!("there is no folder {name:?} in {}", self.uri())))
+        Err(Error::input(text!("error-source/hub/no-folder-2", name = format!("{name:?}"), uri = self.uri())))
     }
 
     /// The files in it with what the place says of each without a byte of them; lengths are 0 where it says none.

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{Blob, plain};
 use scratchproof_error::{Error, Result};
+use scratchproof_texts::text;
 
 /// So many files stay open; the others are opened again for every read, so that a long series of many shards does not
 /// run into the limit on open files.
@@ -66,7 +67,7 @@ impl LocalFile {
         let file = open_plain(&self.path)?;
         let now = file.metadata().map_err(|cause| Error::io(self.path.display(), cause))?;
         if (now.dev(), now.ino(), now.len()) != (self.device, self.inode, self.length) {
-            return Err(Error::input(format!("{} was replaced while it was read", self.path.display())));
+            return Err(Error::input(text!("error-source/local/replaced-while-read", path = self.path.display())));
         }
         Ok(file)
     }
@@ -84,11 +85,12 @@ impl Blob for LocalFile {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
         let end = offset.checked_add(buffer.len() as u64).filter(|end| *end <= self.length);
         let Some(end) = end else {
-            return Err(Error::input(format!(
-                "{}: {} bytes from byte {offset} were asked for, but the file has {}",
-                self.path.display(),
-                buffer.len(),
-                self.length
+            return Err(Error::input(text!(
+                "error-source/local/bytes-byte-asked-but",
+                path = self.path.display(),
+                buffer = buffer.len(),
+                offset,
+                length = &self.length
             )));
         };
         let read = match &self.kept {
@@ -96,10 +98,11 @@ impl Blob for LocalFile {
             None => self.reopen()?.read_exact_at(buffer, offset),
         };
         read.map_err(|cause| match cause.kind() {
-            io::ErrorKind::UnexpectedEof => Error::input(format!(
-                "{}: the file was cut short while it was read; it had {} bytes and byte {end} cannot be reached",
-                self.path.display(),
-                self.length
+            io::ErrorKind::UnexpectedEof => Error::input(text!(
+                "error-source/local/file-cut-short-while",
+                path = self.path.display(),
+                length = &self.length,
+                end
             )),
             _ => Error::io(self.path.display(), cause),
         })
@@ -110,9 +113,9 @@ impl Blob for LocalFile {
 fn open_plain(path: &Path) -> Result<File> {
     let shown = path.display();
     plain::open(path).map_err(|cause| match cause.kind() {
-        io::ErrorKind::NotFound => Error::input(format!("no such file or directory: {shown}")),
-        io::ErrorKind::InvalidInput => Error::input(format!("{shown} {}", cause.to_string().trim_start_matches("it "))),
-        _ => Error::io(&shown, cause),
+        io::ErrorKind::NotFound => Error::input(text!("error-source/local/no-such-file-or", shown)),
+        io::ErrorKind::InvalidInput => Error::input(cause.to_string()).context(shown),
+        _ => Error::io(shown, cause),
     })
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::hub::{cached, place};
 use super::{Bucket, HttpDir, Hub, HubModel, LocalDir, Network, Store};
 use scratchproof_error::{Error, Result};
+use scratchproof_texts::text;
 
 /// How models may be reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,9 +48,7 @@ pub fn locate(model: &str, access: Access) -> Result<Box<dyn Store>> {
         "https" | "http" => Ok(Box::new(HttpDir::open(&Network::shared(), model)?)),
         "s3" | "gs" | "az" => Ok(Box::new(Bucket::open(&Network::shared(), model)?)),
         "file" => Ok(Box::new(LocalDir::open(Path::new(&model[7..]))?)),
-        _ => Err(Error::usage(format!(
-            "{scheme}:// addresses are not read; give a local path, hf://org/name, https://, s3://, gs:// or az://"
-        ))),
+        _ => Err(Error::usage(text!("error-source/locator/addresses-not-read-give", scheme))),
     }
 }
 
@@ -60,7 +59,7 @@ pub(super) fn refuse_offline(address: &str, access: Access) -> Result<()> {
             // Of a web address only the scheme is repeated: the rest may hold a password or a signature.
             let what =
                 if scheme == "hf" { format!("hf://{}", place(address)?.0) } else { format!("an {scheme}:// address") };
-            Err(Error::usage(format!("{what} cannot be read with --offline; give a local path")))
+            Err(Error::usage(text!("error-source/locator/cannot-read-offline-give", what)))
         }
         _ => Ok(()),
     }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Blob;
 use scratchproof_error::{Error, Result};
+use scratchproof_texts::text;
 
 /// Computes the bytes of a piece; the same bytes every time.
 pub type Make = Box<dyn Fn() -> Result<Vec<u8>> + Send + Sync>;
@@ -65,7 +66,7 @@ impl Piece {
         let made = (self.make)()?;
         let length = self.span.end - self.span.start;
         if made.len() as u64 != length {
-            return Err(Error::input(format!("{} bytes were made where {length} belong", made.len())));
+            return Err(Error::input(text!("error-source/made/bytes-made-where-belong", made = made.len(), length)));
         }
         Ok(Arc::clone(self.lock().bytes.get_or_insert_with(|| Arc::new(made))))
     }
@@ -83,11 +84,12 @@ impl Blob for MadeFile {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
         let end = offset.checked_add(buffer.len() as u64).filter(|end| *end <= self.len());
         let Some(end) = end else {
-            return Err(Error::input(format!(
-                "{}: {} bytes from byte {offset} were asked for, but it has {}",
-                self.uri,
-                buffer.len(),
-                self.len()
+            return Err(Error::input(text!(
+                "error-source/made/bytes-byte-asked-but",
+                uri = &self.uri,
+                buffer = buffer.len(),
+                offset,
+                len = self.len()
             )));
         };
         let mut rest = buffer;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::directory::plain;
 use super::{Blob, Store};
 use scratchproof_error::{Error, Result};
+use scratchproof_texts::text;
 
 /// A file in memory.
 #[derive(Clone, Debug)]
@@ -50,14 +51,18 @@ impl Blob for MemoryFile {
         let wanted = buffer.len();
         let end = offset.checked_add(wanted as u64).filter(|end| *end <= self.len());
         let Some(end) = end else {
-            return Err(Error::input(format!(
-                "{}: {wanted} bytes from byte {offset} were asked for, but the file has {}",
-                self.uri,
-                self.len()
+            return Err(Error::input(text!(
+                "error-source/memory/bytes-byte-asked-but",
+                uri = &self.uri,
+                wanted,
+                offset,
+                len = self.len()
             )));
         };
         if end > self.readable {
-            return Err(Error::io(&self.uri, format!("the read came back {} bytes short", end - self.readable)));
+            return Err(
+                Error::refused(text!("error-source/memory/short", short = end - self.readable)).context(&self.uri)
+            );
         }
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
         buffer.copy_from_slice(&self.bytes[start..start + wanted]);
@@ -117,7 +122,7 @@ impl Store for MemoryStore {
         };
         let files: BTreeMap<String, MemoryFile> = self.files.iter().filter_map(within).collect();
         if files.is_empty() {
-            return Err(Error::input(format!("there is no folder {name:?} in memory")));
+            return Err(Error::input(text!("error-source/memory/no-folder-memory", name = format!("{name:?}"))));
         }
         Ok(Box::new(Self { files }))
     }
@@ -125,7 +130,7 @@ impl Store for MemoryStore {
     fn open(&self, name: &str) -> Result<Box<dyn Blob>> {
         plain(name)?;
         let file = self.files.get(name);
-        let file = file.ok_or_else(|| Error::input(format!("no such file or directory: {name}")))?;
+        let file = file.ok_or_else(|| Error::input(text!("error-source/memory/no-such-file-or", name)))?;
         Ok(Box::new(file.clone()))
     }
 }

@@ -16,6 +16,7 @@ use reqwest::{StatusCode, Url};
 use super::cache::{BlockCache, lock};
 use super::signer::Signer;
 use scratchproof_error::{Error, Result};
+use scratchproof_texts::{Text, text};
 
 /// How patient requests are, and how much is read ahead.
 #[derive(Clone, Debug)]
@@ -129,7 +130,7 @@ pub(super) enum Body {
 
 enum Failure {
     Final(Error),
-    Passing { why: String, after: Option<Duration> },
+    Passing { why: Text, after: Option<Duration> },
 }
 
 impl From<Error> for Failure {
@@ -212,7 +213,12 @@ impl Network {
                 Ok(answer) => return Ok(answer),
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Passing { why, .. }) if left == 0 => {
-                    return Err(Error::io(ask.name, format!("{why} ({} tries)", self.limits.tries)));
+                    return Err(Error::refused(text!(
+                        "error-source/network/after-tries",
+                        why,
+                        tries = &self.limits.tries
+                    ))
+                    .context(ask.name));
                 }
                 Err(Failure::Passing { after, .. }) => {
                     std::thread::sleep(after.unwrap_or(pause).min(self.limits.longest_pause));
@@ -231,30 +237,40 @@ impl Network {
             linked = linked.or_else(|| text(headers, "x-linked-etag"));
             if let (true, Some(to)) = (status.is_redirection(), headers.get(LOCATION)) {
                 let to = to.to_str().ok().and_then(|to| url.join(to).ok());
-                let to = to.ok_or_else(|| Error::input(format!("{}: the server redirects to no address", ask.name)))?;
+                let to = to.ok_or_else(|| {
+                    Error::input(text!("error-source/network/server-redirects-no-address", name = &ask.name))
+                })?;
                 if ask.json.is_some() {
-                    return Err(Error::input(format!("{}: the server redirects to {}", ask.name, shown(&to))).into());
+                    return Err(Error::input(text!(
+                        "error-source/network/server-redirects",
+                        name = &ask.name,
+                        to = shown(&to)
+                    ))
+                    .into());
                 }
-                allowed(&to, Some(&url)).map_err(|error| error.context(format!("{}: redirected", ask.name)))?;
+                allowed(&to, Some(&url))
+                    .map_err(|error| error.context(text!("error-source/network/redirected", name = &ask.name)))?;
                 url = to;
                 continue;
             }
             if passing(status) {
-                let advice = if status.as_u16() == 429 { ", which asks for a pause: try again later" } else { "" };
-                let why = format!("the server answers {status}{advice}");
+                let why = match status.as_u16() {
+                    429 => text!("error-source/network/pause", status = status.to_string()),
+                    _ => text!("error-source/network/answers", status = status.to_string()),
+                };
                 return Err(Failure::Passing { why, after: after(headers) });
             }
             let encoding = text(headers, CONTENT_ENCODING.as_str()).filter(|encoding| encoding != "identity");
             let head = Head { status, headers: headers.clone(), url, linked };
             let wanted = plan(&head)?;
             if let (Some(encoding), Body::Exactly(_) | Body::AtMost(_)) = (encoding, &wanted) {
-                let why = format!("{}: the server sends it encoded as {encoding:?}, unasked", ask.name);
-                return Err(Error::input(why).into());
+                let why = text!("error-source/network/encoded", encoding = format!("{encoding:?}"));
+                return Err(Error::input(why).context(ask.name).into());
             }
             let body = self.body(ask, response, &wanted)?;
             return Ok((head, body));
         }
-        Err(Error::input(format!("{}: more than {REDIRECTS} redirects", ask.name)).into())
+        Err(Error::input(text!("error-source/network/more-redirects", name = &ask.name, redirects = REDIRECTS)).into())
     }
 
     fn send(&self, ask: &Ask, url: &Url) -> Result<Response, Failure> {
@@ -289,10 +305,9 @@ impl Network {
             Body::AtMost(length) => (length, false),
         };
         if said.is_some_and(|said| if exact { said != length as u64 } else { said > length as u64 }) {
-            let most = if exact { "" } else { "at most " };
             let said = said.unwrap_or_default();
-            let why = format!("{}: the server sends {said} bytes where {most}{length} were expected", ask.name);
-            return Err(Error::input(why).into());
+            let why = text!("error-source/network/other-length", said, exact, length);
+            return Err(Error::input(why).context(ask.name).into());
         }
         let end = Instant::now() + self.limits.body;
         let mut body = vec![0; said.and_then(|said| usize::try_from(said).ok()).unwrap_or(length.min(1 << 16))];
@@ -303,7 +318,7 @@ impl Network {
                 body.resize((2 * filled).clamp(filled + 1, length.max(filled) + 1), 0);
             }
             let read = response.read(&mut body[filled..]).map_err(|error| Failure::Passing {
-                why: format!("the connection broke after {filled} bytes: {}", innermost(&error)),
+                why: text!("error-source/network/broke-after", filled, cause = innermost(&error)),
                 after: None,
             })?;
             filled += read;
@@ -312,15 +327,20 @@ impl Network {
                 break;
             }
             if filled > length {
-                return Err(Error::input(format!("{}: the server sends more than {length} bytes", ask.name)).into());
+                return Err(Error::input(text!(
+                    "error-source/network/server-sends-more-bytes",
+                    name = &ask.name,
+                    length
+                ))
+                .into());
             }
             if Instant::now() > end {
-                let why = format!("{filled} bytes came in {} seconds, too slow", self.limits.body.as_secs());
+                let why = text!("error-source/network/too-slow", filled, seconds = self.limits.body.as_secs());
                 return Err(Failure::Passing { why, after: None });
             }
         }
         if exact && filled < length {
-            let why = format!("the connection broke after {filled} of {length} bytes");
+            let why = text!("error-source/network/broke-within", filled, length);
             return Err(Failure::Passing { why, after: None });
         }
         body.truncate(filled);
@@ -340,7 +360,9 @@ impl Network {
             .connect_timeout(self.limits.connect)
             .timeout(self.limits.silence);
         let builder = if loopback { builder.no_proxy() } else { builder };
-        let client = builder.build().map_err(|error| Error::io("starting the network client", describe(error)))?;
+        let client = builder.build().map_err(|error| {
+            Error::refused(describe(error)).context(text!("error-source/network/starting-network-client"))
+        })?;
         Ok(place.insert(client).clone())
     }
 }
@@ -381,28 +403,27 @@ impl Credential {
 /// # Errors
 /// A usage error that does not repeat what may be a password.
 pub(super) fn parse(text: &str) -> Result<Url> {
-    let url = Url::parse(text).map_err(|error| Error::usage(format!("this is not an address: {error}")))?;
+    let url = Url::parse(text)
+        .map_err(|error| Error::usage(text!("error-source/network/not-address", error = error.to_string())))?;
     allowed(&url, None)?;
     Ok(url)
 }
 
 /// Only encrypted connections, except to this computer, and none with a password in the address.
 pub(super) fn allowed(url: &Url, from: Option<&Url>) -> Result<()> {
-    let refused = |why: &str| {
-        let why = format!("{}: {why}", shown(url));
+    let refused = |why: Text| {
         // A server's words are no usage.
-        Err(if from.is_some() { Error::input(why) } else { Error::usage(why) })
+        let error = if from.is_some() { Error::input(why) } else { Error::usage(why) };
+        Err(error.context(shown(url)))
     };
     if !url.username().is_empty() || url.password().is_some() {
-        return refused("an address with a user name or a password in it is refused");
+        return refused(text!("error-source/network/password"));
     }
     match url.scheme() {
         "https" => Ok(()),
         "http" if is_loopback(url) && from.is_none_or(is_loopback) => Ok(()),
-        "http" => {
-            refused("http:// is read from this computer only, because anybody on the way can change it; use https://")
-        }
-        _ => refused("only https:// addresses are read"),
+        "http" => refused(text!("error-source/network/plain-http")),
+        _ => refused(text!("error-source/network/only-https")),
     }
 }
 
@@ -451,16 +472,16 @@ pub(super) fn text(headers: &HeaderMap, name: &str) -> Option<String> {
 }
 
 /// What went wrong, without the address: its query may be a signature.
-pub(super) fn describe(error: reqwest::Error) -> String {
+pub(super) fn describe(error: reqwest::Error) -> Text {
     let error = error.without_url();
-    let what = if error.is_timeout() {
-        "the server does not answer in time"
+    let cause = innermost(&error);
+    if error.is_timeout() {
+        text!("error-source/network/no-answer", cause)
     } else if error.is_connect() {
-        "no connection"
+        text!("error-source/network/no-connection", cause)
     } else {
-        "the connection broke"
-    };
-    format!("{what}: {}", innermost(&error))
+        text!("error-source/network/broke", cause)
+    }
 }
 
 fn innermost(error: &dyn std::error::Error) -> String {
@@ -480,11 +501,12 @@ pub(super) fn provide() {
 }
 
 /// What an answer means for the user.
-pub(super) fn refusal(name: &str, status: StatusCode, hint: &str) -> Error {
-    match status.as_u16() {
-        404 | 410 => Error::input(format!("there is no {name} (the server answers {status})")),
-        401 | 403 => Error::io(name, format!("the server does not allow it ({status}){hint}")),
-        _ => Error::io(name, format!("the server answers {status}")),
+pub(super) fn refusal(name: &str, status: StatusCode, hint: Option<Text>) -> Error {
+    let (number, status) = (status.as_u16(), status.to_string());
+    match number {
+        404 | 410 => Error::input(text!("error-source/network/no-server-answers", name, status)),
+        401 | 403 => Error::refused(text!("error-source/network/not-allowed", status, hint)).context(name),
+        _ => Error::refused(text!("error-source/network/answers", status)).context(name),
     }
 }
 

@@ -19,6 +19,7 @@ use super::signer::Signer;
 use super::web::{LARGEST_TEXT, is_file, is_text};
 use super::{Blob, HttpFile, ListedFile, MemoryFile, Store};
 use scratchproof_error::{Context, Error, Result};
+use scratchproof_texts::{Text, text};
 
 /// Pages of a list that are asked for, and the longest.
 const PAGES: usize = 1000;
@@ -30,7 +31,7 @@ pub struct Bucket {
     /// Ends with a slash, or is empty.
     prefix: String,
     only: Option<String>,
-    names: OnceLock<Result<Names, String>>,
+    names: OnceLock<Result<Names, Text>>,
     opened: Mutex<BTreeMap<String, Opened>>,
 }
 
@@ -80,7 +81,7 @@ impl Bucket {
     /// # Errors
     /// A usage error if the address names no bucket.
     pub fn open(network: &Arc<Network>, address: &str) -> Result<Self> {
-        let wrong = || Error::usage(format!("{address:?} names no bucket: s3://bucket/path, gs:// or az:// likewise"));
+        let wrong = || Error::usage(text!("error-source/objects/names-no-bucket-s3", address = format!("{address:?}")));
         let (scheme, rest) = address.split_once("://").ok_or_else(wrong)?;
         let (bucket, path) = rest.split_once('/').unwrap_or((rest, ""));
         let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._$".contains(&byte);
@@ -107,7 +108,7 @@ impl Bucket {
 
     /// What the store lists here, asked for once.
     fn names(&self) -> Result<&Names> {
-        let names = self.names.get_or_init(|| self.place.names(&self.prefix).map_err(|error| error.to_string()));
+        let names = self.names.get_or_init(|| self.place.names(&self.prefix).map_err(|error| error.text()));
         names.as_ref().map_err(|error| Error::input(error.clone()))
     }
 }
@@ -159,9 +160,7 @@ fn azure(network: &Arc<Network>, bucket: &str) -> Result<Place> {
         (Some(endpoint), _) => endpoint,
         (None, Some(account)) => format!("https://{account}.blob.core.windows.net"),
         (None, None) => {
-            return Err(Error::usage(format!(
-                "az://{bucket} needs the account that the container is of: set AZURE_STORAGE_ACCOUNT_NAME"
-            )));
+            return Err(Error::usage(text!("error-source/objects/az-needs-account-container", bucket)));
         }
     };
     let base = format!("{}/{bucket}/", endpoint.trim_end_matches('/'));
@@ -229,22 +228,22 @@ impl Place {
                 }
             }
         }
-        Err(Error::input(format!("{shown}: the list does not end")))
+        Err(Error::input(text!("error-source/objects/list-does-not-end", shown)))
     }
 
-    fn hint(&self) -> &'static str {
-        match self.kind {
+    fn hint(&self) -> Option<Text> {
+        Some(match self.kind {
             Kind::S3 if self.credential.is_some() => {
-                ": the keys of AWS_ACCESS_KEY_ID may not read it, or AWS_REGION is another"
+                text!("error-source/objects/s3-keys")
             }
             Kind::S3 => {
-                ": it is private and needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_REGION is another"
+                text!("error-source/objects/s3-none")
             }
-            Kind::Google if self.credential.is_some() => ": the token of GOOGLE_OAUTH_ACCESS_TOKEN may not read it",
-            Kind::Google => ": it is private and needs a token in GOOGLE_OAUTH_ACCESS_TOKEN",
-            Kind::Azure if self.query.is_some() => ": the signature of AZURE_STORAGE_SAS_TOKEN may not read it",
-            Kind::Azure => ": it is private and needs a signature in AZURE_STORAGE_SAS_TOKEN",
-        }
+            Kind::Google if self.credential.is_some() => text!("error-source/objects/google-token"),
+            Kind::Google => text!("error-source/objects/google-none"),
+            Kind::Azure if self.query.is_some() => text!("error-source/objects/azure-signature"),
+            Kind::Azure => text!("error-source/objects/azure-none"),
+        })
     }
 }
 
@@ -267,8 +266,9 @@ fn google_page(answer: &[u8], shown: &str) -> Result<(Names, Option<String>)> {
         md5_hash: Option<String>,
         updated: Option<String>,
     }
-    let page: Page = serde_json::from_slice(answer)
-        .map_err(|error| Error::input(format!("{shown}: the answer is not what it must be: {error}")))?;
+    let page: Page = serde_json::from_slice(answer).map_err(|error| {
+        Error::input(text!("error-source/objects/answer-not-what-must", shown, error = error.to_string()))
+    })?;
     let file = |item: Item| ListedFile {
         path: item.name,
         bytes: item.size.and_then(|size| size.parse().ok()).unwrap_or(0),
@@ -359,7 +359,7 @@ impl Store for Bucket {
         }
         let names = self.names()?;
         if names.files.is_empty() && names.folders.is_empty() {
-            return Err(Error::input(format!("there is nothing at {}", self.uri())));
+            return Err(Error::input(text!("error-source/objects/nothing", uri = self.uri())));
         }
         Ok(names.files.iter().map(|file| file.path.clone()).collect())
     }
@@ -387,7 +387,11 @@ impl Store for Bucket {
     fn open(&self, name: &str) -> Result<Box<dyn Blob>> {
         plain(name)?;
         if self.only.as_deref().is_some_and(|only| name != only && name != "config.json") {
-            return Err(Error::input(format!("{name:?} is not part of {}", self.uri())));
+            return Err(Error::input(text!(
+                "error-source/directory/not-part",
+                name = format!("{name:?}"),
+                uri = self.uri()
+            )));
         }
         let known = lock(&self.opened).get(name).cloned();
         let opened = match known {
@@ -411,7 +415,10 @@ impl Bucket {
         let place = &self.place;
         let mut url = place.base.clone();
         let parts = self.prefix.split('/').filter(|part| !part.is_empty()).chain([name]);
-        url.path_segments_mut().map_err(|()| Error::usage("the server has no path"))?.pop_if_empty().extend(parts);
+        url.path_segments_mut()
+            .map_err(|()| Error::usage(text!("error-source/objects/server-no-path")))?
+            .pop_if_empty()
+            .extend(parts);
         let (url, shown) = (place.with(&url, &[]), format!("{}/{}{name}", place.shown, self.prefix));
         let credential = place.credential.as_ref();
         let refused = |status| refusal(&shown, status, place.hint());

@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use scratchproof_error::{Error, Result};
+use scratchproof_texts::text;
 
 /// Opens a plain file, following links, without ever waiting for the other end of something.
 ///
@@ -49,7 +50,7 @@ pub fn beside(path: &Path) -> io::Result<File> {
 pub fn read(path: &Path, longest: u64) -> Result<Vec<u8>> {
     let place = || path.display().to_string().escape_debug().to_string();
     let file = open(path).map_err(|cause| Error::io(place(), cause))?;
-    let long = || Error::input(format!("{} is longer than {longest} bytes, which is the most that is read", place()));
+    let long = || Error::input(text!("error-source/plain/longer-bytes-most-read", place = place(), longest));
     // A file with holes has a length that costs nobody anything: nothing of it is read.
     if file.metadata().map_err(|cause| Error::io(place(), cause))?.len() > longest {
         return Err(long());

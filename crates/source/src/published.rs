@@ -8,6 +8,7 @@ use super::hub::{Hub, split};
 use super::listed::ListedFile;
 use super::network::{Ask, Network, refusal};
 use scratchproof_error::{Error, Result};
+use scratchproof_texts::text;
 
 /// A longer answer is not read.
 const LARGEST: usize = 64 << 20;
@@ -93,7 +94,7 @@ impl Hub {
     /// As [`Hub::references`].
     pub fn all_files(&self, network: &Network, addresses: &[String]) -> Result<Vec<Vec<ListedFile>>> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(AT_ONCE).build();
-        let pool = pool.map_err(|error| Error::io("starting threads", error))?;
+        let pool = pool.map_err(|error| Error::io(text!("error-source/published/starting-threads"), error))?;
         pool.install(|| addresses.par_iter().map(|address| self.files(network, address)).collect())
     }
 
@@ -118,7 +119,7 @@ impl Hub {
                 None => return Ok(files),
             }
         }
-        Err(Error::input(format!("{shown}: the hub's list of files does not end")))
+        Err(Error::input(text!("error-source/published/hub-s-list-files", shown)))
     }
 }
 
@@ -133,5 +134,5 @@ fn listed(entry: Entry) -> ListedFile {
 }
 
 fn strange(shown: &str, error: &serde_json::Error) -> Error {
-    Error::input(format!("{shown}: the hub's answer is not what it must be: {error}"))
+    Error::input(text!("error-source/hub/hub-s-answer-not", shown, error = error.to_string()))
 }

@@ -9,6 +9,7 @@ use reqwest::{StatusCode, Url};
 use super::Network;
 use super::network::{Ask, Body, Credential, parse, shown};
 use scratchproof_error::{Context, Error, Result, secrets};
+use scratchproof_texts::text;
 
 /// A shorter text is no key, and cannot be told from other text in an answer.
 const SHORTEST_KEY: usize = 20;
@@ -56,10 +57,10 @@ impl Service {
         if let Some((user, key, origin)) = key {
             let key = key.trim();
             if key.len() < SHORTEST_KEY || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-                let why = format!("{origin} holds no key: one has at least {SHORTEST_KEY} letters and digits");
+                let why = text!("error-source/service/holds-no-key", origin, least = SHORTEST_KEY);
                 return Err(Error::usage(why));
             }
-            let bad = || Error::usage(format!("{origin} holds characters that no key has"));
+            let bad = || Error::usage(text!("error-source/service/holds-characters-no-key", origin));
             credential = Some(Credential::basic(user, key, &base).ok_or_else(bad)?);
             secrets::keep(key);
             secrets = vec![key.to_owned(), Base64::encode_string(format!("{user}:{key}").as_bytes())];
@@ -90,7 +91,10 @@ impl Service {
         url.set_query(None);
         url.set_fragment(None);
         let segments = url.path_segments_mut();
-        segments.map_err(|()| Error::usage(format!("{name}: the address has no path")))?.pop_if_empty().extend(path);
+        segments
+            .map_err(|()| Error::usage(text!("error-source/service/address-no-path", name)))?
+            .pop_if_empty()
+            .extend(path);
         self.send(&Ask { json: Some(json), ..Ask::whole(&url, self.credential.as_ref(), name) }, longest)
     }
 
@@ -100,7 +104,7 @@ impl Service {
     /// # Errors
     /// If the address may not be read, there is no answer after all tries, or it is longer than `longest` bytes.
     pub fn get(&self, address: &str, name: &str, longest: usize) -> Result<Result<ServiceReply, u16>> {
-        let bad = |_| Error::input(format!("{name}: the service gives an address that is none"));
+        let bad = |_| Error::input(text!("error-source/service/service-gives-address-none", name));
         let url = self.base.join(address).map_err(bad)?;
         super::network::allowed(&url, Some(&self.base)).context(|| name.to_owned())?;
         let reply = self.send(&Ask::whole(&url, self.credential.as_ref(), name), longest)?;

@@ -14,6 +14,7 @@ use super::network::{Ask, Network, parse, refusal, shown};
 use super::signer::decoded;
 use super::{Blob, HttpFile, ListedFile, MemoryFile, Store};
 use scratchproof_error::{Error, Result};
+use scratchproof_texts::text;
 
 /// The largest text (an index, config.json, a listing) that is fetched whole.
 pub(super) const LARGEST_TEXT: usize = 100_000_000;
@@ -70,12 +71,10 @@ impl HttpDir {
         let only = is_file(&last).then_some(last);
         if only.is_none() {
             if is_text(url.path()) {
-                let why = "give the address of the folder, with / at its end, or of one safetensors file";
-                return Err(Error::usage(format!("{}: {why}", shown(&url))));
+                return Err(Error::usage(text!("error-source/web/folder-or-file")).context(shown(&url)));
             }
             if url.query().is_some() {
-                let why = "only the address of a safetensors file may have a query";
-                return Err(Error::usage(format!("{}: {why}", shown(&url))));
+                return Err(Error::usage(text!("error-source/web/query")).context(shown(&url)));
             }
             if !url.path().ends_with('/') {
                 url.set_path(&format!("{}/", url.path()));
@@ -93,7 +92,7 @@ impl HttpDir {
             url.set_query(None);
             let segments = url.path_segments_mut();
             // With or without a slash at the end, the last segment is not the folder's.
-            segments.map_err(|()| Error::usage("this address has no path"))?.pop().push(name);
+            segments.map_err(|()| Error::usage(text!("error-source/web/address-no-path")))?.pop().push(name);
         }
         let shown = shown(&url);
         let known = if is_text(name) {
@@ -112,7 +111,7 @@ impl HttpDir {
     fn has(&self, name: &str) -> Result<Result<(), StatusCode>> {
         match self.known(name)? {
             Known::Absent(status) if matches!(status.as_u16(), 403 | 404 | 410) => Ok(Err(status)),
-            Known::Absent(status) => Err(refusal(&format!("{}{name}", shown(&self.url)), status, "")),
+            Known::Absent(status) => Err(refusal(&format!("{}{name}", shown(&self.url)), status, None)),
             Known::Text(_) | Known::Weights(_) => Ok(Ok(())),
         }
     }
@@ -141,9 +140,13 @@ impl Store for HttpDir {
                     names.extend(self.shards(older));
                     names.insert((*older).to_owned());
                 } else if files.is_empty() && folders.is_empty() {
-                    return Err(Error::input(format!(
-                        "{}: neither {ONE} nor {INDEX} is there (the server answers {one}, and {index})",
-                        self.uri()
+                    return Err(Error::input(text!(
+                        "error-source/web/neither-nor-server-answers",
+                        uri = self.uri(),
+                        one = ONE,
+                        index = INDEX,
+                        status = one.to_string(),
+                        index_status = index.to_string()
                     )));
                 }
                 names.extend(files.iter().cloned());
@@ -163,12 +166,16 @@ impl Store for HttpDir {
     fn open(&self, name: &str) -> Result<Box<dyn Blob>> {
         plain(name)?;
         if self.only.as_deref().is_some_and(|only| name != only && name != CONFIG) {
-            return Err(Error::input(format!("{name:?} is not part of {}", self.uri())));
+            return Err(Error::input(text!(
+                "error-source/directory/not-part",
+                name = format!("{name:?}"),
+                uri = self.uri()
+            )));
         }
         match self.known(name)? {
             Known::Text(file) => Ok(Box::new(file)),
             Known::Weights(file) => Ok(Box::new(file)),
-            Known::Absent(status) => Err(refusal(&format!("{}: {name:?}", self.uri()), status, "")),
+            Known::Absent(status) => Err(refusal(&format!("{}: {name:?}", self.uri()), status, None)),
         }
     }
 
@@ -183,7 +190,10 @@ impl Store for HttpDir {
         plain(name)?;
         let mut url = self.url.clone();
         let segments = url.path_segments_mut();
-        segments.map_err(|()| Error::usage("this address has no path"))?.pop_if_empty().extend([name, ""]);
+        segments
+            .map_err(|()| Error::usage(text!("error-source/web/address-no-path")))?
+            .pop_if_empty()
+            .extend([name, ""]);
         Ok(Box::new(Self {
             network: Arc::clone(&self.network),
             url,

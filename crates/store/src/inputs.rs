@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use scratchproof_error::{Error, Result};
+use scratchproof_texts::text;
 
 /// Name of the file.
 const NAME: &str = ".scratchproof-inputs";
@@ -112,6 +113,6 @@ impl Inputs {
         let text = serde_json::to_string(self).map_err(|cause| Error::input(cause.to_string()))?;
         fs::write(&part, text)
             .and_then(|()| fs::rename(&part, folder.join(NAME)))
-            .map_err(|cause| Error::io(format!("cannot write {NAME}"), cause))
+            .map_err(|cause| Error::io(text!("error-store/inputs/cannot-write", name = NAME), cause))
     }
 }

@@ -23,6 +23,7 @@ use scratchproof_folder::Folder;
 use scratchproof_measure::{Journal, Piece, Stored, figures_of, parts};
 use scratchproof_measurements::{KERNEL_VERSION, Measurements};
 use scratchproof_source::plain;
+use scratchproof_texts::text;
 
 pub use inputs::{Seen, case_of, remember_case};
 pub use units::{Memory, PLAN, PlanFile, PlannedTensor, PlannedUnit, Then, Units};
@@ -124,7 +125,9 @@ impl<'a> Store<'a> {
         if !self.join(ALL, &mut written)? {
             return Ok(None);
         }
-        let strange = |cause: String| Error::input(format!("{PLACE}{ALL}.json: {cause}"));
+        let strange = |cause: String| {
+            Error::input(text!("error-store/room/json", place = PLACE, all = ALL, cause = cause.to_string()))
+        };
         let mut all: Measurements =
             serde_json::from_value(written.value).map_err(|cause| strange(cause.to_string()))?;
         for part in parts(&all.plan) {
@@ -186,7 +189,7 @@ impl<'a> Store<'a> {
             return Ok(None);
         };
         if written.bytes > LONGEST {
-            return Err(Error::input(format!("{name}: {} bytes are more than this tool writes", written.bytes)));
+            return Err(Error::input(text!("error-store/room/bytes-more-tool-writes", name, bytes = &written.bytes)));
         }
         fs::read(self.folder.root().join(&name)).map(Some).map_err(|cause| Error::io(name, cause))
     }
@@ -283,9 +286,12 @@ fn parsed(name: &str, bytes: &[u8]) -> Result<Written> {
     let strange = |cause: serde_json::Error| Error::input(cause.to_string()).context(place());
     let head: Head = serde_json::from_slice(bytes).map_err(strange)?;
     if !(1..=VERSION).contains(&head.version) || head.kernels != KERNEL_VERSION {
-        return Err(Error::input(format!(
-            "it is of version {} of the store and {} of the kernels, this tool has {VERSION} and {KERNEL_VERSION}: choose another folder",
-            head.version, head.kernels
+        return Err(Error::input(text!(
+            "error-store/room/version-store-kernels-tool",
+            version = &head.version,
+            kernels = &head.kernels,
+            version_2 = VERSION,
+            kernel_version = KERNEL_VERSION
         ))
         .context(place()));
     }

@@ -2,6 +2,7 @@
 //! little. A list of the units of a plan over nineteen models takes a tenth of its text that way.
 
 use scratchproof_error::{Error, Result};
+use scratchproof_texts::text;
 use serde_json::Value;
 
 /// Longer lists stand apart.
@@ -51,7 +52,7 @@ fn take(value: &mut Value, place: &mut String, elements: &mut Vec<Element>) {
 /// # Errors
 /// If an element is of no list of the value, or no JSON.
 pub fn join(value: &mut Value, elements: Vec<Element>) -> Result<()> {
-    let strange = || Error::input("its lists do not fit it");
+    let strange = || Error::input(text!("error-store/lists/lists-do-not-fit"));
     let mut rest = elements.into_iter().peekable();
     while let Some((place, first)) = rest.next() {
         let list = value.pointer_mut(&place).and_then(Value::as_array_mut).ok_or_else(strange)?;

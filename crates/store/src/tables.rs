@@ -9,6 +9,7 @@ use polars::prelude::{
 use super::lists::Element;
 use scratchproof_error::{Error, Result};
 use scratchproof_measure::journal::SUMS;
+use scratchproof_texts::text;
 
 /// Rows in one row group. Fixed, so that the bytes of a file depend on its rows alone.
 const ROW_GROUP: usize = 1 << 17;
@@ -107,5 +108,5 @@ fn bad(error: &PolarsError) -> Error {
 }
 
 fn strange() -> Error {
-    Error::input("it is no table of this store")
+    Error::input(text!("error-store/tables/no-table-store"))
 }

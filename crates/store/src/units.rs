@@ -20,6 +20,7 @@ use scratchproof_folder::{alone, sweep, whole};
 use scratchproof_measure::{Journal, Piece, Stored};
 use scratchproof_measurements::KERNEL_VERSION;
 use scratchproof_source::plain;
+use scratchproof_texts::{Text, text};
 
 /// What stands in the JSON file of a unit.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -101,12 +102,16 @@ impl PlanFile {
     pub fn read(path: &Path) -> Result<Self> {
         let shown = path.display().to_string();
         let bytes = plain::read(path, LONGEST)?;
-        let plan: Self = serde_json::from_slice(&bytes)
-            .map_err(|cause| Error::input(format!("no plan: {cause}")).context(&*shown))?;
+        let plan: Self = serde_json::from_slice(&bytes).map_err(|cause| {
+            Error::input(text!("error-store/units/no-plan", cause = cause.to_string())).context(&*shown)
+        })?;
         if plan.schema != PLAN || plan.kernels != KERNEL_VERSION {
-            return Err(Error::input(format!(
-                "the plan is {} for version {} of the kernels, this tool has {PLAN} and {KERNEL_VERSION}: make the plan again",
-                plan.schema, plan.kernels
+            return Err(Error::input(text!(
+                "error-store/units/plan-version-kernels-tool",
+                schema = &plan.schema,
+                kernels = &plan.kernels,
+                plan = PLAN,
+                kernel_version = KERNEL_VERSION
             ))
             .context(shown));
         }
@@ -194,11 +199,15 @@ impl<'a> Units<'a> {
                 }
                 (None, _) => {
                     let at = plan.units.iter().position(|other| other.name == unit.name).unwrap_or(0);
-                    return Err(Error::usage(format!("unit {at}, {}, is lacking: worker --only {at}", unit.name)));
+                    return Err(Error::usage(text!(
+                        "error-store/units/unit-lacking-worker-only",
+                        at,
+                        name = &unit.name
+                    )));
                 }
                 (Some(one), Some(other)) => {
                     let (one, other) = (one.display(), other.display());
-                    return Err(Error::usage(format!("unit {} is there twice: in {one} and in {other}", unit.name)));
+                    return Err(Error::usage(text!("error-store/units/unit-twice", name = &unit.name, one, other)));
                 }
             }
         }
@@ -216,10 +225,7 @@ impl<'a> Units<'a> {
     fn planned(&self, piece: &Piece) -> Result<Option<Stored>> {
         let changed = || {
             let models = piece.models.join(", ");
-            Error::usage(format!(
-                "{} is not what the plan says: one of its models was changed since ({models}), or the case file was; make the plan again",
-                piece.name
-            ))
+            Error::usage(text!("error-store/units/not-what-plan-says", name = &piece.name, models))
         };
         if let Some(done) = self.plan.done.get(&piece.name) {
             if done.key != piece.key {
@@ -258,24 +264,24 @@ impl<'a> Units<'a> {
             return Ok(None);
         }
         let shown = || path.display().to_string();
-        let bad = |why: &str| Error::input(format!("{why}: remove it, and let a worker do it again")).context(shown());
+        let bad = |why: Text| Error::input(text!("error-store/units/remove-let-worker-do", why)).context(shown());
         let unit: UnitFile = serde_json::from_slice(&plain::read(&path, LONGEST)?)
-            .map_err(|cause| bad(&format!("the unit is damaged ({cause})")))?;
+            .map_err(|cause| bad(text!("error-store/units/unit-damaged", cause = cause.to_string())))?;
         if (unit.version, unit.kernels) != (VERSION, KERNEL_VERSION) {
-            return Err(bad("the unit is of another version"));
+            return Err(bad(text!("error-store/units/unit-another-version")));
         }
         if unit.piece != piece.name || unit.key != piece.key {
-            return Err(bad("the unit is of another plan"));
+            return Err(bad(text!("error-store/units/unit-another-plan")));
         }
         if digest(&unit.value)? != unit.sha256 {
-            return Err(bad("the unit was altered"));
+            return Err(bad(text!("error-store/units/unit-altered")));
         }
         let mut stored = Stored { value: unit.value, ..Stored::default() };
         for (end, sha256) in ["sums", "rows"].into_iter().zip(unit.tables) {
             let Some(sha256) = sha256 else { continue };
             let bytes = plain::read(&place.join(format!("{stem}-{end}.parquet")), LONGEST)?;
             if hex(&Sha256::digest(&bytes)) != sha256 {
-                return Err(bad(&format!("its table of {end} was altered")));
+                return Err(bad(text!("error-store/units/table-altered", end)));
             }
             match end {
                 "sums" => stored.sums = tables::sums_from_bytes(bytes).context(shown)?,
@@ -298,7 +304,7 @@ impl Journal for Units<'_> {
         let found = self.read(piece)?;
         let asked = self.places.contains_key(&piece.name);
         if found.is_none() && asked && self.own.is_none() {
-            return Err(Error::usage(format!("unit {} is lacking", piece.name)));
+            return Err(Error::usage(text!("error-store/units/unit-lacking", name = &piece.name)));
         }
         Ok(found)
     }

@@ -124,6 +124,24 @@ impl From<String> for Text {
     }
 }
 
+impl From<&String> for Text {
+    fn from(words: &String) -> Self {
+        Self::plain(words)
+    }
+}
+
+impl From<Cow<'_, str>> for Text {
+    fn from(words: Cow<'_, str>) -> Self {
+        Self::plain(words)
+    }
+}
+
+impl From<std::path::Display<'_>> for Text {
+    fn from(path: std::path::Display<'_>) -> Self {
+        Self::plain(path.to_string())
+    }
+}
+
 /// Writes a text as its English sentence: what JSON holds for people.
 ///
 /// # Errors

@@ -44,6 +44,14 @@ from! {
     &str => |s| Param::Word(s.to_owned()),
     &String => |s| Param::Word(s.clone()),
     String => Param::Word,
+    &&str => |s| Param::Word((*s).to_owned()),
+    &usize => |n| Param::from(*n),
+    &u64 => |n| Param::from(*n),
+    &u32 => |n| Param::from(*n),
+    &u8 => |n| Param::from(*n),
+    &i64 => |n| Param::from(*n),
+    u16 => |n| Param::Count(n.into()),
+    std::path::Display<'_> => |path| Param::Word(path.to_string()),
     Text => |t| Param::Text(Box::new(t)),
 }
 

@@ -1,10 +1,12 @@
-//! Words of readers that come without a key, from English to Korean: `ko/phrases.toml`.
+//! Words that come without a key, from English to Korean: those of readers by `ko/phrases.toml`, and the sentences of
+//! errors, which a report holds in English, by the entries that made them.
 
 use std::sync::OnceLock;
 
 use toml::Table;
 
-use crate::{Language, particle};
+use crate::entries::entries;
+use crate::{Language, Param, Text, particle, sentences};
 
 const PHRASES: &str = include_str!("../ko/phrases.toml");
 const HELP: &str = include_str!("../ko/help.toml");
@@ -14,11 +16,23 @@ const LONGEST: usize = 2000;
 /// How particles of two forms are written in the file, and their pair.
 const FORMS: [(&str, &str); 4] = [("은(는)", "은/는"), ("이(가)", "이/가"), ("을(를)", "을/를"), ("와(과)", "과/와")];
 
+/// Files whose sentences begin with this are those of errors.
+const ERRORS: &str = "error-";
+/// A sentence of an error with fewer letters of its own could be anything.
+const FEWEST: usize = 12;
+
 /// An English phrase as the pieces between its places, with the names of these, and the Korean one.
 struct Phrase {
     pieces: Vec<String>,
     names: Vec<String>,
-    korean: String,
+    korean: Korean,
+}
+
+enum Korean {
+    /// With its places in braces.
+    Words(String),
+    /// The entry that makes it.
+    Entry(&'static str),
 }
 
 fn phrases() -> &'static [Phrase] {
@@ -29,13 +43,25 @@ fn phrases() -> &'static [Phrase] {
         debug_assert!(all.is_some_and(|all| !all.is_empty()), "ko/phrases.toml");
         let phrase = |(english, korean): (&String, &toml::Value)| {
             let (pieces, names) = split(english);
-            Some(Phrase { pieces, names, korean: korean.as_str()?.to_owned() })
+            Some(Phrase { pieces, names, korean: Korean::Words(korean.as_str()?.to_owned()) })
         };
         let mut all: Vec<Phrase> = all.into_iter().flatten().filter_map(phrase).collect();
+        all.extend(entries(Language::English).iter().filter_map(|(key, english)| of_error(key, english)));
         // The one with the most words of its own fits best.
         all.sort_by_key(|phrase| std::cmp::Reverse(phrase.pieces.iter().map(String::len).sum::<usize>()));
         all
     })
+}
+
+/// The sentence of an error as a phrase, if it is nothing but words and what is filled in.
+fn of_error(key: &'static str, english: &str) -> Option<Phrase> {
+    let bare = english.replace("{{", "").replace("}}", "");
+    if !key.starts_with(ERRORS) || bare.contains(['{', '|', '%']) || !entries(Language::Korean).contains_key(key) {
+        return None;
+    }
+    let (pieces, names) = split(&english.replace("{{ ", "{").replace(" }}", "}"));
+    let own = pieces.iter().flat_map(|piece| piece.chars()).filter(|c| c.is_alphabetic()).count();
+    (own >= FEWEST).then_some(Phrase { pieces, names, korean: Korean::Entry(key) })
 }
 
 fn split(english: &str) -> (Vec<String>, Vec<String>) {
@@ -86,7 +112,15 @@ fn korean(words: &str) -> Option<String> {
         let found = fit(words, &phrase.pieces)?;
         let places: Vec<(&str, &str)> = phrase.names.iter().map(String::as_str).zip(found).collect();
         let number = |(name, value): &(&str, &str)| *name != "n" || value.bytes().all(|b| b.is_ascii_digit());
-        places.iter().all(number).then(|| filled(&phrase.korean, &places))
+        match &phrase.korean {
+            Korean::Words(korean) => places.iter().all(number).then(|| filled(korean, &places)),
+            Korean::Entry(key) => {
+                let mut text = Text::new(key);
+                let param = |(name, value): (&str, &str)| (name.to_owned().into(), Param::Word(value.to_owned()));
+                text.params = places.into_iter().map(param).collect();
+                sentences::make(&text, Language::Korean).ok()
+            }
+        }
     })
 }
 
@@ -148,6 +182,10 @@ mod tests {
         assert_eq!(said("words that nobody knows"), "words that nobody knows");
         assert_eq!(phrase("all zero", Language::English), "all zero");
         assert_eq!(said(""), "");
+        assert_eq!(
+            said("m/x: the file has 5 bytes, too few for a safetensors file"),
+            "m/x: 파일이 5바이트로, safetensors 파일로는 너무 짧습니다"
+        );
         assert_eq!(said("é: all zero"), "é: 모두 0");
         assert_eq!(
             said("{b} line 3: [run] must be [[run]]: there may be several"),
@@ -158,8 +196,10 @@ mod tests {
     #[test]
     fn every_phrase_says_what_it_is_given_and_is_found() {
         for phrase in phrases() {
-            for name in &phrase.names {
-                assert!(phrase.korean.contains(&format!("{{{name}}}")), "{}", phrase.korean);
+            if let Korean::Words(korean) = &phrase.korean {
+                for name in &phrase.names {
+                    assert!(korean.contains(&format!("{{{name}}}")), "{korean}");
+                }
             }
             let example: String = phrase.pieces.join("7");
             assert_ne!(super::phrase(&example, Language::Korean), example, "{example}");

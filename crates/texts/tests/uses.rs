@@ -95,6 +95,48 @@ fn no_key_is_put_together() {
     assert!(wrong.is_empty(), "{}", list(&wrong));
 }
 
+/// Where an error begins, and where one of its places does.
+const ERRORS: [&[&str]; 5] = [
+    &["Error", "::", "usage", "("],
+    &["Error", "::", "input", "("],
+    &["Error", "::", "refused", "("],
+    &["Error", "::", "io", "("],
+    &[".", "context", "("],
+];
+
+/// What goes wrong is said in the reader's language: an error that is words alone would be English to everybody.
+#[test]
+fn no_error_is_words_alone() {
+    let mut wrong = BTreeSet::new();
+    for (path, text) in sources() {
+        let tokens = code(&text);
+        for at in 0..tokens.len() {
+            let begins = |call: &&&[&str]| call.iter().zip(&tokens[at..]).all(|(word, token)| *word == token.text);
+            let Some(call) = ERRORS.iter().find(begins) else { continue };
+            let mut rest = tokens[at + call.len()..].iter().map(|token| token.text);
+            let literal = rest.find(|word| !matches!(*word, "|" | "||" | "&" | "format" | "!" | "(" | "move"));
+            if literal.is_some_and(is_sentence) {
+                wrong.insert(format!("{path}:{} says {}", tokens[at].line, literal.unwrap_or_default()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", list(&wrong));
+}
+
+/// Whether a literal holds words of a language, and not names and places to be filled alone.
+fn is_sentence(literal: &str) -> bool {
+    let mut depth = 0_usize;
+    let outside = literal.strip_prefix('"').unwrap_or_default().trim_end_matches('"').chars().filter(|c| {
+        depth = if *c == '{' { depth + 1 } else { depth };
+        let kept = depth == 0;
+        depth = if *c == '}' { depth.saturating_sub(1) } else { depth };
+        kept
+    });
+    let outside: String = outside.collect();
+    let word = |word: &str| word.len() > 1 && word.chars().all(|c| c.is_ascii_lowercase());
+    outside.split([' ', ':', ',', ';']).filter(|part| word(part)).count() > 1
+}
+
 /// A Korean entry stands for an English one and has nothing else to fill in.
 #[test]
 fn both_languages_have_the_same_entries_with_the_same_parameters() {
@@ -253,6 +295,16 @@ fn uses(source: &str) -> Vec<Use> {
         all.push(Use { key, params, line: tokens[at].line });
     }
     all
+}
+
+#[test]
+fn a_sentence_is_told_from_names() {
+    for sentence in ["\"no such file\"", "\"{name}: the file has {n} bytes\""] {
+        assert!(is_sentence(sentence), "{sentence}");
+    }
+    for name in ["\"{}: {CONFIG}\"", "\"merges.txt\"", "\"{uri} {n}\"", "place"] {
+        assert!(!is_sentence(name), "{name}");
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ use scratchproof_error::{Error, Result};
 pub use scratchproof_record::releases::Before;
 use scratchproof_record::releases::Open;
 use scratchproof_record::{Interval, Release, Settings, Trust};
+use scratchproof_texts::{Text, text};
 
 const BUILT_IN: &str = include_str!("../../../data/releases.toml");
 const SCHEMA: &str = "scratchproof.releases/1";
@@ -202,14 +203,23 @@ impl Register {
     /// # Errors
     /// If it is none, or a date or a grade in it cannot be read; the message names the row.
     pub fn parse(text: &str) -> Result<Self> {
-        let wrong = |what: String| Error::input(format!("the register of releases: {what}"));
-        let raw: RawRegister = toml::from_str(text).map_err(|error| wrong(error.message().replace('\n', " ")))?;
+        let wrong = |what: Text| Error::input(text!("error-timeline/register/register-releases", what));
+        let raw: RawRegister =
+            toml::from_str(text).map_err(|error| wrong(error.message().replace('\n', " ").into()))?;
         if raw.schema != SCHEMA {
-            return Err(wrong(format!("schema {:?}, and {SCHEMA:?} is read", raw.schema)));
+            return Err(wrong(text!(
+                "error-timeline/register/schema-read",
+                schema = format!("{:?}", raw.schema),
+                schema_2 = format!("{SCHEMA:?}")
+            )));
         }
-        let until = raw.until.parse().map_err(|_| wrong(format!("until {:?} is no day", raw.until)))?;
+        let until = raw
+            .until
+            .parse()
+            .map_err(|_| wrong(text!("error-timeline/register/until-no-day", until = format!("{:?}", raw.until))))?;
         for row in &raw.release {
-            row.release().map_err(|error| error.context(format!("the register of releases: {}", row.id)))?;
+            row.release()
+                .map_err(|error| error.context(text!("error-timeline/register/register-releases-2", id = &row.id)))?;
         }
         Ok(Self { until, rows: raw.release })
     }

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::{Architecture, Architectures, Arrangement, Hole, Split, Template};
 use crate::{Component, Residual};
 use scratchproof_error::{Error, Result};
+use scratchproof_texts::{Text, text};
 
 /// A file as it is written.
 #[derive(Deserialize)]
@@ -77,9 +78,9 @@ struct WrittenTowers {
 pub(super) fn parse(sources: &[(&str, &str)], towers: &str) -> Result<Architectures> {
     let mut written = BTreeMap::new();
     for (name, text) in sources {
-        let file: Written = toml::from_str(text).map_err(|error| wrong(name, &error.to_string()))?;
+        let file: Written = toml::from_str(text).map_err(|error| wrong(name, error.to_string()))?;
         if written.insert(*name, file).is_some() {
-            return Err(wrong(name, "there are two of it"));
+            return Err(wrong(name, text!("error-checkpoint/parse/two")));
         }
     }
     let mut list = Vec::new();
@@ -97,30 +98,34 @@ pub(super) fn parse(sources: &[(&str, &str)], towers: &str) -> Result<Architectu
         // Each step goes to another file of the finite list, or the chain is a circle.
         for _ in 0..=written.len() {
             let Some(file) = next else { break };
-            add(&mut architecture, file).map_err(|what| wrong(name, &what))?;
+            add(&mut architecture, file).map_err(|what| wrong(name, what))?;
             next = match file.extends.as_deref() {
                 None => None,
-                Some(base) => Some(written.get(base).ok_or_else(|| wrong(name, "it extends an unknown one"))?),
+                Some(base) => Some(
+                    written
+                        .get(base)
+                        .ok_or_else(|| wrong(name, text!("error-checkpoint/parse/extends-unknown-one")))?,
+                ),
             };
         }
         if next.is_some() {
-            return Err(wrong(name, "it extends itself"));
+            return Err(wrong(name, text!("error-checkpoint/parse/extends-itself")));
         }
         architecture.prefixes.push(String::new());
         architecture.prefixes.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         architecture.prefixes.dedup();
         list.push(architecture);
     }
-    let towers: WrittenTowers = toml::from_str(towers).map_err(|error| wrong("towers", &error.to_string()))?;
+    let towers: WrittenTowers = toml::from_str(towers).map_err(|error| wrong("towers", error.to_string()))?;
     Ok(Architectures { list, towers: towers.towers, outer: towers.outer })
 }
 
-fn wrong(name: &str, what: &str) -> Error {
-    Error::input(format!("architecture {name}: {what}"))
+fn wrong(name: &str, what: impl Into<Text>) -> Error {
+    Error::input(text!("error-checkpoint/parse/architecture", name, what = what.into()))
 }
 
 /// Adds one file's templates; those that are there already stay.
-fn add(architecture: &mut Architecture, file: &Written) -> Result<(), String> {
+fn add(architecture: &mut Architecture, file: &Written) -> Result<(), Text> {
     architecture.prefixes.extend(file.prefixes.iter().cloned());
     let mut own = BTreeMap::new();
     for tensor in &file.tensor {
@@ -128,7 +133,7 @@ fn add(architecture: &mut Architecture, file: &Written) -> Result<(), String> {
             for (name, template) in expand(name, tensor)? {
                 let (key, holes) = key_and_holes(&name)?;
                 if own.insert(key, Template { holes, ..template }).is_some() {
-                    return Err(format!("the name {name} is there twice"));
+                    return Err(text!("error-checkpoint/parse/name-twice", name));
                 }
             }
         }
@@ -140,7 +145,7 @@ fn add(architecture: &mut Architecture, file: &Written) -> Result<(), String> {
 }
 
 /// The tensor itself, its bias, and the scales that stand beside an 8-bit weight.
-fn expand(name: &str, tensor: &WrittenTensor) -> Result<Vec<(String, Template)>, String> {
+fn expand(name: &str, tensor: &WrittenTensor) -> Result<Vec<(String, Template)>, Text> {
     let split = split(tensor)?;
     let template = |suffix: &str, residual: WrittenResidual| Template {
         holes: Vec::new(),
@@ -168,23 +173,23 @@ fn expand(name: &str, tensor: &WrittenTensor) -> Result<Vec<(String, Template)>,
 }
 
 /// What a tensor is split into, if the two keys that say so make sense together.
-fn split(tensor: &WrittenTensor) -> Result<Option<Split>, String> {
+fn split(tensor: &WrittenTensor) -> Result<Option<Split>, Text> {
     let families = tensor.parts.clone();
-    let wrong = |what: &str| Err(format!("{}: {what}", tensor.name));
+    let wrong = |what: Text| Err(text!("error/place/inside", place = &tensor.name, what));
     match (tensor.split, families.len()) {
         (None, 0) => Ok(None),
-        (None, _) => wrong("it has `parts` and no `split`"),
+        (None, _) => wrong(text!("error-checkpoint/parse/parts-no-split")),
         (Some(Arrangement::Experts), 0) => Ok(Some(Split { arrangement: Arrangement::Experts, families })),
-        (Some(Arrangement::Experts), _) => wrong("experts all have the tensor's own family, so there are no `parts`"),
-        (Some(_), 0 | 1) => wrong("a split needs two `parts` or more"),
+        (Some(Arrangement::Experts), _) => wrong(text!("error-checkpoint/parse/experts-all-tensor-s")),
+        (Some(_), 0 | 1) => wrong(text!("error-checkpoint/parse/split-needs-two-parts")),
         (Some(Arrangement::Groups), _) if families != ["q_proj", "k_proj", "v_proj"] => {
-            wrong("groups are of q_proj, k_proj and v_proj")
+            wrong(text!("error-checkpoint/parse/groups-q-proj-k"))
         }
         (Some(arrangement), _) => Ok(Some(Split { arrangement, families })),
     }
 }
 
-fn key_and_holes(name: &str) -> Result<(String, Vec<Hole>), String> {
+fn key_and_holes(name: &str) -> Result<(String, Vec<Hole>), Text> {
     let mut holes = Vec::new();
     let mut parts = Vec::new();
     for part in name.split('.') {
@@ -193,7 +198,7 @@ fn key_and_holes(name: &str) -> Result<(String, Vec<Hole>), String> {
             "{expert}" => holes.push(Hole::Expert),
             "{index}" => holes.push(Hole::Index),
             _ if part.is_empty() || part.contains(['{', '}']) || part.bytes().all(|byte| byte.is_ascii_digit()) => {
-                return Err(format!("{name} has a part {part:?} that cannot be"));
+                return Err(text!("error-checkpoint/parse/part-cannot-be", name, part = format!("{part:?}")));
             }
             _ => {
                 parts.push(part);
@@ -204,7 +209,7 @@ fn key_and_holes(name: &str) -> Result<(String, Vec<Hole>), String> {
     }
     let twice = |hole: &Hole| *hole != Hole::Index && holes.iter().filter(|other| *other == hole).count() > 1;
     if holes.iter().any(twice) {
-        return Err(format!("{name} has a hole twice"));
+        return Err(text!("error-checkpoint/parse/hole-twice", name));
     }
     Ok((parts.join("."), holes))
 }

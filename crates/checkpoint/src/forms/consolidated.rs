@@ -33,12 +33,19 @@ fn number(name: &str) -> Option<usize> {
 pub(super) fn catalogue(store: &dyn Store, names: &[String]) -> Result<Catalogue> {
     let parts: BTreeMap<usize, &String> = names.iter().filter_map(|name| Some((number(name)?, name))).collect();
     if let Some(missing) = (0..parts.len()).find(|part| !parts.contains_key(part)) {
-        return Err(Error::input(format!("consolidated.{missing:02}.pth is missing, although later parts are there")));
+        return Err(Error::input(text!(
+            "error-checkpoint/consolidated/consolidated-pth-missing-although",
+            missing = format!("{missing:02}")
+        )));
     }
     let params =
         names.iter().any(|name| name == "params.json").then(|| read_small(store, "params.json")).transpose()?;
     let params: Value = params
-        .map(|bytes| serde_json::from_slice(&bytes).map_err(|error| Error::input(format!("params.json: {error}"))))
+        .map(|bytes| {
+            serde_json::from_slice(&bytes).map_err(|error| {
+                Error::input(text!("error-checkpoint/consolidated/params-json", error = error.to_string()))
+            })
+        })
         .transpose()?
         .unwrap_or(Value::Null);
     let mut files = Files::default();
@@ -55,10 +62,11 @@ pub(super) fn catalogue(store: &dyn Store, names: &[String]) -> Result<Catalogue
     let heads = heads(&params);
     let first = all.first().cloned().unwrap_or_default();
     for entry in first {
-        let place = || format!("tensor {}", quoted(&entry.name));
+        let place = || text!("error-checkpoint/forms/tensor", name = quoted(&entry.name));
         let of: Option<Vec<Entry>> =
             all.iter().map(|entries| entries.iter().find(|other| other.name == entry.name).cloned()).collect();
-        let of = of.ok_or_else(|| Error::input("it is not in every part").context(place()))?;
+        let of =
+            of.ok_or_else(|| Error::input(text!("error-checkpoint/consolidated/not-every-part")).context(place()))?;
         let whole = match axis(&entry.name, &params).filter(|_| of.len() > 1) {
             Some(axis) => joined(&entry.name, of, axis, &shared).context(place)?,
             None => entry.clone(),

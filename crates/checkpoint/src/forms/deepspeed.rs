@@ -43,17 +43,16 @@ pub(super) fn latest(store: &dyn Store, names: &[String], folders: &[String]) ->
             return Ok(named);
         }
         let there: Vec<&str> = steps.iter().map(|(_, name)| name.as_str()).collect();
-        return Err(Error::input(format!(
-            "`latest` points to {}, which is not there; {}",
-            quoted(&named),
-            if there.is_empty() {
-                "no other step is either".to_owned()
-            } else {
-                format!("name one of {}", super::state::listed(&there).join(", "))
-            }
+        return Err(Error::input(text!(
+            "error-checkpoint/deepspeed/latest-points-not",
+            named = quoted(&named),
+            steps = super::state::listed(&there)
         )));
     }
-    steps.last().map(|(_, name)| (*name).clone()).ok_or_else(|| Error::input("no step of DeepSpeed is in it"))
+    steps
+        .last()
+        .map(|(_, name)| (*name).clone())
+        .ok_or_else(|| Error::input(text!("error-checkpoint/deepspeed/no-step-deepspeed")))
 }
 
 fn open(store: &dyn Store, name: &str) -> Result<Archive> {
@@ -84,16 +83,14 @@ pub(super) fn catalogue(store: &dyn Store, names: &[String]) -> Result<Catalogue
     let models: Vec<&String> = with("_model_states.pt");
     let parallel = models.iter().filter_map(|name| number(name, "mp_rank_")).max().unwrap_or(0);
     if parallel > 0 {
-        return Err(Error::input(format!(
-            "the model is in {} model-parallel parts of a script's own (mp_rank_00 to mp_rank_{parallel:02}): nothing in \
-             the files says along which axis each tensor was cut; make a universal checkpoint with \
-             deepspeed/checkpoint/ds_to_universal.py",
-            parallel + 1
+        return Err(Error::input(text!(
+            "error-checkpoint/deepspeed/model-model-parallel-parts",
+            parts = parallel + 1,
+            last = format!("{parallel:02}")
         )));
     }
     let first = models.iter().min_by_key(|name| number(name, "zero_pp_rank_").unwrap_or(0));
-    let first =
-        first.ok_or_else(|| Error::input("there is no file with the model's states (mp_rank_00_model_states.pt)"))?;
+    let first = first.ok_or_else(|| Error::input(text!("error-checkpoint/deepspeed/no-file-model-s")))?;
     let model = open(store, first)?;
     states.sort_by_key(|name| number(name, "zero_pp_rank_").unwrap_or(0));
     let mut catalogue = Catalogue { form: Text::new("checkpoint/form/deepspeed"), ..Catalogue::default() };
@@ -138,16 +135,19 @@ fn partitions(store: &dyn Store, names: &[&String], key: &str) -> Result<Option<
         let count =
             count.and_then(|id| arena.whole(id).or_else(|| i64::try_from(arena.sizes(id)?.into_iter().max()?).ok()));
         if count.is_some_and(|count| usize::try_from(count).ok() != Some(names.len())) {
-            return Err(Error::input(format!(
-                "{} says that {} ranks wrote this checkpoint, but the states of {} are there: ranks are missing or left over \
-                 from another run",
-                quoted(name),
-                count.unwrap_or_default(),
-                names.len()
+            return Err(Error::input(text!(
+                "error-checkpoint/deepspeed/says-ranks-wrote-checkpoint",
+                name = quoted(name),
+                count = count.unwrap_or_default(),
+                names = names.len()
             )));
         }
         if number(name, "zero_pp_rank_").is_some_and(|own| own != rank) {
-            return Err(Error::input(format!("the states of rank {rank} are missing; the next are {}", quoted(name))));
+            return Err(Error::input(text!(
+                "error-checkpoint/deepspeed/states-rank-missing-next",
+                rank,
+                name = quoted(name)
+            )));
         }
         let Some(groups) = vectors(&archive, state, stage, key) else { return Ok(None) };
         let padding = arena.get(state, "param_alignment_paddings").and_then(|id| arena.items(id));
@@ -158,7 +158,10 @@ fn partitions(store: &dyn Store, names: &[&String], key: &str) -> Result<Option<
             groups.iter().enumerate().map(|(group, id)| (format!("group {group} of rank {rank}"), *id)).collect();
         archive.entries(named, &mut part).context(|| quoted(name))?;
         if part.entries.len() != groups.len() {
-            return Err(Error::input(format!("{} has master weights in a format that is not read", quoted(name))));
+            return Err(Error::input(text!(
+                "error-checkpoint/deepspeed/master-weights-format-not",
+                name = quoted(name)
+            )));
         }
         part.files = archive.files;
         zero.files.take(&mut part);
@@ -279,7 +282,7 @@ fn run(vectors: &[&Entry], start: usize, length: usize, files: &Arc<[Shard]>) ->
         at += own;
     }
     if end > at {
-        return Err(Error::input(format!("{end} elements are wanted where the ranks have {at}")));
+        return Err(Error::input(text!("error-checkpoint/deepspeed/elements-wanted-where-ranks", end, at)));
     }
     Ok(found)
 }
@@ -287,10 +290,12 @@ fn run(vectors: &[&Entry], start: usize, length: usize, files: &Arc<[Shard]>) ->
 /// A tensor whose elements are those of vectors, one after the other.
 fn of_runs(name: &str, shape: &[usize], mut runs: Vec<Entry>, files: &Arc<[Shard]>) -> Result<Entry> {
     let dtype = runs.first().map_or(Dtype::F32, |run| run.dtype);
-    let bytes = size(shape, dtype.width()).ok_or_else(|| Error::input(format!("the shape {shape:?} overflows")))?;
+    let bytes = size(shape, dtype.width()).ok_or_else(|| {
+        Error::input(text!("error-checkpoint/deepspeed/shape-overflows", shape = format!("{shape:?}")))
+    })?;
     let held: usize = runs.iter().map(|run| run.shape.iter().product::<usize>() * run.dtype.width()).sum();
     if held != bytes || runs.iter().any(|run| run.dtype != dtype) {
-        return Err(Error::input(format!("{bytes} bytes are wanted and {held} are there")));
+        return Err(Error::input(text!("error-checkpoint/deepspeed/bytes-wanted", bytes, held)));
     }
     let place = if runs.len() == 1 {
         runs.remove(0).place
@@ -311,11 +316,9 @@ fn of_runs(name: &str, shape: &[usize], mut runs: Vec<Entry>, files: &Arc<[Shard
 #[allow(clippy::type_complexity, reason = "names and shapes, group by group")]
 fn shapes(model: &Archive) -> Result<Vec<Vec<(String, Vec<usize>)>>> {
     let arena = &model.arena;
-    let groups = arena.get(model.root, "param_shapes").ok_or_else(|| {
-        Error::input(
-            "the model's states have no `param_shapes`: DeepSpeed before 0.4 wrote them, or they are no model's",
-        )
-    })?;
+    let groups = arena
+        .get(model.root, "param_shapes")
+        .ok_or_else(|| Error::input(text!("error-checkpoint/deepspeed/model-s-states-no")))?;
     let groups = match arena.items(groups) {
         Some(groups) => groups.to_vec(),
         None => vec![groups],
@@ -324,19 +327,25 @@ fn shapes(model: &Archive) -> Result<Vec<Vec<(String, Vec<usize>)>>> {
         let pairs = arena.pairs(*id).unwrap_or_default();
         pairs.iter().map(|(name, shape)| Some((arena.key(*name)?, arena.sizes(*shape)?))).collect::<Option<Vec<_>>>()
     };
-    groups.iter().map(group).collect::<Option<_>>().ok_or_else(|| Error::input("`param_shapes` are no shapes"))
+    groups
+        .iter()
+        .map(group)
+        .collect::<Option<_>>()
+        .ok_or_else(|| Error::input(text!("error-checkpoint/deepspeed/param-shapes-no-shapes")))
 }
 
 impl Zero {
     /// The parameters, cut out of the vectors.
     fn named(&self, shapes: Vec<Vec<(String, Vec<usize>)>>, files: &Arc<[Shard]>) -> Result<Vec<Entry>> {
         let mut entries = Vec::new();
-        let named = |name: &str| format!("tensor {}", quoted(name));
+        let named = |name: &str| text!("error-checkpoint/forms/tensor", name = quoted(name));
         if self.stage == 3 {
             let ranks = self.ranks.len();
             let mut offset = 0;
             for (name, shape) in shapes.into_iter().flatten() {
-                let elements = size(&shape, 4).ok_or_else(|| Error::input("a shape overflows"))? / 4;
+                let elements = size(&shape, 4)
+                    .ok_or_else(|| Error::input(text!("error-checkpoint/deepspeed/shape-overflows-2")))?
+                    / 4;
                 let part = elements.div_ceil(ranks);
                 let mut runs = Vec::new();
                 for (rank, groups) in self.ranks.iter().enumerate() {
@@ -350,11 +359,13 @@ impl Zero {
         } else {
             for (group, shapes) in shapes.into_iter().enumerate() {
                 let vectors: Option<Vec<&Entry>> = self.ranks.iter().map(|groups| groups.get(group)).collect();
-                let vectors =
-                    vectors.ok_or_else(|| Error::input(format!("group {group} is not in every rank's states")))?;
+                let vectors = vectors
+                    .ok_or_else(|| Error::input(text!("error-checkpoint/deepspeed/group-not-every-rank", group)))?;
                 let mut offset = 0;
                 for (at, (name, shape)) in shapes.into_iter().enumerate() {
-                    let elements = size(&shape, 4).ok_or_else(|| Error::input("a shape overflows"))? / 4;
+                    let elements = size(&shape, 4)
+                        .ok_or_else(|| Error::input(text!("error-checkpoint/deepspeed/shape-overflows-2")))?
+                        / 4;
                     let runs = run(&vectors, offset, elements, files).context(|| named(&name))?;
                     entries.push(of_runs(&name, &shape, runs, files).context(|| named(&name))?);
                     let padding = self.paddings.as_ref().and_then(|groups| groups.get(group)?.get(at).copied());
@@ -363,8 +374,11 @@ impl Zero {
                 let all: usize = vectors.iter().map(|vector| vector.shape.iter().product::<usize>()).sum();
                 let align = 2 * vectors.len();
                 if offset.next_multiple_of(align) != all.next_multiple_of(align) {
-                    return Err(Error::input(format!(
-                        "the parameters of group {group} have {offset} elements, but the ranks hold {all}: parts of several runs"
+                    return Err(Error::input(text!(
+                        "error-checkpoint/deepspeed/parameters-group-elements-but",
+                        group,
+                        offset,
+                        all
                     )));
                 }
             }
@@ -436,7 +450,7 @@ fn of_folders(store: &dyn Store, wanted: &[(&str, &str)], catalogue: &mut Catalo
     let zero = store.enter("zero")?;
     let names = zero.folders()?;
     if names.len() > PARAMETERS {
-        return Err(Error::input(format!("{} parameters are more than are read", names.len())));
+        return Err(Error::input(text!("error-checkpoint/deepspeed/parameters-more-read", names = names.len())));
     }
     let mut files = Files::default();
     for name in names {

@@ -99,7 +99,7 @@ pub(super) fn optimizer(store: &dyn Store) -> Result<(Catalogue, Vec<Value>)> {
 fn describe(store: &dyn Store) -> Result<Description> {
     let blob: Arc<dyn Blob> = Arc::from(store.open(".metadata")?);
     if blob.len() > LARGEST {
-        return Err(Error::input(format!(".metadata has {} bytes, more than are read", blob.len())));
+        return Err(Error::input(text!("error-checkpoint/distributed/metadata-bytes-more-read", blob = blob.len())));
     }
     let mut arena = Arena::default();
     let tape = &mut Tape::new("the pickle", &*blob, 0, blob.len());
@@ -111,7 +111,7 @@ impl Description {
     fn of(arena: &Arena, root: Id) -> Result<Self> {
         let part = |name: &str| arena.get(root, name).and_then(|id| arena.pairs(id));
         let (Some(tensors), Some(places)) = (part("state_dict_metadata"), part("storage_data")) else {
-            return Err(Error::input("it does not describe a distributed checkpoint"));
+            return Err(Error::input(text!("error-checkpoint/distributed/does-not-describe-distributed")));
         };
         let mut stored: HashMap<(String, Vec<usize>), (String, u64, u64)> = HashMap::new();
         for (index, info) in places {
@@ -137,20 +137,27 @@ impl Description {
             let chunks = arena.get(*value, "chunks").and_then(|id| arena.items(id)).unwrap_or_default();
             count += chunks.len();
             if count > PIECES {
-                return Err(Error::input(format!("it has more than {PIECES} pieces, more than are read")));
+                return Err(Error::input(text!("error-checkpoint/distributed/more-pieces-more-read", pieces = PIECES)));
             }
             let shown = quoted(name);
             let piece = |chunk: &Id| {
                 let sizes = |name: &str| arena.get(*chunk, name).and_then(|id| arena.sizes(id));
                 let (Some(at), Some(shape)) = (sizes("offsets"), sizes("sizes")) else {
-                    return Err(Error::input(format!("a piece of tensor {shown} has no place")));
+                    return Err(Error::input(text!(
+                        "error-checkpoint/distributed/piece-tensor-no-place",
+                        shown = &shown
+                    )));
                 };
                 // A tensor in one piece may be written without its place.
                 let place =
                     stored.get(&(name.to_owned(), at.clone())).or_else(|| stored.get(&(name.to_owned(), Vec::new())));
-                let (file, start, length) = place
-                    .cloned()
-                    .ok_or_else(|| Error::input(format!("the piece of tensor {shown} at {at:?} is in no file")))?;
+                let (file, start, length) = place.cloned().ok_or_else(|| {
+                    Error::input(text!(
+                        "error-checkpoint/distributed/piece-tensor-no-file",
+                        shown = &shown,
+                        at = format!("{at:?}")
+                    ))
+                })?;
                 Ok(Piece { at, shape, file, start, length })
             };
             let pieces = chunks.iter().map(piece).collect::<Result<Vec<_>>>()?;
@@ -204,9 +211,9 @@ impl Description {
             }
             count += 1;
             if count > VALUES || *length > LONGEST_VALUE {
-                return Err(Error::input("the settings of the optimizer's groups are more than are read"));
+                return Err(Error::input(text!("error-checkpoint/distributed/settings-optimizer-s-groups")));
             }
-            let place = || format!("{} in {}", quoted(key), quoted(file));
+            let place = || text!("error-checkpoint/distributed/in", key = quoted(key), file = quoted(file));
             let shard = if let Some(shard) = files.get(file.as_str()) {
                 shard.clone()
             } else {
@@ -249,7 +256,7 @@ impl Description {
             }
         }
         if chosen.is_empty() {
-            return Err(Error::input("the distributed checkpoint has no tensor that is no optimizer's"));
+            return Err(Error::input(text!("error-checkpoint/distributed/distributed-checkpoint-no-tensor")));
         }
         let mut catalogue = Catalogue { form: Text::new("checkpoint/form/distributed"), ..Catalogue::default() };
         let left: Vec<&str> = left.iter().map(String::as_str).collect();
@@ -317,7 +324,7 @@ struct Pieces<'a> {
 
 impl Pieces<'_> {
     fn block(&mut self, name: &str, piece: &Piece) -> Result<Block> {
-        let place = || format!("tensor {} in {}", quoted(name), quoted(&piece.file));
+        let place = || text!("error-checkpoint/distributed/tensor", name = quoted(name), file = quoted(&piece.file));
         let number = if let Some(number) = self.numbers.get(&piece.file) {
             *number
         } else {
@@ -331,7 +338,9 @@ impl Pieces<'_> {
         let entry = archive.entry(name, archive.root).context(place)?;
         let mut entry = entry.map_err(|why| Error::input(why).context(place()))?;
         if archive.files.len() > 1 {
-            return Err(Error::input("it is compressed inside its piece, which is not read").context(place()));
+            return Err(
+                Error::input(text!("error-checkpoint/distributed/compressed-inside-piece-not")).context(place())
+            );
         }
         match &mut entry.place {
             Place::Run { file, offset } | Place::Strided { file, offset, .. } => {

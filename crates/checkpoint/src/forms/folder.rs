@@ -2,6 +2,7 @@
 
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::Store;
+use scratchproof_texts::text;
 
 use super::{Catalogue, consolidated, deepspeed, distributed, hub_cache, megatron};
 use crate::header::quoted;
@@ -29,10 +30,9 @@ pub(crate) fn find(store: &dyn Store, names: &[String], weights: bool) -> Result
         return distributed_or_megatron(store, names).map(together);
     }
     if let Some(name) = names.iter().find(|name| name.ends_with(".distcp")) {
-        return Err(Error::input(format!(
-            "{} is a piece of a distributed checkpoint, but the description `.metadata` is not beside it: without it \
-             nobody knows what the pieces are",
-            quoted(name)
+        return Err(Error::input(text!(
+            "error-checkpoint/folder/piece-distributed-checkpoint-but",
+            name = quoted(name)
         )));
     }
     if names.iter().any(|name| deepspeed::is_state(name)) {

@@ -3,6 +3,7 @@
 use crate::shape::size;
 use scratchproof_error::{Error, Result};
 use scratchproof_source::Blob;
+use scratchproof_texts::text;
 
 /// Bytes that are read at once for a part of a strided tensor.
 const SPAN: usize = 64 << 20;
@@ -39,7 +40,8 @@ pub(super) fn strided(
     strides: &[usize],
     width: usize,
 ) -> Result<Vec<u8>> {
-    let bytes = size(shape, width).ok_or_else(|| Error::input("a shape overflows"))?;
+    let bytes =
+        size(shape, width).ok_or_else(|| Error::input(text!("error-checkpoint/deepspeed/shape-overflows-2")))?;
     let mut out = Vec::with_capacity(bytes);
     part(blob, offset, shape, strides, width, &mut out)?;
     Ok(out)
@@ -54,7 +56,7 @@ fn part(
     out: &mut Vec<u8>,
 ) -> Result<()> {
     let span = extent(shape, strides).and_then(|extent| extent.checked_mul(width));
-    let span = span.ok_or_else(|| Error::input("strides overflow"))?;
+    let span = span.ok_or_else(|| Error::input(text!("error-checkpoint/gather/strides-overflow")))?;
     match (shape, strides) {
         _ if span == 0 => Ok(()),
         ([axis, shape @ ..], [stride, strides @ ..]) if span > SPAN => {

@@ -58,17 +58,19 @@ impl Form for Gguf {
         let mut tape = Tape::new("the GGUF file", &**file.blob, 4, file.blob.len());
         let version = tape.number(4)?;
         if !(2..=3).contains(&version) {
-            return Err(Error::input(format!("its GGUF version {version} is not read; 2 and 3 are")));
+            return Err(Error::input(text!("error-checkpoint/gguf/gguf-version-not-read", version)));
         }
         let (tensors, count) = (tape.number(8)?, tape.number(8)?);
         if tensors > TENSORS || count > SETTINGS {
-            return Err(Error::input(format!("{tensors} tensors and {count} settings are more than a GGUF file has")));
+            return Err(Error::input(text!("error-checkpoint/gguf/tensors-settings-more-gguf", tensors, count)));
         }
         let mut settings = BTreeMap::new();
         for _ in 0..count {
             let key = word(&mut tape)?;
             let kind = tape.number(4)?;
-            if let Some(value) = value(&mut tape, kind, 0).context(|| format!("setting {}", quoted(&key)))? {
+            if let Some(value) =
+                value(&mut tape, kind, 0).context(|| text!("error-checkpoint/gguf/setting", key = quoted(&key)))?
+            {
                 settings.insert(key, value);
             }
         }
@@ -84,7 +86,7 @@ impl Form for Gguf {
         let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
         for tensor in described {
             let read = place(&tensor, file.blob, start, &architecture, heads, &mut catalogue);
-            if let Some(kind) = read.context(|| format!("tensor {}", quoted(&tensor.name)))? {
+            if let Some(kind) = read.context(|| text!("error-checkpoint/forms/tensor", name = quoted(&tensor.name)))? {
                 *kinds.entry(kind).or_default() += 1;
             }
         }
@@ -101,9 +103,9 @@ impl Form for Gguf {
 fn word(tape: &mut Tape<'_>) -> Result<String> {
     let length = tape.number(8)?;
     if length > TEXT {
-        return Err(Error::input(format!("a name of {length} bytes is refused")));
+        return Err(Error::input(text!("error-checkpoint/gguf/name-bytes-refused", length)));
     }
-    String::from_utf8(tape.take(length)?).map_err(|_| Error::input("a name is not UTF-8"))
+    String::from_utf8(tape.take(length)?).map_err(|_| Error::input(text!("error-checkpoint/gguf/name-not-utf")))
 }
 
 /// A setting: numbers and short texts are kept, lists and long texts are not.
@@ -133,7 +135,9 @@ fn value(tape: &mut Tape<'_>, kind: u64, depth: usize) -> Result<Option<Value>> 
             let width = [1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8].get(usize::try_from(inner).unwrap_or(99)).copied();
             match width {
                 Some(width @ 1..) => tape.skip(count.saturating_mul(width))?,
-                _ if count > ITEMS => return Err(Error::input(format!("a list of {count} items is refused"))),
+                _ if count > ITEMS => {
+                    return Err(Error::input(text!("error-checkpoint/gguf/list-items-refused", count)));
+                }
                 _ if inner == 8 => {
                     for _ in 0..count {
                         let length = tape.number(8)?;
@@ -148,7 +152,7 @@ fn value(tape: &mut Tape<'_>, kind: u64, depth: usize) -> Result<Option<Value>> 
             }
             None
         }
-        _ => return Err(Error::input(format!("a value of kind {kind} is not known"))),
+        _ => return Err(Error::input(text!("error-checkpoint/gguf/value-kind-not-known", kind))),
     })
 }
 
@@ -156,10 +160,12 @@ fn describe(tape: &mut Tape<'_>) -> Result<Described> {
     let name = word(tape)?;
     let axes = tape.number(4)?;
     if axes > u64::from(AXES) {
-        return Err(Error::input(format!("tensor {} has {axes} axes", quoted(&name))));
+        return Err(Error::input(text!("error-checkpoint/gguf/tensor-axes", name = quoted(&name), axes)));
     }
     let mut shape = (0..axes)
-        .map(|_| usize::try_from(tape.number(8)?).map_err(|_| Error::input("an axis overflows")))
+        .map(|_| {
+            usize::try_from(tape.number(8)?).map_err(|_| Error::input(text!("error-checkpoint/gguf/axis-overflows")))
+        })
         .collect::<Result<Vec<usize>>>()?;
     // The innermost axis is written first.
     shape.reverse();
@@ -191,7 +197,7 @@ fn place(
     catalogue: &mut Catalogue,
 ) -> Result<Option<&'static str>> {
     let Described { name, shape, kind, offset } = tensor;
-    let overflow = || Error::input(format!("the shape {shape:?} overflows"));
+    let overflow = || Error::input(text!("error-checkpoint/deepspeed/shape-overflows", shape = format!("{shape:?}")));
     let elements = size(shape, 4).ok_or_else(overflow)? / 4;
     let last = shape.last().copied().unwrap_or(1);
     let blocks = Blocks::of(*kind);
@@ -199,18 +205,15 @@ fn place(
     let sizes = sizes.or_else(|| plain(*kind).map(|dtype| (1, dtype.width())));
     let sizes = sizes.or_else(|| blocks::unread(*kind).map(|(_, numbers, bytes)| (numbers, bytes)));
     let Some((numbers, width)) = sizes else {
-        return Err(Error::input(format!("its number format {kind} is not known")));
+        return Err(Error::input(text!("error-checkpoint/gguf/number-format-not-known", kind)));
     };
     if !last.is_multiple_of(numbers) {
-        return Err(Error::input(format!("rows of {last} numbers are no whole blocks of {numbers}")));
+        return Err(Error::input(text!("error-checkpoint/gguf/rows-numbers-no-whole", last, numbers)));
     }
     let bytes = elements / numbers * width;
     let at = start.checked_add(*offset).filter(|at| at.checked_add(bytes as u64).is_some_and(|end| end <= blob.len()));
     let at = at.ok_or_else(|| {
-        Error::input(format!(
-            "its {bytes} bytes from byte {offset} of the data are not in the file of {} bytes",
-            blob.len()
-        ))
+        Error::input(text!("error-checkpoint/gguf/bytes-byte-data-not", bytes, offset, blob = blob.len()))
     })?;
     if let Some((kind, ..)) = blocks::unread(*kind) {
         let why = format!("it is quantised to {kind}, which is not decoded");
@@ -265,7 +268,7 @@ fn entry(
         };
         return Ok(Entry { name, dtype, shape: out, place });
     }
-    let elements = size(shape, 4).ok_or_else(|| Error::input("its shape overflows"))? / 4;
+    let elements = size(shape, 4).ok_or_else(|| Error::input(text!("error-checkpoint/gguf/shape-overflows")))? / 4;
     let (blob, blocks) = (Arc::clone(blob), Blocks::of(kind));
     let make = move || {
         let bytes = blob.bytes(at, elements / numbers * width)?;

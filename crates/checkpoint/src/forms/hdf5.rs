@@ -14,7 +14,7 @@ use crate::header::quoted;
 use crate::{Dtype, Shard, Skipped};
 use scratchproof_error::{Error, Result};
 use scratchproof_source::Blob;
-use scratchproof_texts::text;
+use scratchproof_texts::{Text, text};
 
 const SIGNATURE: &[u8] = b"\x89HDF\r\n\x1a\n";
 
@@ -51,8 +51,8 @@ impl Form for Hdf5 {
         let own = slice(&shard, start, length)?;
         let mut reader = Reader { blob: &*own, start, objects: 0, groups: HashSet::new(), found: Catalogue::default() };
         // Whatever is wrong with it, Keras can write what is read.
-        let way_out = |why: String| Error::input(text!("checkpoint/way-out/hdf5", why).english());
-        reader.read().map_err(|error| way_out(error.to_string()))?;
+        let way_out = |why: Text| Error::input(text!("checkpoint/way-out/hdf5", why));
+        reader.read().map_err(|error| way_out(error.text()))?;
         let mut found = reader.found;
         let entries = found.entries.iter_mut().map(|entry| &mut entry.name);
         let names = entries.chain(found.skipped.iter_mut().map(|skipped| &mut skipped.tensor));
@@ -75,8 +75,9 @@ impl Form for Hdf5 {
             found.notes.push(text!("checkpoint/read/entry", entry = quoted(MODEL), others));
         }
         if found.entries.is_empty() {
-            let why = found.skipped.first().map_or("there is no dataset of numbers in it", |skipped| &skipped.why);
-            return Err(way_out(why.to_owned()));
+            let none = || text!("error-checkpoint/hdf5/no-dataset");
+            let why = found.skipped.first().map_or_else(none, |skipped| Text::plain(&skipped.why));
+            return Err(way_out(why));
         }
         found.files.push(shard);
         Ok(found)
@@ -118,8 +119,8 @@ struct Object {
     dense: bool,
 }
 
-fn damaged(what: &str) -> Error {
-    Error::input(format!("{what} is damaged"))
+fn damaged(what: Text) -> Error {
+    Error::input(text!("error-checkpoint/hdf5/damaged", what))
 }
 
 /// A little-endian number of up to eight bytes.
@@ -131,19 +132,22 @@ fn number(bytes: &[u8], at: usize, width: usize) -> Option<u64> {
 impl Reader<'_> {
     fn bytes(&self, at: u64, length: u64) -> Result<Vec<u8>> {
         let inside = at.checked_add(length).is_some_and(|end| end <= self.blob.len()) && length <= HEADER;
-        let length = usize::try_from(length).ok().filter(|_| inside).ok_or_else(|| damaged("a place in it"))?;
+        let length = usize::try_from(length)
+            .ok()
+            .filter(|_| inside)
+            .ok_or_else(|| damaged(text!("error-checkpoint/hdf5/place")))?;
         Ok(self.blob.bytes(at, length)?.into_owned())
     }
 
     /// As many bytes as there are, up to a length.
     fn some(&self, at: u64, most: usize) -> Result<Vec<u8>> {
-        let left = self.blob.len().checked_sub(at).ok_or_else(|| damaged("a place in it"))?;
+        let left = self.blob.len().checked_sub(at).ok_or_else(|| damaged(text!("error-checkpoint/hdf5/place")))?;
         self.bytes(at, left.min(most as u64))
     }
 
     fn read(&mut self) -> Result<()> {
         let head = self.some(0, 128)?;
-        let damage = || damaged("its superblock");
+        let damage = || damaged(text!("error-checkpoint/hdf5/superblock"));
         let version = *head.get(8).ok_or_else(damage)?;
         let (widths, base, root) = match version {
             0 | 1 => {
@@ -152,13 +156,13 @@ impl Reader<'_> {
                 (head.get(13..15), base, base + 40)
             }
             2 | 3 => (head.get(9..11), 12, 36),
-            _ => return Err(Error::input(format!("its superblock is of version {version}"))),
+            _ => return Err(Error::input(text!("error-checkpoint/hdf5/superblock-version", version))),
         };
         if widths != Some(&[8, 8]) {
-            return Err(Error::input("its addresses have not eight bytes"));
+            return Err(Error::input(text!("error-checkpoint/hdf5/addresses-not-eight-bytes")));
         }
         if number(&head, base, 8) != Some(0) {
-            return Err(Error::input("it begins behind another file"));
+            return Err(Error::input(text!("error-checkpoint/hdf5/begins-behind-another-file")));
         }
         let root = number(&head, root, 8).ok_or_else(damage)?;
         // Without recursion, in the order of names.
@@ -166,7 +170,7 @@ impl Reader<'_> {
         while let Some((path, at, depth)) = todo.pop() {
             self.objects += 1;
             if self.objects > OBJECTS || depth > DEPTH {
-                return Err(Error::input("it has more objects or deeper groups than are read"));
+                return Err(Error::input(text!("error-checkpoint/hdf5/more-objects-or-deeper")));
             }
             let object = self.object(at)?;
             if object.table.is_some() || !object.links.is_empty() || object.dense {
@@ -175,7 +179,7 @@ impl Reader<'_> {
                 }
                 let mut members = object.links;
                 if object.dense {
-                    return Err(Error::input("the names of a group are in a heap of their own"));
+                    return Err(Error::input(text!("error-checkpoint/hdf5/names-group-heap-their")));
                 }
                 if let Some((tree, heap)) = object.table {
                     self.members(tree, heap, &mut members)?;
@@ -195,7 +199,7 @@ impl Reader<'_> {
 
     fn dataset(&mut self, name: String, object: Object) -> Result<()> {
         let shown = quoted(&name);
-        let shape = object.shape.ok_or_else(|| damaged(&format!("the shape of {shown}")))?;
+        let shape = object.shape.ok_or_else(|| damaged(text!("error-checkpoint/hdf5/shape", shown = &shown)))?;
         let dtype = object.dtype.unwrap_or_else(|| Err("its type is not said".to_owned()));
         let layout = object.layout.unwrap_or_else(|| Err("its place is not said".to_owned()));
         let (dtype, at) = match (dtype, layout) {
@@ -205,10 +209,20 @@ impl Reader<'_> {
                 return Ok(());
             }
         };
-        let bytes = size(&shape, dtype.width())
-            .ok_or_else(|| Error::input(format!("the shape {shape:?} of {shown} is larger than anything")))?;
+        let bytes = size(&shape, dtype.width()).ok_or_else(|| {
+            Error::input(text!(
+                "error-checkpoint/hdf5/shape-larger-anything",
+                shape = format!("{shape:?}"),
+                shown = &shown
+            ))
+        })?;
         if bytes > 0 && at.checked_add(bytes as u64).is_none_or(|end| end > self.blob.len()) {
-            return Err(Error::input(format!("{shown} of shape {shape:?} at byte {at} is not in the file")));
+            return Err(Error::input(text!(
+                "error-checkpoint/hdf5/shape-byte-not-file",
+                shown,
+                shape = format!("{shape:?}"),
+                at
+            )));
         }
         let offset = if bytes == 0 { self.start } else { self.start + at };
         self.found.entries.push(Entry { name, dtype, shape, place: Place::Run { file: 0, offset } });
@@ -218,7 +232,7 @@ impl Reader<'_> {
     /// The messages of an object's header, of either version.
     fn object(&self, at: u64) -> Result<Object> {
         let head = self.some(at, 64)?;
-        let damage = || damaged("the header of an object");
+        let damage = || damaged(text!("error-checkpoint/hdf5/header-object"));
         let mut object = Object::default();
         let mut count = 0;
         let newer = head.starts_with(b"OHDR");
@@ -241,7 +255,7 @@ impl Reader<'_> {
             while at + head <= block.len() {
                 count += 1;
                 if count > MESSAGES {
-                    return Err(Error::input("a header has more messages than are read"));
+                    return Err(Error::input(text!("error-checkpoint/hdf5/header-more-messages-read")));
                 }
                 let (kind, size) = if newer {
                     (u64::from(block[at]), number(&block, at + 1, 2))
@@ -271,7 +285,7 @@ impl Reader<'_> {
 
     /// The members of a group: a tree of nodes of symbols, whose names are in a heap.
     fn members(&self, tree: u64, heap: u64, members: &mut Vec<(String, u64)>) -> Result<()> {
-        let damage = || damaged("the table of a group");
+        let damage = || damaged(text!("error-checkpoint/hdf5/table-group"));
         let head = self.bytes(heap, 32)?;
         if !head.starts_with(b"HEAP") {
             return Err(damage());
@@ -282,7 +296,7 @@ impl Reader<'_> {
         while let Some((at, depth)) = todo.pop() {
             nodes += 1;
             if nodes > OBJECTS || depth > DEPTH || members.len() > OBJECTS {
-                return Err(Error::input("a group has more members than are read"));
+                return Err(Error::input(text!("error-checkpoint/hdf5/group-more-members-read")));
             }
             let head = self.some(at, 24)?;
             if head.starts_with(b"TREE") && head.get(4) == Some(&0) {

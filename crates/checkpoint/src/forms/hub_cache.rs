@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::{Blob, Store};
+use scratchproof_texts::text;
 
 use crate::header::quoted;
 
@@ -24,11 +25,10 @@ pub(super) fn snapshot(store: &dyn Store, folders: &[String]) -> Result<Option<B
         }
         several => {
             let list: Vec<String> = several.iter().take(8).map(|name| quoted(name)).collect();
-            return Err(Error::input(format!(
-                "this is a cache of {} models, {}{}: name the folder of one",
-                several.len(),
-                list.join(", "),
-                if several.len() > 8 { " and more" } else { "" }
+            return Err(Error::input(text!(
+                "error-checkpoint/hub-cache/cache-models-name-folder",
+                models = several.len(),
+                list
             )));
         }
     }
@@ -47,17 +47,17 @@ pub(super) fn snapshot(store: &dyn Store, folders: &[String]) -> Result<Option<B
     let commit = match (main, &commits[..]) {
         (Some(commit), _) if commits.contains(&commit) => commit,
         (Some(commit), _) => {
-            return Err(Error::input(format!(
-                "refs/main of the cache points to the commit {}, of which there is no snapshot; there are {}",
-                quoted(&commit),
-                commits.len()
+            return Err(Error::input(text!(
+                "error-checkpoint/hub-cache/refs-main-cache-points",
+                commit = quoted(&commit),
+                commits = commits.len()
             )));
         }
         (None, [only]) => only.clone(),
         (None, _) => {
-            return Err(Error::input(format!(
-                "the cache has {} snapshots and no refs/main that says which: name the folder of one",
-                commits.len()
+            return Err(Error::input(text!(
+                "error-checkpoint/hub-cache/cache-snapshots-no-refs",
+                commits = commits.len()
             )));
         }
     };

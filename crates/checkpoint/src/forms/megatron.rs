@@ -54,10 +54,10 @@ pub(super) fn latest(store: &dyn Store, folders: &[String]) -> Result<String> {
     if folders.contains(&named) {
         return Ok(named);
     }
-    Err(Error::input(format!(
-        "latest_checkpointed_iteration.txt says {}, but there is no folder {} beside it",
-        quoted(&words),
-        quoted(&named)
+    Err(Error::input(text!(
+        "error-checkpoint/megatron/latest-checkpointed-iteration-txt",
+        words = quoted(&words),
+        named = quoted(&named)
     )))
 }
 
@@ -72,7 +72,7 @@ struct Part {
 fn part(store: &dyn Store, label: &str, files: &mut Files) -> Result<Part> {
     let names = store.list()?;
     let name = STATES.iter().find(|name| names.iter().any(|file| file == *name));
-    let name = name.ok_or_else(|| Error::input("it has no model_optim_rng.pt"))?;
+    let name = name.ok_or_else(|| Error::input(text!("error-checkpoint/megatron/no-model-optim-rng")))?;
     let blob: Arc<dyn Blob> = Arc::from(store.open(name)?);
     let archive = Archive::open(name, &blob).context(|| (*name).to_owned())?;
     let arena = &archive.arena;
@@ -82,7 +82,7 @@ fn part(store: &dyn Store, label: &str, files: &mut Files) -> Result<Part> {
         roots.extend(arena.get(archive.root, "model"));
     }
     if roots.is_empty() {
-        return Err(Error::input(format!("{} has no entry \"model\"", quoted(name))));
+        return Err(Error::input(text!("error-checkpoint/megatron/no-entry-model", name = quoted(name))));
     }
     let settings = arena.get(archive.root, "args").map_or(Value::Null, |id| arena.settings(id));
     let version = arena.get(archive.root, "checkpoint_version").and_then(|id| arena.float(id)).unwrap_or(0.0);
@@ -126,10 +126,9 @@ pub(super) fn iteration(store: &dyn Store, folders: &[String]) -> Result<Catalog
         if let Some(rank) = rank_of(folder) {
             let read = part(&*store.enter(folder)?, folder, &mut files).context(|| quoted(folder))?;
             if parts.insert(rank, read).is_some() {
-                return Err(Error::input(format!(
-                    "{} is a second file of its tensor-parallel and pipeline rank: expert-parallel parts are not joined; \
-                     write the checkpoint with --use-dist-ckpt",
-                    quoted(folder)
+                return Err(Error::input(text!(
+                    "error-checkpoint/megatron/second-file-tensor-parallel",
+                    folder = quoted(folder)
                 )));
             }
         }
@@ -152,10 +151,13 @@ fn whole(parts: BTreeMap<(usize, usize), Part>, files: Files) -> Result<Catalogu
     if tensor.saturating_mul(stages) != parts.len() {
         let missing = (0..tensor).flat_map(|t| (0..stages).map(move |p| (t, p))).find(|rank| !parts.contains_key(rank));
         let (t, p) = missing.unwrap_or_default();
-        return Err(Error::input(format!(
-            "the model was written by {tensor} tensor-parallel ranks and {stages} pipeline stages, but {} files are there: \
-             that of tensor-parallel rank {t} in stage {p} is missing",
-            parts.len()
+        return Err(Error::input(text!(
+            "error-checkpoint/megatron/model-written-tensor-parallel",
+            tensor,
+            stages,
+            parts = parts.len(),
+            t,
+            p
         )));
     }
     let shared = files.shared();
@@ -171,12 +173,14 @@ fn whole(parts: BTreeMap<(usize, usize), Part>, files: Files) -> Result<Catalogu
             let Some(first) = of_ranks.first() else { continue };
             let mut own = 0;
             for entry in *first {
-                let place = || format!("tensor {} of stage {stage}", quoted(&entry.name));
+                let place = || text!("error-checkpoint/megatron/tensor-stage", name = quoted(&entry.name), stage);
                 let of: Option<Vec<Entry>> = of_ranks
                     .iter()
                     .map(|entries| entries.iter().find(|other| other.name == entry.name).cloned())
                     .collect();
-                let of = of.ok_or_else(|| Error::input("it is not in every tensor-parallel part").context(place()))?;
+                let of = of.ok_or_else(|| {
+                    Error::input(text!("error-checkpoint/megatron/not-every-tensor-parallel")).context(place())
+                })?;
                 let (name, layer) = renumbered(&entry.name, layers);
                 own = own.max(layer.map_or(0, |layer| layer + 1));
                 entries.push(join(&name, of, swiglu, &shared).context(place)?);
@@ -255,7 +259,7 @@ fn join(name: &str, parts: Vec<Entry>, swiglu: bool, files: &Arc<[Shard]>) -> Re
         Some(axis) => return joined(name, parts, axis, files),
         None => parts.into_iter().next().map(|entry| Entry { name: name.to_owned(), ..entry }),
     }
-    .ok_or_else(|| Error::input("a tensor has no parts"))
+    .ok_or_else(|| Error::input(text!("error-checkpoint/megatron/tensor-no-parts")))
 }
 
 /// Megatron-Core's distributed form: the tensors of all layers are one, and the arguments are in `common.pt`.
@@ -304,7 +308,8 @@ pub(super) fn pipeline(store: &dyn Store, names: &[&String]) -> Result<Catalogue
             let (layer, rest) = name.strip_prefix("layer_")?.split_once("-model_")?;
             Some((layer.parse::<usize>().ok()?, rest.split_once('-')?.0.parse::<usize>().ok()?))
         };
-        let (layer, model) = numbers().ok_or_else(|| Error::input(format!("{} is of no layer", quoted(name))))?;
+        let (layer, model) =
+            numbers().ok_or_else(|| Error::input(text!("error-checkpoint/megatron/no-layer", name = quoted(name))))?;
         let blob: Arc<dyn Blob> = Arc::from(store.open(name)?);
         let archive = Archive::open(name, &blob).context(|| quoted(name))?;
         let mut part = Catalogue::default();
@@ -320,17 +325,15 @@ pub(super) fn pipeline(store: &dyn Store, names: &[&String]) -> Result<Catalogue
     for (layer, parts) in &layers {
         let first = parts.get(&0).filter(|_| parts.len() == ranks);
         let first = first.ok_or_else(|| {
-            Error::input(format!(
-                "layer {layer} is there in {} parts, others in {ranks}: parts are missing",
-                parts.len()
-            ))
+            Error::input(text!("error-checkpoint/megatron/layer-parts-others-parts", layer, parts = parts.len(), ranks))
         })?;
         let block = first.iter().any(|entry| entry.name.contains("query_key_value"));
         for entry in first {
             let of: Option<Vec<Entry>> =
                 parts.values().map(|entries| entries.iter().find(|other| other.name == entry.name).cloned()).collect();
-            let place = || format!("tensor {} of layer {layer}", quoted(&entry.name));
-            let of = of.ok_or_else(|| Error::input("it is not in every part").context(place()))?;
+            let place = || text!("error-checkpoint/megatron/tensor-layer", name = quoted(&entry.name), layer);
+            let of =
+                of.ok_or_else(|| Error::input(text!("error-checkpoint/consolidated/not-every-part")).context(place()))?;
             let name = published::of_pipeline(&entry.name, block.then_some(number));
             catalogue.entries.push(join(&name, of, false, &shared).context(place)?);
         }

@@ -10,6 +10,7 @@ use crate::shape::size;
 use crate::{Dtype, Shard, Skipped};
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::Blob;
+use scratchproof_texts::text;
 
 /// The longest header that is read.
 const HEADER: u64 = 1 << 16;
@@ -34,7 +35,8 @@ impl Form for Npz {
         };
         for (path, member) in &zip.members {
             let name = path.trim_end_matches(".npy");
-            let read = array(file.blob, path, member).context(|| format!("tensor {}", quoted(name)))?;
+            let read = array(file.blob, path, member)
+                .context(|| text!("error-checkpoint/forms/tensor", name = quoted(name)))?;
             match read {
                 Ok((dtype, shape, place)) => {
                     catalogue.entries.push(Entry { name: name.to_owned(), dtype, shape, place });
@@ -60,16 +62,16 @@ fn array(blob: &Arc<dyn Blob>, path: &str, member: &Member) -> Result<Result<Arr
         let length = usize::try_from(member.size.min(HEADER + 12)).unwrap_or(0);
         blob.bytes(member.offset, length)?.into_owned()
     };
-    let damaged = || Error::input("its NumPy header is damaged");
+    let damaged = || Error::input(text!("error-checkpoint/npz/numpy-header-damaged"));
     if !head.starts_with(b"\x93NUMPY") {
-        return Err(Error::input("it is no NumPy array"));
+        return Err(Error::input(text!("error-checkpoint/npz/no-numpy-array")));
     }
     let (length, start) = match head.get(6..12).ok_or_else(damaged)? {
         [1, _, a, b, ..] => (usize::from(u16::from_le_bytes([*a, *b])), 10),
         [2 | 3, _, a, b, c, d] => {
             (usize::try_from(u32::from_le_bytes([*a, *b, *c, *d])).unwrap_or(usize::MAX), 12_usize)
         }
-        _ => return Err(Error::input("its version of NumPy's format is not known")),
+        _ => return Err(Error::input(text!("error-checkpoint/npz/version-numpy-s-format"))),
     };
     let words = head.get(start..start.saturating_add(length)).ok_or_else(damaged)?;
     let words = std::str::from_utf8(words).map_err(|_| damaged())?;
@@ -97,12 +99,17 @@ fn array(blob: &Arc<dyn Blob>, path: &str, member: &Member) -> Result<Result<Arr
         "|O" => return Ok(Err("it holds Python objects, which are not read".to_owned())),
         other => return Ok(Err(format!("the number format {} is not read", quoted(other)))),
     };
-    let bytes = size(&shape, dtype.width()).ok_or_else(|| Error::input(format!("the shape {shape:?} overflows")))?;
+    let bytes = size(&shape, dtype.width()).ok_or_else(|| {
+        Error::input(text!("error-checkpoint/deepspeed/shape-overflows", shape = format!("{shape:?}")))
+    })?;
     let begin = (start + length) as u64;
     if begin.checked_add(bytes as u64) != Some(member.size) {
-        return Err(Error::input(format!(
-            "the shape {shape:?} in {dtype} needs {bytes} bytes, but it has {}",
-            member.size.saturating_sub(begin)
+        return Err(Error::input(text!(
+            "error-checkpoint/npz/shape-needs-bytes-but",
+            shape = format!("{shape:?}"),
+            dtype = dtype.to_string(),
+            bytes,
+            there = member.size.saturating_sub(begin)
         )));
     }
     // Columns first: the axes are stored the other way round.

@@ -10,6 +10,7 @@ use crate::shape::size;
 use crate::{Dtype, Shard, Skipped};
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::Blob;
+use scratchproof_texts::text;
 
 /// Messages of a graph, at most.
 const MESSAGES: usize = 1 << 22;
@@ -44,7 +45,7 @@ impl Form for Onnx {
         })?;
         distinct(&mut catalogue);
         if catalogue.entries.is_empty() && catalogue.skipped.is_empty() {
-            return Err(Error::input("the ONNX model has no initialisers and no constants"));
+            return Err(Error::input(text!("error-checkpoint/onnx/onnx-model-no-initialisers")));
         }
         Ok(catalogue)
     }
@@ -83,7 +84,7 @@ fn node(blob: &dyn Blob, span: &Span, depth: usize, budget: &mut usize, catalogu
 
 fn words(blob: &dyn Blob, span: &Span) -> Result<String> {
     if span.end - span.start > NAME {
-        return Err(Error::input("a name is longer than is read"));
+        return Err(Error::input(text!("error-checkpoint/onnx/name-longer-read")));
     }
     let length = usize::try_from(span.end - span.start).unwrap_or(0);
     Ok(String::from_utf8_lossy(&blob.bytes(span.start, length)?).into_owned())
@@ -119,7 +120,7 @@ fn varint(blob: &dyn Blob, at: &mut u64, end: u64) -> Result<u64> {
             return Ok(value);
         }
     }
-    Err(Error::input("the ONNX model is cut short or damaged"))
+    Err(Error::input(text!("error-checkpoint/onnx/onnx-model-cut-short")))
 }
 
 /// Every field of the message between two bytes.
@@ -132,9 +133,10 @@ fn each(
 ) -> Result<()> {
     let mut at = start;
     while at < end {
-        *budget = budget.checked_sub(1).ok_or_else(|| Error::input("the ONNX model has more parts than are read"))?;
+        *budget =
+            budget.checked_sub(1).ok_or_else(|| Error::input(text!("error-checkpoint/onnx/onnx-model-more-parts")))?;
         let key = varint(blob, &mut at, end)?;
-        let cut = || Error::input("the ONNX model is cut short or damaged");
+        let cut = || Error::input(text!("error-checkpoint/onnx/onnx-model-cut-short"));
         let (length, number) = match key & 7 {
             0 => (0, varint(blob, &mut at, end)?),
             1 => (8, 0),
@@ -166,8 +168,9 @@ fn tensor(
             1 => {
                 let mut at = span.start;
                 while at < span.end {
-                    *budget =
-                        budget.checked_sub(1).ok_or_else(|| Error::input("a shape has more axes than are read"))?;
+                    *budget = budget
+                        .checked_sub(1)
+                        .ok_or_else(|| Error::input(text!("error-checkpoint/onnx/shape-more-axes-read")))?;
                     shape.push(varint(blob, &mut at, span.end)?);
                 }
             }
@@ -187,8 +190,10 @@ fn tensor(
     if output.is_some() && (shape.len() < 2 || raw.is_none()) {
         return Ok(());
     }
-    let shown = || format!("tensor {}", quoted(&name));
-    let shape = shape.iter().map(|axis| usize::try_from(*axis).map_err(|_| Error::input("an axis overflows")));
+    let shown = || text!("error-checkpoint/forms/tensor", name = quoted(&name));
+    let shape = shape
+        .iter()
+        .map(|axis| usize::try_from(*axis).map_err(|_| Error::input(text!("error-checkpoint/gguf/axis-overflows"))));
     let shape = shape.collect::<Result<Vec<usize>>>().context(shown)?;
     let dtype = match kind {
         1 => Dtype::F32,
@@ -227,9 +232,11 @@ fn tensor(
     };
     let bytes = size(&shape, dtype.width());
     if bytes.map(|bytes| bytes as u64) != Some(place.end - place.start) {
-        return Err(Error::input(format!(
-            "the shape {shape:?} in {dtype} does not fit its {} bytes",
-            place.end - place.start
+        return Err(Error::input(text!(
+            "error-checkpoint/onnx/shape-does-not-fit",
+            shape = format!("{shape:?}"),
+            dtype = dtype.to_string(),
+            bytes = place.end - place.start
         )))
         .context(shown);
     }

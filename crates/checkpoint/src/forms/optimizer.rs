@@ -16,6 +16,7 @@ use crate::header::quoted;
 use crate::{Dtype, Shard};
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::{Blob, Store};
+use scratchproof_texts::{Text, text};
 
 /// Which parameter a state is of.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -113,7 +114,13 @@ impl Optimizer {
     pub fn part(&self, tensor: &StateTensor, elements: Range<usize>) -> Result<Vec<u8>> {
         let width = tensor.0.dtype.width();
         let place = || format!("{}: {}", self.source, quoted(&tensor.0.name));
-        let outside = || Error::usage(format!("{}: it has no elements {elements:?}", place()));
+        let outside = || {
+            Error::usage(text!(
+                "error-checkpoint/optimizer/no-elements",
+                place = place(),
+                elements = format!("{elements:?}")
+            ))
+        };
         if elements.start > elements.end || elements.end > tensor.elements() {
             return Err(outside());
         }
@@ -130,7 +137,7 @@ impl Optimizer {
 #[derive(Default)]
 pub struct OptimizerFiles {
     sources: Vec<Source>,
-    parsed: OnceLock<Result<Vec<Optimizer>, String>>,
+    parsed: OnceLock<Result<Vec<Optimizer>, Text>>,
 }
 
 enum Source {
@@ -141,7 +148,7 @@ enum Source {
     /// A step's folder of DeepSpeed.
     DeepSpeed(Box<dyn Store>),
     /// What such a folder holds.
-    Ready(Result<Option<Optimizer>, String>),
+    Ready(Result<Option<Optimizer>, Text>),
 }
 
 impl OptimizerFiles {
@@ -162,7 +169,7 @@ impl OptimizerFiles {
             names.iter().any(|name| name.ends_with("_optim_states.pt")) || folders.iter().any(|name| name == "zero");
         if step && store.only().is_none() {
             // The place itself cannot be kept; its descriptions are small.
-            sources.push(Source::Ready(of_deepspeed(store).map_err(|error| error.to_string())));
+            sources.push(Source::Ready(of_deepspeed(store).map_err(|error| error.text())));
             return Self { sources, parsed: OnceLock::new() };
         }
         for name in ["optimizer_0", "optimizer", "optim"] {
@@ -195,7 +202,7 @@ impl OptimizerFiles {
         let parsed = self.parsed.get_or_init(|| {
             let mut all = Vec::new();
             for source in &self.sources {
-                all.extend(source.read().map_err(|error| error.to_string())?);
+                all.extend(source.read().map_err(|error| error.text())?);
             }
             Ok(all)
         });

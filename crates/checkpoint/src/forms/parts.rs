@@ -9,6 +9,7 @@ use crate::shape::size;
 use crate::{Dtype, Shard};
 use scratchproof_error::{Error, Result};
 use scratchproof_source::{Blob, MemoryFile};
+use scratchproof_texts::text;
 
 /// Files of several archives, with entries that know their place in them.
 #[derive(Default)]
@@ -64,20 +65,28 @@ pub(super) fn assembled(
                 .zip(shape)
                 .all(|((at, length), axis)| at.checked_add(*length).is_some_and(|end| end <= *axis));
         if !inside || entry.dtype != dtype {
-            return Err(Error::input(format!(
-                "tensor {shown} of shape {shape:?} in {dtype} has a part of shape {:?} in {} at {at:?}, which does not fit",
-                entry.shape, entry.dtype
+            return Err(Error::input(text!(
+                "error-checkpoint/parts/tensor-shape-part-shape",
+                shown,
+                shape = format!("{shape:?}"),
+                dtype = dtype.to_string(),
+                shape_2 = format!("{:?}", entry.shape),
+                dtype_2 = entry.dtype.to_string(),
+                at = format!("{at:?}")
             )));
         }
         covered = covered.saturating_add(entry.shape.iter().product());
     }
-    let whole =
-        size(shape, dtype.width()).ok_or_else(|| Error::input(format!("the shape {shape:?} of {shown} overflows")))?;
+    let whole = size(shape, dtype.width()).ok_or_else(|| {
+        Error::input(text!("error-checkpoint/parts/shape-overflows", shape = format!("{shape:?}"), shown = &shown))
+    })?;
     if covered != whole / dtype.width() {
-        return Err(Error::input(format!(
-            "the parts of tensor {shown} have {covered} elements, but its shape {shape:?} has {}: parts are missing or \
-             there twice",
-            whole / dtype.width()
+        return Err(Error::input(text!(
+            "error-checkpoint/parts/parts-tensor-elements-but",
+            shown,
+            covered,
+            shape = format!("{shape:?}"),
+            all = whole / dtype.width()
         )));
     }
     if let [Block { entry, .. }] = &blocks[..] {
@@ -102,10 +111,10 @@ pub(super) fn assembled(
 /// # Errors
 /// If they do not fit together.
 pub(super) fn joined(name: &str, parts: Vec<Entry>, axis: usize, files: &Arc<[Shard]>) -> Result<Entry> {
-    let first = parts.first().ok_or_else(|| Error::input("a tensor has no parts"))?;
+    let first = parts.first().ok_or_else(|| Error::input(text!("error-checkpoint/megatron/tensor-no-parts")))?;
     let (dtype, mut shape) = (first.dtype, first.shape.clone());
     if axis >= shape.len() {
-        return Err(Error::input(format!("tensor {} has no axis to be joined along", quoted(name))));
+        return Err(Error::input(text!("error-checkpoint/parts/tensor-no-axis-joined", name = quoted(name))));
     }
     let mut end = 0;
     let mut blocks = Vec::with_capacity(parts.len());
@@ -134,7 +143,11 @@ pub(super) fn viewed(
     let (elements, dtype) = (whole.shape.iter().product::<usize>(), whole.dtype);
     let end = gather::extent(view, strides).and_then(|extent| extent.checked_add(offset));
     if end.is_none_or(|end| end > elements) || view.iter().product::<usize>() != shape.iter().product::<usize>() {
-        return Err(Error::input(format!("tensor {} has no such part as {}", quoted(&whole.name), quoted(name))));
+        return Err(Error::input(text!(
+            "error-checkpoint/parts/tensor-no-such-part",
+            name = quoted(&whole.name),
+            name_2 = quoted(name)
+        )));
     }
     let (view, strides, own) = (view.to_vec(), strides.to_vec(), name.to_owned());
     #[allow(clippy::single_match_else, reason = "one way of lying against all others")]
@@ -180,10 +193,12 @@ pub(super) fn rows(
 /// A part of a file as a file: of the same name, so that messages name the file.
 pub(super) fn slice(shard: &Shard, start: u64, length: u64) -> Result<Arc<dyn Blob>> {
     if start.checked_add(length).is_none_or(|end| end > shard.blob.len()) {
-        return Err(Error::input(format!(
-            "{length} bytes from byte {start} are not in {}, which has {}",
-            quoted(&shard.name),
-            shard.blob.len()
+        return Err(Error::input(text!(
+            "error-checkpoint/parts/bytes-byte-not",
+            length,
+            start,
+            name = quoted(&shard.name),
+            blob = shard.blob.len()
         )));
     }
     Ok(Arc::new(Slice { blob: Arc::clone(&shard.blob), start, length }))

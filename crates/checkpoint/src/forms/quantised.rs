@@ -94,7 +94,12 @@ pub(crate) fn unpack(catalogue: &mut Catalogue, config: Option<&Value>) -> Vec<S
             let read = |entry: &Entry| -> Result<Part> { Ok(Part { dtype: entry.dtype, bytes: entry.read(&files)? }) };
             let values = make(&parts.iter().map(read).collect::<Result<Vec<Part>>>()?)?;
             if values.len() != elements {
-                return Err(Error::input(format!("the blocks of {name} hold {} values, not {elements}", values.len())));
+                return Err(Error::input(text!(
+                    "error-checkpoint/quantised/blocks-hold-values-not",
+                    name = &name,
+                    values = values.len(),
+                    elements
+                )));
             }
             Ok(values.into_iter().flat_map(f32::to_le_bytes).collect())
         };
@@ -130,5 +135,5 @@ fn stored(value: f64, dtype: Dtype) -> f32 {
 
 /// What a file says of itself that its bytes do not.
 fn short(name: &str) -> Error {
-    Error::input(format!("a part of {name} is shorter than its shape says"))
+    Error::input(text!("error-checkpoint/quantised/part-shorter-shape-says", name))
 }

@@ -101,9 +101,9 @@ pub(super) fn model(arena: &Arena, root: Id) -> Result<Found> {
     }
     if found.tensors.is_empty() {
         return Err(Error::input(if arena.has_arrays() {
-            "its arrays are NumPy's, in a pickle, which is not read: write `numpy.savez(file, **arrays)`, which is"
+            text!("error-checkpoint/state/arrays-numpy-s-pickle")
         } else {
-            "there is no tensor in it"
+            text!("error-checkpoint/state/no-tensor")
         }));
     }
     for (name, _) in &mut found.tensors {

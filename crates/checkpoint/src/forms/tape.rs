@@ -2,6 +2,7 @@
 
 use scratchproof_error::{Error, Result};
 use scratchproof_source::Blob;
+use scratchproof_texts::text;
 
 /// Bytes that are held at a time.
 const WINDOW: u64 = 1 << 16;
@@ -30,7 +31,7 @@ impl<'a> Tape<'a> {
     fn fill(&mut self) -> Result<()> {
         let length = (self.end.saturating_sub(self.at)).min(WINDOW);
         if length == 0 {
-            return Err(Error::input(format!("{} is cut short", self.what)));
+            return Err(Error::input(text!("error-checkpoint/tape/cut-short", what = &self.what)));
         }
         self.window.resize(usize::try_from(length).unwrap_or(0), 0);
         self.start = self.at;
@@ -60,9 +61,14 @@ impl<'a> Tape<'a> {
     /// The next `length` bytes.
     pub(in crate::forms) fn take(&mut self, length: u64) -> Result<Vec<u8>> {
         if self.end.saturating_sub(self.at) < length {
-            return Err(Error::input(format!("{} is cut short: {length} bytes were announced", self.what)));
+            return Err(Error::input(text!(
+                "error-checkpoint/tape/cut-short-bytes-announced",
+                what = &self.what,
+                length
+            )));
         }
-        let length = usize::try_from(length).map_err(|_| Error::input("it does not fit in memory"))?;
+        let length =
+            usize::try_from(length).map_err(|_| Error::input(text!("error-checkpoint/tape/does-not-fit-memory")))?;
         let mut bytes = vec![0; length];
         self.blob.read_at(self.at, &mut bytes)?;
         self.at += length as u64;
@@ -72,7 +78,11 @@ impl<'a> Tape<'a> {
     /// Goes on behind the next `length` bytes.
     pub(in crate::forms) fn skip(&mut self, length: u64) -> Result<()> {
         if self.end.saturating_sub(self.at) < length {
-            return Err(Error::input(format!("{} is cut short: {length} bytes were announced", self.what)));
+            return Err(Error::input(text!(
+                "error-checkpoint/tape/cut-short-bytes-announced",
+                what = &self.what,
+                length
+            )));
         }
         self.at += length;
         Ok(())
@@ -84,10 +94,10 @@ impl<'a> Tape<'a> {
         loop {
             match self.byte()? {
                 b'\n' => break,
-                _ if line.len() >= LINE => return Err(Error::input("a line does not end")),
+                _ if line.len() >= LINE => return Err(Error::input(text!("error-checkpoint/tape/line-does-not-end"))),
                 byte => line.push(byte),
             }
         }
-        String::from_utf8(line).map_err(|_| Error::input("a line is not UTF-8"))
+        String::from_utf8(line).map_err(|_| Error::input(text!("error-checkpoint/tape/line-not-utf")))
     }
 }

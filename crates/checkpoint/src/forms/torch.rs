@@ -94,12 +94,12 @@ impl Archive {
     fn zip(name: &str, blob: &Arc<dyn Blob>) -> Result<Self> {
         let zip = Directory::read(&**blob)?;
         let pickled = zip.members.keys().find(|name| is_pickle(name)).cloned();
-        let pickled = pickled.ok_or_else(|| Error::input("the zip archive has no data.pkl: torch did not write it"))?;
+        let pickled = pickled.ok_or_else(|| Error::input(text!("error-checkpoint/torch/zip-archive-no-data")))?;
         let folder = pickled.trim_end_matches("data.pkl");
         if let Some(order) = zip.small(&**blob, &format!("{folder}byteorder"), 64)?
             && order != b"little"
         {
-            return Err(Error::input("the tensors are stored with the highest byte first, which is not read"));
+            return Err(Error::input(text!("error-checkpoint/torch/tensors-stored-highest-byte")));
         }
         let scripted = zip.members.contains_key(&format!("{folder}constants.pkl"))
             || zip.members.keys().any(|name| name.starts_with(&format!("{folder}code/")));
@@ -140,11 +140,11 @@ impl Archive {
         next(&mut arena)?;
         let version = next(&mut arena)?;
         if arena.whole(version) != Some(1001) {
-            return Err(Error::input("its version of torch's form before 1.6 is not known"));
+            return Err(Error::input(text!("error-checkpoint/torch/version-torch-s-form")));
         }
         let system = next(&mut arena)?;
         if arena.get(system, "little_endian").and_then(|id| arena.whole(id)) == Some(0) {
-            return Err(Error::input("the tensors are stored with the highest byte first, which is not read"));
+            return Err(Error::input(text!("error-checkpoint/torch/tensors-stored-highest-byte")));
         }
         let root = next(&mut arena)?;
         let keys = next(&mut arena)?;
@@ -198,28 +198,36 @@ impl Archive {
     /// # Errors
     /// As [`Archive::entries`].
     pub(super) fn entry(&self, name: &str, id: Id) -> Result<Result<Entry, String>> {
-        let view = self.arena.view(id).ok_or_else(|| Error::usage("not a tensor"))?;
+        let view = self.arena.view(id).ok_or_else(|| Error::usage(text!("error-checkpoint/torch/not-tensor")))?;
         let shown = quoted(name);
         let storage = &self.arena.storages[view.storage];
         let key = quoted(&storage.key);
-        let (file, start, length) = self.storages[view.storage]
-            .ok_or_else(|| Error::input(format!("tensor {shown} is in the storage {key}, which is not in the file")))?;
+        let (file, start, length) = self.storages[view.storage].ok_or_else(|| {
+            Error::input(text!("error-checkpoint/torch/tensor-storage-not-file", shown = &shown, key = &key))
+        })?;
         let width = view.kind.width();
         let end = gather::extent(&view.shape, &view.strides).and_then(|extent| {
             let end = u64::try_from(extent).ok()?.checked_add(view.offset)?;
             end.checked_mul(width as u64)
         });
         if end.is_none_or(|end| end > length) && !view.shape.contains(&0) {
-            return Err(Error::input(format!(
-                "tensor {shown} of shape {:?} with strides {:?} from element {} leaves its storage {key} of {length} bytes",
-                view.shape, view.strides, view.offset
+            return Err(Error::input(text!(
+                "error-checkpoint/torch/tensor-shape-strides-element",
+                shown,
+                shape = format!("{:?}", view.shape),
+                strides = format!("{:?}", view.strides),
+                offset = &view.offset,
+                key,
+                length
             )));
         }
         let bytes = size(&view.shape, width).filter(|bytes| *bytes as u64 <= length.max(EXPANDED));
         if bytes.is_none() {
-            return Err(Error::input(format!(
-                "tensor {shown} of shape {:?} is expanded from a storage of {length} bytes, more than is read",
-                view.shape
+            return Err(Error::input(text!(
+                "error-checkpoint/torch/tensor-shape-expanded-storage",
+                shown,
+                shape = format!("{:?}", view.shape),
+                length
             )));
         }
         Ok(self.placed(name, view, file, start))
@@ -269,13 +277,13 @@ fn zip_storages(
         };
         let wanted = storage.elements.checked_mul(storage.kind.width() as u64);
         if wanted.is_none_or(|wanted| wanted > member.size) {
-            return Err(Error::input(format!(
-                "the storage {} is said to have {} elements of {} bytes, but {} has {} bytes",
-                quoted(&storage.key),
-                storage.elements,
-                storage.kind.width(),
-                quoted(&name),
-                member.size
+            return Err(Error::input(text!(
+                "error-checkpoint/torch/storage-said-elements-bytes",
+                key = quoted(&storage.key),
+                elements = &storage.elements,
+                kind = storage.kind.width(),
+                name = quoted(&name),
+                size = &member.size
             )));
         }
         if !member.deflated {
@@ -313,24 +321,24 @@ fn legacy_storages(
     let mut at = start;
     for key in keys {
         let shown = quoted(key);
-        let index = *by_key.get(key.as_str()).ok_or_else(|| {
-            Error::input(format!("the file has a storage {shown} that no tensor looks at, so its length is not known"))
-        })?;
+        let index = *by_key
+            .get(key.as_str())
+            .ok_or_else(|| Error::input(text!("error-checkpoint/torch/file-storage-no-tensor", shown = &shown)))?;
         let mut length = [0; 8];
-        blob.read_at(at, &mut length).context(|| format!("storage {shown}"))?;
+        blob.read_at(at, &mut length).context(|| text!("error-checkpoint/torch/storage", shown = &shown))?;
         let storage = &arena.storages[index];
         let elements = u64::from_le_bytes(length);
         let bytes = elements.checked_mul(storage.kind.width() as u64);
         let end = bytes.and_then(|bytes| at.checked_add(8)?.checked_add(bytes)).filter(|end| *end <= blob.len());
         let (Some(bytes), Some(end)) = (bytes, end) else {
-            return Err(Error::input(format!(
-                "the storage {shown} is said to have {elements} elements, more than the file"
-            )));
+            return Err(Error::input(text!("error-checkpoint/torch/storage-said-elements-more", shown, elements)));
         };
         if elements != storage.elements {
-            return Err(Error::input(format!(
-                "the storage {shown} has {elements} elements, but the pickle says {}",
-                storage.elements
+            return Err(Error::input(text!(
+                "error-checkpoint/torch/storage-elements-but-pickle",
+                shown,
+                elements,
+                elements_2 = &storage.elements
             )));
         }
         found[index] = Some((0, at + 8, bytes));

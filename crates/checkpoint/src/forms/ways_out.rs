@@ -18,7 +18,7 @@ impl Form for WayOut {
     }
 
     fn catalogue(&self, file: &Glance<'_>) -> Result<Catalogue> {
-        Err(Error::input(way_out(file).unwrap_or_default().english()))
+        Err(Error::input(way_out(file).unwrap_or_default()))
     }
 }
 

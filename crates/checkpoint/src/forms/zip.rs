@@ -10,6 +10,7 @@ use std::sync::Arc;
 use flate2::read::DeflateDecoder;
 use scratchproof_error::{Error, Result};
 use scratchproof_source::Blob;
+use scratchproof_texts::text;
 
 use crate::header::quoted;
 
@@ -53,9 +54,7 @@ impl Directory {
     pub(super) fn read(blob: &dyn Blob) -> Result<Self> {
         let (start, size, count) = end_of_directory(blob)?;
         if size > LARGEST || count > ENTRIES {
-            return Err(Error::input(format!(
-                "the zip directory has {count} entries in {size} bytes, more than are read"
-            )));
+            return Err(Error::input(text!("error-checkpoint/zip/zip-directory-entries-bytes", count, size)));
         }
         let bytes = blob.bytes(start, usize::try_from(size).map_err(|_| too_large())?)?;
         let mut rest: &[u8] = &bytes;
@@ -68,7 +67,7 @@ impl Directory {
             }
             let member = placed(blob, &name, member, header, start)?;
             if found.members.insert(name.clone(), member).is_some() {
-                return Err(Error::input(format!("the zip archive has {} twice", quoted(&name))));
+                return Err(Error::input(text!("error-checkpoint/zip/zip-archive-twice", name = quoted(&name))));
             }
         }
         Ok(found)
@@ -82,7 +81,7 @@ impl Directory {
         let Some(member) = self.members.get(name) else { return Ok(None) };
         if member.size > most {
             let what = quoted(name);
-            return Err(Error::input(format!("{what} has {} bytes, and at most {most} are read", member.size)));
+            return Err(Error::input(text!("error-checkpoint/zip/bytes-most-read", what, size = &member.size, most)));
         }
         unpack(blob, name, member).map(Some)
     }
@@ -103,10 +102,7 @@ pub(super) fn unpack(blob: &dyn Blob, name: &str, member: &Member) -> Result<Vec
     // One byte more than there should be, so that a longer one is noticed and not unpacked.
     let read = DeflateDecoder::new(&*bytes).take(member.size.saturating_add(1)).read_to_end(&mut made);
     if read.is_err() || made.len() != size {
-        return Err(Error::input(format!(
-            "{} does not unpack to the {size} bytes that the zip directory says",
-            quoted(name)
-        )));
+        return Err(Error::input(text!("error-checkpoint/zip/does-not-unpack-bytes", name = quoted(name), size)));
     }
     Ok(made)
 }
@@ -117,23 +113,23 @@ pub(super) fn unpack(blob: &dyn Blob, name: &str, member: &Member) -> Result<Vec
 /// If it is larger than that.
 pub(super) fn unpackable(name: &str, member: &Member) -> Result<()> {
     if member.deflated && member.size > UNPACKED {
-        return Err(Error::input(format!(
-            "{} is compressed and would unpack to {} bytes, more than the {UNPACKED} that are unpacked: store it \
-             uncompressed, as torch.save and numpy.savez do",
-            quoted(name),
-            member.size
+        return Err(Error::input(text!(
+            "error-checkpoint/zip/compressed-would-unpack-bytes",
+            name = quoted(name),
+            size = &member.size,
+            unpacked = UNPACKED
         )));
     }
     Ok(())
 }
 
 fn too_large() -> Error {
-    Error::input("the zip entry does not fit in memory")
+    Error::input(text!("error-checkpoint/zip/zip-entry-does-not"))
 }
 
 fn number(bytes: &[u8], at: usize, width: usize) -> Result<u64> {
     let found = at.checked_add(width).and_then(|end| bytes.get(at..end));
-    let found = found.ok_or_else(|| Error::input("the zip directory is cut short"))?;
+    let found = found.ok_or_else(|| Error::input(text!("error-checkpoint/zip/zip-directory-cut-short")))?;
     Ok(found.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
 }
 
@@ -147,10 +143,10 @@ fn end_of_directory(blob: &dyn Blob) -> Result<(u64, u64, u64)> {
     let tail = file.min(TAIL);
     let bytes = blob.bytes(file - tail, usize::try_from(tail).map_err(|_| too_large())?)?;
     let at = (0..bytes.len().saturating_sub(21)).rev().find(|at| bytes[*at..].starts_with(b"PK\x05\x06"));
-    let at = at.ok_or_else(|| Error::input("the zip archive has no directory at its end: it is cut short"))?;
+    let at = at.ok_or_else(|| Error::input(text!("error-checkpoint/zip/zip-archive-no-directory")))?;
     let (count, size, start) = (number(&bytes, at + 10, 2)?, number(&bytes, at + 12, 4)?, number(&bytes, at + 16, 4)?);
     if number(&bytes, at + 4, 2)? != number(&bytes, at + 6, 2)? {
-        return Err(Error::input("the zip archive is spread over several files"));
+        return Err(Error::input(text!("error-checkpoint/zip/zip-archive-spread-over")));
     }
     let locator = at.checked_sub(20).filter(|locator| bytes[*locator..].starts_with(b"PK\x06\x07"));
     let (start, size, count) = match locator {
@@ -158,19 +154,17 @@ fn end_of_directory(blob: &dyn Blob) -> Result<(u64, u64, u64)> {
             let place = number(&bytes, locator + 8, 8)?;
             let record = blob.bytes(place, 56)?;
             if !record.starts_with(b"PK\x06\x06") {
-                return Err(Error::input("the Zip64 end of the zip directory is not where the archive says"));
+                return Err(Error::input(text!("error-checkpoint/zip/zip64-end-zip-directory")));
             }
             (number(&record, 48, 8)?, number(&record, 40, 8)?, number(&record, 32, 8)?)
         }
         None => (start, size, count),
     };
     if start.checked_add(size).is_none_or(|end| end > file) {
-        return Err(Error::input(format!(
-            "the zip directory is given as {size} bytes from byte {start}, but the file has {file}"
-        )));
+        return Err(Error::input(text!("error-checkpoint/zip/zip-directory-given-bytes", size, start, file)));
     }
     if count > size / 46 {
-        return Err(Error::input(format!("{count} entries do not fit in the {size} bytes of the zip directory")));
+        return Err(Error::input(text!("error-checkpoint/zip/entries-do-not-fit", count, size)));
     }
     Ok((start, size, count))
 }
@@ -178,15 +172,15 @@ fn end_of_directory(blob: &dyn Blob) -> Result<(u64, u64, u64)> {
 /// One entry of the directory: its name, what it says of itself, where its local header is, and the rest.
 fn entry(bytes: &[u8]) -> Result<(String, Member, u64, &[u8])> {
     if !bytes.starts_with(b"PK\x01\x02") {
-        return Err(Error::input("the zip directory is damaged"));
+        return Err(Error::input(text!("error-checkpoint/zip/zip-directory-damaged")));
     }
     let (flags, method) = (number(bytes, 8, 2)?, number(bytes, 10, 2)?);
     let (mut packed, mut size, mut header) = (number(bytes, 20, 4)?, number(bytes, 24, 4)?, number(bytes, 42, 4)?);
     let (name, extra, comment) = (length(bytes, 28)?, length(bytes, 30)?, length(bytes, 32)?);
-    let cut = || Error::input("the zip directory is cut short");
+    let cut = || Error::input(text!("error-checkpoint/zip/zip-directory-cut-short"));
     let words = bytes.get(46..46 + name).ok_or_else(cut)?;
-    let name_text =
-        String::from_utf8(words.to_vec()).map_err(|_| Error::input("a name in the zip archive is not UTF-8"))?;
+    let name_text = String::from_utf8(words.to_vec())
+        .map_err(|_| Error::input(text!("error-checkpoint/zip/name-zip-archive-not")))?;
     let mut fields = bytes.get(46 + name..46 + name + extra).ok_or_else(cut)?;
     let rest = bytes.get(46 + name + extra + comment..).ok_or_else(cut)?;
     while fields.len() >= 4 {
@@ -205,22 +199,16 @@ fn entry(bytes: &[u8]) -> Result<(String, Member, u64, &[u8])> {
     }
     let shown = quoted(&name_text);
     if flags & 1 != 0 {
-        return Err(Error::input(format!("{shown} in the zip archive is encrypted: decrypt the archive first")));
+        return Err(Error::input(text!("error-checkpoint/zip/zip-archive-encrypted-decrypt", shown)));
     }
     if method != 0 && method != 8 {
-        return Err(Error::input(format!(
-            "{shown} in the zip archive is compressed by method {method}, which is not read"
-        )));
+        return Err(Error::input(text!("error-checkpoint/zip/zip-archive-compressed-method", shown, method)));
     }
     if method == 0 && packed != size {
-        return Err(Error::input(format!(
-            "{shown} is stored in {packed} bytes of the zip archive but said to have {size}"
-        )));
+        return Err(Error::input(text!("error-checkpoint/zip/stored-bytes-zip-archive", shown, packed, size)));
     }
     if size > packed.saturating_mul(DEFLATE) {
-        return Err(Error::input(format!(
-            "{shown} is said to unpack from {packed} to {size} bytes, which no compression does: a zip bomb or damage"
-        )));
+        return Err(Error::input(text!("error-checkpoint/zip/said-unpack-bytes-no", shown, packed, size)));
     }
     Ok((name_text, Member { offset: 0, packed, size, deflated: method == 8 }, header, rest))
 }
@@ -228,13 +216,13 @@ fn entry(bytes: &[u8]) -> Result<(String, Member, u64, &[u8])> {
 /// The entry with the place of its data, behind its local header.
 #[allow(clippy::needless_pass_by_value, reason = "a member is handed on or refused")]
 fn placed(blob: &dyn Blob, name: &str, member: Member, header: u64, directory: u64) -> Result<Member> {
-    let outside = || Error::input(format!("{} is said to be outside of the zip archive", quoted(name)));
+    let outside = || Error::input(text!("error-checkpoint/zip/said-outside-zip-archive", name = quoted(name)));
     if header.checked_add(30).is_none_or(|end| end > directory) {
         return Err(outside());
     }
     let local = blob.bytes(header, 30)?;
     if !local.starts_with(b"PK\x03\x04") {
-        return Err(Error::input(format!("{} is not where the zip directory says", quoted(name))));
+        return Err(Error::input(text!("error-checkpoint/zip/not-where-zip-directory", name = quoted(name))));
     }
     let offset = header + 30 + number(&local, 26, 2)? + number(&local, 28, 2)?;
     if offset.checked_add(member.packed).is_none_or(|end| end > directory) {
@@ -268,7 +256,8 @@ impl Blob for Slice {
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
         let at = self.at(offset, buffer.len());
-        self.blob.read_at(at.ok_or_else(|| Error::input("the bytes are outside of their part of the file"))?, buffer)
+        self.blob
+            .read_at(at.ok_or_else(|| Error::input(text!("error-checkpoint/zip/bytes-outside-their-part")))?, buffer)
     }
 
     fn resident(&self, offset: u64, length: usize) -> Option<&[u8]> {

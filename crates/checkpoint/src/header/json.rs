@@ -8,6 +8,7 @@ use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqA
 
 use super::quoted;
 use scratchproof_error::{Error, Result};
+use scratchproof_texts::text;
 
 /// More axes than any tensor has; a longer list is an attack on memory.
 const MOST_AXES: usize = 32;
@@ -29,26 +30,35 @@ pub(super) fn parse(json: &[u8]) -> Result<(Words, Vec<Entry>)> {
     match json.first() {
         Some(b'{') => {}
         Some(byte) => {
-            return Err(Error::input(format!(
-                "the header does not begin with `{{` but with byte {byte:#04x}: this is not a safetensors file"
+            return Err(Error::input(text!(
+                "error-checkpoint/json/header-does-not-begin",
+                byte = format!("{byte:#04x}")
             )));
         }
-        None => return Err(Error::input("the header is empty")),
+        None => return Err(Error::input(text!("error-checkpoint/json/header-empty"))),
     }
     if let Err(error) = std::str::from_utf8(json) {
-        return Err(Error::input(format!("the header is not UTF-8 at byte {}", 8 + error.valid_up_to())));
+        return Err(Error::input(text!("error-checkpoint/json/header-not-utf-byte", byte = 8 + error.valid_up_to())));
     }
     let place = RefCell::new(None);
     let mut reader = serde_json::Deserializer::from_slice(json);
     let read = Top { place: &place }.deserialize(&mut reader).and_then(|top| reader.end().map(|()| top));
     let (words, mut entries) = read.map_err(|error| {
         let byte = 8 + byte_of(json, error.line(), error.column());
-        let tensor = place.borrow().as_ref().map(|name: &String| format!(", {}", quoted(name))).unwrap_or_default();
-        Error::input(format!("the header is wrong at byte {byte}{tensor}: {}", without_place(&error.to_string())))
+        let tensor = place.borrow().as_ref().map(|name: &String| quoted(name));
+        Error::input(text!(
+            "error-checkpoint/json/header-wrong-byte",
+            byte,
+            tensor,
+            error = without_place(&error.to_string())
+        ))
     })?;
     entries.sort_by(|a, b| a.name.cmp(&b.name));
     if let Some(pair) = entries.windows(2).find(|pair| pair[0].name == pair[1].name) {
-        return Err(Error::input(format!("the header names tensor {} twice", quoted(&pair[0].name))));
+        return Err(Error::input(text!(
+            "error-checkpoint/json/header-names-tensor-twice",
+            name = quoted(&pair[0].name)
+        )));
     }
     entries.sort_by(|a, b| (a.begin, a.end, &a.name).cmp(&(b.begin, b.end, &b.name)));
     Ok((words, entries))

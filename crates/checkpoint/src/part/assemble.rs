@@ -7,7 +7,7 @@ use super::super::{Checkpoint, Dtype, Shard, Skipped, TensorRecord};
 use super::{Fill, Part, Place};
 use scratchproof_error::{Error, Result};
 use scratchproof_source::{Blob, MadeFile, Make};
-use scratchproof_texts::Text;
+use scratchproof_texts::{Text, text};
 
 /// Columns of a transposed part that are written at a time: a line of the processor's cache.
 const STRIP: usize = 16;
@@ -130,7 +130,7 @@ fn pieces(like: &TensorRecord, fills: &[(&Part, Fill)]) -> Vec<(u64, Make)> {
 /// Puts a matrix in its place.
 fn scatter(matrix: &[f32], rows: usize, cols: usize, place: Place, out: &mut [f32]) -> Result<()> {
     if matrix.len() != rows * cols {
-        return Err(Error::usage(format!("{} values for a part of {rows} x {cols}", matrix.len())));
+        return Err(Error::usage(text!("error-checkpoint/assemble/values-part-x", matrix = matrix.len(), rows, cols)));
     }
     for start in (0..cols).step_by(if place.col_step == 1 { cols.max(1) } else { STRIP }) {
         let strip = if place.col_step == 1 { cols } else { STRIP.min(cols - start) };

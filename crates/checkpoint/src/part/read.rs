@@ -7,6 +7,7 @@ use super::scale::{self, Scales};
 use super::{Part, Place};
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_kernel::decode;
+use scratchproof_texts::text;
 
 /// Elements that are read and decoded at a time.
 const WINDOW: usize = 1 << 18;
@@ -29,13 +30,13 @@ impl Checkpoint {
     /// As [`Checkpoint::matrix`], and if there is no such row.
     pub fn rows_of(&self, part: &Part, rows: &[usize]) -> Result<Vec<f32>> {
         if let Some(row) = rows.iter().find(|row| **row >= part.rows) {
-            return Err(Error::usage(format!("row {row} of a part with {} rows", part.rows)));
+            return Err(Error::usage(text!("error-checkpoint/read/row-part-rows", row, rows = &part.rows)));
         }
         self.gather(part, Some(rows))
     }
 
     fn gather(&self, part: &Part, rows: Option<&[usize]>) -> Result<Vec<f32>> {
-        let no_such = || Error::usage(format!("{} has no such part", self.uri));
+        let no_such = || Error::usage(text!("error-checkpoint/read/no-such-part", uri = &self.uri));
         let tensor = self.tensors.get(part.tensor).ok_or_else(no_such)?;
         let span = part.span(tensor)?;
         let count = rows.map_or(part.rows, <[usize]>::len);
@@ -76,7 +77,9 @@ impl<'a> Reader<'a> {
     fn run(&mut self, start: usize, length: usize) -> Result<&[f64]> {
         let Self { checkpoint, tensor, .. } = self;
         let shard = checkpoint.shards.get(tensor.shard);
-        let blob = &shard.ok_or_else(|| Error::usage(format!("{} has no such shard", checkpoint.uri)))?.blob;
+        let blob = &shard
+            .ok_or_else(|| Error::usage(text!("error-checkpoint/catalogue/no-such-shard", uri = &checkpoint.uri)))?
+            .blob;
         let width = tensor.dtype.width();
         let (offset, size) = (tensor.offset + (start * width) as u64, length * width);
         self.values.resize(length, 0.0);

@@ -9,6 +9,7 @@ use super::super::header::quoted;
 use super::super::{Checkpoint, TensorRecord};
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_kernel::decode;
+use scratchproof_texts::text;
 
 /// What follows the name of a weight in the name of its scales.
 const SUFFIXES: [&str; 2] = ["_scale_inv", "_scale"];
@@ -110,9 +111,11 @@ impl Grid {
         };
         let refused = || {
             let (name, shape) = (quoted(&scale.name), &scale.shape);
-            Error::input(format!(
-                "the scales {name} of shape {shape:?} do not fit a weight of shape {:?}",
-                tensor.shape
+            Error::input(text!(
+                "error-checkpoint/scale/scales-shape-do-not",
+                name,
+                shape = format!("{shape:?}"),
+                shape_2 = format!("{:?}", tensor.shape)
             ))
         };
         let plain = Self { rows, cols, height: rows, width: cols, down: 1, across: 1, stacked: false };

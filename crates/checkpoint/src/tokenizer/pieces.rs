@@ -7,6 +7,7 @@ use prost::Message;
 
 use super::{MOST_TOKENS, Raw, TokenizerKind};
 use scratchproof_error::{Error, Result};
+use scratchproof_texts::text;
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct Piece {
@@ -45,10 +46,15 @@ pub(super) fn parse(mut bytes: &[u8]) -> Result<Raw> {
                 let length = usize::try_from(varint(&mut bytes)?).unwrap_or(usize::MAX);
                 let body = bytes.get(..length).ok_or_else(cut)?;
                 bytes = &bytes[length..];
-                let bad = |error: prost::DecodeError| Error::input(format!("it is not a SentencePiece model: {error}"));
+                let bad = |error: prost::DecodeError| {
+                    Error::input(text!("error-checkpoint/pieces/not-sentencepiece-model", error = error.to_string()))
+                };
                 if key >> 3 == PIECE {
                     if next as usize == MOST_TOKENS {
-                        return Err(Error::input(format!("there are more than {MOST_TOKENS} pieces")));
+                        return Err(Error::input(text!(
+                            "error-checkpoint/pieces/more-pieces",
+                            most_tokens = MOST_TOKENS
+                        )));
                     }
                     let piece = Piece::decode(body).map_err(bad)?;
                     match piece.kind {
@@ -65,7 +71,7 @@ pub(super) fn parse(mut bytes: &[u8]) -> Result<Raw> {
                     };
                 }
             }
-            _ => return Err(Error::input("it is not a SentencePiece model: a field of no known kind")),
+            _ => return Err(Error::input(text!("error-checkpoint/pieces/not-sentencepiece-model-field"))),
         }
     }
     raw.kind = Some(kind);
@@ -82,7 +88,7 @@ fn varint(bytes: &mut &[u8]) -> Result<u64> {
             return Ok(value);
         }
     }
-    Err(Error::input("it is not a SentencePiece model: a number does not end"))
+    Err(Error::input(text!("error-checkpoint/pieces/not-sentencepiece-model-number")))
 }
 
 fn skip(bytes: &mut &[u8], length: usize) -> Result<()> {
@@ -91,5 +97,5 @@ fn skip(bytes: &mut &[u8], length: usize) -> Result<()> {
 }
 
 fn cut() -> Error {
-    Error::input("it is not a SentencePiece model: it ends within a field")
+    Error::input(text!("error-checkpoint/pieces/not-sentencepiece-model-ends"))
 }

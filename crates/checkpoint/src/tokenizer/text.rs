@@ -2,6 +2,7 @@
 
 use super::{MOST_MERGES, MOST_TOKENS, Raw, TokenizerKind, canonical, json};
 use scratchproof_error::{Context, Error, Result};
+use scratchproof_texts::text;
 
 /// GPT-2's pair of files. Byte-level where every token is written in that alphabet.
 pub(super) fn vocab_and_merges(vocab: &[u8], merges: &[u8]) -> Result<Raw> {
@@ -11,7 +12,7 @@ pub(super) fn vocab_and_merges(vocab: &[u8], merges: &[u8]) -> Result<Raw> {
             continue;
         }
         if raw.merges.len() + raw.bad_merges == MOST_MERGES {
-            return Err(Error::input(format!("merges.txt: there are more than {MOST_MERGES} merges")));
+            return Err(Error::input(text!("error-checkpoint/text/merges-txt-more-merges", most_merges = MOST_MERGES)));
         }
         match json::parts(line) {
             Some(pair) => raw.merges.push(pair),
@@ -28,7 +29,7 @@ pub(super) fn vocab(text: &[u8]) -> Result<Raw> {
     let mut raw = Raw { kind: Some(TokenizerKind::WordPiece), ..Raw::default() };
     for (id, line) in (0..).zip(lines(text)?) {
         if raw.tokens.len() == MOST_TOKENS {
-            return Err(Error::input(format!("there are more than {MOST_TOKENS} tokens")));
+            return Err(Error::input(text!("error-checkpoint/text/more-tokens", most_tokens = MOST_TOKENS)));
         }
         if line.is_empty() {
             continue;
@@ -41,5 +42,6 @@ pub(super) fn vocab(text: &[u8]) -> Result<Raw> {
 
 fn lines(text: &[u8]) -> Result<std::str::Lines<'_>> {
     let text = std::str::from_utf8(text);
-    text.map(str::lines).map_err(|error| Error::input(format!("it is not UTF-8 at byte {}", error.valid_up_to())))
+    text.map(str::lines)
+        .map_err(|error| Error::input(text!("error-checkpoint/text/not-utf-byte", byte = error.valid_up_to())))
 }

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::{MOST_TOKENS, Raw, TokenizerKind, canonical};
 use scratchproof_error::{Error, Result};
+use scratchproof_texts::text;
 
 /// Whether bytes are a list of tokens and ranks: Base64, a space, a number.
 pub(super) fn is_list(bytes: &[u8]) -> bool {
@@ -26,9 +27,9 @@ pub(super) fn list(bytes: &[u8]) -> Result<Raw> {
             continue;
         }
         if raw.tokens.len() == MOST_TOKENS {
-            return Err(Error::input(format!("there are more than {MOST_TOKENS} tokens")));
+            return Err(Error::input(text!("error-checkpoint/text/more-tokens", most_tokens = MOST_TOKENS)));
         }
-        let wrong = || Error::input(format!("line {} is not Base64, a space and a number", number + 1));
+        let wrong = || Error::input(text!("error-checkpoint/tiktoken/line-not-base64-space", number = number + 1));
         let (token, rank) = std::str::from_utf8(line).ok().and_then(|l| l.split_once(' ')).ok_or_else(wrong)?;
         let token = Base64::decode_vec(token).map_err(|_| wrong())?;
         match rank.parse() {
@@ -69,7 +70,7 @@ struct Special {
 pub(super) fn tekken(bytes: &[u8]) -> Result<Raw> {
     let file: Tekken = serde_json::from_slice(bytes).map_err(|error| Error::input(error.to_string()))?;
     if file.vocab.len() > MOST_TOKENS {
-        return Err(Error::input(format!("there are more than {MOST_TOKENS} tokens")));
+        return Err(Error::input(text!("error-checkpoint/text/more-tokens", most_tokens = MOST_TOKENS)));
     }
     let mut raw = Raw { kind: Some(TokenizerKind::ByteLevelBpe), ..Raw::default() };
     let special = file.config.default_num_special_tokens.unwrap_or(1000);

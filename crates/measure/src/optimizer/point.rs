@@ -9,6 +9,7 @@ use scratchproof_checkpoint::{Checkpoint, Optimizer, ParameterState, StateTensor
 use scratchproof_error::{Error, Result};
 use scratchproof_kernel::{Dtype, decode};
 use scratchproof_measurements::{GroupSettings, StateKind};
+use scratchproof_texts::text;
 
 /// Elements that are read at once.
 const CHUNK: usize = 1 << 20;
@@ -155,7 +156,7 @@ pub fn chunks(tensor: &StateTensor, row: usize) -> Vec<Range<usize>> {
 pub fn weights(checkpoint: &Checkpoint, tensor: &TensorRecord, range: &Range<usize>) -> Result<Vec<f64>> {
     let width = tensor.dtype.width();
     let Some(shard) = checkpoint.shards.get(tensor.shard) else {
-        return Err(Error::usage(format!("{} has no such shard", checkpoint.uri)));
+        return Err(Error::usage(text!("error-measure/point/no-such-shard", uri = &checkpoint.uri)));
     };
     let bytes = shard.blob.bytes(tensor.offset + (range.start * width) as u64, range.len() * width)?;
     let mut values = vec![0.0; range.len()];

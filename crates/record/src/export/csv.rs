@@ -11,6 +11,7 @@ use crate::hashed;
 use crate::history::COLUMNS;
 use crate::run::{Form, Run};
 use scratchproof_error::{Error, Result};
+use scratchproof_texts::{Text, text};
 
 /// Of a longer file no more is read.
 const LIMIT: u64 = 1 << 30;
@@ -73,15 +74,15 @@ fn separator(head: &[u8]) -> u8 {
 }
 
 fn read(path: &Path, input: impl Read, head: &[u8]) -> Result<Vec<Run>> {
-    let named = |what: String| Error::input(format!("{}: {what}", path.display()));
+    let named = |what: Text| Error::input(what).context(path.display());
     let mut reader =
         ReaderBuilder::new().has_headers(false).flexible(true).delimiter(separator(head)).from_reader(input);
     let mut record = ByteRecord::new();
-    if !reader.read_byte_record(&mut record).map_err(|error| named(error.to_string()))? {
-        return Err(named("the table is empty".into()));
+    if !reader.read_byte_record(&mut record).map_err(|error| named(error.to_string().into()))? {
+        return Err(named(text!("error-record/csv/table-empty")));
     }
     if record.len() > COLUMNS {
-        return Err(named(format!("the table has {} columns; {COLUMNS} are read", record.len())));
+        return Err(named(text!("error-record/csv/table-columns-read", record = record.len(), columns = COLUMNS)));
     }
     let header: Vec<String> = record.iter().map(|name| name_of(name).to_owned()).collect();
     let mut table = Table { reader, record, width: header.len(), uneven: 0, damaged: None };
@@ -99,7 +100,7 @@ fn read(path: &Path, input: impl Read, head: &[u8]) -> Result<Vec<Run>> {
         run.notes.extend(table.damaged.iter().map(|why| format!("the table could not be read to its end: {why}")));
     }
     if runs.is_empty() {
-        return Err(named("the table has a header of an export and no run in it".into()));
+        return Err(named(text!("error-record/csv/table-header-export-no")));
     }
     Ok(runs)
 }
@@ -137,7 +138,7 @@ fn rows(header: &[String], table: &mut Table<impl Read>) -> Result<Run> {
         }
     }
     if numbers == 0 {
-        return Err(Error::input("the text is no table of numbers with a header, so it holds no run"));
+        return Err(Error::input(text!("error-record/csv/text-no-table-numbers")));
     }
     rows.finish(Run { form: Form::Rows, ..Run::default() })
 }

@@ -15,6 +15,7 @@ use crate::hashed;
 use crate::run::{Form, Run};
 use crate::wandb::config::{flatten, json};
 use scratchproof_error::{Error, Result};
+use scratchproof_texts::{Text, text};
 
 /// A longer document that is not in lines is not read.
 const DOCUMENT: u64 = 512 << 20;
@@ -35,13 +36,13 @@ pub(super) fn open(path: &Path) -> Result<Vec<Run>> {
     let (bytes, hashed) = hashed::whole(path, DOCUMENT)?;
     let text = String::from_utf8_lossy(&bytes);
     let text = text.trim_start_matches('\u{feff}').trim();
-    let named = |what: &str| Error::input(format!("{}: {what}", path.display()));
+    let named = |what: Text| Error::input(what).context(path.display());
     if text.starts_with('{')
         && members(text).is_some_and(|mut all| all.any(|m| m.is_some_and(|(k, _)| k == "log_history")))
     {
         return Ok(vec![crate::trainer_state::open(path)?]);
     }
-    let run = document(text).ok_or_else(|| named("is JSON, but no rows of a history"))?;
+    let run = document(text).ok_or_else(|| named(text!("error-record/json/json-but-no-rows")))?;
     let mut runs = vec![run];
     sign(hashed, &mut runs)?;
     Ok(runs)
@@ -139,7 +140,7 @@ pub(crate) fn lines(path: &Path) -> Result<Run> {
         offset += n as u64;
     }
     if rows.history.rows == 0 {
-        return Err(Error::input(format!("{}: no line is a JSON object", path.display())));
+        return Err(Error::input(text!("error-record/json/no-line-json-object", path = path.display())));
     }
     // A copy made while the run went on ends inside a line.
     if run.damaged == 1 && run.damage.first().is_some_and(|damage| damage.offset + line_length(&line) >= offset) {
@@ -147,7 +148,7 @@ pub(crate) fn lines(path: &Path) -> Result<Run> {
     }
     let mut runs = vec![rows.finish(run)?];
     sign(input.into_inner(), &mut runs)?;
-    runs.pop().ok_or_else(|| Error::input("no run"))
+    runs.pop().ok_or_else(|| Error::input(text!("error-record/json/no-run")))
 }
 
 fn line_length(line: &[u8]) -> u64 {

@@ -11,6 +11,7 @@ use crate::quiet;
 use crate::run::Run;
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::plain;
+use scratchproof_texts::{Text, text};
 
 /// A longer file is not read: it is a row a checkpoint and column.
 const LONGEST: u64 = 64 << 20;
@@ -58,23 +59,23 @@ pub fn losses(path: &Path) -> Result<Losses> {
     let place = || path.display().to_string();
     let mut file = plain::open(path).map_err(|cause| Error::io(path.display(), cause))?;
     let length = file.metadata().map_err(|cause| Error::io(path.display(), cause))?.len();
-    let wrong = |why: String| Error::input(format!("the table of losses cannot be read: {why}"));
+    let wrong = |why: Text| Error::input(text!("error-record/losses/table-losses-cannot-read", why));
     if length > LONGEST {
-        return Err(wrong(format!("it is longer than {LONGEST} bytes"))).context(place);
+        return Err(wrong(text!("error-record/losses/longer-bytes", longest = LONGEST))).context(place);
     }
     let mut signed = Run::default();
     hashed::open(path)?.sign(&mut signed)?;
-    let footer = footer::read(&mut file, length).map_err(wrong).context(place)?;
+    let footer = footer::read(&mut file, length).map_err(|why| wrong(why.into())).context(place)?;
     if footer.rows > ROWS {
-        return Err(wrong(format!("it has {} rows, more than {ROWS}", footer.rows))).context(place);
+        return Err(wrong(text!("error-record/losses/rows-more", rows = &footer.rows, rows_2 = ROWS))).context(place);
     }
     for name in COLUMNS {
         if !footer.leaves.iter().any(|leaf| leaf.path == [name] && !leaf.repeated) {
-            return Err(wrong(format!("it has no column `{name}`"))).context(place);
+            return Err(wrong(text!("error-record/losses/no-column", name))).context(place);
         }
     }
     let rows = quiet::caught(|| rows(file)).unwrap_or_else(|| Err("its pages are damaged".into()));
-    let rows = rows.map_err(wrong).context(place)?;
+    let rows = rows.map_err(|why| wrong(why.into())).context(place)?;
     Ok(Losses { source: place(), sha256: signed.sha256, bytes: signed.bytes, rows })
 }
 

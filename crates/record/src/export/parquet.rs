@@ -14,6 +14,7 @@ use crate::quiet;
 use crate::run::{Form, Run};
 use scratchproof_error::{Error, Result};
 use scratchproof_source::plain;
+use scratchproof_texts::{Text, text};
 
 /// A longer file is not read.
 const LIMIT: u64 = 8 << 30;
@@ -29,7 +30,7 @@ pub(crate) fn open(path: &Path) -> Result<Run> {
     let run = table(|| file.try_clone(), length, &path.display().to_string())?;
     let mut runs = vec![run];
     sign(hashed, &mut runs)?;
-    runs.pop().ok_or_else(|| Error::input("no run"))
+    runs.pop().ok_or_else(|| Error::input(text!("error-record/json/no-run")))
 }
 
 /// As [`open`], of a file that was read already; `name` stands in messages.
@@ -46,18 +47,23 @@ fn table<R: Read + Seek + MmapBytesReader>(
     length: u64,
     name: &str,
 ) -> Result<Run> {
-    let named = |why: String| Error::input(format!("{name}: the parquet file cannot be read: {why}"));
+    let named = |why: Text| Error::input(text!("error-record/parquet/parquet-file-cannot-read", name, why));
     if length > LIMIT {
-        return Err(named(format!("it is longer than {LIMIT} bytes")));
+        return Err(named(text!("error-record/parquet/longer-bytes", limit = LIMIT)));
     }
     let mut file = open().map_err(|error| Error::io(name, error))?;
-    let footer = footer::read(&mut file, length).map_err(named)?;
+    let footer = footer::read(&mut file, length).map_err(|why| named(why.into()))?;
     let count = u64::try_from(footer.rows).unwrap_or(0);
     // A number at the top; what stands in a group or a list is a picture or a histogram of the tracker.
     let number = |leaf: &&footer::Leaf| leaf.path.len() == 1 && !leaf.repeated && matches!(leaf.kind, 1 | 2 | 4 | 5);
     let names: Vec<&str> = footer.leaves.iter().filter(number).map(|leaf| leaf.path[0].as_str()).collect();
     if count.saturating_mul(names.len() as u64) > VALUES {
-        return Err(named(format!("it has {count} rows of {} numbers, more than {VALUES} values", names.len())));
+        return Err(named(text!(
+            "error-record/parquet/rows-numbers-more-values",
+            count,
+            names = names.len(),
+            values = VALUES
+        )));
     }
     let whole = |values: Series| -> std::result::Result<Series, String> {
         if values.len() as u64 == count { Ok(values) } else { Err("it has another length than the table".into()) }
@@ -104,7 +110,7 @@ fn table<R: Read + Seek + MmapBytesReader>(
         }
     }
     if !any {
-        return Err(named(notes.pop().unwrap_or_else(|| "it has no column of numbers".into())));
+        return Err(named(notes.pop().map_or_else(|| text!("error-record/parquet/no-column"), Text::plain)));
     }
     rows.history.rows = count;
     let mut run = rows.finish(Run { form: Form::Rows, ..Run::default() })?;

@@ -13,6 +13,7 @@ use git2::Oid;
 use super::{Pulse, unpacked};
 use scratchproof_error::{Error, Result};
 use scratchproof_source::plain;
+use scratchproof_texts::{Text, text};
 
 /// Larger bundles are not unpacked.
 const LIMIT: u64 = 16 << 30;
@@ -60,10 +61,10 @@ impl Folder {
             match made {
                 Ok(lock) => return Ok(Self(path, lock)),
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(Error::io("no temporary folder can be made for the bundle", error)),
+                Err(error) => return Err(Error::io(text!("error-record/bundle/no-temporary-folder-can"), error)),
             }
         }
-        Err(Error::input("no temporary folder can be made for the bundle: every name is taken"))
+        Err(Error::input(text!("error-record/bundle/no-temporary-folder-can-made")))
     }
 }
 
@@ -105,10 +106,11 @@ pub fn is_bundle(path: &Path) -> bool {
 /// # Errors
 /// If it is no bundle of a known version, its pack is damaged, or it needs objects that it does not hold.
 pub fn open(path: &Path, pulse: &Pulse) -> Result<Bundle> {
-    let file = plain::open(path).map_err(|error| Error::io("the bundle cannot be opened", error))?;
-    let about = file.metadata().map_err(|error| Error::io("the bundle cannot be read", error))?;
+    let file =
+        plain::open(path).map_err(|error| Error::io(text!("error-record/bundle/bundle-cannot-opened"), error))?;
+    let about = file.metadata().map_err(|error| Error::io(text!("error-record/bundle/bundle-cannot-read"), error))?;
     if about.len() > LIMIT {
-        return Err(Error::input(format!("the bundle is too large: {} bytes", about.len())));
+        return Err(Error::input(text!("error-record/bundle/bundle-too-large-bytes", about = about.len())));
     }
     let mut input = BufReader::with_capacity(1 << 20, file);
     let (references, prerequisites, filtered) = header(&mut input)?;
@@ -118,23 +120,26 @@ pub fn open(path: &Path, pulse: &Pulse) -> Result<Bundle> {
             Error::input(error.to_string())
         } else {
             let lacks = builds_on(&prerequisites.iter().copied().collect());
-            Error::input(format!("{lacks}; its pack cannot be read without them ({error})"))
+            Error::input(text!("error-record/bundle/pack-cannot-read-without", lacks, error = error.to_string()))
         }
     };
     git2::Repository::init_bare(&folder.0).map_err(|error| broken(&error.message()))?;
     let pack = folder.0.join("objects/pack/pack-bundle.pack");
-    let mut copied = File::create_new(&pack).map_err(|error| Error::io("the bundle cannot be unpacked", error))?;
+    let mut copied = File::create_new(&pack)
+        .map_err(|error| Error::io(text!("error-record/bundle/bundle-cannot-unpacked"), error))?;
     let mut buffer = vec![0; 1 << 20];
     let mut read = 0_u64;
     loop {
-        let count = input.read(&mut buffer).map_err(|error| Error::io("the bundle cannot be read", error))?;
+        let count = input
+            .read(&mut buffer)
+            .map_err(|error| Error::io(text!("error-record/bundle/bundle-cannot-read"), error))?;
         if count == 0 {
             break;
         }
         read += count as u64;
         pulse.beat("pack of the bundle at byte", read);
         let put = copied.write_all(&buffer[..count]);
-        put.map_err(|error| Error::io("the bundle cannot be unpacked", error))?;
+        put.map_err(|error| Error::io(text!("error-record/bundle/bundle-cannot-unpacked"), error))?;
     }
     drop(copied);
     unpacked::index(&pack, &pack.with_extension("idx"), pulse).map_err(|error| broken(&error))?;
@@ -156,18 +161,20 @@ type Header = (Vec<(String, Oid)>, Vec<Oid>, bool);
 
 fn header(input: &mut impl BufRead) -> Result<Header> {
     let (mut references, mut prerequisites, mut filtered) = (Vec::new(), Vec::new(), false);
-    let bad = |number: usize, why: &str| Error::input(format!("line {} of the bundle's header {why}", number + 1));
+    let bad = |number: usize, why: Text| {
+        Error::input(text!("error-record/bundle/line-bundle-s-header", number = number + 1, why))
+    };
     for number in 0..LINES {
         let mut line = Vec::new();
         let length = input.by_ref().take(LINE).read_until(b'\n', &mut line);
-        length.map_err(|error| Error::io("the bundle cannot be read", error))?;
+        length.map_err(|error| Error::io(text!("error-record/bundle/bundle-cannot-read"), error))?;
         if line.pop() != Some(b'\n') {
-            return Err(bad(number, "does not end"));
+            return Err(bad(number, text!("error-record/bundle/does-not-end")));
         }
         let line = String::from_utf8_lossy(&line).into_owned();
         if number == 0 {
             if line != "# v2 git bundle" && line != "# v3 git bundle" {
-                return Err(bad(number, "is not that of a git bundle"));
+                return Err(bad(number, text!("error-record/bundle/not-git-bundle")));
             }
         } else if line.is_empty() {
             return Ok((references, prerequisites, filtered));
@@ -178,24 +185,27 @@ fn header(input: &mut impl BufRead) -> Result<Header> {
             // Objects left out by a filter show themselves as missing.
             filtered |= capability.starts_with("filter=");
             if capability != "object-format=sha1" && !capability.starts_with("filter=") {
-                return Err(bad(number, &format!("asks for {}, which is not supported", super::clean(capability))));
+                return Err(bad(
+                    number,
+                    text!("error-record/bundle/asks-not-supported", capability = super::clean(capability)),
+                ));
             }
         } else if let Some(rest) = line.strip_prefix('-') {
             let id = rest.split(' ').next().unwrap_or_default();
-            prerequisites.push(Oid::from_str(id).map_err(|_| bad(number, "has no commit id"))?);
+            prerequisites.push(Oid::from_str(id).map_err(|_| bad(number, text!("error-record/bundle/no-commit-id")))?);
         } else {
-            let (id, name) = line.split_once(' ').ok_or_else(|| bad(number, "has no reference"))?;
-            references.push((name.to_owned(), Oid::from_str(id).map_err(|_| bad(number, "has no object id"))?));
+            let (id, name) =
+                line.split_once(' ').ok_or_else(|| bad(number, text!("error-record/bundle/no-reference")))?;
+            references.push((
+                name.to_owned(),
+                Oid::from_str(id).map_err(|_| bad(number, text!("error-record/bundle/no-object-id")))?,
+            ));
         }
     }
-    Err(bad(LINES, "is one too many"))
+    Err(bad(LINES, text!("error-record/bundle/too-many")))
 }
 
 /// Why a repository with ids of another kind is not read, and what to do.
-pub fn other_ids(format: &str) -> String {
-    format!(
-        "its objects are named by {} instead of SHA-1, which is not read here; in a new repository, git fast-import of \
-         git fast-export --all has the same files, dates and lines (not the same commit ids and signatures)",
-        super::clean(format)
-    )
+pub fn other_ids(format: &str) -> Text {
+    text!("error-record/bundle/other-ids", format = super::clean(format))
 }

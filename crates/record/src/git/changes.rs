@@ -13,6 +13,7 @@ use super::pointer::{POINTER, Pointed, pointer};
 use super::{Pulse, Repository};
 use crate::settings::{self, Block, Language};
 use scratchproof_error::{Error, Result};
+use scratchproof_texts::text;
 
 /// A program or configuration is small; a larger file is data.
 pub const FILE_LIMIT: usize = 1 << 20;
@@ -285,8 +286,9 @@ fn portions<T: Send>(
     let next = AtomicUsize::new(0);
     let done: Mutex<BTreeMap<usize, Result<Vec<T>>>> = Mutex::new(BTreeMap::new());
     let worker = || {
-        let repository = git2::Repository::open_bare(&work.folder)
-            .map_err(|error| Error::input(format!("the repository cannot be opened: {}", error.message())));
+        let repository = git2::Repository::open_bare(&work.folder).map_err(|error| {
+            Error::input(text!("error-record/changes/repository-cannot-opened", error = error.message()))
+        });
         loop {
             let from = next.fetch_add(PORTION, Ordering::Relaxed);
             if from >= count {

@@ -10,6 +10,7 @@ use git2::{ObjectType, Odb, Oid};
 use super::{Pulse, clean};
 use scratchproof_error::{Error, Result};
 use scratchproof_source::plain;
+use scratchproof_texts::text;
 
 /// Settings of a repository: some hundred bytes; libgit2's parser takes eighty times a file's size.
 const CONFIG: u64 = 1 << 20;
@@ -48,9 +49,10 @@ const FILES: &[(&str, u64)] = &[
 /// # Errors
 /// If something is not; the message names it.
 pub fn repository(here: &Path, pulse: &Pulse) -> Result<()> {
-    let about = fs::metadata(here).map_err(|cause| Error::io("the repository cannot be opened", cause))?;
+    let about =
+        fs::metadata(here).map_err(|cause| Error::io(text!("error-record/guard/repository-cannot-opened"), cause))?;
     if !about.is_dir() {
-        return Err(Error::input("this is neither a folder nor a bundle"));
+        return Err(Error::input(text!("error-record/guard/neither-folder-nor-bundle")));
     }
     let mut folders = vec![here.to_owned()];
     let inner = here.join(".git");
@@ -88,10 +90,15 @@ fn pointed(file: &Path, before: &str) -> Result<Option<PathBuf>> {
 fn fits(file: &Path, longest: u64) -> Result<()> {
     let shown = || clean(&file.file_name().unwrap_or_default().to_string_lossy());
     match fs::metadata(file) {
-        Ok(about) if !about.is_file() => Err(Error::input(format!("its {} is not a regular file", shown()))),
-        Ok(about) if about.len() > longest => {
-            Err(Error::input(format!("its {} has {} bytes; {longest} are the most that is read", shown(), about.len())))
+        Ok(about) if !about.is_file() => {
+            Err(Error::input(text!("error-record/guard/not-regular-file", shown = shown())))
         }
+        Ok(about) if about.len() > longest => Err(Error::input(text!(
+            "error-record/guard/bytes-most-read",
+            shown = shown(),
+            about = about.len(),
+            longest
+        ))),
         _ => Ok(()),
     }
 }
@@ -102,7 +109,7 @@ fn includes(config: &Path, seen: &mut BTreeSet<PathBuf>) -> Result<()> {
         return Ok(());
     }
     if seen.len() > INCLUDES {
-        return Err(Error::input(format!("its settings include more than {INCLUDES} files")));
+        return Err(Error::input(text!("error-record/guard/settings-include-more-files", includes = INCLUDES)));
     }
     fits(config, CONFIG)?;
     let text = plain::text(config, CONFIG)?;
@@ -167,7 +174,7 @@ fn references(folder: &Path, pulse: &Pulse) -> Result<()> {
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
             count += 1;
             if count > REFERENCES {
-                return Err(Error::input(format!("it has more than {REFERENCES} loose references")));
+                return Err(Error::input(text!("error-record/guard/more-loose-references", references = REFERENCES)));
             }
             match entry.file_type() {
                 Ok(kind) if kind.is_dir() => folders.push(entry.path()),

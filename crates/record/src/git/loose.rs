@@ -8,6 +8,7 @@ use super::Pulse;
 use super::packs::OPENED;
 use scratchproof_error::{Error, Result};
 use scratchproof_source::plain;
+use scratchproof_texts::{Text, text};
 
 /// Files of loose objects.
 const OBJECTS: usize = 4_000_000;
@@ -28,12 +29,12 @@ pub fn check(objects: &Path, pulse: &Pulse) -> Result<()> {
         for entry in fs::read_dir(objects.join(&folder)).into_iter().flatten().flatten() {
             count += 1;
             if count > OBJECTS {
-                return Err(Error::input(format!("it has more than {OBJECTS} loose objects; git gc packs them")));
+                return Err(Error::input(text!("error-record/loose/more-loose-objects-git", objects = OBJECTS)));
             }
             let name = entry.file_name();
-            let wrong = |why: &str| {
+            let wrong = |why: Text| {
                 let name = super::clean(&name.to_string_lossy());
-                Err(Error::input(format!("objects/{folder}/{name} {why}")))
+                Err(Error::input(text!("error-record/loose/objects", folder = &folder, name, why)))
             };
             // Links are followed, as libgit2 does; what leads nowhere is missing.
             let Ok(about) = fs::metadata(entry.path()) else { continue };
@@ -41,13 +42,13 @@ pub fn check(objects: &Path, pulse: &Pulse) -> Result<()> {
                 continue;
             }
             if !about.is_file() {
-                return wrong("is not a regular file");
+                return wrong(text!("error-record/loose/not-regular-file"));
             }
             if about.len() > SMALL {
                 let length = plain::open(&entry.path()).ok().map_or(0, length);
                 // Deflating makes nothing longer but by a few bytes in a thousand.
                 if length <= OPENED && about.len() > length + length / 100 + SMALL {
-                    return wrong(&format!("has {} bytes for an object of {length}", about.len()));
+                    return wrong(text!("error-record/loose/bytes-object", about = about.len(), length));
                 }
             }
         }

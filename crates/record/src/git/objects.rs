@@ -8,6 +8,7 @@ use git2::{ObjectType, Oid};
 
 use super::{broken, guard, open, watch};
 use scratchproof_error::Result;
+use scratchproof_texts::text;
 
 /// Commits or tags of more bytes are passed over.
 const LARGEST: usize = 1 << 20;
@@ -58,7 +59,7 @@ pub fn objects<T: Send + 'static>(
     watch::run(patience, move |pulse| {
         let opened = open::open(&here, pulse)?;
         let repository = &opened.repository;
-        let odb = repository.odb().map_err(|error| broken("the objects", &error))?;
+        let odb = repository.odb().map_err(|error| broken(text!("error-record/objects/objects"), &error))?;
         let mut left = BYTES;
         let mut show = |kind: &ObjectKind, id: Oid, expected: ObjectType| {
             pulse.beat("object", id);
@@ -73,7 +74,9 @@ pub fn objects<T: Send + 'static>(
             }
         };
         let mut next: Vec<Oid> = Vec::new();
-        for (name, target) in opened.references().map_err(|error| broken("the references", &error))? {
+        for (name, target) in
+            opened.references().map_err(|error| broken(text!("error-record/objects/references"), &error))?
+        {
             pulse.beat("reference", target);
             let commit = guard::commit(repository, &odb, target);
             if let Some(tag) = name.strip_prefix("refs/tags/") {

@@ -11,6 +11,7 @@ use super::bundle::{self, Folder};
 use super::{Pulse, broken, clean, guard, reftable, sound};
 use scratchproof_error::{Error, Result};
 use scratchproof_source::plain;
+use scratchproof_texts::text;
 
 /// A `shallow` file of more bytes is not one.
 const SHALLOW: u64 = 64 << 20;
@@ -95,13 +96,14 @@ fn open_folder(path: &Path, pulse: &Pulse) -> Result<Opened> {
             let _ = git2::opts::set_mwindow_mapped_limit(MAPPED);
         }
     });
-    let here = fs::canonicalize(path).map_err(|error| Error::io("the folder cannot be opened", error))?;
+    let here =
+        fs::canonicalize(path).map_err(|error| Error::io(text!("error-record/open/folder-cannot-opened"), error))?;
     guard::repository(&here, pulse)?;
     let none: [&std::ffi::OsStr; 0] = [];
     let repository =
         git2::Repository::open_ext(&here, RepositoryOpenFlags::NO_SEARCH, none).map_err(|error| match error.code() {
-            ErrorCode::NotFound => Error::input("this is not a git repository"),
-            _ => broken("the repository", &error),
+            ErrorCode::NotFound => Error::input(text!("error-record/open/not-git-repository")),
+            _ => broken(text!("error-record/open/repository"), &error),
         });
     let repository = match repository {
         Ok(repository) => repository,
@@ -112,10 +114,7 @@ fn open_folder(path: &Path, pulse: &Pulse) -> Result<Opened> {
     if !inside && !is_worktree(&repository, &here) {
         let pointer = plain::text(&here.join(".git"), SHALLOW).unwrap_or_default();
         let place = clean(pointer.lines().next().unwrap_or_default());
-        let place = if place.is_empty() { place } else { format!(" ({place})") };
-        return Err(Error::input(format!(
-            "this only points at a git repository elsewhere{place}; name that one itself"
-        )));
+        return Err(Error::input(text!("error-record/open/only-points-git-repository", place)));
     }
     let folder = repository.path().to_owned();
     let partial = is_partial(repository.commondir());
@@ -156,10 +155,7 @@ fn other_form(here: &Path) -> Option<Result<Opened>> {
     }
     match setting("extensions.refstorage")?.as_str() {
         "reftable" => Some(with_reftable(folder)),
-        other => Some(Err(Error::input(format!(
-            "its references are stored as {}, which is not read here; git refs migrate --ref-format=files makes it readable",
-            clean(other)
-        )))),
+        other => Some(Err(Error::input(text!("error-record/open/references-stored-not-read", other = clean(other))))),
     }
 }
 
@@ -167,20 +163,22 @@ fn other_form(here: &Path) -> Option<Result<Opened>> {
 fn with_reftable(folder: PathBuf) -> Result<Opened> {
     let references = reftable::read(&folder.join("reftable"))?;
     let stand_in = Folder::new()?;
-    let repository = git2::Repository::init_bare(&stand_in.0).map_err(|error| broken("the repository", &error))?;
+    let repository = git2::Repository::init_bare(&stand_in.0)
+        .map_err(|error| broken(text!("error-record/open/repository"), &error))?;
     let objects = folder.join("objects").display().to_string();
     // One path a line, and nothing that is read as something else.
     if objects.contains(['\n', '\r']) {
-        return Err(Error::input("the name of its folder has a line end; move it to be read"));
+        return Err(Error::input(text!("error-record/open/name-folder-line-end")));
     }
-    let failed = |error| Error::io("no temporary folder can be made for the repository", error);
+    let failed = |error| Error::io(text!("error-record/open/no-temporary-folder-can"), error);
     fs::write(stand_in.0.join("objects/info/alternates"), format!("{objects}\n")).map_err(failed)?;
     let shallow = folder.join("shallow");
     if fs::metadata(&shallow).is_ok_and(|about| about.is_file() && about.len() < SHALLOW) {
         fs::copy(shallow, stand_in.0.join("shallow")).map_err(failed)?;
     }
     drop(repository);
-    let repository = git2::Repository::open_bare(&stand_in.0).map_err(|error| broken("the repository", &error))?;
+    let repository = git2::Repository::open_bare(&stand_in.0)
+        .map_err(|error| broken(text!("error-record/open/repository"), &error))?;
     let partial = is_partial(&folder);
     Ok(Opened {
         repository,

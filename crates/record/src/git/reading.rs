@@ -16,6 +16,7 @@ use super::{
 use scratchproof_error::hexadecimal::hex;
 use scratchproof_error::{Error, Result};
 use scratchproof_source::plain;
+use scratchproof_texts::text;
 
 /// Bytes of the list of commits at the edge of a shallow clone.
 const SHALLOW: u64 = 64 << 20;
@@ -44,7 +45,9 @@ impl Repository {
         let repository = &opened.repository;
         let roots = match &opened.references {
             Some(references) => facts.listed_roots(repository, references),
-            None => facts.roots(repository, pulse).map_err(|error| broken("the references", &error))?,
+            None => facts
+                .roots(repository, pulse)
+                .map_err(|error| broken(text!("error-record/objects/references"), &error))?,
         };
         let cut = &opened.cut;
         facts.shallow = repository.is_shallow() || !cut.is_empty();
@@ -228,7 +231,7 @@ fn walk(
     let mut lost: BTreeMap<Oid, Error> = BTreeMap::new();
     let edge = plain::text(&repository.commondir().join("shallow"), SHALLOW).unwrap_or_default();
     let edge: BTreeSet<Oid> = edge.lines().filter_map(|line| Oid::from_str(line.trim()).ok()).collect();
-    let odb = repository.odb().map_err(|error| broken("the objects", &error))?;
+    let odb = repository.odb().map_err(|error| broken(text!("error-record/objects/objects"), &error))?;
     let mut next = roots.commits.clone();
     let (mut bytes, mut parents) = (0_usize, 0_usize);
     loop {
@@ -238,7 +241,10 @@ fn walk(
                 let size = odb.read_header(id).map_or(0, |(size, _)| size);
                 if size > guard::LARGEST {
                     let why = format!("it has {size} bytes; {} are the most that is read", guard::LARGEST);
-                    lost.insert(id, Error::input(format!("the commit {id} is too large: {why}")));
+                    lost.insert(
+                        id,
+                        Error::input(text!("error-record/reading/commit-too-large", id = id.to_string(), why)),
+                    );
                     continue;
                 }
                 bytes += size;

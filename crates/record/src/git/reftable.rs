@@ -9,6 +9,7 @@ use git2::Oid;
 
 use scratchproof_error::{Error, Result};
 use scratchproof_source::plain;
+use scratchproof_texts::text;
 
 /// Tables in the stack, bytes of one, and references in all of them, at most.
 const TABLES: usize = 1000;
@@ -31,21 +32,21 @@ enum Value {
 /// If the stack or a table is damaged, larger than the limits, or of another object format.
 pub fn read(folder: &Path) -> Result<Vec<(String, Oid)>> {
     let list = String::from_utf8(bytes(&folder.join("tables.list"))?)
-        .map_err(|_| Error::input("the list of the reftable stack is not text"))?;
+        .map_err(|_| Error::input(text!("error-record/reftable/list-reftable-stack-not")))?;
     if list.lines().count() > TABLES {
-        return Err(Error::input(format!("the reftable stack has more than {TABLES} tables")));
+        return Err(Error::input(text!("error-record/reftable/reftable-stack-more-tables", tables = TABLES)));
     }
     let mut all = BTreeMap::new();
     for name in list.lines() {
         // A name is one of a file in this folder; anything else would lead out of it.
         if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\']) {
-            return Err(Error::input("the list of the reftable stack names a file elsewhere"));
+            return Err(Error::input(text!("error-record/reftable/list-reftable-stack-names")));
         }
         let content = bytes(&folder.join(name))?;
         table(&content, &mut all)
-            .ok_or_else(|| Error::input(format!("the reftable {} is damaged", super::clean(name))))?;
+            .ok_or_else(|| Error::input(text!("error-record/reftable/reftable-damaged", name = super::clean(name))))?;
         if all.len() > MOST {
-            return Err(Error::input(format!("the reftable stack has more than {MOST} references")));
+            return Err(Error::input(text!("error-record/reftable/reftable-stack-more-references", most = MOST)));
         }
     }
     let target = |name: &str| {
@@ -64,12 +65,14 @@ pub fn read(folder: &Path) -> Result<Vec<(String, Oid)>> {
 
 fn bytes(path: &Path) -> Result<Vec<u8>> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let failed = |error| Error::io(format!("{} of the reftable stack cannot be read", super::clean(&name)), error);
+    let failed =
+        |error| Error::io(text!("error-record/reftable/reftable-stack-cannot-read", name = super::clean(&name)), error);
     let about = fs::metadata(path).map_err(failed)?;
     if !about.is_file() || about.len() > LARGEST {
-        return Err(Error::input(format!(
-            "{} of the reftable stack is no file of at most {LARGEST} bytes",
-            super::clean(&name)
+        return Err(Error::input(text!(
+            "error-record/reftable/reftable-stack-no-file",
+            name = super::clean(&name),
+            largest = LARGEST
         )));
     }
     let mut content = Vec::new();

@@ -10,6 +10,7 @@ use super::sha1::sha1;
 use super::{Pulse, loose, midx};
 use scratchproof_error::{Error, Result};
 use scratchproof_source::plain;
+use scratchproof_texts::text;
 
 /// Folders of objects that are borrowed from one another, and how deep, as libgit2 follows them.
 const FOLDERS: usize = 64;
@@ -35,7 +36,10 @@ pub fn check(folder: &Path, pulse: &Pulse) -> Result<()> {
             if name == "multi-pack-index" || name.ends_with(".idx") {
                 files.push(path);
             } else if fs::metadata(&path).is_ok_and(|about| !about.is_file() && !about.is_dir()) {
-                return Err(Error::input(format!("objects/pack/{} is not a regular file", super::clean(&name))));
+                return Err(Error::input(text!(
+                    "error-record/sound/objects-pack-not-regular",
+                    name = super::clean(&name)
+                )));
             }
         }
     }
@@ -45,22 +49,27 @@ pub fn check(folder: &Path, pulse: &Pulse) -> Result<()> {
         pulse.beat("index", super::clean(&name));
         let length = fs::metadata(path).map_or(0, |about| about.len());
         if length > INDEX_LIMIT {
-            return Err(Error::input(format!("{name} has {length} bytes; {INDEX_LIMIT} are the most that is read")));
+            return Err(Error::input(text!(
+                "error-record/sound/bytes-most-read",
+                name,
+                length,
+                index_limit = INDEX_LIMIT
+            )));
         }
-        let sound = is_sound(path).map_err(|error| Error::io(format!("{name} cannot be read"), error))?;
+        let sound =
+            is_sound(path).map_err(|error| Error::io(text!("error-record/sound/cannot-read", name = &name), error))?;
         if !sound {
-            return Err(Error::input(format!("the index {name} is damaged: its checksum is wrong")));
+            return Err(Error::input(text!("error-record/sound/index-damaged-checksum-wrong", name)));
         }
         if name.ends_with(".idx") {
-            let wrong = chains(path, pulse).map_err(|error| Error::io(format!("{name} cannot be read"), error))?;
+            let wrong = chains(path, pulse)
+                .map_err(|error| Error::io(text!("error-record/sound/cannot-read", name = &name), error))?;
             if let Some(why) = wrong {
-                return Err(Error::input(format!("the index {name} is damaged: {why}")));
+                return Err(Error::input(text!("error-record/sound/index-damaged", name, why)));
             }
         }
         if name == "multi-pack-index" && !midx::agrees(path).unwrap_or(false) {
-            return Err(Error::input(
-                "the multi-pack-index does not agree with the indexes of its packs; without it the repository can be read",
-            ));
+            return Err(Error::input(text!("error-record/sound/multi-pack-index-does")));
         }
     }
     Ok(())
@@ -79,10 +88,10 @@ fn folders(objects: &Path) -> Result<Vec<PathBuf>> {
             // What is no file would be waited for.
             let lines = match fs::metadata(&list) {
                 Ok(about) if !about.is_file() => {
-                    return Err(Error::input("objects/info/alternates is not a regular file"));
+                    return Err(Error::input(text!("error-record/sound/objects-info-alternates-not")));
                 }
                 Ok(about) if about.len() <= 1 << 20 => fs::read(&list).unwrap_or_default(),
-                Ok(_) => return Err(Error::input("objects/info/alternates is too large")),
+                Ok(_) => return Err(Error::input(text!("error-record/sound/objects-info-alternates-too"))),
                 Err(_) => Vec::new(),
             };
             let lines = String::from_utf8_lossy(&lines).into_owned();
@@ -90,7 +99,7 @@ fn folders(objects: &Path) -> Result<Vec<PathBuf>> {
             next.extend(named.map(|line| folder.join(line)));
             found.push(folder);
             if found.len() > FOLDERS {
-                return Err(Error::input(format!("its objects are borrowed from more than {FOLDERS} folders")));
+                return Err(Error::input(text!("error-record/sound/objects-borrowed-more-folders", folders = FOLDERS)));
             }
         }
     }

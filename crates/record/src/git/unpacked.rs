@@ -13,6 +13,7 @@ use super::Pulse;
 use super::packs::{BASE, CHAIN, lengths};
 use super::sha1::sha1;
 use scratchproof_error::{Error, Result};
+use scratchproof_texts::{Text, text};
 
 /// Bytes of all objects of a bundle, and of all that is made of differences on the way to them.
 const TOTAL: u64 = 8 << 30;
@@ -46,14 +47,19 @@ enum Base {
 /// # Errors
 /// If the pack is damaged, or a limit is exceeded, with the limit and what to do.
 pub fn index(pack: &Path, to: &Path, pulse: &Pulse) -> Result<()> {
-    let failed = |error| Error::io("the pack of the bundle cannot be read", error);
+    let failed = |error| Error::io(text!("error-record/unpacked/pack-bundle-cannot-read"), error);
     let mut file = File::open(pack).map_err(failed)?;
-    let end = file.metadata().map_err(failed)?.len().checked_sub(20).ok_or_else(|| damaged("is too short"))?;
+    let end = file
+        .metadata()
+        .map_err(failed)?
+        .len()
+        .checked_sub(20)
+        .ok_or_else(|| damaged(text!("error-record/unpacked/too-short")))?;
     let sum = sha1(&mut (&file).take(end)).map_err(failed)?;
     let mut trailer = Id::default();
     file.seek(SeekFrom::Start(end)).and_then(|_| file.read_exact(&mut trailer)).map_err(failed)?;
     if sum != trailer {
-        return Err(damaged("has another checksum than it says"));
+        return Err(damaged(text!("error-record/unpacked/another-checksum-says")));
     }
     file.rewind().map_err(failed)?;
     let input = Counted { inner: BufReader::with_capacity(1 << 18, file), at: 0 };
@@ -64,18 +70,15 @@ pub fn index(pack: &Path, to: &Path, pulse: &Pulse) -> Result<()> {
     let mut found: Vec<(Id, u64)> = making.places.into_iter().collect();
     found.sort_unstable();
     fs::write(to, written(&found, &trailer))
-        .map_err(|error| Error::io("the index of the bundle cannot be written", error))
+        .map_err(|error| Error::io(text!("error-record/unpacked/index-bundle-cannot-written"), error))
 }
 
-fn damaged(how: &str) -> Error {
-    Error::input(format!("the pack of the bundle {how}"))
+fn damaged(how: Text) -> Error {
+    Error::input(text!("error-record/unpacked/pack-bundle", how))
 }
 
 fn over(what: &str, limit: u64) -> Error {
-    Error::input(format!(
-        "the pack of the bundle {what} more than {limit}, the most that is unpacked here; git clone of the bundle makes a \
-         repository that can be read"
-    ))
+    Error::input(text!("error-record/unpacked/pack-bundle-more-most", what, limit))
 }
 
 struct Making<'a> {
@@ -92,10 +95,10 @@ impl Making<'_> {
     /// Walks the pack from its first byte to its last, and gives every whole object its id.
     fn scan(&mut self, mut input: Counted<impl BufRead>, end: u64, pulse: &Pulse) -> Result<()> {
         let mut head = [0; 12];
-        let broken = |at: u64| damaged(&format!("is damaged near byte {at}"));
+        let broken = |at: u64| damaged(text!("error-record/unpacked/damaged-near-byte", at));
         input.read_exact(&mut head).map_err(|_| broken(0))?;
         if !head.starts_with(b"PACK\0\0\0\x02") && !head.starts_with(b"PACK\0\0\0\x03") {
-            return Err(damaged("does not begin as one"));
+            return Err(damaged(text!("error-record/unpacked/does-not-begin-one")));
         }
         let count = u32::from_be_bytes([head[8], head[9], head[10], head[11]]);
         if count > OBJECTS {
@@ -149,7 +152,7 @@ impl Making<'_> {
                 let name = ["", "commit", "tree", "blob", "tag"][usize::from(kind)];
                 let header = format!("{name} {}\0", content.len());
                 let id = sha1(&mut header.as_bytes().chain(&content[..]))
-                    .map_err(|error| Error::io("the pack of the bundle cannot be read", error))?;
+                    .map_err(|error| Error::io(text!("error-record/unpacked/pack-bundle-cannot-read"), error))?;
                 self.places.entry(id).or_insert(at);
             }
             if later.is_empty() || later.len() == before {
@@ -191,7 +194,8 @@ impl Making<'_> {
         };
         while let Some(next) = way.pop() {
             let difference = self.inflated(next)?;
-            let made = apply(&content, &difference).ok_or_else(|| damaged(&format!("is damaged near byte {next}")))?;
+            let made = apply(&content, &difference)
+                .ok_or_else(|| damaged(text!("error-record/unpacked/damaged-near-byte-2", next)))?;
             self.spend(made.len() as u64)?;
             content = Rc::new(made);
             self.kept.put(next, kind, &content);
@@ -200,7 +204,7 @@ impl Making<'_> {
     }
 
     fn inflated(&mut self, at: u64) -> Result<Vec<u8>> {
-        let failed = |error| Error::io("the pack of the bundle cannot be read", error);
+        let failed = |error| Error::io(text!("error-record/unpacked/pack-bundle-cannot-read"), error);
         let Some(entry) = self.entries.get(&at) else { return Ok(Vec::new()) };
         let (place, length) = (entry.data, entry.length);
         self.spend(length)?;

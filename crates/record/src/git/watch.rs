@@ -8,6 +8,7 @@ use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use scratchproof_error::{Error, Result};
+use scratchproof_texts::text;
 
 /// What every thread is reading, and how many things it read before.
 #[derive(Default)]
@@ -48,18 +49,23 @@ pub fn run<T: Send + 'static>(
         // Nobody listens any more after the work was given up.
         let _ = send.send(work(&theirs));
     });
-    started.map_err(|error| Error::io("no thread could be started to read the repository", error))?;
+    started.map_err(|error| Error::io(text!("error-record/watch/no-thread-could-started"), error))?;
     let mut before = pulse.now();
     loop {
         match receive.recv_timeout(patience) {
             Ok(result) => return result,
-            Err(RecvTimeoutError::Disconnected) => return Err(Error::input("reading the repository broke off")),
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(Error::input(text!("error-record/watch/reading-repository-broke-off")));
+            }
             Err(RecvTimeoutError::Timeout) => {
                 let now = pulse.now();
                 let mut stuck: Vec<&String> = Vec::new();
                 stuck.extend(now.iter().filter(|(id, slot)| before.get(id) == Some(slot)).map(|(_, slot)| &slot.1));
                 if let Some(what) = stuck.iter().min() {
-                    return Err(Error::input(format!("the {what} is missing or damaged: reading it does not end")));
+                    return Err(Error::input(text!(
+                        "error-record/watch/missing-or-damaged-reading",
+                        what = what.as_str()
+                    )));
                 }
                 before = now;
             }

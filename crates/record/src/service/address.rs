@@ -3,6 +3,7 @@
 use std::fmt;
 
 use scratchproof_error::{Error, Result};
+use scratchproof_texts::{Text, text};
 
 /// The longest part of an address.
 const LONGEST: usize = 256;
@@ -24,20 +25,22 @@ impl Address {
     /// # Errors
     /// A usage error if it is something else.
     pub fn parse(text: &str) -> Result<Self> {
-        let wrong = |why: &str| Error::usage(format!("{text:?} is not wandb://entity/project/run: {why}"));
+        let wrong = |why: Text| {
+            Error::usage(text!("error-record/address/not-wandb-entity-project", text = format!("{text:?}"), why))
+        };
         if !super::is_address(text) {
-            return Err(wrong("it begins with another scheme"));
+            return Err(wrong(text!("error-record/address/begins-another-scheme")));
         }
         let parts: Vec<&str> = text[8..].split('/').collect();
         let parts = match parts[..] {
             [entity, project, run] | [entity, project, "runs", run] => [entity, project, run],
-            _ => return Err(wrong("it needs the entity, the project and the run's id")),
+            _ => return Err(wrong(text!("error-record/address/needs-entity-project-run"))),
         };
         for part in parts {
             // What the service itself does not take in names.
             let bad = |c: char| c.is_control() || matches!(c, '\\' | '#' | '?' | '%' | ':' | '"');
             if part.is_empty() || part.len() > LONGEST || part.trim() != part || part.chars().any(bad) {
-                return Err(wrong("a name is empty, too long, or holds one of \\ # ? % : \""));
+                return Err(wrong(text!("error-record/address/name-empty-too-long")));
             }
         }
         let [entity, project, run] = parts.map(str::to_owned);

@@ -11,6 +11,7 @@ use super::{Address, Bounds};
 use scratchproof_error::hexadecimal::hex;
 use scratchproof_error::{Error, Result};
 use scratchproof_source::{Service, ServiceReply};
+use scratchproof_texts::{Text, text};
 
 /// One conversation with the service about one run.
 pub(super) struct Client<'a> {
@@ -113,7 +114,9 @@ impl<'a> Client<'a> {
         self.within()?;
         let name = format!("{}: {what}", self.name);
         let reply = self.service.get(address, &name, self.bounds.answer)?;
-        let reply = reply.map_err(|status| Error::io(&name, format!("the server answers {status}")))?;
+        let reply = reply.map_err(|status| {
+            Error::refused(text!("error-source/network/answers", status = status.to_string())).context(&name)
+        })?;
         self.count(reply.bytes)?;
         Ok(reply.body)
     }
@@ -121,23 +124,27 @@ impl<'a> Client<'a> {
     /// What the server said and this tool cannot use.
     pub(super) fn refused(&self, words: &[String]) -> Error {
         let words = self.service.quote(&words.join("; "));
-        Error::input(format!("{}: the service at {} refuses the question: {words}", self.name, self.place()))
+        Error::input(text!(
+            "error-record/client/service-refuses-question",
+            name = &self.name,
+            place = self.place(),
+            words
+        ))
     }
 
     /// Something is not as the service's rules have it.
-    pub(super) fn broken(&self, why: &str) -> Error {
-        Error::input(format!("{}: the service at {} {why}", self.name, self.place()))
+    pub(super) fn broken(&self, why: Text) -> Error {
+        Error::input(text!("error-record/client/service", name = &self.name, place = self.place(), why))
     }
 
     /// Something is too large to be read this way.
-    pub(super) fn exceeded(&self, what: &str) -> Error {
-        let advice = "export the run's history to a file and give its path";
-        Error::input(format!("{}: more than {what}; {advice}", self.name))
+    pub(super) fn exceeded(&self, what: Text) -> Error {
+        Error::input(text!("error-record/client/more", name = &self.name, what))
     }
 
     fn within(&self) -> Result<()> {
         if self.started.elapsed() > self.bounds.time {
-            return Err(self.exceeded(&format!("{} seconds of reading", self.bounds.time.as_secs())));
+            return Err(self.exceeded(text!("error-record/client/seconds-reading", time = self.bounds.time.as_secs())));
         }
         Ok(())
     }
@@ -145,7 +152,7 @@ impl<'a> Client<'a> {
     fn count(&mut self, bytes: u64) -> Result<()> {
         self.bytes += bytes;
         if self.bytes > self.bounds.bytes {
-            return Err(self.exceeded(&format!("{} bytes of answers", self.bounds.bytes)));
+            return Err(self.exceeded(text!("error-record/client/bytes-answers", bytes = &self.bounds.bytes)));
         }
         Ok(())
     }
@@ -156,11 +163,11 @@ impl<'a> Client<'a> {
         match reply.status {
             401 => return Err(self.unknown_key()),
             404 if words.is_empty() => {
-                return Err(self.broken("has no /graphql: is WANDB_BASE_URL the address of a W&B server?"));
+                return Err(self.broken(text!("error-record/client/no-graphql-wandb-base")));
             }
             403 | 404 => return Err(self.missing()),
             200 | 400 | 422 => {}
-            status => return Err(self.broken(&format!("answers {status}"))),
+            status => return Err(self.broken(text!("error-record/client/answers", status = status.to_string()))),
         }
         let project = answer.get_mut("data").and_then(|data| data.get_mut("project"));
         match project {
@@ -172,33 +179,26 @@ impl<'a> Client<'a> {
                 }
                 Some(Value::Null) | None if words.is_empty() || denied => Err(self.missing()),
                 _ if !words.is_empty() => Ok(Told::Refused(words)),
-                _ => Err(self.broken("answers with something that is no run")),
+                _ => Err(self.broken(text!("error-record/client/answers-something-no-run"))),
             },
             _ if denied => Err(self.missing()),
             _ if !words.is_empty() => Ok(Told::Refused(words)),
             Some(Value::Null) => Err(self.missing()),
-            _ if reply.body.is_empty() => Err(self.broken("answers with nothing")),
-            _ => Err(self.broken("answers with something that is no answer of W&B, or is cut off")),
+            _ if reply.body.is_empty() => Err(self.broken(text!("error-record/client/answers-nothing"))),
+            _ => Err(self.broken(text!("error-record/client/answers-something-no-answer"))),
         }
     }
 
     fn unknown_key(&self) -> Error {
-        let why = if self.service.has_key() {
-            "does not accept the key: it is wrong, of another server, or has expired; put a valid one in WANDB_API_KEY, \
-             or log in again with `wandb login`"
-        } else {
-            "wants a key: put one in WANDB_API_KEY"
+        let why = match self.service.has_key() {
+            true => text!("error-record/client/key-refused"),
+            false => text!("error-record/client/key-wanted"),
         };
-        Error::io(&self.name, format!("the service at {} {why}", self.place()))
+        Error::refused(text!("error-record/client/of-service", place = self.place(), why)).context(&self.name)
     }
 
     fn missing(&self) -> Error {
-        let why = if self.service.has_key() {
-            "the key may not read it (WANDB_API_KEY is of another account?)"
-        } else {
-            "it is private and needs a key in WANDB_API_KEY"
-        };
-        self.broken(&format!("shows no such run: it does not exist, or {why}"))
+        self.broken(text!("error-record/client/shows-no-such-run", key = self.service.has_key()))
     }
 }
 

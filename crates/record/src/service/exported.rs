@@ -11,6 +11,7 @@ use super::queries;
 use crate::export;
 use crate::run::{History, Run};
 use scratchproof_error::Result;
+use scratchproof_texts::text;
 
 /// Files of one history, at most.
 const FILES: usize = 1000;
@@ -36,14 +37,17 @@ pub(super) fn read(client: &mut Client, run: &mut Run, why: &str) -> Result<bool
     for (name, address) in &exported.files {
         let bytes = client.file(address, name)?;
         client.digest("parquet", &bytes);
-        let part = export::parquet_bytes(bytes, name)
-            .map_err(|error| client.broken(&format!("gives a file that is not as it must be: {error}")))?;
+        let part = export::parquet_bytes(bytes, name).map_err(|error| {
+            client.broken(text!("error-record/exported/gives-file-not-must", error = error.to_string()))
+        })?;
         notes.extend(part.notes);
         if !take(&mut whole, part.history) {
-            return Err(client.exceeded(&format!("{} columns or the values of one log", client.bounds.columns)));
+            return Err(
+                client.exceeded(text!("error-record/exported/columns-or-values-one", columns = &client.bounds.columns))
+            );
         }
         if whole.rows > client.bounds.rows {
-            return Err(client.exceeded(&format!("{} rows of history", client.bounds.rows)));
+            return Err(client.exceeded(text!("error-record/exported/rows-history", rows = &client.bounds.rows)));
         }
     }
     // The files need not come in the order of their rows.
@@ -124,5 +128,9 @@ fn kept(client: &mut Client) -> Result<Option<Exported>> {
 }
 
 fn limited(client: &Client, files: &[(String, String)]) -> Result<()> {
-    if files.len() > FILES { Err(client.exceeded(&format!("{FILES} parquet files of history"))) } else { Ok(()) }
+    if files.len() > FILES {
+        Err(client.exceeded(text!("error-record/exported/parquet-files-history", files = FILES)))
+    } else {
+        Ok(())
+    }
 }

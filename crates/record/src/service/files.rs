@@ -12,6 +12,7 @@ use crate::releases::{Interval, Trust};
 use crate::run::{Dated, Happened, LoggedFile, Run};
 use crate::wandb;
 use scratchproof_error::Result;
+use scratchproof_texts::text;
 
 /// Nodes a page.
 const PAGE: usize = 100;
@@ -195,7 +196,7 @@ fn pages(
         }
         let cursor = info.get("endCursor").and_then(Value::as_str).unwrap_or_default().to_owned();
         if got == 0 || cursor.is_empty() || !seen.insert(cursor.clone()) {
-            return Err(client.broken("gives pages without an end"));
+            return Err(client.broken(text!("error-record/files/gives-pages-without-end")));
         }
         after = Value::String(cursor);
     }

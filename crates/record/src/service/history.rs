@@ -9,6 +9,7 @@ use super::queries;
 use crate::export::members;
 use crate::run::{History, Run};
 use scratchproof_error::Result;
+use scratchproof_texts::text;
 
 /// Steps of the first page; with as many samples as steps a page is always whole.
 const PAGE: i64 = 1000;
@@ -97,7 +98,7 @@ fn lines(client: &Client, answer: Option<Value>) -> Result<Vec<String>> {
                 other => other.to_string(),
             })
             .collect()),
-        Some(_) => Err(client.broken("gives history that is no list of rows")),
+        Some(_) => Err(client.broken(text!("error-record/history/gives-history-no-list"))),
     }
 }
 
@@ -105,7 +106,7 @@ fn push(client: &mut Client, run: &mut Run, line: &str, steps: std::ops::Range<i
     client.digest("history", line.as_bytes());
     run.history.rows += 1;
     if run.history.rows > client.bounds.rows {
-        return Err(client.exceeded(&format!("{} rows of history", client.bounds.rows)));
+        return Err(client.exceeded(text!("error-record/exported/rows-history", rows = &client.bounds.rows)));
     }
     let number = run.history.rows;
     let Some(fields) = fields(line) else {
@@ -118,11 +119,11 @@ fn push(client: &mut Client, run: &mut Run, line: &str, steps: std::ops::Range<i
     };
     let own = fields.iter().find(|(name, _)| name == "_step").and_then(|(_, text)| step(text));
     if own.is_some_and(|step| !steps.contains(&step)) {
-        return Err(client.broken("gives rows of other steps than it was asked for"));
+        return Err(client.broken(text!("error-record/history/gives-rows-other-steps")));
     }
     add(&mut run.history, own.unwrap_or(i64::try_from(number - 1).unwrap_or(i64::MAX)), &fields);
     if run.history.columns.len() > client.bounds.columns {
-        return Err(client.exceeded(&format!("{} columns of history", client.bounds.columns)));
+        return Err(client.exceeded(text!("error-record/history/columns-history", columns = &client.bounds.columns)));
     }
     Ok(())
 }
@@ -168,7 +169,8 @@ pub(super) fn events(client: &mut Client, run: &mut Run) -> Result<()> {
         add(&mut run.system, i64::try_from(number).unwrap_or(i64::MAX), &fields);
         run.system.rows += 1;
         if run.system.columns.len() > client.bounds.columns {
-            return Err(client.exceeded(&format!("{} columns of machine metrics", client.bounds.columns)));
+            return Err(client
+                .exceeded(text!("error-record/history/columns-machine-metrics", columns = &client.bounds.columns)));
         }
     }
     Ok(())

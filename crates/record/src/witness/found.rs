@@ -14,6 +14,7 @@ use scratchproof_case::Over;
 use scratchproof_error::hexadecimal::{hex, unhex};
 use scratchproof_error::{Error, Result};
 use scratchproof_source::plain;
+use scratchproof_texts::text;
 
 /// A digest that was stamped.
 pub type Imprint = (Hash, Vec<u8>);
@@ -161,7 +162,7 @@ fn digests(path: &Path, wanted: &[Hash]) -> Result<(Vec<Imprint>, u64)> {
     let failed = |error| Error::io(path.display(), error);
     let mut file = plain::open(path).map_err(failed)?;
     if !file.metadata().map_err(failed)?.is_file() {
-        return Err(Error::usage(format!("{} is not a regular file", path.display())));
+        return Err(Error::usage(text!("error-record/found/not-regular-file", path = path.display())));
     }
     let (mut a, mut b, mut c) = (Sha256::new(), Sha384::new(), Sha512::new());
     let mut length = 0;

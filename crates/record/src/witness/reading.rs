@@ -18,6 +18,7 @@ use crate::listed::{Given, Shelf};
 use scratchproof_case::{Over, Witness};
 use scratchproof_error::{Error, Result};
 use scratchproof_source::{Access, fetch, plain};
+use scratchproof_texts::text;
 
 /// A proof that was read.
 enum Content {
@@ -98,12 +99,12 @@ fn file(path: &Path, longest: usize) -> Result<Vec<u8>> {
     let failed = |error| Error::io(path.display(), error);
     if !fs::metadata(path).map_err(failed)?.is_file() {
         // Reading a FIFO would wait for somebody to write to it.
-        return Err(Error::usage(format!("{} is not a regular file", path.display())));
+        return Err(Error::usage(text!("error-record/found/not-regular-file", path = path.display())));
     }
     let mut bytes = Vec::new();
     plain::open(path).map_err(failed)?.take(longest as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() > longest {
-        return Err(Error::input(format!("{} has more than {longest} bytes", path.display())));
+        return Err(Error::input(text!("error-record/reading/more-bytes", path = path.display(), longest)));
     }
     Ok(bytes)
 }

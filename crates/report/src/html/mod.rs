@@ -21,7 +21,7 @@ use super::timeline::Timeline;
 use super::{Report, text};
 use scratchproof_error::{Error, Result};
 use scratchproof_evidence::Evidence;
-use scratchproof_texts::{Language, Text};
+use scratchproof_texts::{Language, Text, text};
 
 const PAGE: &str = include_str!("page.html");
 pub(crate) const STYLE: &str = include_str!("style.css");
@@ -153,5 +153,5 @@ pub(crate) fn escaped(words: &str) -> String {
 #[allow(clippy::needless_pass_by_value)] // as map_err hands it over
 fn broken(error: TemplateError) -> Error {
     debug_assert!(error.kind() != ErrorKind::SyntaxError, "{error:#}");
-    Error::input(format!("the page's template: {error:#}"))
+    Error::input(text!("error-report/room/page-s-template", error = format!("{error:#}")))
 }

@@ -6,6 +6,7 @@ use super::super::tape::Tape;
 use super::{Arena, Global, Id, Kind, Node, Storage, View};
 use crate::header::quoted;
 use scratchproof_error::{Error, Result};
+use scratchproof_texts::{Text, text};
 
 /// Values, at most: the memory of one pickle stays below some hundred megabytes whatever it says.
 const VALUES: usize = 1 << 22;
@@ -61,8 +62,8 @@ struct Machine<'a> {
     storages: HashMap<String, usize>,
 }
 
-fn damaged(what: &str) -> Error {
-    Error::input(format!("the pickle is damaged: {what}"))
+fn damaged(what: Text) -> Error {
+    Error::input(text!("error-checkpoint/machine/pickle-damaged", what))
 }
 
 impl Machine<'_> {
@@ -75,7 +76,8 @@ impl Machine<'_> {
             b'0' => self.pop().map(drop),
             b'1' => self.popped().map(drop),
             b'2' => {
-                let top = *self.stack.last().ok_or_else(|| damaged("nothing to repeat"))?;
+                let top =
+                    *self.stack.last().ok_or_else(|| damaged(text!("error-checkpoint/machine/nothing-repeat")))?;
                 self.put(top)
             }
             b'N' => self.push(Node::None),
@@ -98,7 +100,7 @@ impl Machine<'_> {
             }
             b'F' => {
                 let line = tape.line()?;
-                let number = line.trim().parse().map_err(|_| damaged("a number is none"))?;
+                let number = line.trim().parse().map_err(|_| damaged(text!("error-checkpoint/machine/number-none")))?;
                 self.push(Node::Float(number))
             }
             b'G' => self.push_float(tape.number(8)?),
@@ -140,7 +142,8 @@ impl Machine<'_> {
             0x85..=0x87 => {
                 let length = usize::from(opcode - 0x84);
                 let from = self.stack.len().checked_sub(length).filter(|from| *from >= self.floor());
-                let items = self.stack.split_off(from.ok_or_else(|| damaged("a tuple of nothing"))?);
+                let items =
+                    self.stack.split_off(from.ok_or_else(|| damaged(text!("error-checkpoint/machine/tuple-nothing")))?);
                 self.push(Node::Tuple(items))
             }
             b'd' => {
@@ -170,14 +173,18 @@ impl Machine<'_> {
             }
             b'p' => {
                 let line = tape.line()?;
-                self.remember(line.trim().parse().map_err(|_| damaged("a place of the memo is no number"))?)
+                self.remember(
+                    line.trim().parse().map_err(|_| damaged(text!("error-checkpoint/machine/place-memo-no-number")))?,
+                )
             }
             b'q' => self.remember(tape.number(1)?),
             b'r' => self.remember(tape.number(4)?),
             0x94 => self.remember(self.memo.len() as u64),
             b'g' => {
                 let line = tape.line()?;
-                self.recall(line.trim().parse().map_err(|_| damaged("a place of the memo is no number"))?)
+                self.recall(
+                    line.trim().parse().map_err(|_| damaged(text!("error-checkpoint/machine/place-memo-no-number")))?,
+                )
             }
             b'h' => self.recall(tape.number(1)?),
             b'j' => self.recall(tape.number(4)?),
@@ -189,7 +196,7 @@ impl Machine<'_> {
                 let (name, module) = (self.pop()?, self.pop()?);
                 let (Node::Text(module), Node::Text(name)) = (&self.arena.nodes[module], &self.arena.nodes[name])
                 else {
-                    return Err(damaged("a name is no text"));
+                    return Err(damaged(text!("error-checkpoint/machine/name-no-text")));
                 };
                 let (module, name) = (module.clone(), name.clone());
                 self.global(&module, &name)
@@ -208,7 +215,7 @@ impl Machine<'_> {
             0x92 => {
                 let (named, arguments, class) = (self.pop()?, self.pop()?, self.pop()?);
                 if !matches!(&self.arena.nodes[named], Node::Dict(pairs) if pairs.is_empty()) {
-                    return Err(self.refused("make an object with named arguments"));
+                    return Err(self.refused(text!("error-checkpoint/machine/make-object-named-arguments")));
                 }
                 let made = self.apply(class, arguments, true)?;
                 self.put(made)
@@ -217,36 +224,32 @@ impl Machine<'_> {
             b'i' => {
                 let name = format!("{}.{}", tape.line()?, tape.line()?);
                 self.popped()?;
-                Err(self.refused(&format!("make an object of {}", quoted(&name))))
+                Err(self.refused(text!("error-checkpoint/machine/make-object", name = quoted(&name))))
             }
-            _ => Err(self.refused(&match opcode {
-                b'o' => "make an object (opcode OBJ)".to_owned(),
-                0x82..=0x84 => "look up a registered extension (opcode EXT)".to_owned(),
-                b'P' => "load something by a name (opcode PERSID)".to_owned(),
-                0x97 | 0x98 => "share a buffer from outside (opcode NEXT_BUFFER)".to_owned(),
-                _ => format!("do something unknown (byte 0x{opcode:02x})"),
+            _ => Err(self.refused(match opcode {
+                b'o' => text!("error-checkpoint/machine/object"),
+                0x82..=0x84 => text!("error-checkpoint/machine/extension"),
+                b'P' => text!("error-checkpoint/machine/by-name"),
+                0x97 | 0x98 => text!("error-checkpoint/machine/buffer"),
+                _ => text!("error-checkpoint/machine/unknown", byte = format!("0x{opcode:02x}")),
             })),
         }
     }
 
     fn protocol(&self, version: u64) -> Result<()> {
         if version > 5 {
-            return Err(self.refused(&format!("speak protocol {version}; up to 5 are known")));
+            return Err(self.refused(text!("error-checkpoint/machine/speak-protocol-up-known", version)));
         }
         Ok(())
     }
 
     /// A refusal that says what was wanted, and for which entry.
-    fn refused(&self, wanted: &str) -> Error {
+    fn refused(&self, wanted: Text) -> Error {
         let key = self.stack.iter().rev().find_map(|id| match &self.arena.nodes[*id] {
-            Node::Text(text) => Some(format!(" at {}", quoted(text))),
+            Node::Text(text) => Some(quoted(text)),
             _ => None,
         });
-        Error::input(format!(
-            "the pickle wants to {wanted}{}, which no table of tensors needs: nothing of it was run and the file is \
-             refused; in a place where its code is trusted, save the state dict alone as safetensors",
-            key.unwrap_or_default()
-        ))
+        Error::input(text!("error-checkpoint/machine/pickle-wants-no-table", wanted, key))
     }
 
     fn push(&mut self, node: Node) -> Result<()> {
@@ -262,7 +265,7 @@ impl Machine<'_> {
 
     fn make(&mut self, node: Node) -> Result<Id> {
         if self.arena.nodes.len() >= VALUES || self.places > PLACES {
-            return Err(Error::input(format!("the pickle has more than {VALUES} values: no checkpoint needs so many")));
+            return Err(Error::input(text!("error-checkpoint/machine/pickle-more-values-no", values = VALUES)));
         }
         self.arena.nodes.push(node);
         Ok(self.arena.nodes.len() - 1)
@@ -270,7 +273,7 @@ impl Machine<'_> {
 
     fn put(&mut self, id: Id) -> Result<()> {
         if self.stack.len() >= VALUES {
-            return Err(Error::input("the pickle's stack is deeper than a checkpoint needs"));
+            return Err(Error::input(text!("error-checkpoint/machine/pickle-s-stack-deeper")));
         }
         self.stack.push(id);
         Ok(())
@@ -283,7 +286,7 @@ impl Machine<'_> {
 
     fn mark(&mut self) -> Result<()> {
         if self.marks.len() >= VALUES {
-            return Err(Error::input("the pickle is nested more deeply than a checkpoint needs"));
+            return Err(Error::input(text!("error-checkpoint/machine/pickle-nested-more-deeply")));
         }
         self.marks.push(self.stack.len());
         Ok(())
@@ -296,14 +299,14 @@ impl Machine<'_> {
 
     fn pop(&mut self) -> Result<Id> {
         if self.stack.len() <= self.floor() {
-            return Err(damaged("its stack is empty where a value is needed"));
+            return Err(damaged(text!("error-checkpoint/machine/stack-empty-where-value")));
         }
-        self.stack.pop().ok_or_else(|| damaged("its stack is empty where a value is needed"))
+        self.stack.pop().ok_or_else(|| damaged(text!("error-checkpoint/machine/stack-empty-where-value")))
     }
 
     /// Everything above the last mark.
     fn popped(&mut self) -> Result<Vec<Id>> {
-        let mark = self.marks.pop().ok_or_else(|| damaged("there is no mark"))?;
+        let mark = self.marks.pop().ok_or_else(|| damaged(text!("error-checkpoint/machine/no-mark")))?;
         Ok(self.stack.split_off(mark.min(self.stack.len())))
     }
 
@@ -339,9 +342,7 @@ impl Machine<'_> {
     fn count_text(&mut self, length: u64) -> Result<()> {
         self.text = self.text.saturating_add(length);
         if self.text > TEXT {
-            return Err(Error::input(format!(
-                "the pickle has more than {TEXT} bytes of text: no checkpoint needs so many"
-            )));
+            return Err(Error::input(text!("error-checkpoint/machine/pickle-more-bytes-text", text = TEXT)));
         }
         Ok(())
     }
@@ -355,44 +356,47 @@ impl Machine<'_> {
             Ok(words) if text || words.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') && width != 8 => {
                 self.push(Node::Text(words.into()))
             }
-            Err(_) if text => Err(damaged("a text is not UTF-8")),
+            Err(_) if text => Err(damaged(text!("error-checkpoint/machine/text-not-utf"))),
             _ => self.push(Node::Bytes),
         }
     }
 
     fn remember(&mut self, place: u64) -> Result<()> {
-        let top = *self.stack.last().ok_or_else(|| damaged("nothing to remember"))?;
+        let top = *self.stack.last().ok_or_else(|| damaged(text!("error-checkpoint/machine/nothing-remember")))?;
         if self.memo.len() >= VALUES {
-            return Err(Error::input("the pickle remembers more than a checkpoint needs"));
+            return Err(Error::input(text!("error-checkpoint/machine/pickle-remembers-more-checkpoint")));
         }
         self.memo.insert(place, top);
         Ok(())
     }
 
     fn recall(&mut self, place: u64) -> Result<()> {
-        let id = *self.memo.get(&place).ok_or_else(|| damaged("it recalls what it never remembered"))?;
+        let id = *self
+            .memo
+            .get(&place)
+            .ok_or_else(|| damaged(text!("error-checkpoint/machine/recalls-what-never-remembered")))?;
         self.put(id)
     }
 
     fn extend(&mut self, items: Vec<Id>) -> Result<()> {
-        let target = *self.stack.last().ok_or_else(|| damaged("there is no list to add to"))?;
+        let target = *self.stack.last().ok_or_else(|| damaged(text!("error-checkpoint/machine/no-list-add")))?;
         self.places += items.len();
         if self.places > PLACES {
-            return Err(Error::input("the pickle has larger lists than a checkpoint needs"));
+            return Err(Error::input(text!("error-checkpoint/machine/pickle-larger-lists-checkpoint")));
         }
         match &mut self.arena.nodes[target] {
             Node::List(list) => list.extend(items),
-            _ => return Err(self.refused("add to what is not a list")),
+            _ => return Err(self.refused(text!("error-checkpoint/machine/add-what-not-list"))),
         }
         Ok(())
     }
 
     fn insert(&mut self, items: &[Id]) -> Result<()> {
         let added = pairs(items)?;
-        let target = *self.stack.last().ok_or_else(|| damaged("there is no dict to add to"))?;
+        let target = *self.stack.last().ok_or_else(|| damaged(text!("error-checkpoint/machine/no-dict-add")))?;
         self.places += items.len();
         if self.places > PLACES {
-            return Err(Error::input("the pickle has larger dicts than a checkpoint needs"));
+            return Err(Error::input(text!("error-checkpoint/machine/pickle-larger-dicts-checkpoint")));
         }
         // A dict's subclass (a namespace of settings) whose items come before its fields.
         let fields = match self.arena.nodes[target] {
@@ -405,7 +409,7 @@ impl Machine<'_> {
                 }
                 made
             }
-            _ => return Err(self.refused("set items of what is not a dict")),
+            _ => return Err(self.refused(text!("error-checkpoint/machine/set-items-what-not"))),
         };
         if let Node::Dict(dict) = &mut self.arena.nodes[fields] {
             dict.extend(added);
@@ -416,38 +420,46 @@ impl Machine<'_> {
     fn global(&mut self, module: &str, name: &str) -> Result<()> {
         match Global::of(module, name, self.settings.scripted) {
             Some(global) => self.push(Node::Global(global)),
-            None => Err(self.refused(&format!("import {}", quoted(&format!("{module}.{name}"))))),
+            None => {
+                Err(self.refused(text!("error-checkpoint/machine/import", name = quoted(&format!("{module}.{name}")))))
+            }
         }
     }
 
     /// The storage that the persistent id on the stack names: ("storage", class, key, device, elements).
     fn storage(&mut self) -> Result<()> {
         let id = self.pop()?;
-        let fields = self.arena.items(id).ok_or_else(|| damaged("a persistent id is no tuple"))?;
+        let fields =
+            self.arena.items(id).ok_or_else(|| damaged(text!("error-checkpoint/machine/persistent-id-no-tuple")))?;
         let field = |at: usize| fields.get(at).map(|id| &self.arena.nodes[*id]);
         let (Some(Node::Text(tag)), Some(Node::Global(Global::Storage(kind)))) = (field(0), field(1)) else {
-            return Err(self.refused("load something that is not a storage"));
+            return Err(self.refused(text!("error-checkpoint/machine/load-something-not-storage")));
         };
         let key = match field(2) {
             Some(Node::Text(key)) => key.to_string(),
             Some(Node::Int(key)) => key.to_string(),
-            _ => return Err(damaged("a storage has no name")),
+            _ => return Err(damaged(text!("error-checkpoint/machine/storage-no-name"))),
         };
         let elements = match field(4) {
             Some(Node::Int(elements)) => u64::try_from(*elements).ok(),
             _ => None,
         };
-        let elements = elements.ok_or_else(|| damaged("a storage has no length"))?;
+        let elements = elements.ok_or_else(|| damaged(text!("error-checkpoint/machine/storage-no-length")))?;
         if &**tag != "storage" {
-            return Err(self.refused("load something that is not a storage"));
+            return Err(self.refused(text!("error-checkpoint/machine/load-something-not-storage")));
         }
         if field(5).is_some_and(|view| !matches!(view, Node::None)) {
-            return Err(self.refused("look at a part of a storage as torch before 0.4 did"));
+            return Err(self.refused(text!("error-checkpoint/machine/look-part-storage-torch")));
         }
         let storage = Storage { key, kind: *kind, elements };
         let index = match self.storages.get(&storage.key) {
             Some(index) if self.arena.storages[*index] == storage => *index,
-            Some(_) => return Err(damaged(&format!("the storage {} has two types or lengths", quoted(&storage.key)))),
+            Some(_) => {
+                return Err(damaged(text!(
+                    "error-checkpoint/machine/storage-two-types-or",
+                    key = quoted(&storage.key)
+                )));
+            }
             None => {
                 self.storages.insert(storage.key.clone(), self.arena.storages.len());
                 self.arena.storages.push(storage);
@@ -461,33 +473,36 @@ impl Machine<'_> {
     /// class.
     fn apply(&mut self, function: Id, arguments: Id, new: bool) -> Result<Id> {
         let Node::Global(global) = self.arena.nodes[function].clone() else {
-            return Err(self.refused("call a value"));
+            return Err(self.refused(text!("error-checkpoint/machine/call-value")));
         };
         let Some(items) = self.arena.items(arguments).map(<[Id]>::to_vec) else {
-            return Err(damaged("the arguments of a call are no tuple"));
+            return Err(damaged(text!("error-checkpoint/machine/arguments-call-no-tuple")));
         };
         match global {
             Global::Dict => self.dict(&items),
             Global::Set | Global::Size | Global::Same => match items.first() {
                 Some(first) if self.arena.items(*first).is_some() || matches!(global, Global::Same) => Ok(*first),
                 None => self.make(Node::List(Vec::new())),
-                _ => Err(damaged("a size is no list")),
+                _ => Err(damaged(text!("error-checkpoint/machine/size-no-list"))),
             },
             Global::Tensor => self.tensor(&items, None, None),
             Global::TypedTensor => {
                 let kind = match items.get(6).map(|id| &self.arena.nodes[*id]) {
                     Some(Node::Global(Global::Format(kind))) => *kind,
-                    _ => return Err(damaged("a tensor does not say its type")),
+                    _ => return Err(damaged(text!("error-checkpoint/machine/tensor-does-not-say"))),
                 };
                 self.tensor(&items, Some(kind), None)
             }
             Global::Quantised => {
-                let how = items.get(4).copied().ok_or_else(|| damaged("a quantised tensor has no scale"))?;
+                let how = items
+                    .get(4)
+                    .copied()
+                    .ok_or_else(|| damaged(text!("error-checkpoint/machine/quantised-tensor-no-scale")))?;
                 self.tensor(&items, None, Some(how))
             }
             Global::Parameter => match items.first() {
                 Some(id) if matches!(self.arena.nodes[*id], Node::Tensor(_)) => Ok(*id),
-                _ => Err(damaged("a parameter holds no tensor")),
+                _ => Err(damaged(text!("error-checkpoint/machine/parameter-holds-no-tensor"))),
             },
             Global::FromType => match items[..] {
                 [inner, _, arguments, ..]
@@ -498,29 +513,31 @@ impl Machine<'_> {
                 {
                     self.apply(inner, arguments, false)
                 }
-                _ => Err(self.refused("rebuild a tensor by other means")),
+                _ => Err(self.refused(text!("error-checkpoint/machine/rebuild-tensor-other-means"))),
             },
             Global::Latin1 => match items.first().map(|id| &self.arena.nodes[*id]) {
                 Some(Node::Text(text)) => {
                     if text.chars().any(|character| u8::try_from(u32::from(character)).is_err()) {
-                        return Err(damaged("bytes are none"));
+                        return Err(damaged(text!("error-checkpoint/machine/bytes-none")));
                     }
                     self.make(Node::Bytes)
                 }
-                _ => Err(damaged("bytes are none")),
+                _ => Err(damaged(text!("error-checkpoint/machine/bytes-none"))),
             },
             Global::Reconstruct => match items.first().map(|id| self.arena.nodes[*id].clone()) {
                 Some(Node::Global(Global::Record)) => self.make(Node::Record(None)),
                 Some(Node::Global(Global::Dict)) => self.make(Node::Dict(Vec::new())),
-                _ => Err(self.refused("make an object of an unknown class")),
+                _ => Err(self.refused(text!("error-checkpoint/machine/make-object-unknown-class"))),
             },
             Global::Record => {
                 let state = (!items.is_empty()).then_some(arguments);
                 self.make(Node::Record(state))
             }
             Global::Foreign(class) if new && items.is_empty() => self.foreign(class),
-            Global::Foreign(class) => Err(self.refused(&format!("call {}", quoted(&class)))),
-            Global::Storage(_) | Global::Format(_) => Err(self.refused("make a storage of its own")),
+            Global::Foreign(class) => Err(self.refused(text!("error-checkpoint/machine/call", class = quoted(&class)))),
+            Global::Storage(_) | Global::Format(_) => {
+                Err(self.refused(text!("error-checkpoint/machine/make-storage-own")))
+            }
         }
     }
 
@@ -536,12 +553,12 @@ impl Machine<'_> {
     fn dict(&mut self, items: &[Id]) -> Result<Id> {
         let mut found = Vec::new();
         if items.iter().any(|id| matches!(self.arena.nodes[*id], Node::Global(Global::Foreign(_)))) {
-            return Err(self.refused("make missing keys by a class of its own"));
+            return Err(self.refused(text!("error-checkpoint/machine/make-missing-keys-class")));
         }
         for pair in items.iter().rev().find_map(|id| self.arena.items(*id)).into_iter().flatten() {
             match self.arena.items(*pair) {
                 Some([key, value]) => found.push((*key, *value)),
-                _ => return Err(damaged("a dict is made of what are no pairs")),
+                _ => return Err(damaged(text!("error-checkpoint/machine/dict-made-what-no"))),
             }
         }
         self.places += 2 * found.len();
@@ -550,16 +567,21 @@ impl Machine<'_> {
 
     fn tensor(&mut self, items: &[Id], kind: Option<Kind>, quantised: Option<Id>) -> Result<Id> {
         let node = |at: usize| items.get(at).map(|id| &self.arena.nodes[*id]);
-        let Some(Node::Storage(storage)) = node(0) else { return Err(damaged("a tensor has no storage")) };
-        let Some(Node::Int(offset)) = node(1) else { return Err(damaged("a tensor has no place in its storage")) };
-        let offset = u64::try_from(*offset).map_err(|_| damaged("a tensor begins before its storage"))?;
+        let Some(Node::Storage(storage)) = node(0) else {
+            return Err(damaged(text!("error-checkpoint/machine/tensor-no-storage")));
+        };
+        let Some(Node::Int(offset)) = node(1) else {
+            return Err(damaged(text!("error-checkpoint/machine/tensor-no-place-storage")));
+        };
+        let offset = u64::try_from(*offset)
+            .map_err(|_| damaged(text!("error-checkpoint/machine/tensor-begins-before-storage")))?;
         let shape = items.get(2).and_then(|id| self.arena.sizes(*id));
         let strides = items.get(3).and_then(|id| self.arena.sizes(*id));
         let (Some(shape), Some(strides)) = (shape, strides) else {
-            return Err(damaged("a tensor's shape or strides are no whole numbers from 0"));
+            return Err(damaged(text!("error-checkpoint/machine/tensor-s-shape-or")));
         };
         if shape.len() != strides.len() || shape.len() > AXES {
-            return Err(damaged("a tensor's shape and strides do not fit each other"));
+            return Err(damaged(text!("error-checkpoint/machine/tensor-s-shape-strides")));
         }
         let kind = kind.unwrap_or(self.arena.storages[*storage].kind);
         let view = View { storage: *storage, kind, offset, shape, strides, quantised };
@@ -570,11 +592,11 @@ impl Machine<'_> {
     /// The state of the object on the stack. A dict's attributes are dropped, a tensor has none.
     fn build(&mut self) -> Result<()> {
         let state = self.pop()?;
-        let target = *self.stack.last().ok_or_else(|| damaged("there is no object to fill"))?;
+        let target = *self.stack.last().ok_or_else(|| damaged(text!("error-checkpoint/machine/no-object-fill")))?;
         match &mut self.arena.nodes[target] {
             Node::Record(fields) => *fields = Some(state),
             Node::Dict(_) | Node::Tensor(_) => {}
-            _ => return Err(self.refused("set the state of a value")),
+            _ => return Err(self.refused(text!("error-checkpoint/machine/set-state-value"))),
         }
         Ok(())
     }
@@ -583,7 +605,7 @@ impl Machine<'_> {
 fn pairs(items: &[Id]) -> Result<Vec<(Id, Id)>> {
     let (pairs, rest) = items.as_chunks::<2>();
     if !rest.is_empty() {
-        return Err(damaged("a key has no value"));
+        return Err(damaged(text!("error-checkpoint/machine/key-no-value")));
     }
     Ok(pairs.iter().map(|[key, value]| (*key, *value)).collect())
 }

@@ -4,6 +4,7 @@ use serde_json::{Map, Number, Value};
 
 use super::{Arena, Id, Node, View};
 use scratchproof_error::{Error, Result};
+use scratchproof_texts::text;
 
 /// How deeply a checkpoint is nested, at most.
 const DEPTH: usize = 128;
@@ -118,9 +119,7 @@ impl Arena {
         while let Some((path, id, depth)) = todo.pop() {
             steps += 1;
             if depth > DEPTH || steps > STEPS || path.len() > 4096 {
-                return Err(Error::input(
-                    "the pickle is nested more deeply or shared more often than a checkpoint can be",
-                ));
+                return Err(Error::input(text!("error-checkpoint/tree/pickle-nested-more-deeply")));
             }
             let join = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
             match &self.nodes[id] {

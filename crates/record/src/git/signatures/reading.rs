@@ -10,6 +10,7 @@ use super::{Keys, Signature, SignatureKind, allowed, openpgp, split_commit, spli
 use crate::listed::Given;
 use scratchproof_error::{Error, Result};
 use scratchproof_source::plain;
+use scratchproof_texts::text;
 
 /// Bytes of a file of keys, and of a signed object.
 const KEY_FILE: u64 = 16 << 20;
@@ -30,8 +31,8 @@ impl Keys {
             keys.files.add(Given::Signers, &place, &text);
             let (signers, notes) = allowed::read(&String::from_utf8_lossy(&text));
             if signers.is_empty() {
-                let why = notes.first().map_or(String::new(), |note| format!(": {note}"));
-                return Err(Error::input(format!("{place}: no signer that can be used{why}")));
+                let why = notes.first().cloned();
+                return Err(Error::input(text!("error-record/reading/no-signer-can-used", place, why)));
             }
             keys.allowed = signers;
             keys.notes.extend(notes);
@@ -41,7 +42,7 @@ impl Keys {
             keys.files.add(Given::Signers, &path.display().to_string(), &text);
             let found = openpgp::read(&text);
             if found.is_empty() {
-                return Err(Error::input(format!("{}: no OpenPGP public key", path.display())));
+                return Err(Error::input(text!("error-record/reading/no-openpgp-public-key", path = path.display())));
             }
             keys.openpgp.extend(found);
         }
@@ -54,7 +55,7 @@ fn bytes(path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let about = std::fs::metadata(path).map_err(failed)?;
     if !about.is_file() || about.len() > KEY_FILE {
-        return Err(Error::input(format!("{}: no file of keys", path.display())));
+        return Err(Error::input(text!("error-record/reading/no-file-keys", path = path.display())));
     }
     plain::open(path).map_err(failed)?.take(KEY_FILE).read_to_end(&mut bytes).map_err(failed)?;
     Ok(bytes)
