@@ -4,7 +4,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::matrix::{Matrix, narrow, spread};
-use scratchproof_kernel::{assign, cross, nearest_orthogonal, product, trace, transpose};
+use scratchproof_kernel::{assign, nearest_orthogonal, product, trace, transpose};
 use scratchproof_stats::{log10_poisson_upper, log10_upper_tail};
 
 /// Longest residual axis for which all dimensions of the subject take part in the first fits.
