@@ -190,11 +190,8 @@ pub fn verify(arguments: &Arguments, path: &Path, given: &Given) -> Result<u8> {
 }
 
 /// What a path is not that could be verified.
-fn none_of(path: &Path) -> String {
-    format!(
-        "{}: it is no output folder, attestation, signature over a model, ledger or revealed tensor that can be read",
-        path.display()
-    )
+fn none_of(path: &Path) -> Text {
+    text!("error-cli/attest/none-of", path = path.display())
 }
 
 /// Stamps beside what is verified: `FILE.tsr` over the file, of a folder over its attestation, signature or report.
