@@ -117,7 +117,7 @@ fn korean(words: &str) -> Option<String> {
         match &phrase.korean {
             Korean::Words(korean) => places.iter().all(number).then(|| filled(korean, &places)),
             Korean::Entry(key) => {
-                let value = |(name, value): (&str, &str)| (name.to_owned(), phrase(value, Language::Korean));
+                let value = |(name, value): (&str, &str)| (name.to_owned(), crate::phrase(value, Language::Korean));
                 let values: BTreeMap<String, String> = places.into_iter().map(value).collect();
                 environment(Language::Korean).get_template(key).ok()?.render(values).ok()
             }
