@@ -133,7 +133,7 @@ fn as_json(error: &Error) -> String {
         () if error.is_input() => "input",
         () => "io",
     };
-    serde_json::json!({ "error": { "kind": kind, "message": error.to_string() } }).to_string()
+    serde_json::json!({ "error": { "kind": kind, "message": error.to_string(), "text": error.text() } }).to_string()
 }
 
 /// The language that was asked for.
