@@ -406,7 +406,7 @@ mod tests {
         let columns = [column(9), column(5), column(7), column(6), column(8)];
         assert_eq!(blocks(&columns, &[1, 2, 3, 4], 46), [[0, 1, 2, 3, 4]]);
         assert_eq!(blocks(&columns, &[1, 2, 3, 4], 45), [vec![0, 1, 2, 3], vec![0, 4]]);
-        assert_eq!(blocks(&columns, &[1, 2, 3, 4], 30), [vec![0, 1, 2], vec![0, 3], vec![0, 4]]);
+        assert_eq!(blocks(&columns, &[1, 2, 3, 4], 30), [[0, 1, 2], [0, 3, 4]]);
         // What says which row it is stands in each, and where nothing fits beside it the table stays one.
         let gaps = [Column { word: 9, gaps: true }, column(5), column(7), column(6)];
         assert_eq!(blocks(&gaps, &[1, 2, 3], 30), [vec![0, 1, 2], vec![0, 1, 3]]);
