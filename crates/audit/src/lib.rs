@@ -1,6 +1,8 @@
 //! The main job: a case in, evidence and a report out. Calls every room in the order of the data flow and keeps no
 //! thought of its own.
 
+mod asked;
+pub mod choice;
 mod compare;
 pub mod elsewhere;
 mod inputs;
@@ -34,6 +36,7 @@ use scratchproof_source::Access;
 
 use read::Read;
 
+pub use asked::Asked;
 pub use compare::compare;
 pub use measuring::Kept;
 pub use timeline::timeline;

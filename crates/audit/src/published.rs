@@ -6,28 +6,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use rayon::prelude::*;
 
-use scratchproof_case::{Case, CheckpointEntry, Location, PublishedFile, PublishedStep, apart, hole, named};
+use scratchproof_case::{
+    Case, CheckpointEntry, Choice, Location, PublishedFile, PublishedStep, Sampling, apart, hole, named,
+};
+use scratchproof_checkpoint::Checkpoint;
 use scratchproof_error::{Error, Result};
 use scratchproof_source::{Access, Hub, ListedFile, Network, is_address, locate};
 
-/// Which steps of a long series are used.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Thin {
-    /// These; empty for all.
-    pub steps: Vec<i64>,
-    /// Every so many of those that are there, the first and the last among them.
-    pub every: Option<usize>,
-    /// Bytes that may be fetched for the whole case.
-    pub most: Option<u64>,
-}
+use super::asked::Asked;
 
-/// What was chosen of a series.
+/// What was chosen of a case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Chosen {
     /// Checkpoints that were left out.
     pub left: usize,
-    /// Bytes of weights that are at addresses of a network, where what keeps them lists their lengths.
+    /// Bytes of weights that are to be fetched over a network, where what keeps them lists their lengths; about, where rows are
+    /// drawn.
     pub bytes: u64,
+    /// Whether it is what the folder remembered.
+    pub remembered: bool,
 }
 
 /// A series as a hub lists it.
@@ -189,16 +186,17 @@ fn weights(file: ListedFile, folder: &str) -> Option<PublishedFile> {
     })
 }
 
-/// Looks up the checkpoints of a case whose series is a pattern of a network, and thins them.
+/// Looks up the checkpoints of a case whose series is a pattern of a network, thins them, and settles which rows are read.
 ///
 /// # Errors
-/// As [`published`]; a usage error if no checkpoint is left, or two of them are more than may be fetched.
-pub fn expand(case: &mut Case, access: Access, thin: &Thin) -> Result<Chosen> {
+/// As [`published`]; a usage error if no checkpoint is left, or what is left is more than may be fetched.
+pub fn expand(case: &mut Case, access: Access, asked: &Asked) -> Result<Chosen> {
+    let before = Network::shared().fetched();
     if let Some(pattern) = case.subject.pattern.clone() {
-        let server = pattern.starts_with("http") && !thin.steps.is_empty() && pattern.contains("{step}");
+        let server = pattern.starts_with("http") && !asked.steps.is_empty() && pattern.contains("{step}");
         if server && !access.offline {
             // Steps that are named need not be listed.
-            case.subject.checkpoints = thin.steps.iter().map(|step| at_step(&pattern, *step)).collect();
+            case.subject.checkpoints = asked.steps.iter().map(|step| at_step(&pattern, *step)).collect();
             case.subject.checkpoints.sort_by_key(|entry| entry.step);
             case.subject.checkpoints.dedup_by_key(|entry| entry.step);
         } else {
@@ -208,16 +206,18 @@ pub fn expand(case: &mut Case, access: Access, thin: &Thin) -> Result<Chosen> {
         }
     }
     let all = case.subject.checkpoints.len();
-    if !thin.steps.is_empty() {
-        case.subject.checkpoints.retain(|entry| entry.step.is_none_or(|step| thin.steps.contains(&step)));
-    } else if let Some(every) = thin.every {
+    if !asked.steps.is_empty() {
+        case.subject.checkpoints.retain(|entry| entry.step.is_none_or(|step| asked.steps.contains(&step)));
+    } else if let Some(every) = asked.every {
         every_so_many(&mut case.subject.checkpoints, every);
     }
     if case.subject.checkpoints.is_empty() {
         return Err(Error::usage("no checkpoint of the series is left: --steps names none of them"));
     }
-    let bytes = budget(case, access, thin.most)?;
-    Ok(Chosen { left: all - case.subject.checkpoints.len(), bytes })
+    let (bytes, sampling) = budget(case, access, asked, before)?;
+    let left = all - case.subject.checkpoints.len();
+    case.choice = Choice { steps: asked.steps.clone(), every: asked.every, most: asked.most, sampling, left };
+    Ok(Chosen { left, bytes, remembered: false })
 }
 
 /// Keeps every so many of a series, the first and the last among them.
@@ -227,48 +227,130 @@ fn every_so_many<T>(series: &mut Vec<T>, every: usize) {
     series.retain(|_| at.next().is_some_and(|at| every < 2 || at % every == 0 || at == last));
 }
 
-/// The bytes of the case that are to be fetched; with a limit as many checkpoints as it allows, evenly over the series.
-fn budget(case: &mut Case, access: Access, most: Option<u64>) -> Result<u64> {
-    let known: BTreeMap<&str, u64> = case
+/// Shares of the rows that a limit may come to, falling. With the last a tensor of 4,096 rows has 64 to 96 of them, what the
+/// test of one tensor looks at in a whole audit.
+const SHARES: [f64; 12] = [0.75, 0.5, 0.4, 0.3, 0.25, 0.2, 0.15, 0.1, 0.075, 0.05, 0.03, 0.02];
+
+/// Bytes that are fetched of every file to know what is in it, about.
+const HEADER: u64 = 40 << 10;
+
+/// What is to be fetched of one model.
+#[derive(Clone, Copy, Default)]
+struct Length {
+    bytes: u64,
+    files: u64,
+}
+
+/// The bytes of the case that are to be fetched, and which rows are read. With a limit it is the rows that are fewer first, and
+/// checkpoints only where the least rows of all of them are too many, evenly over the series. What was fetched to know it, since
+/// `before`, counts.
+fn budget(case: &mut Case, access: Access, asked: &Asked, before: u64) -> Result<(u64, Option<Sampling>)> {
+    let known: BTreeMap<&str, Length> = case
         .subject
         .published
         .iter()
-        .map(|step| (step.address.as_str(), step.weights.iter().map(|file| file.bytes).sum()))
+        .map(|step| {
+            let bytes = step.weights.iter().map(|file| file.bytes).sum();
+            (step.address.as_str(), Length { bytes, files: step.weights.len() as u64 })
+        })
+        .filter(|(_, length)| length.bytes > 0 || asked.most.is_none())
         .collect();
-    let length = |address: &str| -> Result<u64> {
+    let length = |address: &str| -> Result<Length> {
         match known.get(address) {
-            Some(bytes) => Ok(*bytes),
+            Some(length) => Ok(*length),
             // Asked for only where somebody wants to know.
-            None if most.is_none() || !is_address(address) => Ok(0),
+            None if asked.most.is_none() || !is_address(address) => Ok(Length::default()),
             None => {
-                let files = locate(address, access)?.listed()?;
-                Ok(files.into_iter().filter_map(|file| weights(file, "")).map(|file| file.bytes).sum())
+                let files = locate(address, access)?.listed().unwrap_or_default();
+                let weights: Vec<PublishedFile> = files.into_iter().filter_map(|file| weights(file, "")).collect();
+                let bytes = weights.iter().map(|file| file.bytes).sum();
+                if bytes > 0 {
+                    return Ok(Length { bytes, files: weights.len() as u64 });
+                }
+                // A server that lists no lengths says them when the files are opened.
+                let model = Checkpoint::open_named(address, access)?;
+                let bytes = model.shards.iter().map(|shard| shard.blob.len()).sum();
+                Ok(Length { bytes, files: model.shards.len() as u64 })
             }
         }
     };
     let references = case.parents.iter().chain(&case.controls).filter(|reference| !reference.fingerprint);
-    let beside = references.map(|reference| length(&reference.location.written)).sum::<Result<u64>>()?;
-    let mut series: Vec<(usize, u64)> = Vec::new();
-    for (at, entry) in case.subject.checkpoints.iter().enumerate() {
-        series.push((at, length(&entry.location.written)?));
+    let beside: Vec<Length> =
+        references.map(|reference| length(&reference.location.written)).collect::<Result<_>>()?;
+    let entries = &case.subject.checkpoints;
+    let series: Vec<Length> = entries.iter().map(|entry| length(&entry.location.written)).collect::<Result<_>>()?;
+    // Of what is drawn the share of one model stands for all: their tensors are alike.
+    let mut opened: Option<Checkpoint> = None;
+    let mut sample = |sampling: Option<Sampling>| -> Result<Option<(u64, u64)>> {
+        let Some(sampling) = sampling else { return Ok(None) };
+        let remote = |place: &&str| is_address(place);
+        let places = entries.iter().rev().map(|entry| entry.location.written.as_str());
+        let others = case.parents.iter().chain(&case.controls).filter(|reference| !reference.fingerprint);
+        let Some(place) = places.chain(others.map(|other| other.location.written.as_str())).find(remote) else {
+            return Ok(None);
+        };
+        if opened.is_none() {
+            opened = Some(Checkpoint::open_named(place, access)?);
+        }
+        let model = opened.as_ref().map(|model| model.shared().sampled(sampling)).transpose()?;
+        Ok(model.and_then(|model| model.sample.as_ref().map(|sample| sample.bytes)))
+    };
+    let sum = |series: &[usize], lengths: &[Length], part: Option<(u64, u64)>| -> u64 {
+        let one = |length: &Length| match part {
+            None => length.bytes,
+            Some((drawn, of)) => {
+                let drawn = u128::from(length.bytes) * u128::from(drawn) / u128::from(of.max(1));
+                (u64::try_from(drawn).unwrap_or(u64::MAX) + HEADER * length.files).min(length.bytes)
+            }
+        };
+        series.iter().map(|at| one(&lengths[*at])).chain(beside.iter().map(one)).sum()
+    };
+    let all: Vec<usize> = (0..series.len()).collect();
+    let mut sampling = asked.sampling();
+    let mut part = if sampling.is_some() && sum(&all, &series, None) > 0 { sample(sampling)? } else { None };
+    let Some(most) = asked.most else { return Ok((sum(&all, &series, part), sampling)) };
+    let fits = |bytes: u64| bytes.saturating_add(Network::shared().fetched() - before) <= most;
+    if fits(sum(&all, &series, part)) {
+        return Ok((sum(&all, &series, part), sampling));
     }
-    let sum = |series: &[(usize, u64)]| beside + series.iter().map(|(_, bytes)| bytes).sum::<u64>();
-    let Some(most) = most else { return Ok(sum(&series)) };
-    for every in 1..=series.len().max(1) {
-        let mut chosen = series.clone();
-        every_so_many(&mut chosen, every);
-        if sum(&chosen) <= most {
-            let stays: BTreeSet<usize> = chosen.iter().map(|(at, _)| *at).collect();
-            let mut at = 0..;
-            case.subject.checkpoints.retain(|_| at.next().is_some_and(|at| stays.contains(&at)));
-            return Ok(sum(&chosen));
+    if asked.share.is_none() {
+        let seed = asked.seed();
+        let (mut least, mut last) = (None, None);
+        for share in SHARES {
+            let tried = Some(Sampling { share, seed });
+            let drawn = sample(tried)?;
+            // Where tensors are too small for rows to be drawn, nothing is saved.
+            if drawn.is_none() || drawn == last || drawn.is_some_and(|(drawn, of)| drawn >= of) {
+                continue;
+            }
+            if fits(sum(&all, &series, drawn)) {
+                return Ok((sum(&all, &series, drawn), tried));
+            }
+            last = drawn;
+            least = Some((tried, drawn));
+        }
+        if let Some((tried, drawn)) = least {
+            (sampling, part) = (tried, drawn);
         }
     }
-    every_so_many(&mut series, usize::MAX);
+    for every in 2..=series.len().max(2) {
+        let mut chosen = all.clone();
+        every_so_many(&mut chosen, every);
+        let bytes = sum(&chosen, &series, part);
+        if fits(bytes) {
+            let stays: BTreeSet<usize> = chosen.into_iter().collect();
+            let mut at = 0..;
+            case.subject.checkpoints.retain(|_| at.next().is_some_and(|at| stays.contains(&at)));
+            return Ok((bytes, sampling));
+        }
+    }
+    let mut ends = all;
+    every_so_many(&mut ends, usize::MAX);
+    let rows = sampling.map_or(String::new(), |sampling| format!(", of which a share of {} of the rows", sampling.share));
     Err(Error::usage(format!(
-        "--max-fetch allows {most} bytes, but the first and the last checkpoint with the models they are held against have {}: \
+        "--max-fetch allows {most} bytes, but the first and the last checkpoint with the models they are held against have {}{rows}: \
          allow that much, or keep some of them on this computer",
-        sum(&series)
+        sum(&ends, &series, part)
     )))
 }
 

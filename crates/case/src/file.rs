@@ -301,6 +301,7 @@ impl Checker<'_> {
             ledger,
             loss,
             policy,
+            choice: super::Choice::default(),
         })
     }
 

@@ -163,6 +163,7 @@ mod tests {
             form: Default::default(),
             notes: Vec::new(),
             stored: 0,
+            sample: None,
         }
     }
 
