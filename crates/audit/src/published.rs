@@ -1,6 +1,7 @@
 //! Series of a hub by pattern: looked up once, pinned to commits, and listed with the digests of their files before a byte of
 //! weight is read.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
@@ -191,7 +192,6 @@ fn weights(file: ListedFile, folder: &str) -> Option<PublishedFile> {
 /// # Errors
 /// As [`published`]; a usage error if no checkpoint is left, or what is left is more than may be fetched.
 pub fn expand(case: &mut Case, access: Access, asked: &Asked) -> Result<Chosen> {
-    let before = Network::shared().fetched();
     if let Some(pattern) = case.subject.pattern.clone() {
         let server = pattern.starts_with("http") && !asked.steps.is_empty() && pattern.contains("{step}");
         if server && !access.offline {
@@ -214,7 +214,7 @@ pub fn expand(case: &mut Case, access: Access, asked: &Asked) -> Result<Chosen> 
     if case.subject.checkpoints.is_empty() {
         return Err(Error::usage("no checkpoint of the series is left: --steps names none of them"));
     }
-    let (bytes, sampling) = budget(case, access, asked, before)?;
+    let (bytes, sampling) = budget(case, access, asked)?;
     let left = all - case.subject.checkpoints.len();
     case.choice = Choice { steps: asked.steps.clone(), every: asked.every, most: asked.most, sampling, left };
     Ok(Chosen { left, bytes, remembered: false })
@@ -234,6 +234,9 @@ const SHARES: [f64; 12] = [0.75, 0.5, 0.4, 0.3, 0.25, 0.2, 0.15, 0.1, 0.075, 0.0
 /// Bytes that are fetched of every file to know what is in it, about.
 const HEADER: u64 = 40 << 10;
 
+/// Models of fewer bytes are not thinned by their rows.
+const WORTH: u64 = 1 << 20;
+
 /// What is to be fetched of one model.
 #[derive(Clone, Copy, Default)]
 struct Length {
@@ -242,9 +245,9 @@ struct Length {
 }
 
 /// The bytes of the case that are to be fetched, and which rows are read. With a limit it is the rows that are fewer first, and
-/// checkpoints only where the least rows of all of them are too many, evenly over the series. What was fetched to know it, since
-/// `before`, counts.
-fn budget(case: &mut Case, access: Access, asked: &Asked, before: u64) -> Result<(u64, Option<Sampling>)> {
+/// checkpoints only where the least rows of all of them are too many, evenly over the series. Headers that are
+/// fetched to know it count.
+fn budget(case: &mut Case, access: Access, asked: &Asked) -> Result<(u64, Option<Sampling>)> {
     let known: BTreeMap<&str, Length> = case
         .subject
         .published
@@ -255,6 +258,13 @@ fn budget(case: &mut Case, access: Access, asked: &Asked, before: u64) -> Result
         })
         .filter(|(_, length)| length.bytes > 0 || asked.most.is_none())
         .collect();
+    let spent = Cell::new(0);
+    let open = |place: &str| {
+        let before = Network::shared().fetched();
+        let model = Checkpoint::open_named(place, access);
+        spent.set(spent.get() + Network::shared().fetched() - before);
+        model
+    };
     let length = |address: &str| -> Result<Length> {
         match known.get(address) {
             Some(length) => Ok(*length),
@@ -268,7 +278,7 @@ fn budget(case: &mut Case, access: Access, asked: &Asked, before: u64) -> Result
                     return Ok(Length { bytes, files: weights.len() as u64 });
                 }
                 // A server that lists no lengths says them when the files are opened.
-                let model = Checkpoint::open_named(address, access)?;
+                let model = open(address)?;
                 let bytes = model.shards.iter().map(|shard| shard.blob.len()).sum();
                 Ok(Length { bytes, files: model.shards.len() as u64 })
             }
@@ -290,7 +300,7 @@ fn budget(case: &mut Case, access: Access, asked: &Asked, before: u64) -> Result
             return Ok(None);
         };
         if opened.is_none() {
-            opened = Some(Checkpoint::open_named(place, access)?);
+            opened = Some(open(place)?);
         }
         let model = opened.as_ref().map(|model| model.shared().sampled(sampling)).transpose()?;
         Ok(model.and_then(|model| model.sample.as_ref().map(|sample| sample.bytes)))
@@ -309,11 +319,12 @@ fn budget(case: &mut Case, access: Access, asked: &Asked, before: u64) -> Result
     let mut sampling = asked.sampling();
     let mut part = if sampling.is_some() && sum(&all, &series, None) > 0 { sample(sampling)? } else { None };
     let Some(most) = asked.most else { return Ok((sum(&all, &series, part), sampling)) };
-    let fits = |bytes: u64| bytes.saturating_add(Network::shared().fetched() - before) <= most;
+    let fits = |bytes: u64| bytes.saturating_add(spent.get()) <= most;
     if fits(sum(&all, &series, part)) {
         return Ok((sum(&all, &series, part), sampling));
     }
-    if asked.share.is_none() {
+    let largest = series.iter().chain(&beside).map(|length| length.bytes).max().unwrap_or(0);
+    if asked.share.is_none() && largest >= WORTH {
         let seed = asked.seed();
         let (mut least, mut last) = (None, None);
         for share in SHARES {
@@ -346,12 +357,17 @@ fn budget(case: &mut Case, access: Access, asked: &Asked, before: u64) -> Result
     }
     let mut ends = all;
     every_so_many(&mut ends, usize::MAX);
-    let rows = sampling.map_or(String::new(), |sampling| format!(", of which a share of {} of the rows", sampling.share));
-    Err(Error::usage(format!(
-        "--max-fetch allows {most} bytes, but the first and the last checkpoint with the models they are held against have {}{rows}: \
-         allow that much, or keep some of them on this computer",
-        sum(&ends, &series, part)
-    )))
+    let bytes = sum(&ends, &series, part);
+    Err(Error::usage(match sampling {
+        None => format!(
+            "--max-fetch allows {most} bytes, but the first and the last checkpoint with the models they are held against have \
+             {bytes}: allow that much, or keep some of them on this computer"
+        ),
+        Some(Sampling { share, .. }) => format!(
+            "--max-fetch allows {most} bytes, but a share of {share} of the rows of the first and the last checkpoint with the \
+             models they are held against has {bytes}: allow that much, or keep some of them on this computer"
+        ),
+    }))
 }
 
 /// The checkpoint of a step, where the pattern says it all.
