@@ -273,3 +273,29 @@ fn what_is_kept_is_fetched_once() {
     assert_eq!(&*again.bytes(0, bytes.len()).unwrap(), &*bytes);
     assert_eq!(sent.load(Ordering::Relaxed), bytes.len() + 2 * 32_768 + 65_536);
 }
+
+/// Ranges of a file: nothing between them is fetched, they come in blocks, and once.
+#[test]
+fn of_a_drawn_file_nothing_else_is_fetched() {
+    let bytes = pattern();
+    let (server, file) = served(move |request| Reply::range(request, &pattern()));
+    let file: Arc<dyn Blob> = Arc::new(file.unwrap());
+    // From within the first bytes, small and large ones, and up to the end.
+    let end = bytes.len() as u64;
+    let ranges = [20_000..40_000, 100_000..100_010, 300_000..500_000, end - 7..end];
+    let drawn = crate::DrawnFile::of(&file, &ranges).unwrap();
+    let whole: Vec<u8> =
+        ranges.iter().flat_map(|r| bytes[index(r.start)..index(r.end)].to_vec()).collect();
+    for _ in 0..3 {
+        assert_eq!(&*drawn.bytes(0, whole.len()).unwrap(), &whole[..]);
+        assert_eq!(&*drawn.bytes(19_995, 20).unwrap(), &whole[19_995..20_015]);
+    }
+    let sent: u64 = server
+        .requests()
+        .iter()
+        .filter_map(Request::range)
+        .map(|(first, last)| (last as u64).min(end - 1) + 1 - first as u64)
+        .sum();
+    assert_eq!(sent, FIRST + 40_000 - FIRST + 10 + 200_000 + 7);
+    assert!(drawn.bytes(whole.len() as u64, 1).is_err());
+}
