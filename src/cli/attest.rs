@@ -12,7 +12,7 @@ use scratchproof::attest::model::{self, Signed};
 use scratchproof::attest::reveal::Reveal;
 use scratchproof::attest::{FILE, clocks, export, ledger, stamp, statement, strict};
 use scratchproof::audit::choice::{recall, remember};
-use scratchproof::audit::published::expand;
+use scratchproof::audit::expand::expand;
 use scratchproof::audit::{Asked, again, audit_into, timeline};
 use scratchproof::case::Case;
 use scratchproof::error::{Context, Error, Result};

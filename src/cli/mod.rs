@@ -14,7 +14,8 @@ use std::sync::OnceLock;
 
 use clap::FromArgMatches;
 use scratchproof::audit::choice::settle;
-use scratchproof::audit::published::{expand, published};
+use scratchproof::audit::expand::expand;
+use scratchproof::audit::published::published;
 use scratchproof::audit::{Asked, audit, audit_into, compare, elsewhere, timeline};
 use scratchproof::case::profile::Profile;
 use scratchproof::case::{Case, Sampling, is_hub_name};

@@ -12,7 +12,7 @@ use scratchproof_source::{Access, plain};
 use scratchproof_store::CHOICE;
 
 use super::asked::Asked;
-use super::published::{Chosen, expand};
+use super::expand::{Chosen, expand};
 
 /// Name of the form.
 const SCHEMA: &str = "scratchproof.choice/1";

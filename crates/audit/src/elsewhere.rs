@@ -10,10 +10,10 @@ use scratchproof_measurements::KERNEL_VERSION;
 use scratchproof_source::Access;
 use scratchproof_store::{Memory, PLAN, PlanFile, PlannedTensor, PlannedUnit, Seen, Store, Then, Units};
 
-use super::measuring::{local, locations, measured, question};
 use super::asked::Asked;
 use super::choice::Pinned;
-use super::published::expand;
+use super::expand::expand;
+use super::measuring::{local, locations, measured, question};
 use super::{Audit, judge, models};
 
 /// Writes the plan of a case; how many units it has.

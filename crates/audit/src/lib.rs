@@ -2,9 +2,11 @@
 //! thought of its own.
 
 mod asked;
+mod budget;
 pub mod choice;
 mod compare;
 pub mod elsewhere;
+pub mod expand;
 mod inputs;
 mod ledger;
 mod losses;

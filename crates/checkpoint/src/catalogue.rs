@@ -341,7 +341,8 @@ impl Checkpoint {
     #[must_use]
     pub fn vocab_size(&self) -> Option<usize> {
         let rows = |family: &str| {
-            let tensor = self.catalogue().iter().find(|tensor| tensor.role.is_main(family) && tensor.shape.len() == 2)?;
+            let tensor =
+                self.catalogue().iter().find(|tensor| tensor.role.is_main(family) && tensor.shape.len() == 2)?;
             Some(tensor.shape[0])
         };
         rows("embedding").or_else(|| rows("head")).or_else(|| self.setting(&["vocab_size"]))

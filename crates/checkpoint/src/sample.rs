@@ -124,7 +124,13 @@ impl Checkpoint {
     fn unsampled(mut self, sample: Sample) -> Result<Self> {
         let bytes = self.bytes();
         self.optimizers = Arc::default();
-        self.sample = Some(Arc::new(Sample { tensors: 0, headless: BTreeSet::new(), rows: (0, 0), bytes: (bytes, bytes), ..sample }));
+        self.sample = Some(Arc::new(Sample {
+            tensors: 0,
+            headless: BTreeSet::new(),
+            rows: (0, 0),
+            bytes: (bytes, bytes),
+            ..sample
+        }));
         Ok(self)
     }
 
@@ -202,6 +208,9 @@ mod tests {
         assert_eq!((sample.tensors, drawn.bytes()), (3, sample.bytes.0));
         assert_eq!(drawn.hidden_size(), whole.hidden_size());
         let (all, places) = drawn.drawn_of(drawn.find("model.embed_tokens.weight").unwrap());
-        assert_eq!((all, places.iter().flatten().count()), (1024, drawn.find("model.embed_tokens.weight").unwrap().shape[0]));
+        assert_eq!(
+            (all, places.iter().flatten().count()),
+            (1024, drawn.find("model.embed_tokens.weight").unwrap().shape[0])
+        );
     }
 }

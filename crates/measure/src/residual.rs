@@ -62,7 +62,8 @@ impl<'a> Residual<'a> {
                 block
             };
             let blocks = lengths.into_iter().rev().map(block).collect();
-            let part = Part { hidden, lead: tower == plan.lead(), components: components.into_keys().collect(), blocks };
+            let part =
+                Part { hidden, lead: tower == plan.lead(), components: components.into_keys().collect(), blocks };
             residual.parts.push(part);
         }
         (!residual.parts.is_empty()).then_some(residual)
@@ -267,4 +268,62 @@ fn project(own: &[f32], basis: &[Vec<f32>]) -> Vec<f32> {
         }
     }
     rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use scratchproof_kernel::centre;
+    use scratchproof_stats::aligned;
+
+    /// Rows over a whole axis and rows over a drawn part of it, of models that have nothing in common but outlying dimensions:
+    /// under relabellings of the axis the test of both together is never too bold, and two equal models are seen.
+    #[test]
+    fn rows_over_a_part_of_the_axis_add_up_to_a_test_that_is_not_too_bold() {
+        let (hidden, part) = (32_usize, 8_usize);
+        let mut state = 1_u64;
+        let mut draw = move || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize
+        };
+        let mut matrix = |rows: usize, outlying: usize| -> Vec<f32> {
+            let value =
+                |i: usize, noise: usize| noise as f32 / 500.0 - 1.0 + if i % hidden < outlying { 2.0 } else { 0.0 };
+            (0..rows * hidden).map(|i| value(i, draw() % 1000)).collect()
+        };
+        let own = [matrix(12, 6), matrix(40, 6)];
+        let other = [matrix(12, 5), matrix(40, 5)];
+        let ready = |values: &[f32], order: &[usize], columns: usize| {
+            let rows = values.chunks_exact(hidden).flat_map(|row| order[..columns].iter().map(|&c| row[c]));
+            let mut rows: Vec<f32> = rows.collect();
+            centre(&mut rows, columns);
+            assert!(normalise(&mut rows));
+            Rows::whole(rows, columns)
+        };
+        let straight: Vec<usize> = (0..hidden).collect();
+        let z = |b: &[Vec<f32>; 2], order: &[usize]| {
+            let pair = |at: usize, columns: usize| {
+                (ready(&own[at], &straight, columns).total(&ready(&b[at], order, columns)), columns)
+            };
+            aligned(together(&[pair(0, hidden), pair(1, part)], hidden), 2.0, hidden).unwrap().z
+        };
+        let mut seed = 7_u64;
+        let mut order = straight.clone();
+        let zs: Vec<f64> = (0..1500)
+            .map(|_| {
+                for i in (1..hidden).rev() {
+                    seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    order.swap(i, (seed >> 33) as usize % (i + 1));
+                }
+                z(&other, &order)
+            })
+            .collect();
+        let mean = zs.iter().sum::<f64>() / zs.len() as f64;
+        let sd = (zs.iter().map(|z| (z - mean).powi(2)).sum::<f64>() / zs.len() as f64).sqrt();
+        assert!(mean.abs() < 0.1 && (0.4..1.03).contains(&sd), "mean {mean}, sd {sd}");
+        assert!(z(&own, &straight) > 3.0, "{}", z(&own, &straight));
+        // One length alone is the exact test.
+        let one = ready(&own[0], &straight, hidden).total(&ready(&other[0], &straight, hidden));
+        assert_eq!(together(&[(one, hidden)], hidden), one);
+    }
 }

@@ -86,6 +86,11 @@ pub trait Blob: Send + Sync {
         false
     }
 
+    /// The SHA-256 that its place says it has, hexadecimal, where it says one.
+    fn said_sha256(&self) -> Option<String> {
+        None
+    }
+
     /// Some ranges of it, ascending and apart, one after the other, where its place has its own way to get at nothing but them.
     fn drawn(&self, ranges: &[Range<u64>]) -> Option<Result<Arc<dyn Blob>>> {
         let _ = ranges;
@@ -129,6 +134,10 @@ impl<B: Blob + ?Sized> Blob for Arc<B> {
 
     fn is_made(&self) -> bool {
         (**self).is_made()
+    }
+
+    fn said_sha256(&self) -> Option<String> {
+        (**self).said_sha256()
     }
 
     fn drawn(&self, ranges: &[Range<u64>]) -> Option<Result<Arc<dyn Blob>>> {

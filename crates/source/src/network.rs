@@ -138,6 +138,9 @@ impl From<Error> for Failure {
     }
 }
 
+/// Bytes a second that a body must have on average once it took longer than a silence may: a modem has seven times that.
+const SLOWEST: f64 = 1024.0;
+
 /// Redirects followed for one request.
 const REDIRECTS: usize = 8;
 
@@ -294,7 +297,7 @@ impl Network {
             let why = format!("{}: the server sends {said} bytes where {most}{length} were expected", ask.name);
             return Err(Error::input(why).into());
         }
-        let end = Instant::now() + self.limits.body;
+        let start = Instant::now();
         let mut body = vec![0; said.and_then(|said| usize::try_from(said).ok()).unwrap_or(length.min(1 << 16))];
         let mut filled = 0;
         loop {
@@ -314,8 +317,10 @@ impl Network {
             if filled > length {
                 return Err(Error::input(format!("{}: the server sends more than {length} bytes", ask.name)).into());
             }
-            if Instant::now() > end {
-                let why = format!("{filled} bytes came in {} seconds, too slow", self.limits.body.as_secs());
+            let taken = start.elapsed();
+            let dripping = taken > self.limits.silence && (filled as f64) < SLOWEST * taken.as_secs_f64();
+            if dripping || taken > self.limits.body {
+                let why = format!("{filled} bytes came in {} seconds, too slow", taken.as_secs());
                 return Err(Failure::Passing { why, after: None });
             }
         }
