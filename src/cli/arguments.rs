@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use scratchproof::audit::Asked;
 
 /// Settles with recomputable evidence whether an AI model was trained from scratch or grown from somebody else's
 /// weights.
@@ -95,6 +96,8 @@ pub enum Command {
         /// Folder for compare.json, compare.md and the tables as parquet below evidence/
         #[arg(short, long, value_name = "DIR")]
         output: Option<PathBuf>,
+        #[command(flatten)]
+        rows: Rows,
     },
     /// Audit a case: everything its case file offers, one verdict
     Audit {
@@ -107,16 +110,8 @@ pub enum Command {
         /// Hold the digests of all files against those in DIR first, where names, lengths and times are equal
         #[arg(long, requires = "output")]
         check: bool,
-        /// Use these steps of the series only: `0,1000,10000`
-        #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with = "every")]
-        steps: Vec<i64>,
-        /// Use every so many checkpoints of the series, the first and the last among them
-        #[arg(long, value_name = "N")]
-        every: Option<usize>,
-        /// Fetch at most so much from a network (`20GB`): of a published series as many checkpoints are used as that allows,
-        /// evenly, the first and the last among them
-        #[arg(long, value_name = "SIZE", value_parser = size)]
-        max_fetch: Option<u64>,
+        #[command(flatten)]
+        part: Part,
     },
     /// Write the work of a case as data, to be done in parts elsewhere
     ///
@@ -127,6 +122,8 @@ pub enum Command {
         /// The plan
         #[arg(short, long, value_name = "FILE")]
         output: PathBuf,
+        #[command(flatten)]
+        part: Part,
     },
     /// Do some of the work of a plan; what is done already is not done again
     Worker {
@@ -267,6 +264,50 @@ pub enum Command {
         #[arg(long)]
         recompute: bool,
     },
+}
+
+/// What of a case is used. A folder of the output remembers it.
+#[derive(Debug, clap::Args)]
+pub struct Part {
+    /// Use these steps of the series only: `0,1000,10000`
+    #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with = "every")]
+    pub steps: Vec<i64>,
+    /// Use every so many checkpoints of the series, the first and the last among them
+    #[arg(long, value_name = "N")]
+    pub every: Option<usize>,
+    /// Fetch at most so much from a network (`20GB`): a share of the rows is read as --sample does, as large as that allows;
+    /// where the least share is too much, fewer checkpoints of the series too, evenly, the first and the last among them
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub max_fetch: Option<u64>,
+    #[command(flatten)]
+    pub rows: Rows,
+}
+
+/// Which rows are read.
+#[derive(Debug, clap::Args)]
+pub struct Rows {
+    /// Read this share of the rows of every large tensor (`0.1` or `10%`), the same rows of every model; 1 for all. What the
+    /// tests would still see is measured and said
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub sample: Option<f64>,
+    /// The seed that decides which rows (otherwise one that nobody could know before; it is recorded)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(0..1 << 53))]
+    pub seed: Option<u64>,
+}
+
+impl Part {
+    /// As the library takes it.
+    pub fn asked(&self) -> Asked {
+        let Self { steps, every, max_fetch, rows } = self;
+        Asked { steps: steps.clone(), every: *every, most: *max_fetch, share: rows.sample, seed: rows.seed }
+    }
+}
+
+/// `0.1`, `10%`.
+fn share(text: &str) -> Result<f64, String> {
+    let (number, scale) = text.strip_suffix('%').map_or((text, 1.0), |number| (number, 100.0));
+    let share = number.trim().parse::<f64>().ok().map(|number| number / scale);
+    share.filter(|share| *share > 0.0 && *share <= 1.0).ok_or_else(|| "a share such as 0.1 or 10%".to_owned())
 }
 
 /// `20GB`, `500MiB`, `1000000`.

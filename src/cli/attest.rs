@@ -11,8 +11,9 @@ use scratchproof::attest::keys::{Public, Signer};
 use scratchproof::attest::model::{self, Signed};
 use scratchproof::attest::reveal::Reveal;
 use scratchproof::attest::{FILE, clocks, export, ledger, stamp, statement, strict};
-use scratchproof::audit::published::{Thin, expand};
-use scratchproof::audit::{again, audit_into, timeline};
+use scratchproof::audit::choice::{recall, remember};
+use scratchproof::audit::expand::expand;
+use scratchproof::audit::{Asked, again, audit_into, timeline};
 use scratchproof::case::Case;
 use scratchproof::error::{Context, Error, Result};
 use scratchproof::folder::{Folder, alone};
@@ -190,11 +191,8 @@ pub fn verify(arguments: &Arguments, path: &Path, given: &Given) -> Result<u8> {
 }
 
 /// What a path is not that could be verified.
-fn none_of(path: &Path) -> String {
-    format!(
-        "{}: it is no output folder, attestation, signature over a model, ledger or revealed tensor that can be read",
-        path.display()
-    )
+fn none_of(path: &Path) -> Text {
+    text!("error-cli/attest/none-of", path = path.display())
 }
 
 /// Stamps beside what is verified: `FILE.tsr` over the file, of a folder over its attestation, signature or report.
@@ -259,10 +257,13 @@ fn anew(arguments: &Arguments, dir: &Path, given: &Given) -> Result<Again> {
         );
         return Ok(made);
     }
-    let case = match Case::read_record(&path) {
+    let mut case = match Case::read_record(&path) {
         Ok(case) => case,
         Err(why) => return refuse(failed(&why)),
     };
+    if let Err(why) = recall(&mut case, dir) {
+        return refuse(failed(&why));
+    }
     let (was, is) = (report["case"]["digest"].as_str().unwrap_or_default(), format!("sha256:{}", case.digest));
     if was != is && given.case.is_none() {
         return refuse(text!("attest/judged/unlike", now = is, then = was));
@@ -278,7 +279,7 @@ fn anew(arguments: &Arguments, dir: &Path, given: &Given) -> Result<Again> {
     }
     if given.recompute {
         made.recomputed =
-            Some(recomputed(arguments, &path, &temporary.path().join("audit")).map_err(|why| failed(&why)));
+            Some(recomputed(arguments, &path, dir, &temporary.path().join("audit")).map_err(|why| failed(&why)));
     }
     Ok(made)
 }
@@ -314,10 +315,14 @@ fn again_timeline(arguments: &Arguments, case: &Case, to: &Path) -> Result<Strin
 }
 
 /// The whole audit from its inputs; its seal is over every file, so that equal reports are equal folders.
-fn recomputed(arguments: &Arguments, case: &Path, to: &Path) -> Result<String> {
+fn recomputed(arguments: &Arguments, case: &Path, dir: &Path, to: &Path) -> Result<String> {
     let mut case = Case::read(case)?;
-    expand(&mut case, access(arguments), &Thin::default())?;
+    // The checkpoints and rows that were used.
+    if !recall(&mut case, dir)? {
+        expand(&mut case, access(arguments), &Asked::default())?;
+    }
     let folder = Folder::open(to)?;
+    remember(&case, &folder)?;
     let (mut done, _) = audit_into(&case, access(arguments), &folder, false, reporter(arguments).as_ref())?;
     folder::write(&mut done.report, &done.evidence, &folder, Language::English)?;
     Ok(json::to_json(&done.report))

@@ -13,10 +13,12 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use clap::FromArgMatches;
-use scratchproof::audit::published::{Thin, expand, published};
-use scratchproof::audit::{audit, audit_into, compare, elsewhere, timeline};
+use scratchproof::audit::choice::settle;
+use scratchproof::audit::expand::expand;
+use scratchproof::audit::published::published;
+use scratchproof::audit::{Asked, audit, audit_into, compare, elsewhere, timeline};
 use scratchproof::case::profile::Profile;
-use scratchproof::case::{Case, is_hub_name};
+use scratchproof::case::{Case, Sampling, is_hub_name};
 use scratchproof::checkpoint::{Checkpoint, Summary, check_bytes, template};
 use scratchproof::error::{Error, Result};
 use scratchproof::evidence::Evidence;
@@ -83,19 +85,19 @@ pub fn run() -> u8 {
         Command::Man => help::manual(&whole, language).and_then(|page| print(&page)).map(|()| 0),
         Command::Inspect { model, series: true, .. } => inspect_series(&arguments, model),
         Command::Inspect { model, template, .. } => inspect_model(&arguments, model, *template),
-        Command::Compare { subject, parent, controls, output } => {
-            compare_models(&arguments, subject, parent, controls, output.as_deref())
+        Command::Compare { subject, parent, controls, output, rows } => {
+            let asked = Asked { share: rows.sample, seed: rows.seed, ..Asked::default() };
+            compare_models(&arguments, (subject.as_str(), parent.as_str(), controls), output.as_deref(), &asked)
         }
         Command::Fingerprint { model, output, seed, name } => {
             scan::fingerprint_of(&arguments, model, output, *seed, name.as_deref())
         }
         Command::Scan { subject, candidates } => scan::scan(&arguments, subject, candidates),
         Command::Timeline { case, output } => timeline_of(&arguments, case, output.as_deref()),
-        Command::Audit { case, output, check, steps, every, max_fetch } => {
-            let thin = Thin { steps: steps.clone(), every: *every, most: *max_fetch };
-            audit_case(&arguments, case, output.as_deref(), *check, &thin)
+        Command::Audit { case, output, check, part } => {
+            audit_case(&arguments, case, output.as_deref(), *check, &part.asked())
         }
-        Command::Plan { case, output } => plan_of(&arguments, case, output),
+        Command::Plan { case, output, part } => plan_of(&arguments, case, output, &part.asked()),
         Command::Worker { plan, only, output } => work(&arguments, plan, only.as_deref(), output.as_deref()),
         Command::Reduce { plan, dir, output } => reduce(&arguments, plan, dir, output),
         Command::Docket { cases, output } => docket_of(&arguments, cases, output),
@@ -133,7 +135,7 @@ fn as_json(error: &Error) -> String {
         () if error.is_input() => "input",
         () => "io",
     };
-    serde_json::json!({ "error": { "kind": kind, "message": error.to_string() } }).to_string()
+    serde_json::json!({ "error": { "kind": kind, "message": error.to_string(), "text": error.text() } }).to_string()
 }
 
 /// The language that was asked for.
@@ -265,18 +267,22 @@ fn inspect_series(arguments: &Arguments, pattern: &Path) -> Result<u8> {
     Ok(0)
 }
 
-fn audit_case(arguments: &Arguments, case: &Path, output: Option<&Path>, check: bool, thin: &Thin) -> Result<u8> {
+fn audit_case(arguments: &Arguments, case: &Path, output: Option<&Path>, check: bool, asked: &Asked) -> Result<u8> {
     let mut case = read_case(case, output)?;
-    let chosen = expand(&mut case, access(arguments), thin)?;
+    let folder = make(output)?;
+    let chosen = settle(&mut case, access(arguments), asked, folder.as_ref())?;
     let used = case.subject.checkpoints.len();
+    if chosen.remembered && !arguments.quiet {
+        say("the folder remembers which checkpoints and rows are used");
+    }
     if chosen.left > 0 && !arguments.quiet {
         say(&format!("{} checkpoints of the series are left out, {used} are used", chosen.left));
     }
+    rows_drawn(arguments, &case);
     if chosen.bytes > 0 && !arguments.quiet {
         say(&format!("{} of weights are to be fetched", number::bytes(chosen.bytes)));
     }
     let before = Network::shared().fetched();
-    let folder = make(output)?;
     let bar = reporter(arguments);
     let done = if let Some(folder) = &folder {
         let (mut done, kept) = audit_into(&case, access(arguments), folder, check, bar.as_ref())?;
@@ -304,10 +310,19 @@ fn audit_case(arguments: &Arguments, case: &Path, output: Option<&Path>, check: 
     Ok(status(&done.report))
 }
 
+/// Says which rows are read.
+fn rows_drawn(arguments: &Arguments, case: &Case) {
+    if let Some(sampling) = case.choice.sampling.filter(|_| !arguments.quiet) {
+        let Sampling { share, seed } = sampling;
+        say(&format!("of every large tensor a share of {share} of the rows is read, drawn by the seed {seed}"));
+    }
+}
+
 /// Writes the work of a case as data.
-fn plan_of(arguments: &Arguments, case: &Path, output: &Path) -> Result<u8> {
+fn plan_of(arguments: &Arguments, case: &Path, output: &Path, asked: &Asked) -> Result<u8> {
     let mut read = Case::read(case)?;
-    expand(&mut read, access(arguments), &Thin::default())?;
+    expand(&mut read, access(arguments), asked)?;
+    rows_drawn(arguments, &read);
     let jobs = elsewhere::plan(&read, access(arguments), output)?;
     if !arguments.quiet {
         say(&format!("{jobs} units of work: worker {} --only 0-{}", output.display(), jobs.saturating_sub(1)));
@@ -484,13 +499,14 @@ fn named(model: &str) -> Result<()> {
 
 fn compare_models(
     arguments: &Arguments,
-    subject: &str,
-    parent: &str,
-    controls: &[String],
+    (subject, parent, controls): (&str, &str, &[String]),
     output: Option<&Path>,
+    asked: &Asked,
 ) -> Result<u8> {
     [subject, parent].into_iter().chain(controls.iter().map(String::as_str)).try_for_each(named)?;
-    let case = Case::of_models(subject, parent, controls);
+    let mut case = Case::of_models(subject, parent, controls);
+    case.choice.sampling = asked.sampling();
+    rows_drawn(arguments, &case);
     let folder = output.map(Folder::open).transpose()?;
     let (done, evidence) = compare(&case, access(arguments), reporter(arguments).as_ref())?;
     if let Some(folder) = &folder {

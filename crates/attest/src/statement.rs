@@ -28,6 +28,8 @@ struct Measured {
     plan: Value,
     models: Vec<Placed>,
     digests: Vec<Vec<File>>,
+    #[serde(default)]
+    sample: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -60,6 +62,11 @@ pub fn of(dir: &Path) -> Result<Value> {
     let (kernels, stored) = gathered(dir).context(|| text!("error-attest/statement/what-measured-needed"))?;
     let measured: Measured = serde_json::from_value(stored)
         .map_err(|cause| Error::input(cause.to_string()).context("measurements/measurements.json"))?;
+    if measured.sample.is_some() {
+        return Err(Error::input(
+            "a share of the rows was read, so that no checkpoint has a digest a statement could be about: audit it whole",
+        ));
+    }
     let inputs = report["inputs"].as_array().map_or(&[][..], Vec::as_slice);
     if measured.models.len() != measured.digests.len() || inputs.len() < measured.models.len() {
         return Err(Error::input(text!("error-attest/statement/report-json-what-measured")));

@@ -11,8 +11,10 @@ use scratchproof_source::Access;
 use scratchproof_store::{Memory, PLAN, PlanFile, PlannedTensor, PlannedUnit, Seen, Store, Then, Units};
 use scratchproof_texts::text;
 
+use super::asked::Asked;
+use super::choice::Pinned;
+use super::expand::expand;
 use super::measuring::{local, locations, measured, question};
-use super::published::{Thin, expand};
 use super::{Audit, judge, models};
 
 /// Writes the plan of a case; how many units it has.
@@ -32,6 +34,10 @@ pub fn plan(case: &Case, access: Access, output: &Path) -> Result<usize> {
         // Beside the plan or below it by a relative path, so that both can be moved together.
         case: file.strip_prefix(&place).map_or(file.clone(), Path::to_owned),
         case_sha256: case.digest.clone(),
+        choice: Pinned::of(case)
+            .map(serde_json::to_value)
+            .transpose()
+            .map_err(|cause| Error::input(cause.to_string()))?,
         units: units(&prepared).iter().map(|unit| planned(&prepared, unit)).collect(),
         done: memory.done(),
     };
@@ -66,7 +72,10 @@ fn open(path: &Path, access: Access) -> Result<(PlanFile, Case)> {
     let plan = PlanFile::read(path)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut case = Case::read(&folder.join(&plan.case))?;
-    expand(&mut case, access, &Thin::default())?;
+    match &plan.choice {
+        Some(choice) => Pinned::read(choice.to_string().as_bytes())?.apply(&mut case)?,
+        None => expand(&mut case, access, &Asked::default()).map(|_| ())?,
+    }
     if case.digest != plan.case_sha256 {
         return Err(Error::usage(text!("error-audit/elsewhere/changed-since-plan-made", path = case.path.display())));
     }
@@ -140,6 +149,7 @@ pub fn reduce(path: &Path, dir: &Path, folder: &Folder, access: Access, reporter
     let store = Store::open(folder, &seen)?;
     let (measured, read) = measured(&case, access, &Then(&units, &store), reporter)?;
     store.finish(&question(&case), &measured)?;
+    super::choice::remember(&case, folder)?;
     Ok(judge(&case, &measured, &read))
 }
 

@@ -30,8 +30,9 @@ pub fn list(session: &Session, read: &Read) -> Vec<Input> {
             role,
             name,
             uri: model.uri.clone(),
-            sha256: manifest(files),
-            bytes: files.iter().map(|f| f.bytes).sum(),
+            // Where rows were drawn there are no digests of files, and none is claimed.
+            sha256: if files.is_empty() && session.measured.sample.is_some() { String::new() } else { manifest(files) },
+            bytes: if session.measured.sample.is_some() { model.bytes } else { files.iter().map(|f| f.bytes).sum() },
         })
         .collect();
     inputs.extend(read.inputs.iter().cloned());
@@ -60,6 +61,8 @@ pub fn coverage(session: &Session, read: &Read) -> (Judgement, Coverage) {
             .map(|(step, why)| Skipped { tensor: format!("(step {step})"), why: why.clone() }),
     );
     skipped.extend(towers(session));
+    skipped.extend(chosen(session));
+    drawn(session, &mut judgement);
     skipped.extend(not_followed_up(session));
     broken_weights(session, &mut judgement, &mut skipped);
     names(session, &mut judgement, &mut skipped);
@@ -77,6 +80,42 @@ pub fn coverage(session: &Session, read: &Read) -> (Judgement, Coverage) {
         looked: looked::sentences(&looked::rows(session)),
     };
     (judgement, coverage)
+}
+
+/// Checkpoints of the series that whoever audited it left aside.
+fn chosen(session: &Session) -> Option<Skipped> {
+    let choice = &session.case.choice;
+    let used = session.case.subject.checkpoints.len();
+    let asked = match (choice.every, choice.most) {
+        _ if !choice.steps.is_empty() => "--steps".to_owned(),
+        (Some(every), _) => format!("--every {every}"),
+        (None, Some(most)) => format!("--max-fetch {most}"),
+        (None, None) => return None,
+    };
+    (choice.left > 0).then(|| Skipped {
+        tensor: "(series)".to_owned(),
+        why: format!("{used} of its {} checkpoints were used, by {asked}", used + choice.left),
+    })
+}
+
+/// That rows were drawn, and what that leaves aside.
+fn drawn(session: &Session, judgement: &mut Judgement) {
+    let Some(sample) = &session.measured.sample else { return };
+    let text = text!(
+        "input/drawn-rows/some",
+        share = sample.sampling.share,
+        seed = sample.sampling.seed,
+        tensors = sample.tensors,
+        rows = sample.rows.0,
+        of_rows = sample.rows.1,
+        bytes = sample.bytes.0,
+        of_bytes = sample.bytes.1
+    );
+    let mut finding = Finding::new(Code::InputDrawnRows, Grade::Context, Direction::Neutral, text);
+    finding.effect = Some(sample.rows.0 as f64 / sample.rows.1.max(1) as f64);
+    finding.n = Some(sample.rows.0);
+    judgement.push(finding);
+    judgement.missing.push(text!("input/drawn-rows/missing"));
 }
 
 /// The searches that a policy asks more of than was measured. What a search follows up is fixed in the plan, so that the

@@ -1,8 +1,12 @@
 //! The main job: a case in, evidence and a report out. Calls every room in the order of the data flow and keeps no
 //! thought of its own.
 
+mod asked;
+mod budget;
+pub mod choice;
 mod compare;
 pub mod elsewhere;
+pub mod expand;
 mod inputs;
 mod ledger;
 mod losses;
@@ -34,6 +38,7 @@ use scratchproof_source::Access;
 
 use read::Read;
 
+pub use asked::Asked;
 pub use compare::compare;
 pub use measuring::Kept;
 pub use timeline::timeline;

@@ -7,7 +7,7 @@ use scratchproof_error::{Error, Result};
 use scratchproof_facts::time;
 use scratchproof_folder::Folder;
 use scratchproof_measure::{Asked, Job, Journal, Piece, Reporter, beside, digests, md5, measure, replayed};
-use scratchproof_measurements::{FileDigest, Measurements, Model, manifest};
+use scratchproof_measurements::{FileDigest, Measurements, Model, SampleRecord, manifest};
 use scratchproof_source::Access;
 use scratchproof_store::{Seen, Store};
 use scratchproof_texts::text;
@@ -104,6 +104,9 @@ pub(super) fn digests_now(
     access: Access,
     measured: &Measurements,
 ) -> Vec<(String, Result<Option<String>>)> {
+    if let Some(sample) = &measured.sample {
+        return drawn_now(case, access, measured, sample);
+    }
     let now = |model: &Model| -> Result<Option<String>> {
         let Some(location) = locations(case).find(|location| location.written == model.uri) else {
             return Err(Error::usage(text!("error-audit/measuring/case-file-names-no")));
@@ -114,6 +117,29 @@ pub(super) fn digests_now(
         Ok((same && checkpoint.config == model.config).then_some(digest))
     };
     measured.models.iter().map(|model| (model.uri.clone(), now(model))).collect()
+}
+
+/// The same where rows were drawn: there are no digests of files, and what was read must be what it was.
+fn drawn_now(
+    case: &Case,
+    access: Access,
+    measured: &Measurements,
+    sample: &SampleRecord,
+) -> Vec<(String, Result<Option<String>>)> {
+    let all = measured.models.iter().zip(&sample.drawn);
+    let opened = models::open(case, access);
+    let now = |(model, drawn): (&Model, &Vec<FileDigest>)| -> Result<Option<String>> {
+        let models = opened.as_ref().map_err(|error| Error::input(error.to_string()))?;
+        let mut there = models.checkpoints.iter().chain(models.references.iter().map(AsRef::as_ref));
+        let checkpoint = there.find(|checkpoint| checkpoint.uri == model.uri);
+        let checkpoint = checkpoint.ok_or_else(|| Error::usage("the case file names no such model"))?;
+        let now = digests(&[checkpoint])?.pop().unwrap_or_default();
+        let beside = model.beside.is_empty() || beside(checkpoint) == model.beside;
+        let same = now == *drawn && beside && checkpoint.config == model.config;
+        // The report has no digest of it.
+        Ok(Some(if same { String::new() } else { "another".to_owned() }))
+    };
+    all.map(|one| (one.0.uri.clone(), now(one))).collect()
 }
 
 /// Where the models of a case are, in its order.
@@ -140,7 +166,9 @@ pub fn question(case: &Case) -> Piece {
             init.recipe.as_ref().map(|recipe| &recipe.written)
         ))
     );
-    let parts: Vec<String> = uris.iter().cloned().chain([steps, counts, init]).collect();
+    // Of what is read whole nothing is added: stores of such cases stay good.
+    let drawn = case.choice.sampling.map(|sampling| format!("{sampling:?}"));
+    let parts: Vec<String> = uris.iter().cloned().chain([steps, counts, init]).chain(drawn).collect();
     Piece::new("measurements", uris, parts.iter().map(String::as_str))
 }
 
@@ -148,7 +176,8 @@ pub fn question(case: &Case) -> Piece {
 fn altered(case: &Case, access: Access, measured: &Measurements) -> Result<Vec<String>> {
     let models = models::open(case, access)?;
     let mut changed = Vec::new();
-    for (own, there) in measured.models.iter().zip(&measured.digests) {
+    let there = measured.sample.as_ref().map_or(&measured.digests, |sample| &sample.drawn);
+    for (own, there) in measured.models.iter().zip(there) {
         let mut all = models.checkpoints.iter().chain(models.references.iter().map(AsRef::as_ref));
         let Some(checkpoint) = all.find(|checkpoint| checkpoint.uri == own.uri) else { continue };
         let now = digests(&[checkpoint])?.pop().unwrap_or_default();

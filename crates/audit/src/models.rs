@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use scratchproof_case::{Case, Location, Subject};
-use scratchproof_checkpoint::{Architectures, Checkpoint, packaged_alike};
+use scratchproof_checkpoint::{Architectures, Checkpoint, LARGE, packaged_alike};
 use scratchproof_disguise::settle;
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_fingerprint::Fingerprint;
@@ -58,8 +58,16 @@ pub(super) fn open(case: &Case, access: Access) -> Result<Models> {
     merge_adapters(&mut series, &mut references, case.parents.len())?;
     let mut series: Vec<Arc<Checkpoint>> = series.into_iter().map(Arc::new).collect();
     let mut references: Vec<Arc<Checkpoint>> = references.into_iter().map(Arc::new).collect();
-    let deduced = settle(&mut series, &mut references)?;
+    // Whether a matrix is stored the other way round takes all of it.
+    let turned = if case.choice.sampling.is_some() { LARGE } else { u64::MAX };
+    let deduced = settle(&mut series, &mut references, turned)?;
     let (checkpoints, references) = packaged_alike(series, references);
+    let drawn = |model: Checkpoint| match case.choice.sampling {
+        Some(sampling) => model.sampled(sampling),
+        None => Ok(model),
+    };
+    let checkpoints = checkpoints.into_iter().map(drawn).collect::<Result<Vec<_>>>()?;
+    let references = references.into_iter().map(drawn).collect::<Result<Vec<_>>>()?;
     Ok(Models {
         checkpoints,
         steps: case.subject.checkpoints.iter().map(|c| c.step.unwrap_or(0)).collect(),

@@ -1,35 +1,13 @@
 //! Series of a hub by pattern: looked up once, pinned to commits, and listed with the digests of their files before a byte of
 //! weight is read.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use chrono::{DateTime, Utc};
 use rayon::prelude::*;
 
-use scratchproof_case::{Case, CheckpointEntry, Location, PublishedFile, PublishedStep, apart, hole, named};
+use scratchproof_case::{PublishedFile, PublishedStep, apart, hole, named};
 use scratchproof_error::{Error, Result};
 use scratchproof_source::{Access, Hub, ListedFile, Network, is_address, locate};
 use scratchproof_texts::{Text, text};
-
-/// Which steps of a long series are used.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Thin {
-    /// These; empty for all.
-    pub steps: Vec<i64>,
-    /// Every so many of those that are there, the first and the last among them.
-    pub every: Option<usize>,
-    /// Bytes that may be fetched for the whole case.
-    pub most: Option<u64>,
-}
-
-/// What was chosen of a series.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Chosen {
-    /// Checkpoints that were left out.
-    pub left: usize,
-    /// Bytes of weights that are at addresses of a network, where what keeps them lists their lengths.
-    pub bytes: u64,
-}
 
 /// A series as a hub lists it.
 #[derive(Clone, Debug)]
@@ -176,7 +154,7 @@ fn folders(network: &Network, hub: &Hub, path: &str, revision: Option<&str>) -> 
 
 /// The file as one of weights, if it is one of this folder.
 #[allow(clippy::needless_pass_by_value, reason = "its digest is taken")]
-fn weights(file: ListedFile, folder: &str) -> Option<PublishedFile> {
+pub(super) fn weights(file: ListedFile, folder: &str) -> Option<PublishedFile> {
     let name = file.path.strip_prefix(folder)?;
     let held = !name.contains('/') && WEIGHTS.iter().any(|ending| name.ends_with(ending));
     let other = OTHERS.iter().any(|beginning| name.starts_with(beginning));
@@ -187,97 +165,6 @@ fn weights(file: ListedFile, folder: &str) -> Option<PublishedFile> {
         mark: file.mark.clone(),
         at: file.at.as_deref().and_then(|at| DateTime::parse_from_rfc3339(at).ok()).map(|at| at.with_timezone(&Utc)),
     })
-}
-
-/// Looks up the checkpoints of a case whose series is a pattern of a network, and thins them.
-///
-/// # Errors
-/// As [`published`]; a usage error if no checkpoint is left, or two of them are more than may be fetched.
-pub fn expand(case: &mut Case, access: Access, thin: &Thin) -> Result<Chosen> {
-    if let Some(pattern) = case.subject.pattern.clone() {
-        let server = pattern.starts_with("http") && !thin.steps.is_empty() && pattern.contains("{step}");
-        if server && !access.offline {
-            // Steps that are named need not be listed.
-            case.subject.checkpoints = thin.steps.iter().map(|step| at_step(&pattern, *step)).collect();
-            case.subject.checkpoints.sort_by_key(|entry| entry.step);
-            case.subject.checkpoints.dedup_by_key(|entry| entry.step);
-        } else {
-            let found = published(&pattern, access)?;
-            case.subject.checkpoints = found.steps.iter().map(entry).collect();
-            case.subject.published = found.steps;
-        }
-    }
-    let all = case.subject.checkpoints.len();
-    if !thin.steps.is_empty() {
-        case.subject.checkpoints.retain(|entry| entry.step.is_none_or(|step| thin.steps.contains(&step)));
-    } else if let Some(every) = thin.every {
-        every_so_many(&mut case.subject.checkpoints, every);
-    }
-    if case.subject.checkpoints.is_empty() {
-        return Err(Error::usage(text!("error-audit/published/no-checkpoint-series-left")));
-    }
-    let bytes = budget(case, access, thin.most)?;
-    Ok(Chosen { left: all - case.subject.checkpoints.len(), bytes })
-}
-
-/// Keeps every so many of a series, the first and the last among them.
-fn every_so_many<T>(series: &mut Vec<T>, every: usize) {
-    let last = series.len().saturating_sub(1);
-    let mut at = 0..;
-    series.retain(|_| at.next().is_some_and(|at| every < 2 || at % every == 0 || at == last));
-}
-
-/// The bytes of the case that are to be fetched; with a limit as many checkpoints as it allows, evenly over the series.
-fn budget(case: &mut Case, access: Access, most: Option<u64>) -> Result<u64> {
-    let known: BTreeMap<&str, u64> = case
-        .subject
-        .published
-        .iter()
-        .map(|step| (step.address.as_str(), step.weights.iter().map(|file| file.bytes).sum()))
-        .collect();
-    let length = |address: &str| -> Result<u64> {
-        match known.get(address) {
-            Some(bytes) => Ok(*bytes),
-            // Asked for only where somebody wants to know.
-            None if most.is_none() || !is_address(address) => Ok(0),
-            None => {
-                let files = locate(address, access)?.listed()?;
-                Ok(files.into_iter().filter_map(|file| weights(file, "")).map(|file| file.bytes).sum())
-            }
-        }
-    };
-    let references = case.parents.iter().chain(&case.controls).filter(|reference| !reference.fingerprint);
-    let beside = references.map(|reference| length(&reference.location.written)).sum::<Result<u64>>()?;
-    let mut series: Vec<(usize, u64)> = Vec::new();
-    for (at, entry) in case.subject.checkpoints.iter().enumerate() {
-        series.push((at, length(&entry.location.written)?));
-    }
-    let sum = |series: &[(usize, u64)]| beside + series.iter().map(|(_, bytes)| bytes).sum::<u64>();
-    let Some(most) = most else { return Ok(sum(&series)) };
-    for every in 1..=series.len().max(1) {
-        let mut chosen = series.clone();
-        every_so_many(&mut chosen, every);
-        if sum(&chosen) <= most {
-            let stays: BTreeSet<usize> = chosen.iter().map(|(at, _)| *at).collect();
-            let mut at = 0..;
-            case.subject.checkpoints.retain(|_| at.next().is_some_and(|at| stays.contains(&at)));
-            return Ok(sum(&chosen));
-        }
-    }
-    every_so_many(&mut series, usize::MAX);
-    Err(Error::usage(text!("error-audit/published/max-fetch-allows-bytes", most, series = sum(&series))))
-}
-
-/// The checkpoint of a step, where the pattern says it all.
-fn at_step(pattern: &str, step: i64) -> CheckpointEntry {
-    let written = pattern.replacen("{step}", &step.to_string(), 1);
-    let location = Location { path: written.clone().into(), written };
-    CheckpointEntry { step: Some(step), location, tokens: None, saved: None, averaged: None }
-}
-
-fn entry(step: &PublishedStep) -> CheckpointEntry {
-    let location = Location { written: step.address.clone(), path: step.address.clone().into() };
-    CheckpointEntry { step: Some(step.step), location, tokens: step.tokens, saved: None, averaged: None }
 }
 
 #[cfg(test)]

@@ -317,6 +317,7 @@ impl Checker<'_> {
             ledger,
             loss,
             policy,
+            choice: super::Choice::default(),
         })
     }
 

@@ -3,6 +3,7 @@
 //! Parsed as typed, then validated as a whole with lines, then resolved: a [`Case`] names files that exist and steps
 //! that are distinct. Unknown keys are errors.
 
+mod choice;
 mod file;
 mod policy;
 pub mod profile;
@@ -12,6 +13,7 @@ mod series;
 
 use std::path::PathBuf;
 
+pub use choice::{Choice, Sampling};
 pub use file::is_hub_name;
 pub use policy::Policy;
 pub use published::{PublishedFile, PublishedStep};
@@ -49,6 +51,8 @@ pub struct Case {
     pub loss: Option<Location>,
     /// Every threshold.
     pub policy: Policy,
+    /// What of it is used: nobody's words of the file, but of whoever audits it.
+    pub choice: Choice,
 }
 
 impl Case {
@@ -108,6 +112,7 @@ impl Case {
             ledger: None,
             loss: None,
             policy: Policy::default(),
+            choice: Choice::default(),
         }
     }
 }

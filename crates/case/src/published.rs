@@ -1,9 +1,10 @@
 //! A series as it was published: what the hub lists of it, before a byte of weight is read.
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
 /// One checkpoint of a published series.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PublishedStep {
     /// Training step, as its name says.
     pub step: i64,
@@ -18,7 +19,7 @@ pub struct PublishedStep {
 }
 
 /// A file of weights as the hub lists it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PublishedFile {
     /// Name in the folder.
     pub name: String,

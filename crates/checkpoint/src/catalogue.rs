@@ -16,7 +16,7 @@ use super::index::{self, Layout};
 use super::residual::{hidden_sizes, set_prediction_layers_apart, settle_residual_axes};
 use super::wrappers::bare_names;
 use super::{
-    Adapter, Architectures, HeaderTensor, Meeting, Optimizer, Role, Shard, Skipped, TensorRecord, Tokenizer,
+    Adapter, Architectures, HeaderTensor, Meeting, Optimizer, Role, Sample, Shard, Skipped, TensorRecord, Tokenizer,
     TokenizerFiles, builtin,
 };
 use scratchproof_error::{Context, Error, Result};
@@ -61,6 +61,8 @@ pub struct Checkpoint {
     pub adapter: Option<Adapter>,
     /// Where it was put in another model's packaging: which of its own towers each of that model's towers met.
     pub met: Vec<Meeting>,
+    /// What was drawn of it, if not all of its rows are looked at.
+    pub sample: Option<Arc<Sample>>,
 }
 
 impl Checkpoint {
@@ -120,6 +122,7 @@ impl Checkpoint {
             form: Text::default(),
             notes: Vec::new(),
             stored: 0,
+            sample: None,
         };
         checkpoint.adapter = Adapter::read(store, &names, &checkpoint.unread)?;
         let mut found = checkpoint.read_shards(store, &layout)?;
@@ -331,20 +334,21 @@ impl Checkpoint {
     /// Length of the residual stream of the language model: what most tensors say, else config.json.
     #[must_use]
     pub fn hidden_size(&self) -> Option<usize> {
-        hidden_sizes(&self.tensors).get("").copied().or_else(|| self.setting(&["hidden_size", "n_embd", "d_model"]))
+        hidden_sizes(self.catalogue()).get("").copied().or_else(|| self.setting(&["hidden_size", "n_embd", "d_model"]))
     }
 
     /// Length of the residual stream of every tower, by its name prefix; the language model's is empty.
     #[must_use]
     pub fn axes(&self) -> BTreeMap<&str, usize> {
-        hidden_sizes(&self.tensors)
+        hidden_sizes(self.catalogue())
     }
 
     /// Number of tokens: rows of the embedding or the head, else config.json.
     #[must_use]
     pub fn vocab_size(&self) -> Option<usize> {
         let rows = |family: &str| {
-            let tensor = self.tensors.iter().find(|tensor| tensor.role.is_main(family) && tensor.shape.len() == 2)?;
+            let tensor =
+                self.catalogue().iter().find(|tensor| tensor.role.is_main(family) && tensor.shape.len() == 2)?;
             Some(tensor.shape[0])
         };
         rows("embedding").or_else(|| rows("head")).or_else(|| self.setting(&["vocab_size"]))
@@ -396,6 +400,7 @@ impl Checkpoint {
         copy.wrappers.clone_from(&self.wrappers);
         copy.met.clone_from(&self.met);
         copy.adapter.clone_from(&self.adapter);
+        copy.sample.clone_from(&self.sample);
         copy
     }
 }

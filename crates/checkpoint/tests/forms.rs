@@ -202,11 +202,13 @@ fn optimizer_states_in_pieces_have_names_and_the_models_shapes() {
         let model = open(place);
         let [optimizer] = model.optimizers().unwrap() else { panic!("one optimizer in {place}") };
         assert_eq!(optimizer.states.len(), model.tensors.len(), "{place}");
-        if place != "zero-universal" {
-            let rates: Vec<_> = optimizer.groups.iter().map(|group| group["lr"].as_f64().unwrap()).collect();
-            assert!(!rates.is_empty() && optimizer.groups[0]["betas"].is_array(), "{place}: {:?}", optimizer.groups);
-            assert!(optimizer.states.iter().all(|state| state.group.is_some_and(|at| at < rates.len())), "{place}");
-        }
+        let rates: Vec<_> = optimizer.groups.iter().map(|group| group["lr"].as_f64().unwrap()).collect();
+        assert!(!rates.is_empty() && optimizer.groups[0]["betas"].is_array(), "{place}: {:?}", optimizer.groups);
+        assert!(
+            optimizer.groups.iter().all(|group| group["weight_decay"].is_f64() && group["eps"].is_f64()),
+            "{place}"
+        );
+        assert!(optimizer.states.iter().all(|state| state.group.is_some_and(|at| at < rates.len())), "{place}");
         for state in &optimizer.states {
             let Parameter::Named(name) = &state.parameter else { panic!("{place}: no name") };
             let tensor = model.find(name).unwrap_or_else(|| panic!("{place}: {name}"));

@@ -36,15 +36,21 @@ type Pair = (usize, usize, How, bool);
 
 /// Gives tensors that names do not settle the roles that their content has in another model: the series those of the
 /// references, then every reference those of the final checkpoint.
+/// Square matrices that names settle are held against each other to see whether one is stored the other way round, where they
+/// have fewer bytes than `turned`.
 ///
 /// # Errors
 /// If a model cannot be read.
-pub fn settle(series: &mut [Arc<Checkpoint>], references: &mut [Arc<Checkpoint>]) -> Result<Vec<Deduction>> {
+pub fn settle(
+    series: &mut [Arc<Checkpoint>],
+    references: &mut [Arc<Checkpoint>],
+    turned: u64,
+) -> Result<Vec<Deduction>> {
     let mut all = Vec::new();
     let count = series.len();
     let Some(last) = count.checked_sub(1) else { return Ok(all) };
     for reference in references.iter() {
-        let pairs = matched(&series[last], reference)?;
+        let pairs = matched(&series[last], reference, turned)?;
         let own = Arc::clone(&series[last]);
         // A template's word for what only repetition and shape had said; never the other way round.
         let roles: BTreeMap<&str, (usize, bool)> = pairs
@@ -73,7 +79,7 @@ pub fn settle(series: &mut [Arc<Checkpoint>], references: &mut [Arc<Checkpoint>]
     }
     for (index, reference) in references.iter_mut().enumerate() {
         let own = &series[last];
-        let pairs = matched(own, reference)?;
+        let pairs = matched(own, reference, turned)?;
         if pairs.is_empty() {
             continue;
         }
@@ -105,7 +111,7 @@ fn open(a: &TensorRecord, b: &TensorRecord) -> bool {
 }
 
 /// Pairs of tensors that names do not settle.
-fn matched(first: &Arc<Checkpoint>, second: &Arc<Checkpoint>) -> Result<Vec<Pair>> {
+fn matched(first: &Arc<Checkpoint>, second: &Arc<Checkpoint>, turned: u64) -> Result<Vec<Pair>> {
     // What has no counterpart in the other's packaging, either way.
     let without = |of: &Arc<Checkpoint>, like: &Arc<Checkpoint>| -> Vec<usize> {
         let lacks: BTreeSet<String> = of.in_packaging_of(like).1.into_iter().map(|skipped| skipped.tensor).collect();
@@ -113,7 +119,7 @@ fn matched(first: &Arc<Checkpoint>, second: &Arc<Checkpoint>) -> Result<Vec<Pair
         open.map(|(index, _)| index).collect()
     };
     let (own, others) = (without(second, first), without(first, second));
-    let squares = crossed(first, second)?;
+    let squares = crossed(first, second, turned)?;
     if own.is_empty() || others.is_empty() {
         return Ok(squares);
     }
@@ -195,10 +201,12 @@ fn matched(first: &Arc<Checkpoint>, second: &Arc<Checkpoint>) -> Result<Vec<Pair
 }
 
 /// Square matrices of one name that are stored the other way round, by their content.
-fn crossed(first: &Arc<Checkpoint>, second: &Arc<Checkpoint>) -> Result<Vec<Pair>> {
+fn crossed(first: &Arc<Checkpoint>, second: &Arc<Checkpoint>, largest: u64) -> Result<Vec<Pair>> {
     let pairs = Correspondence::between(first, second).named;
     let square = |tensor: &TensorRecord| {
-        matches!(tensor.shape[..], [rows, columns] if rows == columns && rows >= 8) && matchable(tensor)
+        matches!(tensor.shape[..], [rows, columns] if rows == columns && rows >= 8)
+            && matchable(tensor)
+            && tensor.bytes < largest
     };
     let open: Vec<(usize, usize)> =
         pairs.into_iter().filter(|(i, j)| square(&first.tensors[*i]) && square(&second.tensors[*j])).collect();

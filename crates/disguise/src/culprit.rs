@@ -22,7 +22,12 @@ pub struct Culprit {
     class: Class,
     /// The residual axis, from the parent's to its own.
     axis: Frame,
+    /// Where rows of the parent are drawn, their share.
+    share: Option<f64>,
 }
+
+/// Rows that stand for a head where rows were drawn and no head is whole.
+const HEAD: usize = 64;
 
 impl Culprit {
     /// One of a class, of a parent whose residual axis has that length.
@@ -33,7 +38,13 @@ impl Culprit {
             Class::Rotated => Frame::Rotated(rotation(hidden)),
             Class::Padded => Frame::Permuted((0..=hidden).map(|i| (i < hidden).then_some(i)).collect()),
         };
-        Self { class, axis }
+        Self { class, axis, share: None }
+    }
+
+    /// The same of a parent of which a share of the rows is drawn. What was put into another order is then seldom in the rows of
+    /// both: of drawn rows as many have their like among the others as were drawn of all.
+    pub fn drawn(self, share: Option<f64>) -> Self {
+        Self { share, ..self }
     }
 
     /// Length of its residual axis.
@@ -82,7 +93,11 @@ impl Culprit {
             };
             if function.slot().is_some() {
                 let from = shuffled(row, part.rows);
-                return from.is_multiple_of(2).then_some(from);
+                let there = self.share.is_none_or(|share| share > chance(layer, part.role.expert, from));
+                return (from.is_multiple_of(2) && there).then_some(from);
+            }
+            if self.share.is_some() {
+                return (layer + row / HEAD).is_multiple_of(2).then_some(row);
             }
             let Some(heads) = heads.filter(|heads| heads.key_value > 0 && heads.dim > 0) else { return Some(row) };
             let head = row / heads.dim;
@@ -129,6 +144,14 @@ impl Culprit {
             }
         }
     }
+}
+
+/// An even number from 0 to 1 that a neuron has, the same in all of its matrices.
+fn chance(layer: usize, expert: Option<u32>, row: usize) -> f64 {
+    let expert = expert.map_or(0, |expert| u64::from(expert) + 1);
+    let mut noise = Noise((layer as u64) << 40 ^ expert << 20 ^ row as u64 ^ 0x5851_f42d_4c95_7f2d);
+    noise.next();
+    (noise.next() >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 /// An even number between the roots of three, of variance one.

@@ -42,7 +42,10 @@ pub fn injections(parent: &Checkpoint, hidden: Option<usize>, rules: &SearchRule
     let weights = weights.within(BUDGET);
     for class in classes {
         if long && class != Class::Half {
-            all.extend(products.as_ref().map(|products| of_heads(class, products)));
+            let silent = || Injection { class, correlation: CORRELATION, observations: Vec::new() };
+            // Of drawn rows there are no whole heads: nothing would have been seen.
+            let drawn = parent.sample.is_some().then(silent);
+            all.extend(products.as_ref().map(|products| of_heads(class, products)).or(drawn));
             continue;
         }
         let culprit = Culprit::new(class, weights.hidden);

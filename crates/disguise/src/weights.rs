@@ -135,7 +135,8 @@ impl<'a> Weights<'a> {
             (own.embedding, own.head) = (None, None);
         }
         own.hidden = culprit.hidden(own.hidden);
-        own.culprit = Some(culprit);
+        let drawn = checkpoint.sample.as_ref().filter(|sample| sample.tensors > 0);
+        own.culprit = Some(culprit.drawn(drawn.map(|sample| sample.sampling.share)));
         Ok(Some(own))
     }
 

@@ -145,6 +145,7 @@ codes! {
     TimeOtherModels "time/other-models",
     InputNonFinite "input/non-finite",
     InputZeroTensor "input/zero-tensor",
+    InputDrawnRows "input/drawn-rows",
     InputUnknownNames "input/unknown-names",
     InputSkipped "input/skipped",
     InputDeduced "input/deduced-roles",

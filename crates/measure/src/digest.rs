@@ -4,8 +4,8 @@ use md5::Digest;
 use rayon::prelude::*;
 
 use scratchproof_checkpoint::{Checkpoint, Shard};
-use scratchproof_error::Result;
 use scratchproof_error::hexadecimal::hex;
+use scratchproof_error::{Error, Result};
 use scratchproof_kernel::sha256::{LANES, Sha256, update};
 use scratchproof_measurements::FileDigest;
 use scratchproof_source::Blob;
@@ -27,7 +27,17 @@ pub fn digests(models: &[&Checkpoint]) -> Result<Vec<Vec<FileDigest>>> {
     };
     let shards: Vec<Vec<Shard>> = models.iter().map(files).collect();
     let blobs: Vec<&dyn Blob> = shards.iter().flatten().map(|shard| &*shard.blob).collect();
-    let mut hashes = hash_all(&blobs)?.into_iter();
+    let hashes = hash_all(&blobs)?;
+    for (blob, hash) in blobs.iter().zip(&hashes) {
+        let (own, said) = (hex(hash), blob.said_sha256());
+        if let Some(said) = said.filter(|said| *said != own) {
+            return Err(Error::input(format!(
+                "{}: the server sent other bytes than it says: their SHA-256 is {own}, it says {said}",
+                blob.uri()
+            )));
+        }
+    }
+    let mut hashes = hashes.into_iter();
     let mut digest = |shard: &Shard| FileDigest {
         name: shard.name.clone(),
         bytes: shard.blob.len(),
@@ -163,6 +173,7 @@ mod tests {
             form: Default::default(),
             notes: Vec::new(),
             stored: 0,
+            sample: None,
         }
     }
 
@@ -195,6 +206,25 @@ mod tests {
         let files = vec![MemoryFile::new("whole", [1; 100]), MemoryFile::new("broken", [1; 100]).short_after(50)];
         let error = digests(&[&model(files)]).unwrap_err();
         assert!(error.to_string().contains("broken"), "{error}");
+    }
+
+    /// A server that sends other bytes than its own mark of the content stands for.
+    #[test]
+    fn other_bytes_than_the_place_says_are_an_error() {
+        use scratchproof_source::testing::{Reply, Server, network};
+        let bytes: Vec<u8> = (0..=250).cycle().take(100_000).collect();
+        for (said, holds) in [(hex(&sha256(&bytes)), true), ("ab".repeat(32), false), ("\"no digest\"".into(), true)] {
+            let sent = bytes.clone();
+            let server = Server::start(move |request| {
+                Reply::range(request, &sent).with("x-linked-etag", &format!("\"{said}\""))
+            });
+            let file = scratchproof_source::HttpFile::open(&network(), &server.url("/m.safetensors")).unwrap();
+            let mut one = model(Vec::new());
+            one.shards.push(Shard { name: "m".into(), blob: Arc::new(file) });
+            let found = digests(&[&one]).map_err(|error| error.to_string());
+            assert_eq!(found.is_ok(), holds, "{found:?}");
+            assert!(holds || found.unwrap_err().contains("sent other bytes than it says"));
+        }
     }
 
     #[test]

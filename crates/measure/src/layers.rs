@@ -18,8 +18,8 @@ pub fn layer_map(plan: &Plan, all: &[Kept], subject: usize, other: usize) -> Vec
     let mut maps = Vec::new();
     for (tower, &hidden) in &plan.axes {
         let named = |family: &str| if tower.is_empty() { family.to_owned() } else { format!("{tower}.{family}") };
-        let own = layers(plan, all, tower, subject);
-        let theirs = layers(plan, all, tower, other);
+        let own = layers(plan, all, (tower, hidden), subject);
+        let theirs = layers(plan, all, (tower, hidden), other);
         let own_slots: BTreeSet<Slot> = own.values().flat_map(BTreeMap::keys).copied().collect();
         let their_slots: BTreeSet<Slot> = theirs.values().flat_map(BTreeMap::keys).copied().collect();
         let common: Vec<Slot> = own_slots.intersection(&their_slots).copied().collect();
@@ -41,16 +41,17 @@ pub fn layer_map(plan: &Plan, all: &[Kept], subject: usize, other: usize) -> Vec
     maps
 }
 
-/// By layer, the kept rows of every slot of one tower of one model.
+/// By layer, the kept rows of every slot of one tower of one model that are over its whole axis.
 fn layers<'a>(
     plan: &'a Plan,
     all: &'a [Kept],
-    tower: &str,
+    (tower, hidden): (&str, usize),
     model: usize,
 ) -> BTreeMap<u32, BTreeMap<Slot<'a>, &'a [f32]>> {
     let mut layers: BTreeMap<u32, BTreeMap<Slot, &[f32]>> = BTreeMap::new();
     for (unit, kept) in plan.units.iter().zip(all).filter(|(unit, _)| unit.role.tower == tower) {
-        let slot = unit.members.iter().position(|m| m.model == model);
+        let whole = unit.view.is_none_or(|view| view.hidden() == hidden);
+        let slot = unit.members.iter().position(|m| m.model == model && whole);
         if let (Some(layer), Some(slot)) = (unit.role.layer, slot)
             && kept.usable[slot]
         {

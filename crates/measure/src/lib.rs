@@ -20,6 +20,7 @@ mod residual;
 mod returned;
 mod routers;
 mod rows;
+mod sample;
 mod search;
 mod signs;
 mod tensors;
@@ -108,7 +109,10 @@ pub fn prepare(models: Models, journal: &dyn Journal, reporter: &dyn Reporter) -
     let Models { checkpoints, steps: all, references, parents, deduced, fingerprints } = models;
     let growth = {
         let pieces = Pieces::of(checkpoints.iter());
-        kept(journal, &pieces.whole("growth", &[&format!("{all:?}")]), || grown(&checkpoints, &all))?
+        // Of tables of other lengths other rows are drawn: what was resized is not held against what it was.
+        let drawn = checkpoints.iter().any(|checkpoint| checkpoint.sample.is_some());
+        let measured = || if drawn { Ok(Vec::new()) } else { grown(&checkpoints, &all) };
+        kept(journal, &pieces.whole("growth", &[&format!("{all:?}")]), measured)?
     };
     let series = Series::new(checkpoints);
     let left_out: Vec<(i64, String)> = series.left_out.iter().map(|(i, why)| (all[*i], why.clone())).collect();
@@ -189,7 +193,9 @@ pub fn measure(models: Models, replay: Replay, job: &Job) -> Result<Measurements
     let (measured, digests) =
         join(|| pieces::figures(&prepared, &parts, journal, reporter), || pieces.digests(&given, journal));
     let ((tensors, rows), mut digests) = (measured?, digests?);
-    pieces.add_md5(&given[..plan.series], &mut digests, job);
+    if given.iter().all(|model| model.sample.is_none()) {
+        pieces.add_md5(&given[..plan.series], &mut digests, job);
+    }
     reporter.phase("products of kept rows", 0);
     let products = pieces.whole("products", &[&format!("{asked:?}"), &plan_key(plan)]);
     let products = kept(journal, &products, || products::products(plan, &tensors, &rows, asked))?;
@@ -202,6 +208,7 @@ pub fn measure(models: Models, replay: Replay, job: &Job) -> Result<Measurements
     let vocabularies = kept(journal, &prepared.vocabularies_piece(), || vocabularies::read(material, plan))?;
     reporter.end();
     let listed = |at: usize| at >= plan.last();
+    let sample = sample::record(plan, &given, &mut digests);
     Ok(Measurements {
         models: given.iter().enumerate().map(|(at, checkpoint)| model(checkpoint, listed(at))).collect(),
         bytes_read: tensors::bytes_of(plan, plan.units.iter()),
@@ -220,6 +227,7 @@ pub fn measure(models: Models, replay: Replay, job: &Job) -> Result<Measurements
         found: prepared.found,
         deduced: prepared.deduced,
         plan: prepared.plan,
+        sample,
     })
 }
 

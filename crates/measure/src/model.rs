@@ -7,7 +7,7 @@ use scratchproof_measurements::{Model, Tensor};
 /// Writes down what is known of a model from its headers; its tensors only where they are `listed`.
 #[must_use]
 pub fn model(checkpoint: &Checkpoint, listed: bool) -> Model {
-    let tensors = checkpoint.tensors.iter().filter(|_| listed).map(|tensor| Tensor {
+    let tensors = checkpoint.catalogue().iter().filter(|_| listed).map(|tensor| Tensor {
         name: tensor.name.clone(),
         dtype: tensor.dtype,
         shape: tensor.shape.clone(),
@@ -30,7 +30,7 @@ pub fn model(checkpoint: &Checkpoint, listed: bool) -> Model {
         experts: checkpoint.experts(),
         tokenizer: checkpoint.tokenizer().ok().map(scratchproof_checkpoint::Tokenizer::size),
         beside: if listed { beside(checkpoint) } else { Vec::new() },
-        bytes: checkpoint.bytes(),
+        bytes: checkpoint.catalogue().iter().map(|tensor| tensor.bytes).sum(),
         data_bytes: checkpoint.stored,
         notes: checkpoint.notes.iter().map(scratchproof_checkpoint::Text::english).collect(),
     }

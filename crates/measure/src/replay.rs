@@ -29,6 +29,9 @@ pub fn replayed(case: &Case, access: Access) -> Result<Replay> {
         }
         Err(error) => return Ok(Replay::Unfit(error.context(location.written.clone()).to_string())),
     };
+    if case.choice.sampling.is_some() {
+        return Ok(Replay::Sampled);
+    }
     // As it is stored: the audit's own view may have split or joined tensors.
     let checkpoint = if first.location.scheme().is_some() {
         Checkpoint::open_named(&first.location.written, access)?

@@ -1,7 +1,7 @@
 //! What models of other vocabularies can be compared by: tokenizers, embeddings by string, attention after alignment.
 
 use super::rows::{RowPairs, attention_grams, row_sums, rows, token_matrix};
-use scratchproof_checkpoint::{Checkpoint, Tokenizer};
+use scratchproof_checkpoint::{Checkpoint, TensorRecord, Tokenizer};
 use scratchproof_disguise::{TokenRows, limits};
 use scratchproof_error::Result;
 use scratchproof_kernel::gram;
@@ -36,9 +36,18 @@ impl<'a> Side<'a> {
         Self { model, tokenizer: model.tokenizer().map_err(|error| error.to_string()) }
     }
 
-    fn pairs(&self, other: &Self, rows: (usize, usize)) -> RowPairs {
+    /// Rows of two tables of tokens that belong together; where rows were drawn, of those that were in both.
+    fn pairs(&self, other: &Self, tables: (&TensorRecord, &TensorRecord)) -> RowPairs {
         let tokenizers = self.tokenizer.as_ref().ok().copied().zip(other.tokenizer.as_ref().ok().copied());
-        RowPairs::new(tokenizers, rows)
+        let (x, y) = tables;
+        if self.model.sample.is_none() && other.model.sample.is_none() {
+            return RowPairs::new(tokenizers, (x.shape[0], y.shape[0]));
+        }
+        let ((own, there), (their, theirs)) = (self.model.drawn_of(x), other.model.drawn_of(y));
+        let mut all = RowPairs::new(tokenizers, (own, their));
+        let place = |places: &[Option<u32>], row: u32| places.get(row as usize).copied().flatten();
+        all.pairs = all.pairs.iter().filter_map(|(a, b)| Some((place(&there, *a)?, place(&theirs, *b)?))).collect();
+        all
     }
 }
 
@@ -86,9 +95,27 @@ pub fn read(material: &Material, plan: &Plan) -> Result<Vocabularies> {
 
 /// For every token row of the subject the reference's row of the same string; `None` where there are not two tokenizers.
 pub fn token_rows(series: &[Checkpoint], reference: &Checkpoint) -> Option<TokenRows> {
-    let own = series.iter().rev().find_map(|c| c.tokenizer().ok())?;
-    let other = reference.tokenizer().ok()?;
-    Some(own.row_map(other, series.last()?.vocab_size()?, reference.vocab_size()?))
+    let last = series.last()?;
+    let own = series.iter().rev().find_map(|c| c.tokenizer().ok());
+    let map = own.zip(reference.tokenizer().ok());
+    if last.sample.is_none() && reference.sample.is_none() {
+        let (own, other) = map?;
+        return Some(own.row_map(other, last.vocab_size()?, reference.vocab_size()?));
+    }
+    let ((rows, there), (others, theirs)) = (drawn_tokens(last)?, drawn_tokens(reference)?);
+    let map = match map {
+        Some((own, other)) => own.row_map(other, rows, others),
+        None if rows != others => (0..rows).map(|row| u32::try_from(row).ok().filter(|_| row < others)).collect(),
+        None => return None,
+    };
+    let drawn = there.iter().enumerate().filter(|(_, place)| place.is_some());
+    Some(drawn.map(|(row, _)| *theirs.get((*map.get(row)?)? as usize)?).collect())
+}
+
+/// Rows of a model's table of tokens in the file, and the places of those that were drawn.
+fn drawn_tokens(model: &Checkpoint) -> Option<(usize, Vec<Option<u32>>)> {
+    let table = FAMILIES.iter().find_map(|family| token_matrix(model, family))?;
+    Some(model.drawn_of(table))
 }
 
 /// The column test's sums over rows of the same tokens; none where the rows already stand side by side, where the hidden
@@ -96,7 +123,7 @@ pub fn token_rows(series: &[Checkpoint], reference: &Checkpoint) -> Option<Token
 fn by_token(models: (usize, usize), a: &Side, b: &Side, family: &str) -> Result<Option<ByToken>> {
     let (Some(x), Some(y)) = (token_matrix(a.model, family), token_matrix(b.model, family)) else { return Ok(None) };
     let hidden = x.shape[1];
-    let pairs = a.pairs(b, (x.shape[0], y.shape[0]));
+    let pairs = a.pairs(b, (x, y));
     if hidden != y.shape[1] || (x.shape[0] == y.shape[0] && pairs.is_identity()) {
         return Ok(None);
     }
@@ -145,7 +172,7 @@ fn similarity(out: &mut Vec<Attention>, a: &Side, b: &Side, reference: usize) ->
     let (Some(x), Some(y)) = (token_matrix(a.model, "embedding"), token_matrix(b.model, "embedding")) else {
         return Ok(());
     };
-    let pairs = a.pairs(b, (x.shape[0], y.shape[0]));
+    let pairs = a.pairs(b, (x, y));
     // Without strings, tokens of one number mean the same only if the vocabularies may be one.
     if !pairs.by_string && x.shape[0] != y.shape[0] {
         return Ok(());

@@ -16,10 +16,13 @@ mod plan;
 mod products;
 mod replay;
 mod residual;
+mod sample;
 mod tensors;
 mod token_rows;
 mod trails;
 mod vocabulary;
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +43,7 @@ pub use plan::{KERNEL_VERSION, Member, Plan, Pool, SearchRules, Unit};
 pub use products::{Drawn, KeptProducts, Kind, PairOfTensors, RowLine, SignFigure};
 pub use replay::{Replay, Replayed, TensorReplay};
 pub use residual::{ALL, Between, ResidualFigure};
+pub use sample::SampleRecord;
 pub use scratchproof_checkpoint::{Component, Meeting, Residual as Axis, Role};
 pub use tensors::{FAR_PLACE, Kept, TensorFigures};
 pub use token_rows::{Returned, RowsBetween, RowsSeen, TokenRows};
@@ -85,6 +89,9 @@ pub struct Measurements {
     pub replay: Replay,
     /// Bytes of weights that were read for [`Measurements::tensors`].
     pub bytes_read: u64,
+    /// What was drawn of the models; then no file of a model has a digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample: Option<SampleRecord>,
 }
 
 impl Measurements {
@@ -112,6 +119,14 @@ impl Measurements {
     #[must_use]
     pub fn references(&self) -> &[Model] {
         &self.models[self.plan.series..]
+    }
+
+    /// How many elements the tensor of a unit has, whether all of its rows were read or not.
+    #[must_use]
+    pub fn sizes(&self) -> impl Fn(&Unit) -> usize {
+        let tensors = self.sample.iter().flat_map(|_| &self.subject().tensors);
+        let whole: BTreeMap<&str, usize> = tensors.map(|tensor| (tensor.name.as_str(), tensor.elements())).collect();
+        move |unit| whole.get(unit.tensor.as_str()).copied().unwrap_or_else(|| unit.elements())
     }
 
     /// The subject's tensors.

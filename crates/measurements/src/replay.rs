@@ -65,6 +65,8 @@ impl Replayed {
 pub enum Replay {
     /// No seed, or no checkpoint of step 0.
     Undeclared,
+    /// The rows of the first checkpoint are drawn, and a draw is held against all of them.
+    Sampled,
     /// A framework whose generator is not known.
     UnknownFramework(String),
     /// A seed and nothing that says what was drawn from it.

@@ -99,6 +99,7 @@ pub fn plan(material: &Material) -> Plan {
     let series = &material.series.checkpoints;
     let subject = series.last().expect("a series has a checkpoint");
     let axes: BTreeMap<String, usize> = subject.axes().into_iter().map(|(t, n)| (t.to_owned(), n)).collect();
+    let drawn = subject.drawn_axes();
     let mut skipped: Vec<(String, String)> =
         subject.skipped.iter().map(|s| (s.tensor.clone(), s.why.clone())).collect();
     let mut members = series_members(series, &mut skipped);
@@ -139,13 +140,13 @@ pub fn plan(material: &Material) -> Plan {
     let mut units: Vec<Unit> = subject
         .tensors
         .iter()
-        .filter_map(|tensor| members.remove(tensor.name.as_str()).map(|members| unit(tensor, members, &axes)))
+        .filter_map(|tensor| members.remove(tensor.name.as_str()).map(|members| unit(tensor, members, &axes, &drawn)))
         .collect();
     units.extend(extra.into_iter().map(|(model, tower, tensor)| {
         // In the subject's words, so that the layers of both are found under one name.
         let mut own = tensor.clone();
         own.role.tower = tower;
-        unit(&own, vec![member(model, tensor)], &axes)
+        unit(&own, vec![member(model, tensor)], &axes, &drawn)
     }));
     let models = material.models().len();
     let towers = axes.len().saturating_sub(1).max(1);
@@ -207,10 +208,19 @@ fn layer_key<'a>(tower: &'a str, tensor: &'a TensorRecord) -> (&'a str, &'a str,
     (tower, &tensor.role.family, tensor.role.expert, &tensor.shape)
 }
 
-fn unit(tensor: &TensorRecord, members: Vec<Member>, axes: &BTreeMap<String, usize>) -> Unit {
+fn unit(
+    tensor: &TensorRecord,
+    members: Vec<Member>,
+    axes: &BTreeMap<String, usize>,
+    drawn: &BTreeMap<String, usize>,
+) -> Unit {
     let view = if tensor.role.constant { None } else { view(tensor) };
-    // Every tower has a residual axis of its own.
-    let view = view.filter(|v| axes.get(&tensor.role.tower) == Some(&v.hidden()));
+    // Every tower has a residual axis of its own; where rows are drawn, matrices that have it as rows have those of it, the
+    // same in every matrix.
+    let tower = &tensor.role.tower;
+    let whole = |v: &View| axes.get(tower) == Some(&v.hidden());
+    let part = |v: &View| v.transposed && drawn.get(tower) == Some(&v.hidden());
+    let view = view.filter(|v| whole(v) || part(v));
     let sampled = view.map_or(Vec::new(), |v| v.spread(LEAST_ROWS.max(SAMPLE_ELEMENTS / v.hidden())));
     Unit {
         id: String::new(),
@@ -325,6 +335,9 @@ fn id(unit: &Unit, material: &Material) -> String {
     for m in &unit.members {
         let checkpoint = models[m.model];
         let shard = &checkpoint.shards[m.shard];
+        if let Some(sample) = &checkpoint.sample {
+            hash.update(format!("{:?}\n", sample.sampling));
+        }
         hash.update(format!("{}\n{}\n{}\n{:?}\n{}\n", checkpoint.uri, shard.name, shard.blob.len(), m.dtype, m.offset));
     }
     hex(&hash.finalize())

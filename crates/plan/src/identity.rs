@@ -23,5 +23,9 @@ pub fn identity(checkpoint: &Checkpoint) -> String {
         add(&format!("{} {}", skipped.tensor, skipped.why));
     }
     add(&checkpoint.config.as_ref().map_or(String::new(), ToString::to_string));
+    // Of what is read whole nothing is added: stores of such models stay good.
+    if let Some(sample) = &checkpoint.sample {
+        add(&format!("{:?}", sample.sampling));
+    }
     hex(&hash.finalize())
 }

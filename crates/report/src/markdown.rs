@@ -214,7 +214,7 @@ fn rest(out: &mut Note, report: &Report) {
         out.push('\n');
         table(out, &["skipped", "why"], &[]);
         for skipped in &coverage.skipped {
-            row(out, &[&safe(&skipped.tensor), &safe(&phrase(&skipped.why, language))]);
+            row(out, &[&safe(&phrase(&skipped.tensor, language)), &safe(&phrase(&skipped.why, language))]);
         }
     }
     if !report.inputs.is_empty() {

@@ -29,10 +29,8 @@ pub enum Finished {
 pub fn read(dir: &Path) -> Result<Finished> {
     let place = || dir.join("report.json").display().to_string().escape_debug().to_string();
     let path = dir.join("report.json");
-    let about = fs::metadata(&path).map_err(|cause| {
-        let words = format!("{}: is this a finished output folder?", place());
-        Error::io(words, cause)
-    })?;
+    let about =
+        fs::metadata(&path).map_err(|cause| Error::io(text!("error-report/read/finished", place = place()), cause))?;
     if !about.is_file() || about.len() > LONGEST {
         return Err(Error::input(text!("error-report/read/no-report", place = place())));
     }

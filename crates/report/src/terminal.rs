@@ -1,7 +1,7 @@
 //! The report for a terminal: readable without colour, in any width from about 40 columns.
 
 use anstyle::{AnsiColor, Style};
-use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Row, Table, Width, presets};
 
 use super::{Condition, Outcome, Report, number, plane, scene, text, wording};
 use scratchproof_evidence::Evidence;
@@ -210,7 +210,11 @@ impl Page {
             self.hanging(
                 "  -",
                 Style::new(),
-                &format!("{}: {}", skipped.tensor, phrase(&skipped.why, self.look.language)),
+                &format!(
+                    "{}: {}",
+                    phrase(&skipped.tensor, self.look.language),
+                    phrase(&skipped.why, self.look.language)
+                ),
                 4,
             );
         }
@@ -262,20 +266,50 @@ impl Page {
     }
 
     pub(super) fn table(&self, header: &[&str]) -> Table {
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-        let words = header.iter().map(|word| term("column", word, self.look.language));
-        table.set_width(u16::try_from(self.look.width - 1).unwrap_or(u16::MAX)).set_header(words);
+        let mut table = self.plain_table();
+        table.set_header(header.iter().map(|word| term("column", word, self.look.language)));
         table
     }
 
-    pub(super) fn put(&mut self, mut table: Table, right: &[usize]) {
+    fn plain_table(&self) -> Table {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_width(u16::try_from(self.look.width - 1).unwrap_or(u16::MAX));
+        table
+    }
+
+    /// Puts a table, in several below each other where its words are wider than the page.
+    pub(super) fn put(&mut self, table: Table, right: &[usize]) {
+        let columns = columns(&table);
+        let blocks = blocks(&columns, right, self.look.width);
+        if let [_] = &blocks[..] {
+            return self.put_whole(table, right, &columns);
+        }
+        for (number, block) in blocks.iter().enumerate() {
+            let chosen = |cells: &[String]| block.iter().map(|at| cells[*at].clone()).collect::<Vec<_>>();
+            let mut own = self.plain_table();
+            if let Some(header) = table.header() {
+                own.set_header(chosen(&cells(header)));
+            }
+            for row in table.row_iter() {
+                own.add_row(chosen(&cells(row)));
+            }
+            let right: Vec<usize> = (0..block.len()).filter(|at| right.contains(&block[*at])).collect();
+            let columns: Vec<Column> = block.iter().map(|at| columns[*at]).collect();
+            if number > 0 {
+                self.out.push('\n');
+            }
+            self.put_whole(own, &right, &columns);
+        }
+    }
+
+    fn put_whole(&mut self, mut table: Table, right: &[usize], columns: &[Column]) {
         for &index in right {
             if let Some(column) = table.column_mut(index) {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }
-        keep_words(&mut table, self.look.width);
+        keep_words(&mut table, columns, self.look.width);
         for line in table.lines() {
             self.out.push_str(format!(" {line}").trim_end());
             self.out.push('\n');
@@ -283,25 +317,68 @@ impl Page {
     }
 }
 
-/// Gives every column the room of its longest word, where there is room for all of them: no word is cut.
-fn keep_words(table: &mut Table, width: usize) {
-    const PADDING: usize = 2;
-    let header = table.header().into_iter();
-    let mut longest: Vec<usize> = Vec::new();
-    for row in header.chain(table.row_iter()) {
-        for (at, cell) in row.cell_iter().enumerate() {
-            let word = cell.content().split_whitespace().map(text::width).max().unwrap_or(0);
-            if longest.len() <= at {
-                longest.push(0);
+/// Cells stand this far apart, both sides together.
+const PADDING: usize = 2;
+
+/// What a column needs.
+#[derive(Clone, Copy, Default)]
+struct Column {
+    /// Width of its longest word.
+    word: usize,
+    /// Whether a cell is empty because it says what the one above says.
+    gaps: bool,
+}
+
+fn cells(row: &Row) -> Vec<String> {
+    row.cell_iter().map(|cell| cell.content().to_string()).collect()
+}
+
+fn columns(table: &Table) -> Vec<Column> {
+    let mut columns: Vec<Column> = Vec::new();
+    for row in table.header().into_iter().chain(table.row_iter()) {
+        for (at, cell) in cells(row).iter().enumerate() {
+            if columns.len() <= at {
+                columns.push(Column::default());
             }
-            longest[at] = longest[at].max(word);
+            let word = cell.split_whitespace().map(text::width).max().unwrap_or(0);
+            columns[at].word = columns[at].word.max(word);
+            columns[at].gaps |= cell.is_empty();
         }
     }
-    if longest.iter().map(|word| word + PADDING).sum::<usize>() > width.saturating_sub(1) {
+    columns
+}
+
+/// The columns of each table that a wide one is divided into. What names a row stands in all of them: the columns before the
+/// first of figures, and the one after a column with gaps.
+fn blocks(columns: &[Column], right: &[usize], width: usize) -> Vec<Vec<usize>> {
+    let room = width.saturating_sub(1);
+    let needed = |block: &[usize]| block.iter().map(|at| columns[*at].word + PADDING).sum::<usize>();
+    let whole: Vec<usize> = (0..columns.len()).collect();
+    let names = right.first().map_or(columns.len(), |first| (*first).max(1));
+    let names = if names == 1 && columns.first().is_some_and(|first| first.gaps) { 2 } else { names };
+    let fits = |at: usize| needed(&whole[..names]) + columns[at].word + PADDING <= room;
+    if needed(&whole) <= room || names >= columns.len() || !(names..columns.len()).all(fits) {
+        return vec![whole];
+    }
+    let mut blocks = vec![whole[..names].to_vec()];
+    for at in names..columns.len() {
+        let last = blocks.len() - 1;
+        if needed(&blocks[last]) + columns[at].word + PADDING > room {
+            blocks.push(whole[..names].to_vec());
+        }
+        let last = blocks.len() - 1;
+        blocks[last].push(at);
+    }
+    blocks
+}
+
+/// Gives every column the room of its longest word, where there is room for all of them: no word is cut.
+fn keep_words(table: &mut Table, columns: &[Column], width: usize) {
+    if columns.iter().map(|column| column.word + PADDING).sum::<usize>() > width.saturating_sub(1) {
         return;
     }
-    for (at, word) in longest.into_iter().enumerate() {
-        let least = u16::try_from(word + PADDING).unwrap_or(u16::MAX);
+    for (at, own) in columns.iter().enumerate() {
+        let least = u16::try_from(own.word + PADDING).unwrap_or(u16::MAX);
         if let Some(column) = table.column_mut(at) {
             column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(least)));
         }
@@ -317,4 +394,22 @@ fn figures(finding: &Finding, language: Language) -> String {
     ];
     let said = |(name, value): (&str, Option<String>)| Some(format!("{} {}", term("column", name, language), value?));
     parts.into_iter().filter_map(said).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Column, blocks};
+
+    #[test]
+    fn a_wide_table_becomes_several_and_no_word_is_cut() {
+        let column = |word| Column { word, gaps: false };
+        let columns = [column(9), column(5), column(7), column(6), column(8)];
+        assert_eq!(blocks(&columns, &[1, 2, 3, 4], 46), [[0, 1, 2, 3, 4]]);
+        assert_eq!(blocks(&columns, &[1, 2, 3, 4], 45), [vec![0, 1, 2, 3], vec![0, 4]]);
+        assert_eq!(blocks(&columns, &[1, 2, 3, 4], 30), [[0, 1, 2], [0, 3, 4]]);
+        // What says which row it is stands in each, and where nothing fits beside it the table stays one.
+        let gaps = [Column { word: 9, gaps: true }, column(5), column(7), column(6)];
+        assert_eq!(blocks(&gaps, &[1, 2, 3], 30), [vec![0, 1, 2], vec![0, 1, 3]]);
+        assert_eq!(blocks(&gaps, &[1, 2, 3], 20), [[0, 1, 2, 3]]);
+    }
 }

@@ -192,7 +192,12 @@ pub fn render(timeline: &Timeline, look: Look) -> String {
     if !timeline.skipped.is_empty() {
         page.heading(&text!("report/heading/not-read"));
         for skipped in &timeline.skipped {
-            page.hanging("  -", Style::new(), &format!("{}: {}", skipped.tensor, phrase(&skipped.why, language)), 4);
+            page.hanging(
+                "  -",
+                Style::new(),
+                &format!("{}: {}", phrase(&skipped.tensor, language), phrase(&skipped.why, language)),
+                4,
+            );
         }
     }
     page.out
@@ -267,7 +272,10 @@ pub fn to_markdown(timeline: &Timeline, language: Language) -> String {
     if !timeline.skipped.is_empty() {
         heading(&mut out, &text!("report/heading/not-read"));
         for skipped in &timeline.skipped {
-            line(&mut out, &format!("- {}: {}", safe(&skipped.tensor), safe(&phrase(&skipped.why, language))));
+            line(
+                &mut out,
+                &format!("- {}: {}", safe(&phrase(&skipped.tensor, language)), safe(&phrase(&skipped.why, language))),
+            );
         }
     }
     out.text

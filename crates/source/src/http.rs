@@ -9,6 +9,7 @@ use reqwest::{StatusCode, Url};
 
 use super::Blob;
 use super::cache::lock;
+use super::drawn::Runs;
 use super::network::{Ask, Body, Credential, Head, Limits, Network, refusal, text};
 use super::spool::Spool;
 use scratchproof_error::{Error, Result};
@@ -29,9 +30,11 @@ pub struct HttpFile {
     credential: Option<Credential>,
     name: String,
     length: u64,
-    first: Vec<u8>,
+    first: Arc<Vec<u8>>,
     pin: Mutex<Pin>,
     spool: Option<Spool>,
+    /// Where it is not the whole file, what of it.
+    runs: Option<Runs>,
 }
 
 /// Where the content is, and its mark.
@@ -84,6 +87,7 @@ impl HttpFile {
         let mark = pin.linked.as_deref().or(pin.mark.as_deref());
         let Limits { keep, block, .. } = &network.limits;
         let spool = Spool::of(keep.as_deref(), name, length, mark, *block);
+        let first = Arc::new(first);
         Ok(Ok(Self {
             network: Arc::clone(network),
             number: network.number(),
@@ -94,6 +98,7 @@ impl HttpFile {
             first,
             pin: Mutex::new(pin),
             spool,
+            runs: None,
         }))
     }
 
@@ -111,28 +116,40 @@ impl HttpFile {
     fn block(&self, block: u64) -> Result<Arc<Vec<u8>>> {
         self.network.cache.get(self.number, block, || {
             let size = self.network.limits.block as u64;
-            let range = block * size..(block + 1).saturating_mul(size).min(self.length);
+            let range = block * size..(block + 1).saturating_mul(size).min(self.len());
             if let Some(spool) = &self.spool {
-                return spool.block(block, range.end - range.start, || self.fetch_rest(range));
+                return spool.block(block, range.end - range.start, || self.fetch_block(range));
             }
             let passing = &self.network.passing;
             if let Some(bytes) = passing.find(self.number, block) {
                 return Ok(bytes);
             }
-            let bytes = self.fetch_rest(range)?;
+            let bytes = self.fetch_block(range)?;
             passing.keep(self.number, block, &bytes);
             Ok(bytes)
         })
     }
 
-    /// The bytes of a range; those that came when the file was opened are not fetched again.
+    /// The bytes of a block: of what was drawn, one request for each of its ranges.
+    fn fetch_block(&self, range: Range<u64>) -> Result<Vec<u8>> {
+        let Some(runs) = &self.runs else { return self.fetch_rest(range) };
+        let mut bytes = Vec::with_capacity(index(range.end - range.start));
+        for piece in runs.pieces(range) {
+            bytes.extend(self.fetch_rest(piece)?);
+        }
+        Ok(bytes)
+    }
+
+    /// The bytes of a range of the file; those that came when it was opened are not fetched again.
     fn fetch_rest(&self, range: Range<u64>) -> Result<Vec<u8>> {
         let held = self.first.len() as u64;
-        if range.start > 0 || held == 0 || range.end <= held {
+        if range.start >= held {
             return self.fetch(range);
         }
-        let mut bytes = self.first.clone();
-        bytes.extend(self.fetch(held..range.end)?);
+        let mut bytes = self.first[index(range.start)..index(range.end.min(held))].to_vec();
+        if range.end > held {
+            bytes.extend(self.fetch(held..range.end)?);
+        }
         Ok(bytes)
     }
 
@@ -194,7 +211,7 @@ impl HttpFile {
 
 impl Blob for HttpFile {
     fn len(&self) -> u64 {
-        self.length
+        self.runs.as_ref().map_or(self.length, Runs::len)
     }
 
     fn uri(&self) -> String {
@@ -202,18 +219,18 @@ impl Blob for HttpFile {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        let end = offset.checked_add(buffer.len() as u64).filter(|end| *end <= self.length);
+        let end = offset.checked_add(buffer.len() as u64).filter(|end| *end <= self.len());
         let Some(end) = end else {
             return Err(Error::input(text!(
                 "error-source/http/bytes-byte-asked-but",
                 name = &self.name,
                 buffer = buffer.len(),
                 offset,
-                length = &self.length
+                length = self.len()
             )));
         };
         // A file that is wholly in its first bytes, or a header, needs no block.
-        if end <= self.first.len() as u64 {
+        if self.runs.is_none() && end <= self.first.len() as u64 {
             let start = index(offset);
             buffer.copy_from_slice(&self.first[start..start + buffer.len()]);
             return Ok(());
@@ -229,6 +246,41 @@ impl Blob for HttpFile {
             filled += part;
         }
         Ok(())
+    }
+
+    /// The hub's own mark of a large file is the digest of its content.
+    fn said_sha256(&self) -> Option<String> {
+        let linked = lock(&self.pin).linked.clone()?;
+        let digest = linked.trim_start_matches("W/").trim_matches('"').to_ascii_lowercase();
+        let is = digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
+        (is && self.runs.is_none()).then_some(digest)
+    }
+
+    /// Blocks are made of what was drawn: read ahead, kept and fetched once as those of a whole file are.
+    fn drawn(&self, ranges: &[Range<u64>]) -> Option<Result<Arc<dyn Blob>>> {
+        if self.runs.is_some() {
+            return None;
+        }
+        let of = |runs: Runs| -> Arc<dyn Blob> {
+            let pin = lock(&self.pin).clone();
+            let mark = pin.linked.as_deref().or(pin.mark.as_deref());
+            let Limits { keep, block, .. } = &self.network.limits;
+            let kept = format!("{} {}", self.name, runs.name());
+            let spool = Spool::of(keep.as_deref(), &kept, runs.len(), mark, *block);
+            Arc::new(Self {
+                network: Arc::clone(&self.network),
+                number: self.network.number(),
+                url: self.url.clone(),
+                credential: self.credential.clone(),
+                name: self.name.clone(),
+                length: self.length,
+                first: Arc::clone(&self.first),
+                pin: Mutex::new(pin),
+                spool,
+                runs: Some(runs),
+            })
+        };
+        Some(Runs::new(ranges, self.length).map(of))
     }
 }
 

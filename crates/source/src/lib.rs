@@ -3,6 +3,7 @@
 mod cache;
 pub mod clock;
 mod directory;
+mod drawn;
 pub mod fetch;
 mod forge;
 mod http;
@@ -25,12 +26,14 @@ pub mod testing;
 mod web;
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
 use scratchproof_error::{Error, Result};
 use scratchproof_texts::text;
 
 pub use directory::LocalDir;
+pub use drawn::DrawnFile;
 pub use forge::Forge;
 pub use http::HttpFile;
 pub use hub::{Hub, HubModel};
@@ -84,6 +87,17 @@ pub trait Blob: Send + Sync {
         false
     }
 
+    /// The SHA-256 that its place says it has, hexadecimal, where it says one.
+    fn said_sha256(&self) -> Option<String> {
+        None
+    }
+
+    /// Some ranges of it, ascending and apart, one after the other, where its place has its own way to get at nothing but them.
+    fn drawn(&self, ranges: &[Range<u64>]) -> Option<Result<Arc<dyn Blob>>> {
+        let _ = ranges;
+        None
+    }
+
     /// A range, borrowed where it is in memory and copied into a new buffer otherwise.
     ///
     /// # Errors
@@ -121,6 +135,14 @@ impl<B: Blob + ?Sized> Blob for Arc<B> {
 
     fn is_made(&self) -> bool {
         (**self).is_made()
+    }
+
+    fn said_sha256(&self) -> Option<String> {
+        (**self).said_sha256()
+    }
+
+    fn drawn(&self, ranges: &[Range<u64>]) -> Option<Result<Arc<dyn Blob>>> {
+        (**self).drawn(ranges)
     }
 }
 

@@ -139,6 +139,9 @@ impl From<Error> for Failure {
     }
 }
 
+/// Bytes a second that a body must have on average once it took longer than a silence may: a modem has seven times that.
+const SLOWEST: f64 = 1024.0;
+
 /// Redirects followed for one request.
 const REDIRECTS: usize = 8;
 
@@ -309,7 +312,7 @@ impl Network {
             let why = text!("error-source/network/other-length", said, exact, length);
             return Err(Error::input(why).context(ask.name).into());
         }
-        let end = Instant::now() + self.limits.body;
+        let start = Instant::now();
         let mut body = vec![0; said.and_then(|said| usize::try_from(said).ok()).unwrap_or(length.min(1 << 16))];
         let mut filled = 0;
         loop {
@@ -334,8 +337,10 @@ impl Network {
                 ))
                 .into());
             }
-            if Instant::now() > end {
-                let why = text!("error-source/network/too-slow", filled, seconds = self.limits.body.as_secs());
+            let taken = start.elapsed();
+            let dripping = taken > self.limits.silence && (filled as f64) < SLOWEST * taken.as_secs_f64();
+            if dripping || taken > self.limits.body {
+                let why = text!("error-source/network/too-slow", filled, seconds = taken.as_secs());
                 return Err(Failure::Passing { why, after: None });
             }
         }

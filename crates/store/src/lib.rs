@@ -37,6 +37,9 @@ const PLACE: &str = "measurements/";
 /// Tables beside the JSON of a piece.
 const TABLES: [&str; 3] = ["sums", "rows", "lists"];
 
+/// What of the case is used, where not all of it is: no piece, and sealed as they are.
+pub const CHOICE: &str = "measurements/choice.json";
+
 /// The piece that holds everything but the sums of the tensors.
 const ALL: &str = "measurements";
 
@@ -172,7 +175,8 @@ impl<'a> Store<'a> {
     /// Names of the pieces.
     fn names(&self) -> Result<Vec<String>> {
         let files = self.folder.files(PLACE)?;
-        let names = files.iter().filter_map(|file| file.name.strip_prefix(PLACE)?.strip_suffix(".json"));
+        let pieces = files.iter().filter(|file| file.name != CHOICE);
+        let names = pieces.filter_map(|file| file.name.strip_prefix(PLACE)?.strip_suffix(".json"));
         Ok(names.map(str::to_owned).collect())
     }
 

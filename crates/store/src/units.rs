@@ -48,6 +48,9 @@ pub struct PlanFile {
     pub case: PathBuf,
     /// SHA-256 of the case file.
     pub case_sha256: String,
+    /// What of the case is used, where not all of it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub choice: Option<serde_json::Value>,
     /// The units, in the order in which they are folded.
     pub units: Vec<PlannedUnit>,
     /// What the units rest on.

@@ -11,6 +11,7 @@ mod param;
 mod particle;
 mod phrase;
 mod sentences;
+mod templates;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -1,12 +1,14 @@
 //! Words that come without a key, from English to Korean: those of readers by `ko/phrases.toml`, and the sentences of
 //! errors, which a report holds in English, by the entries that made them.
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use toml::Table;
 
 use crate::entries::entries;
-use crate::{Language, Param, Text, particle, sentences};
+use crate::templates::environment;
+use crate::{Language, particle};
 
 const PHRASES: &str = include_str!("../ko/phrases.toml");
 const HELP: &str = include_str!("../ko/help.toml");
@@ -115,10 +117,9 @@ fn korean(words: &str) -> Option<String> {
         match &phrase.korean {
             Korean::Words(korean) => places.iter().all(number).then(|| filled(korean, &places)),
             Korean::Entry(key) => {
-                let mut text = Text::new(key);
-                let param = |(name, value): (&str, &str)| (name.to_owned().into(), Param::Word(value.to_owned()));
-                text.params = places.into_iter().map(param).collect();
-                sentences::make(&text, Language::Korean).ok()
+                let value = |(name, value): (&str, &str)| (name.to_owned(), crate::phrase(value, Language::Korean));
+                let values: BTreeMap<String, String> = places.into_iter().map(value).collect();
+                environment(Language::Korean).get_template(key).ok()?.render(values).ok()
             }
         }
     })

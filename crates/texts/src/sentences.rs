@@ -1,28 +1,13 @@
 //! Sentences made from the entries of the text files.
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
 
+use minijinja::Error;
 use minijinja::value::Value;
-use minijinja::{Environment, Error, UndefinedBehavior};
 
 use crate::entries::entries;
-use crate::{Language, Param, Text, filters, phrase};
-
-fn environment(language: Language) -> &'static Environment<'static> {
-    static ENVIRONMENTS: [OnceLock<Environment<'static>>; 2] = [const { OnceLock::new() }; 2];
-    ENVIRONMENTS[language as usize].get_or_init(|| {
-        let mut environment = Environment::new();
-        environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-        filters::add(&mut environment, language);
-        for (key, entry) in entries(language) {
-            let added = environment.add_template_owned(key.clone(), entry.clone());
-            debug_assert!(added.is_ok(), "{key}: {}", added.err().map_or_else(String::new, |e| format!("{e:#}")));
-        }
-        environment
-    })
-}
+use crate::templates::environment;
+use crate::{Language, Param, Text, phrase};
 
 /// The sentence that a text makes. One whose entry or parameters are wrong shows its key and what is wrong, so that
 /// nothing is lost; the tests rule that out.

@@ -38,7 +38,7 @@ fn every_slip_and_every_label_has_its_korean() {
             }
         }
     }
-    assert!(seen > 40, "{seen} sentences were found");
+    assert!(seen > 20, "{seen} sentences were found");
     assert!(missing.is_empty(), "{} have no Korean:\n{}", missing.len(), Vec::from_iter(missing).join("\n"));
 }
 

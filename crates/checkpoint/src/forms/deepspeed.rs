@@ -195,7 +195,8 @@ fn vectors(archive: &Archive, state: Id, stage: i64, key: &str) -> Option<Vec<Id
 pub(super) fn optimizer(store: &dyn Store) -> Result<Option<(Catalogue, Vec<Value>)>> {
     let names = store.list()?;
     if store.folders()?.iter().any(|folder| folder == "zero") {
-        return universal_states(store).map(|states| Some((states, Vec::new())));
+        let states = universal_states(store)?;
+        return Ok(Some((states, universal_groups(store, &names)?)));
     }
     let mut states: Vec<&String> = names.iter().filter(|name| name.ends_with("_optim_states.pt")).collect();
     states.sort_by_key(|name| number(name, "zero_pp_rank_").unwrap_or(0));
@@ -228,12 +229,17 @@ type Shapes = Vec<(String, Vec<usize>)>;
 
 /// The settings of the optimizer's groups, as every rank has them: a group of ZeRO is one of the parameters' groups, with the
 /// number of updates in the state of its long vector.
-fn groups(archive: &Archive, shapes: &[Vec<(String, Vec<usize>)>]) -> Vec<Value> {
+fn groups(archive: &Archive, shapes: &[Shapes]) -> Vec<Value> {
     let arena = &archive.arena;
     let base = arena.get(archive.root, "optimizer_state_dict").and_then(|state| {
         ["base_optimizer_state", "optimizer_state_dict"].iter().find_map(|name| arena.get(state, name))
     });
-    let Some(base) = base else { return Vec::new() };
+    base.map_or_else(Vec::new, |base| groups_at(archive, base, shapes))
+}
+
+/// The settings of the groups in one of a file's values.
+fn groups_at(archive: &Archive, base: Id, shapes: &[Shapes]) -> Vec<Value> {
+    let arena = &archive.arena;
     let groups = arena.get(base, "param_groups").and_then(|id| arena.items(id)).unwrap_or_default();
     let states = arena.get(base, "state").and_then(|id| arena.pairs(id)).unwrap_or_default();
     let settings = |(number, (id, shapes)): (usize, (&Id, &Shapes))| {
@@ -443,6 +449,32 @@ fn universal_states(store: &dyn Store) -> Result<Catalogue> {
     let mut catalogue = Catalogue::default();
     of_folders(store, STATES, &mut catalogue)?;
     Ok(catalogue)
+}
+
+/// The settings of the groups of a universal checkpoint: `zero/optimizer_state.pt`, where DeepSpeed's converter puts them since
+/// 0.16 (`_save_optimizer_state`). Names of the parameters are those of the model's states, group by group; where these are cut
+/// otherwise, as ZeRO 3 does, only what all groups have in common could be said of a parameter, and nothing is.
+fn universal_groups(store: &dyn Store, names: &[String]) -> Result<Vec<Value>> {
+    const FILE: &str = "optimizer_state.pt";
+    let zero = store.enter("zero")?;
+    if !zero.list()?.iter().any(|name| name == FILE) {
+        return Ok(Vec::new());
+    }
+    let archive = open(&*zero, FILE)?;
+    let models = names.iter().filter(|name| name.ends_with("_model_states.pt"));
+    let first = models.min_by_key(|name| number(name, "mp_rank_").unwrap_or(0));
+    let shapes = match first {
+        Some(name) => shapes(&open(store, name)?).unwrap_or_default(),
+        None => Vec::new(),
+    };
+    let count =
+        archive.arena.get(archive.root, "param_groups").and_then(|id| archive.arena.items(id)).map_or(0, <[_]>::len);
+    let shapes = match count {
+        1 => vec![shapes.into_iter().flatten().collect()],
+        count if count == shapes.len() => shapes,
+        count => vec![Vec::new(); count],
+    };
+    Ok(groups_at(&archive, archive.root, &shapes))
 }
 
 /// Files of every parameter's folder, each with what is added to the parameter's name.

@@ -55,6 +55,7 @@ impl Checkpoint {
             form: Text::default(),
             notes: Vec::new(),
             stored: 0,
+            sample: None,
         }
     }
 
@@ -76,6 +77,7 @@ impl Checkpoint {
             form: like.form.clone(),
             notes: Vec::new(),
             stored: like.stored,
+            sample: None,
         }
     }
 

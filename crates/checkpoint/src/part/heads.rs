@@ -42,6 +42,10 @@ impl Checkpoint {
 }
 
 pub(super) fn of(checkpoint: &Checkpoint, tower: &str) -> Option<Heads> {
+    if checkpoint.sample.as_ref().is_some_and(|sample| sample.headless.contains(tower)) {
+        // Drawn rows are no whole heads.
+        return None;
+    }
     let widths = Widths::of(checkpoint, tower);
     let config = Settings::of(checkpoint, tower);
     let positive = |value: Option<usize>| value.filter(|value| *value > 0);

@@ -42,6 +42,7 @@ fn is_zero(pair: &scratchproof_kernel::Pair) -> bool {
 pub fn breaks(session: &Session) -> Vec<Break> {
     let mut breaks = Vec::new();
     let units: Vec<_> = session.measured.matrices().collect();
+    let sizes = session.measured.sizes();
     for t in 1..session.measured.plan.series {
         let figures: Vec<(usize, f64, f64)> = units
             .iter()
@@ -79,7 +80,7 @@ pub fn breaks(session: &Session) -> Vec<Break> {
                     kept,
                     typical,
                     scaled: scaled.then(|| (pair.squares[1] / pair.squares[0]).sqrt()),
-                    share: n / units.iter().map(|(u, _)| u.elements() as f64).sum::<f64>(),
+                    share: sizes(unit) as f64 / units.iter().map(|(u, _)| sizes(u) as f64).sum::<f64>(),
                     zero: is_zero(&pair),
                 });
             }

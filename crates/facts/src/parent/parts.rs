@@ -43,8 +43,8 @@ pub fn compared_share(session: &Session) -> f64 {
         let other = |model: &usize| parents.contains(model) || relabelled.contains(model);
         over && !unit.role.constant && unit.members.iter().any(|member| other(&member.model))
     };
-    let compared: usize =
-        session.measured.own().filter(|(unit, _)| tested(unit)).map(|(unit, _)| unit.elements()).sum();
+    let sizes = session.measured.sizes();
+    let compared: usize = session.measured.own().filter(|(unit, _)| tested(unit)).map(|(unit, _)| sizes(unit)).sum();
     if all > 0 { compared.min(all) as f64 / all as f64 } else { 0.0 }
 }
 

@@ -19,6 +19,7 @@ fn counted_with(session: &Session, component: &str) -> String {
 #[must_use]
 pub fn reaches(session: &Session) -> Vec<ParentReach> {
     let (measured, plan) = (session.measured, &session.measured.plan);
+    let sizes = measured.sizes();
     let mut reaches: BTreeMap<(usize, String), ParentReach> = BTreeMap::new();
     for (p, parent) in session.case.parents.iter().enumerate() {
         let model = plan.series + p;
@@ -49,7 +50,7 @@ pub fn reaches(session: &Session) -> Vec<ParentReach> {
                 stored: 0,
                 matched: 0,
             });
-            let elements = unit.elements() as u64;
+            let elements = sizes(unit) as u64;
             let slot = unit.members.iter().position(|member| member.model == model);
             let usable = |slot: usize| figures.gram.nonfinite(slot) == 0 && figures.gram.product(slot, slot) > 0.0;
             let stored = unit.in_subject() && unit.view.is_some() && slot.is_some_and(usable);

@@ -4,16 +4,29 @@ use std::collections::BTreeMap;
 
 use crate::session::Session;
 use scratchproof_finding::start::{Drift, StartVector};
-use scratchproof_measurements::{Component, Unit};
+use scratchproof_measurements::{Axis, Component, Unit};
 use scratchproof_stats::{Law, Scale, Sizes, rule};
 
 /// The sizes that a rule of initialisation may depend on.
 pub fn sizes(session: &Session, unit: &Unit) -> Sizes {
-    let (fan_out, fan_in) = match (unit.view, unit.shape.as_slice()) {
+    // A rule of initialisation is of the whole tensor, whatever rows of it were read.
+    let whole = session.measured.sample.as_ref().and_then(|_| {
+        let tensor = session.measured.subject().tensors.iter().find(|tensor| tensor.name == unit.tensor)?;
+        let axes = tensor.shape.len();
+        (axes == unit.shape.len() && axes > 1).then(|| &tensor.shape)
+    });
+    if let Some([.., fan_out, fan_in]) = whole.map(Vec::as_slice).filter(|_| unit.role.residual != Axis::First) {
+        return sized(session, unit, (*fan_out, *fan_in));
+    }
+    let fans = match (unit.view, unit.shape.as_slice()) {
         (Some(view), _) => (view.rows, view.cols),
         (None, [rows, rest @ ..]) => (*rows, rest.iter().product()),
         (None, []) => (1, 1),
     };
+    sized(session, unit, fans)
+}
+
+fn sized(session: &Session, unit: &Unit, (fan_out, fan_in): (usize, usize)) -> Sizes {
     let hidden = session.measured.plan.axes.get(&unit.role.tower).copied().or(session.measured.plan.hidden);
     Sizes {
         hidden: hidden.unwrap_or(fan_in),

@@ -32,6 +32,10 @@ pub fn files(session: &Session) -> Vec<CheckpointFile> {
 /// L2 norms over the tensors that programs count, by checkpoint.
 #[must_use]
 pub fn norms(session: &Session) -> Vec<StepNorm> {
+    // Of drawn rows there are no norms of whole tensors.
+    if session.measured.sample.as_ref().is_some_and(|sample| sample.tensors > 0) {
+        return Vec::new();
+    }
     let one = |(at, step): (usize, &i64)| {
         let (mut all, mut matrices, mut inner, mut twice) = (0.0, 0.0, 0.0, 0.0);
         let (mut head, mut tensors) = (false, Vec::new());

@@ -23,6 +23,10 @@ pub fn judge(judgement: &mut Judgement, replay: &Replay) -> bool {
             judgement.missing.push(text!("start/replay/missing-recipe"));
             return false;
         }
+        Replay::Sampled => {
+            judgement.missing.push(text!("start/replay/missing-rows"));
+            return false;
+        }
         Replay::UnknownFramework(name) => {
             let framework = name.chars().take(80).collect::<String>().escape_debug().to_string();
             let message = text!("start/replay/unknown-framework", framework);

@@ -273,3 +273,88 @@ fn what_is_kept_is_fetched_once() {
     assert_eq!(&*again.bytes(0, bytes.len()).unwrap(), &*bytes);
     assert_eq!(sent.load(Ordering::Relaxed), bytes.len() + 2 * 32_768 + 65_536);
 }
+
+/// Ranges of a file: nothing between them is fetched, they come in blocks, and once.
+#[test]
+fn of_a_drawn_file_nothing_else_is_fetched() {
+    let bytes = pattern();
+    let (server, file) = served(move |request| Reply::range(request, &pattern()));
+    let file: Arc<dyn Blob> = Arc::new(file.unwrap());
+    // From within the first bytes, small and large ones, and up to the end.
+    let end = bytes.len() as u64;
+    let ranges = [20_000..40_000, 100_000..100_010, 300_000..500_000, end - 7..end];
+    let drawn = crate::DrawnFile::of(&file, &ranges).unwrap();
+    let whole: Vec<u8> = ranges.iter().flat_map(|r| bytes[index(r.start)..index(r.end)].to_vec()).collect();
+    for _ in 0..3 {
+        assert_eq!(&*drawn.bytes(0, whole.len()).unwrap(), &whole[..]);
+        assert_eq!(&*drawn.bytes(19_995, 20).unwrap(), &whole[19_995..20_015]);
+    }
+    let sent: u64 = server
+        .requests()
+        .iter()
+        .filter_map(Request::range)
+        .map(|(first, last)| (last as u64).min(end - 1) + 1 - first as u64)
+        .sum();
+    assert_eq!(sent, FIRST + 40_000 - FIRST + 10 + 200_000 + 7);
+    assert!(drawn.bytes(whole.len() as u64, 1).is_err());
+}
+
+/// A server of its own: after a head whatever `pour` sends, as long as somebody reads.
+fn pouring(head: &'static str, pour: fn(&mut std::net::TcpStream) -> std::io::Result<()>) -> String {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let base = format!("http://{}/x.safetensors", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let _ = stream.read(&mut [0; 4096]);
+                let _ =
+                    stream.write_all(head.as_bytes()).and_then(|()| (0..1_000_000).try_for_each(|_| pour(&mut stream)));
+            });
+        }
+    });
+    base
+}
+
+/// Whoever lies in a head, drips or never ends is given up in seconds, and holds no memory.
+#[test]
+fn a_server_that_drips_or_never_ends_is_given_up() {
+    use std::io::Write;
+    const DRIP: fn(&mut std::net::TcpStream) -> std::io::Result<()> = |stream| {
+        std::thread::sleep(Duration::from_millis(20));
+        stream.write_all(b"x")
+    };
+    let part = "HTTP/1.1 206 x\r\ncontent-range: bytes 0-32767/1080004\r\netag: \"one\"\r\n";
+    for (more, pour, word) in [
+        ("content-length: 32768\r\n\r\n", DRIP, "too slow"),
+        ("content-length: 99999999999\r\n\r\n", DRIP, "sends 99999999999 bytes where 32768 were expected"),
+        ("content-length: 12\r\n\r\n", DRIP, "sends 12 bytes where 32768 were expected"),
+        ("\r\n", |stream: &mut std::net::TcpStream| stream.write_all(&[7; 4096]), "sends more than 32768 bytes"),
+        (
+            "transfer-encoding: chunked\r\n\r\n",
+            |stream: &mut std::net::TcpStream| {
+                stream
+                    .write_all(b"1000\r\n")
+                    .and_then(|()| stream.write_all(&[7; 4096]))
+                    .and_then(|()| stream.write_all(b"\r\n"))
+            },
+            "sends more than 32768 bytes",
+        ),
+    ] {
+        let head: &'static str = Box::leak(format!("{part}{more}").into_boxed_str());
+        let start = Instant::now();
+        let error = HttpFile::open(&network(), &pouring(head, pour)).unwrap_err();
+        says(&error, &[word]);
+        assert!(start.elapsed() < Duration::from_secs(10), "{word}: {:?}", start.elapsed());
+    }
+    // A head that never ends.
+    let start = Instant::now();
+    let error = HttpFile::open(
+        &network(),
+        &pouring("HTTP/1.1 206 x\r\n", |stream| {
+            std::thread::sleep(Duration::from_millis(20));
+            stream.write_all(b"a: b\r\n")
+        }),
+    );
+    assert!(error.is_err() && start.elapsed() < Duration::from_secs(10), "{error:?} {:?}", start.elapsed());
+}
