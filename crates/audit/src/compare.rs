@@ -10,10 +10,11 @@ use super::{inputs, models, record};
 use scratchproof_case::Case;
 use scratchproof_error::Result;
 use scratchproof_evidence::{Evidence, Reference};
-use scratchproof_facts::parent::{Parents, compared_share};
+use scratchproof_facts::parent::{Parents, compared_share, reach};
 use scratchproof_facts::{Session, decay, evidence};
 use scratchproof_finding::{
     Code, ComponentOutcome, ComponentResult, Condition, Conditions, Direction, Finding, Grade, Heard, decide, parent,
+    power,
 };
 use scratchproof_kernel::{Rows, centre, normalise};
 use scratchproof_measure::{Asked, Job, Norms, Nowhere, Reporter, Routers, measure, norms, routers};
@@ -37,7 +38,9 @@ pub fn compare(case: &Case, access: Access, reporter: &dyn Reporter) -> Result<(
     let norms: Vec<Norms> = opened.clone().map(norms).collect::<Result<_>>()?;
     let routers: Vec<Routers> = opened.map(routers).collect::<Result<_>>()?;
     let read = record::read(case, access, models.checkpoints.last().and_then(|last| last.config.as_ref()))?;
-    let asked = Asked { series: false, every_pair: true, power: false };
+    // Of drawn rows it is asked what the tests would still see, for silence is worth no more than that.
+    let drawn = case.choice.sampling.is_some();
+    let asked = Asked { series: false, every_pair: true, power: drawn };
     let job = Job { asked, wants_md5: &|_| false, journal: &Nowhere, reporter };
     let measured = measure(models, Replay::Undeclared, &job)?;
     let session = Session { case, measured: &measured, record: &read.reading };
@@ -45,7 +48,22 @@ pub fn compare(case: &Case, access: Access, reporter: &dyn Reporter) -> Result<(
     let clean = BTreeSet::new();
     let parents = Parents::new(&session, &evidence);
     let (mut parent, components) = parent::judge(&parents.facts(&session, &evidence, &clean), &case.policy);
+    let blind = drawn && {
+        let (own, blind) = power::parent(
+            &reach::reaches(&session),
+            &evidence.components,
+            &evidence.calibration,
+            &reach::culprits(&session),
+            reach::bases(&session),
+            &case.policy,
+        );
+        power::settle_parent(&mut parent, &own, &blind);
+        !blind.is_empty()
+    };
     let (inputs, mut coverage) = inputs::coverage(&session, &read);
+    if drawn {
+        parent.missing.extend(inputs.missing.iter().cloned());
+    }
     parent.findings.extend(inputs.findings);
     let mut findings: Vec<Finding> = parent.findings;
     findings.sort_by_key(|f| (std::cmp::Reverse(f.grade), f.code));
@@ -75,7 +93,7 @@ pub fn compare(case: &Case, access: Access, reporter: &dyn Reporter) -> Result<(
         let weighed = |f: &Finding| f.direction == Direction::Against && f.grade >= Grade::Moderate;
         if findings.iter().any(weighed) {
             Outcome::Undetermined
-        } else if findings.iter().any(|f| f.code == Code::ParentHeadsSilent && f.grade >= Grade::Strong) {
+        } else if !blind && findings.iter().any(|f| f.code == Code::ParentHeadsSilent && f.grade >= Grade::Strong) {
             Outcome::Silent
         } else {
             Outcome::NotComparable
@@ -83,7 +101,7 @@ pub fn compare(case: &Case, access: Access, reporter: &dyn Reporter) -> Result<(
     } else if 2.0 * share <= 1.0 {
         // Silence over the smaller part of a model says nothing of the rest.
         Outcome::Undetermined
-    } else if findings.iter().any(|f| f.code == Code::ParentSilent && f.grade >= Grade::Strong) {
+    } else if !blind && findings.iter().any(|f| f.code == Code::ParentSilent && f.grade >= Grade::Strong) {
         Outcome::Silent
     } else {
         Outcome::Undetermined
