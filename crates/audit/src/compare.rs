@@ -57,7 +57,7 @@ pub fn compare(case: &Case, access: Access, reporter: &dyn Reporter) -> Result<(
             reach::bases(&session),
             &case.policy,
         );
-        power::settle_parent(&mut parent, &own, &blind);
+        power::settle_parent(&mut parent, &own, &blind, reach::intervals(&session));
         !blind.is_empty()
     };
     let (inputs, mut coverage) = inputs::coverage(&session, &read);
