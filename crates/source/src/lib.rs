@@ -5,6 +5,7 @@ pub mod clock;
 mod directory;
 pub mod fetch;
 mod forge;
+mod held;
 mod http;
 mod hub;
 mod listed;
@@ -31,6 +32,7 @@ use scratchproof_error::{Error, Result};
 
 pub use directory::LocalDir;
 pub use forge::Forge;
+pub use held::HeldFile;
 pub use http::HttpFile;
 pub use hub::{Hub, HubModel};
 pub use listed::ListedFile;
