@@ -77,7 +77,8 @@ impl<'a> Hashing<'a> {
         // Files are locked in one order by every thread.
         fed.sort_by_key(|fed| fed.file);
         fed.dedup_by_key(|fed| fed.file);
-        let lock = |fed: Fed<'_>| self.files.get(&fed.file).map(|own| own.lock().unwrap_or_else(PoisonError::into_inner));
+        let lock =
+            |fed: Fed<'_>| self.files.get(&fed.file).map(|own| own.lock().unwrap_or_else(PoisonError::into_inner));
         let mut open: Vec<(MutexGuard<Following>, u64, &[u8])> = Vec::new();
         for fed in fed {
             let (offset, bytes) = (fed.offset, fed.bytes);

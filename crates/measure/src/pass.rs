@@ -11,8 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::elementwise::Twins;
 use super::hashing::Fed;
+use super::pool;
+use super::reporter::Reporter;
 use super::tensors::{Sums, TILE, place};
-use super::{Part, Reporter, pool};
 use scratchproof_checkpoint::Checkpoint;
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_measurements::{Elementwise, Kept, Member, Plan, TensorFigures, Unit};
@@ -32,10 +33,9 @@ pub(super) struct Pass<'a> {
     pub reporter: &'a dyn Reporter,
 }
 
-/// A part, and what of it is wanted.
-#[derive(Clone, Copy)]
-pub(super) struct Wanted<'a> {
-    pub part: &'a Part,
+/// A part as positions of its units, and what of it is wanted.
+pub(super) struct Wanted {
+    pub units: Range<usize>,
     pub figures: bool,
     pub elementwise: bool,
 }
@@ -56,12 +56,12 @@ type Finished = (Option<(TensorFigures, Kept)>, Vec<Elementwise>);
 /// If a file cannot be read: the message names the model and the tensor. Those of `done`.
 pub(super) fn run<'a>(
     pass: &'a Pass<'a>,
-    wanted: &'a [Wanted<'a>],
+    wanted: &'a [Wanted],
     done: &'a (dyn Fn(usize, Made) -> Result<()> + Sync),
 ) -> Result<()> {
     let mut queue: Vec<(usize, usize)> = Vec::new();
     for (at, own) in wanted.iter().enumerate().filter(|(_, own)| own.figures || own.elementwise) {
-        queue.extend(own.part.units.clone().map(|unit| (at, unit)));
+        queue.extend(own.units.clone().map(|unit| (at, unit)));
     }
     queue.sort_by_cached_key(|(_, unit)| {
         let unit = &pass.plan.units[*unit];
@@ -69,7 +69,7 @@ pub(super) fn run<'a>(
         own.map(|member| (!unit.in_subject(), member.model, member.shard, member.offset))
     });
     let open = |own: &Wanted| {
-        let units = own.part.units.len();
+        let units = own.units.len();
         Open { finished: Mutex::new((0..units).map(|_| None).collect()), left: AtomicUsize::new(units) }
     };
     let running = Running {
@@ -96,7 +96,7 @@ pub(super) fn run<'a>(
 /// A pass under way.
 struct Running<'a> {
     pass: &'a Pass<'a>,
-    wanted: &'a [Wanted<'a>],
+    wanted: &'a [Wanted],
     /// Part, as place among those wanted, and unit, in the order of reading.
     queue: Vec<(usize, usize)>,
     open: Vec<Open>,
@@ -212,7 +212,7 @@ impl<'a> Running<'a> {
         let (own, open) = (&self.wanted[at], &self.open[at]);
         let figures = sums.map(Sums::finish);
         let elementwise = twins.map_or(Ok(Vec::new()), Twins::finish)?;
-        lock(&open.finished)[index - own.part.units.start] = Some((figures, elementwise));
+        lock(&open.finished)[index - own.units.start] = Some((figures, elementwise));
         if open.left.fetch_sub(1, Ordering::AcqRel) > 1 {
             return Ok(());
         }
@@ -222,11 +222,9 @@ impl<'a> Running<'a> {
             figures.extend(own);
             elementwise.extend(pairs);
         }
-        pool::gather(&self.pass.plan.units[own.part.units.clone()], &mut figures);
-        let made = Made {
-            figures: own.figures.then_some(figures),
-            elementwise: own.elementwise.then_some(elementwise),
-        };
+        pool::gather(&self.pass.plan.units[own.units.clone()], &mut figures);
+        let made =
+            Made { figures: own.figures.then_some(figures), elementwise: own.elementwise.then_some(elementwise) };
         (self.done)(at, made)
     }
 }

@@ -148,12 +148,7 @@ pub struct Whole {
 
 /// Measures all parts and takes the digests of all files on the way. What the journal has is not made again; files of which
 /// it has no digest are read for that where it has the figures.
-pub fn whole(
-    prepared: &Prepared,
-    parts: &[Part],
-    journal: &dyn Journal,
-    reporter: &dyn Reporter,
-) -> Result<Whole> {
+pub fn whole(prepared: &Prepared, parts: &[Part], journal: &dyn Journal, reporter: &dyn Reporter) -> Result<Whole> {
     let Prepared { plan, material, .. } = prepared;
     let mut all: Vec<Made> = Vec::new();
     for own in parts {
@@ -170,7 +165,7 @@ pub fn whole(
     let lacking = parts.iter().zip(&all);
     let wanted: Vec<Wanted> = lacking
         .map(|(part, made)| Wanted {
-            part,
+            units: part.units.clone(),
             figures: made.figures.is_none(),
             elementwise: made.elementwise.is_none(),
         })
@@ -187,9 +182,9 @@ pub fn whole(
     }
     let unknown = |(model, _): &(usize, &Checkpoint)| digests[model / HASHED].is_none();
     let unknown: Vec<(usize, &Checkpoint)> = given.iter().copied().enumerate().filter(unknown).collect();
-    let units = wanted.iter().filter(|own| own.figures).flat_map(|own| &plan.units[own.part.units.clone()]);
+    let units = wanted.iter().filter(|own| own.figures).flat_map(|own| &plan.units[own.units.clone()]);
     let hashing = Hashing::new(&unknown, units.flat_map(spans));
-    for (own, new) in all.iter_mut().zip(made(prepared, &wanted, journal, reporter, &|fed| hashing.feed(fed))?) {
+    for (own, new) in all.iter_mut().zip(made(prepared, parts, &wanted, journal, reporter, &|fed| hashing.feed(fed))?) {
         own.figures = own.figures.take().or(new.figures);
         own.elementwise = own.elementwise.take().or(new.elementwise);
     }
@@ -223,8 +218,8 @@ pub fn figures(prepared: &Prepared, part: &Part, journal: &dyn Journal, reporter
         reporter.advance(part.bytes);
         return Ok(());
     }
-    let wanted = Wanted { part, figures: true, elementwise: false };
-    made(prepared, &[wanted], journal, reporter, &|_| Ok(())).map(|_| ())
+    let wanted = Wanted { units: part.units.clone(), figures: true, elementwise: false };
+    made(prepared, std::slice::from_ref(part), &[wanted], journal, reporter, &|_| Ok(())).map(|_| ())
 }
 
 /// Compares one part element by element, unless the journal has it.
@@ -232,13 +227,14 @@ pub fn elementwise(prepared: &Prepared, part: &Part, journal: &dyn Journal, repo
     if journal.get(&part.elementwise(&prepared.keys))?.is_some() {
         return Ok(());
     }
-    let wanted = Wanted { part, figures: false, elementwise: true };
-    made(prepared, &[wanted], journal, reporter, &|_| Ok(())).map(|_| ())
+    let wanted = Wanted { units: part.units.clone(), figures: false, elementwise: true };
+    made(prepared, std::slice::from_ref(part), &[wanted], journal, reporter, &|_| Ok(())).map(|_| ())
 }
 
 /// Makes what is wanted of some parts and keeps each as it is whole.
 fn made(
     prepared: &Prepared,
+    parts: &[Part],
     wanted: &[Wanted],
     journal: &dyn Journal,
     reporter: &dyn Reporter,
@@ -253,7 +249,7 @@ fn made(
     let pass = Pass { plan, models: &models, pairs: &pairs, hear, reporter };
     let all: Vec<Mutex<Made>> = wanted.iter().map(|_| Mutex::default()).collect();
     run(&pass, wanted, &|at, made| {
-        let part = wanted[at].part;
+        let part = &parts[at];
         if let Some(figures) = made.figures.as_ref().filter(|_| journal.keeps()) {
             journal.put(&part.piece(keys), &encode(plan, part.units.start, figures)?)?;
         }
