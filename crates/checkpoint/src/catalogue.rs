@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use super::deduce::deduce;
 use super::forms::beside;
@@ -20,7 +21,7 @@ use super::{
     TokenizerFiles, builtin,
 };
 use scratchproof_error::{Context, Error, Result};
-use scratchproof_source::{Access, Blob, LocalDir, Store, locate};
+use scratchproof_source::{Access, Blob, HeldFile, LocalDir, Store, locate};
 use scratchproof_texts::{Text, text};
 
 /// Bytes of a tensor's name.
@@ -401,6 +402,17 @@ impl Checkpoint {
         copy.met.clone_from(&self.met);
         copy.adapter.clone_from(&self.adapter);
         copy.sample.clone_from(&self.sample);
+        copy
+    }
+
+    /// The same model, of which up to so many bytes stay in memory once they were read.
+    #[must_use]
+    pub fn held(&self, bytes: usize) -> Self {
+        let left = Arc::new(AtomicUsize::new(bytes));
+        let mut copy = self.shared();
+        for shard in &mut copy.shards {
+            shard.blob = Arc::new(HeldFile::new(Arc::clone(&shard.blob), Arc::clone(&left)));
+        }
         copy
     }
 }

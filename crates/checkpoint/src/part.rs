@@ -59,6 +59,12 @@ enum Key {
 }
 
 impl Part {
+    /// Whether the residual axis is not stored last, so that some of the rows cannot be read without the others.
+    #[must_use]
+    pub fn is_turned(&self) -> bool {
+        !(self.place.col_step == 1 && (self.cols > 1 || self.rows == 1))
+    }
+
     /// Number of elements.
     #[must_use]
     pub fn elements(&self) -> usize {

@@ -17,6 +17,9 @@ use scratchproof_measurements::{Class, Injection, SearchRules};
 /// rows of each matrix.
 pub(super) const BUDGET: usize = 4 << 20;
 
+/// Bytes of the parent that stay in memory meanwhile.
+const HELD: usize = 96 << 20;
+
 /// What the search would have said of a parent in disguise, for a subject whose residual axis has that length.
 ///
 /// Above the longest residual axis that is rotated the products of its heads stand for the whole: no change of basis, order
@@ -25,7 +28,9 @@ pub(super) const BUDGET: usize = 4 << 20;
 /// # Errors
 /// If weights cannot be read.
 pub fn injections(parent: &Checkpoint, hidden: Option<usize>, rules: &SearchRules) -> Result<Vec<Injection>> {
-    let Some(weights) = Weights::new(parent)? else { return Ok(Vec::new()) };
+    // Disguise after disguise is made of the same rows.
+    let parent = &parent.held(HELD);
+    let Some(weights) = Weights::in_memory(parent)? else { return Ok(Vec::new()) };
     let long = weights.hidden > LONGEST_WHOLE;
     let mut classes = vec![Class::Permuted, Class::Rotated, Class::Moved, Class::Half];
     if hidden != Some(weights.hidden) {

@@ -34,6 +34,8 @@ pub type TokenRows = Vec<Option<u32>>;
 /// One model, opened for a search. Matrices are read when they are asked for.
 pub struct Weights<'a> {
     checkpoint: &'a Checkpoint,
+    /// The same model for matrices that are stored turned, of which every question reads all to see some rows.
+    turned: Checkpoint,
     /// Length of the residual axis.
     pub hidden: usize,
     /// The matrices of every layer.
@@ -70,8 +72,11 @@ struct Held {
 /// Rows of a part: its tensor, its family and expert, which rows.
 type Asked = (usize, String, Option<u32>, Vec<usize>);
 
-/// Elements that a model in disguise holds: 64 MiB as f32.
-const HELD: usize = 16 << 20;
+/// Elements that a model in disguise holds: 40 MiB as f32.
+const HELD: usize = 10 << 20;
+
+/// Bytes of matrices that are stored turned which stay in memory: a second question does not read them again.
+const TURNED: usize = 64 << 20;
 
 impl<'a> Weights<'a> {
     /// Takes a model apart; `None` if it has no layer with a residual axis.
@@ -79,9 +84,22 @@ impl<'a> Weights<'a> {
     /// # Errors
     /// If norm weights cannot be read.
     pub fn new(checkpoint: &'a Checkpoint) -> Result<Option<Self>> {
+        Self::opened(checkpoint, checkpoint.held(TURNED))
+    }
+
+    /// The same of a model that stays in memory anyway.
+    ///
+    /// # Errors
+    /// If norm weights cannot be read.
+    pub fn in_memory(checkpoint: &'a Checkpoint) -> Result<Option<Self>> {
+        Self::opened(checkpoint, checkpoint.shared())
+    }
+
+    fn opened(checkpoint: &'a Checkpoint, turned: Checkpoint) -> Result<Option<Self>> {
         let Some(hidden) = checkpoint.hidden_size() else { return Ok(None) };
         let mut own = Self {
             checkpoint,
+            turned,
             hidden,
             layers: BTreeMap::new(),
             embedding: None,
@@ -122,7 +140,7 @@ impl<'a> Weights<'a> {
     /// # Errors
     /// If norm weights cannot be read.
     pub fn disguised(checkpoint: &'a Checkpoint, culprit: Culprit, budget: usize) -> Result<Option<Self>> {
-        let Some(own) = Self::new(checkpoint)? else { return Ok(None) };
+        let Some(own) = Self::in_memory(checkpoint)? else { return Ok(None) };
         let mut own = own.within(budget);
         let order = culprit.layers(&own.layers(), &own.sample());
         let place = |old: u32| order.iter().find(|(_, from)| **from == old).map_or(old, |(new, _)| *new);
@@ -384,7 +402,8 @@ impl<'a> Weights<'a> {
         let sources = self.culprit.as_ref().map(|culprit| culprit.sources(part, function, &picked, self.heads));
         let wanted: Vec<usize> = sources.iter().flatten().flatten().copied().collect();
         let read = if sources.is_some() { &wanted } else { &picked };
-        let mut values = self.checkpoint.rows_of(part, read).context(|| self.checkpoint.uri.clone())?;
+        let from = if part.is_turned() { &self.turned } else { self.checkpoint };
+        let mut values = from.rows_of(part, read).context(|| self.checkpoint.uri.clone())?;
         if let Some(earlier) = &self.earlier
             && !earlier.leave(part, read, &mut values)?
         {

@@ -9,6 +9,7 @@ use scratchproof_error::{Error, Result};
 use scratchproof_kernel::sha256::{LANES, Sha256, update};
 use scratchproof_measurements::FileDigest;
 use scratchproof_source::Blob;
+use scratchproof_texts::text;
 
 /// Bytes of a file that are held at a time.
 const CHUNK: usize = 1 << 20;
@@ -21,30 +22,34 @@ const ROUND: usize = 16 * CHUNK;
 /// # Errors
 /// If a file cannot be read.
 pub fn digests(models: &[&Checkpoint]) -> Result<Vec<Vec<FileDigest>>> {
-    // What is computed from other files has no digest of its own.
-    let files = |model: &&Checkpoint| -> Vec<Shard> {
-        model.shards.iter().filter(|shard| !shard.blob.is_made()).cloned().collect()
-    };
-    let shards: Vec<Vec<Shard>> = models.iter().map(files).collect();
-    let blobs: Vec<&dyn Blob> = shards.iter().flatten().map(|shard| &*shard.blob).collect();
-    let hashes = hash_all(&blobs)?;
-    for (blob, hash) in blobs.iter().zip(&hashes) {
-        let (own, said) = (hex(hash), blob.said_sha256());
+    let shards = models.iter().flat_map(|model| own_shards(model));
+    let streams = shards.enumerate().map(|(index, (_, shard))| Stream::new(index, &*shard.blob)).collect();
+    file_digests(models, streams)
+}
+
+/// The files of a model with their places among its shards. What is computed from other files has no digest of its own.
+pub(super) fn own_shards(model: &Checkpoint) -> impl Iterator<Item = (usize, &Shard)> {
+    model.shards.iter().enumerate().filter(|(_, shard)| !shard.blob.is_made())
+}
+
+/// Digests of the files of all models, of which `streams`, in the same order, have a part behind them.
+pub(super) fn file_digests(models: &[&Checkpoint], streams: Vec<Stream>) -> Result<Vec<Vec<FileDigest>>> {
+    let hashes = hash_all(streams)?;
+    let shards = models.iter().flat_map(|model| own_shards(model));
+    for ((_, shard), hash) in shards.zip(&hashes) {
+        let (own, said) = (hex(hash), shard.blob.said_sha256());
         if let Some(said) = said.filter(|said| *said != own) {
-            return Err(Error::input(format!(
-                "{}: the server sent other bytes than it says: their SHA-256 is {own}, it says {said}",
-                blob.uri()
-            )));
+            return Err(Error::input(text!("error-measure/digest/other-bytes", file = shard.blob.uri(), own, said)));
         }
     }
     let mut hashes = hashes.into_iter();
-    let mut digest = |shard: &Shard| FileDigest {
+    let mut digest = |(_, shard): (usize, &Shard)| FileDigest {
         name: shard.name.clone(),
         bytes: shard.blob.len(),
         sha256: hex(&hashes.next().unwrap_or_default()),
         md5: None,
     };
-    Ok(shards.iter().map(|shards| shards.iter().map(&mut digest).collect()).collect())
+    Ok(models.iter().map(|model| own_shards(model).map(&mut digest).collect()).collect())
 }
 
 /// SHA-256 of a file, hexadecimal.
@@ -52,7 +57,7 @@ pub fn digests(models: &[&Checkpoint]) -> Result<Vec<Vec<FileDigest>>> {
 /// # Errors
 /// If the file cannot be read.
 pub fn sha256(blob: &dyn Blob) -> Result<String> {
-    Ok(hash_all(&[blob])?.first().map(|hash| hex(hash)).unwrap_or_default())
+    Ok(hash_all(vec![Stream::new(0, blob)])?.first().map(|hash| hex(hash)).unwrap_or_default())
 }
 
 /// MD5 of a file, hexadecimal, as trackers record it.
@@ -75,14 +80,13 @@ pub fn md5(blob: &dyn Blob) -> Result<String> {
 
 /// Hashes files, several at a time in each thread, which is faster than one after the other (see [`Sha256`]). They are
 /// shared out anew every [`ROUND`] bytes, so that no thread is left with the long ones.
-fn hash_all(blobs: &[&dyn Blob]) -> Result<Vec<[u8; 32]>> {
-    let mut waiting: Vec<Stream> = (0..).zip(blobs).map(|(index, blob)| Stream::new(index, *blob)).collect();
+fn hash_all(mut waiting: Vec<Stream>) -> Result<Vec<[u8; 32]>> {
+    let mut hashes = vec![[0; 32]; waiting.len()];
     // The longest are taken first, from the end.
-    waiting.sort_by_key(|stream| stream.blob.len());
+    waiting.sort_by_key(|stream| stream.blob.len() - stream.offset);
     let threads = rayon::current_num_threads();
     let width = even(waiting.len(), threads * LANES);
     let mut live = Vec::new();
-    let mut hashes = vec![[0; 32]; blobs.len()];
     loop {
         let free = waiting.len().min(width - live.len());
         live.extend(waiting.drain(waiting.len() - free..));
@@ -103,23 +107,25 @@ fn even(files: usize, most: usize) -> usize {
 }
 
 /// A file on its way.
-struct Stream<'a> {
+pub(super) struct Stream<'a> {
     index: usize,
-    blob: &'a dyn Blob,
-    hash: Sha256,
-    offset: u64,
+    pub blob: &'a dyn Blob,
+    pub hash: Sha256,
+    /// How many of its bytes are hashed.
+    pub offset: u64,
     /// Holds a chunk of a file that is not in memory.
     buffer: Vec<u8>,
 }
 
 impl<'a> Stream<'a> {
-    fn new(index: usize, blob: &'a dyn Blob) -> Self {
+    pub fn new(index: usize, blob: &'a dyn Blob) -> Self {
         Self { index, blob, hash: Sha256::new(), offset: 0, buffer: Vec::new() }
     }
 
-    /// The next chunk, with the hash that wants it.
-    fn read(&mut self) -> Result<(&mut Sha256, &[u8])> {
-        let size = usize::try_from(self.blob.len() - self.offset).map_or(CHUNK, |rest| rest.min(CHUNK));
+    /// The next chunk, before `end`, with the hash that wants it.
+    pub fn read(&mut self, end: u64) -> Result<(&mut Sha256, &[u8])> {
+        let rest = end.min(self.blob.len()).saturating_sub(self.offset);
+        let size = usize::try_from(rest).map_or(CHUNK, |rest| rest.min(CHUNK));
         let chunk = if let Some(bytes) = self.blob.resident(self.offset, size) {
             bytes
         } else {
@@ -136,7 +142,7 @@ impl<'a> Stream<'a> {
 fn advance(streams: &mut [Stream]) -> Result<()> {
     for _ in 0..ROUND / CHUNK {
         let starts: Vec<u64> = streams.iter().map(|stream| stream.offset).collect();
-        let mut chunks = streams.iter_mut().map(Stream::read).collect::<Result<Vec<_>>>()?;
+        let mut chunks = streams.iter_mut().map(|stream| stream.read(u64::MAX)).collect::<Result<Vec<_>>>()?;
         update(&mut chunks);
         for (stream, start) in streams.iter().zip(starts) {
             let size = usize::try_from(stream.offset - start).unwrap_or(CHUNK);
@@ -144,6 +150,30 @@ fn advance(streams: &mut [Stream]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A model of some files and nothing else.
+#[cfg(test)]
+#[allow(clippy::default_trait_access, reason = "its words are another room's")]
+pub(super) fn blank(shards: Vec<Shard>) -> Checkpoint {
+    Checkpoint {
+        uri: "m".into(),
+        tensors: Vec::new(),
+        shards,
+        config: None,
+        architecture: None,
+        skipped: Vec::new(),
+        unread: Vec::new(),
+        optimizers: Default::default(),
+        adapter: None,
+        wrappers: Vec::new(),
+        vocabulary: Default::default(),
+        met: Vec::new(),
+        form: Default::default(),
+        notes: Vec::new(),
+        stored: 0,
+        sample: None,
+    }
 }
 
 #[cfg(test)]
@@ -154,27 +184,8 @@ mod tests {
     use scratchproof_kernel::sha256::sha256;
     use scratchproof_source::MemoryFile;
 
-    #[allow(clippy::default_trait_access, reason = "its words are another room's")]
     fn model(files: Vec<MemoryFile>) -> Checkpoint {
-        let shards = files.into_iter().map(|file| Shard { name: file.uri(), blob: Arc::new(file) }).collect();
-        Checkpoint {
-            uri: "m".into(),
-            tensors: Vec::new(),
-            shards,
-            config: None,
-            architecture: None,
-            skipped: Vec::new(),
-            unread: Vec::new(),
-            optimizers: Arc::default(),
-            adapter: None,
-            wrappers: Vec::new(),
-            vocabulary: Arc::default(),
-            met: Vec::new(),
-            form: Default::default(),
-            notes: Vec::new(),
-            stored: 0,
-            sample: None,
-        }
+        blank(files.into_iter().map(|file| Shard { name: file.uri(), blob: Arc::new(file) }).collect())
     }
 
     #[test]

@@ -1,6 +1,7 @@
-//! The second pass, over chosen pairs of models: order statistics, counts, equal and proportional rows (METHODS 1).
+//! Chosen pairs of models element by element: order statistics, counts, equal and proportional rows (METHODS 1).
 
 use std::ops::Range;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rayon::prelude::*;
 
@@ -11,7 +12,6 @@ use scratchproof_kernel::{
     Comparison, Dtype, ElementwiseSums, Extremes, Patterns, Quantile, Rounding, common_factor, decode, finest_needed,
 };
 use scratchproof_measurements::{Elementwise, Member, Plan, Unit};
-use scratchproof_plan::Material;
 
 /// Elements of a tile, if a row is not longer.
 const TILE: usize = 1 << 17;
@@ -25,41 +25,25 @@ const RANK: f64 = 0.99;
 /// Elements up to which the values themselves are held, which costs less than counting every pattern of a format.
 const FEW: usize = 1 << 16;
 
-/// Reads every tensor of some units that two models share once more: each model's copy once, whatever the number of pairs it
-/// is in; again where a percentile of a wide format needs it.
-///
-/// # Errors
-/// If a file cannot be read; the message names the model and the tensor.
-pub fn elementwise(
-    plan: &Plan,
-    material: &Material,
-    pairs: &[(usize, usize)],
-    units: Range<usize>,
-) -> Result<Vec<Elementwise>> {
-    let models = material.models();
-    let readers: Vec<Reader> = units
-        .filter(|index| plan.units[*index].in_subject() && plan.units[*index].elements() > 0)
-        .filter_map(|index| Reader::new(plan, index, &models, pairs))
-        .collect();
-    let all: Vec<Vec<Elementwise>> = readers
-        .par_iter()
-        .map(|reader| reader.compare().context(|| reader.unit.tensor.clone()))
-        .collect::<Result<_>>()?;
-    Ok(all.into_iter().flatten().collect())
-}
-
-/// Reads the copies of one tensor side by side.
-struct Reader<'a> {
+/// What chosen pairs of models show of one tensor, tile by tile; tiles come from any thread in any order.
+pub(super) struct Twins<'a> {
     index: usize,
     unit: &'a Unit,
     models: &'a [&'a Checkpoint],
-    /// The copies that are in a pair.
-    members: Vec<&'a Member>,
+    /// The copies that are in a pair, as places among the members.
+    slots: Vec<usize>,
     /// Of those, which order statistics are wanted: the field's metrics are of the final checkpoint, the first is looked at
     /// for copies.
     ranked: Vec<bool>,
     /// The models of every pair, where they are among the copies, and whether the pair's order statistics are wanted.
     pairs: Vec<((usize, usize), [usize; 2], bool)>,
+    /// Elements of a tile: whole rows.
+    tile: usize,
+    row: Option<usize>,
+    /// How each pair is compared, once the first tile was seen.
+    how: OnceLock<Vec<Comparison>>,
+    /// What threads found so far that are at no tile now.
+    found: Mutex<Vec<Found>>,
 }
 
 /// Order statistics on their way.
@@ -99,78 +83,123 @@ impl Ranks {
 struct Found {
     twins: Vec<ElementwiseSums>,
     ranks: Vec<Ranks>,
-    bytes: Vec<u8>,
     values: Vec<Vec<f64>>,
 }
 
-impl<'a> Reader<'a> {
-    fn new(plan: &'a Plan, index: usize, models: &'a [&'a Checkpoint], pairs: &[(usize, usize)]) -> Option<Self> {
+impl<'a> Twins<'a> {
+    /// Nothing yet; none where no pair has the tensor.
+    pub(super) fn new(
+        plan: &'a Plan,
+        index: usize,
+        models: &'a [&'a Checkpoint],
+        pairs: &[(usize, usize)],
+    ) -> Option<Self> {
         let unit = &plan.units[index];
-        let has = |model: usize| unit.members.iter().any(|member| member.model == model);
+        if !unit.in_subject() || unit.elements() == 0 {
+            return None;
+        }
+        let has = |model: usize| unit.slot(model).is_some();
         let pairs: Vec<(usize, usize)> = pairs.iter().copied().filter(|(a, b)| has(*a) && has(*b)).collect();
         let wanted = |model: usize| pairs.iter().any(|(a, b)| *a == model || *b == model);
-        let members: Vec<&Member> = unit.members.iter().filter(|member| wanted(member.model)).collect();
-        let place = |model: usize| members.iter().position(|member| member.model == model);
+        let slots: Vec<usize> = (0..unit.members.len()).filter(|slot| wanted(unit.members[*slot].model)).collect();
+        let place = |model: usize| slots.iter().position(|slot| unit.members[*slot].model == model);
         let pairs: Vec<((usize, usize), [usize; 2], bool)> =
             pairs.iter().filter_map(|&(a, b)| Some(((a, b), [place(a)?, place(b)?], a == plan.last()))).collect();
         let ranked = |at: usize| pairs.iter().any(|(_, places, ranked)| *ranked && places.contains(&at));
-        let ranked = (0..members.len()).map(ranked).collect();
-        (!pairs.is_empty()).then_some(Self { index, unit, models, members, ranked, pairs })
+        let ranked = (0..slots.len()).map(ranked).collect();
+        let row = unit.shape.last().copied().filter(|length| unit.view.is_some() && *length <= LONGEST_ROW);
+        let tile = row.map_or(TILE, |row| (TILE / row).max(1) * row);
+        let (how, found) = (OnceLock::new(), Mutex::default());
+        (!pairs.is_empty()).then_some(Self { index, unit, models, slots, ranked, pairs, tile, row, how, found })
     }
 
-    fn compare(&self) -> Result<Vec<Elementwise>> {
+    /// The members that are in a pair.
+    pub(super) fn slots(&self) -> &[usize] {
+        &self.slots
+    }
+
+    /// The tiles that begin in a range of elements.
+    pub(super) fn tiles(&self, within: &Range<usize>) -> Range<usize> {
+        within.start.div_ceil(self.tile)..within.end.div_ceil(self.tile)
+    }
+
+    /// The elements of a tile.
+    pub(super) fn span(&self, at: usize) -> Range<usize> {
+        at * self.tile..((at + 1) * self.tile).min(self.unit.elements())
+    }
+
+    fn member(&self, at: usize) -> &'a Member {
+        &self.unit.members[self.slots[at]]
+    }
+
+    /// Looks at the first tile, which says in which formats the values are. Called before any tile is added.
+    pub(super) fn begin(&self, bytes: &[&[u8]]) {
+        self.how.get_or_init(|| {
+            let mut values = Vec::new();
+            let format = |(at, bytes): (usize, &&[u8])| {
+                let dtype = self.member(at).dtype;
+                values.resize(bytes.len() / dtype.width().max(1), 0.0);
+                decode(dtype, bytes, &mut values);
+                finest_needed(&values, dtype)
+            };
+            let formats: Vec<Dtype> = bytes.iter().enumerate().map(format).collect();
+            let how = |places: [usize; 2]| Comparison { formats: places.map(|at| formats[at]), row: self.row };
+            self.pairs.iter().map(|(_, places, _)| how(*places)).collect()
+        });
+    }
+
+    /// Adds a tile: its bytes of every copy.
+    pub(super) fn add(&self, at: usize, bytes: &[&[u8]]) {
+        let Some(how) = self.how.get() else { return };
+        let free = || self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = free().pop();
+        let mut found = found.unwrap_or_else(|| self.blank());
+        let Found { twins, ranks, values } = &mut found;
+        for (own, (values, bytes)) in values.iter_mut().zip(bytes).enumerate() {
+            let dtype = self.member(own).dtype;
+            values.resize(bytes.len() / dtype.width().max(1), 0.0);
+            decode(dtype, bytes, values);
+            ranks[own].add(bytes, values);
+        }
+        let start = self.span(at).start as u64;
+        for ((twins, (_, [a, b], _)), how) in twins.iter_mut().zip(&self.pairs).zip(how) {
+            twins.add(at, start, [&values[*a], &values[*b]], how);
+        }
+        free().push(found);
+    }
+
+    /// The figures of every pair, once every tile was added; a copy in a wide format is read again for its percentile.
+    ///
+    /// # Errors
+    /// If a file cannot be read; the message names the model.
+    pub(super) fn finish(self) -> Result<Vec<Elementwise>> {
         let elements = self.unit.elements();
-        let row = self.unit.shape.last().copied().filter(|length| self.unit.view.is_some() && *length <= LONGEST_ROW);
-        let tile = row.map_or(TILE, |row| (TILE / row).max(1) * row);
-        let spans = |at: usize| at * tile..((at + 1) * tile).min(elements);
-        let formats: Vec<Dtype> = {
-            let mut start = self.blank();
-            self.read(&spans(0), &mut start, |_| false)?;
-            let formats = start.values.iter().zip(&self.members);
-            formats.map(|(values, member)| finest_needed(values, member.dtype)).collect()
-        };
-        let how: Vec<Comparison> =
-            self.pairs.iter().map(|(_, places, _)| Comparison { formats: places.map(|at| formats[at]), row }).collect();
-        let found = (0..elements.div_ceil(tile))
-            .into_par_iter()
-            .try_fold(
-                || self.blank(),
-                |mut found, at| {
-                    let span = spans(at);
-                    self.read(&span, &mut found, |at| self.ranked[at])?;
-                    let Found { twins, values, .. } = &mut found;
-                    for ((twins, (_, [a, b], _)), how) in twins.iter_mut().zip(&self.pairs).zip(&how) {
-                        twins.add(at, span.start as u64, [&values[*a], &values[*b]], how);
-                    }
-                    Ok::<_, scratchproof_error::Error>(found)
-                },
-            )
-            .try_reduce(
-                || self.blank(),
-                |mut found, other| {
-                    let twins = found.twins.into_iter().zip(other.twins);
-                    found.twins = twins.map(|(own, more)| own.merge(more)).collect();
-                    found.ranks.iter_mut().zip(&other.ranks).for_each(|(own, more)| own.merge(more));
-                    Ok(found)
-                },
-            )?;
+        let all = std::mem::take(&mut *self.found.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut all = all.into_iter();
+        let mut found = all.next().unwrap_or_else(|| self.blank());
+        for other in all {
+            let twins = found.twins.into_iter().zip(other.twins);
+            found.twins = twins.map(|(own, more)| own.merge(more)).collect();
+            found.ranks.iter_mut().zip(&other.ranks).for_each(|(own, more)| own.merge(more));
+        }
         let Found { mut twins, ranks, .. } = found;
         let finite = |at: usize| {
             let pairs =
                 || self.pairs.iter().zip(&twins).filter(|((_, places, ranked), _)| *ranked && places.contains(&at));
             pairs().any(|(_, twins)| twins.nonfinite == 0)
         };
-        let wanted: Vec<bool> = (0..self.members.len()).map(finite).collect();
+        let wanted: Vec<bool> = (0..self.slots.len()).map(finite).collect();
         let mut p99 = Vec::new();
         for (at, ranks) in ranks.into_iter().enumerate() {
             p99.push(match ranks {
                 Ranks::Counted(patterns) if wanted[at] => Some(patterns.quantile(RANK)),
-                Ranks::Selected(quantile) if wanted[at] => Some(self.narrowed(at, quantile, tile)?),
+                Ranks::Selected(quantile) if wanted[at] => Some(self.narrowed(at, quantile)?),
                 _ => None,
             });
         }
+        let how = self.how.get().map_or(&[][..], Vec::as_slice);
         let mut all = Vec::new();
-        for ((twins, how), (models, [a, b], ranked)) in twins.iter_mut().zip(&how).zip(&self.pairs) {
+        for ((twins, how), (models, [a, b], ranked)) in twins.iter_mut().zip(how).zip(&self.pairs) {
             let sums = twins.finish();
             let both = p99[*a].zip(p99[*b]).filter(|_| *ranked && twins.nonfinite == 0);
             all.push(figures(self.index, *models, elements, how, twins, sums, both.map(|(a, b)| [a, b])));
@@ -179,16 +208,15 @@ impl<'a> Reader<'a> {
     }
 
     /// The quantile of one copy after its first pass, reading it again as often as its format needs.
-    fn narrowed(&self, which: usize, mut quantile: Quantile, tile: usize) -> Result<f64> {
+    fn narrowed(&self, which: usize, mut quantile: Quantile) -> Result<f64> {
         let elements = self.unit.elements();
         quantile.narrow();
         while quantile.is_open() {
             let start = || (quantile.fork(), Vec::new(), Vec::new());
-            let (mut counted, ..) = (0..elements.div_ceil(tile))
+            let (mut counted, ..) = (0..elements.div_ceil(self.tile))
                 .into_par_iter()
                 .try_fold(start, |(mut counted, mut bytes, mut values), at| {
-                    let span = at * tile..((at + 1) * tile).min(elements);
-                    self.decoded(which, &span, &mut bytes, &mut values)?;
+                    self.decoded(which, &self.span(at), &mut bytes, &mut values)?;
                     counted.add(&values);
                     Ok::<_, scratchproof_error::Error>((counted, bytes, values))
                 })
@@ -204,29 +232,17 @@ impl<'a> Reader<'a> {
 
     fn blank(&self) -> Found {
         let elements = self.unit.elements();
-        let ranks = self.ranked.iter().zip(&self.members);
+        let ranks = |(at, wanted): (usize, &bool)| Ranks::new(*wanted, elements, self.member(at).dtype);
         Found {
             twins: vec![ElementwiseSums::default(); self.pairs.len()],
-            ranks: ranks.map(|(wanted, member)| Ranks::new(*wanted, elements, member.dtype)).collect(),
-            bytes: Vec::new(),
-            values: vec![Vec::new(); self.members.len()],
+            ranks: self.ranked.iter().enumerate().map(ranks).collect(),
+            values: vec![Vec::new(); self.slots.len()],
         }
-    }
-
-    /// Reads and decodes one range of elements of all copies, and ranks those that are `wanted`.
-    fn read(&self, range: &Range<usize>, found: &mut Found, wanted: impl Fn(usize) -> bool) -> Result<()> {
-        for (at, values) in found.values.iter_mut().enumerate() {
-            self.decoded(at, range, &mut found.bytes, values)?;
-            if wanted(at) {
-                found.ranks[at].add(&found.bytes, values);
-            }
-        }
-        Ok(())
     }
 
     /// One range of elements of one copy: its bytes, and its values.
     fn decoded(&self, which: usize, range: &Range<usize>, bytes: &mut Vec<u8>, values: &mut Vec<f64>) -> Result<()> {
-        let member = self.members[which];
+        let member = self.member(which);
         let (offset, length) = place(member, range);
         let checkpoint = self.models[member.model];
         let blob = &checkpoint.shards[member.shard].blob;

@@ -2,7 +2,7 @@
 //! rest on those of the parents, and of two machines that lack one both may make it, to the same bytes.
 
 use super::journal::{Journal, Piece, kept};
-use super::pieces::{HASHED, Part, Pieces, elementwise, part, parts};
+use super::pieces::{HASHED, Part, Pieces, elementwise, figures, parts};
 use super::{Prepared, Reporter, digests, optimizer, search, token_rows, vocabularies};
 use scratchproof_error::Result;
 
@@ -112,8 +112,8 @@ impl Unit {
             Work::Search(at) => search::search(material, *at, &self.piece, journal),
             Work::Injected(at) => search::injected(material, *at, &self.piece, journal).map(|_| ()),
             Work::Added(at, to) => search::added(material, *at, *to, &self.piece, journal),
-            Work::Figures(own) => part(prepared, own, journal, reporter).map(|_| ()),
-            Work::Elementwise(own) => elementwise(prepared, std::slice::from_ref(own), journal, reporter).map(|_| ()),
+            Work::Figures(own) => figures(prepared, own, journal, reporter),
+            Work::Elementwise(own) => elementwise(prepared, own, journal, reporter),
             Work::Digests(at) => {
                 let given = material.given();
                 let some = given.chunks(HASHED).nth(*at).unwrap_or_default();

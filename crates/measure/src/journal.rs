@@ -93,16 +93,35 @@ pub fn kept<T: Serialize + DeserializeOwned>(
     piece: &Piece,
     make: impl FnOnce() -> Result<T>,
 ) -> Result<T> {
-    let strange = |cause: serde_json::Error| {
-        Error::input(text!("error-measure/journal/piece-store", name = &piece.name, cause = cause.to_string()))
-    };
-    if let Some(stored) = journal.get(piece)? {
-        return serde_json::from_value(stored.value).map_err(strange);
+    if let Some(stored) = stored(journal, piece)? {
+        return Ok(stored);
     }
     let made = make()?;
-    if journal.keeps() {
-        let value = serde_json::to_value(&made).map_err(strange)?;
-        journal.put(piece, &Stored { value, ..Stored::default() })?;
-    }
+    keep(journal, piece, &made)?;
     Ok(made)
+}
+
+/// A finished piece that JSON can say.
+///
+/// # Errors
+/// Those of the journal; if it is another piece.
+pub fn stored<T: DeserializeOwned>(journal: &dyn Journal, piece: &Piece) -> Result<Option<T>> {
+    let Some(stored) = journal.get(piece)? else { return Ok(None) };
+    serde_json::from_value(stored.value).map(Some).map_err(|cause| strange(piece, &cause))
+}
+
+/// Keeps a piece that JSON can say, where anything is kept.
+///
+/// # Errors
+/// Those of the journal.
+pub fn keep<T: Serialize>(journal: &dyn Journal, piece: &Piece, made: &T) -> Result<()> {
+    if !journal.keeps() {
+        return Ok(());
+    }
+    let value = serde_json::to_value(made).map_err(|cause| strange(piece, &cause))?;
+    journal.put(piece, &Stored { value, ..Stored::default() })
+}
+
+fn strange(piece: &Piece, cause: &serde_json::Error) -> Error {
+    Error::input(text!("error-measure/journal/piece-store", name = &piece.name, cause = cause.to_string()))
 }

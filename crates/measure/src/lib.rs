@@ -5,12 +5,14 @@ mod digest;
 mod drawn;
 mod elementwise;
 mod growth;
+mod hashing;
 mod jobs;
 pub mod journal;
 mod layers;
 mod model;
 mod norms;
 mod optimizer;
+mod pass;
 mod pieces;
 mod pool;
 mod products;
@@ -30,8 +32,6 @@ mod vocabularies;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rayon::join;
-
 use scratchproof_checkpoint::Checkpoint;
 use scratchproof_error::Result;
 use scratchproof_fingerprint::Fingerprint;
@@ -39,7 +39,6 @@ use scratchproof_measurements::{Deduction, FileDigest, Growth, Measurements, Rep
 use scratchproof_plan::{Material, Series, plan};
 
 pub use digest::{digests, md5};
-pub use elementwise::elementwise;
 pub use growth::growth;
 pub use jobs::{Unit, units};
 pub use journal::{Journal, Nowhere, Piece, Stored};
@@ -190,9 +189,8 @@ pub fn measure(models: Models, replay: Replay, job: &Job) -> Result<Measurements
     let steps = &prepared.steps;
     reporter.begin("measuring", given.iter().map(|m| m.bytes()).sum());
     let parts = parts(plan);
-    let (measured, digests) =
-        join(|| pieces::figures(&prepared, &parts, journal, reporter), || pieces.digests(&given, journal));
-    let ((tensors, rows), mut digests) = (measured?, digests?);
+    let pieces::Whole { tensors, rows, elementwise, mut digests } =
+        pieces::whole(&prepared, &parts, journal, reporter)?;
     if given.iter().all(|model| model.sample.is_none()) {
         pieces.add_md5(&given[..plan.series], &mut digests, job);
     }
@@ -200,8 +198,6 @@ pub fn measure(models: Models, replay: Replay, job: &Job) -> Result<Measurements
     let products = pieces.whole("products", &[&format!("{asked:?}"), &plan_key(plan)]);
     let products = kept(journal, &products, || products::products(plan, &tensors, &rows, asked))?;
     drop(rows);
-    reporter.phase("element by element", parts.len() as u64);
-    let elementwise = pieces::elementwise(&prepared, &parts, journal, reporter)?;
     reporter.phase("rows of tokens", 0);
     let token_rows = kept(journal, &prepared.token_rows_piece(), || token_rows::token_rows(plan, material, steps))?;
     let optimizer = kept(journal, &prepared.optimizer_piece(), || optimizer::optimizer(plan, material, &token_rows))?;

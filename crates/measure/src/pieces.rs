@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
-
-use rayon::prelude::*;
+use std::sync::{Mutex, PoisonError};
 
 use super::codec::{decode, encode};
-use super::journal::{Journal, Piece, Stored, kept};
-use super::{Job, Prepared, Reporter, digests, md5, pool, tensors};
+use super::hashing::{Fed, Hashing};
+use super::journal::{Journal, Piece, Stored, keep, stored};
+use super::pass::{Made, Pass, Wanted, run};
+use super::{Job, Prepared, Reporter, md5, pool, tensors};
 use scratchproof_checkpoint::Checkpoint;
 use scratchproof_error::Result;
-use scratchproof_measurements::{Elementwise, FileDigest, Kept, Plan, TensorFigures};
+use scratchproof_measurements::{Elementwise, FileDigest, Kept, Plan, TensorFigures, Unit};
 use scratchproof_plan::identity;
 
 /// Bytes of a piece: a sixty-fourth of all, but not less than the first and not more than the second.
@@ -124,17 +125,6 @@ impl Pieces {
         self.whole(&format!("digests-{at:04}"), &[])
     }
 
-    /// Digests of the models' files, some models at a time.
-    #[allow(clippy::unused_self, reason = "digests are pieces of the whole too")]
-    pub fn digests(&self, models: &[&Checkpoint], journal: &dyn Journal) -> Result<Vec<Vec<FileDigest>>> {
-        let mut all = Vec::new();
-        for (at, some) in models.chunks(HASHED).enumerate() {
-            let own = Self::of(some.iter().copied());
-            all.extend(kept(journal, &own.digests_piece(at), || digests(some))?);
-        }
-        Ok(all)
-    }
-
     /// Reads the files of the series once more of which the MD5 is wanted; what cannot be read has none.
     #[allow(clippy::unused_self, reason = "digests are pieces of the whole too")]
     pub fn add_md5(&self, series: &[&Checkpoint], digests: &mut [Vec<FileDigest>], job: &Job) {
@@ -147,64 +137,129 @@ impl Pieces {
     }
 }
 
-/// Measures the units of one part, or takes them from the journal.
-pub fn part(
-    prepared: &Prepared,
-    part: &Part,
-    journal: &dyn Journal,
-    reporter: &dyn Reporter,
-) -> Result<Vec<(TensorFigures, Kept)>> {
+/// What one pass over all parts gives.
+pub struct Whole {
+    pub tensors: Vec<TensorFigures>,
+    pub rows: Vec<Kept>,
+    pub elementwise: Vec<Elementwise>,
+    /// By given model.
+    pub digests: Vec<Vec<FileDigest>>,
+}
+
+/// Measures all parts and takes the digests of all files on the way. What the journal has is not made again; files of which
+/// it has no digest are read for that where it has the figures.
+pub fn whole(prepared: &Prepared, parts: &[Part], journal: &dyn Journal, reporter: &dyn Reporter) -> Result<Whole> {
     let Prepared { plan, material, .. } = prepared;
-    let units = &plan.units[part.units.clone()];
-    let piece = part.piece(&prepared.keys);
-    if let Some(stored) = journal.get(&piece)? {
+    let mut all: Vec<Made> = Vec::new();
+    for own in parts {
+        let elementwise = stored(journal, &own.elementwise(&prepared.keys))?;
+        let figures = match journal.get(&own.piece(&prepared.keys))? {
+            Some(stored) => {
+                reporter.advance(own.bytes);
+                Some(decode(plan, own.units.start, &plan.units[own.units.clone()], stored)?)
+            }
+            None => None,
+        };
+        all.push(Made { figures, elementwise });
+    }
+    let lacking = parts.iter().zip(&all);
+    let wanted: Vec<Wanted> = lacking
+        .map(|(part, made)| Wanted {
+            units: part.units.clone(),
+            figures: made.figures.is_none(),
+            elementwise: made.elementwise.is_none(),
+        })
+        .collect();
+    let given = material.given();
+    let groups: Vec<(Piece, &[&Checkpoint])> = given
+        .chunks(HASHED)
+        .enumerate()
+        .map(|(at, some)| (Pieces::of(some.iter().copied()).digests_piece(at), some))
+        .collect();
+    let mut digests: Vec<Option<Vec<Vec<FileDigest>>>> = Vec::new();
+    for (piece, _) in &groups {
+        digests.push(stored(journal, piece)?);
+    }
+    let unknown = |(model, _): &(usize, &Checkpoint)| digests[model / HASHED].is_none();
+    let unknown: Vec<(usize, &Checkpoint)> = given.iter().copied().enumerate().filter(unknown).collect();
+    let units = wanted.iter().filter(|own| own.figures).flat_map(|own| &plan.units[own.units.clone()]);
+    let hashing = Hashing::new(&unknown, units.flat_map(spans));
+    for (own, new) in all.iter_mut().zip(made(prepared, parts, &wanted, journal, reporter, &|fed| hashing.feed(fed))?) {
+        own.figures = own.figures.take().or(new.figures);
+        own.elementwise = own.elementwise.take().or(new.elementwise);
+    }
+    let mut taken = hashing.finish()?.into_iter();
+    for (own, (piece, models)) in digests.iter_mut().zip(&groups).filter(|(own, _)| own.is_none()) {
+        let new: Vec<Vec<FileDigest>> = taken.by_ref().take(models.len()).collect();
+        keep(journal, piece, &new)?;
+        *own = Some(new);
+    }
+    let (mut figures, mut elementwise) = (Vec::new(), Vec::new());
+    for made in all {
+        figures.extend(made.figures.into_iter().flatten());
+        elementwise.extend(made.elementwise.into_iter().flatten());
+    }
+    pool::gather(&plan.units, &mut figures);
+    let (tensors, rows) = figures.into_iter().unzip();
+    Ok(Whole { tensors, rows, elementwise, digests: digests.into_iter().flatten().flatten().collect() })
+}
+
+/// The bytes of every copy of a tensor: model and file, and where in it.
+fn spans(unit: &Unit) -> impl Iterator<Item = ((usize, usize), Range<u64>)> {
+    unit.members.iter().map(|member| {
+        let (offset, length) = tensors::place(member, &(0..unit.elements()));
+        ((member.model, member.shard), offset..offset + length as u64)
+    })
+}
+
+/// Measures the units of one part, unless the journal has them.
+pub fn figures(prepared: &Prepared, part: &Part, journal: &dyn Journal, reporter: &dyn Reporter) -> Result<()> {
+    if journal.get(&part.piece(&prepared.keys))?.is_some() {
         reporter.advance(part.bytes);
-        return decode(plan, part.units.start, units, stored);
+        return Ok(());
     }
-    let models = material.models();
-    let one = |unit| tensors::measure_unit(unit, plan, &models, reporter);
-    let mut all: Vec<(TensorFigures, Kept)> = units.par_iter().map(one).collect::<Result<_>>()?;
-    pool::gather(units, &mut all);
-    if journal.keeps() {
-        journal.put(&piece, &encode(plan, part.units.start, &all)?)?;
-    }
-    Ok(all)
+    let wanted = Wanted { units: part.units.clone(), figures: true, elementwise: false };
+    made(prepared, std::slice::from_ref(part), &[wanted], journal, reporter, &|_| Ok(())).map(|_| ())
 }
 
-/// Measures all parts.
-pub fn figures(
-    prepared: &Prepared,
-    parts: &[Part],
-    journal: &dyn Journal,
-    reporter: &dyn Reporter,
-) -> Result<(Vec<TensorFigures>, Vec<Kept>)> {
-    let all: Vec<Vec<(TensorFigures, Kept)>> =
-        parts.par_iter().map(|own| part(prepared, own, journal, reporter)).collect::<Result<_>>()?;
-    let mut all: Vec<(TensorFigures, Kept)> = all.into_iter().flatten().collect();
-    pool::gather(&prepared.plan.units, &mut all);
-    Ok(all.into_iter().unzip())
+/// Compares one part element by element, unless the journal has it.
+pub fn elementwise(prepared: &Prepared, part: &Part, journal: &dyn Journal, reporter: &dyn Reporter) -> Result<()> {
+    if journal.get(&part.elementwise(&prepared.keys))?.is_some() {
+        return Ok(());
+    }
+    let wanted = Wanted { units: part.units.clone(), figures: false, elementwise: true };
+    made(prepared, std::slice::from_ref(part), &[wanted], journal, reporter, &|_| Ok(())).map(|_| ())
 }
 
-/// Compares the first and the final checkpoint with every reference, element by element, part by part.
-pub fn elementwise(
+/// Makes what is wanted of some parts and keeps each as it is whole.
+fn made(
     prepared: &Prepared,
     parts: &[Part],
+    wanted: &[Wanted],
     journal: &dyn Journal,
     reporter: &dyn Reporter,
-) -> Result<Vec<Elementwise>> {
-    let plan = &prepared.plan;
+    hear: &(dyn Fn(Vec<Fed<'_>>) -> Result<()> + Sync),
+) -> Result<Vec<Made>> {
+    let Prepared { plan, material, keys, .. } = prepared;
+    // The first and the final checkpoint with every reference.
     let ends: &[usize] = if plan.last() > 0 { &[0, plan.last()] } else { &[0] };
     let others = plan.series..plan.series + plan.references;
     let pairs: Vec<(usize, usize)> = ends.iter().flat_map(|&t| others.clone().map(move |model| (t, model))).collect();
-    let one = |part: &Part| {
-        let found = kept(journal, &part.elementwise(&prepared.keys), || {
-            super::elementwise(plan, &prepared.material, &pairs, part.units.clone())
-        });
-        reporter.advance(1);
-        found
-    };
-    let all: Vec<Vec<Elementwise>> = parts.par_iter().map(one).collect::<Result<_>>()?;
-    Ok(all.into_iter().flatten().collect())
+    let models = material.models();
+    let pass = Pass { plan, models: &models, pairs: &pairs, hear, reporter };
+    let all: Vec<Mutex<Made>> = wanted.iter().map(|_| Mutex::default()).collect();
+    run(&pass, wanted, &|at, made| {
+        let part = &parts[at];
+        if let Some(figures) = made.figures.as_ref().filter(|_| journal.keeps()) {
+            journal.put(&part.piece(keys), &encode(plan, part.units.start, figures)?)?;
+        }
+        if let Some(elementwise) = &made.elementwise {
+            keep(journal, &part.elementwise(keys), elementwise)?;
+        }
+        *all[at].lock().unwrap_or_else(PoisonError::into_inner) = made;
+        Ok(())
+    })?;
+    Ok(all.into_iter().map(|made| made.into_inner().unwrap_or_else(PoisonError::into_inner)).collect())
 }
 
 /// The figures of a part as they were kept, without its rows.

@@ -1,23 +1,18 @@
-//! Runs a plan: every byte of every tensor once, tiles in parallel, the same bits for any number of threads.
+//! The sums of one tensor over all models: tiles from any thread, the same bits for any number of them.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-use rayon::prelude::*;
-
-use super::{Reporter, pool};
-use scratchproof_checkpoint::{Checkpoint, Component};
-use scratchproof_error::{Context, Result};
+use super::pool;
+use scratchproof_checkpoint::Component;
 use scratchproof_kernel::{
     BLOCK, Dtype, Gram, GramShape, GramTile, Moments, Rows, View, centre, decode, finest_needed, normalise, trace,
 };
 use scratchproof_measurements::{FAR_PLACE, Kept, Member, Plan, TensorFigures, Unit};
 
-/// Elements of a tile: a multiple of [`BLOCK`]; large enough that a map is populated by one call for each tile.
-const TILE: usize = 256 * BLOCK;
-
-/// Bytes of sums of tiles that wait to be added, and how many tiles are measured side by side at least.
-const TILE_SUMS: usize = 8 << 20;
-const LEAST_TOGETHER: usize = 32;
+/// Elements of a tile: a multiple of [`BLOCK`].
+pub(super) const TILE: usize = 256 * BLOCK;
 
 /// Sampled elements of a tensor that are looked at for their number format.
 const FORMAT_ELEMENTS: usize = 4096;
@@ -71,129 +66,93 @@ pub fn bytes_of<'a>(plan: &Plan, units: impl Iterator<Item = &'a Unit>) -> u64 {
     units.map(read).sum()
 }
 
-/// Measures one unit: every byte of the tensor once.
-///
-/// # Errors
-/// If a file cannot be read; the message names the model and the tensor.
-pub fn measure_unit(
-    unit: &Unit,
-    plan: &Plan,
-    models: &[&Checkpoint],
-    reporter: &dyn Reporter,
-) -> Result<(TensorFigures, Kept)> {
-    let series = unit.members.iter().filter(|m| m.model < plan.series).count();
-    let shape = GramShape { series, references: unit.members.len() - series };
-    // Tiles write disjoint elements; relaxed stores make that safe without a lock and without a copy for each tile.
-    let size = unit.sampled.len() * unit.view.map_or(0, |v| v.hidden());
-    let samples: Vec<Vec<AtomicU32>> =
-        unit.members.iter().map(|_| (0..size).map(|_| AtomicU32::new(0)).collect()).collect();
-    let start = StartSample::new(unit);
-    let elements = unit.elements();
-    for member in &unit.members {
-        let blob = &models[member.model].shards[member.shard].blob;
-        if blob.is_made() && elements > 0 {
-            // Computed here, before the tiles are shared out, so that the threads do not all do it at once.
-            blob.read_at(member.offset, &mut [0]).context(|| models[member.model].uri.clone())?;
-        }
-    }
-    let mut gram = Gram::empty(shape);
-    // Sums of tiles are added in order, some tiles at a time: those of hundreds of checkpoints are large.
-    let together = (TILE_SUMS / (8 * shape.rows() * shape.rows()).max(1)).max(LEAST_TOGETHER);
-    let all: Vec<usize> = (0..elements.div_ceil(TILE)).collect();
-    for some in all.chunks(together) {
-        let tiles: Vec<Gram> = some
-            .par_iter()
-            .map_init(
-                || Scratch::new(unit.members.len()),
-                |scratch, tile| {
-                    let range = tile * TILE..((tile + 1) * TILE).min(elements);
-                    measure_tile(unit, shape, models, range, (&samples, start.as_ref()), scratch, reporter)
-                },
-            )
-            .collect::<Result<_>>()
-            .context(|| unit.tensor.clone())?;
-        for tile in &tiles {
-            gram.merge(tile);
-        }
-    }
-    let samples =
-        samples.into_iter().map(|s| s.into_iter().map(|v| f32::from_bits(v.into_inner())).collect()).collect();
-    Ok(summarise(unit, plan, gram, samples, start.and_then(StartSample::moments)))
-}
-
-/// Memory that a thread uses for one tile after the other.
-struct Scratch {
-    /// Bytes of each member that are not in memory anyway.
-    bytes: Vec<Vec<u8>>,
-    /// One decoded block of all members.
-    values: Vec<f64>,
-}
-
-impl Scratch {
-    fn new(members: usize) -> Self {
-        Self { bytes: vec![Vec::new(); members], values: vec![0.0; members * BLOCK] }
-    }
-}
-
-fn measure_tile(
-    unit: &Unit,
+/// The sums of one tensor over all of its models, tile by tile. Tiles come from any thread in any order; they are added in
+/// theirs, so that no bit depends on the number of threads.
+pub(super) struct Sums<'a> {
+    unit: &'a Unit,
+    plan: &'a Plan,
     shape: GramShape,
-    models: &[&Checkpoint],
-    range: std::ops::Range<usize>,
-    (samples, start): (&[Vec<AtomicU32>], Option<&StartSample>),
-    scratch: &mut Scratch,
-    reporter: &dyn Reporter,
-) -> Result<Gram> {
-    let mut tile = GramTile::new(shape);
-    let Scratch { bytes: buffers, values } = scratch;
-    let mut bytes: Vec<&[u8]> = Vec::with_capacity(unit.members.len());
-    for (member, buffer) in unit.members.iter().zip(buffers) {
-        let (offset, length) = place(member, &range);
-        let blob = &models[member.model].shards[member.shard].blob;
-        bytes.push(if let Some(bytes) = blob.resident(offset, length) {
-            bytes
-        } else {
-            buffer.resize(length, 0);
-            blob.read_at(offset, buffer).context(|| models[member.model].uri.clone())?;
-            buffer
-        });
+    /// Tiles write disjoint elements; relaxed stores make that safe without a lock and without a copy for each tile.
+    samples: Vec<Vec<AtomicU32>>,
+    start: Option<StartSample>,
+    added: Mutex<Added>,
+}
+
+/// What was added so far, and tiles that wait for one before them.
+struct Added {
+    gram: Gram,
+    next: usize,
+    waiting: BTreeMap<usize, Gram>,
+}
+
+impl<'a> Sums<'a> {
+    /// Nothing yet.
+    pub(super) fn new(unit: &'a Unit, plan: &'a Plan) -> Self {
+        let series = unit.members.iter().filter(|m| m.model < plan.series).count();
+        let shape = GramShape { series, references: unit.members.len() - series };
+        let size = unit.sampled.len() * unit.view.map_or(0, |v| v.hidden());
+        let samples = unit.members.iter().map(|_| (0..size).map(|_| AtomicU32::new(0)).collect()).collect();
+        let added = Added { gram: Gram::empty(shape), next: 0, waiting: BTreeMap::new() };
+        Self { unit, plan, shape, samples, start: StartSample::new(unit), added: Mutex::new(added) }
     }
-    let blocks = || range.clone().step_by(BLOCK).map(|start| (start, BLOCK.min(range.end - start)));
-    let decode_block = |values: &mut [f64], start: usize, length: usize| {
-        for (slot, member) in unit.members.iter().enumerate() {
-            let width = member.dtype.width();
-            let from = (start - range.start) * width;
-            let block = &mut values[slot * BLOCK..slot * BLOCK + length];
-            decode(member.dtype, &bytes[slot][from..from + length * width], block);
+
+    /// Adds the so many-th tile of [`TILE`] elements: its bytes of every member.
+    pub(super) fn add(&self, at: usize, bytes: &[&[u8]], values: &mut Vec<f64>) {
+        let tile = self.tile(at * TILE, bytes, values);
+        let mut added = self.added.lock().unwrap_or_else(PoisonError::into_inner);
+        let Added { gram, next, waiting } = &mut *added;
+        waiting.insert(at, tile);
+        while let Some(tile) = waiting.remove(next) {
+            gram.merge(&tile);
+            *next += 1;
         }
-    };
-    for (from, length) in blocks() {
-        decode_block(values, from, length);
-        if let Some(view) = unit.view {
-            for (slot, sample) in samples.iter().enumerate() {
-                let block = &values[slot * BLOCK..slot * BLOCK + length];
-                view.gather(&unit.sampled, from, block, |i, v| sample[i].store(v.to_bits(), Ordering::Relaxed));
+    }
+
+    fn tile(&self, first: usize, bytes: &[&[u8]], values: &mut Vec<f64>) -> Gram {
+        let Self { unit, shape, samples, start, .. } = self;
+        let mut tile = GramTile::new(*shape);
+        values.resize(unit.members.len() * BLOCK, 0.0);
+        let length = unit.members.first().map_or(0, |member| bytes[0].len() / member.dtype.width().max(1));
+        let blocks = || (0..length).step_by(BLOCK).map(|start| (start, BLOCK.min(length - start)));
+        let decode_block = |values: &mut [f64], start: usize, length: usize| {
+            for (slot, member) in unit.members.iter().enumerate() {
+                let width = member.dtype.width();
+                let from = start * width;
+                let block = &mut values[slot * BLOCK..slot * BLOCK + length];
+                decode(member.dtype, &bytes[slot][from..from + length * width], block);
+            }
+        };
+        for (from, length) in blocks() {
+            decode_block(values, from, length);
+            let place = first + from;
+            if let Some(view) = unit.view {
+                for (slot, sample) in samples.iter().enumerate() {
+                    let block = &values[slot * BLOCK..slot * BLOCK + length];
+                    view.gather(&unit.sampled, place, block, |i, v| sample[i].store(v.to_bits(), Ordering::Relaxed));
+                }
+            }
+            if let Some(StartSample { view, rows, values: sample }) = start {
+                view.gather(rows, place, &values[..length], |i, v| sample[i].store(v.to_bits(), Ordering::Relaxed));
+            }
+            tile.add(values, length);
+        }
+        if tile.is_poisoned() {
+            for (start, length) in blocks() {
+                decode_block(values, start, length);
+                tile.count_nonfinite(values, length);
             }
         }
-        if let Some(StartSample { view, rows, values: sample }) = start {
-            view.gather(rows, from, &values[..length], |i, v| sample[i].store(v.to_bits(), Ordering::Relaxed));
-        }
-        tile.add(values, length);
+        tile.finish()
     }
-    if tile.is_poisoned() {
-        for (start, length) in blocks() {
-            decode_block(values, start, length);
-            tile.count_nonfinite(values, length);
-        }
+
+    /// The figures, once every tile was added.
+    pub(super) fn finish(self) -> (TensorFigures, Kept) {
+        let Self { unit, plan, samples, start, added, .. } = self;
+        let samples =
+            samples.into_iter().map(|s| s.into_iter().map(|v| f32::from_bits(v.into_inner())).collect()).collect();
+        let gram = added.into_inner().unwrap_or_else(PoisonError::into_inner).gram;
+        summarise(unit, plan, gram, samples, start.and_then(StartSample::moments))
     }
-    let mut done = 0;
-    for member in &unit.members {
-        let (offset, length) = place(member, &range);
-        models[member.model].shards[member.shard].blob.release(offset, length);
-        done += length as u64;
-    }
-    reporter.advance(done);
-    Ok(tile.finish())
 }
 
 /// Where a range of elements of a member is in its file.

@@ -18,6 +18,9 @@ use scratchproof_plan::Material;
 /// Elements at the head of a row by which rows are chosen.
 const PREFIX: usize = 128;
 
+/// Rows that are so many times as long as what is looked at are not read whole.
+const SHORT_ROW: usize = 4;
+
 /// Rows that are measured whole, spread evenly over those that were chosen.
 const MOST_ROWS: usize = 2048;
 
@@ -171,22 +174,38 @@ impl Reader<'_> {
         Ok(())
     }
 
+    /// The first elements of some rows of one checkpoint; of long rows no more is read.
+    fn heads(&self, point: usize, rows: &Range<usize>, width: usize) -> Result<Vec<f64>> {
+        let member = &self.unit.members[point];
+        let (dtype, size) = (member.dtype, member.dtype.width());
+        let mut values = vec![0.0; rows.len() * width];
+        if self.row < SHORT_ROW * width {
+            self.with_bytes(point, rows, |bytes| {
+                let stored = bytes.chunks_exact(self.row * size);
+                for (own, row) in values.chunks_exact_mut(width).zip(stored) {
+                    decode(dtype, &row[..width * size], own);
+                }
+            })?;
+            return Ok(values);
+        }
+        let checkpoint = self.models[member.model];
+        let blob = &checkpoint.shards[member.shard].blob;
+        let mut bytes = vec![0; width * size];
+        for (own, row) in values.chunks_exact_mut(width).zip(rows.clone()) {
+            let (offset, _) = place(member, &(row * self.row..row * self.row + width));
+            blob.read_at(offset, &mut bytes).context(|| checkpoint.uri.clone())?;
+            decode(dtype, &bytes, own);
+        }
+        let (offset, length) = place(member, &(rows.start * self.row..rows.end * self.row));
+        blob.release(offset, length);
+        Ok(values)
+    }
+
     /// Looks at the heads of some rows in all checkpoints.
     fn look(&self, rows: Range<usize>, allowed: &(impl Fn(usize, usize) -> f64 + Sync)) -> Result<Tile> {
         let width = self.row.min(PREFIX);
-        let heads: Vec<Vec<f64>> = (0..self.points)
-            .map(|point| {
-                let dtype = self.unit.members[point].dtype;
-                let mut values = vec![0.0; rows.len() * width];
-                self.with_bytes(point, &rows, |bytes| {
-                    let stored = bytes.chunks_exact(self.row * dtype.width());
-                    for (own, row) in values.chunks_exact_mut(width).zip(stored) {
-                        decode(dtype, &row[..width * dtype.width()], own);
-                    }
-                })?;
-                Ok(values)
-            })
-            .collect::<Result<_>>()?;
+        let heads: Vec<Vec<f64>> =
+            (0..self.points).map(|point| self.heads(point, &rows, width)).collect::<Result<_>>()?;
         let mut tile = Tile {
             seen: vec![RowsSeen::default(); self.points - 1],
             returned: Vec::new(),

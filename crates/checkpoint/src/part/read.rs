@@ -44,12 +44,8 @@ impl Checkpoint {
         let mut out = vec![0.0; size];
         if size > 0 {
             let mut reader = Reader::new(self, tensor)?;
-            if part.place.col_step == 1 && (part.cols > 1 || part.rows == 1) {
-                reader.rows(part, rows, &mut out)
-            } else {
-                reader.columns(part, rows, &mut out)
-            }
-            .context(|| tensor.name.clone())?;
+            if part.is_turned() { reader.columns(part, rows, &mut out) } else { reader.rows(part, rows, &mut out) }
+                .context(|| tensor.name.clone())?;
             let width = tensor.dtype.width();
             let offset = tensor.offset + (span.start * width) as u64;
             self.shards[tensor.shard].blob.release(offset, span.len() * width);

@@ -1,4 +1,4 @@
-//! The second pass, as rows of evidence and as facts for the judge.
+//! Pairs of models element by element, as rows of evidence and as facts for the judge.
 
 use std::ops::Range;
 
