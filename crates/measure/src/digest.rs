@@ -9,6 +9,7 @@ use scratchproof_error::{Error, Result};
 use scratchproof_kernel::sha256::{LANES, Sha256, update};
 use scratchproof_measurements::FileDigest;
 use scratchproof_source::Blob;
+use scratchproof_texts::text;
 
 /// Bytes of a file that are held at a time.
 const CHUNK: usize = 1 << 20;
@@ -31,9 +32,11 @@ pub fn digests(models: &[&Checkpoint]) -> Result<Vec<Vec<FileDigest>>> {
     for (blob, hash) in blobs.iter().zip(&hashes) {
         let (own, said) = (hex(hash), blob.said_sha256());
         if let Some(said) = said.filter(|said| *said != own) {
-            return Err(Error::input(format!(
-                "{}: the server sent other bytes than it says: their SHA-256 is {own}, it says {said}",
-                blob.uri()
+            return Err(Error::input(text!(
+                "error-measure/digest/server-sent-other-bytes",
+                blob = blob.uri(),
+                own,
+                said
             )));
         }
     }
