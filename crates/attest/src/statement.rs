@@ -63,9 +63,7 @@ pub fn of(dir: &Path) -> Result<Value> {
     let measured: Measured = serde_json::from_value(stored)
         .map_err(|cause| Error::input(cause.to_string()).context("measurements/measurements.json"))?;
     if measured.sample.is_some() {
-        return Err(Error::input(
-            "a share of the rows was read, so that no checkpoint has a digest a statement could be about: audit it whole",
-        ));
+        return Err(Error::input(text!("error-attest/statement/share")));
     }
     let inputs = report["inputs"].as_array().map_or(&[][..], Vec::as_slice);
     if measured.models.len() != measured.digests.len() || inputs.len() < measured.models.len() {

@@ -7,6 +7,7 @@ use scratchproof_case::{Case, PublishedFile, Sampling};
 use scratchproof_checkpoint::Checkpoint;
 use scratchproof_error::{Error, Result};
 use scratchproof_source::{Access, Network, is_address, locate};
+use scratchproof_texts::text;
 
 use super::asked::Asked;
 use super::published::weights;
@@ -170,14 +171,8 @@ pub(super) fn budget(case: &mut Case, access: Access, asked: &Asked) -> Result<(
     every_so_many(&mut ends, usize::MAX);
     let bytes = bill.sum(&ends, part);
     Err(Error::usage(match sampling {
-        None => format!(
-            "--max-fetch allows {most} bytes, but the first and the last checkpoint with the models they are held against have \
-             {bytes}: allow that much, or keep some of them on this computer"
-        ),
-        Some(Sampling { share, .. }) => format!(
-            "--max-fetch allows {most} bytes, but a share of {share} of the rows of the first and the last checkpoint with the \
-             models they are held against has {bytes}: allow that much, or keep some of them on this computer"
-        ),
+        None => text!("error-audit/published/max-fetch-allows-bytes", most, series = bytes),
+        Some(Sampling { share, .. }) => text!("error-audit/budget/share", most, share = share.to_string(), bytes),
     }))
 }
 

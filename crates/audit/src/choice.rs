@@ -10,6 +10,7 @@ use scratchproof_error::{Context, Error, Result};
 use scratchproof_folder::{Folder, LONGEST};
 use scratchproof_source::{Access, plain};
 use scratchproof_store::CHOICE;
+use scratchproof_texts::text;
 
 use super::asked::Asked;
 use super::expand::{Chosen, expand};
@@ -62,7 +63,7 @@ impl Pinned {
     pub fn read(text: &[u8]) -> Result<Self> {
         let pinned: Self = serde_json::from_slice(text).map_err(|cause| Error::input(cause.to_string()))?;
         if pinned.schema != SCHEMA || !pinned.choice.is_sound() {
-            return Err(Error::input(format!("it is no choice in the form {SCHEMA}")));
+            return Err(Error::input(text!("error-audit/choice/no-choice-form", schema = SCHEMA)));
         }
         Ok(pinned)
     }
@@ -86,10 +87,10 @@ impl Pinned {
                         averaged: None,
                     },
                     None => {
-                        return Err(Error::usage(format!(
-                            "the case file lists no checkpoint of step {} at {} any more, which was used before: choose anew \
-                             with --steps or --every, or use another folder",
-                            one.step, one.written
+                        return Err(Error::usage(text!(
+                            "error-audit/choice/case-file-lists-no",
+                            step = &one.step,
+                            written = &one.written
                         )));
                     }
                 };

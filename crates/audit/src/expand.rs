@@ -3,6 +3,7 @@
 use scratchproof_case::{Case, CheckpointEntry, Choice, Location, PublishedStep};
 use scratchproof_error::{Error, Result};
 use scratchproof_source::Access;
+use scratchproof_texts::text;
 
 use super::asked::Asked;
 use super::budget::{budget, every_so_many};
@@ -45,7 +46,7 @@ pub fn expand(case: &mut Case, access: Access, asked: &Asked) -> Result<Chosen> 
         every_so_many(&mut case.subject.checkpoints, every);
     }
     if case.subject.checkpoints.is_empty() {
-        return Err(Error::usage("no checkpoint of the series is left: --steps names none of them"));
+        return Err(Error::usage(text!("error-audit/published/no-checkpoint-series-left")));
     }
     let (bytes, sampling) = budget(case, access, asked)?;
     let left = all - case.subject.checkpoints.len();

@@ -132,7 +132,7 @@ fn drawn_now(
         let models = opened.as_ref().map_err(|error| Error::input(error.to_string()))?;
         let mut there = models.checkpoints.iter().chain(models.references.iter().map(AsRef::as_ref));
         let checkpoint = there.find(|checkpoint| checkpoint.uri == model.uri);
-        let checkpoint = checkpoint.ok_or_else(|| Error::usage("the case file names no such model"))?;
+        let checkpoint = checkpoint.ok_or_else(|| Error::usage(text!("error-audit/measuring/case-file-names-no")))?;
         let now = digests(&[checkpoint])?.pop().unwrap_or_default();
         let beside = model.beside.is_empty() || beside(checkpoint) == model.beside;
         let same = now == *drawn && beside && checkpoint.config == model.config;

@@ -39,7 +39,12 @@ pub(super) fn file_digests(models: &[&Checkpoint], streams: Vec<Stream>) -> Resu
     for ((_, shard), hash) in shards.zip(&hashes) {
         let (own, said) = (hex(hash), shard.blob.said_sha256());
         if let Some(said) = said.filter(|said| *said != own) {
-            return Err(Error::input(text!("error-measure/digest/other-bytes", file = shard.blob.uri(), own, said)));
+            return Err(Error::input(text!(
+                "error-measure/digest/server-sent-other-bytes",
+                blob = shard.blob.uri(),
+                own,
+                said
+            )));
         }
     }
     let mut hashes = hashes.into_iter();

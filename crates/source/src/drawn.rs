@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::Blob;
 use scratchproof_error::{Error, Result};
+use scratchproof_texts::text;
 
 /// Ranges of a file, ascending and apart, and where each begins in what is made of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,13 +26,15 @@ impl Runs {
         let mut runs: Vec<Range<u64>> = Vec::new();
         for run in wanted.iter().filter(|run| run.start < run.end) {
             match runs.last_mut() {
-                Some(last) if run.start < last.end => return Err(Error::usage("ranges of a file that overlap")),
+                Some(last) if run.start < last.end => {
+                    return Err(Error::usage(text!("error-source/drawn/ranges-file-overlap")));
+                }
                 Some(last) if run.start == last.end => last.end = run.end,
                 _ => runs.push(run.clone()),
             }
         }
         if runs.last().is_some_and(|last| last.end > length) {
-            return Err(Error::usage("ranges that leave their file"));
+            return Err(Error::usage(text!("error-source/drawn/ranges-leave-their-file")));
         }
         let mut all = 0;
         let starts = runs.iter().map(|run| (all, all += run.end - run.start).0).collect();
@@ -132,10 +135,12 @@ impl fmt::Debug for DrawnFile {
 fn inside(file: &DrawnFile, offset: u64, length: usize) -> Result<u64> {
     let end = offset.checked_add(length as u64).filter(|end| *end <= file.len());
     end.ok_or_else(|| {
-        Error::input(format!(
-            "{}: {length} bytes from byte {offset} of what was drawn were asked for, which has {}",
-            file.uri(),
-            file.len()
+        Error::input(text!(
+            "error-source/drawn/bytes-byte-what-drawn",
+            file = file.uri(),
+            length,
+            offset,
+            file_2 = file.len()
         ))
     })
 }
