@@ -119,22 +119,21 @@ fn least(rows: u64, hidden: usize) -> Option<f64> {
     (least <= 1.0).then_some(least)
 }
 
-/// What the verdict's tests rest on, in two sentences.
+/// What the verdict's tests rest on, in two sentences; `drawn` where a share of the rows was read.
 #[must_use]
-pub fn sentences(rows: &[LookedRow]) -> Text {
+pub fn sentences(rows: &[LookedRow], drawn: bool) -> Text {
     let sum = |list: &[&LookedRow], of: fn(&LookedRow) -> u64| list.iter().map(|row| of(row)).sum::<u64>();
     let model: Vec<&LookedRow> = rows.iter().filter(|row| row.test == "model").collect();
     let Some(layers) = model.iter().map(|row| row.layers).max() else { return Text::default() };
-    let mut said = text!(
-        "report/coverage/model",
-        rows = sum(&model, |row| row.rows),
-        all = sum(&model, |row| row.of_rows),
-        matrices = sum(&model, |row| row.matrices),
-        of_matrices = sum(&model, |row| row.of_matrices),
-        layers,
-        of_layers = model.iter().map(|row| row.of_layers).max(),
-        least = model.iter().filter_map(|row| row.smallest_correlation).reduce(f64::max)
-    );
+    let (read, all) = (sum(&model, |row| row.rows), sum(&model, |row| row.of_rows));
+    let (matrices, of_matrices) = (sum(&model, |row| row.matrices), sum(&model, |row| row.of_matrices));
+    let of_layers = model.iter().map(|row| row.of_layers).max();
+    let least = model.iter().filter_map(|row| row.smallest_correlation).reduce(f64::max);
+    let mut said = if drawn {
+        text!("report/coverage/drawn", rows = read, all, matrices, of_matrices, layers, of_layers, least)
+    } else {
+        text!("report/coverage/model", rows = read, all, matrices, of_matrices, layers, of_layers, least)
+    };
     let searched: Vec<&LookedRow> = rows.iter().filter(|row| row.reference.is_some()).collect();
     // The reference and question of which the smallest share was looked at.
     let part = |looked: u64, of: u64| looked as f64 / of.max(1) as f64;
