@@ -77,7 +77,7 @@ pub fn coverage(session: &Session, read: &Read) -> (Judgement, Coverage) {
         compared: own.filter(|unit| unit.members.len() > 1).count() as u64,
         skipped,
         bytes_read: session.measured.bytes_read,
-        looked: looked::sentences(&looked::rows(session)),
+        looked: looked::sentences(&looked::rows(session), session.measured.sample.is_some()),
     };
     (judgement, coverage)
 }

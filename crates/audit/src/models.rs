@@ -28,6 +28,14 @@ pub(super) fn open(case: &Case, access: Access) -> Result<Models> {
             checkpoints_2 = CHECKPOINTS
         )));
     }
+    if case.choice.sampling.is_some()
+        && let Some(parent) = case.parents.iter().find(|parent| parent.fingerprint)
+    {
+        return Err(Error::usage(format!(
+            "{} is a fingerprint, whose rows are others than those that are drawn: read all rows, or give its weights",
+            parent.name
+        )));
+    }
     let own = templates(case)?;
     let one = |location: &Location, role: String| -> Result<Checkpoint> {
         let mut checkpoint = open_at(location, role, access)?;

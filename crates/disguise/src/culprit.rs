@@ -149,7 +149,7 @@ impl Culprit {
 /// An even number from 0 to 1 that a neuron has, the same in all of its matrices.
 fn chance(layer: usize, expert: Option<u32>, row: usize) -> f64 {
     let expert = expert.map_or(0, |expert| u64::from(expert) + 1);
-    let mut noise = Noise((layer as u64) << 40 ^ expert << 20 ^ row as u64 ^ 0x5851_f42d_4c95_7f2d);
+    let mut noise = Noise(((layer as u64) << 40) ^ (expert << 20) ^ (row as u64) ^ 0x5851_f42d_4c95_7f2d);
     noise.next();
     (noise.next() >> 11) as f64 / (1_u64 << 53) as f64
 }

@@ -25,9 +25,12 @@ const CELL_GAP: f64 = 0.1;
 /// # Errors
 /// If weights cannot be read.
 pub fn limits(own: &Checkpoint, other: &Checkpoint) -> Result<Vec<String>> {
+    let drawn = own.sample.is_some() || other.sample.is_some();
     let (Some(own), Some(other)) = (Weights::new(own)?, Weights::new(other)?) else { return Ok(Vec::new()) };
     let mut left = Vec::new();
-    if !can_be_matched(&own) || !can_be_matched(&other) {
+    if drawn && own.heads.is_none() {
+        left.push("heads were not matched in any basis: of the rows that were drawn no head is whole".to_owned());
+    } else if !can_be_matched(&own) || !can_be_matched(&other) {
         left.push(
             "heads were not matched in any basis: in one of the two models no layer has query, key, value and output rows by head \
              (latent attention, or sizes of heads that are not known)"

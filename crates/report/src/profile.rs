@@ -309,6 +309,8 @@ impl Asked<'_> {
 
     fn authenticity(&self) -> (Word, Vec<Text>) {
         let finals = self.report.inputs.iter().rev().find(|input| input.role == InputRole::Checkpoint);
+        // Where a share of the rows was read there is none.
+        let finals = finals.filter(|input| !input.sha256.is_empty());
         let mut texts: Vec<Text> =
             finals.map(|input| text!("profile/authenticity/digests", digest = &input.sha256)).into_iter().collect();
         texts.push(text!("profile/authenticity/case", digest = &self.report.case.digest));

@@ -23,21 +23,47 @@ struct Count<'a> {
 #[must_use]
 pub fn rows(session: &Session) -> Vec<LookedRow> {
     let units = || session.measured.plan.units.iter().filter(|unit| unit.in_subject() && unit.view.is_some());
-    let whole = |unit: &Unit| unit.view.map_or(0, |view| view.count());
-    let mut all = counted("elements", units(), |unit| Some(whole(unit)));
+    let sizes = session.measured.sizes();
+    // Rows in the file, whether they were drawn or not; of a matrix that has the residual axis as rows all are there, shorter.
+    let whole = |unit: &Unit| match unit.view {
+        Some(view) if view.transposed => view.count(),
+        Some(view) => view.count() * sizes(unit) / unit.elements().max(1),
+        None => 0,
+    };
+    let read = |unit: &Unit| unit.view.map_or(0, |view| view.count());
+    let mut all = counted("elements", units(), whole, |unit| Some(read(unit)));
     // A tensor that one model alone has is compared with nothing.
-    all.extend(counted("matrix", units(), |unit| Some(unit.sampled.len())));
+    all.extend(counted("matrix", units(), whole, |unit| Some(unit.sampled.len())));
     // Those that are added to a sum have no rows of their own there.
-    all.extend(counted("model", units(), |unit| (!unit.added().is_empty()).then_some(unit.kept.len())));
+    all.extend(counted("model", units(), whole, |unit| (!unit.added().is_empty()).then_some(unit.kept.len())));
     for ((_, reference), found) in references(session).into_iter().zip(&session.measured.found) {
         all.extend(found.looked.iter().map(|looked| row(looked, &reference.to_string(), session.measured.plan.hidden)));
     }
+    of_whole(session, &mut all);
     all
+}
+
+/// Where rows were drawn, how many there are in the files of what a search looked at.
+fn of_whole(session: &Session, rows: &mut [LookedRow]) {
+    if session.measured.sample.is_none() {
+        return;
+    }
+    let sizes = session.measured.sizes();
+    let mut elements: BTreeMap<&str, (u128, u128)> = BTreeMap::new();
+    for unit in session.measured.plan.units.iter().filter(|unit| unit.in_subject() && unit.view.is_some()) {
+        let own = elements.entry(unit.role.judged_as()).or_default();
+        *own = (own.0 + sizes(unit) as u128, own.1 + unit.elements() as u128);
+    }
+    for row in rows.iter_mut().filter(|row| row.reference.is_some()) {
+        let Some((whole, drawn)) = elements.get(row.component.as_str()) else { continue };
+        row.of_rows = u64::try_from(u128::from(row.of_rows) * whole / (*drawn).max(1)).unwrap_or(u64::MAX);
+    }
 }
 
 fn counted<'a>(
     test: &str,
     units: impl Iterator<Item = &'a Unit>,
+    whole: impl Fn(&Unit) -> usize,
     rows: impl Fn(&Unit) -> Option<usize>,
 ) -> Vec<LookedRow> {
     let mut counts: BTreeMap<&str, Count> = BTreeMap::new();
@@ -49,7 +75,7 @@ fn counted<'a>(
         count.hidden = view.hidden();
         count.layers[1].extend(layer);
         count.matrices[1] += 1;
-        count.rows[1] += view.count() as u64;
+        count.rows[1] += whole(unit) as u64;
         if let Some(rows) = looked {
             count.layers[0].extend(layer);
             count.matrices[0] += 1;
@@ -93,22 +119,21 @@ fn least(rows: u64, hidden: usize) -> Option<f64> {
     (least <= 1.0).then_some(least)
 }
 
-/// What the verdict's tests rest on, in two sentences.
+/// What the verdict's tests rest on, in two sentences; `drawn` where a share of the rows was read.
 #[must_use]
-pub fn sentences(rows: &[LookedRow]) -> Text {
+pub fn sentences(rows: &[LookedRow], drawn: bool) -> Text {
     let sum = |list: &[&LookedRow], of: fn(&LookedRow) -> u64| list.iter().map(|row| of(row)).sum::<u64>();
     let model: Vec<&LookedRow> = rows.iter().filter(|row| row.test == "model").collect();
     let Some(layers) = model.iter().map(|row| row.layers).max() else { return Text::default() };
-    let mut said = text!(
-        "report/coverage/model",
-        rows = sum(&model, |row| row.rows),
-        all = sum(&model, |row| row.of_rows),
-        matrices = sum(&model, |row| row.matrices),
-        of_matrices = sum(&model, |row| row.of_matrices),
-        layers,
-        of_layers = model.iter().map(|row| row.of_layers).max(),
-        least = model.iter().filter_map(|row| row.smallest_correlation).reduce(f64::max)
-    );
+    let (read, all) = (sum(&model, |row| row.rows), sum(&model, |row| row.of_rows));
+    let (matrices, of_matrices) = (sum(&model, |row| row.matrices), sum(&model, |row| row.of_matrices));
+    let of_layers = model.iter().map(|row| row.of_layers).max();
+    let least = model.iter().filter_map(|row| row.smallest_correlation).reduce(f64::max);
+    let mut said = if drawn {
+        text!("report/coverage/drawn", rows = read, all, matrices, of_matrices, layers, of_layers, least)
+    } else {
+        text!("report/coverage/model", rows = read, all, matrices, of_matrices, layers, of_layers, least)
+    };
     let searched: Vec<&LookedRow> = rows.iter().filter(|row| row.reference.is_some()).collect();
     // The reference and question of which the smallest share was looked at.
     let part = |looked: u64, of: u64| looked as f64 / of.max(1) as f64;
