@@ -157,10 +157,12 @@ impl CrossGram {
         self.rows += rows;
         let Self { dimensions, means, waiting, .. } = self;
         let [left, right] = waiting;
-        for (x, y) in a.values.chunks_exact(a.cols.max(1)).zip(b.values.chunks_exact(b.cols.max(1))) {
-            let ((of_x, m), (of_y, n)) = (unit(x), unit(y));
+        let (of_a, of_b) = (units(&a.values, a.cols), units(&b.values, b.cols));
+        let pairs = a.values.chunks_exact(a.cols.max(1)).zip(b.values.chunks_exact(b.cols.max(1)));
+        for ((x, y), ((of_x, m), (of_y, n))) in pairs.zip(of_a.into_iter().zip(of_b)) {
             let of_x = of_x * scale;
-            let (m, at) = (m * scale, left.len());
+            let m = m * scale;
+            let (at, from) = (left.len(), right.len());
             match dimensions {
                 Some(dimensions) => left.extend(dimensions.iter().map(|d| narrow(f64::from(x[*d]) * of_x))),
                 None => left.extend(x.iter().map(|v| narrow(f64::from(*v) * of_x))),
@@ -168,10 +170,9 @@ impl CrossGram {
             for (sum, v) in means.own.iter_mut().zip(&left[at..]) {
                 *sum += f64::from(*v) * n;
             }
-            for (sum, v) in means.other.iter_mut().zip(y) {
-                let v = narrow(f64::from(*v) * of_y);
-                right.push(v);
-                *sum += m * f64::from(v);
+            right.extend(y.iter().map(|v| narrow(f64::from(*v) * of_y)));
+            for (sum, v) in means.other.iter_mut().zip(&right[from..]) {
+                *sum += m * f64::from(*v);
             }
             means.both += m * n;
         }
@@ -281,15 +282,42 @@ impl CrossGram {
     }
 }
 
-/// What a row is multiplied with to have length 1, and its mean then; both zero for a row of zeros.
-fn unit(row: &[f32]) -> (f64, f64) {
-    let (mut square, mut sum) = (0.0, 0.0);
-    for v in row {
-        let v = f64::from(*v);
-        square += v * v;
-        sum += v;
+/// Rows whose sums are made side by side: each addition waits for the one before it in its own row only.
+const ABREAST: usize = 4;
+
+/// What every row is multiplied with to have length 1, and its mean then; both zero for a row of zeros.
+fn units(values: &[f32], cols: usize) -> Vec<(f64, f64)> {
+    let cols = cols.max(1);
+    let unit = |square: f64, sum: f64| {
+        if square > 0.0 { (1.0 / square.sqrt(), sum / square.sqrt() / cols as f64) } else { (0.0, 0.0) }
+    };
+    let mut out = Vec::with_capacity(values.len() / cols);
+    let fours = values.chunks_exact(ABREAST * cols);
+    let last = fours.remainder();
+    for four in fours {
+        let (ab, cd) = four.split_at(2 * cols);
+        let ((a, b), (c, d)) = (ab.split_at(cols), cd.split_at(cols));
+        let (mut square, mut sum) = ([0.0; ABREAST], [0.0; ABREAST]);
+        // Closures over arrays are calls of their own where nothing is inlined.
+        for (((a, b), c), d) in a.iter().zip(b).zip(c).zip(d) {
+            let row = [f64::from(*a), f64::from(*b), f64::from(*c), f64::from(*d)];
+            for at in 0..ABREAST {
+                square[at] += row[at] * row[at];
+                sum[at] += row[at];
+            }
+        }
+        out.extend(square.into_iter().zip(sum).map(|(square, sum)| unit(square, sum)));
     }
-    if square > 0.0 { (1.0 / square.sqrt(), sum / square.sqrt() / row.len() as f64) } else { (0.0, 0.0) }
+    for row in last.chunks_exact(cols) {
+        let (mut square, mut sum) = (0.0, 0.0);
+        for v in row {
+            let v = f64::from(*v);
+            square += v * v;
+            sum += v;
+        }
+        out.push(unit(square, sum));
+    }
+    out
 }
 
 /// Two independent fits, and how far they agree.

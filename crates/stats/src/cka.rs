@@ -123,17 +123,18 @@ impl Relabelled {
 
     /// Takes the place of another; `None` where nothing is left after centring.
     fn fill(&mut self, gram: &[f64], n: usize, order: &[(usize, f64)]) -> Option<()> {
-        let (mut all, mut of_sums, mut before) = (0.0, 0.0, 0.0);
         for (i, (row, (from, sign))) in self.values.chunks_exact_mut(n).zip(order).enumerate() {
             let given = &gram[from * n..(from + 1) * n];
             for (cell, (column, other)) in row.iter_mut().zip(order) {
                 *cell = sign * other * given[*column];
             }
             row[i] = 0.0;
-            let sum = row.iter().sum::<f64>();
+        }
+        let (mut all, mut of_sums, mut before) = (0.0, 0.0, 0.0);
+        for (sum, squares) in sums(&self.values, n) {
             all += sum;
             of_sums += sum * sum;
-            before += row.iter().map(|v| v * v).sum::<f64>();
+            before += squares;
         }
         let wide = n as f64;
         let square = before - 2.0 / (wide - 2.0) * of_sums + all * all / ((wide - 1.0) * (wide - 2.0));
@@ -146,6 +147,32 @@ impl Relabelled {
         self.norm = 1.0;
         Some(())
     }
+}
+
+/// Rows whose sums are made side by side: each addition waits for the one before it in its own row only.
+const ABREAST: usize = 4;
+
+/// Of every row the sum and the sum of squares, each in the order of the row.
+fn sums(values: &[f64], n: usize) -> Vec<(f64, f64)> {
+    let mut out = Vec::with_capacity(values.len() / n.max(1));
+    let fours = values.chunks_exact(ABREAST * n.max(1));
+    let last = fours.remainder();
+    for four in fours {
+        let (ab, cd) = four.split_at(2 * n);
+        let ((a, b), (c, d)) = (ab.split_at(n), cd.split_at(n));
+        // As the sum of an iterator begins.
+        let (mut sum, mut squares) = ([-0.0; ABREAST], [-0.0; ABREAST]);
+        for (((a, b), c), d) in a.iter().zip(b).zip(c).zip(d) {
+            let row = [*a, *b, *c, *d];
+            for at in 0..ABREAST {
+                sum[at] += row[at];
+                squares[at] += row[at] * row[at];
+            }
+        }
+        out.extend(sum.into_iter().zip(squares));
+    }
+    out.extend(last.chunks_exact(n.max(1)).map(|row| (row.iter().sum(), row.iter().map(|v| v * v).sum())));
+    out
 }
 
 /// Share of the squares from which their difference is taken.
