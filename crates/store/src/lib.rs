@@ -129,7 +129,7 @@ impl<'a> Store<'a> {
             return Ok(None);
         }
         let strange = |cause: String| {
-            Error::input(text!("error-store/room/json", place = PLACE, all = ALL, cause = cause.to_string()))
+            Error::input(text!("error-store/room/json", place = PLACE, all = ALL, cause))
         };
         let mut all: Measurements =
             serde_json::from_value(written.value).map_err(|cause| strange(cause.to_string()))?;
