@@ -267,8 +267,8 @@ pub fn attestation(envelope: &Envelope, keys: &[Public], dir: Option<&Path>, ite
     if statement["_type"] != super::STATEMENT || statement["predicateType"] != statement::AUDIT {
         return Err(Error::input(text!(
             "error-attest/folder/statement-type-predicate-read",
-            statement = (statement["_type"]).to_string(),
-            statement_2 = (statement["predicateType"]).to_string(),
+            statement = statement["_type"].to_string(),
+            statement_2 = statement["predicateType"].to_string(),
             statement_3 = super::STATEMENT,
             audit = statement::AUDIT
         )));

@@ -133,7 +133,7 @@ impl Reveal {
         if value["schema"] != SCHEMA {
             return Err(Error::input(text!(
                 "error-attest/reveal/schema-read",
-                value = (value["schema"]).to_string(),
+                value = value["schema"].to_string(),
                 schema = SCHEMA
             )));
         }

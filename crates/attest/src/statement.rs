@@ -55,7 +55,7 @@ pub fn of(dir: &Path) -> Result<Value> {
     if report["schema"] != scratchproof_report::SCHEMA {
         return Err(Error::input(text!(
             "error-attest/statement/report-json-schema-audit",
-            report = (report["schema"]).to_string(),
+            report = report["schema"].to_string(),
             schema = scratchproof_report::SCHEMA
         )));
     }

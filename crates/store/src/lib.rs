@@ -128,9 +128,7 @@ impl<'a> Store<'a> {
         if !self.join(ALL, &mut written)? {
             return Ok(None);
         }
-        let strange = |cause: String| {
-            Error::input(text!("error-store/room/json", place = PLACE, all = ALL, cause = cause.to_string()))
-        };
+        let strange = |cause: String| Error::input(text!("error-store/room/json", place = PLACE, all = ALL, cause));
         let mut all: Measurements =
             serde_json::from_value(written.value).map_err(|cause| strange(cause.to_string()))?;
         for part in parts(&all.plan) {

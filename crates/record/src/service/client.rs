@@ -190,9 +190,10 @@ impl<'a> Client<'a> {
     }
 
     fn unknown_key(&self) -> Error {
-        let why = match self.service.has_key() {
-            true => text!("error-record/client/key-refused"),
-            false => text!("error-record/client/key-wanted"),
+        let why = if self.service.has_key() {
+            text!("error-record/client/key-refused")
+        } else {
+            text!("error-record/client/key-wanted")
         };
         Error::refused(text!("error-record/client/of-service", place = self.place(), why)).context(&self.name)
     }
