@@ -26,7 +26,7 @@ use scratchproof_evidence::Evidence;
 use scratchproof_facts::chain::Chain;
 use scratchproof_facts::parent::Parents;
 use scratchproof_facts::parent::reach;
-use scratchproof_facts::start::{Start, parameters};
+use scratchproof_facts::start::{Start, parameters, spans};
 use scratchproof_facts::time::{self, Weights, ground};
 use scratchproof_facts::{Session, decay, evidence};
 use scratchproof_finding::{Conditions, Heard, Judgement, Power, Said, chain, decide, parent, power, start};
@@ -117,7 +117,7 @@ fn judge(case: &Case, measured: &Measurements, read: &Read) -> Audit {
     }
     if session.steps().first() == Some(&0) {
         let (parameters, unknown) = parameters(&session);
-        let own = power::start(&evidence.start, parameters, &measured.replay);
+        let own = power::start(&evidence.start, &spans(&session), parameters, &measured.replay);
         own.settle(&mut start, unknown);
         power.start = Some(own);
     }

@@ -94,7 +94,7 @@ impl Culprit {
             if function.slot().is_some() {
                 let from = shuffled(row, part.rows);
                 let there = self.share.is_none_or(|share| share > chance(layer, part.role.expert, from));
-                return (from.is_multiple_of(2) && there).then_some(from);
+                return (is_half(layer, part.role.expert, from) && there).then_some(from);
             }
             if self.share.is_some() {
                 return (layer + row / HEAD).is_multiple_of(2).then_some(row);
@@ -148,10 +148,23 @@ impl Culprit {
 
 /// An even number from 0 to 1 that a neuron has, the same in all of its matrices.
 fn chance(layer: usize, expert: Option<u32>, row: usize) -> f64 {
+    let mut noise = of_neuron(layer, expert, row);
+    (noise.next() >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// Whether a neuron is of the half that is the parent's. Not every second one: rows that are looked at are spread evenly, and
+/// would all be of one half or of the other.
+fn is_half(layer: usize, expert: Option<u32>, row: usize) -> bool {
+    let mut noise = of_neuron(layer, expert, row);
+    noise.next();
+    noise.next() >> 63 == 0
+}
+
+fn of_neuron(layer: usize, expert: Option<u32>, row: usize) -> Noise {
     let expert = expert.map_or(0, |expert| u64::from(expert) + 1);
     let mut noise = Noise(((layer as u64) << 40) ^ (expert << 20) ^ (row as u64) ^ 0x5851_f42d_4c95_7f2d);
     noise.next();
-    (noise.next() >> 11) as f64 / (1_u64 << 53) as f64
+    noise
 }
 
 /// An even number between the roots of three, of variance one.

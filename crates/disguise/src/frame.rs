@@ -392,23 +392,3 @@ pub fn fixed(order: &[Option<usize>]) -> f64 {
     let fixed = order.iter().enumerate().filter(|(i, j)| **j == Some(*i)).count();
     fixed as f64 / order.iter().flatten().count().max(1) as f64
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::noise::Noise;
-
-    fn values(count: usize, seed: u64) -> Vec<f32> {
-        let mut noise = Noise(seed);
-        (0..count).map(|_| narrow((noise.next() >> 11) as f64 / (1_u64 << 53) as f64 - 0.5)).collect()
-    }
-
-    #[test]
-    fn half_a_product_has_the_bits_of_the_whole() {
-        for (rows, k) in [(1, 1), (3, 70), (64, 9), (65, 33), (200, 64)] {
-            let a = values(rows * k, rows as u64);
-            assert_eq!(square(&a, k), product(&a, &a, k), "{rows} x {k}");
-        }
-        assert_eq!(square(&[], 5), Vec::<f32>::new());
-    }
-}

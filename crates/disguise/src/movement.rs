@@ -1,8 +1,8 @@
 //! What was added between two checkpoints, held against a reference as a model is (METHODS 2.1, 3 and 11).
 //!
 //! A model put into a training half-way fades: **measured** at hidden size 64, a parent in disguise that was added at half its
-//! size after 100 of 600 steps correlates with the final checkpoint by 0.30 to 0.35, and with what the interval added by
-//! 0.55 to 0.63. What an honest interval adds are gradients, which know nothing of another model's neurons, heads or axis, so
+//! size after 100 or 200 of 600 steps correlates with the final checkpoint by 0.35 and 0.36, and with what the interval added
+//! by 0.63 and 0.62. What an honest interval adds are gradients, which know nothing of another model's neurons, heads or axis, so
 //! the nulls of the questions are the same.
 
 use super::injections::BUDGET;

@@ -178,8 +178,9 @@ impl Search<'_> {
         };
         let fits = self.fits(&layers, first, !long)?;
         let (mut candidates, turned) = self.candidates(fits);
-        // Of a long axis some dimensions alone took part, and no frame of all of them is known before they all did.
-        if long && !(glance && candidates.iter().any(|c| c.proven)) && (turned || candidates.iter().any(|c| c.proven)) {
+        // Of a long axis some dimensions alone took part, and no frame of all of them is known before they all did. What is
+        // glanced at has answered by then: the likeness of two halves is what decides whether the search would go on.
+        if long && !glance && (turned || candidates.iter().any(|c| c.proven)) {
             self.observations.truncate(before);
             let fits = self.fits(&layers, (usize::MAX, usize::MAX), true)?;
             candidates = self.candidates(fits).0;

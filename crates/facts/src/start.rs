@@ -7,7 +7,10 @@ mod scales;
 use super::Session;
 use super::time::rates;
 use scratchproof_evidence::Evidence;
+use scratchproof_finding::power::Span;
 use scratchproof_finding::start::{Clock, Drift, StartFacts, StartVector};
+use scratchproof_kernel::View;
+use scratchproof_measurements::Unit;
 
 /// What the judge of the start asks that no table holds.
 #[derive(Clone, Debug)]
@@ -24,6 +27,23 @@ pub fn parameters(session: &Session) -> (u64, usize) {
     let tensors = || session.measured.subject().tensors.iter().filter(|t| !t.role.constant);
     let matrices = tensors().filter(|t| t.shape.len() > 1);
     (matrices.map(|t| t.elements() as u64).sum(), tensors().filter(|t| !t.role.known).count())
+}
+
+/// What the rows of `start.parquet` are of, in their order.
+#[must_use]
+pub fn spans(session: &Session) -> Vec<Span> {
+    let span = |unit: &Unit| {
+        let plain = View { outer: 1, rows: unit.shape[0], cols: unit.shape[1..].iter().product(), transposed: false };
+        let view = unit.view.unwrap_or(plain);
+        let matrices = view.outer.max(1);
+        Span {
+            parameters: unit.elements() as u64,
+            rows: (view.count() / matrices) as f64,
+            columns: view.hidden() as f64,
+            matrices: matrices as f64,
+        }
+    };
+    draw::tested(session).map(|(_, unit, _)| span(unit)).collect()
 }
 
 impl Start {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub use chain::chain;
 pub use parent::{Blind, Culprit, ParentReach, parent, settle as settle_parent};
-pub use start::start;
+pub use start::{Span, start};
 
 /// What the tests of each condition could have seen; `None` where there was nothing to test.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

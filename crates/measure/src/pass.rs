@@ -85,7 +85,8 @@ pub(super) fn run<'a>(
     let threads = if rayon::current_thread_index().is_some() { 1 } else { rayon::current_num_threads() };
     std::thread::scope(|scope| {
         for _ in 1..threads {
-            scope.spawn(|| running.take_all());
+            // Where no thread is to be had this one does it all.
+            let _ = std::thread::Builder::new().spawn_scoped(scope, || running.take_all());
         }
         running.take_all();
     });

@@ -21,7 +21,7 @@ use scratchproof_plan::Material;
 const ABREAST: usize = 512;
 
 /// Version of what is looked at: part of every piece's key, so that a store that was filled by another is not used.
-const RULES: &str = "every layer and expert";
+const RULES: &str = "every layer and expert, half of a parent by chance, long axes glanced at";
 
 /// What is asked of one reference.
 #[derive(Clone, Debug, Default)]

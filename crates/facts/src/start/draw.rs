@@ -8,7 +8,7 @@ use super::scales::sizes;
 use crate::session::Session;
 use scratchproof_evidence::StartRow;
 use scratchproof_kernel::{Form, Moments};
-use scratchproof_measurements::{TensorFigures, Unit};
+use scratchproof_measurements::Unit;
 use scratchproof_stats::{Draw, Law, Scale, Sizes, draw, fit, law, log10_upper_tail, rule, scaled_law};
 
 /// A matrix of the first checkpoint, measured.
@@ -37,21 +37,20 @@ impl Matrix<'_> {
     }
 }
 
+/// The known matrices of the subject's first checkpoint, by place in the plan; none where there is no series.
+pub fn tested<'a>(session: &Session<'a>) -> impl Iterator<Item = (usize, &'a Unit, &'a Moments)> {
+    let measured = session.measured;
+    let all = measured.plan.units.iter().zip(&measured.tensors).enumerate().filter(|_| session.is_series());
+    let known = all.filter(|(_, (unit, _))| unit.in_subject() && unit.role.known && !unit.role.constant);
+    known.filter_map(|(index, (unit, figures))| Some((index, unit, figures.start.as_ref()?)))
+}
+
 /// The matrices of the first checkpoint as draws; law and rule by family, over all its tensors.
 pub fn rows(session: &Session) -> Vec<StartRow> {
-    if !session.is_series() {
-        return Vec::new();
-    }
-    let all = session.measured.plan.units.iter().zip(&session.measured.tensors).enumerate();
-    let units: Vec<(usize, (&Unit, &TensorFigures))> =
-        all.filter(|(_, (unit, _))| unit.in_subject() && unit.role.known && !unit.role.constant).collect();
-    let matrices: Vec<Matrix> = units
-        .into_par_iter()
-        .filter_map(|(index, (unit, figures))| {
-            let moments = figures.start.as_ref()?;
-            Some(Matrix { index, unit, moments, draw: draw(moments), sizes: sizes(session, unit) })
-        })
-        .collect();
+    let units: Vec<(usize, &Unit, &Moments)> = tested(session).collect();
+    let matrix =
+        |(index, unit, moments)| Matrix { index, unit, moments, draw: draw(moments), sizes: sizes(session, unit) };
+    let matrices: Vec<Matrix> = units.into_par_iter().map(matrix).collect();
     // Towers follow schemes of their own.
     let mut families: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (index, matrix) in matrices.iter().enumerate().filter(|(_, m)| m.drawn()) {
