@@ -37,7 +37,9 @@ fn model(run: u64, step: i64) -> Vec<u8> {
             for (number, _) in STEPS.iter().enumerate().filter(|(_, s)| shape.len() > 1 && **s <= step) {
                 let mut draws = Numbers((run * 1000 + at * 10 + number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
                 let scale = if number == 0 { 0.02 } else { 0.004 };
-                values.iter_mut().for_each(|value| *value += scale * draws.noise());
+                for value in &mut values {
+                    *value += scale * draws.noise();
+                }
             }
             (name.to_owned(), shape.to_vec(), values)
         })

@@ -14,7 +14,6 @@ use scratchproof_facts::parent::{Parents, compared_share, reach};
 use scratchproof_facts::{Session, decay, evidence};
 use scratchproof_finding::{
     Code, ComponentOutcome, ComponentResult, Condition, Conditions, Direction, Finding, Grade, Heard, decide, parent,
-    power,
 };
 use scratchproof_kernel::{Rows, centre, normalise};
 use scratchproof_measure::{Asked, Job, Norms, Nowhere, Reporter, Routers, measure, norms, routers};
@@ -48,18 +47,7 @@ pub fn compare(case: &Case, access: Access, reporter: &dyn Reporter) -> Result<(
     let clean = BTreeSet::new();
     let parents = Parents::new(&session, &evidence);
     let (mut parent, components) = parent::judge(&parents.facts(&session, &evidence, &clean), &case.policy);
-    let blind = drawn && {
-        let (own, blind) = power::parent(
-            &reach::reaches(&session),
-            &evidence.components,
-            &evidence.calibration,
-            &reach::culprits(&session),
-            reach::bases(&session),
-            &case.policy,
-        );
-        power::settle_parent(&mut parent, &own, &blind, reach::intervals(&session));
-        !blind.is_empty()
-    };
+    let blind = drawn && reach::settled(&session, &evidence, &mut parent).1;
     let (inputs, mut coverage) = inputs::coverage(&session, &read);
     if drawn {
         parent.missing.extend(inputs.missing.iter().cloned());

@@ -122,15 +122,7 @@ fn judge(case: &Case, measured: &Measurements, read: &Read) -> Audit {
         power.start = Some(own);
     }
     if !case.parents.is_empty() {
-        let (own, blind) = power::parent(
-            &reach::reaches(&session),
-            &evidence.components,
-            &evidence.calibration,
-            &reach::culprits(&session),
-            reach::bases(&session),
-            policy,
-        );
-        power::settle_parent(&mut parent, &own, &blind, reach::intervals(&session));
+        let (own, _) = reach::settled(&session, &evidence, &mut parent);
         power.parent = Some(own);
     }
     let weights = Weights::new(&session);

@@ -31,10 +31,7 @@ pub(super) fn open(case: &Case, access: Access) -> Result<Models> {
     if case.choice.sampling.is_some()
         && let Some(parent) = case.parents.iter().find(|parent| parent.fingerprint)
     {
-        return Err(Error::usage(format!(
-            "{} is a fingerprint, whose rows are others than those that are drawn: read all rows, or give its weights",
-            parent.name
-        )));
+        return Err(Error::usage(text!("error-audit/models/fingerprint-not-drawn", parent = &parent.name)));
     }
     let own = templates(case)?;
     let one = |location: &Location, role: String| -> Result<Checkpoint> {

@@ -71,33 +71,30 @@ impl Checkpoint {
             let alike = own.iter().all(|at| self.tensors[*at].shape == self.tensors[own[0]].shape);
             let before = filled[shard];
             let drawn = first.filter(|_| alike).map(|stored| (drawn_rows(sampling, stored.rows), stored));
-            match &drawn {
-                Some((rows, Stored { outer, rows: all, row })) => {
-                    let taken: usize = rows.iter().map(ExactSizeIterator::len).sum();
-                    for one in 0..*outer as u64 {
-                        let start = offset + one * *all as u64 * row;
-                        runs.extend(rows.iter().map(|r| start + r.start as u64 * row..start + r.end as u64 * row));
-                    }
-                    filled[shard] += (*outer * taken) as u64 * row;
-                    for at in &own {
-                        let tensor = &mut tensors[*at];
-                        let axis = if tensor.role.residual == Residual::First { 0 } else { tensor.shape.len() - 2 };
-                        tensor.shape[axis] = taken;
-                        tensor.bytes = filled[shard] - before;
-                        // Its matrices cannot be told apart by their places any more.
-                        tensor.split = None;
-                        if tensor.role.component == Component::Attention {
-                            sample.headless.insert(tensor.role.tower.clone());
-                        }
-                    }
-                    sample.tensors += own.len();
-                    let count = |rows: usize| (rows * outer * own.len()) as u64;
-                    sample.rows = (sample.rows.0 + count(taken), sample.rows.1 + count(*all));
+            if let Some((rows, Stored { outer, rows: all, row })) = &drawn {
+                let taken: usize = rows.iter().map(ExactSizeIterator::len).sum();
+                for one in 0..*outer as u64 {
+                    let start = offset + one * *all as u64 * row;
+                    runs.extend(rows.iter().map(|r| start + r.start as u64 * row..start + r.end as u64 * row));
                 }
-                None => {
-                    runs.push(offset..offset + bytes);
-                    filled[shard] += bytes;
+                filled[shard] += (*outer * taken) as u64 * row;
+                for at in &own {
+                    let tensor = &mut tensors[*at];
+                    let axis = if tensor.role.residual == Residual::First { 0 } else { tensor.shape.len() - 2 };
+                    tensor.shape[axis] = taken;
+                    tensor.bytes = filled[shard] - before;
+                    // Its matrices cannot be told apart by their places any more.
+                    tensor.split = None;
+                    if tensor.role.component == Component::Attention {
+                        sample.headless.insert(tensor.role.tower.clone());
+                    }
                 }
+                sample.tensors += own.len();
+                let count = |rows: usize| (rows * outer * own.len()) as u64;
+                sample.rows = (sample.rows.0 + count(taken), sample.rows.1 + count(*all));
+            } else {
+                runs.push(offset..offset + bytes);
+                filled[shard] += bytes;
             }
             sample.bytes = (sample.bytes.0 + filled[shard] - before, sample.bytes.1 + bytes);
             for at in &own {

@@ -136,6 +136,7 @@ fn grade(log10_p: f64, effect: f64, policy: &Policy) -> Option<Grade> {
 
 /// Judges the parents.
 #[must_use]
+#[allow(clippy::too_many_lines, reason = "one test after the other, in the order in which they rest on each other")]
 pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<ComponentResult>) {
     let mut judgement = Judgement::untested();
     if facts.parents.is_empty() {

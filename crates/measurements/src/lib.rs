@@ -122,7 +122,6 @@ impl Measurements {
     }
 
     /// How many elements the tensor of a unit has, whether all of its rows were read or not.
-    #[must_use]
     pub fn sizes(&self) -> impl Fn(&Unit) -> usize {
         let tensors = self.sample.iter().flat_map(|_| &self.subject().tensors);
         let whole: BTreeMap<&str, usize> = tensors.map(|tensor| (tensor.name.as_str(), tensor.elements())).collect();

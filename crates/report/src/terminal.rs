@@ -330,7 +330,7 @@ struct Column {
 }
 
 fn cells(row: &Row) -> Vec<String> {
-    row.cell_iter().map(|cell| cell.content().to_string()).collect()
+    row.cell_iter().map(comfy_table::Cell::content).collect()
 }
 
 fn columns(table: &Table) -> Vec<Column> {
@@ -361,9 +361,9 @@ fn blocks(columns: &[Column], right: &[usize], width: usize) -> Vec<Vec<usize>> 
         return vec![whole];
     }
     let mut blocks = vec![whole[..names].to_vec()];
-    for at in names..columns.len() {
+    for (at, own) in columns.iter().enumerate().skip(names) {
         let last = blocks.len() - 1;
-        if needed(&blocks[last]) + columns[at].word + PADDING > room {
+        if needed(&blocks[last]) + own.word + PADDING > room {
             blocks.push(whole[..names].to_vec());
         }
         let last = blocks.len() - 1;

@@ -11,7 +11,7 @@ use scratchproof_texts::text;
 /// Ranges of a file, ascending and apart, and where each begins in what is made of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Runs {
-    runs: Vec<Range<u64>>,
+    ranges: Vec<Range<u64>>,
     /// Bytes of the runs before each.
     starts: Vec<u64>,
     length: u64,
@@ -38,7 +38,7 @@ impl Runs {
         }
         let mut all = 0;
         let starts = runs.iter().map(|run| (all, all += run.end - run.start).0).collect();
-        Ok(Self { runs, starts, length: all })
+        Ok(Self { ranges: runs, starts, length: all })
     }
 
     /// Bytes of all of them.
@@ -49,7 +49,7 @@ impl Runs {
     /// The ranges of the file that a range of what is made of them is.
     pub(super) fn pieces(&self, range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
         let first = self.starts.partition_point(|start| *start <= range.start).saturating_sub(1);
-        self.runs[first..].iter().zip(&self.starts[first..]).map_while(move |(run, start)| {
+        self.ranges[first..].iter().zip(&self.starts[first..]).map_while(move |(run, start)| {
             let from = range.start.max(*start) - start;
             let to = range.end.saturating_sub(*start).min(run.end - run.start);
             (*start < range.end).then(|| run.start + from..run.start + to.max(from))
@@ -58,7 +58,7 @@ impl Runs {
 
     /// What tells them from other ranges of the same file.
     pub(super) fn name(&self) -> String {
-        format!("{:?}", self.runs)
+        format!("{:?}", self.ranges)
     }
 }
 
@@ -170,7 +170,10 @@ mod tests {
         assert!(drawn.resident(0, 7).is_some() && drawn.resident(6, 2).is_none());
         assert!(drawn.read_at(17, &mut [0; 2]).unwrap_err().is_input());
         assert!(drawn.read_at(u64::MAX, &mut [0; 2]).is_err());
-        assert!(DrawnFile::of(&file, &[5..10, 9..12]).is_err() && DrawnFile::of(&file, &[90..101]).is_err());
+        assert!(
+            DrawnFile::of(&file, &[5..10, 9..12]).is_err()
+                && DrawnFile::of(&file, std::slice::from_ref(&(90..101))).is_err()
+        );
         assert!(DrawnFile::of(&file, &[]).unwrap().is_empty());
     }
 }

@@ -145,18 +145,18 @@ impl Hub {
 
     pub(super) fn one(&self, network: &Network, url: &Url, shown: &str, longest: usize) -> Result<Vec<u8>> {
         let ask = Ask::whole(url, self.credential.as_ref(), shown);
-        network.whole(&ask, longest)?.map_err(|status| refusal(shown, status, self.hint()))
+        network.whole(&ask, longest)?.map_err(|status| refusal(shown, status, Some(self.hint())))
     }
 
     pub(super) fn credential(&self) -> Option<&Credential> {
         self.credential.as_ref()
     }
 
-    pub(super) fn hint(&self) -> Option<Text> {
-        Some(match self.credential {
+    pub(super) fn hint(&self) -> Text {
+        match self.credential {
             Some(_) => text!("error-source/hub/token-may-not"),
             None => text!("error-source/hub/needs-token"),
-        })
+        }
     }
 }
 
@@ -202,7 +202,7 @@ impl HubModel {
                 status = status.to_string(),
                 private = hub.credential.is_none()
             )),
-            _ => refusal(&shown, status, hub.hint()),
+            _ => refusal(&shown, status, Some(hub.hint())),
         })?;
         let answer: Answer = serde_json::from_slice(&answer).map_err(|error| {
             Error::input(text!("error-source/hub/hub-s-answer-not", shown = &shown, error = error.to_string()))
@@ -379,7 +379,7 @@ impl HubModel {
             [org, model, "resolve", &self.commit].into_iter().chain(folders).chain(std::iter::once(name)).collect();
         let url = self.hub.url(&parts)?;
         let credential = self.hub.credential.as_ref();
-        let refused = |status| refusal(&shown, status, self.hub.hint());
+        let refused = |status| refusal(&shown, status, Some(self.hub.hint()));
         if is_text(name) {
             let ask = Ask::whole(&url, credential, &shown);
             let text = self.network.whole(&ask, LARGEST_TEXT)?.map_err(refused)?;

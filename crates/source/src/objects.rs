@@ -206,7 +206,8 @@ impl Place {
             }
             let url = self.with(&self.list, &pairs);
             let ask = Ask::whole(&url, self.credential.as_ref(), &shown);
-            let answer = self.network.whole(&ask, LONGEST)?.map_err(|status| refusal(&shown, status, self.hint()))?;
+            let answer =
+                self.network.whole(&ask, LONGEST)?.map_err(|status| refusal(&shown, status, Some(self.hint())))?;
             let (page, next) = match self.kind {
                 Kind::Google => google_page(&answer, &shown)?,
                 _ => xml_page(&String::from_utf8_lossy(&answer), self.kind),
@@ -231,8 +232,8 @@ impl Place {
         Err(Error::input(text!("error-source/objects/list-does-not-end", shown)))
     }
 
-    fn hint(&self) -> Option<Text> {
-        Some(match self.kind {
+    fn hint(&self) -> Text {
+        match self.kind {
             Kind::S3 if self.credential.is_some() => {
                 text!("error-source/objects/s3-keys")
             }
@@ -243,7 +244,7 @@ impl Place {
             Kind::Google => text!("error-source/objects/google-none"),
             Kind::Azure if self.query.is_some() => text!("error-source/objects/azure-signature"),
             Kind::Azure => text!("error-source/objects/azure-none"),
-        })
+        }
     }
 }
 
@@ -421,7 +422,7 @@ impl Bucket {
             .extend(parts);
         let (url, shown) = (place.with(&url, &[]), format!("{}/{}{name}", place.shown, self.prefix));
         let credential = place.credential.as_ref();
-        let refused = |status| refusal(&shown, status, place.hint());
+        let refused = |status| refusal(&shown, status, Some(place.hint()));
         if is_text(name) {
             let text = place.network.whole(&Ask::whole(&url, credential, &shown), LARGEST_TEXT)?.map_err(refused)?;
             return Ok(Opened::Text(MemoryFile::new(shown, text)));

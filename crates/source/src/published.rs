@@ -111,7 +111,8 @@ impl Hub {
         let mut files = Vec::new();
         for _ in 0..PAGES {
             let ask = Ask::whole(&url, self.credential(), &shown);
-            let (answer, next) = network.page(&ask, LARGEST)?.map_err(|status| refusal(&shown, status, self.hint()))?;
+            let (answer, next) =
+                network.page(&ask, LARGEST)?.map_err(|status| refusal(&shown, status, Some(self.hint())))?;
             let page: Vec<Entry> = serde_json::from_slice(&answer).map_err(|error| strange(&shown, &error))?;
             files.extend(page.into_iter().filter(|entry| entry.kind == "file").map(listed));
             match next {

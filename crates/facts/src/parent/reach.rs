@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::disguise;
 use crate::session::Session;
-use scratchproof_evidence::Reference;
+use scratchproof_evidence::{Evidence, Reference};
+use scratchproof_finding::Judgement;
 use scratchproof_finding::parent::Unfit;
-use scratchproof_finding::power::{Culprit, ParentReach};
+use scratchproof_finding::power::{self, Culprit, ParentPower, ParentReach};
 use scratchproof_measurements::{Component, Question, manifest};
 
 /// The component that a tensor's share of a parent's weights is counted with: a router is part of its experts.
@@ -16,8 +17,7 @@ fn counted_with(session: &Session, component: &str) -> String {
 }
 
 /// By parent and component. Towers that a parent has nothing for are not its.
-#[must_use]
-pub fn reaches(session: &Session) -> Vec<ParentReach> {
+fn reaches(session: &Session) -> Vec<ParentReach> {
     let (measured, plan) = (session.measured, &session.measured.plan);
     let sizes = measured.sizes();
     let mut reaches: BTreeMap<(usize, String), ParentReach> = BTreeMap::new();
@@ -64,8 +64,7 @@ pub fn reaches(session: &Session) -> Vec<ParentReach> {
 }
 
 /// What the search said of every parent in disguise.
-#[must_use]
-pub fn culprits(session: &Session) -> Vec<Culprit> {
+fn culprits(session: &Session) -> Vec<Culprit> {
     let parents = session.case.parents.iter().zip(&session.measured.found);
     let of = |(parent, found): (&scratchproof_case::Reference, &scratchproof_measurements::Found)| {
         let reference = Reference::Parent(parent.name.clone());
@@ -80,16 +79,30 @@ pub fn culprits(session: &Session) -> Vec<Culprit> {
     parents.flat_map(of).collect()
 }
 
-/// Intervals between checkpoints in which what was added was held against every parent.
+/// What could have been seen of the parents. A condition that holds although too little could is untested then; returns also
+/// whether that is so.
 #[must_use]
-pub fn intervals(session: &Session) -> usize {
+pub fn settled(session: &Session, evidence: &Evidence, judgement: &mut Judgement) -> (ParentPower, bool) {
+    let (power, blind) = power::parent(
+        &reaches(session),
+        &evidence.components,
+        &evidence.calibration,
+        &culprits(session),
+        bases(session),
+        &session.case.policy,
+    );
+    power::settle_parent(judgement, &power, &blind, intervals(session));
+    (power, !blind.is_empty())
+}
+
+/// Intervals between checkpoints in which what was added was held against every parent.
+fn intervals(session: &Session) -> usize {
     let parents = session.measured.found.iter().take(session.case.parents.len());
     parents.map(|found| found.added.iter().filter(|added| !added.observations.is_empty()).count()).min().unwrap_or(0)
 }
 
 /// The bases in which every parent was looked for.
-#[must_use]
-pub fn bases(session: &Session) -> Vec<String> {
+fn bases(session: &Session) -> Vec<String> {
     let parents = session.case.parents.len();
     let found = &session.measured.found;
     let asked = |question: Question| {

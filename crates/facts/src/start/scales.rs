@@ -13,7 +13,7 @@ pub fn sizes(session: &Session, unit: &Unit) -> Sizes {
     let whole = session.measured.sample.as_ref().and_then(|_| {
         let tensor = session.measured.subject().tensors.iter().find(|tensor| tensor.name == unit.tensor)?;
         let axes = tensor.shape.len();
-        (axes == unit.shape.len() && axes > 1).then(|| &tensor.shape)
+        (axes == unit.shape.len() && axes > 1).then_some(&tensor.shape)
     });
     if let Some([.., fan_out, fan_in]) = whole.map(Vec::as_slice).filter(|_| unit.role.residual != Axis::First) {
         return sized(session, unit, (*fan_out, *fan_in));

@@ -90,21 +90,9 @@ pub(super) fn findings(
     for (component, one) in best {
         let (Some(from), Some(to)) = (one.row.from_step, one.row.to_step) else { continue };
         let mut message = text!("parent/added/found", parent, from, to, answer = one.message);
-        let (mut grade, mut direction) = (one.grade, Direction::Against);
         let firing = firing(facts, controls, one.row, policy);
-        if seeded {
-            (grade, direction) = (Grade::Context, Direction::Neutral);
-            message.push(text!("parent/note/seeded"));
-        } else if !firing.is_empty() || controls.uncalibrated(ALL) {
-            (grade, direction) = (Grade::Context, Direction::Neutral);
-            message.push(match &firing[..] {
-                [] => text!("parent/note/every-control-fires"),
-                some => text!("parent/note/controls-fire", controls = some),
-            });
-        } else if facts.controls.is_empty() && grade == Grade::Conclusive && !one.exact {
-            grade = Grade::Strong;
-            message.push(text!("parent/note/strong-without-control"));
-        }
+        let mut grade = one.grade;
+        let direction = disguise::weighed(facts, controls, (&mut grade, one.exact), (seeded, &firing), &mut message);
         counts |= direction == Direction::Against;
         let mut finding = Finding::new(Code::ParentAdded, grade, direction, message);
         finding.subject = Subject {

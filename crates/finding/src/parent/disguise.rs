@@ -112,6 +112,31 @@ pub(super) fn shown(all: &[DisguiseRow], reference: &Reference, policy: &Policy)
     shown
 }
 
+/// Takes back what has another explanation: a common seed, controls that answer too, a null that needs one. Says so behind the
+/// message, and returns whether the answer speaks against the claim.
+pub(super) fn weighed(
+    facts: &ParentFacts<'_>,
+    controls: &Controls,
+    (grade, exact): (&mut Grade, bool),
+    (seeded, firing): (bool, &[&str]),
+    message: &mut Text,
+) -> Direction {
+    if seeded || !firing.is_empty() || controls.uncalibrated(ALL) {
+        *grade = Grade::Context;
+        message.push(match firing {
+            _ if seeded => text!("parent/note/seeded"),
+            [] => text!("parent/note/every-control-fires"),
+            some => text!("parent/note/controls-fire", controls = some),
+        });
+        return Direction::Neutral;
+    }
+    if facts.controls.is_empty() && *grade == Grade::Conclusive && !exact {
+        *grade = Grade::Strong;
+        message.push(text!("parent/note/strong-without-control"));
+    }
+    Direction::Against
+}
+
 /// Everything that was found of one parent's disguise. Returns the highest grade that counts.
 pub(super) fn findings(
     judgement: &mut Judgement,
@@ -147,20 +172,7 @@ pub(super) fn findings(
         }
         for (component, (row, mut grade, log10_p, effect)) in best {
             let mut message = said(facts, test, row, parent, component, effect);
-            let mut direction = Direction::Against;
-            if seeded {
-                (grade, direction) = (Grade::Context, Direction::Neutral);
-                message.push(text!("parent/note/seeded"));
-            } else if !firing.is_empty() || controls.uncalibrated(ALL) {
-                (grade, direction) = (Grade::Context, Direction::Neutral);
-                message.push(match &firing[..] {
-                    [] => text!("parent/note/every-control-fires"),
-                    some => text!("parent/note/controls-fire", controls = some),
-                });
-            } else if facts.controls.is_empty() && grade == Grade::Conclusive && !exact(row, test) {
-                grade = Grade::Strong;
-                message.push(text!("parent/note/strong-without-control"));
-            }
+            let direction = weighed(facts, controls, (&mut grade, exact(row, test)), (seeded, &firing), &mut message);
             if direction == Direction::Against {
                 highest = highest.max(Some(grade));
             }

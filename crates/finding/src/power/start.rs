@@ -76,14 +76,12 @@ mod tests {
     /// which 4 were does not.
     #[test]
     fn a_matrix_counts_whole_where_its_rows_show_what_training_leaves() {
-        for (rows, columns) in
-            [(64.0, 64.0), (1024.0, 1024.0), (14_336.0, 4096.0), (128_000.0, 4096.0), (256_000.0, 2048.0)]
-        {
-            let parameters = (rows * columns) as u64;
-            let span = Span { parameters, rows, columns, matrices: 1.0 };
-            let looked = |rows: f64| (rows * columns) as u64;
-            assert!(span.shows(looked(rows.min(256.0))), "{rows} x {columns}");
-            assert!(rows < 1e4 || !span.shows(looked(4.0)), "{rows} x {columns}");
+        for (rows, columns) in [(64, 64), (1024, 1024), (14_336, 4096), (128_000, 4096), (256_000, 2048_u32)] {
+            let (rows, columns): (u32, u32) = (rows, columns);
+            let span = Span { parameters: 0, rows: rows.into(), columns: columns.into(), matrices: 1.0 };
+            let looked = |rows: u32| u64::from(rows) * u64::from(columns);
+            assert!(span.shows(looked(rows.min(256))), "{rows} x {columns}");
+            assert!(rows < 10_000 || !span.shows(looked(4)), "{rows} x {columns}");
         }
         let experts = Span { parameters: 0, rows: 1408.0, columns: 4096.0, matrices: 128.0 };
         assert!(experts.shows(128 * 64 * 4096) && !experts.shows(128 * 4096));

@@ -128,7 +128,7 @@ impl Machine<'_> {
     }
 
     /// Opcodes that put values together.
-    #[allow(clippy::match_same_arms, reason = "one arm an opcode")]
+    #[allow(clippy::match_same_arms, clippy::too_many_lines, reason = "one arm an opcode")]
     fn gather(&mut self, opcode: u8, tape: &mut Tape<'_>) -> Result<()> {
         match opcode {
             b'l' => {
