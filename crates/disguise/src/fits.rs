@@ -116,7 +116,8 @@ impl Search<'_> {
         ];
         let pairs = [(0, 1), (2, 3), (4, 5), (4, TOKENS), (5, TOKENS)];
         let full = |i: usize| groups[i].1.rows > 0;
-        let some = groups[TOKENS].1.dimensions.is_some();
+        // Where a glance is enough, the likeness of two fits stands for the rotation, whose own fit costs the most of all.
+        let some = groups[TOKENS].1.dimensions.is_some() || many && self.glance();
         let worth = |i: usize, j: usize, bests: &[Option<Vec<Option<usize>>>]| match (&bests[i], &bests[j]) {
             (Some(a), Some(b)) => same_order(a, b, other).agreed >= WORTH,
             _ => false,

@@ -219,7 +219,7 @@ impl Search<'_> {
     }
 
     /// Whether the question is what silence is worth: no first look is followed by a second.
-    fn glance(&self) -> bool {
+    pub(super) fn glance(&self) -> bool {
         self.own.glance() && self.other.glance()
     }
 
