@@ -9,7 +9,6 @@ use super::time::rates;
 use scratchproof_evidence::Evidence;
 use scratchproof_finding::power::Span;
 use scratchproof_finding::start::{Clock, Drift, StartFacts, StartVector};
-use scratchproof_kernel::View;
 use scratchproof_measurements::Unit;
 
 /// What the judge of the start asks that no table holds.
@@ -33,17 +32,16 @@ pub fn parameters(session: &Session) -> (u64, usize) {
 #[must_use]
 pub fn spans(session: &Session) -> Vec<Span> {
     let span = |unit: &Unit| {
-        let plain = View { outer: 1, rows: unit.shape[0], cols: unit.shape[1..].iter().product(), transposed: false };
-        let view = unit.view.unwrap_or(plain);
+        let view = unit.matrices()?;
         let matrices = view.outer.max(1);
-        Span {
+        Some(Span {
             parameters: unit.elements() as u64,
             rows: (view.count() / matrices) as f64,
             columns: view.hidden() as f64,
             matrices: matrices as f64,
-        }
+        })
     };
-    draw::tested(session).map(|(_, unit, _)| span(unit)).collect()
+    draw::tested(session).filter_map(|(_, unit, _)| span(unit)).collect()
 }
 
 impl Start {

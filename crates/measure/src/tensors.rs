@@ -33,12 +33,10 @@ struct StartSample {
 
 impl StartSample {
     fn new(unit: &Unit) -> Option<Self> {
-        if !unit.in_subject() || unit.role.constant || !unit.role.known || unit.shape.len() < 2 {
+        if !unit.in_subject() || unit.role.constant || !unit.role.known {
             return None;
         }
-        let plain =
-            || View { outer: 1, rows: unit.shape[0], cols: unit.shape[1..].iter().product(), transposed: false };
-        let view = unit.view.unwrap_or_else(plain);
+        let view = unit.matrices()?;
         let (hidden, each) = (view.hidden(), view.count() / view.outer.max(1));
         if hidden == 0 || each == 0 {
             return None;

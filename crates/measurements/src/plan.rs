@@ -126,6 +126,14 @@ impl Unit {
         self.shape.iter().product()
     }
 
+    /// It as matrices: over the residual axis where it has one, otherwise its first axis against the others. `None` for vectors.
+    #[must_use]
+    pub fn matrices(&self) -> Option<View> {
+        let [rows, rest @ ..] = &self.shape[..] else { return None };
+        let plain = || View { outer: 1, rows: *rows, cols: rest.iter().product(), transposed: false };
+        (!rest.is_empty()).then(|| self.view.unwrap_or_else(plain))
+    }
+
     /// Whether the models of the series have it: all of them do, or none.
     #[must_use]
     pub fn in_subject(&self) -> bool {
