@@ -9,7 +9,7 @@ use super::time::rates;
 use scratchproof_evidence::Evidence;
 use scratchproof_finding::power::Span;
 use scratchproof_finding::start::{Clock, Drift, StartFacts, StartVector};
-use scratchproof_measurements::Unit;
+use scratchproof_measurements::{Axis, Unit};
 
 /// What the judge of the start asks that no table holds.
 #[derive(Clone, Debug)]
@@ -31,13 +31,19 @@ pub fn parameters(session: &Session) -> (u64, usize) {
 /// What the rows of `start.parquet` are of, in their order.
 #[must_use]
 pub fn spans(session: &Session) -> Vec<Span> {
+    let sizes = session.measured.sizes();
     let span = |unit: &Unit| {
         let view = unit.matrices()?;
         let matrices = view.outer.max(1);
+        // Where rows are drawn the unit is these alone: along the residual axis where it comes first, otherwise across it.
+        let (whole, drawn) = (sizes(unit), unit.elements().max(1));
+        let (rows, columns) = ((view.count() / matrices) as f64, view.hidden() as f64);
+        let more = whole as f64 / drawn as f64;
+        let along = unit.role.residual == Axis::First;
         Some(Span {
-            parameters: unit.elements() as u64,
-            rows: (view.count() / matrices) as f64,
-            columns: view.hidden() as f64,
+            parameters: whole as u64,
+            rows: if along { rows } else { rows * more },
+            columns: if along { columns * more } else { columns },
             matrices: matrices as f64,
         })
     };
