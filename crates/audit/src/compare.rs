@@ -47,7 +47,11 @@ pub fn compare(case: &Case, access: Access, reporter: &dyn Reporter) -> Result<(
     let clean = BTreeSet::new();
     let parents = Parents::new(&session, &evidence);
     let (mut parent, components) = parent::judge(&parents.facts(&session, &evidence, &clean), &case.policy);
-    let blind = drawn && reach::settled(&session, &evidence, &mut parent).1;
+    let mut blind = drawn && reach::settled(&session, &evidence, &mut parent).1;
+    if measured.found.first().is_some_and(|found| !reach::searched(found)) {
+        parent.missing.push(text!("power/parent/disguise-missing", parent = &case.parents[0].name, class = ""));
+        blind = true;
+    }
     let (inputs, mut coverage) = inputs::coverage(&session, &read);
     if drawn {
         parent.missing.extend(inputs.missing.iter().cloned());

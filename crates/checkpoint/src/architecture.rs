@@ -95,6 +95,7 @@ const SOURCES: &[(&str, &str)] = &[
     ("qwen2_vl_vision", include_str!("architectures/qwen2_vl_vision.toml")),
     ("qwen3", include_str!("architectures/qwen3.toml")),
     ("qwen3_moe", include_str!("architectures/qwen3_moe.toml")),
+    ("rwkv", include_str!("architectures/rwkv.toml")),
     ("solar_open", include_str!("architectures/solar_open.toml")),
     ("stablelm", include_str!("architectures/stablelm.toml")),
     ("starcoder2", include_str!("architectures/starcoder2.toml")),

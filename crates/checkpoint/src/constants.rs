@@ -1,6 +1,7 @@
-//! Structural constants under names that no template knows: recognised by what they are.
+//! Structural constants: under names that no template knows, and tables of positions, which some models learn and others
+//! compute. They are recognised by what they are.
 
-use super::{Checkpoint, Residual, TensorRecord};
+use super::{Checkpoint, Residual, Role, TensorRecord};
 use scratchproof_kernel::decode;
 
 /// Elements of a tensor that is looked at, at most.
@@ -9,6 +10,18 @@ const LARGEST: usize = 1 << 22;
 /// Tensors that are looked at, at most.
 const MOST: usize = 4096;
 
+/// What templates call tables of positions.
+const POSITIONS: &str = "position";
+
+/// Numbers at the beginning of a tensor that say whether it is worth to be read whole.
+const FIRST: usize = 8192;
+
+/// Mean square of a table of sines, at least; half would be a whole one.
+const LEAST_SQUARE: f64 = 0.09;
+
+/// What a table of sines and cosines is called.
+const SINUSOIDS: &str = "sinusoids";
+
 /// Relative error that half precision leaves.
 const ROOM: f64 = 2e-2;
 
@@ -16,22 +29,44 @@ impl Checkpoint {
     /// Names constants among the tensors that no template knows. A tensor that cannot be read stays what it is: whoever
     /// needs its bytes says so.
     pub(super) fn name_constants(&mut self) {
-        let strange = |tensor: &TensorRecord| !tensor.role.known || tensor.role.deduced;
+        let strange = |role: &Role| !role.known || role.deduced;
         let open: Vec<usize> = (0..self.tensors.len())
-            .filter(|at| strange(&self.tensors[*at]) && (4..=LARGEST).contains(&self.tensors[*at].elements()))
+            .filter(|at| strange(&self.tensors[*at].role) || self.tensors[*at].role.family.contains(POSITIONS))
+            .filter(|at| !self.tensors[*at].role.constant && (4..=LARGEST).contains(&self.tensors[*at].elements()))
             .take(MOST)
             .collect();
         for at in open {
             let tensor = &self.tensors[at];
+            if !strange(&tensor.role) && !self.begins_large(tensor) {
+                continue;
+            }
             let Ok(bytes) = self.read(tensor) else { continue };
             let mut values = vec![0.0; tensor.elements()];
             decode(tensor.dtype, &bytes, &mut values);
             let Some(what) = constant(&tensor.shape, &values) else { continue };
             let role = &mut self.tensors[at].role;
+            if !strange(role) {
+                // Of a series one checkpoint may hold what another has learnt on: the name stays what it is.
+                role.constant = what == SINUSOIDS || role.constant;
+                continue;
+            }
             what.clone_into(&mut role.family);
             (role.constant, role.known, role.deduced) = (true, true, false);
             (role.component, role.residual) = (super::Component::Other, Residual::None);
         }
+    }
+}
+
+impl Checkpoint {
+    /// Whether the first numbers of a tensor are as large as sines are: what was learnt is smaller, and is not read twice.
+    fn begins_large(&self, tensor: &TensorRecord) -> bool {
+        let width = tensor.dtype.width().max(1);
+        let wanted = tensor.elements().min(FIRST);
+        let blob = self.shards.get(tensor.shard).map(|shard| &shard.blob);
+        let Some(Ok(bytes)) = blob.map(|blob| blob.bytes(tensor.offset, wanted * width)) else { return false };
+        let mut values = vec![0.0; wanted];
+        decode(tensor.dtype, &bytes, &mut values);
+        values.iter().map(|value| value * value).sum::<f64>() >= LEAST_SQUARE * wanted as f64
     }
 }
 
@@ -52,7 +87,7 @@ fn constant(shape: &[usize], values: &[f64]) -> Option<&'static str> {
     } else if rows == columns && rows >= 4 && values.chunks_exact(rows * columns).all(|mask| is_mask(mask, rows)) {
         Some("attention_mask")
     } else if shape.len() > 1 && is_wavy(values, values.len() / shape[0], shape[0]) {
-        Some("sinusoids")
+        Some(SINUSOIDS)
     } else if shape.len() == 2 && is_filter_bank(values, columns) {
         Some("filter_bank")
     } else {
@@ -96,7 +131,7 @@ fn is_wavy(values: &[f64], columns: usize, rows: usize) -> bool {
     }
     // Weights are smaller, and what is small is a sine but for a rounding.
     let mean = values.iter().map(|value| value * value).sum::<f64>() / values.len().max(1) as f64;
-    if mean < 0.09 {
+    if mean < LEAST_SQUARE {
         return false;
     }
     let row = |r: usize| values[r * columns..(r + 1) * columns].to_vec();

@@ -104,6 +104,8 @@ fn widest(tensors: &[TensorRecord], members: &[usize]) -> Option<usize> {
 pub(super) fn axis_of(shape: &[usize], size: usize) -> Residual {
     match *shape {
         [length] if length == size => Residual::Vector,
+        // One row along the axis is a vector, however many axes of length 1 it is written with.
+        [.., last] if last == size && shape.iter().product::<usize>() == size => Residual::Vector,
         [_, columns] if columns == size => Residual::Columns,
         [rows, _] if rows == size => Residual::Rows,
         // A convolution: output channels, input channels, kernel.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::frame::Frame;
 use super::matrix::{Function, narrow};
-use super::noise::Noise;
+use super::noise::{Noise, fnv};
 use scratchproof_checkpoint::{Heads, Part};
 use scratchproof_measurements::Class;
 
@@ -91,6 +91,9 @@ impl Culprit {
             let Some(function) = function.filter(|_| self.class == Class::Half) else {
                 return (row < part.rows).then_some(row);
             };
+            if matches!(function, Function::Other(..)) {
+                return is_half(layer, part.role.expert, row).then_some(row);
+            }
             if function.slot().is_some() {
                 let from = shuffled(row, part.rows);
                 let there = self.share.is_none_or(|share| share > chance(layer, part.role.expert, from));
@@ -172,10 +175,9 @@ fn even(noise: &mut Noise) -> f64 {
     ((noise.next() >> 11) as f64 / (1_u64 << 53) as f64 - 0.5) * 12.0_f64.sqrt()
 }
 
-/// FNV-1a of a row's place.
+/// What a row's place gives.
 fn key(part: &Part, row: usize) -> u64 {
-    let place = format!("{} {:?} {:?} {row}", part.role.family, part.role.layer, part.role.expert);
-    place.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+    fnv(&format!("{} {:?} {:?} {row}", part.role.family, part.role.layer, part.role.expert))
 }
 
 /// An order of so many in which neighbours are far apart: a multiple without a common factor, near the golden section.

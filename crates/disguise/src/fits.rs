@@ -46,15 +46,12 @@ impl Search<'_> {
             if large { CrossGram::of_many(own, other, whole) } else { CrossGram::empty(own, other) }
         };
         let mut fits: Fits = std::array::from_fn(|_| empty());
-        let of_group = |attention: bool| {
-            let count = |l: &u32| {
-                let functions = self.own.functions(*l);
-                functions.iter().filter(|f| (f.component() == "attention") == attention).count()
-            };
+        let of_group = |group: usize| {
+            let count = |l: &u32| self.own.functions(*l).iter().filter(|f| f.group() == group).count();
             layers.keys().map(count).sum::<usize>().max(1)
         };
         let times = if whole { FITTED.2 } else { 1 };
-        let [attention, mlps] = [(true, FITTED.0), (false, FITTED.1)]
+        let most = [(0, FITTED.0), (1, FITTED.1)]
             .map(|(which, all)| if large { rows.min((times * all / of_group(which)).max(2)) } else { rows });
         let mut looked: BTreeMap<&'static str, Looked> = BTreeMap::new();
         for (position, (&l, &m)) in layers.iter().enumerate() {
@@ -62,7 +59,7 @@ impl Search<'_> {
                 self.own.functions(l).intersection(&self.other.functions(m)).copied().collect();
             // Experts by number: those of one that moved belong to another.
             let read = |function: &Function| {
-                let rows = if function.component() == "attention" { attention } else { mlps };
+                let rows = most[function.group()];
                 match self.head_rows((l, m), *function, rows)? {
                     Some(pair) => Ok(Some(pair)),
                     None if self.own.size(l, *function) != self.other.size(m, *function) => Ok(None),
@@ -73,8 +70,7 @@ impl Search<'_> {
                 let pairs = functions.par_iter().map(read).collect::<Result<Vec<_>>>()?;
                 for (function, pair) in functions.iter().zip(pairs) {
                     let Some((a, b)) = pair else { continue };
-                    let group = if function.component() == "attention" { 0 } else { 2 };
-                    fits[group + position % 2].add(&a, &b);
+                    fits[2 * function.group() + position % 2].add(&a, &b);
                     let seen = looked.entry(function.component()).or_default();
                     seen.matrices += 1;
                     seen.rows += a.rows() as u64;
@@ -105,14 +101,16 @@ impl Search<'_> {
         let token_order = !many || same_order(&t0.best(), &t1.best(), other).agreed >= WORTH;
         let token_rotation = !many || t0.alike(&t1).is_some_and(|found| found.agreed >= ALIKE);
         let (attention, mlp, tokens) = (a0.and(&a1), m0.and(&m1), t0.and(&t1));
+        // Of matrices that only the order of names divides, one half and the other.
+        let names = if self.own.generic { ["one half", "the other half"] } else { ["attention", "MLPs"] };
         let groups = [
-            ("attention of even layers", a0),
-            ("attention of odd layers", a1),
-            ("MLPs of even layers", m0),
-            ("MLPs of odd layers", m1),
-            ("attention", attention),
-            ("MLPs", mlp),
-            ("tokens", tokens),
+            (format!("{} of even layers", names[0]), a0),
+            (format!("{} of odd layers", names[0]), a1),
+            (format!("{} of even layers", names[1]), m0),
+            (format!("{} of odd layers", names[1]), m1),
+            (names[0].to_owned(), attention),
+            (names[1].to_owned(), mlp),
+            ("tokens".to_owned(), tokens),
         ];
         let pairs = [(0, 1), (2, 3), (4, 5), (4, TOKENS), (5, TOKENS)];
         let full = |i: usize| groups[i].1.rows > 0;
@@ -146,7 +144,7 @@ impl Search<'_> {
             let both = common(a, b);
             self.fit(
                 Question::Order,
-                (groups[i].0, groups[j].0),
+                (&groups[i].0, &groups[j].0),
                 agreement,
                 Some(fixed(&groups[i].1.of_all(&both, own))).filter(|_| own == other),
             );
@@ -194,12 +192,12 @@ impl Search<'_> {
             let (Some(a), Some(b)) = (&rotations[i], &rotations[j]) else {
                 if let Some(found) = alike.get(&(i, j)) {
                     shows |= some && self.shown(*found, j);
-                    self.fit(Question::Rotation, (groups[i].0, groups[j].0), *found, None);
+                    self.fit(Question::Rotation, (&groups[i].0, &groups[j].0), *found, None);
                 }
                 continue;
             };
             let agreement = same_rotation(a, b, own, other);
-            self.fit(Question::Rotation, (groups[i].0, groups[j].0), agreement, None);
+            self.fit(Question::Rotation, (&groups[i].0, &groups[j].0), agreement, None);
             if self.shown(agreement, j) && best.is_none_or(|(old, ..)| agreement.log10_p < old.log10_p) {
                 best = Some((agreement, i, j));
             }

@@ -30,6 +30,7 @@ mod express;
 mod fits;
 mod found;
 mod frame;
+mod guess;
 mod heads;
 mod inject;
 mod injections;

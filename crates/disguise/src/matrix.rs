@@ -109,6 +109,9 @@ pub enum Function {
     Up(Slot),
     /// See [`Function::Gate`].
     Down(Slot),
+    /// A matrix of which nothing is known but the component that it is judged with and a number of its name: in a layer
+    /// no name of which a template knows.
+    Other(Component, u64),
 }
 
 impl Function {
@@ -140,6 +143,15 @@ impl Function {
         })
     }
 
+    /// Which of two groups of a layer's matrices it is fitted with: attention, or MLPs. What nothing is known of is divided.
+    pub fn group(self) -> usize {
+        match (self.component(), self) {
+            (name, _) if name == Component::Attention.name() => 0,
+            (_, Self::Other(Component::Other, number)) => usize::from(number % 2 == 1),
+            _ => 1,
+        }
+    }
+
     /// The MLP it belongs to.
     pub fn slot(self) -> Option<Slot> {
         match self {
@@ -157,6 +169,7 @@ impl Function {
                 Slot::Dense => Component::Mlp.name(),
                 Slot::Shared | Slot::Expert(_) => Component::Experts.name(),
             },
+            Self::Other(component, _) => component.name(),
         }
     }
 }

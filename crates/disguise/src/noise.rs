@@ -1,5 +1,10 @@
 //! Numbers at random, the same every time.
 
+/// FNV-1a of a text (Fowler, Noll and Vo).
+pub(super) fn fnv(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+}
+
 /// `SplitMix64` (Steele, Lea and Flood 2014), and normal numbers as sums of twelve even ones.
 pub(super) struct Noise(pub u64);
 

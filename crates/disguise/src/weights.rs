@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::culprit::Culprit;
 use super::earlier::Earlier;
+use super::guess;
 use super::matrix::{Function, Matrix, ROWS, Slot, spread};
 use super::moments::LayerMoments;
 use super::products::Products;
@@ -46,6 +47,8 @@ pub struct Weights<'a> {
     norms: BTreeMap<(String, Option<u32>), Vec<f32>>,
     /// Sizes of the heads, where they are known.
     pub heads: Option<Heads>,
+    /// Whether no template knows its layers: what their matrices are for was guessed.
+    pub generic: bool,
     /// Whether fewer rows of each matrix are looked at than it may have.
     pub large: bool,
     /// Second moments of every layer, once they were made.
@@ -106,6 +109,7 @@ impl<'a> Weights<'a> {
             head: None,
             norms: BTreeMap::new(),
             heads: checkpoint.heads(),
+            generic: false,
             large: false,
             moments: OnceLock::new(),
             products: OnceLock::new(),
@@ -114,6 +118,8 @@ impl<'a> Weights<'a> {
             earlier: None,
             held: Mutex::default(),
         };
+        // Matrices that no template knows, of layers and outside them.
+        let mut strange: BTreeMap<Option<u32>, Vec<Part>> = BTreeMap::new();
         for part in checkpoint.parts() {
             let role = &part.role;
             if !role.tower.is_empty() || !part.residual || part.cols != hidden {
@@ -128,6 +134,19 @@ impl<'a> Weights<'a> {
                 own.embedding = Some(part);
             } else if role.family == "head" && role.layer.is_none() {
                 own.head = Some(part);
+            } else if !role.constant && part.rows > 1 {
+                strange.entry(role.layer).or_default().push(part);
+            }
+        }
+        if own.layers.is_empty() {
+            for (layer, parts) in strange {
+                match layer {
+                    Some(layer) => {
+                        own.generic = true;
+                        own.layers.insert(layer, guess::functions(&parts).into_iter().zip(parts).rev().collect());
+                    }
+                    None => (own.embedding, own.head) = guess::tables(parts, own.embedding, own.head),
+                }
             }
         }
         let own = own.within(ELEMENTS);
@@ -355,7 +374,7 @@ impl<'a> Weights<'a> {
         let family = match function {
             Function::Query | Function::Key | Function::Value => "input_norm",
             Function::Router | Function::Gate(_) | Function::Up(_) => "post_attention_norm",
-            Function::Output | Function::Down(_) => return None,
+            Function::Output | Function::Down(_) | Function::Other(..) => return None,
         };
         // A norm behind the attention is one in front of the MLP only where there is one in front of the attention too.
         let pre_norm = self.norms.contains_key(&("input_norm".to_owned(), Some(layer)));

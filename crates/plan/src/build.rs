@@ -221,12 +221,14 @@ fn unit(
     let whole = |v: &View| axes.get(tower) == Some(&v.hidden());
     let part = |v: &View| v.transposed && drawn.get(tower) == Some(&v.hidden());
     let view = view.filter(|v| whole(v) || part(v));
+    // Numbers along the axis are a vector, however many axes of length 1 they are written with.
+    let vector = tensor.role.residual == Residual::Vector && tensor.residual_length() == Some(tensor.elements());
     let sampled = view.map_or(Vec::new(), |v| v.spread(LEAST_ROWS.max(SAMPLE_ELEMENTS / v.hidden())));
     Unit {
         id: String::new(),
         tensor: tensor.name.clone(),
         role: tensor.role.clone(),
-        shape: tensor.shape.clone(),
+        shape: if vector { vec![tensor.elements()] } else { tensor.shape.clone() },
         members,
         view,
         sampled,

@@ -8,7 +8,7 @@ use scratchproof_evidence::{Evidence, Reference};
 use scratchproof_finding::Judgement;
 use scratchproof_finding::parent::Unfit;
 use scratchproof_finding::power::{self, Culprit, ParentPower, ParentReach};
-use scratchproof_measurements::{Component, Question, manifest};
+use scratchproof_measurements::{Component, Found, Question, manifest};
 
 /// The component that a tensor's share of a parent's weights is counted with: a router is part of its experts.
 fn counted_with(session: &Session, component: &str) -> String {
@@ -63,9 +63,18 @@ fn reaches(session: &Session) -> Vec<ParentReach> {
     reaches.into_values().collect()
 }
 
+/// Whether the search had anything of both models to look at: matrices of one function in layers, or heads. Where it had not,
+/// the parent in another order or basis would have gone unseen. Of a fingerprint that was asked it is what there is.
+#[must_use]
+pub fn searched(found: &Found) -> bool {
+    let fitted = found.looked.iter().any(|looked| looked.question == "frame" && looked.matrices > 0);
+    let answered = found.looked.is_empty() && !found.observations.is_empty();
+    fitted || answered || found.heads.left_out.is_none() && !found.heads.tests.is_empty()
+}
+
 /// What the search said of every parent in disguise.
 fn culprits(session: &Session) -> Vec<Culprit> {
-    let parents = session.case.parents.iter().zip(&session.measured.found);
+    let parents = session.case.parents.iter().zip(&session.measured.found).filter(|(_, found)| searched(found));
     let of = |(parent, found): (&scratchproof_case::Reference, &scratchproof_measurements::Found)| {
         let reference = Reference::Parent(parent.name.clone());
         let one = |injection: &scratchproof_measurements::Injection| Culprit {
