@@ -110,6 +110,72 @@ fn strangers_under_blind_names_stay_strangers() {
     }
 }
 
+/// Every matrix with its dimensions along the residual axis of 64 in another order.
+fn permute(file: &mut safetensors::File) {
+    let other = |at: usize| (at * 27 + 11) % 64;
+    for name in file.names() {
+        let shape: Vec<usize> = serde_json::from_value(file.header[&name]["shape"].clone()).expect("a shape");
+        let values = file.numbers(&name);
+        let cols = shape.last().copied().unwrap_or(1);
+        let writes = name.contains("o_proj") || name.contains("down_proj");
+        let from = |at: usize| match shape[..] {
+            [_, _] if writes => other(at / cols) * cols + at % cols,
+            _ => at / cols * cols + other(at % cols),
+        };
+        file.put(&name, &(0..values.len()).map(|at| values[from(at)]).collect::<Vec<f32>>());
+    }
+}
+
+/// The names of an architecture that no template knows; the words are those that everybody uses.
+fn own_names(file: &mut safetensors::File) {
+    let words = [
+        ("model.layers.", "net.stage."),
+        ("self_attn.", "mix."),
+        ("_proj", "_map"),
+        ("mlp.", "block."),
+        ("embed_tokens", "table"),
+        ("lm_head", "readout"),
+        ("layernorm", "ln"),
+    ];
+    file.rename(|name| words.iter().fold(name.to_owned(), |name, (old, new)| name.replace(old, new)));
+}
+
+#[test]
+fn another_order_of_the_axis_is_found_where_no_template_knows_the_names() {
+    let (_parent, parent) = changed(PARENT, own_names);
+    let (_subject, subject) = changed(PARENT, |file| {
+        permute(file);
+        own_names(file);
+    });
+    let (_stranger, stranger) = changed(CONTROL, own_names);
+    let compared = |subject: &Path| {
+        let run = run(program().args(["--format", "json", "compare"]).arg(subject).arg(&parent));
+        let document: Value = serde_json::from_str(&run.stdout).expect("JSON");
+        let codes = document["findings"].as_array().expect("findings").iter().filter_map(|f| f["code"].as_str());
+        let codes: Vec<String> = codes.map(str::to_owned).collect();
+        (run.status, document["outcome"].as_str().expect("an outcome").to_owned(), codes)
+    };
+    let (status, outcome, codes) = compared(&subject);
+    assert_eq!((status, outcome.as_str()), (1, "similar"), "{codes:?}");
+    assert!(codes.iter().any(|code| code == "parent/permuted"), "{codes:?}");
+    let (status, outcome, codes) = compared(&stranger);
+    assert_eq!((status, outcome.as_str()), (0, "silent"), "{codes:?}");
+}
+
+/// Names of which nothing follows: in another order of the axis nothing is found, and nothing is cleared.
+#[test]
+fn what_no_search_could_look_at_is_not_called_unlike() {
+    let (_root, subject) = changed(PARENT, |file| {
+        permute(file);
+        blind(file, true);
+    });
+    let (status, document) = compared(&subject, PARENT, CONTROL);
+    assert_eq!((status, document["outcome"].as_str()), (0, Some("undetermined")), "{:?}", document["findings"]);
+    assert_ne!(outcomes(&document).get("other"), Some(&"independent"));
+    let missing = document["missing"].to_string();
+    assert!(missing.contains("template"), "{missing}");
+}
+
 #[test]
 fn a_whole_model_stored_the_other_way_round_under_known_names() {
     // Square matrices as well: their orientation is that of the layer.

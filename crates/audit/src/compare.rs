@@ -47,11 +47,9 @@ pub fn compare(case: &Case, access: Access, reporter: &dyn Reporter) -> Result<(
     let clean = BTreeSet::new();
     let parents = Parents::new(&session, &evidence);
     let (mut parent, components) = parent::judge(&parents.facts(&session, &evidence, &clean), &case.policy);
-    let mut blind = drawn && reach::settled(&session, &evidence, &mut parent).1;
-    if measured.found.first().is_some_and(|found| !reach::searched(found)) {
-        parent.missing.push(text!("power/parent/disguise-missing", parent = &case.parents[0].name, class = ""));
-        blind = true;
-    }
+    let blind = drawn && reach::settled(&session, &evidence, &mut parent).1;
+    let unsearched = reach::unsearched(&session).into_iter().filter(|_| !drawn);
+    parent.missing.extend(unsearched.map(|parent| text!("power/parent/disguise-missing", parent, class = "")));
     let (inputs, mut coverage) = inputs::coverage(&session, &read);
     if drawn {
         parent.missing.extend(inputs.missing.iter().cloned());

@@ -169,6 +169,13 @@ mod tests {
     }
 
     #[test]
+    fn one_row_along_the_axis_is_a_vector() {
+        let a = model(&[("net.0.kernel", &[24, 16]), ("net.0.mix", &[1, 1, 16]), ("net.2.kernel", &[24, 16])]);
+        let mix = a.find("net.0.mix").unwrap();
+        assert_eq!((mix.role.residual, mix.shape.len()), (Residual::Vector, 3));
+    }
+
+    #[test]
     fn stages_of_convolutions_have_an_axis_each() {
         let a = model(&[
             ("layer1.0.conv1.weight", &[16, 16, 3, 3]),

@@ -32,6 +32,7 @@ pub struct Parents {
     /// Parents that were public before the run began, by the run's own clock.
     earlier: Vec<String>,
     unfit: Vec<Unfit>,
+    unsearched: BTreeSet<String>,
     unreached_share: f64,
 }
 
@@ -50,6 +51,7 @@ impl Parents {
             frames: disguise::frames(session),
             earlier: session.record.earlier(),
             unfit: reach::unfit(session),
+            unsearched: reach::unsearched(session),
             unreached_share: parts::unreached_share(session),
         }
     }
@@ -80,6 +82,7 @@ impl Parents {
             added,
             disguises: self.disguises.clone(),
             frames: self.frames.clone(),
+            unsearched: &self.unsearched,
             layer_map: &evidence.layer_map,
             families: &self.families,
             equal: &self.equal,

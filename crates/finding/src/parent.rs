@@ -63,6 +63,8 @@ pub struct ParentFacts<'a> {
     pub added: &'a [DisguiseRow],
     /// By parent, how it is written in the subject's coordinates, where a disguise was found.
     pub disguises: BTreeMap<String, Vec<Text>>,
+    /// Parents of which the search could look at nothing: in another order or basis they would have gone unseen.
+    pub unsearched: &'a BTreeSet<String>,
     /// By parent, how its residual axis is read where a disguise was found: `permuted` or `rotated`.
     pub frames: BTreeMap<String, String>,
     /// The final checkpoint as a weighted sum of the parents.

@@ -65,11 +65,17 @@ fn reaches(session: &Session) -> Vec<ParentReach> {
 
 /// Whether the search had anything of both models to look at: matrices of one function in layers, or heads. Where it had not,
 /// the parent in another order or basis would have gone unseen. Of a fingerprint that was asked it is what there is.
-#[must_use]
-pub fn searched(found: &Found) -> bool {
+fn searched(found: &Found) -> bool {
     let fitted = found.looked.iter().any(|looked| looked.question == "frame" && looked.matrices > 0);
     let answered = found.looked.is_empty() && !found.observations.is_empty();
     fitted || answered || found.heads.left_out.is_none() && !found.heads.tests.is_empty()
+}
+
+/// Parents of which the search could look at nothing.
+#[must_use]
+pub fn unsearched(session: &Session) -> BTreeSet<String> {
+    let parents = session.case.parents.iter().zip(&session.measured.found).filter(|(_, found)| !searched(found));
+    parents.map(|(parent, _)| parent.name.clone()).collect()
 }
 
 /// What the search said of every parent in disguise.

@@ -155,7 +155,11 @@ pub(super) fn silence(
         }
         let mut finding = Finding::new(
             Code::ParentSilent,
-            if detectable > policy.detectable_effect { Grade::Weak } else { Grade::Strong },
+            if detectable > policy.detectable_effect || facts.unsearched.contains(parent) {
+                Grade::Weak
+            } else {
+                Grade::Strong
+            },
             Direction::For,
             text!(
                 "parent/no-similarity/silent",

@@ -95,6 +95,11 @@ pub(super) fn components(
                         && f.subject.component.as_ref() == Some(name)
                 })
             };
+            // As stored alone nothing is cleared.
+            let unsearched = || {
+                let of_this = tests.iter().filter(|t| t.row.component == *name);
+                of_this.filter_map(|t| parent_of(&t.row.reference)).any(|parent| facts.unsearched.contains(parent))
+            };
             let outcome = match (derived, nearest) {
                 (Some(_), _) => ComponentOutcome::Derived,
                 _ if by_layer.is_some() => ComponentOutcome::Derived,
@@ -102,7 +107,7 @@ pub(super) fn components(
                 (None, Some(_)) if part_of(facts, name) != ALL && !controls.usable(name) => {
                     ComponentOutcome::Undetermined
                 }
-                (None, _) if !seeded && doubted(name) => ComponentOutcome::Undetermined,
+                (None, _) if !seeded && (doubted(name) || unsearched()) => ComponentOutcome::Undetermined,
                 (None, Some(test))
                     if seeded
                         || (test.grade(policy).is_none() && test.detectable(policy) <= policy.detectable_effect) =>

@@ -23,6 +23,7 @@ struct Case {
     families: Vec<(String, String)>,
     calibration: Vec<CalibrationRow>,
     clean_start: BTreeSet<String>,
+    unsearched: BTreeSet<String>,
 }
 
 impl Case {
@@ -35,6 +36,7 @@ impl Case {
             families: vec![("q_proj".into(), "attention".into())],
             calibration: Vec::new(),
             clean_start: BTreeSet::from(["attention".to_owned()]),
+            unsearched: BTreeSet::new(),
         }
     }
 
@@ -68,6 +70,7 @@ impl Case {
             added: &[],
             disguises: BTreeMap::new(),
             frames: BTreeMap::new(),
+            unsearched: &self.unsearched,
             merge: &[],
             layer_map: &self.layer_map,
             families: &self.families,
@@ -112,6 +115,22 @@ fn a_subjects_child_given_as_its_parent_makes_no_component_derived() {
         let lineage = judgement.findings.iter().any(|f| f.code == Code::ParentLineage);
         assert_eq!(lineage, own_start, "{:#?}", judgement.findings);
         assert_eq!(components[0].outcome == ComponentOutcome::Derived, !own_start, "{:#?}", components[0]);
+    }
+}
+
+/// Where the search could look at nothing, silence as stored clears nothing.
+#[test]
+fn what_was_not_searched_is_not_independent() {
+    for unsearched in [false, true] {
+        let mut case = Case::new();
+        case.unsearched.extend(Some("P".to_owned()).filter(|_| unsearched));
+        for component in [ALL, "attention"] {
+            case.figures.push(figure(Reference::Parent("P".into()), component, 100, 0.001, 0.2));
+        }
+        let (judgement, components) = judge(&case.facts(), &Policy::default());
+        assert_eq!(components[0].outcome == ComponentOutcome::Independent, !unsearched);
+        let silent = judgement.findings.iter().find(|f| f.code == Code::ParentSilent).expect("a finding");
+        assert_eq!(silent.grade >= Grade::Strong, !unsearched);
     }
 }
 
