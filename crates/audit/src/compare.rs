@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use self::layers::layers;
 use super::{inputs, models, record};
 use scratchproof_case::Case;
+use scratchproof_checkpoint::Checkpoint;
 use scratchproof_error::Result;
 use scratchproof_evidence::{Evidence, Reference};
 use scratchproof_facts::parent::{Parents, compared_share, reach};
@@ -16,7 +17,7 @@ use scratchproof_finding::{
     Code, ComponentOutcome, ComponentResult, Condition, Conditions, Direction, Finding, Grade, Heard, decide, parent,
 };
 use scratchproof_kernel::{Rows, centre, normalise};
-use scratchproof_measure::{Asked, Job, Norms, Nowhere, Reporter, Routers, measure, norms, routers};
+use scratchproof_measure::{Asked, Job, Models, Norms, Nowhere, Reporter, Routers, measure, norms, routers};
 use scratchproof_measurements::{ALL, Component, Replay, Trails};
 use scratchproof_report::compare::{
     Answer, Baseline, Comparison, Family, Figures, LayerCell, LayerMap, MatrixCell, Model, Outcome, Question, SCHEMA,
@@ -39,7 +40,7 @@ pub fn compare(case: &Case, access: Access, reporter: &dyn Reporter) -> Result<(
     let read = record::read(case, access, models.checkpoints.last().and_then(|last| last.config.as_ref()))?;
     // Of drawn rows it is asked what the tests would still see, for silence is worth no more than that.
     let drawn = case.choice.sampling.is_some();
-    let asked = Asked { series: false, every_pair: true, power: drawn };
+    let asked = Asked { series: false, every_pair: true, power: drawn || strange(&models) };
     let job = Job { asked, wants_md5: &|_| false, journal: &Nowhere, reporter };
     let measured = measure(models, Replay::Undeclared, &job)?;
     let session = Session { case, measured: &measured, record: &read.reading };
@@ -49,7 +50,7 @@ pub fn compare(case: &Case, access: Access, reporter: &dyn Reporter) -> Result<(
     let (mut parent, components) = parent::judge(&parents.facts(&session, &evidence, &clean), &case.policy);
     let blind = drawn && reach::settled(&session, &evidence, &mut parent).1;
     let unsearched = reach::unsearched(&session).into_iter().filter(|_| !drawn);
-    parent.missing.extend(unsearched.map(|parent| text!("power/parent/disguise-missing", parent, class = "")));
+    parent.missing.extend(unsearched.map(|(parent, class)| text!("power/parent/disguise-missing", parent, class)));
     let (inputs, mut coverage) = inputs::coverage(&session, &read);
     if drawn {
         parent.missing.extend(inputs.missing.iter().cloned());
@@ -119,6 +120,13 @@ pub fn compare(case: &Case, access: Access, reporter: &dyn Reporter) -> Result<(
         policy: serde_json::to_value(&case.policy).unwrap_or_default(),
     };
     Ok((comparison, evidence))
+}
+
+/// Whether no template knows one of the two models: what its matrices are for is guessed then, and a search that finds nothing
+/// is asked whether it would have found a copy.
+fn strange(models: &Models) -> bool {
+    let unknown = |model: &Checkpoint| model.architecture.is_none();
+    models.checkpoints.iter().any(unknown) || models.references.iter().take(models.parents).any(|m| unknown(m))
 }
 
 struct Work<'a> {

@@ -9,7 +9,7 @@ use super::guess;
 use super::matrix::{Function, Matrix, ROWS, Slot, spread};
 use super::moments::LayerMoments;
 use super::products::Products;
-use scratchproof_checkpoint::{Checkpoint, Component, Heads, Part};
+use scratchproof_checkpoint::{Checkpoint, Component, Heads, Part, Residual};
 use scratchproof_error::{Context, Result};
 
 /// Of a model that is too large to be looked at whole, the rows of every matrix that second moments are made of; of experts
@@ -134,7 +134,8 @@ impl<'a> Weights<'a> {
                 own.embedding = Some(part);
             } else if role.family == "head" && role.layer.is_none() {
                 own.head = Some(part);
-            } else if !role.constant && part.rows > 1 {
+            } else if !role.constant && part.rows > 1 && role.residual != Residual::First {
+                // The rows of a convolution are channels of another layer, which may stand in any order of their own.
                 strange.entry(role.layer).or_default().push(part);
             }
         }

@@ -51,7 +51,7 @@ impl Parents {
             frames: disguise::frames(session),
             earlier: session.record.earlier(),
             unfit: reach::unfit(session),
-            unsearched: reach::unsearched(session),
+            unsearched: reach::unsearched(session).into_keys().collect(),
             unreached_share: parts::unreached_share(session),
         }
     }

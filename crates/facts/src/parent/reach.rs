@@ -8,7 +8,7 @@ use scratchproof_evidence::{Evidence, Reference};
 use scratchproof_finding::Judgement;
 use scratchproof_finding::parent::Unfit;
 use scratchproof_finding::power::{self, Culprit, ParentPower, ParentReach};
-use scratchproof_measurements::{Component, Found, Question, manifest};
+use scratchproof_measurements::{Class, Component, Found, Question, manifest};
 
 /// The component that a tensor's share of a parent's weights is counted with: a router is part of its experts.
 fn counted_with(session: &Session, component: &str) -> String {
@@ -71,11 +71,15 @@ fn searched(found: &Found) -> bool {
     fitted || answered || found.heads.left_out.is_none() && !found.heads.tests.is_empty()
 }
 
-/// Parents of which the search could look at nothing.
+/// Parents of which the search could look at nothing, or did not see a copy whose axis was put into another order; with the
+/// disguise that would have gone unseen, where it is one.
 #[must_use]
-pub fn unsearched(session: &Session) -> BTreeSet<String> {
+pub fn unsearched(session: &Session) -> BTreeMap<String, &'static str> {
     let parents = session.case.parents.iter().zip(&session.measured.found).filter(|(_, found)| !searched(found));
-    parents.map(|(parent, _)| parent.name.clone()).collect()
+    let unseen =
+        |culprit: &Culprit| culprit.class == Class::Permuted && culprit.seen_in(&session.case.policy).is_empty();
+    let blind = culprits(session).into_iter().filter(unseen).map(|culprit| (culprit.parent, culprit.class.name()));
+    parents.map(|(parent, _)| (parent.name.clone(), "")).chain(blind).collect()
 }
 
 /// What the search said of every parent in disguise.

@@ -60,6 +60,14 @@ pub struct Culprit {
     pub rows: Vec<DisguiseRow>,
 }
 
+impl Culprit {
+    /// In which components the search shows it; [`ALL`] where it shows how its axis is written.
+    #[must_use]
+    pub fn seen_in(&self, policy: &Policy) -> BTreeSet<String> {
+        shown(&self.rows, &self.parent, policy)
+    }
+}
+
 /// Why a parent's silence is worth little.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Blind {
@@ -180,7 +188,7 @@ pub fn parent(
             blind.push(Blind::Disguised(nothing, Vec::new()));
         }
         for culprit in own {
-            let seen = shown(&culprit.rows, parent, policy);
+            let seen = culprit.seen_in(policy);
             let disguise = DisguisePower {
                 parent: parent.to_owned(),
                 class: culprit.class.name().to_owned(),
