@@ -123,6 +123,27 @@ fn missing_and_broken_states_accuse_nobody() {
     says(&report, "chain/optimizer-norm", "moderate", "for");
 }
 
+/// States hold the rate of the next update. Behind the last one no row has it: a schedule that ends leaves it beside the log.
+#[test]
+fn the_rate_behind_the_end_of_a_log_is_no_contradiction() {
+    let asked = |last: i64| {
+        let report = audited(|run| {
+            let path = run.join("history.json");
+            let mut log: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+            let rows = log["history"].as_array_mut().unwrap();
+            rows.retain(|row| row["_step"].as_i64().unwrap() <= last);
+            for row in rows.iter_mut().filter(|row| row["_step"].as_i64().unwrap() >= 98) {
+                row["train/learning_rate"] = 0.007.into();
+            }
+            fs::write(&path, log.to_string()).unwrap();
+            fs::remove_dir_all(run.join("step-150")).unwrap();
+            fs::remove_dir_all(run.join("step-99")).unwrap();
+        });
+        found(&report, "chain/optimizer-settings").contains(&("moderate".to_owned(), "against".to_owned()))
+    };
+    assert!(!asked(100) && asked(101));
+}
+
 #[test]
 fn a_log_of_another_run_is_not_tied_by_them() {
     // Another run's gradient norms: those of this one in another order.

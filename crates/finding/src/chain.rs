@@ -21,7 +21,7 @@ mod tests;
 pub use budget::Bound;
 pub use decay::{ClockInterval, DecayFacts, TokenClock};
 pub use movement::{LAYERS, Moved};
-pub use optimizer::{Norm, OptimizerFacts, Setting};
+pub use optimizer::{Norm, OptimizerFacts, Rates, Setting};
 
 use std::collections::BTreeSet;
 

@@ -74,6 +74,9 @@ pub struct GroupSettings {
     pub decay: Option<f64>,
     /// Momentum of an optimizer with one moment.
     pub momentum: Option<f64>,
+    /// Whether the decay goes past the moments (`decoupled_weight_decay`, which torch writes since 2.7); `false` is L2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decoupled: Option<bool>,
 }
 
 /// Rows of a table of tokens, by their moments.

@@ -118,6 +118,11 @@ fn read(text: &str) -> Option<Run> {
         }
     }
     run.history = history.finish();
+    // The epoch beside the rows is that of the last update, which may lie behind the last row.
+    let last = run.history.columns.values().filter_map(|column| column.last()).map(|row| row.0).max();
+    if last.is_some_and(|last| last < reached(&run)) {
+        run.summary.remove("epoch");
+    }
     run.notes.extend(run.history.excess());
     run.keys = Keys::choose(&run.history, &KeyMap::default()).ok()?;
     Some(run)
@@ -171,6 +176,14 @@ mod tests {
         for bad in ["", "[]", "{}", r#"{"log_history": 3}"#, r#"{"log_history": [3]}"#, r#"{"log_history": ["#] {
             assert!(read(bad).is_none(), "{bad}");
         }
+    }
+
+    /// The last row of a log every ten steps lies before the last update, and so does its epoch.
+    #[test]
+    fn the_epoch_of_a_later_update_is_no_summary_of_the_rows() {
+        assert_eq!(read(STATE).unwrap().summary["epoch"], 0.5);
+        let later = STATE.replace("\"global_step\": 20", "\"global_step\": 25").replace("{\"best", "{ \"best");
+        assert!(!read(&later).unwrap().summary.contains_key("epoch"));
     }
 
     #[test]

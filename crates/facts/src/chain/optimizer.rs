@@ -1,11 +1,11 @@
 //! What the log says beside the optimizer's states.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::session::Session;
-use scratchproof_finding::chain::{DecayFacts, Norm, OptimizerFacts, Setting};
-use scratchproof_measurements::{OptimizerStates, StatePoint};
-use scratchproof_record::{Optimizer, Run};
+use scratchproof_finding::chain::{DecayFacts, Norm, OptimizerFacts, Rates, Setting};
+use scratchproof_measurements::{OptimizerStates, StateKind, StatePoint};
+use scratchproof_record::{Decay, Optimizer, Run};
 
 /// Ages of gradients that a moving average is followed back over, at most.
 const MOST_AGES: u64 = 1 << 20;
@@ -20,7 +20,7 @@ const EPS: [&str; 6] = ["adam_epsilon", "adam_eps", "optimizer.eps", "optim.eps"
 pub fn facts(session: &Session, decay: &DecayFacts) -> OptimizerFacts {
     let states = &session.measured.optimizer;
     if states.points.is_empty() {
-        return OptimizerFacts::default();
+        return OptimizerFacts { shrunk: shrunk(session), ..OptimizerFacts::default() };
     }
     let runs = || session.record.trainings();
     let step = |point: &StatePoint| session.measured.steps[point.at];
@@ -41,22 +41,57 @@ pub fn facts(session: &Session, decay: &DecayFacts) -> OptimizerFacts {
         settings: settings(session, states),
         adam: runs().next().and_then(Run::optimizer).map(|o| matches!(o, Optimizer::Adam | Optimizer::AdamW)),
         gradient: gradient(session, states, custom),
+        shrunk: shrunk(session),
         tables: tables.into_iter().map(|(unit, (name, tied))| (unit, name, tied)).collect(),
     }
 }
 
-/// Smallest and largest rate of the rows round a step: the row before, the row itself and the row after it; where those were
+/// Whether weight decay goes through the gradients of an optimizer that scales them (L2 under Adam), by the states' groups, or by
+/// the log where no group says.
+fn coupled(session: &Session) -> bool {
+    let points = session.measured.optimizer.points.iter().filter(|point| point.kind == StateKind::Adam);
+    let groups: Vec<_> = points.flat_map(|point| &point.groups).filter(|g| g.decay.is_some_and(|d| d > 0.0)).collect();
+    let said: Vec<bool> = groups.iter().filter_map(|group| group.decoupled).collect();
+    if !said.is_empty() {
+        return said.contains(&false);
+    }
+    let adam = |run: &Run| run.optimizer() == Some(Optimizer::Adam) && matches!(run.decay(), Decay::Unknown);
+    session.record.trainings().any(|run| adam(run) && run.weight_decay().is_some_and(|decay| decay > 0.0))
+}
+
+/// Matrices that such a decay took towards zero before a checkpoint, by name and step.
+pub(super) fn shrunk(session: &Session) -> BTreeSet<(String, i64)> {
+    let mut shrunk = BTreeSet::new();
+    if !coupled(session) {
+        return shrunk;
+    }
+    for (unit, figures) in session.measured.matrices() {
+        for t in 1..session.measured.plan.series {
+            let [before, after] = figures.gram.pair(t - 1, t).squares;
+            if after < SHRUNK * SHRUNK * before {
+                shrunk.insert((unit.tensor.clone(), session.measured.steps[t]));
+            }
+        }
+    }
+    shrunk
+}
+
+/// A matrix that L2 under Adam takes to zero is smaller by this at the end of an interval in which it forgets itself. **Measured** in
+/// a small training: 0.3 to 0.4 of its size, with correlations of -0.3 to 0.4.
+const SHRUNK: f64 = 0.5;
+
+/// The rates of the rows round a step: the row before, the row itself and the row after it; where those were
 /// not logged, the nearest on both sides.
-fn around(points: &[(i64, f64)], step: i64) -> Option<(f64, f64)> {
+fn around(points: &[(i64, f64)], step: i64) -> Option<Rates> {
     let (low, high) = (step.saturating_sub(1), step.saturating_add(1));
     let first = points.partition_point(|point| point.0 <= low).checked_sub(1)?;
     let last = points.partition_point(|point| point.0 < high);
-    let near = points.get(first..=last).or_else(|| {
-        // The rate of the next update is never logged after the last one: only rows that reach the step itself tell.
-        points.get(first..).filter(|rest| rest.last().is_some_and(|point| point.0 >= step))
-    })?;
+    let near = points
+        .get(first..=last)
+        .or_else(|| points.get(first..).filter(|rest| rest.last().is_some_and(|point| point.0 >= step)))?;
     let rates = || near.iter().map(|point| point.1);
-    Some((rates().reduce(f64::min)?, rates().reduce(f64::max)?))
+    let after = near.last().is_some_and(|point| point.0 > step);
+    Some(Rates { least: rates().reduce(f64::min)?, most: rates().reduce(f64::max)?, after })
 }
 
 fn settings(session: &Session, states: &OptimizerStates) -> Vec<Setting> {
@@ -173,14 +208,15 @@ fn gradient(session: &Session, states: &OptimizerStates, shift: i64) -> Option<(
 
 #[cfg(test)]
 mod tests {
-    use super::{around, at};
+    use super::{Rates, around, at};
 
     #[test]
     fn rows_round_a_step() {
         let rows = [(0, 1.0), (1, 2.0), (2, 3.0), (5, 6.0)];
-        assert_eq!(around(&rows, 1), Some((1.0, 3.0)));
-        assert_eq!(around(&rows, 4), Some((3.0, 6.0)));
-        assert_eq!(around(&rows, 5), Some((3.0, 6.0)));
+        let rates = |least, most, after| Some(Rates { least, most, after });
+        assert_eq!(around(&rows, 1), rates(1.0, 3.0, true));
+        assert_eq!(around(&rows, 4), rates(3.0, 6.0, true));
+        assert_eq!(around(&rows, 5), rates(3.0, 6.0, false));
         assert_eq!((around(&rows, 6), around(&rows, 0)), (None, None));
         assert_eq!((at(&rows, 2), at(&rows, 4), at(&rows, 6)), (Some((3.0, true)), Some((5.0, false)), None));
     }

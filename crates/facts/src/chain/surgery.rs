@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
+use super::optimizer;
 use super::trails::trail_of;
 use crate::session::Session;
 use scratchproof_evidence::ReturnedRow;
@@ -43,6 +44,7 @@ pub fn breaks(session: &Session) -> Vec<Break> {
     let mut breaks = Vec::new();
     let units: Vec<_> = session.measured.matrices().collect();
     let sizes = session.measured.sizes();
+    let shrunk = optimizer::shrunk(session);
     for t in 1..session.measured.plan.series {
         let figures: Vec<(usize, f64, f64)> = units
             .iter()
@@ -70,7 +72,8 @@ pub fn breaks(session: &Session) -> Vec<Break> {
             let scaled = radial.abs() > 0.98 && step > 0.05 && step > 3.0 * usual && !is_zero(&pair);
             let lost = kept.abs() * n.sqrt() < 6.0 && typical > 0.6 && kept < 0.25 * typical && n >= 1024.0;
             // What decay has brought near zero jitters about it and remembers nothing.
-            let faded = pair.squares[0] < FADED * f.gram.product(0, 0);
+            let faded = pair.squares[0] < FADED * f.gram.product(0, 0)
+                || shrunk.contains(&(unit.tensor.clone(), session.measured.steps[t]));
             if scaled || (lost && !faded) {
                 breaks.push(Break {
                     steps: (session.measured.steps[t - 1], session.measured.steps[t]),

@@ -342,6 +342,7 @@ pub(super) fn tensors(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy:
                 p.is_some_and(|p| p > policy.moderate_log10_p)
                     && row.z.is_some_and(|z| z < FORGOTTEN)
                     && row.cosine.is_some_and(|c| c < 1.0)
+                    && !facts.optimizer.shrunk.contains(&(row.tensor.clone(), row.step))
                     && 2 * others.clone().filter(|r| sure(r)).count() > others.count()
                     && component(&row.component).is_some_and(|r| r.effect.is_some_and(|e| e >= 0.3))
             })

@@ -4,6 +4,8 @@
 
 mod update;
 
+use std::collections::BTreeSet;
+
 use super::ChainFacts;
 use crate::{Code, Direction, Finding, Grade, Judgement};
 use scratchproof_case::Policy;
@@ -31,8 +33,11 @@ const ROWS: (f64, f64) = (0.98, 0.5);
 /// What the log says beside the states.
 #[derive(Clone, Debug, Default)]
 pub struct OptimizerFacts {
-    /// By point, smallest and largest rate that was logged around it.
-    pub rates: Vec<Option<(f64, f64)>>,
+    /// By point, the rates that were logged around it.
+    pub rates: Vec<Option<Rates>>,
+    /// Matrices that were made much smaller up to a step, by name and step, where weight decay goes through the gradients of an
+    /// optimizer that scales them (L2 under Adam): what has small gradients goes to zero at the full rate then.
+    pub shrunk: BTreeSet<(String, i64)>,
     /// The sums of second moments that the logged norms give.
     pub norms: Vec<Option<Norm>>,
     /// Whether those are of clipped gradients.
@@ -46,6 +51,18 @@ pub struct OptimizerFacts {
     pub gradient: Option<(i64, f64, f64)>,
     /// Names of the tables of tokens by unit, with whether they may be the output layer too.
     pub tables: Vec<(usize, String, bool)>,
+}
+
+/// The learning rates of the rows around a step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rates {
+    /// The smallest.
+    pub least: f64,
+    /// The largest.
+    pub most: f64,
+    /// Whether a row lies behind the step. States hold the rate of the next update, which a log that ends with the step never
+    /// has: a schedule that ends at zero leaves zero in the last states.
+    pub after: bool,
 }
 
 /// A sum of second moments beside the logged norms.
@@ -234,14 +251,14 @@ fn settings(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
     let mut agree: Vec<f64> = Vec::new();
     let mut apart: Vec<(i64, Vec<f64>, (f64, f64))> = Vec::new();
     for (point, logged) in states.points.iter().zip(&facts.optimizer.rates) {
-        let Some((low, high)) = *logged else { continue };
+        let Some(Rates { least: low, most: high, after }) = *logged else { continue };
         let mut rates: Vec<f64> = point.groups.iter().filter_map(|group| group.rate).collect();
         rates.sort_by(f64::total_cmp);
         rates.dedup();
         let within = |rate: &&f64| **rate >= low * (1.0 - SAME) && **rate <= high * (1.0 + SAME);
         match rates.iter().find(within) {
             Some(rate) => agree.push(*rate),
-            None if rates.is_empty() => {}
+            None if rates.is_empty() || !after => {}
             None => apart.push((step_of(facts, point.at), rates, (low, high))),
         }
     }

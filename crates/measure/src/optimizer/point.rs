@@ -210,5 +210,6 @@ fn settings(group: &Value) -> GroupSettings {
         eps: number("eps").filter(|eps| *eps >= 0.0),
         decay: number("weight_decay"),
         momentum: number("momentum"),
+        decoupled: group.get("decoupled_weight_decay").and_then(Value::as_bool),
     }
 }

@@ -150,7 +150,7 @@ fn carried(
     out: bool,
 ) -> Option<(f64, f64)> {
     let at = facts.states.points.iter().position(|own| own.at == point.at)?;
-    let logged = facts.optimizer.rates.get(at).copied().flatten().map(|(low, _)| low);
+    let logged = facts.optimizer.rates.get(at).copied().flatten().map(|rates| rates.least);
     let rate = point.groups.iter().filter_map(|group| group.rate).reduce(f64::min).or(logged)?;
     let [beta, _] = betas(point).filter(|_| point.kind == StateKind::Adam)?;
     let gap =
