@@ -43,9 +43,6 @@ pub struct Policy {
     /// Given the start, less than this of the correlation with the parent is left in two models of one seed that were
     /// trained apart.
     pub shared_seed_partial: f64,
-    /// A start that is less alike the parent than this, and was not drawn again from its seed, may have a little of the parent
-    /// mixed into it: a share of 0.05 and 0.1 gives 0.05 and 0.10, one seed gave 0.43.
-    pub shared_seed_start: f64,
     /// A path that is this many times shorter with two neighbouring checkpoints exchanged is out of order.
     pub order_excess: f64,
     /// Neighbours whose distances from the straight line have a cosine below this, where a training path would have
@@ -250,7 +247,6 @@ impl Default for Policy {
             detectable_effect: 0.1,
             unreached_share: 0.01,
             shared_seed_partial: 0.3,
-            shared_seed_start: 0.25,
             order_excess: 1.2,
             noise_cosine: 0.05,
             noise_expected: 0.3,
@@ -387,7 +383,6 @@ impl Policy {
             ("detectable_effect", self.detectable_effect),
             ("unreached_share", self.unreached_share),
             ("shared_seed_partial", self.shared_seed_partial),
-            ("shared_seed_start", self.shared_seed_start),
             ("order_excess", self.order_excess),
             ("noise_cosine", self.noise_cosine),
             ("noise_expected", self.noise_expected),

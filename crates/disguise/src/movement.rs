@@ -1,4 +1,5 @@
-//! What was added between two checkpoints, held against a reference as a model is (METHODS 2.1, 3 and 11).
+//! What was added between two checkpoints, and the first checkpoint, held against a reference as the final model is (METHODS 2.1, 3
+//! and 11).
 //!
 //! A model put into a training half-way fades: **measured** at hidden size 64, a parent in disguise that was added at half its
 //! size after 100 or 200 of 600 steps correlates with the final checkpoint by 0.35 and 0.36, and with what the interval added
@@ -34,16 +35,30 @@ impl<'a> Movements<'a> {
     /// # Errors
     /// If weights cannot be read.
     pub fn between(&self, earlier: &Checkpoint, later: &Checkpoint, rules: &SearchRules) -> Result<Vec<Observation>> {
-        let (Some(added), Some(other)) = (Weights::added(earlier, later)?, &self.opened) else { return Ok(Vec::new()) };
-        let added = added.within(BUDGET);
-        let first = between(&added, other, None, rules)?.observations;
+        self.asked(&|| Weights::added(earlier, later), rules)
+    }
+
+    /// The same of a checkpoint as it is: the first, in which a parent that a training began with is forgotten least.
+    ///
+    /// # Errors
+    /// If weights cannot be read.
+    pub fn within(&self, checkpoint: &Checkpoint, rules: &SearchRules) -> Result<Vec<Observation>> {
+        self.asked(&|| Weights::new(checkpoint), rules)
+    }
+
+    fn asked<'w>(
+        &self,
+        open: &dyn Fn() -> Result<Option<Weights<'w>>>,
+        rules: &SearchRules,
+    ) -> Result<Vec<Observation>> {
+        let (Some(own), Some(other)) = (open()?, &self.opened) else { return Ok(Vec::new()) };
+        let own = own.within(BUDGET);
+        let first = between(&own, other, None, rules)?.observations;
         if !first.iter().any(|answer| answer.log10_p <= rules.shown_log10_p) {
             return Ok(whole(first));
         }
-        let (Some(added), Some(other)) = (Weights::added(earlier, later)?, Weights::new(self.reference)?) else {
-            return Ok(whole(first));
-        };
-        Ok(whole(between(&added, &other, None, rules)?.observations))
+        let (Some(own), Some(other)) = (open()?, Weights::new(self.reference)?) else { return Ok(whole(first)) };
+        Ok(whole(between(&own, &other, None, rules)?.observations))
     }
 }
 

@@ -78,7 +78,7 @@ fn searches(prepared: &Prepared) -> Vec<Unit> {
             units.push(Unit { piece, bytes: bytes + reference.bytes(), tensors: None, work });
         }
         // A control is asked where a parent's answers stand out, which is known when they are folded.
-        for (piece, to) in own.added.iter().zip(1..).filter(|_| at < material.parents) {
+        for (piece, to) in own.added.iter().zip(0..).filter(|_| at < material.parents) {
             units.push(Unit { piece: piece.clone(), bytes: 0, tensors: None, work: Work::Added(at, to) });
         }
     }

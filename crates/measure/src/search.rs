@@ -21,7 +21,8 @@ use scratchproof_plan::Material;
 const ABREAST: usize = 512;
 
 /// Version of what is looked at: part of every piece's key, so that a store that was filled by another is not used.
-const RULES: &str = "every layer and expert, half of a parent by chance, long axes glanced at";
+const RULES: &str =
+    "every layer and expert, half of a parent by chance, long axes glanced at, the first checkpoint too";
 
 /// What is asked of one reference.
 #[derive(Clone, Debug, Default)]
@@ -30,8 +31,8 @@ pub struct Searched {
     pub search: Option<Piece>,
     /// What the search's silence is worth. It is asked of parents: a control clears nobody.
     pub injected: Option<Piece>,
-    /// What the search says of what was added up to each checkpoint but the first. Asked of parents; of controls where a
-    /// parent's answers stand out.
+    /// What the search says of the first checkpoint, and of what was added up to each of the others. Asked of parents; of
+    /// controls where a parent's answers stand out.
     pub added: Vec<Piece>,
 }
 
@@ -51,12 +52,11 @@ pub fn planned(material: &Material, fingerprints: &BTreeMap<usize, Fingerprint>)
         Searched {
             search: Some(both.whole(&format!("search-{index:04}"), &[&rules, RULES])),
             injected: (index < material.parents).then(injected),
-            added: series
-                .windows(2)
-                .enumerate()
-                .map(|(at, pair)| {
-                    let three = Pieces::of(pair.iter().chain([reference.as_ref()]));
-                    three.whole(&format!("added-{index:04}-{:05}", at + 1), &[&rules, RULES])
+            added: (0..series.len())
+                .filter(|_| series.len() > 1)
+                .map(|to| {
+                    let three = Pieces::of(series[to.saturating_sub(1)..=to].iter().chain([reference.as_ref()]));
+                    three.whole(&format!("added-{index:04}-{to:05}"), &[&rules, RULES])
                 })
                 .collect(),
         }
@@ -87,7 +87,7 @@ pub fn injected(material: &Material, index: usize, piece: &Piece, journal: &dyn 
     kept(journal, piece, || injections(reference, subject.hidden_size(), &SearchRules::FIXED))
 }
 
-/// What the search says of what was added up to checkpoint `to`.
+/// What the search says of what was added up to checkpoint `to`, or of the first.
 pub fn added(material: &Material, index: usize, to: usize, piece: &Piece, journal: &dyn Journal) -> Result<()> {
     added_to(&mut None, material, (index, to), piece, journal).map(|_| ())
 }
@@ -105,7 +105,10 @@ fn added_to<'m>(
             Some(opened) => opened,
             none => none.insert(Movements::new(&material.references[index])?),
         };
-        let observations = reference.between(&series[to - 1], &series[to], &SearchRules::FIXED)?;
+        let observations = match to.checked_sub(1) {
+            Some(from) => reference.between(&series[from], &series[to], &SearchRules::FIXED)?,
+            None => reference.within(&series[to], &SearchRules::FIXED)?,
+        };
         Ok(Added { to, observations })
     })
 }
@@ -117,10 +120,11 @@ fn additions(
     journal: &dyn Journal,
     reporter: &dyn Reporter,
 ) -> Result<Vec<Vec<Added>>> {
-    let intervals = material.series.checkpoints.len().saturating_sub(1);
-    reporter.phase("looking at what was added between checkpoints", (intervals * material.parents) as u64);
+    let all = material.series.checkpoints.len();
+    let all = if all > 1 { all } else { 0 };
+    reporter.phase("looking at what was added between checkpoints", (all * material.parents) as u64);
     let stands_out = |o: &Observation| o.log10_p <= SearchRules::FIXED.shown_log10_p;
-    let mut wanted: Vec<usize> = (1..=intervals).collect();
+    let mut wanted: Vec<usize> = (0..all).collect();
     let mut all = Vec::new();
     for (index, own) in searched.iter().enumerate() {
         if index == material.parents {
@@ -131,7 +135,7 @@ fn additions(
         let mut opened = None;
         let mut found = Vec::new();
         for to in wanted.iter().filter(|_| !own.added.is_empty()) {
-            found.push(added_to(&mut opened, material, (index, *to), &own.added[to - 1], journal)?);
+            found.push(added_to(&mut opened, material, (index, *to), &own.added[*to], journal)?);
             reporter.advance(1);
         }
         all.push(found);

@@ -228,10 +228,10 @@ pub struct Found {
     pub added: Vec<Added>,
 }
 
-/// What the search says of what was added in one interval.
+/// What the search says of what was added in one interval, or of the first checkpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Added {
-    /// The place of the later checkpoint in the series.
+    /// The place of the later checkpoint in the series; 0 is the first checkpoint as it is.
     pub to: usize,
     /// The answers that are not of single layers.
     pub observations: Vec<Observation>,

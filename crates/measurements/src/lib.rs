@@ -159,7 +159,7 @@ impl Measurements {
             (self.steps.len() == plan.series, "there are not as many steps as checkpoints"),
             (self.found.len() == plan.references, "a search is lacking"),
             (
-                self.found.iter().flat_map(|f| &f.added).all(|a| (1..plan.series).contains(&a.to)),
+                self.found.iter().flat_map(|f| &f.added).all(|a| (0..plan.series).contains(&a.to)),
                 "an interval is of no checkpoint",
             ),
             (self.relabelled.len() == plan.relabelled, "a disguise is lacking"),

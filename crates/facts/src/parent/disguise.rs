@@ -36,12 +36,12 @@ pub fn rows(session: &Session) -> Vec<DisguiseRow> {
     all().flat_map(rows).chain(all().flat_map(|one| added(session, one))).collect()
 }
 
-/// What was added in every interval, as rows about one model.
+/// The first checkpoint, and what was added in every interval, as rows about one model.
 fn added(session: &Session, ((_, reference), found): ((usize, Reference), &Found)) -> Vec<DisguiseRow> {
     let steps = &session.measured.steps;
     let interval = |added: &Added| -> Vec<DisguiseRow> {
-        let (from, to) = (steps[added.to - 1], steps[added.to]);
-        let dated = |row| DisguiseRow { from_step: Some(from), to_step: Some(to), ..row };
+        let (from, to) = (added.to.checked_sub(1).map(|before| steps[before]), steps[added.to]);
+        let dated = |row| DisguiseRow { from_step: from, to_step: Some(to), ..row };
         of(&reference, &added.observations).into_iter().map(dated).collect()
     };
     found.added.iter().flat_map(interval).collect()

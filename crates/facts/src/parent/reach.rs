@@ -117,7 +117,10 @@ pub fn settled(session: &Session, evidence: &Evidence, judgement: &mut Judgement
 /// Intervals between checkpoints in which what was added was held against every parent.
 fn intervals(session: &Session) -> usize {
     let parents = session.measured.found.iter().take(session.case.parents.len());
-    parents.map(|found| found.added.iter().filter(|added| !added.observations.is_empty()).count()).min().unwrap_or(0)
+    parents
+        .map(|found| found.added.iter().filter(|added| added.to > 0 && !added.observations.is_empty()).count())
+        .min()
+        .unwrap_or(0)
 }
 
 /// The bases in which every parent was looked for.

@@ -1,5 +1,6 @@
 //! What was added between two checkpoints is a parent: put into the middle of a training, where the final checkpoint has
-//! forgotten most of it (METHODS 2.1 and 3, asked of the later checkpoint less what it keeps of the earlier one).
+//! forgotten most of it (METHODS 2.1 and 3, asked of the later checkpoint less what it keeps of the earlier one). So is the first
+//! checkpoint, where a training began with it.
 
 use std::collections::BTreeMap;
 
@@ -88,8 +89,11 @@ pub(super) fn findings(
     }
     let mut counts = false;
     for (component, one) in best {
-        let (Some(from), Some(to)) = (one.row.from_step, one.row.to_step) else { continue };
-        let mut message = text!("parent/added/found", parent, from, to, answer = one.message);
+        let (from, Some(to)) = (one.row.from_step, one.row.to_step) else { continue };
+        let mut message = match from {
+            Some(from) => text!("parent/added/found", parent, from, to, answer = one.message),
+            None => text!("parent/added/first", parent, step = to, answer = one.message),
+        };
         let firing = firing(facts, controls, one.row, policy);
         let mut grade = one.grade;
         let direction = disguise::weighed(facts, controls, (&mut grade, one.exact), (seeded, &firing), &mut message);
@@ -98,7 +102,7 @@ pub(super) fn findings(
         finding.subject = Subject {
             component: (component != ALL).then(|| component.to_owned()),
             parent: Some(parent.to_owned()),
-            steps: vec![from, to],
+            steps: from.into_iter().chain([to]).collect(),
             ..Subject::default()
         };
         finding.statistic = one.row.z.or(one.row.agreed);
