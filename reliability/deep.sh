@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# What is too long for every check: reliability/deep.sh [MINUTES of mutations, 30] [KILLS, 200]; 0 of one leaves it out.
+# What is too long for every check: reliability/deep.sh [MINUTES of mutations, 30] [KILLS, 200] [MINUTES of every fuzz
+# target, 10]; 0 of one leaves it out. Fuzzing needs cargo-fuzz and the nightly toolchain, and is left out without them.
 # SCRATCHPROOF_ROUNDS (400) is how often a file is damaged in one run; SCRATCHPROOF_ATTACKS=none leaves the attacks out.
 # Adds what it did to reliability/runs.csv and writes the sums into docs/reliability.md. A finding ends it with status 1
 # and stands in the output with the file, the seed and the round that show it again.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-minutes=${1:-30} kills=${2:-200}
+minutes=${1:-30} kills=${2:-200} fuzz=${3:-10}
 runs=reliability/runs.csv
 [[ -s $runs ]] || echo "commit,what,seconds,count,findings" >"$runs"
 commit=$(git rev-parse --short=9 HEAD)
@@ -42,6 +43,14 @@ if [[ ${SCRATCHPROOF_ATTACKS:-} != none ]]; then
     cargo test --release --test hostile --test faults || found=1
     note attacks $((SECONDS - from)) "$(($(wc -l <fixtures/hostile/attacks.jsonl) - 1))" $found
     failed=$((failed + found))
+fi
+
+if ((fuzz > 0)); then
+    if command -v cargo-fuzz >/dev/null && cargo +nightly --version >/dev/null 2>&1; then
+        reliability/fuzz.sh "$fuzz" || failed=$((failed + 1))
+    else
+        echo "NOT FUZZED: cargo install cargo-fuzz; rustup toolchain install nightly" >&2
+    fi
 fi
 
 table=$(awk -F, 'NR > 1 { runs[$2]++; seconds[$2] += $3; count[$2] += $4; findings[$2] += $5 }

@@ -94,6 +94,14 @@ pub fn open(address: &str, access: Access) -> Result<Run> {
     read::run(from_environment()?, &address, &Bounds::default())
 }
 
+/// The same of a service that is not that of the environment.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_at(service: Service, address: &str) -> Result<Run> {
+    read::run(service, &Address::parse(address)?, &Bounds::default())
+}
+
 /// The service of the environment.
 fn from_environment() -> Result<Service> {
     let variable = |name| env::var(name).ok().filter(|value: &String| !value.trim().is_empty());

@@ -1,4 +1,5 @@
-//! Reading that must end: libgit2 (1.9) turns in a circle on a loose object whose compressed bytes are cut off.
+//! Reading that must end. What is known not to (a loose object that is cut off) is refused before libgit2 sees it; this is for
+//! what is not known.
 
 use std::collections::HashMap;
 use std::fmt::Display;
