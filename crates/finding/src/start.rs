@@ -17,7 +17,7 @@ use scratchproof_texts::text;
 pub use constants::StartVector;
 pub use steps::{Clock, Drift};
 
-pub use scratchproof_measurements::Replay;
+pub use scratchproof_measurements::{OwnUnits, Replay};
 
 /// What was measured of the first checkpoint.
 pub struct StartFacts<'a> {
@@ -27,6 +27,8 @@ pub struct StartFacts<'a> {
     pub grown: Option<(i64, i64)>,
     /// Matrices of the first checkpoint.
     pub rows: &'a [StartRow],
+    /// Its neurons, by component.
+    pub units: &'a [OwnUnits],
     /// Its vectors.
     pub vectors: &'a [StartVector],
     /// Learning rates of the log, summed.
@@ -53,8 +55,9 @@ pub fn judge(facts: &StartFacts<'_>, policy: &Policy) -> (Judgement, BTreeSet<St
         judgement.said = text!("power/start/none");
         return (judgement, BTreeSet::new());
     };
-    let clean = spectrum::judge(&mut judgement, facts, step, policy);
-    independence::judge(&mut judgement, facts, step, policy);
+    let mut clean = spectrum::judge(&mut judgement, facts, step, policy);
+    let tied = independence::judge(&mut judgement, facts, step, policy);
+    clean.retain(|component| !tied.contains(component));
     constants::judge(&mut judgement, facts, step);
     scheme::judge(&mut judgement, facts, step, policy);
     let trained = steps::judge(&mut judgement, facts, step);

@@ -3,7 +3,7 @@
 
 use super::journal::{Journal, Piece, kept};
 use super::pieces::{HASHED, Part, Pieces, elementwise, figures, parts};
-use super::{Prepared, Reporter, digests, optimizer, search, token_rows, vocabularies};
+use super::{Prepared, Reporter, digests, optimizer, own_units, search, token_rows, vocabularies};
 use scratchproof_error::Result;
 
 /// What is done.
@@ -18,6 +18,8 @@ enum Work {
     TokenRows,
     Optimizer,
     Vocabularies,
+    /// Whether the matrices of the first checkpoint know of each other.
+    OwnUnits,
 }
 
 /// One unit of work.
@@ -60,6 +62,7 @@ pub fn units(prepared: &Prepared) -> Vec<Unit> {
         (prepared.token_rows_piece(), Work::TokenRows),
         (prepared.optimizer_piece(), Work::Optimizer),
         (prepared.vocabularies_piece(), Work::Vocabularies),
+        (prepared.own_units_piece(), Work::OwnUnits),
     ] {
         units.push(Unit { piece, bytes: 0, tensors: None, work });
     }
@@ -126,6 +129,7 @@ impl Unit {
                 optimizer::optimizer(plan, material, &rows)
             })
             .map(|_| ()),
+            Work::OwnUnits => kept(journal, &self.piece, || own_units(material)).map(|_| ()),
             Work::Vocabularies => kept(journal, &self.piece, || vocabularies::read(material, plan)).map(|_| ()),
         }
     }

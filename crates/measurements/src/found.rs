@@ -237,6 +237,19 @@ pub struct Added {
     pub observations: Vec<Observation>,
 }
 
+/// The neurons of one component of the first checkpoint: whether their rows in the matrices of one MLP know of each other.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OwnUnits {
+    /// The component.
+    pub component: String,
+    /// Neurons that were looked at.
+    pub units: u64,
+    /// Squared cosines of the rows of one neuron less those of rows of different neurons, in standard deviations of the latter.
+    pub z: f64,
+    /// The former over the latter.
+    pub ratio: f64,
+}
+
 /// How a role was deduced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum How {

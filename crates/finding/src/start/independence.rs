@@ -1,14 +1,48 @@
 //! Norms of rows and columns, and tensors that resemble each other: entries of a draw are independent of all others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Code, Direction, Finding, Grade, Judgement, Policy, StartFacts, StartRow, drawn, subject_of};
-use scratchproof_stats::holm;
+use scratchproof_stats::{holm, log10_upper_tail};
 use scratchproof_texts::text;
 
-pub fn judge(judgement: &mut Judgement, facts: &StartFacts<'_>, step: i64, policy: &Policy) {
+/// Returns the components whose matrices know of each other.
+pub fn judge(judgement: &mut Judgement, facts: &StartFacts<'_>, step: i64, policy: &Policy) -> BTreeSet<String> {
     norms(judgement, facts, step, policy);
     alike(judgement, facts, step, policy);
+    units(judgement, facts, step, policy)
+}
+
+/// The rows of one neuron in the matrices of its MLP: drawn apart, they know nothing of each other, and they grow together in
+/// training. No singular value has a part in it. Whoever draws one matrix from another sees this too, so it is a question.
+fn units(judgement: &mut Judgement, facts: &StartFacts<'_>, step: i64, policy: &Policy) -> BTreeSet<String> {
+    let adjusted = holm(&facts.units.iter().map(|own| Some(log10_upper_tail(own.z))).collect::<Vec<_>>());
+    let mut tied = BTreeSet::new();
+    for (own, log10_p) in facts.units.iter().zip(adjusted) {
+        let Some(log10_p) = log10_p else { continue };
+        let seen = log10_p <= policy.strong_log10_p;
+        let (grade, direction) =
+            if seen { (Grade::Moderate, Direction::Against) } else { (Grade::Weak, Direction::For) };
+        let (component, units, z, ratio) = (&own.component, own.units, own.z, own.ratio);
+        let message = if seen {
+            text!("start/independence/units-tied", component, units, step, z, ratio)
+        } else {
+            text!("start/independence/units-apart", component, units, step, z)
+        };
+        let mut finding = Finding::new(Code::StartUnits, grade, direction, message);
+        finding.subject.steps = vec![step];
+        finding.subject.component = Some(own.component.clone());
+        finding.statistic = Some(own.z);
+        finding.log10_p = Some(log10_p);
+        finding.effect = Some(own.ratio - 1.0);
+        finding.n = Some(own.units);
+        finding.null = text!("start/independence/null-units");
+        judgement.push(finding);
+        if seen {
+            tied.insert(own.component.clone());
+        }
+    }
+    tied
 }
 
 /// Norms of rows and columns: independent draws have them all alike, trained ones differ.

@@ -50,6 +50,7 @@ fn judged(rows: &[StartRow], vectors: &[StartVector], steps: &[i64], clock: Opti
         grown: None,
         steps,
         rows,
+        units: &[],
         vectors,
         clock,
         drift: &[],
