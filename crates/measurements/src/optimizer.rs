@@ -72,6 +72,9 @@ pub struct GroupSettings {
     pub eps: Option<f64>,
     /// Weight decay.
     pub decay: Option<f64>,
+    /// Whether it is apart from the gradients.
+    #[serde(default)]
+    pub decoupled: Option<bool>,
     /// Momentum of an optimizer with one moment.
     pub momentum: Option<f64>,
 }

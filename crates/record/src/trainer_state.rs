@@ -118,6 +118,11 @@ fn read(text: &str) -> Option<Run> {
         }
     }
     run.history = history.finish();
+    // The state says how far the training was when it was saved, which may be behind the last row.
+    let rows = run.history.columns.get("epoch").into_iter().flatten();
+    if rows.map(|row| row.0).max() != run.summary.get("global_step").and_then(Value::as_i64) {
+        run.summary.remove("epoch");
+    }
     run.notes.extend(run.history.excess());
     run.keys = Keys::choose(&run.history, &KeyMap::default()).ok()?;
     Some(run)

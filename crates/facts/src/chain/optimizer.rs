@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::session::Session;
 use scratchproof_finding::chain::{DecayFacts, Norm, OptimizerFacts, Setting};
 use scratchproof_measurements::{OptimizerStates, StatePoint};
-use scratchproof_record::{Optimizer, Run};
+use scratchproof_record::{Decay, Optimizer, Run};
 
 /// Ages of gradients that a moving average is followed back over, at most.
 const MOST_AGES: u64 = 1 << 20;
@@ -40,21 +40,30 @@ pub fn facts(session: &Session, decay: &DecayFacts) -> OptimizerFacts {
         clipped,
         settings: settings(session, states),
         adam: runs().next().and_then(Run::optimizer).map(|o| matches!(o, Optimizer::Adam | Optimizer::AdamW)),
+        coupled: coupled(states, runs().next()),
         gradient: gradient(session, states, custom),
         tables: tables.into_iter().map(|(unit, (name, tied))| (unit, name, tied)).collect(),
     }
 }
 
+/// Whether weight decay goes through gradients that an adaptive optimiser scales: the states' groups say so, or the log names plain Adam with a decay and
+/// nothing else says.
+fn coupled(states: &OptimizerStates, run: Option<&Run>) -> bool {
+    let groups = || states.points.iter().flat_map(|point| &point.groups).filter(|group| group.decay > Some(0.0));
+    let said = groups().find_map(|group| group.decoupled);
+    let adam = |run: &Run| run.optimizer() == Some(Optimizer::Adam) && run.weight_decay() > Some(0.0);
+    let named = run.is_some_and(|run| run.decay() == Decay::Unknown && adam(run));
+    said.map_or(named, |decoupled| !decoupled)
+}
+
 /// Smallest and largest rate of the rows round a step: the row before, the row itself and the row after it; where those were
-/// not logged, the nearest on both sides.
+/// not logged, the nearest on both sides. `None` without a row behind the step: schedulers step before a trainer saves, so the
+/// states hold the rate of the next update, and behind the last one (where a schedule ends at nought) none is logged.
 fn around(points: &[(i64, f64)], step: i64) -> Option<(f64, f64)> {
     let (low, high) = (step.saturating_sub(1), step.saturating_add(1));
     let first = points.partition_point(|point| point.0 <= low).checked_sub(1)?;
     let last = points.partition_point(|point| point.0 < high);
-    let near = points.get(first..=last).or_else(|| {
-        // The rate of the next update is never logged after the last one: only rows that reach the step itself tell.
-        points.get(first..).filter(|rest| rest.last().is_some_and(|point| point.0 >= step))
-    })?;
+    let near = points.get(first..=last)?;
     let rates = || near.iter().map(|point| point.1);
     Some((rates().reduce(f64::min)?, rates().reduce(f64::max)?))
 }
@@ -180,8 +189,8 @@ mod tests {
         let rows = [(0, 1.0), (1, 2.0), (2, 3.0), (5, 6.0)];
         assert_eq!(around(&rows, 1), Some((1.0, 3.0)));
         assert_eq!(around(&rows, 4), Some((3.0, 6.0)));
-        assert_eq!(around(&rows, 5), Some((3.0, 6.0)));
-        assert_eq!((around(&rows, 6), around(&rows, 0)), (None, None));
+        // After the last update nothing says the rate of the next, which the states have.
+        assert_eq!((around(&rows, 5), around(&rows, 6), around(&rows, 0)), (None, None, None));
         assert_eq!((at(&rows, 2), at(&rows, 4), at(&rows, 6)), (Some((3.0, true)), Some((5.0, false)), None));
     }
 }

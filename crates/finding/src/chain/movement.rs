@@ -98,6 +98,8 @@ impl Moved {
 /// All excesses of the components that have an anchor.
 #[must_use]
 pub fn excesses(moved: &[Moved]) -> Vec<Excess> {
+    let before = |steps: &[(i64, i64)], t: usize| beside(steps, t, &[t.checked_sub(1), t.checked_sub(2)]);
+    let after = |steps: &[(i64, i64)], t: usize| beside(steps, t, &[Some(t + 1), Some(t + 2)]);
     let mut steps: Vec<(i64, i64)> = moved.iter().map(|m| m.steps).collect();
     steps.sort_unstable();
     steps.dedup();
@@ -117,7 +119,7 @@ pub fn excesses(moved: &[Moved]) -> Vec<Excess> {
         for (t, path) in paths.iter().enumerate() {
             let Some((ratio, own)) = path else { continue };
             let beside: Vec<(f64, &Moved)> =
-                [t.checked_sub(1), Some(t + 1)].into_iter().flatten().filter_map(|b| *paths.get(b)?).collect();
+                [before(&steps, t), after(&steps, t)].into_iter().flatten().filter_map(|b| *paths.get(b)?).collect();
             if beside.is_empty() {
                 continue;
             }
@@ -148,6 +150,19 @@ pub fn excesses(moved: &[Moved]) -> Vec<Excess> {
     }
     excesses
 }
+
+/// The interval to hold one against, the nearest of a like length on one side: in a single step only the rows of its batch have
+/// a gradient, and the updates of many steps add up otherwise than one, so the proportions are others. **Measured** on nanoGPT
+/// (hidden 64, saved at 99 and 100 among steps 50 apart): the layers 2.0 times what they are in the intervals beside it.
+fn beside(steps: &[(i64, i64)], t: usize, near: &[Option<usize>]) -> Option<usize> {
+    let length = |at: usize| steps.get(at).map(|(from, to)| (i128::from(*to) - i128::from(*from)).max(1));
+    let own = length(t)?;
+    let like = |at: &usize| length(*at).is_some_and(|other| other <= ALIKE * own && own <= ALIKE * other);
+    near.iter().copied().flatten().find(like)
+}
+
+/// Intervals are alike where neither has more than this many times the steps of the other.
+const ALIKE: i128 = 8;
 
 /// What the limits of layers and their parts are multiplied by where a step is as large as its gradient: parts then move in no
 /// fixed proportion. **Measured** over six runs of SGD (momentum 0 to 0.95, with and without L2): layers 2.31 at an end, (1.52, 1.32)

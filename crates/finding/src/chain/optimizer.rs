@@ -42,6 +42,8 @@ pub struct OptimizerFacts {
     /// Whether the optimizer that the log names is Adam or `AdamW`; nothing where none is named. Other rules keep moments of
     /// the same names.
     pub adam: Option<bool>,
+    /// Whether weight decay goes through the gradients, as the groups of the states say, or may by the log.
+    pub coupled: bool,
     /// Norm of the gradient of a replayed update: step before it, as replayed and as logged.
     pub gradient: Option<(i64, f64, f64)>,
     /// Names of the tables of tokens by unit, with whether they may be the output layer too.

@@ -209,6 +209,7 @@ fn settings(group: &Value) -> GroupSettings {
         betas: betas.filter(|betas| betas.iter().all(|beta| (0.0..1.0).contains(beta))),
         eps: number("eps").filter(|eps| *eps >= 0.0),
         decay: number("weight_decay"),
+        decoupled: group.get("decoupled_weight_decay").and_then(Value::as_bool),
         momentum: number("momentum"),
     }
 }
