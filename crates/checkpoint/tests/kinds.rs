@@ -315,3 +315,38 @@ fn rows_of_gguf_are_put_back_for_every_converter_that_turns_them() {
     let model = open(&[("m.gguf".to_owned(), gguf(&settings, &[("blk.0.attn_q.weight", from(0.0, 8))]))]).unwrap();
     assert!(notes(&model).contains("another order is not known here"), "{}", notes(&model));
 }
+
+#[test]
+fn parts_of_meta_and_of_deepspeed_that_lack_the_rest_are_refused() {
+    let params = ("params.json".to_owned(), br#"{"dim": 4, "n_heads": 2, "n_layers": 1, "vocab_size": -1}"#.to_vec());
+    let part = |file: &str, rows: i32| {
+        let tensors = [
+            ("layers.0.attention.wq.weight", vec![rows, 4], from(0.0, usize::try_from(rows).unwrap() * 4)),
+            ("layers.0.attention.wo.weight", vec![4, rows], from(0.0, usize::try_from(rows).unwrap() * 4)),
+        ];
+        (file.to_owned(), state(&tensors))
+    };
+    refused(&[params.clone(), part("consolidated.00.pth", 2)], &["consolidated.01.pth is missing"]);
+    let both = [params.clone(), part("consolidated.00.pth", 2), part("consolidated.01.pth", 2)];
+    assert_eq!(open(&both).unwrap().find("model.layers.0.self_attn.q_proj.weight").unwrap().shape, [4, 4]);
+    // The same names in a file of another kind are of the same order of rows.
+    let one = open(&[params, part("meta_model_0.pt", 4)]).unwrap();
+    assert_eq!(values(&one, "model.layers.0.self_attn.o_proj.weight"), from(0.0, 16));
+
+    let module = dict(&[("module", [b"}(".to_vec(), text("a.weight"), whole(0, &[0]), b"u".to_vec()].concat())]);
+    let model = ("zero_pp_rank_0_mp_rank_00_model_states.pt".to_owned(), saved(&module, &[Vec::new()]));
+    refused(&[model], &["ZeRO 3", "not there"]);
+}
+
+#[test]
+fn experts_that_deepspeed_keeps_apart_are_added() {
+    let module = dict(&[("module", [b"}(".to_vec(), text("a.weight"), whole(0, &[2]), b"u".to_vec()].concat())]);
+    let expert = |number: usize| {
+        let name = format!("l.experts.deepspeed_experts.{number}.w.weight");
+        (format!("layer_0_expert_{number}_mp_rank_00_model_states.pt"), state(&[(&name, vec![2], from(3.0, 2))]))
+    };
+    let model = ("mp_rank_00_model_states.pt".to_owned(), saved(&module, &[vec![1.0, 2.0]]));
+    let found = open(&[model.clone(), expert(0), expert(1), expert(2)]).unwrap();
+    assert_eq!((found.tensors.len(), values(&found, "a.weight")), (4, vec![1.0, 2.0]));
+    refused(&[model, expert(0), expert(2)], &["expert 1 of 3", "not there"]);
+}

@@ -179,6 +179,15 @@ mod tests {
     }
 
     #[test]
+    fn a_state_behind_the_last_row_is_no_summary_of_it() {
+        assert!(read(STATE).unwrap().summary.contains_key("epoch"));
+        let saved = STATE
+            .replace("\"global_step\": 20", "\"global_step\": 25")
+            .replace("\"epoch\": 0.5, \"gl", "\"epoch\": 0.7, \"gl");
+        assert!(!read(&saved).unwrap().summary.contains_key("epoch"));
+    }
+
+    #[test]
     fn earlier_checkpoints_may_not_say_otherwise() {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| {
