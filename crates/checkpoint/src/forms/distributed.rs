@@ -180,7 +180,11 @@ impl Description {
         let path = self.paths.get(name).filter(|path| path.len() > 1);
         let (mut part, mut rest) = match path {
             Some(path) => (Some(path[0].clone()), path[1..].join(".")),
-            None if self.paths.contains_key(name) => (None, name.to_owned()),
+            None if self.paths.contains_key(name) => match split(name) {
+                // A flat dict has the optimizer's states beside the weights, by their names.
+                Some((part, rest)) if is_optimizer(&part) && rest.starts_with("state.") => (Some(part), rest),
+                _ => (None, name.to_owned()),
+            },
             // Without the planner's paths a name alone says where it belongs, if all do.
             None => match split(name) {
                 Some((part, rest)) if self.nested || is_optimizer(&part) => (Some(part), rest),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::parts::{Files, joined, rows};
+use super::parts::{Files, joined, rows, viewed};
 use super::torch::Archive;
 use super::{Catalogue, Entry, Place};
 use crate::Shard;
@@ -324,10 +324,22 @@ pub(super) fn published(store: &dyn Store, mut catalogue: Catalogue) -> Result<C
                 if layers.is_none_or(|layers| layers == *count) && *count <= 1 << 14 =>
             {
                 let size: usize = shape.iter().product();
+                // The experts of a layer are one tensor as well.
+                let experts = tail.strip_prefix("mlp.experts.experts.").zip(shape.split_first());
+                let experts = experts.filter(|(_, (count, _))| **count > 0 && **count <= 1 << 14);
                 for layer in 0..*count {
-                    let name = format!("{head}layers.{layer}.{tail}");
-                    let view = (&[size][..], &[1][..]);
-                    apart.push(super::parts::viewed(&entry, &name, layer * size, view, shape, &shared)?);
+                    let Some((part, (count, shape))) = experts else {
+                        let name = format!("{head}layers.{layer}.{tail}");
+                        let view = (&[size][..], &[1][..]);
+                        apart.push(viewed(&entry, &name, layer * size, view, shape, &shared)?);
+                        continue;
+                    };
+                    let own = size / count;
+                    for expert in 0..*count {
+                        let name = format!("{head}layers.{layer}.mlp.experts.local_experts.{expert}.{part}");
+                        let view = (&[own][..], &[1][..]);
+                        apart.push(viewed(&entry, &name, layer * size + expert * own, view, shape, &shared)?);
+                    }
                 }
             }
             _ => apart.push(entry),

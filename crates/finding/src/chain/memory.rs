@@ -169,8 +169,10 @@ fn broken(
     let explained = row.z.is_some_and(|z| z != 0.0) && expected.is_some_and(|e| !e.seen(row, 1.0, policy));
     let leap = expected.is_none() && leap(facts, &row.component, row.step) > policy.leap;
     let erased = if leap { erasable(facts, &row.component, before, policy) } else { Erasable::Perhaps };
+    let shrunk = expected.is_none() && self::erased(facts, &row.component, before, policy);
     let grade = match part {
         _ if explained => Grade::Context,
+        _ if shrunk => Grade::Weak,
         Part::Tokens => Grade::Moderate,
         _ if nothing && !turned && (sure || leap && erased == Erasable::No) => Grade::Conclusive,
         _ if nothing && !turned && leap && erased == Erasable::Unknown => Grade::Strong,
@@ -189,12 +191,13 @@ fn broken(
         leap = leap && conclusive,
         conclusive,
         explained,
+        shrunk,
         tokens = part == Part::Tokens
     );
     let mut finding = finding(Code::ChainMemory, grade, message, row, vec![before, row.step]);
     finding.log10_p = Some(log10_p);
     judgement.push(finding);
-    if grade == Grade::Context {
+    if explained || shrunk {
         judgement.missing.push(text!("chain/memory/missing-between", before, step = row.step));
     }
 }
@@ -240,7 +243,7 @@ fn erasable(facts: &ChainFacts<'_>, component: &str, before: i64, policy: &Polic
 /// whole rate, however small the decay is. **Measured** under Adam with L2 of 0.01: correlations of 0.12 at most over 20 steps
 /// in 2 of 30 matrices, where the median was 0.65.
 pub(super) fn erased(facts: &ChainFacts<'_>, component: &str, before: i64, policy: &Policy) -> bool {
-    facts.optimizer.coupled && erasable(facts, component, before, policy) != Erasable::No
+    facts.optimizer.coupled && erasable(facts, component, before, policy) == Erasable::Perhaps
 }
 
 /// Every later checkpoint against the first. Whether it is remembered.
