@@ -1,5 +1,7 @@
 //! What of a case is used: its checkpoints looked up and thinned, and the share of the rows.
 
+use std::collections::BTreeSet;
+
 use scratchproof_case::{Case, CheckpointEntry, Choice, Location, PublishedStep};
 use scratchproof_error::{Error, Result};
 use scratchproof_source::Access;
@@ -41,6 +43,7 @@ pub fn expand(case: &mut Case, access: Access, asked: &Asked) -> Result<Chosen> 
     }
     let all = case.subject.checkpoints.len();
     if !asked.steps.is_empty() {
+        are_there(&case.subject.checkpoints, &asked.steps)?;
         case.subject.checkpoints.retain(|entry| entry.step.is_none_or(|step| asked.steps.contains(&step)));
     } else if let Some(every) = asked.every {
         every_so_many(&mut case.subject.checkpoints, every);
@@ -52,6 +55,21 @@ pub fn expand(case: &mut Case, access: Access, asked: &Asked) -> Result<Chosen> 
     let left = all - case.subject.checkpoints.len();
     case.choice = Choice { steps: asked.steps.clone(), every: asked.every, most: asked.most, sampling, left };
     Ok(Chosen { left, bytes, remembered: false })
+}
+
+/// Refuses steps that the series does not have.
+fn are_there(series: &[CheckpointEntry], steps: &[i64]) -> Result<()> {
+    const SHOWN: usize = 12;
+    // A checkpoint whose step its files say may be any.
+    if series.iter().any(|entry| entry.step.is_none()) {
+        return Ok(());
+    }
+    let there: BTreeSet<i64> = series.iter().filter_map(|entry| entry.step).collect();
+    let mut missing = steps.iter().filter(|step| !there.contains(step));
+    let Some(step) = missing.next() else { return Ok(()) };
+    let list: Vec<i64> = there.iter().copied().take(SHOWN).collect();
+    let more = there.len().saturating_sub(SHOWN);
+    Err(Error::usage(text!("error-audit/published/step-not-there", step, list, more)))
 }
 
 /// The checkpoint of a step, where the pattern says it all.

@@ -131,12 +131,32 @@ impl Checkpoint {
             let uri = checkpoint.uri.clone();
             checkpoint.add(&uri, catalogue, &mut found, &mut HashMap::new())?;
         }
+        checkpoint.notes.extend(store.only().and_then(|file| index::a_part(store, file)));
+        checkpoint.has_tensors(&found)?;
         checkpoint.is_mostly_tensors()?;
         checkpoint.optimizers = Arc::new(OptimizerFiles::find(store, &names, &checkpoint.shards));
         checkpoint.notes.extend(twin::look(store, &layout.twin, &checkpoint.shards, &found));
         checkpoint.name(found);
         checkpoint.name_constants();
         Ok(checkpoint)
+    }
+
+    /// Refuses a place of which no tensor can be read.
+    fn has_tensors(&self, found: &BTreeMap<String, (usize, HeaderTensor)>) -> Result<()> {
+        if !found.is_empty() {
+            return Ok(());
+        }
+        let uri = &self.uri;
+        Err(Error::input(match self.skipped.first() {
+            Some(Skipped { tensor, why }) => text!(
+                "error-checkpoint/catalogue/no-tensor-read",
+                uri,
+                tensor = quoted(tensor),
+                why,
+                more = self.skipped.len() - 1
+            ),
+            None => text!("error-checkpoint/catalogue/no-tensor", uri),
+        }))
     }
 
     /// Whether the files are about as large as what is in them: every byte of them is read for their digests.
@@ -164,7 +184,8 @@ impl Checkpoint {
                 self.config = beside::settings(store, name).context(|| self.uri.clone())?;
             }
             let blob: Arc<dyn Blob> = Arc::from(store.open(name)?);
-            let catalogue = forms::catalogue(name, &blob)?;
+            let mut catalogue = forms::catalogue(name, &blob, store)?;
+            forms::consolidated::publish(&mut catalogue, store).context(|| self.uri.clone())?;
             let held = |entry: &forms::Entry| found.get(&entry.name).is_some_and(|(_, own)| own.shape == entry.shape);
             if layout.loose && !found.is_empty() && catalogue.skipped.is_empty() && catalogue.entries.iter().all(held) {
                 // A second copy of tensors that are read already is no more of the model.

@@ -3,7 +3,7 @@
 //! is ever run.
 
 pub(crate) mod beside;
-mod consolidated;
+pub(crate) mod consolidated;
 mod deepspeed;
 mod distributed;
 pub(crate) mod folder;
@@ -35,8 +35,9 @@ use crate::header::quoted;
 use crate::shape::{ELEMENTS, size};
 use crate::{Dtype, HeaderTensor, Shard, Skipped};
 use scratchproof_error::{Context, Error, Result};
-use scratchproof_source::{Blob, MadeFile, Make};
+use scratchproof_source::{Blob, MadeFile, Make, Store};
 use scratchproof_texts::{Text, text};
+pub(crate) use ways_out::of_place;
 
 /// A way of keeping tensors in a file.
 pub(crate) trait Form: Sync {
@@ -61,7 +62,12 @@ pub(crate) struct Glance<'a> {
     pub(crate) blob: &'a Arc<dyn Blob>,
     /// The first of them.
     pub(crate) head: Vec<u8>,
+    /// Opens a file that lies beside it, by its name.
+    pub(crate) beside: &'a Beside<'a>,
 }
+
+/// How a file beside another is opened, if there is one of that name.
+pub(crate) type Beside<'a> = dyn Fn(&str) -> Result<Option<Arc<dyn Blob>>> + 'a;
 
 /// What a file or a folder holds.
 #[derive(Default)]
@@ -121,10 +127,14 @@ const HEAD: u64 = 512;
 ///
 /// # Errors
 /// If the file is of no form that is read, or not wholly what its form says.
-pub(crate) fn catalogue(name: &str, blob: &Arc<dyn Blob>) -> Result<Catalogue> {
+pub(crate) fn catalogue(name: &str, blob: &Arc<dyn Blob>, store: &dyn Store) -> Result<Catalogue> {
     let read = || {
         let length = usize::try_from(blob.len().min(HEAD)).unwrap_or(0);
-        let file = Glance { name, blob, head: blob.bytes(0, length)?.into_owned() };
+        if length == 0 {
+            return Err(Error::input(text!("error-checkpoint/forms/empty")));
+        }
+        let beside = |name: &str| Ok(store.beside(name)?.map(Arc::from));
+        let file = Glance { name, blob, head: blob.bytes(0, length)?.into_owned(), beside: &beside };
         let form = FORMS.iter().find(|form| form.holds(&file)).copied();
         if form.is_none() && !name.ends_with(".safetensors") && !begins_as_safetensors(&file) {
             return Err(Error::input(text!("error-checkpoint/forms/begins-no-form-checkpoint")));
@@ -143,7 +153,7 @@ pub(crate) fn catalogue(name: &str, blob: &Arc<dyn Blob>) -> Result<Catalogue> {
 /// Whether the first eight bytes can be the length of a header.
 fn begins_as_safetensors(file: &Glance<'_>) -> bool {
     let prefix = file.head.first_chunk::<8>().map(|prefix| u64::from_le_bytes(*prefix));
-    prefix.is_none_or(|length| length <= file.blob.len()) && file.head.get(8).is_none_or(|byte| *byte == b'{')
+    prefix.is_some_and(|length| length <= file.blob.len()) && file.head.get(8).is_none_or(|byte| *byte == b'{')
 }
 
 impl Entry {

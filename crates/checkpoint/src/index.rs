@@ -5,10 +5,11 @@ use std::fmt;
 
 use serde::de::{self, Deserializer, IgnoredAny, MapAccess, Visitor};
 
+use super::forms::of_place;
 use super::header::quoted;
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::{Blob, Store};
-use scratchproof_texts::text;
+use scratchproof_texts::{Text, text};
 
 /// The largest index that is read.
 pub(crate) const LARGEST: u64 = 100_000_000;
@@ -58,6 +59,7 @@ const BESIDE: &[&str] = &[
     "scaler",
     "adapter_",
     "trainer_",
+    "recipe_state",
 ];
 
 /// Names of files that are the model, from the surest, where several lie in one folder.
@@ -88,7 +90,7 @@ pub(super) fn layout(store: &dyn Store, names: &[String]) -> Result<Layout> {
     } else if let Some(index) = index {
         found.indexed(store, index, names)?;
     } else if tensors.is_empty() {
-        return Err(nothing(names));
+        return Err(nothing(store, names));
     } else {
         found.shards = one_model(&tensors);
         found.loose = true;
@@ -120,8 +122,8 @@ fn one_model(tensors: &[&String]) -> Vec<String> {
     };
     let mut sets: BTreeMap<(&str, usize), Vec<&str>> = BTreeMap::new();
     for name in &plain {
-        if let Some(set) = numbered(name) {
-            sets.entry(set).or_default().push(name);
+        if let Some(part) = numbered(name) {
+            sets.entry((part.stem, part.of)).or_default().push(name);
         }
     }
     let best = sets.into_iter().max_by_key(|((stem, of), files)| {
@@ -133,36 +135,64 @@ fn one_model(tensors: &[&String]) -> Vec<String> {
 
 /// Refuses a set of numbered parts that lacks one: a part of a model is not the model.
 fn whole_set(files: &[String]) -> Result<()> {
-    let sets: Option<Vec<(&str, usize)>> = files.iter().map(|name| numbered(name)).collect();
-    let Some((stem, of)) = sets.as_ref().and_then(|sets| sets.first()).copied() else { return Ok(()) };
-    let number = |name: &String| {
-        let before = &name[..name.rfind("-of-")?];
-        before[before.rfind(|c: char| !c.is_ascii_digit()).map_or(0, |at| at + 1)..].parse::<usize>().ok()
-    };
-    let held: Vec<usize> = files.iter().filter_map(number).collect();
+    let sets: Option<Vec<Numbered<'_>>> = files.iter().map(|name| numbered(name)).collect();
+    let Some(sets) = sets else { return Ok(()) };
+    let Some(first) = sets.first() else { return Ok(()) };
+    let held: Vec<usize> = sets.iter().map(|part| part.at).collect();
+    lacking(&held, first.of, first.stem)
+}
+
+/// Refuses parts of which one is missing.
+fn lacking(held: &[usize], of: usize, stem: &str) -> Result<()> {
     // Some writers count from nought.
     let first = usize::from(!held.contains(&0));
     // No set is longer than its files are many, so what is missing is found among the first.
-    let missing = (first..=files.len() + first).find(|number| !held.contains(number));
+    let missing = (first..=held.len() + first).find(|number| !held.contains(number));
     match missing {
-        Some(missing) if files.len() < of => Err(Error::input(text!(
+        Some(missing) if held.len() < of => Err(Error::input(text!(
             "error-checkpoint/index/part-not-parts-part",
             missing,
             of,
             stem = quoted(stem),
-            files = files.len()
+            files = held.len()
         ))),
         _ => Ok(()),
     }
 }
 
-/// `model-00001-of-00002.safetensors`: what stands before the numbers, and how many files there are to be.
-fn numbered(name: &str) -> Option<(&str, usize)> {
-    let stem = name.strip_suffix(".safetensors")?;
-    let (before, of) = stem.rsplit_once("-of-")?;
+/// A part of a model in several files: `model-00001-of-00002.safetensors`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Numbered<'a> {
+    /// What stands before the numbers, and behind them.
+    pub(crate) stem: &'a str,
+    pub(crate) ending: &'a str,
+    /// Which part it is.
+    pub(crate) at: usize,
+    /// How many there are to be.
+    pub(crate) of: usize,
+    /// The digits of the part's number.
+    pub(crate) digits: usize,
+}
+
+/// Which part of a model a file is by its name, if it is one.
+pub(crate) fn numbered(name: &str) -> Option<Numbered<'_>> {
+    let (before, after) = name.rsplit_once("-of-")?;
+    let (of, ending) = after.split_at(after.find('.').unwrap_or(after.len()));
     let (stem, at) = before.rsplit_once(['-', '_']).or(Some(("", before)))?;
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    (digits(of) && digits(at)).then(|| Some((stem, of.parse().ok()?)))?
+    (digits(of) && digits(at))
+        .then(|| Some(Numbered { stem, ending, at: at.parse().ok()?, of: of.parse().ok()?, digits: at.len() }))?
+}
+
+/// What to say of the one file that the user named, where it is a part of a model.
+pub(super) fn a_part(store: &dyn Store, name: &str) -> Option<Text> {
+    if let Some(part) = numbered(name).filter(|part| part.of > 1) {
+        return Some(text!("checkpoint/read/part", at = part.at, of = part.of));
+    }
+    let part = counted(name)?;
+    let next = name.replacen(part.digits, &format!("{:0width$}", part.number + 1, width = part.digits.len()), 1);
+    let more = part.number > 1 || store.beside(&next).is_ok_and(|next| next.is_some());
+    more.then(|| text!("checkpoint/read/part", at = part.number, of = 0_usize))
 }
 
 /// The one index of its kind, or the one of the usual name.
@@ -203,66 +233,92 @@ fn others(store: &dyn Store, names: &[String]) -> Result<Layout> {
     if found.shards.is_empty() {
         let one = ONES.iter().find(|one| candidates.iter().any(|name| name == *one));
         found.shards = match (&candidates[..], one) {
-            ([], _) => return Err(nothing(names)),
-            ([only], _) => vec![(*only).clone()],
+            ([], _) => return Err(nothing(store, names)),
             (_, Some(one)) => vec![(*one).to_owned()],
-            (several, None) if parts_of_one(several) || counted(several) => {
-                several.iter().map(|name| (*name).clone()).collect()
-            }
-            (several, None) => {
-                let list: Vec<String> = several.iter().take(8).map(|name| quoted(name)).collect();
-                let more = several.len().checked_sub(8).filter(|more| *more > 0);
-                let more = more.unwrap_or_default();
-                return Err(Error::input(text!("error-checkpoint/index/several-files-hold-weights", list, more)));
-            }
+            (files, None) => of_several(files)?,
         };
     }
     found.unread = candidates.into_iter().filter(|name| !found.shards.contains(name)).cloned().collect();
     Ok(found)
 }
 
-/// Whether the names are those of the parts of one model: `NAME-00001-of-00003.gguf` to the last.
-fn parts_of_one(names: &[&String]) -> bool {
-    let part = |name: &str| {
-        let (before, after) = name.rsplit_once("-of-")?;
-        let (total, ending) = after.split_once('.')?;
-        let (stem, number) = before.rsplit_once('-')?;
-        Some((stem.to_owned(), ending.to_owned(), number.parse::<usize>().ok()?, total.parse::<usize>().ok()?))
+/// The files of the model among those that can be: one numbered set, torchtune's last epoch, or the only one.
+fn of_several(files: &[&String]) -> Result<Vec<String>> {
+    let all = || files.iter().map(|name| (*name).clone()).collect::<Vec<String>>();
+    let parts: Option<Vec<Numbered<'_>>> = files.iter().map(|name| numbered(name)).collect();
+    let one = |parts: &Vec<Numbered<'_>>| {
+        let set = |part: &Numbered<'_>| (part.stem.to_owned(), part.ending.to_owned(), part.of);
+        parts.first().is_some_and(|first| parts.iter().all(|part| set(part) == set(first)))
     };
-    let parts: Option<Vec<_>> = names.iter().map(|name| part(name)).collect();
-    let Some(parts) = parts else { return false };
-    let first = &parts[0];
-    let same = parts.iter().all(|part| (&part.0, &part.1, part.3) == (&first.0, &first.1, first.3));
-    let mut numbers: Vec<usize> = parts.iter().map(|part| part.2).collect();
-    numbers.sort_unstable();
-    same && (numbers.iter().copied().eq(1..=first.3) || numbers.iter().copied().eq(0..first.3))
+    if parts.as_ref().is_some_and(one) {
+        whole_set(&all())?;
+        return Ok(all());
+    }
+    if let Some(last) = last_epoch(files)? {
+        return Ok(last);
+    }
+    if files.len() == 1 {
+        return Ok(all());
+    }
+    let list: Vec<String> = files.iter().take(8).map(|name| quoted(name)).collect();
+    let more = files.len().saturating_sub(8);
+    Err(Error::input(text!("error-checkpoint/index/several-files-hold-weights", list, more)))
 }
 
-/// Whether the names are torchtune's for the parts of one model: `hf_model_0001_0.pt` (the part, then the epoch), from 1 on.
-fn counted(names: &[&String]) -> bool {
-    let part = |name: &str| {
-        let (stem, ending) = name.rsplit_once('.')?;
-        let (stem, epoch) = stem.rsplit_once('_')?;
-        let (stem, number) = stem.rsplit_once('_')?;
-        epoch.parse::<usize>().ok()?;
-        Some((stem.to_owned(), epoch.to_owned(), ending.to_owned(), number.parse::<usize>().ok()?))
-    };
-    let Some(mut parts) = names.iter().map(|name| part(name)).collect::<Option<Vec<_>>>() else { return false };
-    parts.sort_by_key(|part| part.3);
-    let same = parts.iter().all(|part| (&part.0, &part.1, &part.2) == (&parts[0].0, &parts[0].1, &parts[0].2));
-    same && parts.iter().map(|part| part.3).eq(1..=parts.len())
+/// A file of torchtune: `hf_model_0001_0.pt` (the part, then the epoch) or `meta_model_0.pt` (the epoch).
+struct Counted<'a> {
+    stem: &'a str,
+    ending: &'a str,
+    digits: &'a str,
+    number: usize,
+    epoch: usize,
+}
+
+fn counted(name: &str) -> Option<Counted<'_>> {
+    let (stem, ending) = name.rsplit_once('.')?;
+    let (stem, epoch) = stem.rsplit_once('_')?;
+    let epoch = epoch.parse().ok()?;
+    if stem == "meta_model" {
+        return Some(Counted { stem, ending, digits: "", number: 1, epoch });
+    }
+    let (stem, digits) = stem.rsplit_once('_')?;
+    Some(Counted { stem, ending, digits, number: digits.parse().ok()?, epoch })
+}
+
+/// The parts of the last epoch, where all files are torchtune's.
+fn last_epoch(names: &[&String]) -> Result<Option<Vec<String>>> {
+    let parts: Option<Vec<(Counted<'_>, &String)>> = names.iter().map(|name| Some((counted(name)?, *name))).collect();
+    let Some(parts) = parts else { return Ok(None) };
+    let Some((first, _)) = parts.first() else { return Ok(None) };
+    if parts.iter().any(|(part, _)| (part.stem, part.ending) != (first.stem, first.ending)) {
+        return Ok(None);
+    }
+    let epoch = parts.iter().map(|(part, _)| part.epoch).max().unwrap_or(0);
+    let mut last: Vec<_> = parts.iter().filter(|(part, _)| part.epoch == epoch).collect();
+    last.sort_by_key(|(part, _)| part.number);
+    let held: Vec<usize> = last.iter().map(|(part, _)| part.number).collect();
+    // Parts are counted from 1, and no epoch has fewer than another.
+    let most = parts.iter().map(|(part, _)| part.number).max().unwrap_or(0);
+    lacking(&held, most, first.stem)?;
+    Ok(Some(last.into_iter().map(|(_, name)| (*name).clone()).collect()))
 }
 
 /// What to say of a place without weights.
-fn nothing(names: &[String]) -> Error {
+fn nothing(store: &dyn Store, names: &[String]) -> Error {
     const SHOWN: usize = 8;
-    if names.is_empty() {
-        return Error::input(text!("error-checkpoint/index/no-files-give-folder"));
+    let folders = if store.only().is_some() { Vec::new() } else { store.folders().unwrap_or_default() };
+    if let Some(way) = of_place(names) {
+        return Error::input(way);
     }
-    let list: Vec<String> = names.iter().take(SHOWN).map(|name| quoted(name)).collect();
+    let shown = |names: &[String]| names.iter().take(SHOWN).map(|name| quoted(name)).collect::<Vec<String>>();
+    if names.is_empty() {
+        let more = folders.len().saturating_sub(SHOWN);
+        return Error::input(text!("error-checkpoint/index/no-files-give-folder", folders = shown(&folders), more));
+    }
     let more = names.len().saturating_sub(SHOWN);
     let indexes = names.iter().any(|name| name.ends_with(".safetensors.index.json"));
-    Error::input(text!("error-checkpoint/index/no-file-tensors-but", list, more, indexes))
+    let (list, folders) = (shown(names), shown(&folders));
+    Error::input(text!("error-checkpoint/index/no-file-tensors-but", list, more, folders, indexes))
 }
 
 /// Reads the index and checks the names of its files.

@@ -156,7 +156,7 @@ pub fn judge(facts: &ChainFacts<'_>, policy: &Policy) -> Judgement {
     made_up::off_chord(&mut judgement, facts);
     structure::structure(&mut judgement, facts, policy);
     copies::duplicates(&mut judgement, facts);
-    surgery::breaks(&mut judgement, facts);
+    surgery::breaks(&mut judgement, facts, policy);
     surgery::scaled(&mut judgement, facts, policy);
     surgery::redrawn(&mut judgement, facts, policy);
     surgery::returned(&mut judgement, facts, policy);

@@ -48,6 +48,10 @@ pub fn numbered(name: &str) -> Option<Numbered<'_>> {
             return made(place);
         }
     }
+    // Composer's batches: `ep0-ba1000`.
+    if let Some(&place) = numbers.iter().find(|(from, _)| word_before(*from) == "ba") {
+        return made(place);
+    }
     let [place] = numbers.as_slice() else { return None };
     let word = word_before(place.0);
     let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
@@ -68,7 +72,8 @@ pub fn counted_out(text: &str, only_epochs: bool) -> String {
     for (start, end) in numbers(text) {
         let word = text[..start].trim_end_matches(['=', '-', '_', '.']).to_ascii_lowercase();
         out.push_str(&text[from..start]);
-        if only_epochs && !word.ends_with("epoch") {
+        let epochs = word.ends_with("epoch") || word.rsplit(|c: char| !c.is_ascii_alphabetic()).next() == Some("ep");
+        if only_epochs && !epochs {
             out.push_str(&text[start..end]);
         } else {
             out.push(COUNT);
@@ -115,6 +120,7 @@ mod tests {
             ("model-12000.safetensors", "model-", 12000),
             ("000300", "", 300),
             ("llama2-step00050", "llama2-step", 50),
+            ("ep0-ba1000", "ep0-ba", 1000),
         ] {
             let found = numbered(name).expect(name);
             assert_eq!((found.before, found.step), (before, step), "{name}");

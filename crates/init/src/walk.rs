@@ -1,5 +1,6 @@
 //! What lies in a folder.
 
+use std::cmp::Ordering::Equal;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -272,6 +273,12 @@ impl Walk<'_> {
             let shown = self.pattern(&group, &saved).unwrap_or(first);
             self.found.other_series.push(shown);
         }
+        // Of models that are told apart by a count alone (`0B`, `10.49B`) the one with the most is the last.
+        if counts(&self.found.models).is_some_and(|counts| counts.len() > 1) {
+            self.found
+                .models
+                .sort_by(|a, b| count(b).map(|b| b.1).partial_cmp(&count(a).map(|a| a.1)).unwrap_or(Equal));
+        }
         self.trainer_states();
         self.found.runs.sort();
         self.found.runs.dedup();
@@ -313,6 +320,24 @@ impl Walk<'_> {
         let all = folders.iter().chain(&files).filter(fits).count();
         (all == saved.len()).then(|| joined(parent, &format!("{before}{{step}}{after}")))
     }
+}
+
+/// The count in the last part of a path, with what stands around it: `10.49` of `hf_ckpt/10.49B`.
+fn count(path: &str) -> Option<(String, f64)> {
+    let name = path.rsplit('/').next()?;
+    let from = name.find(|c: char| c.is_ascii_digit())?;
+    let rest = &name[from..];
+    let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+    let number = rest[..end].trim_end_matches('.');
+    let around = format!("{}{COUNT}{}", &name[..from], &rest[number.len()..]);
+    Some((around, number.parse().ok()?))
+}
+
+/// The counts of models that nothing but a count tells apart.
+fn counts(models: &[String]) -> Option<Vec<f64>> {
+    let counted = models.iter().map(|path| count(path)).collect::<Option<Vec<(String, f64)>>>()?;
+    let same = counted.windows(2).all(|two| two[0].0 == two[1].0);
+    same.then(|| counted.into_iter().map(|(_, count)| count).collect())
 }
 
 fn joined(parent: &str, name: &str) -> String {

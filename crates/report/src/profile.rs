@@ -205,7 +205,16 @@ impl Asked<'_> {
         if at_zero && all > 0.0 && drawn / all >= 0.5 && !derived {
             return (Word::Yes, text!("profile/initialised/yes", part, share = drawn / all));
         }
-        (Word::Unknown, text!("profile/initialised/unknown", part))
+        // Of vectors that start as one value nothing is drawn: a finding says that they do.
+        let constant = self.report.findings.iter().find(|finding| {
+            finding.code == Code::StartConstants
+                && finding.direction == Direction::For
+                && finding.subject.component.as_deref() == Some(name)
+        });
+        match constant.filter(|_| at_zero && all == 0.0 && !derived) {
+            Some(finding) => (Word::Yes, text!("profile/initialised/constant", part, id = &finding.id)),
+            None => (Word::Unknown, text!("profile/initialised/unknown", part)),
+        }
     }
 
     /// Whether any value of a component changed between the first and the last checkpoint.

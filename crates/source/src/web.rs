@@ -27,8 +27,23 @@ const CONFIG: &str = "config.json";
 const OLDER: [&str; 2] = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
 
 /// Endings of single files that hold tensors.
-const FILES: [&str; 12] =
-    [".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".tar", ".jit", ".torchscript", ".gguf", ".npz", ".onnx", ".h5"];
+const FILES: [&str; 15] = [
+    ".safetensors",
+    ".bin",
+    ".pt",
+    ".pth",
+    ".ckpt",
+    ".tar",
+    ".jit",
+    ".torchscript",
+    ".gguf",
+    ".npz",
+    ".onnx",
+    ".h5",
+    ".hdf5",
+    ".keras",
+    ".ptl",
+];
 
 /// The largest page with a list of files that is read.
 const LARGEST_PAGE: usize = 16 << 20;

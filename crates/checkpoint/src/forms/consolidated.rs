@@ -12,7 +12,7 @@ use super::torch::Archive;
 use super::{Catalogue, Entry};
 use crate::Shard;
 use crate::header::quoted;
-use crate::index::read_small;
+use crate::index::{read_small, whole};
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::{Blob, Store};
 use scratchproof_texts::{Text, text};
@@ -67,12 +67,13 @@ pub(super) fn catalogue(store: &dyn Store, names: &[String]) -> Result<Catalogue
             all.iter().map(|entries| entries.iter().find(|other| other.name == entry.name).cloned()).collect();
         let of =
             of.ok_or_else(|| Error::input(text!("error-checkpoint/consolidated/not-every-part")).context(place()))?;
-        let whole = match axis(&entry.name, &params).filter(|_| of.len() > 1) {
+        let joint = match axis(&entry.name, &params).filter(|_| of.len() > 1) {
             Some(axis) => joined(&entry.name, of, axis, &shared).context(place)?,
             None => entry.clone(),
         };
-        catalogue.entries.push(published(whole, heads, &shared).context(place)?);
+        catalogue.entries.push(published(joint, heads, &shared).context(place)?);
     }
+    complete(&catalogue.entries, &params, all.len())?;
     if all.len() > 1 {
         catalogue.notes.push(text!("checkpoint/megatron/joined", tensor = all.len(), stages = 1_usize));
     }
@@ -82,6 +83,48 @@ pub(super) fn catalogue(store: &dyn Store, names: &[String]) -> Result<Catalogue
     catalogue.files = files.shards;
     catalogue.settings = settings(&params);
     Ok(catalogue)
+}
+
+/// Meta's names and order of rows in a file of another form (Mistral's `consolidated.safetensors`, torchtune's
+/// `meta_model_0.pt`) as those of the published models, where `params.json` lies beside it.
+///
+/// # Errors
+/// If `params.json` cannot be read.
+pub(crate) fn publish(catalogue: &mut Catalogue, store: &dyn Store) -> Result<()> {
+    if !catalogue.entries.iter().any(|entry| entry.name == "layers.0.attention.wq.weight") {
+        return Ok(());
+    }
+    let Some(blob) = store.beside("params.json")? else { return Ok(()) };
+    let params: Value = serde_json::from_slice(&whole(&*blob)?)
+        .map_err(|error| Error::input(text!("error-checkpoint/consolidated/params-json", error = error.to_string())))?;
+    let heads = heads(&params);
+    if heads.is_none() {
+        return Ok(());
+    }
+    let files: Arc<[Shard]> = catalogue.files.clone().into();
+    let entries = std::mem::take(&mut catalogue.entries);
+    catalogue.entries = entries.into_iter().map(|entry| published(entry, heads, &files)).collect::<Result<_>>()?;
+    catalogue.notes.push(text!("checkpoint/consolidated/published"));
+    catalogue.settings = catalogue.settings.take().or_else(|| settings(&params));
+    Ok(())
+}
+
+/// Refuses parts of which the last are missing: the queries of all heads are not there.
+fn complete(entries: &[Entry], params: &Value, parts: usize) -> Result<()> {
+    let number = |name: &str| usize::try_from(params.get(name)?.as_u64()?).ok().filter(|number| *number > 0);
+    let (Some((heads, _)), Some(dim)) = (heads(params), number("dim")) else { return Ok(()) };
+    let wanted = number("head_dim").map_or(Some(dim), |width| width.checked_mul(heads));
+    let rows = entries.iter().find(|entry| entry.name.ends_with("layers.0.self_attn.q_proj.weight"));
+    match (rows.and_then(|entry| entry.shape.first()).copied(), wanted) {
+        (Some(rows), Some(wanted)) if rows < wanted => Err(Error::input(text!(
+            "error-checkpoint/consolidated/parts-lack",
+            parts,
+            rows,
+            wanted,
+            next = format!("{parts:02}")
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Query heads and key heads.

@@ -2,6 +2,7 @@
 //! `zero_pp_rank_*_optim_states.pt`, put together as `zero_to_fp32.py` does; universal checkpoints, a folder a parameter;
 //! and pipelines, a file a layer and model-parallel part.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -77,10 +78,12 @@ pub(super) fn catalogue(store: &dyn Store, names: &[String]) -> Result<Catalogue
     let with = |end: &str| -> Vec<&String> { names.iter().filter(|name| name.ends_with(end)).collect() };
     let layers: Vec<&String> = with("-model_states.pt");
     if !layers.is_empty() {
-        return megatron::pipeline(store, &layers);
+        return megatron::pipeline(store, &layers, names);
     }
     let mut states: Vec<&String> = with("_optim_states.pt");
-    let models: Vec<&String> = with("_model_states.pt");
+    // Those of experts hold the same weights again, with their states.
+    states.retain(|name| !name.starts_with("expp_rank_"));
+    let models: Vec<&String> = with("_model_states.pt").into_iter().filter(|name| expert(name).is_none()).collect();
     let parallel = models.iter().filter_map(|name| number(name, "mp_rank_")).max().unwrap_or(0);
     if parallel > 0 {
         return Err(Error::input(text!(
@@ -98,22 +101,65 @@ pub(super) fn catalogue(store: &dyn Store, names: &[String]) -> Result<Catalogue
     let Some(zero) = found else {
         // Without ZeRO the module is whole.
         let mut module = model.model().context(|| quoted(first))?;
-        catalogue.notes.push(text!("checkpoint/deepspeed/module"));
+        if !module.entries.is_empty() && module.entries.iter().all(|entry| entry.shape.contains(&0)) {
+            // ZeRO 3 leaves empty tensors in the module.
+            return Err(Error::input(text!("error-checkpoint/deepspeed/zero3-lost")));
+        }
+        catalogue.notes.push(text!("checkpoint/deepspeed/module", states = states.len()));
         catalogue.notes.append(&mut module.notes);
         catalogue.entries = module.entries;
         catalogue.skipped = module.skipped;
         catalogue.unread = module.unread;
         catalogue.files = module.files;
+        experts(store, names, &mut catalogue)?;
         return Ok(catalogue);
     };
-    catalogue.notes.push(text!("checkpoint/deepspeed/zero", stage = zero.stage, ranks = zero.ranks.len()));
+    let stage = if zero.named { zero.stage } else { 0 };
+    catalogue.notes.push(text!("checkpoint/deepspeed/zero", stage, ranks = zero.ranks.len()));
     together(&model, zero, &mut catalogue)?;
+    experts(store, names, &mut catalogue)?;
     Ok(catalogue)
+}
+
+/// Layer and expert of `layer_0_expert_3_mp_rank_00_model_states.pt`.
+fn expert(name: &str) -> Option<(usize, usize)> {
+    let (layer, rest) = name.strip_prefix("layer_")?.split_once("_expert_")?;
+    Some((layer.parse().ok()?, rest.split_once('_')?.0.parse().ok()?))
+}
+
+/// Adds the experts, a file each with its tensors by their names in the model.
+fn experts(store: &dyn Store, names: &[String], catalogue: &mut Catalogue) -> Result<()> {
+    let found: BTreeMap<(usize, usize), &String> =
+        names.iter().filter_map(|name| Some((expert(name)?, name))).collect();
+    let layers: BTreeSet<usize> = found.keys().map(|(layer, _)| *layer).collect();
+    let most = found.keys().map(|(_, expert)| expert + 1).max().unwrap_or(0);
+    for layer in layers {
+        if let Some(missing) = (0..most).find(|expert| !found.contains_key(&(layer, *expert))) {
+            return Err(Error::input(text!("error-checkpoint/deepspeed/expert-lost", layer, missing, most)));
+        }
+    }
+    let mut files = Files { shards: std::mem::take(&mut catalogue.files) };
+    for name in found.values() {
+        let archive = open(store, name)?;
+        let mut part = Catalogue::default();
+        let tensors = archive.arena.tensors(archive.root, &|_| true)?;
+        let held = |name: &String| catalogue.entries.iter().any(|entry| entry.name == *name);
+        let new = tensors.into_iter().filter(|(name, _)| !held(name)).collect();
+        archive.entries(new, &mut part).context(|| quoted(name))?;
+        part.files = archive.files;
+        files.take(&mut part);
+        catalogue.entries.append(&mut part.entries);
+        catalogue.skipped.append(&mut part.skipped);
+    }
+    catalogue.files = files.shards;
+    Ok(())
 }
 
 /// The master weights of all ranks.
 struct Zero {
     stage: i64,
+    /// Whether the states say a stage.
+    named: bool,
     /// By rank, by group: a long vector each.
     ranks: Vec<Vec<Entry>>,
     files: Files,
@@ -125,13 +171,17 @@ struct Zero {
 ///
 /// `key` is empty for the master weights, else a state's name: `exp_avg`.
 fn partitions(store: &dyn Store, names: &[&String], key: &str) -> Result<Option<Zero>> {
-    let mut zero = Zero { stage: 0, ranks: Vec::new(), files: Files::default(), paddings: None };
+    let mut zero = Zero { stage: 0, named: true, ranks: Vec::new(), files: Files::default(), paddings: None };
     for (rank, name) in names.iter().enumerate() {
         let archive = open(store, name)?;
         let arena = &archive.arena;
         let Some(state) = arena.get(archive.root, "optimizer_state_dict") else { return Ok(None) };
-        let Some(stage) = arena.get(state, "zero_stage").and_then(|id| stage(&archive, id)) else { return Ok(None) };
         let count = arena.get(state, "partition_count");
+        let told = arena.get(state, "zero_stage").and_then(|id| stage(&archive, id));
+        // The optimizer for bfloat16 cuts its vectors as stage 1 does, and names no stage.
+        let whole = count.is_some() && arena.get(state, "single_partition_of_fp32_groups").is_some();
+        let Some(stage) = told.or(whole.then_some(1)) else { return Ok(None) };
+        zero.named = told.is_some();
         let count =
             count.and_then(|id| arena.whole(id).or_else(|| i64::try_from(arena.sizes(id)?.into_iter().max()?).ok()));
         if count.is_some_and(|count| usize::try_from(count).ok() != Some(names.len())) {
@@ -200,7 +250,8 @@ pub(super) fn optimizer(store: &dyn Store) -> Result<Option<(Catalogue, Vec<Valu
     }
     let mut states: Vec<&String> = names.iter().filter(|name| name.ends_with("_optim_states.pt")).collect();
     states.sort_by_key(|name| number(name, "zero_pp_rank_").unwrap_or(0));
-    let models = names.iter().filter(|name| name.ends_with("_model_states.pt"));
+    states.retain(|name| !name.starts_with("expp_rank_"));
+    let models = names.iter().filter(|name| name.ends_with("_model_states.pt") && expert(name).is_none());
     let Some(first) = models.min_by_key(|name| number(name, "zero_pp_rank_").unwrap_or(0)) else { return Ok(None) };
     let shapes = shapes(&open(store, first)?)?;
     let mut catalogue = Catalogue::default();

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::parts::{Block, Files, assembled, slice};
 use super::pickle::{self, Arena, Id, Kind, Node, Settings};
-use super::state::{is_model, is_optimizer, listed};
+use super::state::{is_model, is_optimizer, is_training, listed};
 use super::tape::Tape;
 use super::torch::Archive;
 use super::{Catalogue, Place};
@@ -167,7 +167,9 @@ impl Description {
         let planned = part("planner_data").unwrap_or_default();
         let path = |id: Id| arena.items(id)?.iter().map(|id| arena.key(*id)).collect::<Option<Vec<String>>>();
         let paths = planned.iter().filter_map(|(key, value)| Some((arena.text(*key)?.to_owned(), path(*value)?)));
-        let begins = |name: &String| name.split_once('.').is_some_and(|(part, _)| is_model(part) || is_optimizer(part));
+        let begins = |name: &String| {
+            name.split_once('.').is_some_and(|(part, _)| is_model(part) || is_optimizer(part) || is_training(part))
+        };
         let nested = found.keys().all(begins);
         Ok(Self { tensors: found, values, paths: paths.collect(), nested })
     }
@@ -178,16 +180,21 @@ impl Description {
         let path = self.paths.get(name).filter(|path| path.len() > 1);
         let (mut part, mut rest) = match path {
             Some(path) => (Some(path[0].clone()), path[1..].join(".")),
-            None if self.paths.contains_key(name) => (None, name.to_owned()),
+            None if self.paths.contains_key(name) => match split(name) {
+                // A flat dict has the optimizer's states beside the weights, by their names.
+                Some((part, rest)) if is_optimizer(&part) && rest.starts_with("state.") => (Some(part), rest),
+                _ => (None, name.to_owned()),
+            },
             // Without the planner's paths a name alone says where it belongs, if all do.
             None => match split(name) {
                 Some((part, rest)) if self.nested || is_optimizer(&part) => (Some(part), rest),
                 _ => (None, name.to_owned()),
             },
         };
-        // A state of an application holds the model and the optimizer.
-        if part.as_deref() == Some("app")
+        // A state of an application or of a training holds the model and the optimizer.
+        if part.as_deref().is_some_and(is_training)
             && let Some((inner, behind)) = split(&rest)
+            && (part.as_deref() == Some("app") || is_model(&inner) || is_optimizer(&inner))
         {
             (part, rest) = (Some(inner), behind);
         }

@@ -6,10 +6,19 @@ use scratchproof_texts::text;
 
 use super::{Catalogue, consolidated, deepspeed, distributed, hub_cache, megatron};
 use crate::header::quoted;
+use crate::index::read_small;
 
-/// Folders that hold the model within a trainer's checkpoint, from the surest: those of accelerate's FSDP, of torchtitan
-/// and of Lightning.
-const WITHIN: &[&str] = &["pytorch_model_fsdp_0", "pytorch_model_fsdp", "model", "dcp", "distributed_checkpoint"];
+/// Folders that hold the model within a trainer's checkpoint, from the surest: those of accelerate's FSDP, of OLMo-core, of
+/// torchtitan, of Lightning and of NeMo.
+pub(super) const WITHIN: &[&str] = &[
+    "pytorch_model_fsdp_0",
+    "pytorch_model_fsdp",
+    "model_and_optim",
+    "model",
+    "dcp",
+    "distributed_checkpoint",
+    "weights",
+];
 
 /// What a place is, beside a folder of files that each hold tensors.
 pub(crate) enum Found {
@@ -45,6 +54,9 @@ pub(crate) fn find(store: &dyn Store, names: &[String], weights: bool) -> Result
     if names.iter().any(|name| megatron::is_state(name)) {
         return megatron::rank(store).map(together);
     }
+    if has("metadata.json") && has("common.pt") && is_zarr(store) {
+        return Err(Error::input(text!("error-checkpoint/folder/zarr")));
+    }
     if weights {
         return Ok(None);
     }
@@ -61,6 +73,9 @@ pub(crate) fn find(store: &dyn Store, names: &[String], weights: bool) -> Result
     if has("latest_checkpointed_iteration.txt") {
         return within(store, &megatron::latest(store, &folders)?);
     }
+    if let Some(last) = megatron::last(&folders) {
+        return within(store, last);
+    }
     if let Some(snapshot) = hub_cache::snapshot(store, &folders)? {
         return Ok(Some(Found::Elsewhere(snapshot)));
     }
@@ -73,6 +88,11 @@ pub(crate) fn find(store: &dyn Store, names: &[String], weights: bool) -> Result
 fn distributed_or_megatron(store: &dyn Store, names: &[String]) -> Result<Catalogue> {
     let catalogue = distributed::catalogue(store)?;
     if names.iter().any(|name| name == "common.pt") { megatron::published(store, catalogue) } else { Ok(catalogue) }
+}
+
+/// Whether Megatron-Core wrote its tensors in zarr's form, as it did before torch's.
+fn is_zarr(store: &dyn Store) -> bool {
+    read_small(store, "metadata.json").is_ok_and(|words| words.windows(6).any(|word| word == b"\"zarr\""))
 }
 
 /// The form of a folder within.

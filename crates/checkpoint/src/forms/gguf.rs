@@ -12,10 +12,11 @@ use serde_json::{Value, json};
 use super::tape::Tape;
 use super::{Catalogue, Entry, Form, Glance, Place};
 use crate::header::quoted;
+use crate::index::numbered;
 use crate::shape::size;
 use crate::{Dtype, Shard, Skipped};
 use blocks::Blocks;
-use names::{Heads, Undo, published};
+use names::{Heads, Undo, is_known, published};
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::Blob;
 use scratchproof_texts::text;
@@ -56,24 +57,7 @@ impl Form for Gguf {
 
     fn catalogue(&self, file: &Glance<'_>) -> Result<Catalogue> {
         let mut tape = Tape::new("the GGUF file", &**file.blob, 4, file.blob.len());
-        let version = tape.number(4)?;
-        if !(2..=3).contains(&version) {
-            return Err(Error::input(text!("error-checkpoint/gguf/gguf-version-not-read", version)));
-        }
-        let (tensors, count) = (tape.number(8)?, tape.number(8)?);
-        if tensors > TENSORS || count > SETTINGS {
-            return Err(Error::input(text!("error-checkpoint/gguf/tensors-settings-more-gguf", tensors, count)));
-        }
-        let mut settings = BTreeMap::new();
-        for _ in 0..count {
-            let key = word(&mut tape)?;
-            let kind = tape.number(4)?;
-            if let Some(value) =
-                value(&mut tape, kind, 0).context(|| text!("error-checkpoint/gguf/setting", key = quoted(&key)))?
-            {
-                settings.insert(key, value);
-            }
-        }
+        let (tensors, settings) = opened(&mut tape)?;
         let described = (0..tensors).map(|_| describe(&mut tape)).collect::<Result<Vec<_>>>()?;
         let align = settings.get("general.alignment").and_then(Value::as_u64).unwrap_or(32).clamp(1, 1 << 20);
         let start = tape.at.div_ceil(align) * align;
@@ -81,6 +65,7 @@ impl Form for Gguf {
             files: vec![Shard { name: file.name.to_owned(), blob: Arc::clone(file.blob) }],
             ..Catalogue::default()
         };
+        let settings = of_set(settings, file)?;
         let architecture = settings.get("general.architecture").and_then(Value::as_str).unwrap_or_default().to_owned();
         let heads = heads(&settings, &architecture);
         let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
@@ -94,10 +79,67 @@ impl Form for Gguf {
             let kinds: Vec<String> = kinds.iter().map(|(kind, count)| format!("{kind} ({count})")).collect();
             catalogue.notes.push(text!("checkpoint/gguf/decoded", kinds));
         }
-        catalogue.notes.push(text!("checkpoint/gguf/names", architecture = quoted(&architecture)));
+        if !architecture.is_empty() {
+            let rows = is_known(&architecture);
+            catalogue.notes.push(text!("checkpoint/gguf/names", architecture = quoted(&architecture), rows));
+        }
         catalogue.settings = Some(published_settings(&settings, &architecture));
         Ok(catalogue)
     }
+}
+
+type Settings = BTreeMap<String, Value>;
+
+/// The number of tensors, and the settings; the tape is then at the tensors' descriptions.
+fn opened(tape: &mut Tape<'_>) -> Result<(u64, Settings)> {
+    let version = tape.number(4)?;
+    if matches!(version, 0x0200_0000 | 0x0300_0000) {
+        return Err(Error::input(text!("error-checkpoint/gguf/big-endian")));
+    }
+    if !(2..=3).contains(&version) {
+        return Err(Error::input(text!("error-checkpoint/gguf/gguf-version-not-read", version)));
+    }
+    let (tensors, count) = (tape.number(8)?, tape.number(8)?);
+    if tensors > TENSORS || count > SETTINGS {
+        return Err(Error::input(text!("error-checkpoint/gguf/tensors-settings-more-gguf", tensors, count)));
+    }
+    let mut settings = BTreeMap::new();
+    for _ in 0..count {
+        let key = word(tape)?;
+        let kind = tape.number(4)?;
+        if let Some(value) =
+            value(tape, kind, 0).context(|| text!("error-checkpoint/gguf/setting", key = quoted(&key)))?
+        {
+            settings.insert(key, value);
+        }
+    }
+    Ok((tensors, settings))
+}
+
+/// The settings of the model that a file is a part of: only the first part of a set says how names and rows are to be read.
+fn of_set(settings: Settings, file: &Glance<'_>) -> Result<Settings> {
+    let parts = settings.get("split.count").and_then(Value::as_u64).unwrap_or(1);
+    if parts < 2 || settings.contains_key("general.architecture") {
+        return Ok(settings);
+    }
+    let own = numbered(file.name);
+    let first = own.map(|own| {
+        let (one, of) =
+            (format!("{:0width$}", 1, width = own.digits), format!("{:0width$}", own.of, width = own.digits));
+        format!("{}-{one}-of-{of}{}", own.stem, own.ending)
+    });
+    let found = match &first {
+        Some(name) => (file.beside)(name)?,
+        None => None,
+    };
+    let lost = || Error::input(text!("error-checkpoint/gguf/first-part", parts));
+    let blob = found.ok_or_else(lost)?;
+    let mut head = [0; 4];
+    if blob.len() < 4 || blob.read_at(0, &mut head).is_err() || &head != b"GGUF" {
+        return Err(lost());
+    }
+    let (_, first) = opened(&mut Tape::new("the GGUF file", &*blob, 4, blob.len()))?;
+    if first.contains_key("general.architecture") { Ok(first) } else { Err(lost()) }
 }
 
 fn word(tape: &mut Tape<'_>) -> Result<String> {
@@ -291,17 +333,17 @@ fn entry(
     Ok(Entry { name, dtype: Dtype::F32, shape: out, place: Place::Made(Arc::new(make)) })
 }
 
-fn number(settings: &BTreeMap<String, Value>, architecture: &str, name: &str) -> Option<usize> {
+fn number(settings: &Settings, architecture: &str, name: &str) -> Option<usize> {
     settings.get(&format!("{architecture}.{name}")).and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok())
 }
 
-fn heads(settings: &BTreeMap<String, Value>, architecture: &str) -> Heads {
+fn heads(settings: &Settings, architecture: &str) -> Heads {
     let query = number(settings, architecture, "attention.head_count").unwrap_or(0);
     Heads { query, key: number(settings, architecture, "attention.head_count_kv").unwrap_or(query) }
 }
 
 /// The settings under the names that a config.json has.
-fn published_settings(settings: &BTreeMap<String, Value>, architecture: &str) -> Value {
+fn published_settings(settings: &Settings, architecture: &str) -> Value {
     let mut found = serde_json::Map::new();
     for (own, name) in [
         ("embedding_length", "hidden_size"),

@@ -2,6 +2,7 @@
 //! joined along the axis that each was cut along (`megatron/core/tensor_parallel/layers.py`); Megatron-Core's distributed
 //! form, in which layers are stacked; and the pipelines of DeepSpeed, a file a layer.
 
+mod pipeline;
 mod published;
 
 use std::collections::BTreeMap;
@@ -9,11 +10,12 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::parts::{Files, joined, rows};
+use super::parts::{Files, joined, rows, viewed};
 use super::torch::Archive;
-use super::{Catalogue, Entry};
+use super::{Catalogue, Entry, Place};
 use crate::Shard;
 use crate::header::quoted;
+pub(super) use pipeline::pipeline;
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::{Blob, Store};
 use scratchproof_texts::{Text, text};
@@ -37,6 +39,12 @@ fn rank_of(name: &str) -> Option<(usize, usize)> {
     let tensor = numbers.next()?.parse().ok()?;
     let stage = numbers.next().map_or(Some(0), |stage| stage.parse().ok())?;
     Some((tensor, stage))
+}
+
+/// The folder of the last iteration, where nothing names one.
+pub(super) fn last(folders: &[String]) -> Option<&String> {
+    let step = |name: &String| name.strip_prefix("iter_")?.parse::<u64>().ok();
+    folders.iter().filter(|name| step(name).is_some()).max_by_key(|name| step(name))
 }
 
 /// The folder of the iteration that `latest_checkpointed_iteration.txt` names.
@@ -215,6 +223,8 @@ fn renumbered(name: &str, before: usize) -> (String, Option<usize>) {
 const ROWS: &[&str] = &[
     "word_embeddings.weight",
     "word_embeddings_for_head.weight",
+    "mlp.w1.weight",
+    "mlp.w3.weight",
     "output_layer.weight",
     "lm_head.weight",
     "final_linear.weight",
@@ -229,10 +239,13 @@ const ROWS: &[&str] = &[
     "linear_fc1.weight",
     "linear_fc1.bias",
 ];
-const COLUMNS: &[&str] = &["attention.dense.weight", "linear_proj.weight", "dense_4h_to_h.weight", "linear_fc2.weight"];
+const COLUMNS: &[&str] =
+    &["attention.dense.weight", "linear_proj.weight", "dense_4h_to_h.weight", "linear_fc2.weight", "mlp.w2.weight"];
 
 /// Along which axis a tensor is cut among tensor-parallel ranks: rows where the output is, columns where the input is.
 fn axis(name: &str) -> Option<usize> {
+    // Grouped experts are numbered behind the name: `linear_fc1.weight3`.
+    let name = name.trim_end_matches(|c: char| c.is_ascii_digit());
     let ends = |ends: &[&str]| ends.iter().any(|end| name == *end || name.ends_with(&format!(".{end}")));
     match () {
         () if ends(ROWS) => Some(0),
@@ -241,7 +254,34 @@ fn axis(name: &str) -> Option<usize> {
     }
 }
 
-/// One tensor of the parts of all tensor-parallel ranks. What is not cut is the same in all; the first is taken.
+/// Bytes of parts that are held against each other.
+const GLANCE: usize = 1 << 16;
+
+/// Whether the parts of a tensor that is not known to be cut differ: then it is cut in a way that nothing here knows.
+fn differ(parts: &[Entry], files: &[Shard]) -> Result<bool> {
+    let [first, rest @ ..] = parts else { return Ok(false) };
+    let begin = |entry: &Entry| -> Result<Vec<u8>> {
+        let length = entry.bytes()?.min(GLANCE);
+        match &entry.place {
+            Place::Run { file, offset } => match files.get(*file) {
+                Some(shard) => Ok(shard.blob.bytes(*offset, length)?.into_owned()),
+                None => entry.read(files),
+            },
+            _ => entry.read(files),
+        }
+    };
+    for other in rest {
+        if (other.dtype, &other.shape) != (first.dtype, &first.shape) || begin(other)? != begin(first)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// One tensor of the parts of all tensor-parallel ranks. What is not cut is the same in all, and the first is taken.
+///
+/// # Errors
+/// If the parts do not fit together, or a matrix that is not known to be cut differs among them.
 fn join(name: &str, parts: Vec<Entry>, swiglu: bool, files: &Arc<[Shard]>) -> Result<Entry> {
     let gated = swiglu && (name.contains("linear_fc1.") || name.contains("dense_h_to_4h."));
     let count = parts.len();
@@ -257,6 +297,9 @@ fn join(name: &str, parts: Vec<Entry>, swiglu: bool, files: &Arc<[Shard]>) -> Re
             return joined(name, halves.collect::<Result<_>>()?, 0, files);
         }
         Some(axis) => return joined(name, parts, axis, files),
+        None if parts.iter().any(|part| part.shape.len() > 1) && differ(&parts, files)? => {
+            return Err(Error::input(text!("error-checkpoint/megatron/parts-differ", count)));
+        }
         None => parts.into_iter().next().map(|entry| Entry { name: name.to_owned(), ..entry }),
     }
     .ok_or_else(|| Error::input(text!("error-checkpoint/megatron/tensor-no-parts")))
@@ -281,10 +324,22 @@ pub(super) fn published(store: &dyn Store, mut catalogue: Catalogue) -> Result<C
                 if layers.is_none_or(|layers| layers == *count) && *count <= 1 << 14 =>
             {
                 let size: usize = shape.iter().product();
+                // The experts of a layer are one tensor as well.
+                let experts = tail.strip_prefix("mlp.experts.experts.").zip(shape.split_first());
+                let experts = experts.filter(|(_, (count, _))| **count > 0 && **count <= 1 << 14);
                 for layer in 0..*count {
-                    let name = format!("{head}layers.{layer}.{tail}");
-                    let view = (&[size][..], &[1][..]);
-                    apart.push(super::parts::viewed(&entry, &name, layer * size, view, shape, &shared)?);
+                    let Some((part, (count, shape))) = experts else {
+                        let name = format!("{head}layers.{layer}.{tail}");
+                        let view = (&[size][..], &[1][..]);
+                        apart.push(viewed(&entry, &name, layer * size, view, shape, &shared)?);
+                        continue;
+                    };
+                    let own = size / count;
+                    for expert in 0..*count {
+                        let name = format!("{head}layers.{layer}.mlp.experts.local_experts.{expert}.{part}");
+                        let view = (&[own][..], &[1][..]);
+                        apart.push(viewed(&entry, &name, layer * size + expert * own, view, shape, &shared)?);
+                    }
                 }
             }
             _ => apart.push(entry),
@@ -293,55 +348,5 @@ pub(super) fn published(store: &dyn Store, mut catalogue: Catalogue) -> Result<C
     catalogue.form = Text::new("checkpoint/form/megatron-core");
     published::name(apart, &settings, 3.0, &shared, &mut catalogue)?;
     catalogue.settings = Some(published::settings(&settings)).filter(|_| !settings.is_null());
-    Ok(catalogue)
-}
-
-/// A pipeline of DeepSpeed: `layer_NN-model_MM-model_states.pt`, the layers in order, each in its model-parallel parts.
-///
-/// # Errors
-/// If parts are missing or do not fit together.
-pub(super) fn pipeline(store: &dyn Store, names: &[&String]) -> Result<Catalogue> {
-    let mut files = Files::default();
-    let mut layers: BTreeMap<usize, BTreeMap<usize, Vec<Entry>>> = BTreeMap::new();
-    for name in names {
-        let numbers = || {
-            let (layer, rest) = name.strip_prefix("layer_")?.split_once("-model_")?;
-            Some((layer.parse::<usize>().ok()?, rest.split_once('-')?.0.parse::<usize>().ok()?))
-        };
-        let (layer, model) =
-            numbers().ok_or_else(|| Error::input(text!("error-checkpoint/megatron/no-layer", name = quoted(name))))?;
-        let blob: Arc<dyn Blob> = Arc::from(store.open(name)?);
-        let archive = Archive::open(name, &blob).context(|| quoted(name))?;
-        let mut part = Catalogue::default();
-        archive.entries(archive.arena.tensors(archive.root, &|_| true)?, &mut part).context(|| quoted(name))?;
-        part.files = archive.files;
-        files.take(&mut part);
-        layers.entry(layer).or_default().insert(model, part.entries);
-    }
-    let shared = files.shared();
-    let ranks = layers.values().map(BTreeMap::len).max().unwrap_or(0);
-    let mut catalogue = Catalogue { form: Text::new("checkpoint/form/pipeline"), ..Catalogue::default() };
-    let mut number = 0;
-    for (layer, parts) in &layers {
-        let first = parts.get(&0).filter(|_| parts.len() == ranks);
-        let first = first.ok_or_else(|| {
-            Error::input(text!("error-checkpoint/megatron/layer-parts-others-parts", layer, parts = parts.len(), ranks))
-        })?;
-        let block = first.iter().any(|entry| entry.name.contains("query_key_value"));
-        for entry in first {
-            let of: Option<Vec<Entry>> =
-                parts.values().map(|entries| entries.iter().find(|other| other.name == entry.name).cloned()).collect();
-            let place = || text!("error-checkpoint/megatron/tensor-layer", name = quoted(&entry.name), layer);
-            let of =
-                of.ok_or_else(|| Error::input(text!("error-checkpoint/consolidated/not-every-part")).context(place()))?;
-            let name = published::of_pipeline(&entry.name, block.then_some(number));
-            catalogue.entries.push(join(&name, of, false, &shared).context(place)?);
-        }
-        number += usize::from(block);
-    }
-    if ranks > 1 {
-        catalogue.notes.push(text!("checkpoint/megatron/joined", tensor = ranks, stages = 1_usize));
-    }
-    catalogue.files = files.shards;
     Ok(catalogue)
 }

@@ -83,7 +83,19 @@ fn array(blob: &Arc<dyn Blob>, path: &str, member: &Member) -> Result<Result<Arr
     let shape =
         shape.split(',').map(str::trim).filter(|axis| !axis.is_empty()).map(|axis| axis.parse().map_err(|_| damaged()));
     let shape = shape.collect::<Result<Vec<usize>>>()?;
-    let dtype = match format {
+    // The highest byte first: turned round when it is read.
+    let (format, swapped) = match format.strip_prefix('>') {
+        Some(rest) => (["<", rest].concat(), true),
+        None => (format.to_owned(), false),
+    };
+    let dtype = match format.as_str() {
+        // NumPy has no name for the two-byte numbers of JAX's models, which are bfloat16.
+        "<V2" | "|V2" => Dtype::Bf16,
+        "<V1" | "|V1" => {
+            let why = "its eight-bit numbers are of a format that the archive does not name: write them with \
+                       `array.astype(numpy.float32)`";
+            return Ok(Err(why.to_owned()));
+        }
         "<f8" => Dtype::F64,
         "<f4" => Dtype::F32,
         "<f2" => Dtype::F16,
@@ -118,20 +130,30 @@ fn array(blob: &Arc<dyn Blob>, path: &str, member: &Member) -> Result<Result<Arr
         strides[axis] = strides[axis - 1].saturating_mul(shape[axis - 1]);
     }
     let turned = fortran && shape.len() > 1 && bytes > 0;
-    let place = match (member.deflated, turned) {
+    let place = match (member.deflated || swapped, turned) {
         (false, false) => Place::Run { file: 0, offset: member.offset + begin },
         (false, true) => Place::Strided { file: 0, offset: member.offset + begin, shape: view, strides },
         (true, _) => {
-            let unpacked = unpacking(blob, path, member);
+            let (unpacked, blob) = (member.deflated.then(|| unpacking(blob, path, member)), Arc::clone(blob));
+            let (at, width) = (member.offset + begin, dtype.width());
             let begin = usize::try_from(begin).unwrap_or(usize::MAX);
             Place::Made(Arc::new(move || {
-                let mut whole = unpacked()?;
-                whole.drain(..begin.min(whole.len()));
+                let mut whole = match &unpacked {
+                    Some(unpacked) => {
+                        let mut whole = unpacked()?;
+                        whole.drain(..begin.min(whole.len()));
+                        whole
+                    }
+                    None => blob.bytes(at, bytes)?.into_owned(),
+                };
+                if swapped {
+                    whole.chunks_exact_mut(width).for_each(<[u8]>::reverse);
+                }
                 if !turned {
                     return Ok(whole);
                 }
                 let whole = scratchproof_source::MemoryFile::new("unpacked", whole).borrowed();
-                super::gather::strided(&whole, 0, &view, &strides, dtype.width())
+                super::gather::strided(&whole, 0, &view, &strides, width)
             }))
         }
     };

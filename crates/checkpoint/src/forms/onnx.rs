@@ -41,7 +41,7 @@ impl Form for Onnx {
         let mut budget = MESSAGES;
         let blob = &**file.blob;
         each(blob, 0, blob.len(), &mut budget, &mut |field, span, budget| {
-            if field == 7 { graph(blob, &span, DEPTH, budget, &mut catalogue) } else { Ok(()) }
+            if field == 7 { graph(file, &span, DEPTH, budget, &mut catalogue) } else { Ok(()) }
         })?;
         distinct(&mut catalogue);
         if catalogue.entries.is_empty() && catalogue.skipped.is_empty() {
@@ -52,16 +52,17 @@ impl Form for Onnx {
 }
 
 /// The tensors of a graph: its initialisers, and the constants among its nodes, those of graphs inside them too (`If`, `Loop`).
-fn graph(blob: &dyn Blob, span: &Span, depth: usize, budget: &mut usize, catalogue: &mut Catalogue) -> Result<()> {
-    each(blob, span.start, span.end, budget, &mut |field, span, budget| match field {
-        1 => node(blob, &span, depth, budget, catalogue),
-        5 => tensor(blob, &span, None, budget, catalogue),
+fn graph(file: &Glance<'_>, span: &Span, depth: usize, budget: &mut usize, catalogue: &mut Catalogue) -> Result<()> {
+    each(&**file.blob, span.start, span.end, budget, &mut |field, span, budget| match field {
+        1 => node(file, &span, depth, budget, catalogue),
+        5 => tensor(file, &span, None, budget, catalogue),
         _ => Ok(()),
     })
 }
 
 /// `NodeProto`: output 2, `op_type` 4, attribute 5; `AttributeProto`: tensor 5, graph 6, graphs 11.
-fn node(blob: &dyn Blob, span: &Span, depth: usize, budget: &mut usize, catalogue: &mut Catalogue) -> Result<()> {
+fn node(file: &Glance<'_>, span: &Span, depth: usize, budget: &mut usize, catalogue: &mut Catalogue) -> Result<()> {
+    let blob = &**file.blob;
     let (mut output, mut constant, mut attributes) = (String::new(), false, Vec::new());
     each(blob, span.start, span.end, budget, &mut |field, span, _| {
         match field {
@@ -74,8 +75,8 @@ fn node(blob: &dyn Blob, span: &Span, depth: usize, budget: &mut usize, catalogu
     })?;
     for attribute in attributes {
         each(blob, attribute.start, attribute.end, budget, &mut |field, span, budget| match field {
-            5 if constant => tensor(blob, &span, Some(&output), budget, catalogue),
-            6 | 11 if depth > 0 => graph(blob, &span, depth - 1, budget, catalogue),
+            5 if constant => tensor(file, &span, Some(&output), budget, catalogue),
+            6 | 11 if depth > 0 => graph(file, &span, depth - 1, budget, catalogue),
             _ => Ok(()),
         })?;
     }
@@ -154,14 +155,16 @@ fn each(
 /// One tensor. A constant is called as its node's `output`, and only matrices and more are taken: numbers beside them are
 /// shapes and indices.
 fn tensor(
-    blob: &dyn Blob,
+    file: &Glance<'_>,
     span: &Span,
     output: Option<&str>,
     budget: &mut usize,
     catalogue: &mut Catalogue,
 ) -> Result<()> {
+    let blob = &**file.blob;
     let (mut shape, mut name, mut kind, mut raw, mut external, mut typed) =
         (Vec::new(), String::new(), 0, None, false, None);
+    let mut apart = External::default();
     each(blob, span.start, span.end, budget, &mut |field, span, budget| {
         match field {
             1 if span.start == span.end => shape.push(span.number),
@@ -179,6 +182,7 @@ fn tensor(
             8 => name = words(blob, &span)?,
             9 => raw = Some(span),
             10 if span.end > span.start => typed = Some((Dtype::F64, span)),
+            13 => apart.entry(blob, &span, budget)?,
             14 => external = span.number == 1,
             _ => {}
         }
@@ -187,7 +191,7 @@ fn tensor(
     if let Some(output) = output {
         output.clone_into(&mut name);
     }
-    if output.is_some() && (shape.len() < 2 || raw.is_none()) {
+    if output.is_some() && (shape.len() < 2 || raw.is_none() && !external) {
         return Ok(());
     }
     let shown = || text!("error-checkpoint/forms/tensor", name = quoted(&name));
@@ -219,9 +223,8 @@ fn tensor(
         }
     };
     if external {
-        let why = "its bytes are in another file (external data), which is not read: save the model in one file with \
-                   `onnx.save(onnx.load(file), file)`";
-        catalogue.skipped.push(Skipped { tensor: name, why: why.to_owned() });
+        let place = apart.place(file, &shape, dtype, catalogue).context(shown)?;
+        catalogue.entries.push(Entry { name, dtype, shape, place });
         return Ok(());
     }
     let place = raw.or_else(|| typed.filter(|(as_is, _)| *as_is == dtype).map(|(_, span)| span));
@@ -242,4 +245,63 @@ fn tensor(
     }
     catalogue.entries.push(Entry { name, dtype, shape, place: Place::Run { file: 0, offset: place.start } });
     Ok(())
+}
+
+/// Where the bytes of a tensor are that are in another file of the folder (`StringStringEntryProto`: key 1, value 2).
+#[derive(Default)]
+struct External {
+    location: String,
+    offset: String,
+    length: String,
+}
+
+impl External {
+    fn entry(&mut self, blob: &dyn Blob, span: &Span, budget: &mut usize) -> Result<()> {
+        let (mut key, mut value) = (String::new(), String::new());
+        each(blob, span.start, span.end, budget, &mut |field, span, _| {
+            match field {
+                1 => key = words(blob, &span)?,
+                2 => value = words(blob, &span)?,
+                _ => {}
+            }
+            Ok(())
+        })?;
+        match key.as_str() {
+            "location" => self.location = value,
+            "offset" => self.offset = value,
+            "length" => self.length = value,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The run of bytes in a file that lies beside the model: never one in another folder.
+    fn place(&self, file: &Glance<'_>, shape: &[usize], dtype: Dtype, catalogue: &mut Catalogue) -> Result<Place> {
+        let location = self.location.strip_prefix("./").unwrap_or(&self.location);
+        let number = |words: &str, without: u64| if words.is_empty() { Some(without) } else { words.parse().ok() };
+        let wanted = size(shape, dtype.width()).and_then(|bytes| u64::try_from(bytes).ok());
+        let (Some(offset), Some(wanted)) = (number(&self.offset, 0), wanted) else {
+            return Err(Error::input(text!("error-checkpoint/onnx/external-damaged")));
+        };
+        let index = if let Some(index) = catalogue.files.iter().skip(1).position(|shard| shard.name == location) {
+            index + 1
+        } else {
+            let lost = || Error::input(text!("error-checkpoint/onnx/external-lost", file = quoted(location)));
+            let blob = (file.beside)(location).ok().flatten().ok_or_else(lost)?;
+            catalogue.files.push(Shard { name: location.to_owned(), blob });
+            catalogue.files.len() - 1
+        };
+        let there = catalogue.files[index].blob.len();
+        let inside = offset.checked_add(wanted).is_some_and(|end| end <= there);
+        if number(&self.length, wanted) != Some(wanted) || !inside {
+            return Err(Error::input(text!(
+                "error-checkpoint/onnx/external-short",
+                bytes = wanted,
+                offset,
+                file = quoted(location),
+                there
+            )));
+        }
+        Ok(Place::Run { file: index, offset })
+    }
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 
+use super::folder::WITHIN;
 use super::npz::Npz;
 use super::pickle::{Arena, Id, Node};
 use super::torch::Archive;
@@ -17,6 +18,9 @@ use crate::{Dtype, Shard};
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::{Blob, Store};
 use scratchproof_texts::{Text, text};
+
+/// Ranks whose files are looked for.
+const MOST_RANKS: usize = 1 << 10;
 
 /// Which parameter a state is of.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -156,13 +160,16 @@ impl OptimizerFiles {
     pub(crate) fn find(store: &dyn Store, names: &[String], weights: &[Shard]) -> Self {
         let mut sources = Vec::new();
         let is = |name: &String| {
-            let plain = matches!(name.as_str(), "optimizer.pt" | "optimizer.bin" | "optimizer.pth");
-            plain || name.starts_with("optim_") && name.ends_with(".pt")
+            let plain = ["optimizer.pt", "optimizer.bin", "optimizer.pth", "optim.pt", "recipe_state.pt"];
+            plain.contains(&name.as_str()) || name.starts_with("optim_") && name.ends_with(".pt")
         };
         for name in names.iter().filter(|name| is(name)) {
             if let Ok(blob) = store.open(name) {
                 sources.push(Source::File(name.clone(), Arc::from(blob)));
             }
+        }
+        if let Some(only) = store.only() {
+            sources.extend(of_ranks(store, only));
         }
         let folders = if store.only().is_some() { Vec::new() } else { store.folders().unwrap_or_default() };
         let step =
@@ -172,12 +179,23 @@ impl OptimizerFiles {
             sources.push(Source::Ready(of_deepspeed(store).map_err(|error| error.text())));
             return Self { sources, parsed: OnceLock::new() };
         }
+        if names.iter().any(|name| name == ".metadata") && store.only().is_none() {
+            sources.push(Source::Ready(within_model(store)));
+        }
         for name in ["optimizer_0", "optimizer", "optim"] {
             if folders.iter().any(|folder| folder == name)
                 && let Ok(inner) = store.enter(name)
             {
                 sources.push(Source::Distributed(inner));
             }
+        }
+        // A folder within that holds the model may hold the states with it.
+        if sources.is_empty()
+            && let Some(name) = WITHIN.iter().find(|name| folders.iter().any(|folder| folder == *name))
+            && let Ok(inner) = store.enter(name)
+            && inner.list().is_ok_and(|names| names.iter().any(|name| name == ".metadata"))
+        {
+            sources.push(Source::Ready(within_model(&*inner)));
         }
         if let Ok(step) = deepspeed::latest(store, names, &folders)
             && let Ok(inner) = store.enter(&step)
@@ -224,10 +242,28 @@ impl Source {
     }
 }
 
+/// The states in a distributed checkpoint that holds the model too; none where it holds no optimizer's.
+fn within_model(store: &dyn Store) -> Result<Option<Optimizer>, Text> {
+    let found = of_distributed(store).map_err(|error| error.text())?;
+    Ok((!found.states.is_empty()).then_some(found))
+}
+
+/// nanochat's states of every rank beside its `model_N.pt`: `optim_N_rank0.pt`.
+fn of_ranks(store: &dyn Store, model: &str) -> Vec<Source> {
+    let step = model.strip_prefix("model_").and_then(|rest| rest.strip_suffix(".pt"));
+    let Some(step) = step.filter(|step| step.bytes().all(|byte| byte.is_ascii_digit())) else { return Vec::new() };
+    let file = |rank: usize| {
+        let name = format!("optim_{step}_rank{rank}.pt");
+        let blob = store.beside(&name).ok()??;
+        Some(Source::File(name, Arc::from(blob)))
+    };
+    (0..MOST_RANKS).map_while(file).collect()
+}
+
 /// The states in a file of torch.
 fn of_file(name: &str, blob: &Arc<dyn Blob>) -> Result<Vec<Optimizer>> {
     // An archive of NumPy's begins as torch's does.
-    if Npz.holds(&Glance { name, blob, head: b"PK\x03\x04".to_vec() }) {
+    if Npz.holds(&Glance { name, blob, head: b"PK\x03\x04".to_vec(), beside: &|_| Ok(None) }) {
         return Ok(Vec::new());
     }
     let archive = Archive::open(name, blob)?;
@@ -330,7 +366,9 @@ fn of_named(
 fn of_distributed(store: &dyn Store) -> Result<Optimizer> {
     let (catalogue, groups) = distributed::optimizer(store)?;
     let mut found = of_named(store.uri(), catalogue, |name| {
-        let (parameter, state) = name.strip_prefix("state.")?.rsplit_once('.')?;
+        // Composer has the class of the optimizer before them.
+        let named = name.strip_prefix("state.").or_else(|| Some(name.split_once(".state.")?.1))?;
+        let (parameter, state) = named.rsplit_once('.')?;
         Some((parameter.to_owned(), state.to_owned()))
     })?;
     found.grouped(groups);

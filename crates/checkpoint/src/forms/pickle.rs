@@ -92,4 +92,6 @@ pub(super) struct View {
     pub(super) strides: Vec<usize>,
     /// Scale and zero point, or a tensor of each and the axis.
     pub(super) quantised: Option<Id>,
+    /// Whether torch is to negate or conjugate the stored numbers.
+    pub(super) turned: bool,
 }

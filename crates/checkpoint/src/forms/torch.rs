@@ -103,19 +103,30 @@ impl Archive {
         }
         let scripted = zip.members.contains_key(&format!("{folder}constants.pkl"))
             || zip.members.keys().any(|name| name.starts_with(&format!("{folder}code/")));
-        let mut arena = Arena::default();
-        let member = &zip.members[&pickled];
-        let root = if member.deflated {
-            let bytes = zip.small(&**blob, &pickled, LARGEST)?.unwrap_or_default();
-            let bytes = scratchproof_source::MemoryFile::new(name, bytes);
-            pickle::run(&mut Tape::new(PICKLE, &bytes, 0, bytes.len()), &mut arena, Settings { scripted })
-        } else {
-            let end = member.offset + member.size.min(LARGEST);
-            pickle::run(&mut Tape::new(PICKLE, &**blob, member.offset, end), &mut arena, Settings { scripted })
+        let run = |pickled: &str| -> Result<(Arena, Id)> {
+            let mut arena = Arena::default();
+            let member = &zip.members[pickled];
+            let root = if member.deflated {
+                let bytes = zip.small(&**blob, pickled, LARGEST)?.unwrap_or_default();
+                let bytes = scratchproof_source::MemoryFile::new(name, bytes);
+                pickle::run(&mut Tape::new(PICKLE, &bytes, 0, bytes.len()), &mut arena, Settings { scripted })
+            } else {
+                let end = member.offset + member.size.min(LARGEST);
+                pickle::run(&mut Tape::new(PICKLE, &**blob, member.offset, end), &mut arena, Settings { scripted })
+            };
+            Ok((arena, root.context(|| pickled.to_owned())?))
         };
-        let root = root.context(|| pickled.clone())?;
+        let (mut arena, mut root) = run(&pickled)?;
+        let mut data = format!("{folder}data/");
+        let constants = format!("{folder}constants.pkl");
+        if scripted && arena.storages.is_empty() && zip.members.contains_key(&constants) {
+            // A frozen module has its weights among the constants of its code.
+            (arena, root) = run(&constants)?;
+            root = arena.under("constants", root);
+            data = format!("{folder}constants/");
+        }
         let mut files = vec![Shard { name: name.to_owned(), blob: Arc::clone(blob) }];
-        let storages = zip_storages(&arena, &zip, folder, &mut files)?;
+        let storages = zip_storages(&arena, &zip, &data, &mut files)?;
         Ok(Self { arena, root, files, storages, scripted })
     }
 
@@ -242,6 +253,11 @@ impl Archive {
             };
             return Err(format!("it is quantised to {kind} by torch, and is not compared"));
         }
+        if view.turned {
+            let why = "its numbers are stored with torch's bit for the negative or the conjugate, which is not read: save \
+                       `tensor.resolve_conj().resolve_neg()`";
+            return Err(why.to_owned());
+        }
         let dtype = match view.kind {
             Kind::Numbers(dtype) => dtype,
             Kind::Untyped => return Err("its number format is not said".to_owned()),
@@ -262,7 +278,7 @@ impl Archive {
 fn zip_storages(
     arena: &Arena,
     zip: &Directory,
-    folder: &str,
+    data: &str,
     files: &mut Vec<Shard>,
 ) -> Result<Vec<Option<(usize, u64, u64)>>> {
     let blob = Arc::clone(&files[0].blob);
@@ -270,7 +286,7 @@ fn zip_storages(
     let mut end = 0;
     let mut found = Vec::with_capacity(arena.storages.len());
     for storage in &arena.storages {
-        let name = format!("{folder}data/{}", storage.key);
+        let name = format!("{data}{}", storage.key);
         let Some(member) = zip.members.get(&name) else {
             found.push(None);
             continue;

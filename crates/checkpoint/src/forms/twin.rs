@@ -37,7 +37,7 @@ fn compare(store: &dyn Store, twin: &[String], own_shards: &[Shard], found: &Ten
     let mut other = Tensors::new();
     for name in twin {
         let blob: Arc<dyn Blob> = Arc::from(store.open(name)?);
-        let (files, tensors) = super::catalogue(name, &blob)?.settle(name, shards.len())?;
+        let (files, tensors) = super::catalogue(name, &blob, store)?.settle(name, shards.len())?;
         shards.extend(files);
         other.extend(tensors.into_iter().map(|(shard, tensor)| (tensor.name.clone(), (shard, tensor))));
     }

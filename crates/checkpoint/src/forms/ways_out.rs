@@ -34,6 +34,8 @@ fn way_out(file: &Glance<'_>) -> Option<Text> {
         let has = |ending: &str| zip.members.keys().any(|name| name.ends_with(ending));
         if has("model.weights.h5") {
             text!("checkpoint/way-out/keras")
+        } else if has("archive_format") || has("serialized_exported_program.json") {
+            text!("checkpoint/way-out/exported")
         } else if has("data.pkl") {
             return None;
         } else {
@@ -47,6 +49,20 @@ fn way_out(file: &Glance<'_>) -> Option<Text> {
         text!("checkpoint/way-out/gzip", kind = "zstd")
     } else if starts(b"\xfd7zXZ\0") {
         text!("checkpoint/way-out/gzip", kind = "xz")
+    } else if starts(b"BZh") {
+        text!("checkpoint/way-out/gzip", kind = "bzip2")
+    } else if starts(b"7z\xbc\xaf\x27\x1c") {
+        text!("checkpoint/way-out/gzip", kind = "7z")
+    } else if starts(b"Rar!") {
+        text!("checkpoint/way-out/gzip", kind = "RAR")
+    } else if starts(b"\x93NUMPY") {
+        text!("checkpoint/way-out/npy")
+    } else if head.get(4..8) == Some(b"TFL3") {
+        text!("checkpoint/way-out/tflite")
+    } else if file.name == "saved_model.pb" {
+        text!("checkpoint/way-out/saved-model")
+    } else if tensorflow(file.name) {
+        text!("checkpoint/way-out/tensorflow")
     } else if starts(b"<") {
         text!("checkpoint/way-out/html")
     } else if starts(b"{") {
@@ -56,6 +72,25 @@ fn way_out(file: &Glance<'_>) -> Option<Text> {
     } else {
         return None;
     })
+}
+
+/// Whether a file is a part of TensorFlow's form of a checkpoint: `NAME.index`, `NAME.data-00000-of-00001`.
+fn tensorflow(name: &str) -> bool {
+    name.ends_with(".index") || name.contains(".data-0") && name.contains("-of-0")
+}
+
+/// What a folder is that is not read, and what to do.
+pub(crate) fn of_place(names: &[String]) -> Option<Text> {
+    let has = |name: &str| names.iter().any(|other| other == name);
+    if has("saved_model.pb") {
+        Some(text!("checkpoint/way-out/saved-model"))
+    } else if names.iter().any(|name| name.ends_with(".index")) && names.iter().any(|name| name.contains(".data-0")) {
+        Some(text!("checkpoint/way-out/tensorflow"))
+    } else if has("_CHECKPOINT_METADATA") || has("manifest.ocdbt") {
+        Some(text!("checkpoint/way-out/orbax"))
+    } else {
+        None
+    }
 }
 
 /// A pointer names the file's digest and size in two lines.

@@ -1,10 +1,10 @@
 //! What the log says beside the optimizer's states.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::session::Session;
 use scratchproof_finding::chain::{DecayFacts, Norm, OptimizerFacts, Rates, Setting};
-use scratchproof_measurements::{OptimizerStates, StateKind, StatePoint};
+use scratchproof_measurements::{OptimizerStates, StatePoint};
 use scratchproof_record::{Decay, Optimizer, Run};
 
 /// Ages of gradients that a moving average is followed back over, at most.
@@ -19,10 +19,10 @@ const EPS: [&str; 6] = ["adam_epsilon", "adam_eps", "optimizer.eps", "optim.eps"
 /// What the judge of the states is told.
 pub fn facts(session: &Session, decay: &DecayFacts) -> OptimizerFacts {
     let states = &session.measured.optimizer;
-    if states.points.is_empty() {
-        return OptimizerFacts { shrunk: shrunk(session), ..OptimizerFacts::default() };
-    }
     let runs = || session.record.trainings();
+    if states.points.is_empty() {
+        return OptimizerFacts { coupled: coupled(states, runs().next()), ..OptimizerFacts::default() };
+    }
     let step = |point: &StatePoint| session.measured.steps[point.at];
     let tables = states.points.iter().flat_map(|point| point.rows.iter().map(|rows| rows.unit));
     let tables: BTreeMap<usize, (String, bool)> = tables
@@ -40,45 +40,21 @@ pub fn facts(session: &Session, decay: &DecayFacts) -> OptimizerFacts {
         clipped,
         settings: settings(session, states),
         adam: runs().next().and_then(Run::optimizer).map(|o| matches!(o, Optimizer::Adam | Optimizer::AdamW)),
+        coupled: coupled(states, runs().next()),
         gradient: gradient(session, states, custom),
-        shrunk: shrunk(session),
         tables: tables.into_iter().map(|(unit, (name, tied))| (unit, name, tied)).collect(),
     }
 }
 
-/// Whether weight decay goes through the gradients of an optimizer that scales them (L2 under Adam), by the states' groups, or by
-/// the log where no group says.
-fn coupled(session: &Session) -> bool {
-    let points = session.measured.optimizer.points.iter().filter(|point| point.kind == StateKind::Adam);
-    let groups: Vec<_> = points.flat_map(|point| &point.groups).filter(|g| g.decay.is_some_and(|d| d > 0.0)).collect();
-    let said: Vec<bool> = groups.iter().filter_map(|group| group.decoupled).collect();
-    if !said.is_empty() {
-        return said.contains(&false);
-    }
-    let adam = |run: &Run| run.optimizer() == Some(Optimizer::Adam) && matches!(run.decay(), Decay::Unknown);
-    session.record.trainings().any(|run| adam(run) && run.weight_decay().is_some_and(|decay| decay > 0.0))
+/// Whether weight decay goes through gradients that an adaptive optimiser scales: the states' groups say so, or the log names plain Adam with a decay and
+/// nothing else says.
+fn coupled(states: &OptimizerStates, run: Option<&Run>) -> bool {
+    let groups = || states.points.iter().flat_map(|point| &point.groups).filter(|group| group.decay > Some(0.0));
+    let said = groups().find_map(|group| group.decoupled);
+    let adam = |run: &Run| run.optimizer() == Some(Optimizer::Adam) && run.weight_decay() > Some(0.0);
+    let named = run.is_some_and(|run| run.decay() == Decay::Unknown && adam(run));
+    said.map_or(named, |decoupled| !decoupled)
 }
-
-/// Matrices that such a decay took towards zero before a checkpoint, by name and step.
-pub(super) fn shrunk(session: &Session) -> BTreeSet<(String, i64)> {
-    let mut shrunk = BTreeSet::new();
-    if !coupled(session) {
-        return shrunk;
-    }
-    for (unit, figures) in session.measured.matrices() {
-        for t in 1..session.measured.plan.series {
-            let [before, after] = figures.gram.pair(t - 1, t).squares;
-            if after < SHRUNK * SHRUNK * before {
-                shrunk.insert((unit.tensor.clone(), session.measured.steps[t]));
-            }
-        }
-    }
-    shrunk
-}
-
-/// A matrix that L2 under Adam takes to zero is smaller by this at the end of an interval in which it forgets itself. **Measured** in
-/// a small training: 0.3 to 0.4 of its size, with correlations of -0.3 to 0.4.
-const SHRUNK: f64 = 0.5;
 
 /// The rates of the rows round a step: the row before, the row itself and the row after it; where those were
 /// not logged, the nearest on both sides.

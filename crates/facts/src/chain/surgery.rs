@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use super::optimizer;
 use super::trails::trail_of;
 use crate::session::Session;
 use scratchproof_evidence::ReturnedRow;
@@ -31,8 +30,11 @@ const ISOLATED: f64 = 3.0;
 /// share (of the logarithm).
 const ONE_FACTOR: f64 = 0.5;
 
+/// Intervals are alike where neither has more than this many times the steps of the other.
+const ALIKE: i64 = 8;
+
 /// Other matrices of its kind that have to be there.
-const SIBLINGS: usize = 2;
+const SIBLINGS: usize = 3;
 
 /// Whether the later of two is zero but for what the sum of increments leaves.
 fn is_zero(pair: &scratchproof_kernel::Pair) -> bool {
@@ -44,7 +46,6 @@ pub fn breaks(session: &Session) -> Vec<Break> {
     let mut breaks = Vec::new();
     let units: Vec<_> = session.measured.matrices().collect();
     let sizes = session.measured.sizes();
-    let shrunk = optimizer::shrunk(session);
     for t in 1..session.measured.plan.series {
         let figures: Vec<(usize, f64, f64)> = units
             .iter()
@@ -72,8 +73,7 @@ pub fn breaks(session: &Session) -> Vec<Break> {
             let scaled = radial.abs() > 0.98 && step > 0.05 && step > 3.0 * usual && !is_zero(&pair);
             let lost = kept.abs() * n.sqrt() < 6.0 && typical > 0.6 && kept < 0.25 * typical && n >= 1024.0;
             // What decay has brought near zero jitters about it and remembers nothing.
-            let faded = pair.squares[0] < FADED * f.gram.product(0, 0)
-                || shrunk.contains(&(unit.tensor.clone(), session.measured.steps[t]));
+            let faded = pair.squares[0] < FADED * f.gram.product(0, 0);
             if scaled || (lost && !faded) {
                 breaks.push(Break {
                     steps: (session.measured.steps[t - 1], session.measured.steps[t]),
@@ -155,8 +155,20 @@ pub fn scaled(session: &Session) -> Vec<Scaled> {
         for t in 2..points {
             let (Some(own), Some(of_path), Some(usual)) = (apart(t), growth.path[t], start[t]) else { continue };
             let sign = own.signum();
-            let (Some(before), Some(usual_path)) = (apart(t - 1), path[t]) else { continue };
-            let after = if t + 1 < points { apart(t + 1) } else { Some(0.0) };
+            // In an interval of a single step a matrix does next to nothing: the nearest of a like length is held against it.
+            let like = |other: &usize| {
+                let length = |t: usize| session.measured.steps[t].saturating_sub(session.measured.steps[t - 1]).max(1);
+                *other >= 1
+                    && *other < points
+                    && length(*other) <= ALIKE.saturating_mul(length(t))
+                    && length(t) <= ALIKE.saturating_mul(length(*other))
+            };
+            let Some(before) = [t - 1, t - 2].into_iter().find(like).and_then(&apart) else { continue };
+            let Some(usual_path) = path[t] else { continue };
+            let after = match [t + 1, t + 2].into_iter().find(like) {
+                Some(next) => apart(next),
+                None => Some(0.0),
+            };
             let Some(after) = after else { continue };
             let beside = (sign * before).max(sign * after).max(0.0);
             let nearest = siblings.iter().filter_map(|s| Some(sign * (growth.start[t]? - s.start[t]?)));

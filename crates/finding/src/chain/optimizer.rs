@@ -4,8 +4,6 @@
 
 mod update;
 
-use std::collections::BTreeSet;
-
 use super::ChainFacts;
 use crate::{Code, Direction, Finding, Grade, Judgement};
 use scratchproof_case::Policy;
@@ -35,9 +33,6 @@ const ROWS: (f64, f64) = (0.98, 0.5);
 pub struct OptimizerFacts {
     /// By point, the rates that were logged around it.
     pub rates: Vec<Option<Rates>>,
-    /// Matrices that were made much smaller up to a step, by name and step, where weight decay goes through the gradients of an
-    /// optimizer that scales them (L2 under Adam): what has small gradients goes to zero at the full rate then.
-    pub shrunk: BTreeSet<(String, i64)>,
     /// The sums of second moments that the logged norms give.
     pub norms: Vec<Option<Norm>>,
     /// Whether those are of clipped gradients.
@@ -47,6 +42,8 @@ pub struct OptimizerFacts {
     /// Whether the optimizer that the log names is Adam or `AdamW`; nothing where none is named. Other rules keep moments of
     /// the same names.
     pub adam: Option<bool>,
+    /// Whether weight decay goes through the gradients, as the groups of the states say, or may by the log.
+    pub coupled: bool,
     /// Norm of the gradient of a replayed update: step before it, as replayed and as logged.
     pub gradient: Option<(i64, f64, f64)>,
     /// Names of the tables of tokens by unit, with whether they may be the output layer too.

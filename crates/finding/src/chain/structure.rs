@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ChainFacts;
+use super::memory::erased;
 use super::points::Residue;
 use crate::{Code, Direction, Finding, Grade, Judgement};
 use scratchproof_case::Policy;
-use scratchproof_measurements::Kind;
+use scratchproof_measurements::{ALL, Kind};
 use scratchproof_texts::text;
 
 /// The checkpoint before, the one in question, the one after.
@@ -54,17 +55,19 @@ pub(super) fn structure(judgement: &mut Judgement, facts: &ChainFacts<'_>, polic
         }
     }
     let found = !whole.is_empty() || parts.values().any(|p| !p.is_empty());
+    // Weights that decay through the gradients holds about zero jitter as one that was decayed to nothing does.
+    let shrunk = |residues: &[&Residue]| residues.iter().all(|residue| erased(facts, ALL, residue.steps.0, policy));
     // A residue off a chord says all that the others would, where it speaks.
     for kind in [Kind::OffChord, Kind::Increment, Kind::OffSpan] {
         if let Some(residues) = whole.get(&kind) {
-            report(judgement, kind, residues, true);
+            report(judgement, kind, residues, true, shrunk(residues));
             break;
         }
     }
     if whole.is_empty()
         && let Some((kind, residues)) = parts.iter().find(|(_, residues)| !residues.is_empty())
     {
-        report(judgement, *kind, residues, false);
+        report(judgement, *kind, residues, false, shrunk(residues));
     }
     if !found {
         let least =
@@ -81,7 +84,7 @@ pub(super) fn structure(judgement: &mut Judgement, facts: &ChainFacts<'_>, polic
     }
 }
 
-fn report(judgement: &mut Judgement, kind: Kind, residues: &[&Residue], whole: bool) {
+fn report(judgement: &mut Judgement, kind: Kind, residues: &[&Residue], whole: bool, shrunk: bool) {
     let steps: BTreeSet<i64> = residues.iter().map(|r| r.steps.1).collect();
     let steps: Vec<i64> = steps.into_iter().collect();
     let what = match kind {
@@ -90,7 +93,11 @@ fn report(judgement: &mut Judgement, kind: Kind, residues: &[&Residue], whole: b
         Kind::OffSpan => text!("chain/structure/off-span", steps = steps.as_slice()),
     };
     let roundings = residues.iter().map(|r| r.roundings).fold(f64::INFINITY, f64::min);
-    let grade = if whole && roundings >= BEYOND_ROUNDING { Grade::Strong } else { Grade::Moderate };
+    let grade = match whole && roundings >= BEYOND_ROUNDING {
+        _ if shrunk => Grade::Weak,
+        true => Grade::Strong,
+        false => Grade::Moderate,
+    };
     let components: BTreeSet<&str> = residues.iter().map(|r| r.component.as_str()).collect();
     let components: Vec<&str> = components.into_iter().collect();
     let least = residues.iter().map(|r| r.ratio).fold(f64::INFINITY, f64::min);
@@ -104,6 +111,7 @@ fn report(judgement: &mut Judgement, kind: Kind, residues: &[&Residue], whole: b
         least,
         most,
         roundings,
+        shrunk,
         stochastic
     );
     let mut finding = Finding::new(Code::ChainStructure, grade, Direction::Against, message);

@@ -1,6 +1,7 @@
 //! Single matrices and rows that no training changed: replaced, zeroed, multiplied, drawn anew.
 
 use super::ChainFacts;
+use super::memory::erased;
 use super::points::{Break, Points, Scaled};
 use crate::{Code, Direction, Finding, Grade, Judgement};
 use scratchproof_case::Policy;
@@ -14,7 +15,7 @@ const UNSURE: f64 = 1.5;
 const NAMED: usize = 4;
 
 /// Single matrices that were replaced, zeroed or scaled between two steps.
-pub(super) fn breaks(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
+pub(super) fn breaks(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) {
     let points: &Points = facts.points;
     let mut intervals: Vec<(i64, i64)> = points.breaks.iter().map(|b| b.steps).collect();
     intervals.dedup();
@@ -27,6 +28,8 @@ pub(super) fn breaks(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
             let tensors: Vec<&str> = own.iter().map(|b| b.tensor.as_str()).take(NAMED).collect();
             let more = own.len().saturating_sub(NAMED);
             let (a, b) = steps;
+            let whole = scaled || own.iter().any(|broken| broken.zero);
+            let erased = !whole && own.iter().all(|broken| erased(facts, &broken.component, a, policy));
             let message = if let Some(factor) = first.scaled {
                 text!("chain/tensor-break/multiplied", from = a, to = b, factor, tensors, more)
             } else if own.iter().all(|b| b.zero) {
@@ -34,9 +37,13 @@ pub(super) fn breaks(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
             } else {
                 let kept = own.iter().map(|b| b.kept.abs()).fold(0.0, f64::max);
                 let typical = first.typical;
-                text!("chain/tensor-break/replaced", from = a, to = b, kept, typical, tensors, more)
+                text!("chain/tensor-break/replaced", from = a, to = b, kept, typical, tensors, more, erased)
             };
-            let grade = if scaled { Grade::Moderate } else { Grade::Strong };
+            let grade = match (scaled, erased) {
+                (true, _) => Grade::Moderate,
+                (_, true) => Grade::Weak,
+                _ => Grade::Strong,
+            };
             let mut finding = Finding::new(Code::ChainTensor, grade, Direction::Against, message);
             finding.subject.steps = vec![a, b];
             if let [only] = own.as_slice() {

@@ -16,10 +16,19 @@ struct Shown {
     rms: f64,
     /// Summed learning rates; `None` without a log.
     rates: Option<f64>,
+    /// Whether weight decay goes through the gradients.
+    coupled: bool,
 }
 
-const HONEST: Shown =
-    Shown { correlations: [0.9, 0.8], retained: 0.9, expected: Some(0.9), carried: 1.02, rms: 0.01, rates: Some(0.1) };
+const HONEST: Shown = Shown {
+    correlations: [0.9, 0.8],
+    retained: 0.9,
+    expected: Some(0.9),
+    carried: 1.02,
+    rms: 0.01,
+    rates: Some(0.1),
+    coupled: false,
+};
 
 /// The judgement of a series whose checkpoints show this; a standard deviation of the null is 0.01.
 fn judged(component: &str, shown: [Shown; 3], policy: &Policy) -> Judgement {
@@ -101,7 +110,7 @@ fn judged_with(component: &str, shown: [Shown; 3], given_up: &[(i64, i64)], poli
         unbounded: None,
         decay: &DecayFacts::default(),
         states: &OptimizerStates::default(),
-        optimizer: &OptimizerFacts::default(),
+        optimizer: &OptimizerFacts { coupled: shown.iter().any(|shown| shown.coupled), ..OptimizerFacts::default() },
         points: &Points::default(),
         growth: &[],
         equal: &[],
@@ -147,6 +156,12 @@ fn a_broken_link_is_conclusive_where_decay_left_something_to_see() {
     // knows.
     for (rates, grade) in [(Some(0.1), Grade::Moderate), (Some(0.01), Grade::Conclusive), (None, Grade::Strong)] {
         let leap = Shown { rms: 0.05, rates, ..unknown(lost) };
+        let judgement = judged(ALL, [unknown(HONEST), leap, unknown(HONEST)], &policy);
+        assert_eq!(against(&judgement, Code::ChainMemory), Some((grade, vec![100, 200])), "{rates:?}");
+    }
+    // Where decay goes through Adam's gradients it may have taken the weights away, if the rates reach their size.
+    for (rates, grade) in [(Some(0.1), Grade::Weak), (Some(0.01), Grade::Conclusive), (None, Grade::Strong)] {
+        let leap = Shown { rms: 0.05, rates, coupled: true, ..unknown(lost) };
         let judgement = judged(ALL, [unknown(HONEST), leap, unknown(HONEST)], &policy);
         assert_eq!(against(&judgement, Code::ChainMemory), Some((grade, vec![100, 200])), "{rates:?}");
     }

@@ -17,6 +17,46 @@ pub(super) enum Undo {
     Experts,
 }
 
+/// Architectures of whose queries and keys the converter puts the rows in another order (`permute` in the classes of
+/// `convert_hf_to_gguf.py` and in those that inherit it).
+const INTERLEAVED: &[&str] = &[
+    "arcee",
+    "baichuan",
+    "bailingmoe",
+    "deci",
+    "granite",
+    "granitemoe",
+    "internlm2",
+    "llama",
+    "minicpm",
+    "mistral3",
+    "olmo",
+    "smollm3",
+    "xverse",
+];
+
+/// Architectures whose converter leaves the order of rows as it is, by the same file.
+const AS_PUBLISHED: &[&str] = &[
+    "command-r",
+    "gemma",
+    "gemma2",
+    "gemma3",
+    "gpt2",
+    "olmo2",
+    "phi3",
+    "qwen2",
+    "qwen2moe",
+    "qwen3",
+    "qwen3moe",
+    "stablelm",
+    "starcoder2",
+];
+
+/// Whether it is known what the converter does to the order of rows.
+pub(super) fn is_known(architecture: &str) -> bool {
+    INTERLEAVED.contains(&architecture) || AS_PUBLISHED.contains(&architecture)
+}
+
 /// Heads of queries and of keys.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Heads {
@@ -27,6 +67,10 @@ pub(super) struct Heads {
 /// The name that the published model has, and what to undo. A name that is not known stays as it is.
 pub(super) fn published(architecture: &str, name: &str, heads: Heads) -> (String, Undo) {
     let kept = || (name.to_owned(), Undo::Nothing);
+    if architecture.is_empty() {
+        // Nothing says what was renamed and turned.
+        return kept();
+    }
     if architecture == "gpt2" {
         return gpt2(name).unwrap_or_else(kept);
     }
@@ -69,7 +113,7 @@ pub(super) fn published(architecture: &str, name: &str, heads: Heads) -> (String
         "ffn_down_shexp" => "mlp.shared_experts.down_proj",
         _ => return kept(),
     };
-    let interleaved = matches!(architecture, "llama" | "mistral3" | "granite" | "granitemoe");
+    let interleaved = INTERLEAVED.contains(&architecture);
     let undo = match part {
         "attn_q" if interleaved => Undo::Interleaved { heads: heads.query },
         "attn_k" if interleaved => Undo::Interleaved { heads: heads.key },

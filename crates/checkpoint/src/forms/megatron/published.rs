@@ -86,7 +86,21 @@ fn of_layer(
     let one = |name: &str| Ok(vec![Entry { name: named(name), ..entry.clone() }]);
     let first = entry.shape.first().copied().unwrap_or(0);
     let end = rest.rsplit('.').next().unwrap_or_default();
+    if let Some((expert, part)) = expert(rest) {
+        let own = |name: &str| format!("mlp.experts.{expert}.{name}.weight");
+        return match part {
+            "linear_fc2" => one(&own("down_proj")),
+            "linear_fc1" if first.is_multiple_of(2) => {
+                let half = |which: usize, name: &str| {
+                    rows(entry, &named(&own(name)), which * first / 2, (1, first / 2, first / 2), files)
+                };
+                Ok(vec![half(0, "gate_proj")?, half(1, "up_proj")?])
+            }
+            _ => Ok(vec![entry.clone()]),
+        };
+    }
     match rest {
+        "mlp.router.weight" => one("mlp.gate.weight"),
         "input_layernorm.weight" | "input_norm.weight" | "self_attention.linear_qkv.layer_norm_weight" => {
             one("input_layernorm.weight")
         }
@@ -128,6 +142,18 @@ fn of_layer(
     }
 }
 
+/// The number of an expert, and which of its matrices: `mlp.experts.local_experts.3.linear_fc1.weight`, or
+/// `mlp.experts.linear_fc1.weight3` where they are computed together.
+fn expert(rest: &str) -> Option<(usize, &str)> {
+    let rest = rest.strip_prefix("mlp.experts.")?;
+    if let Some(local) = rest.strip_prefix("local_experts.") {
+        let (number, part) = local.split_once('.')?;
+        return Some((number.parse().ok()?, part.strip_suffix(".weight")?));
+    }
+    let (part, number) = rest.split_once(".weight")?;
+    Some((number.parse().ok()?, part))
+}
+
 /// The arguments under the names that a config.json has.
 pub(super) fn settings(settings: &Value) -> Value {
     let mut found = Map::new();
@@ -146,19 +172,4 @@ pub(super) fn settings(settings: &Value) -> Value {
         found.insert("num_key_value_heads".to_owned(), Value::from(attention.groups));
     }
     Value::Object(found)
-}
-
-/// The name of a tensor of a layer's file: of GPT-NeoX and of BLOOM, whose layers hold the same names as the published
-/// models' but for their number.
-pub(super) fn of_pipeline(name: &str, layer: Option<usize>) -> String {
-    match (layer, name) {
-        (Some(layer), _) if name.starts_with("self_attention.") => format!("transformer.h.{layer}.{name}"),
-        (Some(layer), _) if name.starts_with("attention.") => format!("gpt_neox.layers.{layer}.{name}"),
-        (Some(layer), _) => format!("layers.{layer}.{name}"),
-        (None, "word_embeddings.weight") => "word_embeddings.weight".to_owned(),
-        (None, "final_linear.weight") => "embed_out.weight".to_owned(),
-        (None, "norm.weight" | "norm.bias") => format!("gpt_neox.final_layer_norm.{}", &name[5..]),
-        (None, "weight" | "bias") => format!("transformer.ln_f.{name}"),
-        (None, _) => name.to_owned(),
-    }
 }

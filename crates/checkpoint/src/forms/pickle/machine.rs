@@ -583,8 +583,12 @@ impl Machine<'_> {
         if shape.len() != strides.len() || shape.len() > AXES {
             return Err(damaged(text!("error-checkpoint/machine/tensor-s-shape-strides")));
         }
+        let typed = kind.is_some();
         let kind = kind.unwrap_or(self.arena.storages[*storage].kind);
-        let view = View { storage: *storage, kind, offset, shape, strides, quantised };
+        // The arguments end with what is to be done to the numbers: bits for the conjugate and the negative.
+        let plain = if typed { 7 } else { 6 };
+        let turned = quantised.is_none() && matches!(node(plain), Some(Node::Dict(pairs)) if !pairs.is_empty());
+        let view = View { storage: *storage, kind, offset, shape, strides, quantised, turned };
         self.places += 2 * view.shape.len();
         self.make(Node::Tensor(view))
     }

@@ -20,6 +20,13 @@ impl Arena {
         &self.nodes[id]
     }
 
+    /// A value as the only entry of a dict.
+    pub(in crate::forms) fn under(&mut self, name: &str, id: Id) -> Id {
+        self.nodes.push(Node::Text(name.into()));
+        self.nodes.push(Node::Dict(vec![(self.nodes.len() - 1, id)]));
+        self.nodes.len() - 1
+    }
+
     /// The items of a list or tuple.
     pub(in crate::forms) fn items(&self, id: Id) -> Option<&[Id]> {
         match &self.nodes[id] {
