@@ -151,7 +151,8 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
     let control_tests = tested(facts.figures, |r| matches!(r, Reference::Control(_)));
     let aside = calibrate(&mut judgement, facts, &control_tests, policy);
     let controls = Controls::new(facts, &control_tests, aside);
-    let seeds = shared_seed::find(&mut judgement, facts, &parent_tests, policy);
+    let mut seeds = shared_seed::find(&mut judgement, facts, &parent_tests, policy);
+    seeds.extend(shared_seed::disguised(&mut judgement, facts, &seeds, policy));
     let parts_of_seeds = shared_seed::parts(&mut judgement, facts, &parent_tests, &seeds, policy);
     let relabelled_tests = tested(facts.figures, |r| matches!(r, Reference::Relabelled(_)));
     let mut silent = Vec::new();

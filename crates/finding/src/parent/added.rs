@@ -61,6 +61,21 @@ fn shown<'a>(
     all
 }
 
+/// What the first checkpoint, a clean draw, shows of a disguised parent beyond doubt: as the parent is not a draw, it has grown from
+/// this one, or this one was made of it. `None` where a component that shows is no clean draw.
+pub(super) fn in_clean_start(facts: &ParentFacts<'_>, parent: &str, policy: &Policy) -> Option<(Text, f64, f64)> {
+    let own = intervals(facts, &Reference::Parent(parent.to_owned()));
+    let first = own.iter().find(|rows| rows[0].from_step.is_none())?;
+    let answers = shown(facts, first, parent, own.len(), policy);
+    let clean = |one: &Shown<'_>| one.row.component == ALL || facts.clean_start.contains(&one.row.component);
+    let sure = answers.iter().any(|one| one.grade >= Grade::Strong);
+    if !sure || facts.clean_start.is_empty() || !answers.iter().all(clean) {
+        return None;
+    }
+    let best = answers.into_iter().max_by(|a, b| a.grade.cmp(&b.grade).then(a.effect.total_cmp(&b.effect)))?;
+    Some((best.message, best.log10_p, best.effect))
+}
+
 /// One finding for every component that was added, where it shows most. Returns whether there is one that counts.
 pub(super) fn findings(
     judgement: &mut Judgement,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::parts::Tested;
-use super::{ALL, ParentFacts};
+use super::{ALL, ParentFacts, added};
 use crate::{Code, Direction, Finding, Grade, Judgement};
 use scratchproof_case::Policy;
 use scratchproof_evidence::{PartialRow, Reference};
@@ -139,6 +139,33 @@ pub(super) fn find(
         common.insert(parent.to_owned());
     }
     common
+}
+
+/// Parents in disguise that contain the subject's own clean start: a copy of the subject that somebody disguised is like it from its
+/// draw on, and a model whose start was made of the parent may be. The weights do not say which.
+pub(super) fn disguised(
+    judgement: &mut Judgement,
+    facts: &ParentFacts<'_>,
+    common: &BTreeSet<String>,
+    policy: &Policy,
+) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let step = facts.steps.0;
+    for &parent in facts.parents.iter().filter(|parent| step == 0 && !common.contains(**parent)) {
+        let Some((answer, log10_p, effect)) = added::in_clean_start(facts, parent, policy) else { continue };
+        judgement.missing.push(text!("parent/missing/dates", parent));
+        let message = text!("parent/one-lineage/disguised", parent, step, answer);
+        let mut finding = Finding::new(Code::ParentLineage, Grade::Moderate, Direction::Against, message);
+        finding.subject.parent = Some(parent.to_owned());
+        finding.subject.steps = vec![step];
+        finding.log10_p = Some(log10_p);
+        finding.effect = Some(effect);
+        finding.null = text!("parent/null/shared-seed");
+        finding.evidence = Some("evidence/disguise.parquet".into());
+        judgement.push(finding);
+        found.insert(parent.to_owned());
+    }
+    found
 }
 
 /// How much a component's z may grow along the chain where the start alone is common: two trainings from one draw are alike
