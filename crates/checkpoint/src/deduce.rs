@@ -30,8 +30,16 @@ const WORDS: &[(Component, &[&str])] = &[
     (Component::Mlp, &["fc", "fc1", "fc2", "w1", "w2", "w3", "gate", "up", "down", "linear1", "linear2"]),
 ];
 
+/// What batch normalisation counts and averages: kept beside the weights, moved by no optimiser.
+const BUFFERS: [&str; 3] = ["running_mean", "running_var", "num_batches_tracked"];
+
 /// Deduces the roles of all tensors that no template knows. What stays without an axis that can be tested stays unknown.
 pub(super) fn deduce(tensors: &mut [TensorRecord]) {
+    for tensor in tensors.iter_mut().filter(|tensor| !tensor.role.known) {
+        if tensor.name.rsplit('.').next().is_some_and(|last| BUFFERS.contains(&last)) {
+            (tensor.role.known, tensor.role.constant) = (true, true);
+        }
+    }
     let all: usize = tensors.iter().map(TensorRecord::elements).sum();
     let known: BTreeMap<String, usize> =
         hidden_sizes(tensors).into_iter().map(|(tower, size)| (tower.to_owned(), size)).collect();

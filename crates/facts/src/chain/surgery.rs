@@ -14,6 +14,9 @@ use scratchproof_stats::median;
 /// A matrix of less than this share of its first squared norm has decayed away.
 const FADED: f64 = 0.05;
 
+/// A matrix of less than this share of what the median matrix moved (root mean squares) is overwritten by training.
+const TINY: f64 = 0.1;
+
 /// A matrix tells whether it was multiplied if its cosine with the start was above this before the interval, ...
 const REMEMBERS: f64 = 0.3;
 
@@ -64,6 +67,8 @@ pub fn breaks(session: &Session) -> Vec<Break> {
         }
         let typical = median(figures.iter().map(|f| f.1)).unwrap_or(0.0);
         let usual = median(figures.iter().map(|f| f.2)).unwrap_or(0.0);
+        let far = |i: usize| (units[i].1.gram.pair(t - 1, t).distance2 / units[i].0.elements() as f64).sqrt();
+        let moved = median(figures.iter().map(|f| far(f.0))).unwrap_or(0.0);
         for (i, kept, step) in figures {
             let (unit, f) = units[i];
             let pair = f.gram.pair(t - 1, t);
@@ -73,7 +78,8 @@ pub fn breaks(session: &Session) -> Vec<Break> {
             let scaled = radial.abs() > 0.98 && step > 0.05 && step > 3.0 * usual && !is_zero(&pair);
             let lost = kept.abs() * n.sqrt() < 6.0 && typical > 0.6 && kept < 0.25 * typical && n >= 1024.0;
             // What decay has brought near zero jitters about it and remembers nothing.
-            let faded = pair.squares[0] < FADED * f.gram.product(0, 0);
+            // Nor does what begins next to zero beside what training does to the others: RWKV draws its embedding at 1e-4.
+            let faded = pair.squares[0] < FADED * f.gram.product(0, 0) || (pair.squares[0] / n).sqrt() < TINY * moved;
             if scaled || (lost && !faded) {
                 breaks.push(Break {
                     steps: (session.measured.steps[t - 1], session.measured.steps[t]),
