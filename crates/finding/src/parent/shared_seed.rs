@@ -27,6 +27,19 @@ fn unseen(facts: &ParentFacts<'_>, own: &[&Tested<'_>], policy: &Policy) -> bool
         && whole.clone().any(|t| t.row.step == facts.steps.0 && t.grade(policy) >= Some(Grade::Strong))
 }
 
+/// By how much more a series becomes like the parent than it began, for the parent to be perhaps a copy of a later checkpoint.
+const RISE: f64 = 0.05;
+
+/// Whether a series that does not show its step 0 becomes ever more like the parent, whom nothing dates before the run: a model
+/// that began at its parent leaves it, one that a later copy of itself is called the parent of comes to it. **Measured**: thieves go
+/// from 1.00 to 0.73, honest runs whose child was named from 0.54 to 0.96.
+fn rising(facts: &ParentFacts<'_>, parent: &str, first: &Tested<'_>, nearest: &Tested<'_>, policy: &Policy) -> bool {
+    facts.steps.0 < facts.steps.1
+        && nearest.grade(policy).is_some()
+        && nearest.effect >= first.effect + RISE
+        && !facts.earlier.iter().any(|earlier| earlier == parent)
+}
+
 /// Parents that contain the subject's own random start. The first checkpoint is a clean draw in every component that is
 /// similar, and yet similar to the parent: so the parent grew from this draw as well. Then alignment cannot say who took
 /// from whom. If little is left of it given the start, one seed was used twice, which is not derivation. If more is left,
@@ -48,16 +61,18 @@ pub(super) fn find(
         let own: Vec<&Tested> = tests.iter().filter(|t| t.row.reference == reference).collect();
         let whole = |step: i64| own.iter().find(|t| t.row.component == ALL && t.row.step == step);
         let (Some(first), Some(last)) = (whole(facts.steps.0), whole(facts.steps.1)) else { continue };
-        if facts.steps.0 > 0 && unseen(facts, &own, policy) {
+        let nearest = own.iter().filter(|t| t.row.component == ALL).max_by(|a, b| a.effect.total_cmp(&b.effect));
+        let nearest = nearest.filter(|nearest| rising(facts, parent, first, nearest, policy));
+        if facts.steps.0 > 0 && (nearest.is_some() || unseen(facts, &own, policy)) {
             judgement.missing.push(text!("parent/missing/seed-start", parent));
-            let message = text!(
-                "parent/one-lineage/unseen",
-                parent,
-                step = facts.steps.0,
-                first = first.effect,
-                z = first.z,
-                last = last.effect
-            );
+            let (step, at, z) = (facts.steps.0, first.effect, first.z);
+            let message = match nearest {
+                Some(nearest) => {
+                    let (peak, peak_step) = (nearest.effect, nearest.row.step);
+                    text!("parent/one-lineage/rising", parent, step, first = at, z, peak, peak_step)
+                }
+                None => text!("parent/one-lineage/unseen", parent, step, first = at, z, last = last.effect),
+            };
             let mut finding = Finding::new(Code::ParentLineage, Grade::Moderate, Direction::Against, message);
             finding.subject.parent = Some(parent.to_owned());
             finding.subject.steps = vec![facts.steps.0, facts.steps.1];
