@@ -290,7 +290,7 @@ fn every_part_of_a_split_gguf_has_the_settings_of_the_first() {
     let file = |name: &str, bytes: Vec<u8>| (name.to_owned(), bytes);
     let parts = [
         file("m-00001-of-00002.gguf", gguf(&llama, &[("blk.0.attn_q.weight", from(0.0, 8))])),
-        file("m-00002-of-00002.gguf", gguf(&settings(&[]), &[query.clone()])),
+        file("m-00002-of-00002.gguf", gguf(&settings(&[]), std::slice::from_ref(&query))),
     ];
     let model = open(&parts).unwrap();
     let own = values(&model, "model.layers.1.self_attn.q_proj.weight");
