@@ -136,6 +136,7 @@ impl Checkpoint {
         checkpoint.is_mostly_tensors()?;
         checkpoint.optimizers = Arc::new(OptimizerFiles::find(store, &names, &checkpoint.shards));
         checkpoint.notes.extend(twin::look(store, &layout.twin, &checkpoint.shards, &found));
+        checkpoint.notes.extend(forms::quantised::left(&found, checkpoint.config.as_ref()));
         checkpoint.name(found);
         checkpoint.name_constants();
         Ok(checkpoint)

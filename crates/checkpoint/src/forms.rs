@@ -120,6 +120,9 @@ static FORMS: &[&dyn Form] = &[
     &onnx::Onnx,
 ];
 
+/// A file of fewer bytes is of no form.
+const SHORT: usize = 8;
+
 /// Bytes that are looked at to tell a form.
 const HEAD: u64 = 512;
 
@@ -137,7 +140,11 @@ pub(crate) fn catalogue(name: &str, blob: &Arc<dyn Blob>, store: &dyn Store) -> 
         let file = Glance { name, blob, head: blob.bytes(0, length)?.into_owned(), beside: &beside };
         let form = FORMS.iter().find(|form| form.holds(&file)).copied();
         if form.is_none() && !name.ends_with(".safetensors") && !begins_as_safetensors(&file) {
-            return Err(Error::input(text!("error-checkpoint/forms/begins-no-form-checkpoint")));
+            return Err(Error::input(if length < SHORT {
+                text!("error-checkpoint/forms/short", bytes = length)
+            } else {
+                text!("error-checkpoint/forms/begins-no-form-checkpoint")
+            }));
         }
         // What is of no other form is held against the safetensors format, which says what is wrong.
         let form = form.unwrap_or(&safetensors::Safetensors);

@@ -247,7 +247,7 @@ fn onnx_tensors_in_another_file_are_read_from_beside_it() {
 fn what_holds_nothing_is_refused_with_a_way_out() {
     let one = |name: &str, bytes: &[u8]| [(name.to_owned(), bytes.to_vec())];
     refused(&one("model.pt", b""), &["the file is empty"]);
-    refused(&one("a.pt", b"abc"), &["begins as no form"]);
+    refused(&one("a.pt", b"abc"), &["3 bytes", "too few"]);
     refused(&one("model.tflite", b"\x1c\0\0\0TFL3"), &["model.tflite"]);
     refused(&one("saved_model.pb", b"x"), &["SavedModel", "numpy.savez"]);
     refused(
@@ -290,7 +290,7 @@ fn every_part_of_a_split_gguf_has_the_settings_of_the_first() {
     let file = |name: &str, bytes: Vec<u8>| (name.to_owned(), bytes);
     let parts = [
         file("m-00001-of-00002.gguf", gguf(&llama, &[("blk.0.attn_q.weight", from(0.0, 8))])),
-        file("m-00002-of-00002.gguf", gguf(&settings(&[]), &[query.clone()])),
+        file("m-00002-of-00002.gguf", gguf(&settings(&[]), std::slice::from_ref(&query))),
     ];
     let model = open(&parts).unwrap();
     let own = values(&model, "model.layers.1.self_attn.q_proj.weight");
@@ -349,4 +349,21 @@ fn experts_that_deepspeed_keeps_apart_are_added() {
     let found = open(&[model.clone(), expert(0), expert(1), expert(2)]).unwrap();
     assert_eq!((found.tensors.len(), values(&found, "a.weight")), (4, vec![1.0, 2.0]));
     refused(&[model, expert(0), expert(2)], &["expert 1 of 3", "not there"]);
+}
+
+#[test]
+fn quantised_weights_that_are_not_put_back_are_called_so() {
+    let safetensors = |header: &str, bytes: usize| {
+        [(header.len() as u64).to_le_bytes().to_vec(), header.as_bytes().to_vec(), vec![1; bytes]].concat()
+    };
+    let header = r#"{"a.weight_packed":{"dtype":"I32","shape":[32,32],"data_offsets":[0,4096]}}"#;
+    let config = |words: &str| ("config.json".to_owned(), words.as_bytes().to_vec());
+    let weights = ("model.safetensors".to_owned(), safetensors(header, 4096));
+    let said = |words: &str| notes(&open(&[config(words), weights.clone()]).unwrap());
+    assert!(said(r#"{"quantization_config": {"quant_method": "compressed-tensors"}}"#).contains("compressed-tensors"));
+    assert!(said(r#"{"quantization": {"bits": 4}}"#).contains("MLX"));
+    assert_eq!(said("{}"), "");
+    let header =
+        r#"{"__metadata__":{"format":"scratchproof-fingerprint"},"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}"#;
+    refused(&[("m.fp.safetensors".to_owned(), safetensors(header, 4))], &["fingerprint", "scratchproof scan"]);
 }

@@ -148,7 +148,7 @@ pub fn to_terminal(entries: &[Entry], language: Language) -> String {
     let mut out = String::new();
     for entry in entries {
         let (word, name, found) = told(entry, language);
-        out += &format!("{word:<14}{}: {}\n", printable(&name), printable(&found));
+        out += &format!("{word:<13} {}: {}\n", printable(&name), printable(&found));
     }
     out += &(scratchproof_texts::render(&counted(entries), language) + "\n");
     out

@@ -9,7 +9,7 @@ use crate::header::quoted;
 use crate::index::read_small;
 
 /// Folders that hold the model within a trainer's checkpoint, from the surest: those of accelerate's FSDP, of OLMo-core, of
-/// torchtitan, of Lightning and of NeMo.
+/// torchtitan, of Lightning and of `NeMo`.
 pub(super) const WITHIN: &[&str] = &[
     "pytorch_model_fsdp_0",
     "pytorch_model_fsdp",

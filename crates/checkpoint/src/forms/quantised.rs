@@ -8,10 +8,11 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{Catalogue, Entry, Place};
-use crate::{Dtype, Shard};
+use crate::header::quoted;
+use crate::{Dtype, HeaderTensor, Shard};
 use scratchproof_error::{Error, Result};
 use scratchproof_kernel::{Rounding, decode, round};
-use scratchproof_texts::text;
+use scratchproof_texts::{Text, text};
 
 mod blocks;
 mod packed;
@@ -115,6 +116,25 @@ pub(crate) fn unpack(catalogue: &mut Catalogue, config: Option<&Value>) -> Vec<S
         catalogue.notes.push(text!("checkpoint/read/dequantised", kind, count));
     }
     names
+}
+
+/// Elements of a matrix of whole numbers that is a weight and no table of indices.
+const PACKED: usize = 256;
+
+/// What to say of weights that the settings call quantised, where matrices of whole numbers are left of them: they were not put
+/// back, and are no numbers to compare.
+pub(crate) fn left(found: &BTreeMap<String, (usize, HeaderTensor)>, config: Option<&Value>) -> Option<Text> {
+    let config = config?;
+    let method = config.get("quantization_config").and_then(|settings| settings.get("quant_method")?.as_str());
+    // MLX names no method.
+    let method =
+        method.or_else(|| config.get("quantization").filter(|settings| settings.is_object()).map(|_| "MLX"))?;
+    let whole = |tensor: &HeaderTensor| {
+        let elements: usize = tensor.shape.iter().product();
+        !tensor.dtype.is_float() && tensor.dtype != Dtype::Bool && tensor.shape.len() > 1 && elements >= PACKED
+    };
+    let count = found.values().filter(|(_, tensor)| whole(tensor)).count();
+    (count > 0).then(|| text!("checkpoint/read/quantised", method = quoted(method), count))
 }
 
 fn unpacked(name: &str, named: &Named) -> Option<Unpacked> {

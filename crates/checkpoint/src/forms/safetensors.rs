@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use super::{Catalogue, Entry, Form, Glance, Place};
 use crate::{Header, Shard, Skipped};
-use scratchproof_error::Result;
+use scratchproof_error::{Error, Result};
+use scratchproof_texts::text;
+
+/// What fingerprints of models call themselves (`crates/fingerprint`): they hold figures and no weights.
+const FINGERPRINT: &str = "scratchproof-fingerprint";
 
 pub(super) struct Safetensors;
 
@@ -20,6 +24,9 @@ impl Form for Safetensors {
 
     fn catalogue(&self, file: &Glance<'_>) -> Result<Catalogue> {
         let header = Header::read_from(&**file.blob)?;
+        if header.metadata.get("format").is_some_and(|format| format == FINGERPRINT) {
+            return Err(Error::input(text!("error-checkpoint/forms/fingerprint")));
+        }
         let entry = |tensor: crate::HeaderTensor| Entry {
             name: tensor.name,
             dtype: tensor.dtype,

@@ -150,12 +150,15 @@ fn training(arena: &Arena, at: Id) -> Option<(String, Id)> {
     })
 }
 
+/// Names and shapes of tensors.
+type Shapes = Vec<(String, Vec<usize>)>;
+
 /// Entries that are state dicts of the same tensors are as many models: that which is trained, where a name says which it is.
 ///
 /// # Errors
 /// If there are several and no name says which is meant.
 fn one_of_several(arena: &Arena, at: Id) -> Result<Option<(String, Id)>> {
-    let mut models: Vec<(String, Id, Vec<(String, Vec<usize>)>)> = Vec::new();
+    let mut models: Vec<(String, Id, Shapes)> = Vec::new();
     for (key, value) in arena.pairs(at).unwrap_or_default() {
         let Some(name) = arena.text(*key) else { continue };
         // A state dict is flat, with the path of each tensor in its name.
@@ -184,14 +187,11 @@ fn one_of_several(arena: &Arena, at: Id) -> Result<Option<(String, Id)>> {
         [only] => Some(only),
         _ => TRAINED.iter().find_map(named),
     };
-    match meant {
-        Some((name, value, _)) => Ok(Some((name.clone(), *value))),
-        None => {
-            let names: Vec<&str> = models.iter().map(|(name, ..)| name.as_str()).collect();
-            let list = listed(&names);
-            Err(Error::input(text!("error-checkpoint/state/several-models", count = models.len(), list)))
-        }
+    if let Some((name, value, _)) = meant {
+        return Ok(Some((name.clone(), *value)));
     }
+    let names: Vec<&str> = models.iter().map(|(name, ..)| name.as_str()).collect();
+    Err(Error::input(text!("error-checkpoint/state/several-models", count = models.len(), list = listed(&names))))
 }
 
 fn is_average(name: &str) -> bool {
