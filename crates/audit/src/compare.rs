@@ -50,7 +50,11 @@ pub fn compare(case: &Case, access: Access, reporter: &dyn Reporter) -> Result<(
     let (mut parent, components) = parent::judge(&parents.facts(&session, &evidence, &clean), &case.policy);
     let blind = drawn && reach::settled(&session, &evidence, &mut parent).1;
     let unsearched = reach::unsearched(&session).into_iter().filter(|_| !drawn);
-    parent.missing.extend(unsearched.map(|(parent, class)| text!("power/parent/disguise-missing", parent, class)));
+    let lacking = unsearched.map(|(parent, class)| {
+        let components: Vec<String> = Vec::new();
+        text!("power/parent/disguise-missing", parent, class, components)
+    });
+    parent.missing.extend(lacking);
     let (inputs, mut coverage) = inputs::coverage(&session, &read);
     if drawn {
         parent.missing.extend(inputs.missing.iter().cloned());

@@ -132,8 +132,8 @@ impl Checkpoint {
             checkpoint.add(&uri, catalogue, &mut found, &mut HashMap::new())?;
         }
         checkpoint.notes.extend(store.only().and_then(|file| index::a_part(store, file)));
-        checkpoint.has_tensors(&found)?;
         checkpoint.is_mostly_tensors()?;
+        checkpoint.has_tensors(&found)?;
         checkpoint.optimizers = Arc::new(OptimizerFiles::find(store, &names, &checkpoint.shards));
         checkpoint.notes.extend(twin::look(store, &layout.twin, &checkpoint.shards, &found));
         checkpoint.notes.extend(forms::quantised::left(&found, checkpoint.config.as_ref()));
@@ -156,7 +156,11 @@ impl Checkpoint {
                 why,
                 more = self.skipped.len() - 1
             ),
-            None => text!("error-checkpoint/catalogue/no-tensor", uri),
+            None => text!(
+                "error-checkpoint/catalogue/no-tensor",
+                uri,
+                file = self.shards.first().map_or("", |shard| &shard.name)
+            ),
         }))
     }
 

@@ -141,12 +141,11 @@ impl<'a> Weights<'a> {
         }
         if own.layers.is_empty() {
             for (layer, parts) in strange {
-                match layer {
-                    Some(layer) => {
-                        own.generic = true;
-                        own.layers.insert(layer, guess::functions(&parts).into_iter().zip(parts).rev().collect());
-                    }
-                    None => (own.embedding, own.head) = guess::tables(parts, own.embedding, own.head),
+                if let Some(layer) = layer {
+                    own.generic = true;
+                    own.layers.insert(layer, guess::functions(&parts).into_iter().zip(parts).rev().collect());
+                } else {
+                    (own.embedding, own.head) = guess::tables(parts, own.embedding, own.head);
                 }
             }
         }

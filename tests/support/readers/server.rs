@@ -39,7 +39,7 @@ fn serve(stream: &TcpStream) -> std::io::Result<()> {
                 break;
             }
             if path.is_empty() {
-                path = line.split(' ').nth(1).unwrap_or_default().to_owned();
+                line.split(' ').nth(1).unwrap_or_default().clone_into(&mut path);
             }
             if let Some((name, value)) = line.trim().split_once(": ")
                 && name.eq_ignore_ascii_case("content-length")

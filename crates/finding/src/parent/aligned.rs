@@ -155,7 +155,7 @@ pub(super) fn silence(
         }
         let mut finding = Finding::new(
             Code::ParentSilent,
-            if detectable > policy.detectable_effect || facts.unsearched.contains(parent) {
+            if detectable > policy.detectable_effect || part == ALL && facts.unsearched.contains(parent) {
                 Grade::Weak
             } else {
                 Grade::Strong

@@ -95,9 +95,9 @@ pub(super) fn components(
                         && f.subject.component.as_ref() == Some(name)
                 })
             };
-            // As stored alone nothing is cleared.
+            // As stored alone nothing is cleared; a search is of the language model, and towers are looked at as stored.
             let unsearched = || {
-                let of_this = tests.iter().filter(|t| t.row.component == *name);
+                let of_this = tests.iter().filter(|t| t.row.component == *name && part_of(facts, name) == ALL);
                 of_this.filter_map(|t| parent_of(&t.row.reference)).any(|parent| facts.unsearched.contains(parent))
             };
             let outcome = match (derived, nearest) {

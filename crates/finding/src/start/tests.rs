@@ -152,6 +152,7 @@ fn a_later_first_checkpoint_is_never_a_start() {
         grown: None,
         steps: &[40, 80],
         rows: &rows,
+        units: &[],
         vectors: &vectors,
         clock: None,
         drift: &drift,
@@ -174,6 +175,7 @@ fn declared_schemes_are_compared_by_law_and_origin() {
             grown: None,
             steps: &[0],
             rows: std::slice::from_ref(row),
+            units: &[],
             vectors: &[],
             clock: None,
             drift: &[],
@@ -193,4 +195,29 @@ fn declared_schemes_are_compared_by_law_and_origin() {
     );
     let cut = StartRow { scheme: Some("truncated-normal-3".into()), ..row("q") };
     assert!(declare("truncated-normal", &cut) && !declare("normal", &cut));
+}
+
+/// Neurons whose rows know of each other are a question, and their component is no clean draw.
+#[test]
+fn matrices_that_know_of_each_other_were_not_drawn() {
+    let rows = [row("q"), StartRow { component: "mlp".into(), ..row("up") }];
+    for (z, tied) in [(1.8, false), (86.0, true)] {
+        let units = [OwnUnits { component: "mlp".into(), units: 672, z, ratio: 1.0 + z / 30.0 }];
+        let facts = StartFacts {
+            grown: None,
+            steps: &[0, 20],
+            rows: &rows,
+            units: &units,
+            vectors: &[],
+            clock: None,
+            drift: &[],
+            declared: None,
+            replay: &Replay::Undeclared,
+        };
+        let (judgement, clean) = judge(&facts, &Policy::default());
+        let told = if tied { (Grade::Moderate, Direction::Against) } else { (Grade::Weak, Direction::For) };
+        assert_eq!(find(&judgement, Code::StartUnits), [told]);
+        assert_eq!(clean.contains("mlp"), !tied, "{clean:?}");
+        assert!(clean.contains("attention"));
+    }
 }

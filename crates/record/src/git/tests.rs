@@ -129,7 +129,7 @@ fn history_ends_at_a_damaged_or_missing_commit_and_says_so() {
         match read {
             // The last four bytes are a sum over the others.
             Ok(facts) if facts.commits.len() == 2 => {
-                assert!((1..bytes.len()).contains(&kept) && kept + 4 >= bytes.len())
+                assert!((1..bytes.len()).contains(&kept) && kept + 4 >= bytes.len());
             }
             Ok(facts) => {
                 // Of the first byte alone libgit2 says itself that it is damaged.
