@@ -68,7 +68,7 @@ impl Start {
             grown: session.measured.grown(),
             steps: if session.is_series() { &session.measured.steps } else { &[] },
             rows: &evidence.start,
-            units: &session.measured.own_units,
+            units: &session.measured.within_start,
             vectors: &self.vectors,
             clock: self.clock.clone(),
             drift: &self.drift,

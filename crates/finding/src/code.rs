@@ -44,7 +44,7 @@ codes! {
     StartScheme "start/scheme",
     StartSpectrum "start/spectrum",
     StartIndependence "start/independence",
-    StartUnits "start/units",
+    StartMatrices "start/matrices",
     StartTrained "start/trained-steps",
     StartReplay "start/replay",
     ChainMemory "chain/memory",

@@ -17,7 +17,7 @@ use scratchproof_texts::text;
 pub use constants::StartVector;
 pub use steps::{Clock, Drift};
 
-pub use scratchproof_measurements::{OwnUnits, Replay};
+pub use scratchproof_measurements::{Replay, WithinStart};
 
 /// What was measured of the first checkpoint.
 pub struct StartFacts<'a> {
@@ -28,7 +28,7 @@ pub struct StartFacts<'a> {
     /// Matrices of the first checkpoint.
     pub rows: &'a [StartRow],
     /// Its neurons, by component.
-    pub units: &'a [OwnUnits],
+    pub units: &'a [WithinStart],
     /// Its vectors.
     pub vectors: &'a [StartVector],
     /// Learning rates of the log, summed.

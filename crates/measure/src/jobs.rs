@@ -3,7 +3,7 @@
 
 use super::journal::{Journal, Piece, kept};
 use super::pieces::{HASHED, Part, Pieces, elementwise, figures, parts};
-use super::{Prepared, Reporter, digests, optimizer, own_units, search, token_rows, vocabularies};
+use super::{Prepared, Reporter, digests, optimizer, search, token_rows, vocabularies, within_start};
 use scratchproof_error::Result;
 
 /// What is done.
@@ -19,7 +19,7 @@ enum Work {
     Optimizer,
     Vocabularies,
     /// Whether the matrices of the first checkpoint know of each other.
-    OwnUnits,
+    WithinStart,
 }
 
 /// One unit of work.
@@ -62,7 +62,7 @@ pub fn units(prepared: &Prepared) -> Vec<Unit> {
         (prepared.token_rows_piece(), Work::TokenRows),
         (prepared.optimizer_piece(), Work::Optimizer),
         (prepared.vocabularies_piece(), Work::Vocabularies),
-        (prepared.own_units_piece(), Work::OwnUnits),
+        (prepared.within_start_piece(), Work::WithinStart),
     ] {
         units.push(Unit { piece, bytes: 0, tensors: None, work });
     }
@@ -129,7 +129,7 @@ impl Unit {
                 optimizer::optimizer(plan, material, &rows)
             })
             .map(|_| ()),
-            Work::OwnUnits => kept(journal, &self.piece, || own_units(material)).map(|_| ()),
+            Work::WithinStart => kept(journal, &self.piece, || within_start(material)).map(|_| ()),
             Work::Vocabularies => kept(journal, &self.piece, || vocabularies::read(material, plan)).map(|_| ()),
         }
     }

@@ -35,7 +35,7 @@ use std::sync::Arc;
 use scratchproof_checkpoint::Checkpoint;
 use scratchproof_error::Result;
 use scratchproof_fingerprint::Fingerprint;
-use scratchproof_measurements::{Deduction, FileDigest, Growth, Measurements, OwnUnits, Replay};
+use scratchproof_measurements::{Deduction, FileDigest, Growth, Measurements, Replay, WithinStart};
 use scratchproof_plan::{Material, Series, plan};
 
 pub use digest::{digests, md5};
@@ -167,8 +167,8 @@ impl Prepared {
         self.pieces().whole("optimizer", &[&format!("{:?}", self.steps)])
     }
 
-    fn own_units_piece(&self) -> Piece {
-        self.pieces().whole("own-units", &[])
+    fn within_start_piece(&self) -> Piece {
+        self.pieces().whole("within-start", &[])
     }
 
     fn vocabularies_piece(&self) -> Piece {
@@ -205,7 +205,7 @@ pub fn measure(models: Models, replay: Replay, job: &Job) -> Result<Measurements
     reporter.phase("rows of tokens", 0);
     let token_rows = kept(journal, &prepared.token_rows_piece(), || token_rows::token_rows(plan, material, steps))?;
     let optimizer = kept(journal, &prepared.optimizer_piece(), || optimizer::optimizer(plan, material, &token_rows))?;
-    let own_units = kept(journal, &prepared.own_units_piece(), || own_units(material))?;
+    let within_start = kept(journal, &prepared.within_start_piece(), || within_start(material))?;
     let vocabularies = kept(journal, &prepared.vocabularies_piece(), || vocabularies::read(material, plan))?;
     reporter.end();
     let listed = |at: usize| at >= plan.last();
@@ -221,7 +221,7 @@ pub fn measure(models: Models, replay: Replay, job: &Job) -> Result<Measurements
         digests,
         relabelled: material.relabelled.iter().map(|(parent, _)| *parent).collect(),
         vocabularies,
-        own_units,
+        within_start,
         replay,
         steps: prepared.steps,
         left_out: prepared.left_out,
@@ -234,9 +234,9 @@ pub fn measure(models: Models, replay: Replay, job: &Job) -> Result<Measurements
 }
 
 /// Whether the matrices of the first checkpoint of a series know of each other.
-fn own_units(material: &Material) -> Result<Vec<OwnUnits>> {
+fn within_start(material: &Material) -> Result<Vec<WithinStart>> {
     match &material.series.checkpoints[..] {
-        [first, _, ..] => scratchproof_disguise::own_units(first),
+        [first, _, ..] => scratchproof_disguise::within_start(first),
         _ => Ok(Vec::new()),
     }
 }

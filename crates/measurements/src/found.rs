@@ -237,16 +237,28 @@ pub struct Added {
     pub observations: Vec<Observation>,
 }
 
-/// The neurons of one component of the first checkpoint: whether their rows in the matrices of one MLP know of each other.
+/// What is asked of the matrices of one checkpoint among themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Among {
+    /// Squared cosines of the rows that a neuron has in two matrices of its MLP, against those of different neurons.
+    Neurons,
+    /// Second moments over the residual axis, of one layer's component against all others.
+    SecondMoments,
+}
+
+/// Whether the matrices of one component of the first checkpoint know of each other, or of the others.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct OwnUnits {
+pub struct WithinStart {
     /// The component.
     pub component: String,
-    /// Neurons that were looked at.
+    /// What was asked.
+    pub among: Among,
+    /// Neurons, or pairs of second moments, that were looked at.
     pub units: u64,
-    /// Squared cosines of the rows of one neuron less those of rows of different neurons, in standard deviations of the latter.
+    /// Standard normal for matrices that were drawn independently.
     pub z: f64,
-    /// The former over the latter.
+    /// The squared cosines over those of different neurons; the mean correlation of second moments.
     pub ratio: f64,
 }
 

@@ -29,8 +29,8 @@ use serde::{Deserialize, Serialize};
 pub use digest::{FileDigest, manifest};
 pub use elementwise::Elementwise;
 pub use found::{
-    ANY_BASIS, Added, BY_TOKENS, Change, Class, Deduction, Disguise, Found, How, IN_PLACE, Injection, Looked,
-    Observation, OwnUnits, Question,
+    ANY_BASIS, Added, Among, BY_TOKENS, Change, Class, Deduction, Disguise, Found, How, IN_PLACE, Injection, Looked,
+    Observation, Question, WithinStart,
 };
 pub use growth::{Growth, NewMatrix, Resized};
 pub use heads::{HeadMatch, HeadPower, HeadTest, MatchedHead, SignTest};
@@ -81,9 +81,9 @@ pub struct Measurements {
     pub digests: Vec<Vec<FileDigest>>,
     /// The search for a disguise, by reference.
     pub found: Vec<Found>,
-    /// Whether the matrices of the first checkpoint's MLPs know of each other; empty where it is no series.
+    /// Whether the matrices of the first checkpoint know of each other; empty where it is no series.
     #[serde(default)]
-    pub own_units: Vec<OwnUnits>,
+    pub within_start: Vec<WithinStart>,
     /// Of every parent that was written in the subject's coordinates and measured so, its place among the references.
     pub relabelled: Vec<usize>,
     /// What was compared through tokens.

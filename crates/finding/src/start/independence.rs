@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Code, Direction, Finding, Grade, Judgement, Policy, StartFacts, StartRow, drawn, subject_of};
+use scratchproof_measurements::Among;
 use scratchproof_stats::{holm, log10_upper_tail};
 use scratchproof_texts::text;
 
@@ -13,8 +14,8 @@ pub fn judge(judgement: &mut Judgement, facts: &StartFacts<'_>, step: i64, polic
     units(judgement, facts, step, policy)
 }
 
-/// The rows of one neuron in the matrices of its MLP: drawn apart, they know nothing of each other, and they grow together in
-/// training. No singular value has a part in it. Whoever draws one matrix from another sees this too, so it is a question.
+/// The rows of one neuron in the matrices of its MLP, and second moments of layers: drawn apart, matrices know nothing of each
+/// other, and they grow together in training. For neurons no singular value has a part in it. Whoever draws one matrix from another sees this too, so it is a question.
 fn units(judgement: &mut Judgement, facts: &StartFacts<'_>, step: i64, policy: &Policy) -> BTreeSet<String> {
     let adjusted = holm(&facts.units.iter().map(|own| Some(log10_upper_tail(own.z))).collect::<Vec<_>>());
     let mut tied = BTreeSet::new();
@@ -24,19 +25,23 @@ fn units(judgement: &mut Judgement, facts: &StartFacts<'_>, step: i64, policy: &
         let (grade, direction) =
             if seen { (Grade::Moderate, Direction::Against) } else { (Grade::Weak, Direction::For) };
         let (component, units, z, ratio) = (&own.component, own.units, own.z, own.ratio);
-        let message = if seen {
-            text!("start/independence/units-tied", component, units, step, z, ratio)
-        } else {
-            text!("start/independence/units-apart", component, units, step, z)
+        let message = match (own.among, seen) {
+            (Among::Neurons, true) => text!("start/independence/units-tied", component, units, step, z, ratio),
+            (Among::Neurons, false) => text!("start/independence/units-apart", component, units, step, z),
+            (Among::SecondMoments, true) => text!("start/independence/moments-tied", component, units, step, z, ratio),
+            (Among::SecondMoments, false) => text!("start/independence/moments-apart", component, units, step, z),
         };
-        let mut finding = Finding::new(Code::StartUnits, grade, direction, message);
+        let mut finding = Finding::new(Code::StartMatrices, grade, direction, message);
         finding.subject.steps = vec![step];
         finding.subject.component = Some(own.component.clone());
         finding.statistic = Some(own.z);
         finding.log10_p = Some(log10_p);
-        finding.effect = Some(own.ratio - 1.0);
+        finding.effect = Some(if own.among == Among::Neurons { own.ratio - 1.0 } else { own.ratio });
         finding.n = Some(own.units);
-        finding.null = text!("start/independence/null-units");
+        finding.null = match own.among {
+            Among::Neurons => text!("start/independence/null-units"),
+            Among::SecondMoments => text!("start/independence/null-moments"),
+        };
         judgement.push(finding);
         if seen {
             tied.insert(own.component.clone());

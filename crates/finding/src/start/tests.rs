@@ -1,4 +1,5 @@
 use super::*;
+use scratchproof_measurements::Among;
 
 fn row(tensor: &str) -> StartRow {
     StartRow {
@@ -202,7 +203,8 @@ fn declared_schemes_are_compared_by_law_and_origin() {
 fn matrices_that_know_of_each_other_were_not_drawn() {
     let rows = [row("q"), StartRow { component: "mlp".into(), ..row("up") }];
     for (z, tied) in [(1.8, false), (86.0, true)] {
-        let units = [OwnUnits { component: "mlp".into(), units: 672, z, ratio: 1.0 + z / 30.0 }];
+        let units =
+            [WithinStart { component: "mlp".into(), among: Among::Neurons, units: 672, z, ratio: 1.0 + z / 30.0 }];
         let facts = StartFacts {
             grown: None,
             steps: &[0, 20],
@@ -216,7 +218,7 @@ fn matrices_that_know_of_each_other_were_not_drawn() {
         };
         let (judgement, clean) = judge(&facts, &Policy::default());
         let told = if tied { (Grade::Moderate, Direction::Against) } else { (Grade::Weak, Direction::For) };
-        assert_eq!(find(&judgement, Code::StartUnits), [told]);
+        assert_eq!(find(&judgement, Code::StartMatrices), [told]);
         assert_eq!(clean.contains("mlp"), !tied, "{clean:?}");
         assert!(clean.contains("attention"));
     }
