@@ -20,7 +20,7 @@ mod tests;
 
 pub use budget::Bound;
 pub use decay::{ClockInterval, DecayFacts, TokenClock};
-pub use movement::{LAYERS, Moved};
+pub use movement::{LAYERS, Moved, of_like_length};
 pub use optimizer::{Norm, OptimizerFacts, Rates, Setting};
 
 use std::collections::BTreeSet;

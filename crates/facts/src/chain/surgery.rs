@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::trails::trail_of;
 use crate::session::Session;
 use scratchproof_evidence::ReturnedRow;
-use scratchproof_finding::chain::{Break, Redrawn, Returned, Scaled};
+use scratchproof_finding::chain::{Break, Redrawn, Returned, Scaled, of_like_length};
 use scratchproof_measurements::Unit;
 use scratchproof_stats::median;
 
@@ -32,9 +32,6 @@ const ISOLATED: f64 = 3.0;
 /// The two parts of a matrix, its start and its path, were multiplied by one number: their factors differ by less than this
 /// share (of the logarithm).
 const ONE_FACTOR: f64 = 0.5;
-
-/// Intervals are alike where neither has more than this many times the steps of the other.
-const ALIKE: i64 = 8;
 
 /// Other matrices of its kind that have to be there.
 const SIBLINGS: usize = 3;
@@ -67,8 +64,7 @@ pub fn breaks(session: &Session) -> Vec<Break> {
         }
         let typical = median(figures.iter().map(|f| f.1)).unwrap_or(0.0);
         let usual = median(figures.iter().map(|f| f.2)).unwrap_or(0.0);
-        let far = |i: usize| (units[i].1.gram.pair(t - 1, t).distance2 / units[i].0.elements() as f64).sqrt();
-        let moved = median(figures.iter().map(|f| far(f.0))).unwrap_or(0.0);
+        let moved = median(figures.iter().filter_map(|f| units[f.0].1.gram.pair(t - 1, t).rms())).unwrap_or(0.0);
         for (i, kept, step) in figures {
             let (unit, f) = units[i];
             let pair = f.gram.pair(t - 1, t);
@@ -163,11 +159,8 @@ pub fn scaled(session: &Session) -> Vec<Scaled> {
             let sign = own.signum();
             // In an interval of a single step a matrix does next to nothing: the nearest of a like length is held against it.
             let like = |other: &usize| {
-                let length = |t: usize| session.measured.steps[t].saturating_sub(session.measured.steps[t - 1]).max(1);
-                *other >= 1
-                    && *other < points
-                    && length(*other) <= ALIKE.saturating_mul(length(t))
-                    && length(t) <= ALIKE.saturating_mul(length(*other))
+                let ends = |t: usize| (session.measured.steps[t - 1], session.measured.steps[t]);
+                *other >= 1 && *other < points && of_like_length(ends(*other), ends(t))
             };
             let Some(before) = [t - 1, t - 2].into_iter().find(like).and_then(&apart) else { continue };
             let Some(usual_path) = path[t] else { continue };

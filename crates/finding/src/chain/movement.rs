@@ -98,8 +98,6 @@ impl Moved {
 /// All excesses of the components that have an anchor.
 #[must_use]
 pub fn excesses(moved: &[Moved]) -> Vec<Excess> {
-    let before = |steps: &[(i64, i64)], t: usize| beside(steps, t, &[t.checked_sub(1), t.checked_sub(2)]);
-    let after = |steps: &[(i64, i64)], t: usize| beside(steps, t, &[Some(t + 1), Some(t + 2)]);
     let mut steps: Vec<(i64, i64)> = moved.iter().map(|m| m.steps).collect();
     steps.sort_unstable();
     steps.dedup();
@@ -118,8 +116,9 @@ pub fn excesses(moved: &[Moved]) -> Vec<Excess> {
             .collect();
         for (t, path) in paths.iter().enumerate() {
             let Some((ratio, own)) = path else { continue };
+            let sides = [[t.checked_sub(1), t.checked_sub(2)], [Some(t + 1), Some(t + 2)]];
             let beside: Vec<(f64, &Moved)> =
-                [before(&steps, t), after(&steps, t)].into_iter().flatten().filter_map(|b| *paths.get(b)?).collect();
+                sides.into_iter().filter_map(|near| *paths.get(beside(&steps, t, near)?)?).collect();
             if beside.is_empty() {
                 continue;
             }
@@ -154,14 +153,21 @@ pub fn excesses(moved: &[Moved]) -> Vec<Excess> {
 /// The interval to hold one against, the nearest of a like length on one side: in a single step only the rows of its batch have
 /// a gradient, and the updates of many steps add up otherwise than one, so the proportions are others. **Measured** on nanoGPT
 /// (saved at 99 and 100 among steps 50 apart): the layers 2.0 times what they are in the intervals beside it.
-fn beside(steps: &[(i64, i64)], t: usize, near: &[Option<usize>]) -> Option<usize> {
-    let length = |at: usize| steps.get(at).map(|(from, to)| (i128::from(*to) - i128::from(*from)).max(1));
-    let own = length(t)?;
-    let like = |at: &usize| length(*at).is_some_and(|other| other <= ALIKE * own && own <= ALIKE * other);
-    near.iter().copied().flatten().find(like)
+fn beside(steps: &[(i64, i64)], t: usize, near: [Option<usize>; 2]) -> Option<usize> {
+    let own = *steps.get(t)?;
+    near.into_iter().flatten().find(|at| steps.get(*at).is_some_and(|other| of_like_length(own, *other)))
 }
 
-/// Intervals are alike where neither has more than this many times the steps of the other.
+/// Whether two intervals, by the steps of their ends, may be held against each other: neither has more than this many times the
+/// steps of the other.
+#[must_use]
+pub fn of_like_length(a: (i64, i64), b: (i64, i64)) -> bool {
+    let length = |(from, to): (i64, i64)| (i128::from(to) - i128::from(from)).max(1);
+    let (a, b) = (length(a), length(b));
+    a <= ALIKE * b && b <= ALIKE * a
+}
+
+/// See [`of_like_length`].
 const ALIKE: i128 = 8;
 
 /// What the limits of layers and their parts are multiplied by where a step is as large as its gradient: parts then move in no
