@@ -60,6 +60,9 @@ impl Search<'_> {
             // Experts by number: those of one that moved belong to another.
             let read = |function: &Function| {
                 let rows = most[function.group()];
+                if let Some(pair) = self.neuron_rows((l, m), *function, rows)? {
+                    return Ok(pair);
+                }
                 match self.head_rows((l, m), *function, rows)? {
                     Some(pair) => Ok(Some(pair)),
                     None if self.own.size(l, *function) != self.other.size(m, *function) => Ok(None),

@@ -22,6 +22,7 @@
 //! ordinary measurement beside the parent as it stands.
 
 mod alike;
+mod angles;
 mod basis;
 mod content;
 mod culprit;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rayon::prelude::*;
 
 use super::alike::alike;
+use super::angles::Matched;
 use super::found::Found;
 use super::frame::{Agreement, Frame, MANY, fixed};
 use super::heads::kept as heads_of;
@@ -105,7 +106,7 @@ pub(super) fn between(
         }
     });
     let looked = looked.into_iter().collect();
-    Search { own, other, tokens, rules, observations: Vec::new(), heads, looked }.run()
+    Search { own, other, tokens, rules, observations: Vec::new(), heads, angles: Matched::default(), looked }.run()
 }
 
 pub(super) struct Search<'a> {
@@ -115,6 +116,8 @@ pub(super) struct Search<'a> {
     pub rules: &'a SearchRules,
     pub observations: Vec<Observation>,
     pub heads: HeadMatch,
+    /// MLPs matched in any basis, where heads say nothing.
+    pub angles: Matched,
     /// What was looked at, question by question.
     pub looked: Vec<Looked>,
 }
@@ -168,6 +171,10 @@ impl Search<'_> {
         // Heads say which layer answers which in any basis; where they do, layers need no other sign.
         let by_heads = self.layers_by_heads();
         layers.extend(by_heads.iter().map(|(l, m)| (*l, *m)));
+        if by_heads.is_empty() && !self.glance() && !self.own.is_added() && !self.moments_found() {
+            self.angles = self.by_angles()?;
+            layers.extend(self.layers_by_angles().collect::<Vec<_>>());
+        }
         let long = self.own.hidden.max(self.other.hidden) >= MANY;
         let glance = self.glance();
         let before = self.observations.len();
