@@ -139,6 +139,7 @@ impl Checkpoint {
         checkpoint.notes.extend(forms::quantised::left(&found, checkpoint.config.as_ref()));
         checkpoint.name(found);
         checkpoint.name_constants();
+        checkpoint.leave_identities();
         Ok(checkpoint)
     }
 

@@ -318,3 +318,92 @@ fn by_profile(a: &Angles, b: &Angles) -> Vec<f32> {
     }
     scores
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::noise::Noise;
+
+    const HIDDEN: usize = 32;
+    const ROWS_OF: usize = 96;
+
+    /// Gate, up and down of an MLP whose neurons differ in length and share some directions, as trained ones do.
+    fn mlp(seed: u64) -> [Vec<f32>; 3] {
+        let mut noise = Noise(seed);
+        let common: Vec<f64> = (0..4 * HIDDEN).map(|_| noise.normal()).collect();
+        let mut matrix = || -> Vec<f32> {
+            let row = |noise: &mut Noise| -> Vec<f32> {
+                let weights: Vec<f64> = (0..4).map(|_| noise.normal()).collect();
+                let shared = |at: usize| (0..4).map(|k| weights[k] * common[k * HIDDEN + at]).sum::<f64>();
+                (0..HIDDEN).map(|at| narrow(noise.normal() + 0.5 * shared(at))).collect()
+            };
+            (0..ROWS_OF).flat_map(|_| row(&mut noise)).collect()
+        };
+        [matrix(), matrix(), matrix()]
+    }
+
+    fn angles_of(rows: &[Vec<f32>; 3]) -> Angles {
+        let picked: Vec<usize> = (0..ROWS_OF).collect();
+        let one = |values: &Vec<f32>| Some(Matrix { cols: HIDDEN, picked: picked.clone(), total: ROWS_OF, values: values.clone() });
+        Angles::new(0, Slot::Dense, &Mlp { matrices: rows.each_ref().map(one) }, 512).expect("angles")
+    }
+
+    /// Neurons in another order, in another basis, signs of up and down turned, up scaled, and a little noise.
+    fn disguised(rows: &[Vec<f32>; 3], order: &[usize], noise: &mut Noise) -> [Vec<f32>; 3] {
+        let basis = scratchproof_kernel::nearest_orthogonal(
+            &(0..HIDDEN * HIDDEN).map(|_| noise.normal()).collect::<Vec<_>>(),
+            HIDDEN,
+            HIDDEN,
+        )
+        .expect("a rotation");
+        let turned: Vec<(f64, f64)> =
+            order.iter().map(|_| (if noise.normal() > 0.0 { 1.0 } else { -1.0 }, 1.0 + noise.normal().abs())).collect();
+        let mut which = 0;
+        rows.each_ref().map(|matrix| {
+            let mut out = Vec::new();
+            for (row, (sign, scale)) in order.iter().zip(&turned) {
+                let factor = [1.0, sign * scale, sign / scale][which];
+                let row = &matrix[row * HIDDEN..][..HIDDEN];
+                for column in 0..HIDDEN {
+                    let value: f64 = (0..HIDDEN).map(|k| f64::from(row[k]) * basis[k * HIDDEN + column]).sum();
+                    out.push(narrow(factor * (value + 0.05 * noise.normal())));
+                }
+            }
+            which += 1;
+            out
+        })
+    }
+
+    #[test]
+    fn neurons_are_found_in_any_basis_and_strangers_are_not() {
+        let parent = mlp(1);
+        let mut noise = Noise(9);
+        let mut order: Vec<usize> = (0..ROWS_OF).collect();
+        order.rotate_left(31);
+        order.swap(3, 50);
+        let copy = angles_of(&disguised(&parent, &order, &mut noise));
+        let (score, pairs) = matched(&copy, &angles_of(&parent)).expect("a matching");
+        assert!(score > 0.8, "{score}");
+        assert_eq!(pairs.len(), ROWS_OF);
+        assert!(pairs.iter().all(|(i, j)| order[*i] == *j));
+        for seed in 2..12 {
+            let (score, _) = matched(&copy, &angles_of(&mlp(seed))).expect("a matching");
+            assert!(score < SPEAKS, "{seed}: {score}");
+        }
+    }
+
+    #[test]
+    fn few_neurons_and_single_matrices_are_left_alone() {
+        let [gate, up, down] = mlp(1);
+        let matrix = |values: &[f32], rows: usize| {
+            Some(Matrix { cols: HIDDEN, picked: (0..rows).collect(), total: rows, values: values[..rows * HIDDEN].to_vec() })
+        };
+        let few = Mlp { matrices: [matrix(&gate, 31), matrix(&up, 31), matrix(&down, 31)] };
+        assert!(Angles::new(0, Slot::Dense, &few, 512).is_none());
+        let alone = Mlp { matrices: [None, matrix(&up, ROWS_OF), None] };
+        assert!(Angles::new(0, Slot::Dense, &alone, 512).is_none());
+        let unlike = Mlp { matrices: [None, matrix(&up, ROWS_OF), matrix(&down, ROWS_OF)] };
+        let plain = Angles::new(0, Slot::Dense, &unlike, 512).expect("angles");
+        assert!(matched(&plain, &angles_of(&[gate, up, down])).is_none(), "with and without a gate");
+    }
+}

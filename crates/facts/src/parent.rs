@@ -33,6 +33,7 @@ pub struct Parents {
     earlier: Vec<String>,
     unfit: Vec<Unfit>,
     unsearched: BTreeSet<String>,
+    partly: BTreeSet<(String, String)>,
     unreached_share: f64,
 }
 
@@ -52,6 +53,7 @@ impl Parents {
             earlier: session.record.earlier(),
             unfit: reach::unfit(session),
             unsearched: reach::unsearched(session).into_keys().collect(),
+            partly: reach::partly(session),
             unreached_share: parts::unreached_share(session),
         }
     }
@@ -83,6 +85,7 @@ impl Parents {
             disguises: self.disguises.clone(),
             frames: self.frames.clone(),
             unsearched: &self.unsearched,
+            partly: &self.partly,
             layer_map: &evidence.layer_map,
             families: &self.families,
             equal: &self.equal,

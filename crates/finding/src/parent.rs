@@ -65,6 +65,8 @@ pub struct ParentFacts<'a> {
     pub disguises: BTreeMap<String, Vec<Text>>,
     /// Parents of which the search could look at nothing: in another order or basis they would have gone unseen.
     pub unsearched: &'a BTreeSet<String>,
+    /// Parents and the components of which too much has no axis along which the two could be held against each other.
+    pub partly: &'a BTreeSet<(String, String)>,
     /// By parent, how its residual axis is read where a disguise was found: `permuted` or `rotated`.
     pub frames: BTreeMap<String, String>,
     /// The final checkpoint as a weighted sum of the parents.

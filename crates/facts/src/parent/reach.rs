@@ -82,6 +82,33 @@ pub fn unsearched(session: &Session) -> BTreeMap<String, &'static str> {
     parents.map(|(parent, _)| (parent.name.clone(), "")).chain(blind).collect()
 }
 
+/// Components of which more than this has no axis along which it could be held against a parent's are not cleared.
+const PARTLY: f64 = 0.3;
+
+/// Parents and the components of which too much lies beside the parent's and has no axis along which the two could be held
+/// against each other, as matrices that began as the identity.
+#[must_use]
+pub fn partly(session: &Session) -> BTreeSet<(String, String)> {
+    let plan = &session.measured.plan;
+    let sizes = session.measured.sizes();
+    let mut found = BTreeSet::new();
+    for (p, parent) in session.case.parents.iter().enumerate() {
+        let mut shares: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+        for (unit, _) in session.measured.own() {
+            if unit.role.constant || unit.shape.len() < 2 {
+                continue;
+            }
+            let beside = unit.members.iter().any(|member| member.model == plan.series + p);
+            let share = shares.entry(unit.role.judged_as()).or_default();
+            share.0 += if beside && unit.view.is_none() { sizes(unit) } else { 0 };
+            share.1 += sizes(unit);
+        }
+        let much = shares.into_iter().filter(|(_, (without, all))| *without as f64 > PARTLY * *all as f64);
+        found.extend(much.map(|(component, _)| (parent.name.clone(), component.to_owned())));
+    }
+    found
+}
+
 /// What the search said of every parent in disguise.
 fn culprits(session: &Session) -> Vec<Culprit> {
     let parents = session.case.parents.iter().zip(&session.measured.found).filter(|(_, found)| searched(found));

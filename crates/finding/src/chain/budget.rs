@@ -1,6 +1,7 @@
 //! The distance between neighbours against what the optimiser can do, and against the intervals beside it.
 
 use super::ChainFacts;
+use super::movement::adapter_like;
 use crate::{Code, Direction, Finding, Grade, Judgement};
 use scratchproof_case::Policy;
 use scratchproof_evidence::ChainRow;
@@ -42,7 +43,7 @@ pub(super) fn budget(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: 
     let (from, to) = (worst.from_step, worst.to_step);
     let (grade, direction, message) = match (&facts.bound, worst.bound) {
         (Some(Bound { optimiser, exact }), Some(bound)) if budget > bound * policy.budget_excess => {
-            if *exact && parts_over(facts, worst) {
+            if *exact && parts_over(facts, worst) && !adapter_like(facts.path, (from, to)) {
                 let message = text!("chain/budget/beyond", ratio = budget, from, to, optimiser, bound);
                 (Grade::Conclusive, Direction::Against, message)
             } else if *exact {
@@ -116,14 +117,16 @@ struct Pace<'a> {
 /// Speeds by the sum of the learning rates, as a path straight on would have it, and by that sum over the root of the steps,
 /// as a random walk would; a training lies between the two, so the milder figure counts.
 fn paces<'a>(rows: &[&'a ChainRow], rates: bool) -> Vec<Pace<'a>> {
-    let speed = |row: &ChainRow| {
+    let speed = |row: &ChainRow, beyond: bool| {
         let steps = ((i128::from(row.to_step) - i128::from(row.from_step)) as f64).max(1.0);
         let over = if rates { row.lr_sum? } else { steps };
-        let speed = row.rms? / over;
+        let speed = if beyond { row.budget.filter(|_| rates).or(row.rms.map(|rms| rms / over))? } else { row.rms? / over };
         (speed > 0.0 && speed.is_finite()).then_some([speed, speed * steps.sqrt()])
     };
-    let speeds: Vec<Option<[f64; 2]>> = rows.iter().map(|row| speed(row)).collect();
+    let speeds: Vec<Option<[f64; 2]>> = rows.iter().map(|row| speed(row, false)).collect();
     let pace = |t: usize| {
+        // Where rates are small a movement in a short number format is its rounding: nothing beyond it is no speed.
+        speed(rows[t], true)?;
         // The first interval of a training has its warm-up and its largest gradients.
         let own = speeds[t].filter(|_| t > 0)?;
         let beside: Vec<[f64; 2]> = [t.checked_sub(1), Some(t + 1)]

@@ -203,18 +203,28 @@ pub fn stands_out(excess: &Excess, policy: &Policy, slack: f64) -> bool {
     excess.excess >= slack * limit(excess, policy) && (!excess.inner || excess.pace >= pace)
 }
 
+/// A part that moved by less than this share of its own size holds nobody's weights, whatever it did beside the others. **Measured**
+/// on an honest T5, whose embedding has a standard deviation of 1 and starts slowly: in the first 20 steps the layers moved 2.7
+/// times what they do later beside it, which was 0.09 of their size.
+const FITS: f64 = 0.2;
+
 /// Judges the proportions.
 pub(super) fn proportions(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) {
     let all = excesses(facts.moved);
     let over = |e: &Excess| e.excess / limit(e, policy);
     let slack = slack(facts);
-    let Some(worst) = all.iter().filter(|e| stands_out(e, policy, slack)).max_by(|a, b| over(a).total_cmp(&over(b)))
+    let large = |e: &&Excess| {
+        let own = facts.moved.iter().find(|m| m.component == e.component && m.steps == e.steps);
+        own.is_none_or(|m| m.rms >= FITS * m.before)
+    };
+    let out = |e: &&Excess| stands_out(e, policy, slack) && large(e);
+    let Some(worst) = all.iter().filter(out).max_by(|a, b| over(a).total_cmp(&over(b)))
     else {
         return;
     };
     let whole = all.iter().find(|e| e.component == LAYERS && e.steps == worst.steps);
-    let strong = whole.is_some_and(|e| e.excess >= slack * policy.moved_layers_strong && stands_out(e, policy, slack));
-    let shown = whole.filter(|e| strong || stands_out(e, policy, slack)).unwrap_or(worst);
+    let strong = whole.is_some_and(|e| e.excess >= slack * policy.moved_layers_strong && out(&e));
+    let shown = whole.filter(|e| strong || out(e)).unwrap_or(worst);
     let own = facts.moved.iter().find(|m| m.component == shown.component && m.steps == shown.steps);
     let message = text!(
         "power/movement/apart",
@@ -263,6 +273,19 @@ pub fn element_bound(facts: &ChainFacts<'_>) -> Option<f64> {
     (bound.exact && most > 0.0).then_some(most)
 }
 
+/// How many times its bound a step is beyond an accusation. Adapters that are merged into the weights move by the product of two
+/// matrices, and neither that nor a rate of a group's own has this bound: **measured** 1.8 times for a merged LoRA of rank 16, 4.3 to
+/// 4.8 times for another model's weights.
+const FAR: f64 = 3.0;
+
+/// Whether an interval moved the layers and nothing else, neither embedding nor output layer nor norms: as adapters that were
+/// trained and merged do, whose steps no bound of the optimiser limits.
+pub(super) fn adapter_like(path: &[scratchproof_evidence::ChainRow], (from, to): (i64, i64)) -> bool {
+    let here = |row: &&scratchproof_evidence::ChainRow| (row.from_step, row.to_step) == (from, to);
+    let others = || path.iter().filter(here).filter(|row| [ANCHOR, HEAD, "norms"].contains(&row.component.as_str()));
+    others().any(|row| row.component == ANCHOR) && others().all(|row| row.rms == Some(0.0))
+}
+
 /// Judges the farthest steps.
 pub(super) fn farthest(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) {
     let Some(bound) = element_bound(facts) else { return };
@@ -283,7 +306,8 @@ pub(super) fn farthest(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy
     });
     let (beyond, of) = (beyond.count(), at().count());
     let tied = judgement.findings.iter().any(|finding| Tie::of(finding) == Some(Tie::DecayClock));
-    let grade = match 2 * beyond >= of && beyond > 1 {
+    let far = most >= FAR * bound && !adapter_like(facts.path, worst.steps);
+    let grade = match 2 * beyond >= of && beyond > 1 && far {
         true if tied => Grade::Conclusive,
         true => Grade::Strong,
         false => Grade::Moderate,

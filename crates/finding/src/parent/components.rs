@@ -98,7 +98,9 @@ pub(super) fn components(
             // As stored alone nothing is cleared; a search is of the language model, and towers are looked at as stored.
             let unsearched = || {
                 let of_this = tests.iter().filter(|t| t.row.component == *name && part_of(facts, name) == ALL);
-                of_this.filter_map(|t| parent_of(&t.row.reference)).any(|parent| facts.unsearched.contains(parent))
+                let partly = |parent: &str| facts.partly.contains(&(parent.to_owned(), name.clone()));
+                let mut parents = of_this.filter_map(|t| parent_of(&t.row.reference));
+                parents.any(|parent| facts.unsearched.contains(parent) || partly(parent))
             };
             let outcome = match (derived, nearest) {
                 (Some(_), _) => ComponentOutcome::Derived,

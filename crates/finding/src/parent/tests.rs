@@ -24,6 +24,7 @@ struct Case {
     calibration: Vec<CalibrationRow>,
     clean_start: BTreeSet<String>,
     unsearched: BTreeSet<String>,
+    partly: BTreeSet<(String, String)>,
 }
 
 impl Case {
@@ -37,6 +38,7 @@ impl Case {
             calibration: Vec::new(),
             clean_start: BTreeSet::from(["attention".to_owned()]),
             unsearched: BTreeSet::new(),
+            partly: BTreeSet::new(),
         }
     }
 
@@ -71,6 +73,7 @@ impl Case {
             disguises: BTreeMap::new(),
             frames: BTreeMap::new(),
             unsearched: &self.unsearched,
+            partly: &self.partly,
             merge: &[],
             layer_map: &self.layer_map,
             families: &self.families,
@@ -129,6 +132,11 @@ fn what_was_not_searched_is_not_independent() {
         }
         let (judgement, components) = judge(&case.facts(), &Policy::default());
         assert_eq!(components[0].outcome == ComponentOutcome::Independent, !unsearched);
+        case.unsearched.clear();
+        case.partly.insert(("P".to_owned(), "attention".to_owned()));
+        let (_, components) = judge(&case.facts(), &Policy::default());
+        assert_ne!(components[0].outcome, ComponentOutcome::Independent, "half of it has no axis");
+        case.partly.clear();
         let silent = judgement.findings.iter().find(|f| f.code == Code::ParentSilent).expect("a finding");
         assert_eq!(silent.grade >= Grade::Strong, !unsearched);
     }
