@@ -268,6 +268,23 @@ fn what_the_hubs_own_program_fetched_is_read_from_its_cache() {
     inspect.args(["inspect", "--offline", "hf://acme/tiny"]).env("HF_HOME", home.path());
     let ran = run(&mut inspect);
     assert!(ran.status == 0 && ran.stdout.contains("21 in 1 file"), "{}{}", ran.stdout, ran.stderr);
+    let mut inspect = program();
+    inspect.args(["inspect", "--offline", "hf://acme/tiny@step20"]).env("HF_HOME", home.path());
+    let ran = run(&mut inspect);
+    assert!(ran.status == 2 && ran.stderr.contains("acme/tiny@step20") && ran.stderr.contains("cache"), "{}", ran.stderr);
+    // A pattern is looked up among the revisions that are there.
+    for step in [0, 20, 60] {
+        let commit = format!("{step:040x}");
+        let snapshot = home.path().join("hub/models--acme--tiny/snapshots").join(&commit);
+        fs::create_dir_all(&snapshot).unwrap();
+        let of = format!("hf_ckpt/{step}B/");
+        for (name, bytes) in own.iter().filter_map(|(name, bytes)| Some((name.strip_prefix(&of)?, bytes))) {
+            fs::write(snapshot.join(name), bytes).unwrap();
+        }
+        fs::write(home.path().join(format!("hub/models--acme--tiny/refs/step{step}")), commit).unwrap();
+    }
+    let (found, _) = audited("hf://acme/tiny@step{step}", &variables[1..], &["--offline"]);
+    assert_eq!(found, local());
 }
 
 #[test]
@@ -280,7 +297,7 @@ fn folders_by_tokens_and_a_budget() {
     assert!(fetched_over_needed(&server, &own) <= 1.05);
     // Three checkpoints of 56 kB each: two are within the limit, one is not.
     let (found, said) = audited("hf://acme/tiny/hf_ckpt/{tokens}B", &hub, &["--max-fetch", "120kB"]);
-    assert!(found[3] == 2 && said.contains("1 checkpoints of the series are left out, 2 are used"), "{found} {said}");
+    assert!(found[3] == 2 && said.contains("1 checkpoint of the series left out, 2 used"), "{found} {said}");
     let folder = tempfile::tempdir().unwrap();
     let case = folder.path().join("case.toml");
     let text = "schema = 1\nname = \"x\"\n[claim]\nstatement = \"from-scratch\"\n[subject]\nname = \"x\"\n\

@@ -273,7 +273,7 @@ pub struct Part {
     #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with = "every")]
     pub steps: Vec<i64>,
     /// Use every so many checkpoints of the series, the first and the last among them
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = every)]
     pub every: Option<usize>,
     /// Fetch at most so much from a network (`20GB`): a share of the rows is read as --sample does, as large as that allows;
     /// where the least share is too much, fewer checkpoints of the series too, evenly, the first and the last among them
@@ -301,6 +301,11 @@ impl Part {
         let Self { steps, every, max_fetch, rows } = self;
         Asked { steps: steps.clone(), every: *every, most: *max_fetch, share: rows.sample, seed: rows.seed }
     }
+}
+
+/// A number of checkpoints from 1.
+fn every(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|every| *every > 0).ok_or_else(|| "a whole number from 1".to_owned())
 }
 
 /// `0.1`, `10%`.

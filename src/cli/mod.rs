@@ -276,7 +276,8 @@ fn audit_case(arguments: &Arguments, case: &Path, output: Option<&Path>, check: 
         say("the folder remembers which checkpoints and rows are used");
     }
     if chosen.left > 0 && !arguments.quiet {
-        say(&format!("{} checkpoints of the series are left out, {used} are used", chosen.left));
+        let of = |count: usize| if count == 1 { "checkpoint" } else { "checkpoints" };
+        say(&format!("{} {} of the series left out, {used} used", chosen.left, of(chosen.left)));
     }
     rows_drawn(arguments, &case);
     if chosen.bytes > 0 && !arguments.quiet {

@@ -106,6 +106,10 @@ fn collect(place: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
         .filter(|path| if path.is_dir() { model(path) } else { is_fingerprint(path) })
         .collect();
+    if model(place) && !inside.iter().any(|path| path.is_dir()) {
+        // A model lies beside the fingerprints.
+        inside.push(place.to_owned());
+    }
     inside.sort();
     into.extend(inside.into_iter().take(MOST.saturating_sub(into.len())));
     Ok(())

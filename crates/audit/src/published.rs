@@ -4,9 +4,9 @@
 use chrono::{DateTime, Utc};
 use rayon::prelude::*;
 
-use scratchproof_case::{PublishedFile, PublishedStep, apart, hole, named};
+use scratchproof_case::{PublishedFile, PublishedStep, apart, hole, named, passed_over};
 use scratchproof_error::{Error, Result};
-use scratchproof_source::{Access, Hub, ListedFile, Network, is_address, locate};
+use scratchproof_source::{Access, Hub, ListedFile, Named, Network, cached_revisions, is_address, locate};
 use scratchproof_texts::{Text, text};
 
 /// A series as a hub lists it.
@@ -45,10 +45,15 @@ fn listed(pattern: &str, access: Access, network: &Network, hub: &Hub) -> Result
         return Err(wrong(text!("error-audit/published/series")));
     }
     if access.offline {
-        return Err(wrong(text!("error-audit/published/cannot-looked-up-offline")));
+        let steps = kept(pattern);
+        return if steps.is_empty() {
+            Err(wrong(text!("error-audit/published/cannot-looked-up-offline")))
+        } else {
+            ordered(pattern, steps, 0)
+        };
     }
     let before = network.fetched();
-    let mut steps = if let Some(rest) = pattern.strip_prefix("hf://") {
+    let steps = if let Some(rest) = pattern.strip_prefix("hf://") {
         let (path, revision) = rest.split_once('@').map_or((rest, None), |(path, revision)| (path, Some(revision)));
         match revision.filter(|revision| hole(revision).is_some()) {
             Some(revision) => branches(network, hub, path, revision)?,
@@ -63,6 +68,13 @@ fn listed(pattern: &str, access: Access, network: &Network, hub: &Hub) -> Result
             _ => text!("error-audit/published/nothing"),
         }));
     }
+    let fetched = network.fetched() - before;
+    ordered(pattern, steps, fetched)
+}
+
+/// By ascending step.
+fn ordered(pattern: &str, mut steps: Vec<PublishedStep>, fetched: u64) -> Result<Published> {
+    let wrong = |why: Text| Error::usage(why).context(format!("{pattern:?}"));
     steps.sort_by(|a, b| (a.step, &a.name).cmp(&(b.step, &b.name)));
     if let Some(pair) = steps.windows(2).find(|pair| pair[0].step == pair[1].step) {
         return Err(wrong(text!(
@@ -72,7 +84,29 @@ fn listed(pattern: &str, access: Access, network: &Network, hub: &Hub) -> Result
             name_2 = &pair[1].name
         )));
     }
-    Ok(Published { steps, fetched: network.fetched() - before })
+    Ok(Published { steps, fetched })
+}
+
+/// The revisions of a pattern of branches that are in the hub's cache of this computer. What the hub lists of their files is not
+/// there.
+fn kept(pattern: &str) -> Vec<PublishedStep> {
+    let Some((path, revision)) = pattern.strip_prefix("hf://").and_then(|rest| rest.split_once('@')) else {
+        return Vec::new();
+    };
+    let of = |reference: Named| {
+        let (step, tokens) = named(&reference.name, revision)?;
+        let address = format!("hf://{path}@{}", reference.commit);
+        Some(PublishedStep { step, tokens, name: reference.name, address, weights: Vec::new() })
+    };
+    cached_revisions(&format!("hf://{path}")).into_iter().filter_map(of).collect()
+}
+
+/// Refuses a pattern that takes some of these names and passes over others that differ in how their number is written.
+fn whole<'a>(pattern: &str, part: &str, names: impl IntoIterator<Item = &'a str>) -> Result<()> {
+    match passed_over(names, part) {
+        None => Ok(()),
+        Some(name) => Err(Error::usage(text!("error-audit/published/passed-over", name)).context(format!("{pattern:?}"))),
+    }
 }
 
 /// A series in folders or files of a bucket or of a server that lists its folders.
@@ -80,9 +114,10 @@ fn elsewhere(pattern: &str, access: Access) -> Result<Vec<PublishedStep>> {
     let Some((parent, part, rest)) = apart(pattern) else { return Ok(Vec::new()) };
     let place = locate(&format!("{parent}/"), access)?;
     let files = place.listed()?;
-    let names = files.iter().map(|file| file.path.clone()).chain(place.folders()?);
+    let names: Vec<String> = files.iter().map(|file| file.path.clone()).chain(place.folders()?).collect();
+    whole(pattern, part, names.iter().map(String::as_str))?;
     let matched: Vec<(i64, Option<u64>, String)> =
-        names.filter_map(|name| named(&name, part).map(|(step, tokens)| (step, tokens, name))).collect();
+        names.into_iter().filter_map(|name| named(&name, part).map(|(step, tokens)| (step, tokens, name))).collect();
     let of = |(step, tokens, name): (i64, Option<u64>, String)| {
         let inside = rest.map_or(String::new(), |rest| format!("/{rest}"));
         let address = format!("{parent}/{name}{inside}");
@@ -100,8 +135,9 @@ fn elsewhere(pattern: &str, access: Access) -> Result<Vec<PublishedStep>> {
 }
 
 fn branches(network: &Network, hub: &Hub, path: &str, pattern: &str) -> Result<Vec<PublishedStep>> {
-    let mut steps: Vec<PublishedStep> = hub
-        .references(network, &format!("hf://{path}"))?
+    let references = hub.references(network, &format!("hf://{path}"))?;
+    whole(pattern, pattern, references.iter().map(|reference| reference.name.as_str()))?;
+    let mut steps: Vec<PublishedStep> = references
         .into_iter()
         .filter_map(|reference| {
             let (step, tokens) = named(&reference.name, pattern)?;

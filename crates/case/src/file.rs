@@ -53,7 +53,7 @@ struct RawPath {
 struct RawClaim {
     statement: Spanned<String>,
     claimant: Option<String>,
-    date: Option<String>,
+    date: Option<Spanned<toml::Value>>,
     auditor: Option<String>,
 }
 
@@ -63,7 +63,7 @@ struct RawSubject {
     name: Option<String>,
     model: Option<Spanned<String>>,
     checkpoints: Option<Spanned<toml::Value>>,
-    averaged: Option<String>,
+    averaged: Option<Spanned<String>>,
     init: Option<RawInit>,
     architecture: Option<Spanned<String>>,
 }
@@ -82,7 +82,7 @@ struct RawCheckpoint {
 #[serde(deny_unknown_fields)]
 struct RawInit {
     scheme: Option<String>,
-    std: Option<f64>,
+    std: Option<Spanned<f64>>,
     seed: Option<u64>,
     framework: Option<String>,
     recipe: Option<Spanned<String>>,
@@ -254,11 +254,13 @@ impl Checker<'_> {
             return Err(self.fail(&claim.statement, "the statement must be \"from-scratch\""));
         }
         let claim = "from-scratch".to_owned();
-        let stated = raw.claim.map_or_else(Stated::default, |claim| Stated {
-            claimant: claim.claimant,
-            date: claim.date,
-            auditor: claim.auditor,
-        });
+        let stated = match raw.claim {
+            None => Stated::default(),
+            Some(RawClaim { claimant, date, auditor, .. }) => {
+                let date = date.map(|date| self.day(&date)).transpose()?;
+                Stated { claimant, date, auditor }
+            }
+        };
         let name = raw.name.unwrap_or_else(|| {
             let path = std::path::absolute(self.path).unwrap_or_default();
             path.parent().and_then(Path::file_name).map_or("case".to_owned(), |n| n.to_string_lossy().into_owned())
@@ -342,12 +344,29 @@ impl Checker<'_> {
                 )));
             }
         };
-        Ok(Subject { name, checkpoints, pattern, published: Vec::new(), averaged: raw.averaged, init, architecture })
+        if let Some(way) = raw.averaged.as_ref().filter(|way| !is_average(way.get_ref())) {
+            return Err(self.fail(way, unknown_average(way.get_ref())));
+        }
+        let averaged = raw.averaged.map(Spanned::into_inner);
+        Ok(Subject { name, checkpoints, pattern, published: Vec::new(), averaged, init, architecture })
+    }
+
+    /// A date or a time as the case file writes it.
+    fn day(&self, written: &Spanned<toml::Value>) -> Result<String> {
+        let text = match written.get_ref() {
+            at @ (toml::Value::String(_) | toml::Value::Datetime(_)) => text_of(at),
+            _ => String::new(),
+        };
+        if is_day(&text) { Ok(text) } else { Err(self.fail(written, text!("error-case/file/no-date", text))) }
     }
 
     fn init(&self, raw: RawInit) -> Result<Init> {
         let recipe = raw.recipe.map(|recipe| self.existing(&recipe)).transpose()?;
-        Ok(Init { scheme: raw.scheme, std: raw.std, seed: raw.seed, framework: raw.framework, recipe })
+        if let Some(std) = raw.std.as_ref().filter(|std| !(std.get_ref().is_finite() && *std.get_ref() > 0.0)) {
+            return Err(self.fail(std, text!("error-case/file/no-std", std = std.get_ref().to_string())));
+        }
+        let std = raw.std.map(Spanned::into_inner);
+        Ok(Init { scheme: raw.scheme, std, seed: raw.seed, framework: raw.framework, recipe })
     }
 
     fn series(&self, checkpoints: &Spanned<toml::Value>) -> Result<Vec<CheckpointEntry>> {
@@ -504,8 +523,14 @@ impl Checker<'_> {
 
 /// One entry of the list of checkpoints.
 fn listed(number: usize, entry: &toml::Value) -> Result<Listed, String> {
-    let entry = RawCheckpoint::deserialize(entry.clone())
-        .map_err(|e| format!("checkpoint {} of the list: {}", number + 1, e.message().replace('\n', " ")))?;
+    let of = |message: &str| format!("checkpoint {} of the list: {message}", number + 1);
+    let entry = RawCheckpoint::deserialize(entry.clone()).map_err(|e| of(&e.message().replace('\n', " ")))?;
+    if let Some(way) = entry.averaged.as_ref().filter(|way| !is_average(way)) {
+        return Err(of(&unknown_average(way).to_string()));
+    }
+    if let Some(saved) = entry.saved.as_ref().map(text_of).filter(|saved| !is_day(saved)) {
+        return Err(of(&text!("error-case/file/no-date", text = saved).to_string()));
+    }
     Ok(Listed {
         step: entry.step,
         written: entry.model,
@@ -513,6 +538,23 @@ fn listed(number: usize, entry: &toml::Value) -> Result<Listed, String> {
         saved: entry.saved.as_ref().map(text_of),
         averaged: entry.averaged,
     })
+}
+
+/// How weights may be declared to be averaged over steps.
+const AVERAGES: [&str; 3] = ["ema", "swa", "lawa"];
+
+fn is_average(way: &str) -> bool {
+    AVERAGES.contains(&way)
+}
+
+fn unknown_average(way: &str) -> Text {
+    text!("error-case/file/no-average", way, known = AVERAGES.join(", "))
+}
+
+/// Whether a text is a day (`2026-10-02`) or an RFC 3339 time.
+fn is_day(text: &str) -> bool {
+    let plain = text.len() == 10 && chrono::NaiveDate::parse_from_str(text, "%Y-%m-%d").is_ok();
+    plain || chrono::DateTime::parse_from_rfc3339(text).is_ok()
 }
 
 /// A TOML date keeps its own spelling; anything else is shown as TOML.
@@ -532,7 +574,7 @@ mod tests {
     fn read(text: &str) -> Result<Case> {
         let folder = tempfile::tempdir().expect("a folder");
         for name in
-            ["m", "p", "ckpt/step-0", "ckpt/step-20", "ckpt/step-100", "ckpt/notes", "twice/step-1", "twice/step-01"]
+            ["m", "p", "ckpt/step-0", "ckpt/step-20", "ckpt/step-100", "ckpt/notes", "twice/step-1", "twice/step-01", "odd/0B", "odd/10.49B"]
         {
             std::fs::create_dir_all(folder.path().join(name)).expect("a folder");
         }
@@ -621,6 +663,22 @@ mod tests {
                 "schema = 1\n[subject]\ncheckpoints = [{step = 1, model = \"m\"}, {step = 1, model = \"p\"}]\n"
                     .to_owned(),
                 vec!["line 3", "step 1"],
+            ),
+            (format!("{SMALL}averaged = \"foo\"\n"), vec!["line 4", "foo", "ema, swa, lawa"]),
+            (format!("{SMALL}[subject.init]\nstd = -1\n"), vec!["line 5", "-1", "above 0"]),
+            (format!("{SMALL}[subject.init]\nstd = inf\n"), vec!["line 5", "inf"]),
+            (format!("{SMALL}[claim]\nstatement = \"from-scratch\"\ndate = \"2026-13-45\"\n"), vec!["line 6", "2026-13-45"]),
+            (
+                "schema = 1\n[subject]\ncheckpoints = [{step = 1, model = \"m\", saved = \"May\"}]\n".to_owned(),
+                vec!["line 3", "checkpoint 1", "May"],
+            ),
+            (
+                "schema = 1\n[subject]\ncheckpoints = [{step = 1, model = \"m\", averaged = \"no\"}]\n".to_owned(),
+                vec!["line 3", "checkpoint 1", "ema"],
+            ),
+            (
+                "schema = 1\n[subject]\ncheckpoints = \"odd/{step}B\"\n".to_owned(),
+                vec!["line 3", "odd/{step}B", "10.49B", "{tokens}B"],
             ),
             (format!("{SMALL}[[run]]\nlog = \"m\"\nkeys = {{ los = \"x\" }}\n"), vec!["line 6", "los"]),
             (

@@ -18,7 +18,7 @@ pub use file::is_hub_name;
 pub use policy::Policy;
 pub use published::{PublishedFile, PublishedStep};
 pub use requirement::Requirement;
-pub use series::{apart, hole, named};
+pub use series::{apart, grouped, hole, named, passed_over};
 
 /// A validated case file. Paths are relative to the file as written, and resolved beside it.
 #[derive(Clone, Debug)]

@@ -235,6 +235,10 @@ fn quantised_blocks_are_what_the_reference_makes_of_them() {
         ("mxfp4", "MXFP4"),
         ("bitsandbytes", "3 tensors quantised as bitsandbytes, 4 bits"),
         ("scaled", "scaled 8-bit floats"),
+        ("compressed-tensors", "4 tensors quantised as compressed-tensors, packed"),
+        ("compressed-tensors", "1 tensor quantised as NVFP4"),
+        ("compressed-tensors", "1 tensor quantised as compressed-tensors, 8 bits"),
+        ("mlx", "5 tensors quantised as MLX"),
     ] {
         let found = open(&format!("quantised/{name}"));
         let (own, truth) = (tensors(&found), tensors(&open(&format!("quantised/{name}.truth.safetensors"))));

@@ -39,18 +39,21 @@ pub fn numbered(name: &str) -> Option<Numbered<'_>> {
             .map_or(0, |last| last + text[last..].chars().next().map_or(1, char::len_utf8));
         text[from..].to_owned()
     };
-    let made = |(from, to): (usize, usize)| {
-        let step = name[from..to].parse().ok()?;
+    // Only behind a word for steps are groups of three one number: `step_1_000`.
+    let made = |(from, to): (usize, usize), groups: bool| {
+        let long = groups.then(|| scratchproof_case::grouped(&name[from..])).flatten();
+        let to = long.map_or(to, |length| from + length);
+        let step = name[from..to].replace(['_', ','], "").parse().ok()?;
         Some(Numbered { before: &name[..from], step, after: &name[to..] })
     };
     for word in STEP {
         if let Some(&place) = numbers.iter().find(|(from, _)| word_before(*from).ends_with(word)) {
-            return made(place);
+            return made(place, true);
         }
     }
     // Composer's batches: `ep0-ba1000`.
     if let Some(&place) = numbers.iter().find(|(from, _)| word_before(*from) == "ba") {
-        return made(place);
+        return made(place, false);
     }
     let [place] = numbers.as_slice() else { return None };
     let word = word_before(place.0);
@@ -59,7 +62,7 @@ pub fn numbered(name: &str) -> Option<Numbered<'_>> {
     // `7B`, `v2`, `layer3`: a size, a version, a part.
     let next = name[place.1..].chars().next();
     let unit = next.is_some_and(|c| c.is_ascii_alphabetic());
-    (edge && !unit && !OTHER.contains(&word.as_str()) && word != "v").then(|| made(*place)).flatten()
+    (edge && !unit && !OTHER.contains(&word.as_str()) && word != "v").then(|| made(*place, false)).flatten()
 }
 
 /// What stands for a count that differs between the checkpoints of one series.
@@ -121,6 +124,8 @@ mod tests {
             ("000300", "", 300),
             ("llama2-step00050", "llama2-step", 50),
             ("ep0-ba1000", "ep0-ba", 1000),
+            ("step_1_000", "step_", 1000),
+            ("step_2_000.pt", "step_", 2000),
         ] {
             let found = numbered(name).expect(name);
             assert_eq!((found.before, found.step), (before, step), "{name}");

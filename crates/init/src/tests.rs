@@ -73,6 +73,25 @@ fn files_with_steps_parents_and_controls_have_their_places() {
 }
 
 #[test]
+fn counts_with_a_unit_are_a_series() {
+    for (names, pattern, steps) in [
+        (["0k", "10k", "20k"], "{step}k", [0, 10_000, 20_000]),
+        (["ckpt/0B", "ckpt/10.49B", "ckpt/20.97B"], "ckpt/{tokens}B", [0, 10_490_000_000, 20_970_000_000]),
+        (["run-300M", "run-1B", "run-2.5B"], "run-{tokens}", [300_000_000, 1_000_000_000, 2_500_000_000]),
+        (["step_0", "step_1_000", "step_2_000"], "step_{step}", [0, 1000, 2000]),
+    ] {
+        let dir = tempfile::tempdir().expect("a folder");
+        for name in names {
+            model(&dir.path().join(name).join("model.safetensors"));
+        }
+        let found = look(dir.path()).expect("found");
+        assert_eq!(found.pattern.as_deref(), Some(pattern), "{found:?}");
+        let case = case_of(dir.path(), &found, Language::English);
+        assert_eq!(case.subject.checkpoints.iter().filter_map(|saved| saved.step).collect::<Vec<_>>(), steps);
+    }
+}
+
+#[test]
 fn a_pattern_that_would_match_more_is_a_list() {
     let dir = tempfile::tempdir().expect("a folder");
     for step in [0, 20] {

@@ -4,6 +4,7 @@ use std::cmp::Ordering::Equal;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use scratchproof_case::{named, passed_over};
 use scratchproof_checkpoint::Checkpoint;
 use scratchproof_record::{logs, losses};
 
@@ -43,14 +44,23 @@ struct Walk<'a> {
     groups: BTreeMap<Group, Vec<Saved>>,
     /// Folders with a `trainer_state.json` inside of one of their own, and those states.
     states: BTreeMap<String, Vec<Saved>>,
+    /// Tensors and numbers of what was opened.
+    sizes: BTreeMap<String, (usize, usize)>,
     entries: usize,
     opened: usize,
 }
 
 /// Everything that is found.
 pub fn walk(root: &Path) -> Found {
-    let mut walk =
-        Walk { root, found: Found::default(), groups: BTreeMap::new(), states: BTreeMap::new(), entries: 0, opened: 0 };
+    let mut walk = Walk {
+        root,
+        found: Found::default(),
+        groups: BTreeMap::new(),
+        states: BTreeMap::new(),
+        sizes: BTreeMap::new(),
+        entries: 0,
+        opened: 0,
+    };
     walk.folder("", 0);
     walk.finish()
 }
@@ -246,7 +256,11 @@ impl Walk<'_> {
             return false;
         }
         match Checkpoint::open(&self.place(path)) {
-            Ok(checkpoint) => !checkpoint.tensors.is_empty(),
+            Ok(checkpoint) => {
+                let numbers = checkpoint.tensors.iter().map(scratchproof_checkpoint::TensorRecord::elements).sum();
+                self.sizes.insert(path.to_owned(), (checkpoint.tensors.len(), numbers));
+                !checkpoint.tensors.is_empty()
+            }
             Err(error) => {
                 self.found.broken.push((if path.is_empty() { "." } else { path }.to_owned(), error.to_string()));
                 false
@@ -273,6 +287,7 @@ impl Walk<'_> {
             let shown = self.pattern(&group, &saved).unwrap_or(first);
             self.found.other_series.push(shown);
         }
+        self.counted();
         // Of models that are told apart by a count alone (`0B`, `10.49B`) the one with the most is the last.
         if counts(&self.found.models).is_some_and(|counts| counts.len() > 1) {
             self.found
@@ -283,6 +298,54 @@ impl Walk<'_> {
         self.found.runs.sort();
         self.found.runs.dedup();
         self.found
+    }
+
+    /// Models of equal sizes in one folder that a count with a unit alone tells apart are the checkpoints of a training, where
+    /// there is no other series: thousands of steps (`10k`), or tokens (`10.49B`). Models of other sizes (`7B`, `13B`) are not.
+    fn counted(&mut self) {
+        if !self.found.series.is_empty() {
+            return;
+        }
+        let Found { models, .. } = &self.found;
+        let parent = |path: &str| path.rsplit_once('/').map_or(String::new(), |(parent, _)| parent.to_owned());
+        let Some(first) = models.first() else { return };
+        let one = self.sizes.get(first);
+        let alike = |path: &String| parent(path) == parent(first) && self.sizes.get(path) == one;
+        if models.len() < 2 || one.is_none() || !models.iter().all(alike) {
+            return;
+        }
+        let name = |path: &String| path.rsplit('/').next().unwrap_or(path).to_owned();
+        let around = |path: &String| {
+            let name = name(path);
+            let from = name.find(|c: char| c.is_ascii_digit())?;
+            let rest = &name[from..];
+            let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+            let unit = rest[end..].chars().next().filter(|unit| "kKMBT".contains(*unit))?;
+            let after = &rest[end + 1..];
+            (!after.starts_with(|c: char| c.is_ascii_alphanumeric())).then(|| (name[..from].to_owned(), unit, after.to_owned()))
+        };
+        let Some(places) = models.iter().map(around).collect::<Option<Vec<_>>>() else { return };
+        let (before, unit, after) = &places[0];
+        if !places.iter().all(|(b, _, a)| (b, a) == (before, after)) {
+            return;
+        }
+        let thousands = places.iter().all(|(_, unit, _)| matches!(unit, 'k' | 'K'));
+        let part = match thousands {
+            true => format!("{before}{{step}}{unit}{after}"),
+            false if places.iter().all(|(_, other, _)| other == unit) => format!("{before}{{tokens}}{unit}{after}"),
+            false => format!("{before}{{tokens}}{after}"),
+        };
+        let step = |path: &String| Some(Saved { step: named(&name(path), &part)?.0, path: path.clone() });
+        let Some(mut saved) = models.iter().map(step).collect::<Option<Vec<_>>>() else { return };
+        saved.sort();
+        if saved.windows(2).any(|two| two[0].step == two[1].step) {
+            return;
+        }
+        let (inside, (folders, files)) = (parent(first), self.names(&parent(first)));
+        let all = folders.iter().chain(&files).filter(|name| named(name, &part).is_some()).count();
+        self.found.pattern = (all == saved.len() && !part.contains('*')).then(|| joined(&inside, &part));
+        self.found.series = saved;
+        self.found.models.clear();
     }
 
     /// The states that a trainer saved with every checkpoint: the folder around them, which gives all of them and every
@@ -312,13 +375,10 @@ impl Walk<'_> {
             return None;
         }
         let (folders, files) = self.names(parent);
-        let fits = |name: &&String| {
-            name.strip_prefix(before.as_str())
-                .and_then(|rest| rest.strip_suffix(after.as_str()))
-                .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
-        };
-        let all = folders.iter().chain(&files).filter(fits).count();
-        (all == saved.len()).then(|| joined(parent, &format!("{before}{{step}}{after}")))
+        let part = format!("{before}{{step}}{after}");
+        let names = || folders.iter().chain(&files).map(String::as_str);
+        let all = names().filter(|name| named(name, &part).is_some()).count();
+        (all == saved.len() && passed_over(names(), &part).is_none()).then(|| joined(parent, &part))
     }
 }
 

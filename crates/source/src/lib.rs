@@ -38,7 +38,7 @@ pub use drawn::DrawnFile;
 pub use forge::Forge;
 pub use held::HeldFile;
 pub use http::HttpFile;
-pub use hub::{Hub, HubModel};
+pub use hub::{Hub, HubModel, cached_revisions};
 pub use listed::ListedFile;
 pub use local::LocalFile;
 pub use locator::{Access, is_address, locate};

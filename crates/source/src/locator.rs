@@ -57,8 +57,12 @@ pub(super) fn refuse_offline(address: &str, access: Access) -> Result<()> {
     match scheme(address).as_deref() {
         Some(scheme @ ("hf" | "https" | "http" | "s3" | "gs" | "az")) if access.offline => {
             // Of a web address only the scheme is repeated: the rest may hold a password or a signature.
-            let what =
-                if scheme == "hf" { format!("hf://{}", place(address)?.0) } else { format!("an {scheme}:// address") };
+            if scheme == "hf" {
+                let (model, revision, _) = place(address)?;
+                let revision = address.contains('@').then_some(revision);
+                return Err(Error::usage(text!("error-source/locator/not-in-cache", model, revision)));
+            }
+            let what = format!("an {scheme}:// address");
             Err(Error::usage(text!("error-source/locator/cannot-read-offline-give", what)))
         }
         _ => Ok(()),

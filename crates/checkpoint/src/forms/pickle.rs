@@ -44,6 +44,8 @@ pub(super) enum Node {
     /// Index into the storages.
     Storage(usize),
     Tensor(View),
+    /// A tensor that is not read, and why.
+    Absent(&'static str),
     /// Fields of an object, as data: its state (a dict, a tuple, or the arguments it was made with).
     Record(Option<Id>),
 }

@@ -1,5 +1,5 @@
 //! Weights that a safetensors file holds in quantised blocks, put back as the reference does it: GPTQ, AWQ, bitsandbytes (4 and
-//! 8 bits), MXFP4 and scaled eight-bit floats. Each is told by the names beside it; what does not fit its own shapes is left
+//! 8 bits), MXFP4, compressed-tensors, MLX and scaled eight-bit floats. Each is told by the names beside it; what does not fit its own shapes is left
 //! as it is.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +15,7 @@ use scratchproof_kernel::{Rounding, decode, round};
 use scratchproof_texts::{Text, text};
 
 mod blocks;
+mod dense;
 mod packed;
 
 /// Elements of one tensor that are put together, at most.
@@ -141,10 +142,17 @@ fn unpacked(name: &str, named: &Named) -> Option<Unpacked> {
     if let Some(prefix) = name.strip_suffix("qweight") {
         return packed::packed(prefix, named);
     }
+    if let Some(prefix) = name.strip_suffix("weight_packed") {
+        return dense::compressed(prefix, named);
+    }
     if let Some(prefix) = name.strip_suffix("_blocks") {
         return blocks::mxfp4(prefix, named);
     }
-    blocks::four_bits(name, named).or_else(|| blocks::eight_bits(name, named)).or_else(|| blocks::scaled(name, named))
+    blocks::four_bits(name, named)
+        .or_else(|| blocks::eight_bits(name, named))
+        .or_else(|| dense::bytes(name, named))
+        .or_else(|| dense::mlx(name, named))
+        .or_else(|| blocks::scaled(name, named))
 }
 
 /// A number in the format that the reference computes in.

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::pickle::{self, Arena, Id, Kind, Settings, View};
+use super::pickle::{self, Arena, Id, Kind, Node, Settings, View};
 use super::tape::Tape;
 use super::zip::{Directory, Member, unpack, unpackable};
 use super::{Catalogue, Entry, Form, Glance, Place, gather, state};
@@ -209,6 +209,9 @@ impl Archive {
     /// # Errors
     /// As [`Archive::entries`].
     pub(super) fn entry(&self, name: &str, id: Id) -> Result<Result<Entry, String>> {
+        if let Node::Absent(why) = self.arena.node(id) {
+            return Ok(Err((*why).to_owned()));
+        }
         let view = self.arena.view(id).ok_or_else(|| Error::usage(text!("error-checkpoint/torch/not-tensor")))?;
         let shown = quoted(name);
         let storage = &self.arena.storages[view.storage];

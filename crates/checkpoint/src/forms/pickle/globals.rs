@@ -18,6 +18,8 @@ pub(in crate::forms) enum Global {
     TypedTensor,
     /// A parameter around a tensor.
     Parameter,
+    /// A tensor whose numbers are not a run of a storage, with the reason why it is not read.
+    Absent(&'static str),
     /// `_rebuild_qtensor`.
     Quantised,
     /// `_rebuild_from_type_v2`: one of the above with attributes.
@@ -117,6 +119,15 @@ impl Global {
             ("torch._utils", "_rebuild_tensor_v3") => Self::TypedTensor,
             ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state") => Self::Parameter,
             ("torch._utils", "_rebuild_qtensor") => Self::Quantised,
+            ("torch._utils", "_rebuild_sparse_tensor" | "_rebuild_sparse_csr_tensor") => {
+                Self::Absent("it is sparse, and is not compared: save `tensor.to_dense()`")
+            }
+            ("torch._utils", "_rebuild_meta_tensor_no_storage") => {
+                Self::Absent("it was saved on torch's meta device and has no values")
+            }
+            ("torch._utils", "_rebuild_nested_tensor") => {
+                Self::Absent("it is a nested tensor, which is not read: save its parts")
+            }
             ("torch._tensor", "_rebuild_from_type_v2") => Self::FromType,
             (
                 "torch.jit._pickle",

@@ -500,15 +500,22 @@ impl Machine<'_> {
                     .ok_or_else(|| damaged(text!("error-checkpoint/machine/quantised-tensor-no-scale")))?;
                 self.tensor(&items, None, Some(how))
             }
+            Global::Absent(why) => self.make(Node::Absent(why)),
             Global::Parameter => match items.first() {
-                Some(id) if matches!(self.arena.nodes[*id], Node::Tensor(_)) => Ok(*id),
+                Some(id) if matches!(self.arena.nodes[*id], Node::Tensor(_) | Node::Absent(_)) => Ok(*id),
                 _ => Err(damaged(text!("error-checkpoint/machine/parameter-holds-no-tensor"))),
             },
             Global::FromType => match items[..] {
                 [inner, _, arguments, ..]
                     if matches!(
                         self.arena.nodes[inner],
-                        Node::Global(Global::Tensor | Global::TypedTensor | Global::Quantised | Global::Parameter)
+                        Node::Global(
+                            Global::Tensor
+                                | Global::TypedTensor
+                                | Global::Quantised
+                                | Global::Parameter
+                                | Global::Absent(_)
+                        )
                     ) =>
                 {
                     self.apply(inner, arguments, false)
@@ -599,7 +606,7 @@ impl Machine<'_> {
         let target = *self.stack.last().ok_or_else(|| damaged(text!("error-checkpoint/machine/no-object-fill")))?;
         match &mut self.arena.nodes[target] {
             Node::Record(fields) => *fields = Some(state),
-            Node::Dict(_) | Node::Tensor(_) => {}
+            Node::Dict(_) | Node::Tensor(_) | Node::Absent(_) => {}
             _ => return Err(self.refused(text!("error-checkpoint/machine/set-state-value"))),
         }
         Ok(())

@@ -130,7 +130,7 @@ impl Arena {
             }
             let join = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
             match &self.nodes[id] {
-                Node::Tensor(_) => found.push((path, id)),
+                Node::Tensor(_) | Node::Absent(_) => found.push((path, id)),
                 Node::List(items) | Node::Tuple(items) => {
                     let below =
                         items.iter().enumerate().rev().map(|(at, item)| (join(&at.to_string()), *item, depth + 1));

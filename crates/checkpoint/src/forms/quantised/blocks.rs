@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::dense::activations;
 use super::{Named, Unpacked, short, stored};
 use crate::Dtype;
 
 /// The values of a four-bit float (one sign, two exponent and one mantissa bit).
-const FP4: [f64; 16] = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0];
+pub(super) const FP4: [f64; 16] = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0];
 
 /// A description of a state of bitsandbytes that is longer is none.
 const STATE: usize = 1 << 16;
@@ -174,17 +175,20 @@ pub(super) fn scaled(name: &str, named: &Named) -> Option<Unpacked> {
     let sized = scales.shape.len() == 2 && down > 1 && across > 1;
     let (tall, wide) = if sized { (size(rows, down, block(0)), size(cols, across, block(1))) } else { (tall, wide) };
     let fits = tall > 0 && wide > 0 && rows.div_ceil(tall) == down && cols.div_ceil(wide) == across;
-    let parts = vec![name.to_owned(), scales.name.clone()];
+    let mut parts = vec![name.to_owned(), scales.name.clone()];
+    parts.extend(name.strip_suffix("weight").map(|prefix| activations(prefix, named)).into_iter().flatten());
+    // As the references do: in the format of the scales.
+    let format = if matches!(scales.dtype, Dtype::F16 | Dtype::Bf16) { scales.dtype } else { Dtype::F32 };
     fits.then(|| Unpacked {
         name: name.to_owned(),
         shape: vec![rows, cols],
         parts,
         kind: "scaled 8-bit floats",
         make: Arc::new(move |parts| {
-            let [weight, scales] = parts else { return Err(short("a scaled weight")) };
+            let [weight, scales, ..] = parts else { return Err(short("a scaled weight")) };
             let (values, scales) = (weight.values(), scales.values());
             let scale = |at: usize| scales[at / cols / tall * across + at % cols / wide];
-            Ok(values.iter().enumerate().map(|(at, value)| stored(value * scale(at), Dtype::F32)).collect())
+            Ok(values.iter().enumerate().map(|(at, value)| stored(value * scale(at), format)).collect())
         }),
     })
 }
