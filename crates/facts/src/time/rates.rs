@@ -33,6 +33,9 @@ pub fn idle(reading: &Reading, from: i64, to: i64) -> Option<bool> {
     })
 }
 
+/// Share of a sum of rates that interpolation may hide before the sum is taken with all of it.
+const DOUBT: f64 = 0.1;
+
 /// Learning rates between two checkpoints, from the first run that logged all of them.
 pub fn rates(reading: &Reading, from: i64, to: i64) -> Option<Rates> {
     reading.trainings().find_map(|run| {
@@ -44,8 +47,10 @@ pub fn rates(reading: &Reading, from: i64, to: i64) -> Option<Rates> {
         let after = run
             .learning_rate_sum(from.saturating_sub(1), to.saturating_sub(1))
             .filter(scratchproof_record::RateSum::whole);
-        let most = after.map_or(sum.sum, |after| after.sum.max(sum.sum));
-        Some(Rates { sum: sum.sum, most, decay })
+        // Between rows that are far apart, as in a warm-up of which one row is logged, the rates may have been anything.
+        let most = after.map_or(sum.sum + sum.doubt, |after| (after.sum + after.doubt).max(sum.sum + sum.doubt));
+        let known = if sum.doubt <= DOUBT * sum.sum { sum.sum } else { sum.sum + sum.doubt };
+        Some(Rates { sum: known, most, decay })
     })
 }
 

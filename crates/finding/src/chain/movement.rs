@@ -306,8 +306,9 @@ pub(super) fn farthest(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy
     });
     let (beyond, of) = (beyond.count(), at().count());
     let tied = judgement.findings.iter().any(|finding| Tie::of(finding) == Some(Tie::DecayClock));
-    let far = most >= FAR * bound && !adapter_like(facts.path, worst.steps);
-    let grade = match 2 * beyond >= of && beyond > 1 && far {
+    let adapter = adapter_like(facts.path, worst.steps);
+    let grade = match 2 * beyond >= of && beyond > 1 && most >= FAR * bound {
+        _ if adapter => Grade::Weak,
         true if tied => Grade::Conclusive,
         true => Grade::Strong,
         false => Grade::Moderate,
@@ -323,7 +324,8 @@ pub(super) fn farthest(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy
         optimiser,
         beyond,
         of,
-        elsewhere = elsewhere(&worst.component)
+        elsewhere = elsewhere(&worst.component),
+        adapter
     );
     let mut finding = Finding::new(Code::ChainReach, grade, Direction::Against, message);
     finding.subject.steps = vec![worst.steps.0, worst.steps.1];
@@ -334,7 +336,7 @@ pub(super) fn farthest(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy
     finding.null = text!("power/reach/null");
     finding.evidence = Some("evidence/chain.parquet".into());
     judgement.push(finding);
-    if grade < Grade::Strong {
+    if grade < Grade::Strong && !adapter {
         judgement.missing.push(text!("chain/budget/missing-rate", component = worst.component.clone()));
     }
 }
