@@ -246,6 +246,7 @@ fn is_filter_bank(values: &[f64], columns: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::constant;
+    use crate::{Checkpoint, Residual, testing};
 
     fn table(rows: usize, columns: usize, value: impl Fn(usize, usize) -> f64) -> Vec<f64> {
         (0..rows * columns).map(|at| value(at / columns, at % columns)).collect()
@@ -274,6 +275,41 @@ mod tests {
         is(&[33, 1, 64], table(33, 64, |r, c| wave(r, c) * hann(c)), "sinusoids");
         let mel = |r: usize, c: usize| (1.0 - (c as f64 - 4.0 * r as f64 - 4.0).abs() / 4.0).max(0.0);
         is(&[12, 64], table(12, 64, mel), "filter_bank");
+    }
+
+    /// Trained from the identity or from a draw: one layer of attention over 64 channels, an output matrix of that kind.
+    fn residual_of_outputs(identity: f64) -> Residual {
+        let mut state = 5_u64;
+        let mut noise = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as f64 / f64::from(1_u32 << 31) - 0.5
+        };
+        let square = |identity: f64, noise: &mut dyn FnMut() -> f64| -> Vec<u8> {
+            let value = |at: usize, noise: &mut dyn FnMut() -> f64| noise() * 0.1 + identity * f64::from(u8::from(at % 65 == 0));
+            #[allow(clippy::cast_possible_truncation)]
+            (0..64 * 64).flat_map(|at| (value(at, noise) as f32).to_le_bytes()).collect()
+        };
+        let names = ["self_attn.k_proj", "self_attn.o_proj", "self_attn.q_proj", "self_attn.v_proj"];
+        let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
+        for name in names {
+            let begin = data.len();
+            data.extend(square(if name.contains("o_proj") { identity } else { 0.0 }, &mut noise));
+            let entry = serde_json::json!({ "dtype": "F32", "shape": [64, 64], "data_offsets": [begin, data.len()] });
+            header.insert(format!("model.layers.0.{name}.weight"), entry);
+        }
+        let bytes = testing::raw(&serde_json::Value::Object(header).to_string(), &data);
+        let store = scratchproof_source::MemoryStore::new().with("model.safetensors", bytes);
+        let model = Checkpoint::from_store(&store).expect("a model");
+        let queries = model.find("model.layers.0.self_attn.q_proj.weight").expect("queries");
+        assert_eq!(queries.role.residual, Residual::Columns);
+        model.find("model.layers.0.self_attn.o_proj.weight").expect("outputs").role.residual
+    }
+
+    #[test]
+    fn what_began_as_the_identity_is_not_held_against_another() {
+        assert_eq!(residual_of_outputs(0.0), Residual::Rows);
+        assert_eq!(residual_of_outputs(1.0), Residual::None);
+        assert_eq!(residual_of_outputs(0.2), Residual::None, "after some training");
     }
 
     #[test]

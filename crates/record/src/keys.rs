@@ -102,6 +102,15 @@ const GRAD_NORM: &[&str] = &[
     "grad/norm/total", // Levanter
     "loss/grad_norm",  // Megatron-DeepSpeed
 ];
+pub(super) const WEIGHT_DECAY: &[&str] = &[
+    "train/weight_decay",
+    "weight_decay",
+    "train/wd",
+    "wd",
+    "optim/weight_decay",
+    "optimizer/weight_decay",
+    "weight_decay_schedule",
+];
 const TOKENS: &[&str] = &[
     "consumed_tokens",
     "train/consumed_tokens",

@@ -217,6 +217,17 @@ impl Run {
         self.column(self.keys.learning_rate.as_deref())
     }
 
+    /// The weight decay by training step where it has a schedule of its own, as vision models have it: logged in rows, and more
+    /// than one value. Finite values only.
+    pub fn scheduled_decay(&self) -> Vec<(i64, f64)> {
+        let logged = super::keys::WEIGHT_DECAY.iter().map(|key| self.column(Some(key)));
+        let varies = |points: &Vec<(i64, f64)>| {
+            let (least, most) = points.iter().fold((f64::INFINITY, 0.0_f64), |(a, b), p| (a.min(p.1), b.max(p.1)));
+            points.len() > 1 && least >= 0.0 && most - least > 1e-6 * most
+        };
+        logged.into_iter().find(varies).unwrap_or_default()
+    }
+
     /// The gradient norm by training step, finite values only.
     pub fn grad_norm(&self) -> Vec<(i64, f64)> {
         self.column(self.keys.grad_norm.as_deref())

@@ -32,6 +32,8 @@ struct Log<'a> {
     run: &'a Run,
     points: Vec<(i64, f64)>,
     largest: f64,
+    /// Whether the decay has a logged schedule of its own: the points are then the products of rate and decay.
+    scheduled: bool,
     /// Share of an exponent, and updates, that loss scaling may have skipped unseen: where it is said to be used and not every
     /// step is logged.
     skipped: Option<(f64, f64)>,
@@ -51,7 +53,7 @@ impl<'a> Log<'a> {
         let mut logged: Vec<(&'a Run, Vec<(i64, f64)>)> =
             runs.iter().map(|&run| (run, run.learning_rate())).filter(|(_, points)| !points.is_empty()).collect();
         let whole = logged.iter().position(|(_, points)| covers(points));
-        let (run, points) = if let Some(whole) = whole {
+        let (run, mut points) = if let Some(whole) = whole {
             logged.swap_remove(whole)
         } else {
             logged.sort_by_key(|(run, _)| run.started_at);
@@ -65,9 +67,22 @@ impl<'a> Log<'a> {
             (run, points)
         };
         let largest = points.iter().map(|point| point.1).fold(0.0, f64::max);
+        let decays = run.scheduled_decay();
+        let scheduled = !decays.is_empty();
+        if scheduled {
+            for (step, rate) in &mut points {
+                *rate *= between(&decays, *step)?;
+            }
+        }
         let sparse = points.windows(2).any(|pair| pair[1].0.saturating_sub(pair[0].0) > 1);
         let skipped = (sparse && run.scales_losses() == Some(true)).then_some(SKIPPED);
-        (largest > 0.0 && points.iter().all(|point| point.1 >= 0.0)).then_some(Self { run, points, largest, skipped })
+        (largest > 0.0 && points.iter().all(|point| point.1 >= 0.0)).then_some(Self {
+            run,
+            points,
+            largest,
+            scheduled,
+            skipped,
+        })
     }
 
     /// The same where updates were skipped, if any seem to be: the scheduler stands still with the optimiser, so that two
@@ -93,7 +108,7 @@ impl<'a> Log<'a> {
                 any = true;
             }
         }
-        any.then_some(Self { run: self.run, points, largest: self.largest, skipped: None })
+        any.then_some(Self { run: self.run, points, largest: self.largest, scheduled: self.scheduled, skipped: None })
     }
 
     /// The exponent between two checkpoints under a law and a custom.
@@ -135,6 +150,19 @@ impl<'a> Log<'a> {
                 .map_or(Some([0.0; 2]), |i| exponents.get(i).copied())
         };
         ends.into_iter().map(at).collect()
+    }
+}
+
+/// A series at a step: on the straight line between the points on either side, and as its end beyond them.
+fn between(points: &[(i64, f64)], step: i64) -> Option<f64> {
+    let after = points.partition_point(|point| point.0 < step);
+    let (left, right) = (after.checked_sub(1).and_then(|at| points.get(at)), points.get(after));
+    match (left, right) {
+        (Some((a, x)), Some((b, y))) => {
+            let share = (i128::from(step) - i128::from(*a)) as f64 / (i128::from(*b) - i128::from(*a)) as f64;
+            Some(x + share * (y - x))
+        }
+        (left, right) => left.or(right).map(|point| point.1),
     }
 }
 
@@ -186,8 +214,11 @@ pub fn facts(session: &Session) -> DecayFacts {
     let optimizer = run.and_then(Run::optimizer);
     let decay = run.and_then(Run::weight_decay).filter(|decay| *decay >= 0.0);
     let (laws, known) = laws(optimizer.as_ref());
+    let scheduled = log.as_ref().is_some_and(|log| log.scheduled);
+    // A decay that is logged is in the points already, and then it follows no other law.
+    let (own, laws) = if scheduled { (Some(1.0), &laws[..1]) } else { (decay, laws) };
     let clocks =
-        session.measured.token_rows.iter().map(|table| clock(session, table, log.as_ref(), decay, laws)).collect();
+        session.measured.token_rows.iter().map(|table| clock(session, table, log.as_ref(), own, laws)).collect();
     DecayFacts {
         clocks,
         rates: log.is_some(),
@@ -237,6 +268,9 @@ fn clock(session: &Session, table: &TokenRows, log: Option<&Log>, decay: Option<
                     for begin in std::iter::once(0).chain(restarts.iter().copied()) {
                         on_grid(&mut expected, &pairs, &table.bits, begin);
                     }
+                }
+                if candidate == DecayLaw::Share {
+                    from_higher(&intervals, &mut expected, tolerance);
                 }
                 let misfit = Misfit::new(&intervals, &expected, tolerance, decay.is_none());
                 (misfit, expected)
@@ -305,6 +339,23 @@ fn on_grid(expected: &mut [Option<Expected>], pairs: &[(usize, usize)], bits: &[
     for (expected, (from, to)) in expected.iter_mut().zip(pairs) {
         if let Some(expected) = expected {
             expected.doubt += bias[*to] + bias[*from];
+        }
+    }
+}
+
+/// How far the rate that a schedule begins from may lie above the largest that was logged: the peak may stand between two rows.
+const ABOVE: f64 = 0.05;
+
+/// Where decay goes by the rate over its first value and one factor explains all intervals, the first value is taken from that: it
+/// is the configured rate, which no row has to hold.
+fn from_higher(intervals: &[ClockInterval], expected: &mut [Option<Expected>], tolerance: f64) {
+    let both = intervals.iter().zip(expected.iter()).filter(|(interval, _)| interval.counts());
+    let figures: Vec<_> = both.filter_map(|(interval, expected)| Some((interval.measured?, (*expected)?))).collect();
+    if let Some((factor, true)) = scale(&figures, tolerance)
+        && (1.0 - ABOVE..=1.0).contains(&factor)
+    {
+        for expected in expected.iter_mut().flatten() {
+            *expected = Expected { exponent: factor * expected.exponent, doubt: factor * expected.doubt };
         }
     }
 }
@@ -426,4 +477,55 @@ pub fn rows(facts: &DecayFacts, tolerance: f64) -> Vec<DecayRow> {
         }
     }
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use scratchproof_stats::Shrinkage;
+
+    #[test]
+    fn a_series_is_read_between_its_points() {
+        let points = [(10, 0.1), (30, 0.5)];
+        let at = |step: i64| between(&points, step).expect("a value");
+        assert!((at(20) - 0.3).abs() < 1e-12 && (at(10) - 0.1).abs() < 1e-12 && (at(30) - 0.5).abs() < 1e-12);
+        assert!((at(0) - 0.1).abs() < 1e-12 && (at(99) - 0.5).abs() < 1e-12);
+        assert_eq!(between(&[], 3), None);
+    }
+
+    /// Decay by the rate over the configured one, of which the largest logged rate is 0.8 % short; and one that is half of it.
+    #[test]
+    fn the_first_rate_may_lie_between_two_rows() {
+        let figures = |factor: f64| -> (Vec<ClockInterval>, Vec<Option<Expected>>) {
+            let exponent = |t: u32| 0.01 * f64::from(t + 1);
+            let one = |t: u32| ClockInterval {
+                steps: (i64::from(t), i64::from(t) + 1),
+                frozen: false,
+                partly: false,
+                holds: true,
+                restarted: false,
+                measured: Some(Shrinkage {
+                    rows: 24,
+                    ratio: (-factor * exponent(t)).exp(),
+                    error: 1e-8,
+                    equal: false,
+                    cosine: 1.0,
+                    excess: 1.0,
+                }),
+                expected: None,
+                lost: 0.0,
+                turned: None,
+                across: None,
+                elements: 64,
+            };
+            let expected = |t: u32| Some(Expected { exponent: exponent(t), doubt: 0.0 });
+            ((0..4).map(one).collect(), (0..4).map(expected).collect())
+        };
+        for (factor, taken) in [(0.992, true), (0.5, false), (1.2, false)] {
+            let (intervals, mut expected) = figures(factor);
+            from_higher(&intervals, &mut expected, 0.002);
+            let misfit = Misfit::new(&intervals, &expected, 0.002, false);
+            assert_eq!(misfit.wrong == 0, taken, "{factor}");
+        }
+    }
 }

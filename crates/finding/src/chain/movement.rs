@@ -417,6 +417,29 @@ mod tests {
         assert!(!stands(0.999) && stands(0.5));
     }
 
+    /// Layers that moved beside an embedding, an output layer and norms that did not: merged adapters do.
+    #[test]
+    fn adapters_leave_what_is_outside_the_layers() {
+        let row = |component: &str, rms: f64| scratchproof_evidence::ChainRow {
+            from_step: 200,
+            to_step: 240,
+            component: component.into(),
+            rms: Some(rms),
+            lr_sum: Some(0.04),
+            budget: Some(rms / 0.04),
+            bound: Some(1.0),
+            off_chord: None,
+            lag1_cosine: None,
+            memory_z: None,
+            memory_effect: None,
+        };
+        let path = |embedding: f64, norms: f64| vec![row("mlp", 0.1), row(ANCHOR, embedding), row("norms", norms)];
+        assert!(adapter_like(&path(0.0, 0.0), (200, 240)));
+        assert!(!adapter_like(&path(0.01, 0.0), (200, 240)) && !adapter_like(&path(0.0, 0.01), (200, 240)));
+        assert!(!adapter_like(&path(0.0, 0.0), (160, 200)), "another interval");
+        assert!(!adapter_like(&[row("mlp", 0.1)], (200, 240)), "no embedding to tell by");
+    }
+
     #[test]
     fn rare_gradients_may_go_farther_where_the_second_moment_is_long() {
         let row = moved("experts", 0, 0.05);
