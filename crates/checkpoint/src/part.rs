@@ -17,6 +17,7 @@ use super::{Role, TensorRecord};
 use scratchproof_error::{Error, Result};
 use scratchproof_texts::text;
 
+pub(crate) use heads::of as heads_of;
 pub use heads::Heads;
 pub use repack::packaged_alike;
 

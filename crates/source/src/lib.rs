@@ -34,7 +34,7 @@ use scratchproof_error::{Error, Result};
 use scratchproof_texts::text;
 
 pub use directory::LocalDir;
-pub use drawn::DrawnFile;
+pub use drawn::{DrawnFile, Picked, PickedFile};
 pub use forge::Forge;
 pub use held::HeldFile;
 pub use http::HttpFile;

@@ -41,10 +41,15 @@ impl Checkpoint {
     }
 }
 
-pub(super) fn of(checkpoint: &Checkpoint, tower: &str) -> Option<Heads> {
-    if checkpoint.sample.as_ref().is_some_and(|sample| sample.headless.contains(tower)) {
-        // Drawn rows are no whole heads.
-        return None;
+pub(in super::super) fn of(checkpoint: &Checkpoint, tower: &str) -> Option<Heads> {
+    if let Some(sample) = &checkpoint.sample {
+        if sample.headless.contains(tower) {
+            // Drawn rows are no whole heads.
+            return None;
+        }
+        if let Some(heads) = sample.heads.get(tower) {
+            return Some(*heads);
+        }
     }
     let widths = Widths::of(checkpoint, tower);
     let config = Settings::of(checkpoint, tower);
