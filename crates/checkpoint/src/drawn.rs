@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use super::part::Heads;
 use super::TensorRecord;
+use super::heads::Heads;
 use scratchproof_case::Sampling;
 
 /// Rows of a run.
@@ -37,6 +37,14 @@ pub struct Sample {
     pub rows: (u64, u64),
     /// ... and the bytes of all tensors, read and all.
     pub bytes: (u64, u64),
+}
+
+impl Sample {
+    /// Of tensors of which nothing is drawn.
+    pub(super) fn nothing(sampling: Sampling, whole: Vec<TensorRecord>) -> Self {
+        let (headless, heads) = (BTreeSet::new(), BTreeMap::new());
+        Self { sampling, whole, tensors: 0, headless, heads, rows: (0, 0), bytes: (0, 0) }
+    }
 }
 
 /// The rows that are drawn of `rows`, ascending and apart.

@@ -18,7 +18,6 @@ use scratchproof_error::{Error, Result};
 use scratchproof_texts::text;
 
 pub(crate) use heads::of as heads_of;
-pub use heads::Heads;
 pub use repack::packaged_alike;
 
 /// Makes the values of a part: `rows x cols`, row by row; the same ones every time.

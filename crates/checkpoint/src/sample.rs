@@ -1,7 +1,7 @@
 //! A model of which a share of the rows of every large tensor is looked at: drawn by a recorded seed, the same rows of every
 //! model, and of nothing but these is a byte read.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use scratchproof_source::{DrawnFile, Picked, PickedFile};
 
 mod heads;
 
-use heads::{ByHeads, by_heads};
+use heads::by_heads;
 
 /// A tensor as matrices of rows that stand one after the other.
 struct Stored {
@@ -51,7 +51,7 @@ impl Checkpoint {
     /// If the ranges of a file are not what its header says.
     pub fn sampled(self, sampling: Sampling) -> Result<Self> {
         let whole = self.tensors.clone();
-        let mut sample = Sample { sampling, whole, tensors: 0, headless: BTreeSet::new(), heads: BTreeMap::new(), rows: (0, 0), bytes: (0, 0) };
+        let mut sample = Sample::nothing(sampling, whole);
         let whole_heads = by_heads(&self, sampling);
         let mut result = Self::empty(self.uri.clone(), &self);
         result.optimizers = Arc::default();
@@ -80,30 +80,17 @@ impl Checkpoint {
             let (before, at_fetched) = (filled[shard], fetched[shard]);
             if let Some((tower, by)) = own.first().and_then(|at| whole_heads.of(&self.tensors[*at])) {
                 let tensor = &mut tensors[own[0]];
-                let taken = by.draw(tensor);
-                let all = (by.heads * by.dim) as u64;
-                match by {
-                    ByHeads { columns: false, .. } => {
-                        let row = bytes / all.max(1);
-                        runs.extend(by.runs().map(|run| offset + run.start as u64 * row..offset + run.end as u64 * row));
-                        fetched[shard] += taken;
-                        pieces[shard].push(Picked::whole(at_fetched, taken));
-                    }
-                    ByHeads { columns: true, .. } => {
-                        let (row, width) = (all * tensor.dtype.width() as u64, tensor.dtype.width() as u64);
-                        runs.push(offset..offset + bytes);
-                        fetched[shard] += bytes;
-                        let spans = by.runs().map(|run| run.start as u64 * width..run.end as u64 * width).collect();
-                        pieces[shard].push(Picked { offset: at_fetched, rows: bytes / row.max(1), row, spans });
-                    }
-                }
-                filled[shard] += taken;
+                let (read, piece) = by.read(tensor, at_fetched);
+                let of_tensor = by.draw(tensor);
+                fetched[shard] += read.iter().map(|run| run.end - run.start).sum::<u64>();
+                filled[shard] += of_tensor;
+                runs.extend(read);
+                pieces[shard].push(piece);
                 tensor.offset = before;
                 sample.heads.insert(tower.to_owned(), whole_heads.heads[tower]);
                 sample.tensors += 1;
-                let rows = if by.columns { tensor.shape[0] as u64 } else { all };
-                let share = by.drawn.len() as u64 * rows / by.heads.max(1) as u64;
-                sample.rows = (sample.rows.0 + share, sample.rows.1 + rows);
+                let (drawn, rows) = by.rows(tensor);
+                sample.rows = (sample.rows.0 + drawn, sample.rows.1 + rows);
                 sample.bytes = (sample.bytes.0 + fetched[shard] - at_fetched, sample.bytes.1 + bytes);
                 continue;
             }
@@ -166,14 +153,8 @@ impl Checkpoint {
     fn unsampled(mut self, sample: Sample) -> Result<Self> {
         let bytes = self.bytes();
         self.optimizers = Arc::default();
-        self.sample = Some(Arc::new(Sample {
-            tensors: 0,
-            headless: BTreeSet::new(),
-            heads: BTreeMap::new(),
-            rows: (0, 0),
-            bytes: (bytes, bytes),
-            ..sample
-        }));
+        let nothing = Sample::nothing(sample.sampling, sample.whole);
+        self.sample = Some(Arc::new(Sample { bytes: (bytes, bytes), ..nothing }));
         Ok(self)
     }
 
@@ -230,9 +211,11 @@ mod tests {
             ("model.norm.weight", &[256]),
         ];
         tensors.extend(rest.map(|(name, shape)| (name, Dtype::F32, shape)));
-        let config = r#"{"model_type": "llama", "hidden_size": 256, "num_attention_heads": 16, "num_key_value_heads": 4}"#;
-        let store =
-            MemoryStore::new().with("model.safetensors", testing::file(&tensors)).with("config.json", config.as_bytes());
+        let config =
+            r#"{"model_type": "llama", "hidden_size": 256, "num_attention_heads": 16, "num_key_value_heads": 4}"#;
+        let store = MemoryStore::new()
+            .with("model.safetensors", testing::file(&tensors))
+            .with("config.json", config.as_bytes());
         let whole = Checkpoint::from_store(&store).unwrap();
         let sampling = Sampling { share: 0.5, seed: 5 };
         let drawn = Checkpoint::from_store(&store).unwrap().sampled(sampling).unwrap();
@@ -245,7 +228,10 @@ mod tests {
             let picked: Vec<usize> = groups.iter().flat_map(|g| g * inside * 32..(g + 1) * inside * 32).collect();
             let numbers: Vec<&[u8]> = all.chunks(4).collect();
             let expected: Vec<u8> = if name.contains(".o_") {
-                (0..256).flat_map(|row| picked.iter().map(move |col| row * 512 + col)).flat_map(|at| numbers[at].to_vec()).collect()
+                (0..256)
+                    .flat_map(|row| picked.iter().map(move |col| row * 512 + col))
+                    .flat_map(|at| numbers[at].to_vec())
+                    .collect()
             } else {
                 picked.iter().flat_map(|row| row * 256..(row + 1) * 256).flat_map(|at| numbers[at].to_vec()).collect()
             };

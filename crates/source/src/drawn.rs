@@ -136,7 +136,8 @@ impl PickedFile {
                 return Err(leaves());
             }
             starts.push(length);
-            length = piece.taken().checked_mul(piece.rows).and_then(|own| own.checked_add(length)).ok_or_else(leaves)?;
+            length =
+                piece.taken().checked_mul(piece.rows).and_then(|own| own.checked_add(length)).ok_or_else(leaves)?;
         }
         Ok(Arc::new(Self { file, pieces, starts, length }))
     }
@@ -273,7 +274,8 @@ mod tests {
         let bytes: Vec<u8> = (0..100).collect();
         let file: Arc<dyn Blob> = Arc::new(MemoryFile::new("m", bytes));
         let columns = |offset, rows, row, spans: &[Range<u64>]| Picked { offset, rows, row, spans: spans.to_vec() };
-        let pieces = vec![Picked::whole(3, 4), columns(10, 5, 8, &[1..3, 6..7]), Picked::whole(0, 0), Picked::whole(60, 2)];
+        let pieces =
+            vec![Picked::whole(3, 4), columns(10, 5, 8, &[1..3, 6..7]), Picked::whole(0, 0), Picked::whole(60, 2)];
         let picked = PickedFile::of(Arc::clone(&file), pieces).unwrap();
         let rows = (0..5).flat_map(|row| [11, 12, 16].map(|at| at + 8 * row));
         let whole: Vec<u8> = (3..7).chain(rows).chain(60..62).collect();

@@ -102,7 +102,8 @@ fn part(store: &dyn Store, label: &str, files: &mut Files) -> Result<Part> {
         return Err(Error::input(text!("error-checkpoint/megatron/no-entry-model", name = quoted(name))));
     }
     // The arguments may ask for a folder without them: then the entry is there and empty.
-    let states = arena.get(archive.root, "optimizer").filter(|id| arena.pairs(*id).is_some_and(|pairs| !pairs.is_empty()));
+    let states =
+        arena.get(archive.root, "optimizer").filter(|id| arena.pairs(*id).is_some_and(|pairs| !pairs.is_empty()));
     let optimizer = optimizer(&names, name, states.is_some());
     let settings = arena.get(archive.root, "args").map_or(Value::Null, |id| arena.settings(id));
     let version = arena.get(archive.root, "checkpoint_version").and_then(|id| arena.float(id)).unwrap_or(0.0);

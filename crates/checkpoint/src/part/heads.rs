@@ -2,23 +2,11 @@
 
 use serde_json::Value;
 
+use super::super::heads::Heads;
 use super::super::{Arrangement, Checkpoint, Residual, TensorRecord};
 
 /// Dimensions of all heads together, at most: beyond it config.json is not serious.
 const WIDEST: usize = 1 << 32;
-
-/// The attention heads of a layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Heads {
-    /// Query heads.
-    pub query: usize,
-    /// Heads of keys and values; a divisor of `query`.
-    pub key_value: usize,
-    /// Dimensions of a head of queries and keys.
-    pub dim: usize,
-    /// Dimensions of a head of values: `dim`, except in latent attention.
-    pub value: usize,
-}
 
 /// What the shapes say, summed over all heads; of the first layer that says it.
 #[derive(Default)]

@@ -6,9 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::super::drawn::{LARGE, drawn_heads};
-use super::super::part::{Heads, heads_of};
+use super::super::heads::Heads;
+use super::super::part::heads_of;
 use super::super::{Checkpoint, Component, Residual, TensorRecord};
 use scratchproof_case::Sampling;
+use scratchproof_source::Picked;
 
 /// Share of a model's bytes that reading output matrices whole may add.
 const EXTRA: f64 = 0.09;
@@ -17,18 +19,44 @@ const EXTRA: f64 = 0.09;
 #[derive(Clone, Debug)]
 pub(super) struct ByHeads {
     /// Heads of the tensor.
-    pub(super) heads: usize,
+    heads: usize,
     /// Rows, or columns, of one.
-    pub(super) dim: usize,
+    dim: usize,
     /// Those that are drawn, ascending.
-    pub(super) drawn: Vec<usize>,
+    drawn: Vec<usize>,
     /// Whether the heads are its columns.
-    pub(super) columns: bool,
+    columns: bool,
 }
 
 impl ByHeads {
+    /// The ranges of its file that are read of a whole tensor, and what of them is taken, as a piece that begins at `fetched`.
+    pub(super) fn read(&self, tensor: &TensorRecord, fetched: u64) -> (Vec<Range<u64>>, Picked) {
+        let all = ((self.heads * self.dim) as u64).max(1);
+        let scaled = |by: u64| self.runs().map(move |run| run.start as u64 * by..run.end as u64 * by);
+        if self.columns {
+            let width = tensor.dtype.width() as u64;
+            let (row, spans) = (all * width, scaled(width).collect());
+            let piece = Picked { offset: fetched, rows: tensor.bytes / row, row, spans };
+            return (vec![tensor.offset..tensor.offset + tensor.bytes], piece);
+        }
+        let at = |run: Range<u64>| tensor.offset + run.start..tensor.offset + run.end;
+        let ranges: Vec<Range<u64>> = scaled(tensor.bytes / all).map(at).collect();
+        let taken = ranges.iter().map(|run| run.end - run.start).sum();
+        (ranges, Picked::whole(fetched, taken))
+    }
+
+    /// Rows that are drawn, and all; of an output matrix the share of its rows that its columns are.
+    pub(super) fn rows(&self, tensor: &TensorRecord) -> (u64, u64) {
+        let all = if self.columns {
+            tensor.shape.first().map_or(0, |rows| *rows as u64)
+        } else {
+            (self.heads * self.dim) as u64
+        };
+        (all * self.drawn.len() as u64 / (self.heads as u64).max(1), all)
+    }
+
     /// The rows, or columns, that are drawn.
-    pub(super) fn runs(&self) -> impl Iterator<Item = Range<usize>> + '_ {
+    fn runs(&self) -> impl Iterator<Item = Range<usize>> + '_ {
         let joined = self.drawn.chunk_by(|one, next| one + 1 == *next);
         joined.map(|run| run[0] * self.dim..(run[run.len() - 1] + 1) * self.dim)
     }
