@@ -271,7 +271,11 @@ fn what_the_hubs_own_program_fetched_is_read_from_its_cache() {
     let mut inspect = program();
     inspect.args(["inspect", "--offline", "hf://acme/tiny@step20"]).env("HF_HOME", home.path());
     let ran = run(&mut inspect);
-    assert!(ran.status == 2 && ran.stderr.contains("acme/tiny@step20") && ran.stderr.contains("cache"), "{}", ran.stderr);
+    assert!(
+        ran.status == 2 && ran.stderr.contains("acme/tiny@step20") && ran.stderr.contains("cache"),
+        "{}",
+        ran.stderr
+    );
     // A pattern is looked up among the revisions that are there.
     for step in [0, 20, 60] {
         let commit = format!("{step:040x}");

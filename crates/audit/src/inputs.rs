@@ -106,6 +106,7 @@ fn drawn(session: &Session, judgement: &mut Judgement) {
         share = sample.sampling.share,
         seed = sample.sampling.seed,
         tensors = sample.tensors,
+        heads = sample.heads,
         rows = sample.rows.0,
         of_rows = sample.rows.1,
         bytes = sample.bytes.0,

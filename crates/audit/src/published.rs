@@ -105,7 +105,9 @@ fn kept(pattern: &str) -> Vec<PublishedStep> {
 fn whole<'a>(pattern: &str, part: &str, names: impl IntoIterator<Item = &'a str>) -> Result<()> {
     match passed_over(names, part) {
         None => Ok(()),
-        Some(name) => Err(Error::usage(text!("error-audit/published/passed-over", name)).context(format!("{pattern:?}"))),
+        Some(name) => {
+            Err(Error::usage(text!("error-audit/published/passed-over", name)).context(format!("{pattern:?}")))
+        }
     }
 }
 

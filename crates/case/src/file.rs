@@ -573,9 +573,18 @@ mod tests {
 
     fn read(text: &str) -> Result<Case> {
         let folder = tempfile::tempdir().expect("a folder");
-        for name in
-            ["m", "p", "ckpt/step-0", "ckpt/step-20", "ckpt/step-100", "ckpt/notes", "twice/step-1", "twice/step-01", "odd/0B", "odd/10.49B"]
-        {
+        for name in [
+            "m",
+            "p",
+            "ckpt/step-0",
+            "ckpt/step-20",
+            "ckpt/step-100",
+            "ckpt/notes",
+            "twice/step-1",
+            "twice/step-01",
+            "odd/0B",
+            "odd/10.49B",
+        ] {
             std::fs::create_dir_all(folder.path().join(name)).expect("a folder");
         }
         let path = folder.path().join("case.toml");
@@ -667,7 +676,10 @@ mod tests {
             (format!("{SMALL}averaged = \"foo\"\n"), vec!["line 4", "foo", "ema, swa, lawa"]),
             (format!("{SMALL}[subject.init]\nstd = -1\n"), vec!["line 5", "-1", "above 0"]),
             (format!("{SMALL}[subject.init]\nstd = inf\n"), vec!["line 5", "inf"]),
-            (format!("{SMALL}[claim]\nstatement = \"from-scratch\"\ndate = \"2026-13-45\"\n"), vec!["line 6", "2026-13-45"]),
+            (
+                format!("{SMALL}[claim]\nstatement = \"from-scratch\"\ndate = \"2026-13-45\"\n"),
+                vec!["line 6", "2026-13-45"],
+            ),
             (
                 "schema = 1\n[subject]\ncheckpoints = [{step = 1, model = \"m\", saved = \"May\"}]\n".to_owned(),
                 vec!["line 3", "checkpoint 1", "May"],
@@ -678,7 +690,7 @@ mod tests {
             ),
             (
                 "schema = 1\n[subject]\ncheckpoints = \"odd/{step}B\"\n".to_owned(),
-                vec!["line 3", "odd/{step}B", "10.49B", "{tokens}B"],
+                vec!["line 3", "odd/{step}B", "10.49B", "tokens a count"],
             ),
             (format!("{SMALL}[[run]]\nlog = \"m\"\nkeys = {{ los = \"x\" }}\n"), vec!["line 6", "los"]),
             (

@@ -73,7 +73,9 @@ fn alike(name: &str, pattern: &str) -> bool {
     let begins = (0..name.len()).filter(|at| name.is_char_boundary(*at) && fits(&name[..*at], before));
     begins.into_iter().any(|from| {
         let rest = &name[from..];
-        (1..=rest.len()).filter(|to| rest.is_char_boundary(*to)).any(|to| is_number(&rest[..to]) && fits(&rest[to..], after))
+        (1..=rest.len())
+            .filter(|to| rest.is_char_boundary(*to))
+            .any(|to| is_number(&rest[..to]) && fits(&rest[to..], after))
     })
 }
 
@@ -154,8 +156,8 @@ pub fn find(folder: &Path, pattern: &str) -> Result<Vec<Listed>, String> {
     }
     if let Some(name) = passed_over(names.iter().map(String::as_str), part) {
         return Err(format!(
-            "the pattern \"{pattern}\" passes over \"{name}\", whose number is written in another way: {{step}} takes digits, \
-             {{step}}k thousands, {{tokens}}B billions of tokens; or list the checkpoints"
+            "the pattern \"{pattern}\" passes over \"{name}\", whose number is written in another way: step takes digits, a k \
+             behind it thousands, tokens a count such as 10.49B; or list the checkpoints"
         ));
     }
     // The order of a folder's entries is the file system's; messages and reports must not depend on it.
@@ -283,7 +285,10 @@ mod tests {
     #[test]
     fn what_follows_the_step() {
         assert_eq!(step_of("1000-tokens4B", "-tokens{tokens}"), Some(("1000".to_owned(), Some(4_000_000_000))));
-        assert_eq!(step_of("7-tokens2.5T-unsharded", "-tokens{tokens}-*"), Some(("7".to_owned(), Some(2_500_000_000_000))));
+        assert_eq!(
+            step_of("7-tokens2.5T-unsharded", "-tokens{tokens}-*"),
+            Some(("7".to_owned(), Some(2_500_000_000_000)))
+        );
         assert_eq!(step_of("90-tokens2B", "-*"), Some(("90".to_owned(), None)));
         assert_eq!(step_of("90", ""), Some(("90".to_owned(), None)));
         assert_eq!(step_of("90", "*"), Some(("90".to_owned(), None)));

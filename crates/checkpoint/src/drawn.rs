@@ -4,10 +4,11 @@
 //! which ones the seed decides. The choice depends on the seed and on the numbers of the rows alone, so that tensors of one
 //! length have the same rows in all layers and all models, and tables that were lengthened at their end have nearly the same.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::TensorRecord;
+use super::heads::Heads;
 use scratchproof_case::Sampling;
 
 /// Rows of a run.
@@ -28,12 +29,22 @@ pub struct Sample {
     pub whole: Vec<TensorRecord>,
     /// Tensors of which some rows are read, ...
     pub tensors: usize,
-    /// ... and where they are attention's, the towers these are of: there no head is whole, ...
+    /// ... and where they are attention's and no head of theirs is whole, the towers these are of, ...
     pub headless: BTreeSet<String>,
+    /// ... or the heads that are read whole, as many as there are of a tower, ...
+    pub heads: BTreeMap<String, Heads>,
     /// ... their rows, read and all, ...
     pub rows: (u64, u64),
     /// ... and the bytes of all tensors, read and all.
     pub bytes: (u64, u64),
+}
+
+impl Sample {
+    /// Of tensors of which nothing is drawn.
+    pub(super) fn nothing(sampling: Sampling, whole: Vec<TensorRecord>) -> Self {
+        let (headless, heads) = (BTreeSet::new(), BTreeMap::new());
+        Self { sampling, whole, tensors: 0, headless, heads, rows: (0, 0), bytes: (0, 0) }
+    }
 }
 
 /// The rows that are drawn of `rows`, ascending and apart.
@@ -67,6 +78,24 @@ pub fn drawn_rows(sampling: Sampling, rows: usize) -> Vec<Range<usize>> {
         }
     }
     ranges
+}
+
+/// The key-value heads of `all` that are read whole with the query heads that read them, ascending; none where too few are
+/// there for the share to be kept.
+#[must_use]
+pub(super) fn drawn_heads(sampling: Sampling, all: usize) -> Option<Vec<usize>> {
+    /// The share of heads may be so much above that of the rows.
+    const ABOVE: f64 = 0.1;
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a count")]
+    let wanted = ((all as f64 * sampling.share.clamp(0.0, 1.0)).round() as usize).clamp(1, all.max(1));
+    if all == 0 || wanted as f64 > (sampling.share + ABOVE) * all as f64 {
+        return None;
+    }
+    let mut heads: Vec<usize> = (0..all).collect();
+    heads.sort_by_key(|head| mixed(!sampling.seed ^ mixed(*head as u64 + 1)));
+    heads.truncate(wanted);
+    heads.sort_unstable();
+    Some(heads)
 }
 
 /// `SplitMix64` (Steele, Lea and Flood 2014).

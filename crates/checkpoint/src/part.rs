@@ -17,7 +17,7 @@ use super::{Role, TensorRecord};
 use scratchproof_error::{Error, Result};
 use scratchproof_texts::text;
 
-pub use heads::Heads;
+pub(crate) use heads::of as heads_of;
 pub use repack::packaged_alike;
 
 /// Makes the values of a part: `rows x cols`, row by row; the same ones every time.

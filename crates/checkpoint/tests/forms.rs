@@ -114,6 +114,20 @@ fn megatrons_parts_are_joined_and_unpacked() {
         assert_eq!(found.heads().map(|heads| (heads.query, heads.key_value)), Some((4, 2)));
     }
     same("megatron", "hf-trainer/checkpoint-60");
+    // Its optimizer's states have no names; that they were not read is said.
+    let folder = tempfile::tempdir().unwrap();
+    for rank in ["mp_rank_00_000", "mp_rank_00_001", "mp_rank_01_000", "mp_rank_01_001"] {
+        let place = folder.path().join(rank);
+        std::fs::create_dir(&place).unwrap();
+        for entry in std::fs::read_dir(fixture("megatron/iter_0000060").join(rank)).unwrap() {
+            let path = entry.unwrap().path();
+            std::fs::copy(&path, place.join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    let said = || notes(&Checkpoint::open(folder.path()).unwrap());
+    assert!(!said().contains("optimiser"), "{}", said());
+    std::fs::write(folder.path().join("mp_rank_00_000/distrib_optim.pt"), "states").unwrap();
+    assert!(said().contains("\"distrib_optim.pt\" are not read"), "{}", said());
     same("megatron-core/iter_0000060", "hf-trainer/checkpoint-60");
 }
 

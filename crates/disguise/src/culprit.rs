@@ -29,6 +29,9 @@ pub struct Culprit {
 /// Rows that stand for a head where rows were drawn and no head is whole.
 const HEAD: usize = 64;
 
+/// The number by which heads are told from neurons.
+const HEADS: u32 = 1 << 30;
+
 impl Culprit {
     /// One of a class, of a parent whose residual axis has that length.
     pub fn new(class: Class, hidden: usize) -> Self {
@@ -88,6 +91,19 @@ impl Culprit {
     ) -> Vec<Option<usize>> {
         let layer = part.role.layer.unwrap_or(0) as usize;
         let source = |row: usize| -> Option<usize> {
+            // Heads that stand in another order are seldom among those that were drawn of both.
+            let of_heads = heads.filter(|heads| heads.key_value > 0 && heads.dim > 0);
+            let inside = |function: Function, heads: Heads| match function {
+                Function::Query | Function::Output => Some(row / heads.dim / (heads.query / heads.key_value).max(1)),
+                Function::Key | Function::Value => Some(row / heads.dim),
+                _ => None,
+            };
+            let lost = |group: usize| self.share.is_some_and(|share| share <= chance(layer, Some(HEADS), group));
+            if self.class == Class::Moved
+                && let Some(group) = function.zip(of_heads).and_then(|(function, heads)| inside(function, heads))
+            {
+                return (row < part.rows && !lost(group)).then_some(row);
+            }
             let Some(function) = function.filter(|_| self.class == Class::Half) else {
                 return (row < part.rows).then_some(row);
             };
@@ -99,17 +115,12 @@ impl Culprit {
                 let there = self.share.is_none_or(|share| share > chance(layer, part.role.expert, from));
                 return (is_half(layer, part.role.expert, from) && there).then_some(from);
             }
-            if self.share.is_some() {
-                return (layer + row / HEAD).is_multiple_of(2).then_some(row);
-            }
-            let Some(heads) = heads.filter(|heads| heads.key_value > 0 && heads.dim > 0) else { return Some(row) };
-            let head = row / heads.dim;
-            let inside = match function {
-                Function::Query | Function::Output => head / (heads.query / heads.key_value).max(1),
-                Function::Key | Function::Value => head,
-                _ => return Some(row),
+            let Some(heads) = of_heads else {
+                let half = self.share.is_none() || (layer + row / HEAD).is_multiple_of(2);
+                return half.then_some(row);
             };
-            (layer + inside).is_multiple_of(2).then_some(row)
+            let Some(group) = inside(function, heads) else { return Some(row) };
+            ((layer + group).is_multiple_of(2) && !lost(group)).then_some(row)
         };
         picked.iter().map(|row| source(*row)).collect()
     }

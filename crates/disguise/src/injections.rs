@@ -37,10 +37,13 @@ pub fn injections(parent: &Checkpoint, hidden: Option<usize>, rules: &SearchRule
         classes.push(Class::Padded);
     }
     let products = if long { heads::of(&weights)? } else { None };
+    // Of heads in another order as many have their like among those that were drawn as were drawn of all.
+    let drawn = parent.sample.as_ref().filter(|sample| sample.tensors > 0);
+    let share = drawn.map_or(1.0, |sample| sample.sampling.share);
     let of_heads = |class: Class, products: &Products| Injection {
         class,
         correlation: CORRELATION,
-        observations: answers(&alike(&injected(products, 1.0, CORRELATION * CORRELATION, 1), products)),
+        observations: answers(&alike(&injected(products, share, CORRELATION * CORRELATION, 1), products)),
     };
     let mut all = Vec::new();
     // What is made of the parent as it stands is made once for all disguises.

@@ -322,7 +322,8 @@ impl Walk<'_> {
             let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
             let unit = rest[end..].chars().next().filter(|unit| "kKMBT".contains(*unit))?;
             let after = &rest[end + 1..];
-            (!after.starts_with(|c: char| c.is_ascii_alphanumeric())).then(|| (name[..from].to_owned(), unit, after.to_owned()))
+            (!after.starts_with(|c: char| c.is_ascii_alphanumeric()))
+                .then(|| (name[..from].to_owned(), unit, after.to_owned()))
         };
         let Some(places) = models.iter().map(around).collect::<Option<Vec<_>>>() else { return };
         let (before, unit, after) = &places[0];

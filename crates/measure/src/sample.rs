@@ -13,6 +13,7 @@ pub(super) fn record(plan: &Plan, models: &[&Checkpoint], digests: &mut [Vec<Fil
         sampling: subject.sampling,
         tensors: subject.tensors as u64,
         rows: subject.rows,
+        heads: !subject.heads.is_empty(),
         bytes: (sum(|bytes| bytes.0), sum(|bytes| bytes.1)),
         drawn: digests.iter_mut().map(std::mem::take).collect(),
     })

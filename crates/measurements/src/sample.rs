@@ -14,6 +14,9 @@ pub struct SampleRecord {
     pub tensors: u64,
     /// ... their rows, read and all.
     pub rows: (u64, u64),
+    /// Whether there are whole heads among them.
+    #[serde(default)]
+    pub heads: bool,
     /// Bytes of the tensors of all models, read and all.
     pub bytes: (u64, u64),
     /// By model, of each of its files the digest of the bytes that were read, one after the other: no digest of a file.

@@ -83,6 +83,125 @@ impl DrawnFile {
     }
 }
 
+/// A piece of a file as rows of one length, of which some spans are taken, the same of every row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picked {
+    /// Where the first row begins.
+    pub offset: u64,
+    /// Rows.
+    pub rows: u64,
+    /// Bytes of a row.
+    pub row: u64,
+    /// What is taken of a row, ascending and apart.
+    pub spans: Vec<Range<u64>>,
+}
+
+impl Picked {
+    /// A run of bytes as it stands.
+    #[must_use]
+    pub fn whole(offset: u64, bytes: u64) -> Self {
+        Self { offset, rows: 1, row: bytes, spans: std::iter::once(0..bytes).collect() }
+    }
+
+    /// Bytes that are taken of a row.
+    fn taken(&self) -> u64 {
+        self.spans.iter().map(|span| span.end - span.start).sum()
+    }
+}
+
+/// Pieces of a file, one after the other. Of columns the whole rows are read underneath: spans of a few hundred bytes are no
+/// requests of their own.
+pub struct PickedFile {
+    file: Arc<dyn Blob>,
+    pieces: Vec<Picked>,
+    /// Bytes of the pieces before each.
+    starts: Vec<u64>,
+    length: u64,
+}
+
+impl PickedFile {
+    /// Takes these pieces of a file.
+    ///
+    /// # Errors
+    /// If a piece leaves the file, or spans their row.
+    pub fn of(file: Arc<dyn Blob>, pieces: Vec<Picked>) -> Result<Arc<dyn Blob>> {
+        let leaves = || Error::usage(text!("error-source/drawn/ranges-leave-their-file"));
+        let mut starts = Vec::with_capacity(pieces.len());
+        let mut length = 0_u64;
+        for piece in &pieces {
+            let end = piece.rows.checked_mul(piece.row).and_then(|bytes| bytes.checked_add(piece.offset));
+            let apart = piece.spans.windows(2).all(|pair| pair[0].end <= pair[1].start);
+            let inside = piece.spans.iter().all(|span| span.start <= span.end && span.end <= piece.row);
+            if end.is_none_or(|end| end > file.len()) || !apart || !inside {
+                return Err(leaves());
+            }
+            starts.push(length);
+            length =
+                piece.taken().checked_mul(piece.rows).and_then(|own| own.checked_add(length)).ok_or_else(leaves)?;
+        }
+        Ok(Arc::new(Self { file, pieces, starts, length }))
+    }
+
+    /// Fills a buffer with bytes of one piece from a place in it.
+    fn read_piece(&self, piece: &Picked, from: u64, buffer: &mut [u8]) -> Result<()> {
+        let taken = piece.taken().max(1);
+        let (mut row, mut inside) = (from / taken, from % taken);
+        let mut rest = buffer;
+        while !rest.is_empty() {
+            let start = piece.offset + row * piece.row;
+            for span in &piece.spans {
+                let length = span.end - span.start;
+                if inside >= length {
+                    inside -= length;
+                    continue;
+                }
+                let count = usize::try_from(length - inside).unwrap_or(usize::MAX).min(rest.len());
+                let (own, after) = rest.split_at_mut(count);
+                self.file.read_at(start + span.start + inside, own)?;
+                rest = after;
+                inside = 0;
+                if rest.is_empty() {
+                    return Ok(());
+                }
+            }
+            row += 1;
+        }
+        Ok(())
+    }
+}
+
+impl Blob for PickedFile {
+    fn len(&self) -> u64 {
+        self.length
+    }
+
+    fn uri(&self) -> String {
+        self.file.uri()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        inside(self, offset, buffer.len())?;
+        let (mut at, mut rest) = (offset, buffer);
+        let first = self.starts.partition_point(|start| *start <= offset).saturating_sub(1);
+        for (piece, start) in self.pieces[first.min(self.pieces.len())..].iter().zip(&self.starts[first..]) {
+            if rest.is_empty() {
+                break;
+            }
+            let left = (start + piece.taken() * piece.rows).saturating_sub(at);
+            let count = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
+            let (own, after) = rest.split_at_mut(count);
+            self.read_piece(piece, at - start, own)?;
+            at += count as u64;
+            rest = after;
+        }
+        Ok(())
+    }
+
+    fn is_made(&self) -> bool {
+        self.file.is_made()
+    }
+}
+
 impl Blob for DrawnFile {
     fn len(&self) -> u64 {
         self.runs.len()
@@ -132,7 +251,7 @@ impl fmt::Debug for DrawnFile {
 }
 
 /// The end of a range, which must be inside.
-fn inside(file: &DrawnFile, offset: u64, length: usize) -> Result<u64> {
+fn inside(file: &dyn Blob, offset: u64, length: usize) -> Result<u64> {
     let end = offset.checked_add(length as u64).filter(|end| *end <= file.len());
     end.ok_or_else(|| {
         Error::input(text!(
@@ -149,6 +268,30 @@ fn inside(file: &DrawnFile, offset: u64, length: usize) -> Result<u64> {
 mod tests {
     use super::*;
     use crate::MemoryFile;
+
+    #[test]
+    fn columns_of_rows_stand_one_after_the_other() {
+        let bytes: Vec<u8> = (0..100).collect();
+        let file: Arc<dyn Blob> = Arc::new(MemoryFile::new("m", bytes));
+        let columns = |offset, rows, row, spans: &[Range<u64>]| Picked { offset, rows, row, spans: spans.to_vec() };
+        let pieces =
+            vec![Picked::whole(3, 4), columns(10, 5, 8, &[1..3, 6..7]), Picked::whole(0, 0), Picked::whole(60, 2)];
+        let picked = PickedFile::of(Arc::clone(&file), pieces).unwrap();
+        let rows = (0..5).flat_map(|row| [11, 12, 16].map(|at| at + 8 * row));
+        let whole: Vec<u8> = (3..7).chain(rows).chain(60..62).collect();
+        assert_eq!(picked.len(), 21);
+        for from in 0..21 {
+            for to in from..=21 {
+                let mut out = vec![0; to - from];
+                picked.read_at(from as u64, &mut out).unwrap();
+                assert_eq!(out, whole[from..to], "{from}..{to}");
+            }
+        }
+        assert!(picked.read_at(20, &mut [0; 2]).is_err());
+        for wrong in [columns(90, 2, 8, &[0..1]), columns(0, 2, 8, &[2..4, 3..5]), columns(0, 1, 8, &[7..9])] {
+            assert!(PickedFile::of(Arc::clone(&file), vec![wrong]).is_err());
+        }
+    }
 
     #[test]
     fn ranges_stand_one_after_the_other() {

@@ -12,15 +12,12 @@ use super::cache::lock;
 use super::directory::plain;
 use super::network::{Ask, Credential, Network, parse, refusal};
 use super::web::{LARGEST_TEXT, is_text};
-use super::{Blob, HttpFile, Named, ListedFile, LocalFile, MemoryFile, Store};
+use super::{Blob, HttpFile, ListedFile, LocalFile, MemoryFile, Store};
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_texts::{Text, text};
 
 /// Pages of commits that are asked for.
 pub const PAGES: usize = 40;
-
-/// Revisions in the cache of this computer that are looked at.
-const MOST_KEPT: usize = 100_000;
 
 /// Where a hub is, and who asks.
 #[derive(Clone)]
@@ -340,33 +337,11 @@ impl Store for HubModel {
 }
 
 /// The folder of `org/name` in the cache that `huggingface_hub` keeps on this computer.
-fn kept(model: &str) -> Option<PathBuf> {
+pub(super) fn kept(model: &str) -> Option<PathBuf> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let root = variable("HF_HUB_CACHE").or_else(|| Some(variable("HF_HOME")?.join("hub")));
     let root = root.or_else(|| Some(variable("HOME")?.join(".cache/huggingface/hub")))?;
     Some(root.join(format!("models--{}", model.replace('/', "--"))))
-}
-
-/// The revisions of `hf://org/name` whose snapshots are in that cache, sorted by name. Branches with a slash in their names are
-/// folders there and are not looked for.
-#[must_use]
-pub fn cached_revisions(address: &str) -> Vec<Named> {
-    let known = || {
-        let (model, _) = split(address).ok()?;
-        let kept = kept(model)?;
-        let mut found = Vec::new();
-        for entry in std::fs::read_dir(kept.join("refs")).ok()?.flatten().take(MOST_KEPT) {
-            let Ok(name) = entry.file_name().into_string() else { continue };
-            let Ok(commit) = super::plain::text(&entry.path(), 64) else { continue };
-            let commit = commit.trim().to_owned();
-            if is_commit(&commit) && kept.join("snapshots").join(&commit).is_dir() {
-                found.push(Named { name, commit });
-            }
-        }
-        found.sort_by(|a, b| a.name.cmp(&b.name));
-        Some(found)
-    };
-    known().unwrap_or_default()
 }
 
 /// The snapshot of `hf://org/name[/folder][@revision]` in the cache that `huggingface_hub` keeps on this computer
@@ -476,6 +451,6 @@ pub(super) fn split(address: &str) -> Result<(&str, &str)> {
     Ok((model, revision))
 }
 
-fn is_commit(text: &str) -> bool {
+pub(super) fn is_commit(text: &str) -> bool {
     text.len() == 40 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }

@@ -4,9 +4,10 @@
 use rayon::prelude::*;
 use serde::Deserialize;
 
-use super::hub::{Hub, split};
+use super::hub::{Hub, is_commit, kept, split};
 use super::listed::ListedFile;
 use super::network::{Ask, Network, refusal};
+use super::plain;
 use scratchproof_error::{Error, Result};
 use scratchproof_texts::text;
 
@@ -18,6 +19,9 @@ const AT_ONCE: usize = 8;
 
 /// Pages of a list of files that are asked for.
 const PAGES: usize = 1000;
+
+/// Revisions in the cache of this computer that are looked at.
+const MOST_KEPT: usize = 100_000;
 
 /// A branch or a tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,6 +126,28 @@ impl Hub {
         }
         Err(Error::input(text!("error-source/published/hub-s-list-files", shown)))
     }
+}
+
+/// The revisions of `hf://org/name` whose snapshots are in that cache, sorted by name. Branches with a slash in their names are
+/// folders there and are not looked for.
+#[must_use]
+pub fn cached_revisions(address: &str) -> Vec<Named> {
+    let known = || {
+        let (model, _) = split(address).ok()?;
+        let kept = kept(model)?;
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(kept.join("refs")).ok()?.flatten().take(MOST_KEPT) {
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            let Ok(commit) = plain::text(&entry.path(), 64) else { continue };
+            let commit = commit.trim().to_owned();
+            if is_commit(&commit) && kept.join("snapshots").join(&commit).is_dir() {
+                found.push(Named { name, commit });
+            }
+        }
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        Some(found)
+    };
+    known().unwrap_or_default()
 }
 
 fn listed(entry: Entry) -> ListedFile {

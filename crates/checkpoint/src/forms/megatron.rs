@@ -69,8 +69,17 @@ pub(super) fn latest(store: &dyn Store, folders: &[String]) -> Result<String> {
     )))
 }
 
+/// The optimizer's states that lie in a rank's folder, if there are any: Megatron keeps them by their place in buffers of its
+/// own, without names.
+fn optimizer(names: &[String], own: &str, inside: bool) -> Option<String> {
+    let apart = names.iter().find(|name| *name == "distrib_optim.pt");
+    apart.cloned().or_else(|| inside.then(|| own.to_owned()))
+}
+
 /// What one rank's file holds.
 struct Part {
+    /// The file with the optimizer's states, which are not read.
+    optimizer: Option<String>,
     /// By the chunk of an interleaved pipeline: the tensors.
     chunks: Vec<Vec<Entry>>,
     settings: Value,
@@ -92,6 +101,10 @@ fn part(store: &dyn Store, label: &str, files: &mut Files) -> Result<Part> {
     if roots.is_empty() {
         return Err(Error::input(text!("error-checkpoint/megatron/no-entry-model", name = quoted(name))));
     }
+    // The arguments may ask for a folder without them: then the entry is there and empty.
+    let states =
+        arena.get(archive.root, "optimizer").filter(|id| arena.pairs(*id).is_some_and(|pairs| !pairs.is_empty()));
+    let optimizer = optimizer(&names, name, states.is_some());
     let settings = arena.get(archive.root, "args").map_or(Value::Null, |id| arena.settings(id));
     let version = arena.get(archive.root, "checkpoint_version").and_then(|id| arena.float(id)).unwrap_or(0.0);
     let mut all = Catalogue::default();
@@ -110,7 +123,7 @@ fn part(store: &dyn Store, label: &str, files: &mut Files) -> Result<Part> {
     files.take(&mut all);
     let mut rest = all.entries.into_iter();
     let chunks = lengths.into_iter().map(|length| rest.by_ref().take(length).collect()).collect();
-    Ok(Part { chunks, settings, version })
+    Ok(Part { optimizer, chunks, settings, version })
 }
 
 /// The model of one rank's folder, which is all of it only where there are no others.
@@ -199,6 +212,9 @@ fn whole(parts: BTreeMap<(usize, usize), Part>, files: Files) -> Result<Catalogu
     let mut catalogue = Catalogue { form: Text::new("checkpoint/form/megatron"), ..Catalogue::default() };
     if tensor * stages > 1 {
         catalogue.notes.push(text!("checkpoint/megatron/joined", tensor, stages));
+    }
+    if let Some(file) = parts.values().find_map(|part| part.optimizer.as_deref()) {
+        catalogue.notes.push(text!("checkpoint/megatron/optimizer", file = quoted(file)));
     }
     published::name(entries, &settings, version, &shared, &mut catalogue)?;
     catalogue.files = files.shards;

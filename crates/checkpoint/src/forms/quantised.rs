@@ -155,6 +155,14 @@ fn unpacked(name: &str, named: &Named) -> Option<Unpacked> {
         .or_else(|| blocks::scaled(name, named))
 }
 
+/// Names of scalars beside a weight that only activations need.
+const ACTIVATIONS: [&str; 4] = ["input_scale", "input_zero_point", "input_global_scale", "output_scale"];
+
+/// Those of them that are there, to go with the weight.
+fn activations(prefix: &str, named: &Named) -> Vec<String> {
+    ACTIVATIONS.iter().filter_map(|part| named.get(prefix, part)).map(|entry| entry.name.clone()).collect()
+}
+
 /// A number in the format that the reference computes in.
 #[allow(clippy::cast_possible_truncation, reason = "every format that is rounded to is in f32")]
 fn stored(value: f64, dtype: Dtype) -> f32 {

@@ -2,23 +2,11 @@
 
 use serde_json::Value;
 
+use super::super::heads::Heads;
 use super::super::{Arrangement, Checkpoint, Residual, TensorRecord};
 
 /// Dimensions of all heads together, at most: beyond it config.json is not serious.
 const WIDEST: usize = 1 << 32;
-
-/// The attention heads of a layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Heads {
-    /// Query heads.
-    pub query: usize,
-    /// Heads of keys and values; a divisor of `query`.
-    pub key_value: usize,
-    /// Dimensions of a head of queries and keys.
-    pub dim: usize,
-    /// Dimensions of a head of values: `dim`, except in latent attention.
-    pub value: usize,
-}
 
 /// What the shapes say, summed over all heads; of the first layer that says it.
 #[derive(Default)]
@@ -41,10 +29,15 @@ impl Checkpoint {
     }
 }
 
-pub(super) fn of(checkpoint: &Checkpoint, tower: &str) -> Option<Heads> {
-    if checkpoint.sample.as_ref().is_some_and(|sample| sample.headless.contains(tower)) {
-        // Drawn rows are no whole heads.
-        return None;
+pub(in super::super) fn of(checkpoint: &Checkpoint, tower: &str) -> Option<Heads> {
+    if let Some(sample) = &checkpoint.sample {
+        if sample.headless.contains(tower) {
+            // Drawn rows are no whole heads.
+            return None;
+        }
+        if let Some(heads) = sample.heads.get(tower) {
+            return Some(*heads);
+        }
     }
     let widths = Widths::of(checkpoint, tower);
     let config = Settings::of(checkpoint, tower);

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
+use super::super::heads::Heads;
 use super::super::{Arrangement, Checkpoint, Residual, Role, Split, TensorRecord};
-use super::heads::{self, Heads};
+use super::heads;
 use super::{Part, Place, scale};
 
 /// Parts of one model: a hundred times what the largest has.

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::dense::activations;
-use super::{Named, Unpacked, short, stored};
+use super::{Named, Unpacked, activations, short, stored};
 use crate::Dtype;
 
 /// The values of a four-bit float (one sign, two exponent and one mantissa bit).
-pub(super) const FP4: [f64; 16] = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0];
+pub(super) const FP4: [f64; 16] =
+    [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0];
 
 /// A description of a state of bitsandbytes that is longer is none.
 const STATE: usize = 1 << 16;

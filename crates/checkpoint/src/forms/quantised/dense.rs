@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::blocks::FP4;
-use super::{Named, Part, Unpacked, short, stored};
+use super::{Named, Part, Unpacked, activations, short, stored};
 use crate::Dtype;
 use scratchproof_error::Result;
 
@@ -19,14 +19,6 @@ fn number(word: impl Fn(usize) -> u32, at: usize, bits: usize) -> u32 {
     #[allow(clippy::cast_possible_truncation, reason = "masked to 8 bits at most")]
     let number = ((own | next << 32) >> shift) as u32;
     number & (u32::MAX >> (32 - bits))
-}
-
-/// Names of scalars beside a weight that only activations need.
-const ACTIVATIONS: [&str; 4] = ["input_scale", "input_zero_point", "input_global_scale", "output_scale"];
-
-/// Those of them that are there, to go with the weight.
-pub(super) fn activations(prefix: &str, named: &Named) -> Vec<String> {
-    ACTIVATIONS.iter().filter_map(|part| named.get(prefix, part)).map(|entry| entry.name.clone()).collect()
 }
 
 /// How the scales of a matrix lie: one, one a row, or so many a row.
