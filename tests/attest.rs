@@ -118,8 +118,8 @@ fn any_single_bit_of_a_signature_over_a_model_is_named() {
         }
         let done = run(sign.arg("-o").arg(&signature));
         assert_eq!(done.status, 0, "{}", done.stderr);
-        let trusted = if certificates.is_empty() { ["--key", &path("leaf.pub")] } else { ["--root", &path("root.crt")] }
-            .map(str::to_owned);
+        let (flag, file) = if certificates.is_empty() { ("--key", "leaf.pub") } else { ("--root", "root.crt") };
+        let trusted = [flag.to_owned(), path(file)];
         let model = path("model");
         let ask = || verify(&signature, &["--model", &model, &trusted[0], &trusted[1]]);
         let whole = ask();
