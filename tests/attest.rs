@@ -94,6 +94,46 @@ fn any_single_bit_of_a_folder_is_named() {
 }
 
 #[test]
+fn any_single_bit_of_a_signature_over_a_model_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    fs::create_dir(here.join("model")).expect("a folder");
+    fs::write(here.join("model/a.safetensors"), "weights").expect("written");
+    fs::write(here.join("leaf.cnf"), "keyUsage=critical,digitalSignature\n").expect("written");
+    for name in ["root", "leaf"] {
+        openssl(here, &format!("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:prime256v1 -out {name}.pem"));
+    }
+    openssl(here, "pkey -in leaf.pem -pubout -out leaf.pub");
+    openssl(here, "req -new -x509 -key root.pem -subj /CN=root -days 3650 -out root.crt");
+    openssl(here, "req -new -key leaf.pem -subj /CN=leaf -out leaf.csr");
+    openssl(here, "x509 -req -in leaf.csr -CA root.crt -CAkey root.pem -CAcreateserial -days 30 -extfile leaf.cnf -out leaf.crt");
+    let path = |name: &str| here.join(name).to_str().expect("a path").to_owned();
+    let signature = here.join("m.sig");
+    let mut chance = Chance(29);
+    for certificates in [&[][..], &["leaf.crt", "root.crt"]] {
+        let mut sign = program();
+        sign.args(["-q", "attest", "--model"]).arg(here.join("model")).arg("--key").arg(here.join("leaf.pem"));
+        for own in certificates {
+            sign.arg("--certificate").arg(here.join(own));
+        }
+        let done = run(sign.arg("-o").arg(&signature));
+        assert_eq!(done.status, 0, "{}", done.stderr);
+        let (flag, file) = if certificates.is_empty() { ("--key", "leaf.pub") } else { ("--root", "root.crt") };
+        let trusted = [flag.to_owned(), path(file)];
+        let model = path("model");
+        let ask = || verify(&signature, &["--model", &model, &trusted[0], &trusted[1]]);
+        let whole = ask();
+        assert_eq!(whole.status, 0, "{}{}", whole.stdout, whole.stderr);
+        let length = fs::read(&signature).expect("a signature").len();
+        for _ in 0..250 {
+            let (at, bit) = (chance.next(length), chance.next(8));
+            let done = flipped(&signature, at, bit, ask);
+            assert_ne!(done.status, 0, "{certificates:?}, byte {at}, bit {bit}: {}", done.stdout);
+        }
+    }
+}
+
+#[test]
 fn any_single_bit_of_an_input_is_named() {
     let (copy, out) = audited();
     let mut chance = Chance(23);
@@ -161,6 +201,11 @@ fn a_verdict_that_was_edited_with_its_pages_is_found_by_judging_again() {
     }
     record = record.replace(&sha256(text.as_bytes()), &sha256(edited.as_bytes()));
     fs::write(out.join(".scratchproof"), record).expect("written");
+    // Nobody signs it either: not what its own measurements say.
+    let key = out.with_file_name("key.pem");
+    let refused = run(program().arg("attest").arg(&out).arg("--key").arg(&key));
+    assert!(refused.status == 2 && refused.stderr.contains("is not signed"), "{}{}", refused.stdout, refused.stderr);
+    assert!(!out.join("attestation.json").exists());
     let careful = verify(&out, &[]);
     assert_eq!(careful.status, 1, "{}", careful.stdout);
     let wrong: Vec<&str> = careful.stdout.lines().filter(|line| line.starts_with("CONTRADICTS")).collect();

@@ -19,7 +19,7 @@ use scratchproof::error::{Context, Error, Result};
 use scratchproof::folder::{Folder, alone};
 use scratchproof::record::witness::certificate::bundle;
 use scratchproof::report::folder::MEASUREMENTS;
-use scratchproof::report::text::printable;
+use scratchproof::report::text::{self as letters, printable};
 use scratchproof::report::{folder, json, timeline as record};
 use scratchproof::source::plain;
 use scratchproof::store::case_of;
@@ -77,8 +77,9 @@ pub fn model(
 /// Signs a finished audit. An attestation of the same audit that is there gets one more signature.
 pub fn audit(arguments: &Arguments, dir: &Path, signer: &Signer, output: Option<&Path>) -> Result<u8> {
     let file = output.map_or_else(|| dir.join(FILE), Path::to_owned);
-    // An audit that contradicts itself is not signed.
-    let items = check::check(dir, &Again::default())?;
+    // An audit that contradicts itself, or what its own measurements give, is not signed.
+    let given = Given { keys: &[], roots: &[], model: None, ledger: None, case: None, recompute: false };
+    let items = check::check(dir, &anew(arguments, dir, &given, false)?)?;
     if items.status() == 1 {
         show(arguments, &items)?;
         return Err(Error::input(text!("error-cli/attest/contradicts-itself-not-signed", dir = dir.display())));
@@ -107,7 +108,7 @@ pub fn audit(arguments: &Arguments, dir: &Path, signer: &Signer, output: Option<
 /// Prints a finished audit in a form that others read. The exit status is that of the audit.
 pub fn export(dir: &Path, form: Form) -> Result<u8> {
     let made = statement::of(dir)?;
-    let pretty = |value: &serde_json::Value| serde_json::to_string_pretty(value).unwrap_or_default();
+    let pretty = |value: &serde_json::Value| letters::json(serde_json::to_string_pretty(value).unwrap_or_default());
     print(&match form {
         Form::Statement => pretty(&made),
         Form::Svr => pretty(&export::svr(&made, &export::now())),
@@ -116,7 +117,8 @@ pub fn export(dir: &Path, form: Form) -> Result<u8> {
                 .context(|| "report.json")?;
             pretty(&export::cyclonedx(&made, &report))
         }
-        Form::ModelCard => export::model_card(&made),
+        // Strings of YAML have the escapes of JSON.
+        Form::ModelCard => letters::json(export::model_card(&made)),
         Form::Eu => export::eu_form(&made),
     })?;
     Ok(match made["predicate"]["verdict"]["outcome"].as_str() {
@@ -182,7 +184,7 @@ pub fn verify(arguments: &Arguments, path: &Path, given: &Given) -> Result<u8> {
             let beside = Some(beside).filter(|dir| dir.join("report.json").exists());
             check::attestation(&envelope, &keys, beside, &mut items).context(place)?;
             if let Some(dir) = beside {
-                items.append(check::check(dir, &anew(arguments, dir, given)?)?);
+                items.append(check::check(dir, &anew(arguments, dir, given, true)?)?);
             }
         }
     }
@@ -225,12 +227,13 @@ fn dir(arguments: &Arguments, dir: &Path, given: &Given, keys: &[Public], items:
     } else if !keys.is_empty() {
         items.contradicts(text!("attest/signature/none", name = FILE));
     }
-    items.append(check::check(dir, &anew(arguments, dir, given)?)?);
+    items.append(check::check(dir, &anew(arguments, dir, given, true)?)?);
     Ok(())
 }
 
-/// What is made again of a folder: judged from its measurements, and with `--recompute` audited.
-fn anew(arguments: &Arguments, dir: &Path, given: &Given) -> Result<Again> {
+/// What is made again of a folder: judged from its measurements, and with `--recompute` audited; with `look` the models that are
+/// at hand are digested.
+fn anew(arguments: &Arguments, dir: &Path, given: &Given, look: bool) -> Result<Again> {
     let mut made = Again::default();
     let then = check::version(dir)?;
     let now = env!("CARGO_PKG_VERSION");
@@ -269,7 +272,7 @@ fn anew(arguments: &Arguments, dir: &Path, given: &Given) -> Result<Again> {
         return refuse(text!("attest/judged/unlike", now = is, then = was));
     }
     let store = temporary.path().join("store");
-    match copy(dir, &store).and_then(|folder| judged(arguments, &case, &folder)) {
+    match copy(dir, &store).and_then(|folder| judged(arguments, &case, &folder, look)) {
         Ok(None) => made.judged = Some(Err(text!("attest/judged/unwhole"))),
         Ok(Some((report, models))) => {
             made.judged = Some(Ok(report));
@@ -297,8 +300,8 @@ fn copy(dir: &Path, to: &Path) -> Result<Folder> {
 /// A report, and of the models in its order what they are now.
 type Judged = (String, Vec<Result<String, Text>>);
 
-fn judged(arguments: &Arguments, case: &Case, folder: &Folder) -> Result<Option<Judged>> {
-    let Some(found) = again(case, access(arguments), folder, true)? else { return Ok(None) };
+fn judged(arguments: &Arguments, case: &Case, folder: &Folder, look: bool) -> Result<Option<Judged>> {
+    let Some(found) = again(case, access(arguments), folder, look)? else { return Ok(None) };
     let mut audit = found.audit;
     folder::write(&mut audit.report, &audit.evidence, folder, Language::English)?;
     let models = found.models.into_iter().map(|(_, digest)| match digest {
@@ -336,7 +339,7 @@ fn show(arguments: &Arguments, items: &Items) -> Result<()> {
             "outcome": match items.status() { 0 => "verified", 1 => "contradicted", _ => "unchecked" },
             "items": items.all(),
         });
-        return print(&serde_json::to_string_pretty(&value).unwrap_or_default());
+        return print(&letters::json(serde_json::to_string_pretty(&value).unwrap_or_default()));
     }
     let markdown = arguments.format == Format::Markdown;
     let mut out = String::new();

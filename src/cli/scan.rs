@@ -8,7 +8,7 @@ use scratchproof::case::Policy;
 use scratchproof::checkpoint::Checkpoint;
 use scratchproof::error::{Context as _, Error, Result};
 use scratchproof::fingerprint::{Answer, Context, Fingerprint, Outcome, SEED, against, is_fingerprint};
-use scratchproof::report::text::printable;
+use scratchproof::report::text::{self as letters, printable};
 use scratchproof_texts::{Language, Text, text};
 
 use super::arguments::{Arguments, Format};
@@ -124,7 +124,7 @@ fn to_json(own: &Fingerprint, answers: &[Answer], unread: &[String]) -> Result<S
         "limits": text!("scan/answer/limits").english(),
     });
     let text = serde_json::to_string_pretty(&all);
-    text.map(|text| text + "\n").map_err(|e| Error::input(text!("error-cli/scan/answers-json", e = e.to_string())))
+    text.map(|text| letters::json(text + "\n")).map_err(|e| Error::input(text!("error-cli/scan/answers-json", e = e.to_string())))
 }
 
 fn shown(answers: &[Answer], unread: &[String], all: bool, language: Language) -> String {

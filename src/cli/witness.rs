@@ -10,6 +10,7 @@ use scratchproof::attest::{merkle, reveal};
 use scratchproof::error::hexadecimal::hex;
 use scratchproof::error::{Error, Result};
 use scratchproof::folder::alone;
+use scratchproof::report::text as letters;
 use scratchproof_texts::text;
 use serde_json::{Map, Value, json};
 
@@ -52,7 +53,7 @@ pub fn run(arguments: &Arguments, what: &Witness) -> Result<u8> {
         stamp(arguments, path, body.patience)?;
     }
     print(&match arguments.format {
-        Format::Json => serde_json::to_string_pretty(&entry).unwrap_or_default(),
+        Format::Json => letters::json(serde_json::to_string_pretty(&entry).unwrap_or_default()),
         _ if arguments.quiet => return Ok(0),
         _ => format!("{} {}", entry.seq, entry.hash),
     })?;

@@ -117,9 +117,18 @@ impl Envelope {
 
     /// The same with any way to verify.
     pub(super) fn holds(&self, at: usize, verify: impl Fn(&[u8], &[u8]) -> bool) -> bool {
+        self.signed(&self.message(), at, verify)
+    }
+
+    /// What every signature is over.
+    pub(super) fn message(&self) -> Vec<u8> {
+        self.payload().map_or_else(|_| Vec::new(), |payload| encoding(&self.kind, &payload))
+    }
+
+    /// As [`Envelope::holds`], with the message at hand: of many signatures it is made once.
+    pub(super) fn signed(&self, message: &[u8], at: usize, verify: impl Fn(&[u8], &[u8]) -> bool) -> bool {
         let signature = self.signatures.get(at).and_then(|own| unbase64(&own.sig));
-        let (Some(signature), Ok(payload)) = (signature, self.payload()) else { return false };
-        verify(&encoding(&self.kind, &payload), &signature)
+        signature.is_some_and(|signature| verify(message, &signature))
     }
 
     /// As a file: one line of JSON.
@@ -132,12 +141,31 @@ impl Envelope {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keys::tests::signer;
 
     #[test]
     fn the_encoding_is_the_specifications_own_example() {
         // https://github.com/secure-systems-lab/dsse/blob/master/protocol.md
         let encoded = encoding("http://example.com/HelloWorld", b"hello world");
         assert_eq!(encoded, b"DSSEv1 29 http://example.com/HelloWorld 11 hello world");
+    }
+
+    #[test]
+    fn signatures_are_by_who_made_them_and_over_what_they_are_over() {
+        let (one, two) = (signer(1), signer(2));
+        let mut envelope = Envelope::around(b"{}");
+        envelope.sign(&one, true).unwrap();
+        envelope.sign(&two, true).unwrap();
+        envelope.sign(&one, true).unwrap();
+        assert_eq!(envelope.signatures().len(), 2, "one of each key");
+        let envelope = Envelope::read(envelope.to_json().as_bytes()).unwrap();
+        let at = |key: &Signer| envelope.signatures().iter().position(|own| own.keyid == key.public().id()).unwrap();
+        assert!(envelope.is_by(at(&one), one.public()) && envelope.is_by(at(&two), two.public()));
+        assert!(!envelope.is_by(at(&one), two.public()) && !envelope.is_by(2, one.public()));
+        // The same signatures over something else, and under another type.
+        for other in [Envelope { payload: base64(b"[]"), ..envelope.clone() }, Envelope { kind: "x".into(), ..envelope.clone() }] {
+            assert!((0..2).all(|at| !other.is_by(at, one.public()) && !other.is_by(at, two.public())));
+        }
     }
 
     #[test]

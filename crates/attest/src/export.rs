@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use scratchproof_report::text::printable;
 use scratchproof_texts::{Text, text};
 
 /// Type of in-toto's simple verification result
@@ -159,7 +160,7 @@ pub fn eu_form(statement: &Value) -> String {
     let predicate = &statement["predicate"];
     let verdict = &predicate["verdict"];
     let models: Vec<String> = models(predicate, "checkpoint")
-        .map(|model| format!("{} (sha256 {})", words(&model["name"]), words(&model["digest"]["sha256"])))
+        .map(|model| format!("{} (sha256 {})", printable(words(&model["name"])), words(&model["digest"]["sha256"])))
         .collect();
     let conditions: Vec<String> = CONDITIONS
         .iter()
@@ -167,7 +168,7 @@ pub fn eu_form(statement: &Value) -> String {
         .collect();
     text!(
         "attest/export/eu",
-        case = words(&predicate["claim"]["case"]),
+        case = printable(words(&predicate["claim"]["case"])),
         summary = summary(predicate),
         conditions = conditions,
         models = models,
@@ -197,5 +198,5 @@ fn words(value: &Value) -> &str {
 }
 
 fn names(list: &Value) -> Vec<Text> {
-    list.as_array().into_iter().flatten().map(|name| Text::plain(words(name))).collect()
+    list.as_array().into_iter().flatten().map(|name| Text::plain(printable(words(name)))).collect()
 }

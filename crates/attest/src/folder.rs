@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use scratchproof_error::hexadecimal::hex;
 use scratchproof_error::{Context as _, Error, Result};
-use scratchproof_folder::{LONGEST, RECORD};
+use scratchproof_folder::{LONGEST, LONGEST_RECORD, MOST_LINES, RECORD};
 use scratchproof_report::folder::{EVIDENCE, MEASUREMENTS};
 use scratchproof_report::read::{self, Finished};
 use scratchproof_report::{Input, Seal, html, json, markdown, timeline};
@@ -122,8 +122,10 @@ fn seal_holds(dir: &Path, seal: &Seal, items: &mut Items) -> Result<bool> {
             }
             Ok(mut opened) => {
                 let mut hasher = Sha256::new();
-                std::io::copy(&mut opened, &mut hasher).map_err(|cause| Error::io(shown(&path), cause))?;
-                if hex(&hasher.finalize()) == file.sha256 {
+                let bytes =
+                    std::io::copy(&mut opened, &mut hasher).map_err(|cause| Error::io(shown(&path), cause))?;
+                // The root is over digests alone; the length beside one has nobody else who would miss it.
+                if hex(&hasher.finalize()) == file.sha256 && bytes == file.bytes {
                     continue;
                 }
                 items.contradicts(text!("attest/file/changed", name));
@@ -158,7 +160,17 @@ fn record(dir: &Path, items: &mut Items) {
         sha256: String,
     }
     // A folder that was handed on may be without it.
-    let Ok(bytes) = plain::read(&dir.join(RECORD), LONGEST) else { return };
+    let path = dir.join(RECORD);
+    if fs::symlink_metadata(&path).is_err_and(|cause| cause.kind() == std::io::ErrorKind::NotFound) {
+        return;
+    }
+    let bytes = match plain::read(&path, LONGEST_RECORD) {
+        Ok(bytes) => bytes,
+        Err(why) => return items.contradicts(text!("attest/record/unreadable", name = RECORD, why = why.to_string())),
+    };
+    if bytes.iter().filter(|byte| **byte == b'\n').count() > MOST_LINES {
+        return items.contradicts(text!("attest/record/lines", name = RECORD, most = MOST_LINES));
+    }
     let mut digests: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let text = String::from_utf8_lossy(&bytes);
     let mut lines = text.lines();
@@ -296,8 +308,9 @@ pub fn attestation(envelope: &Envelope, keys: &[Public], dir: Option<&Path>, ite
 /// Every signature is by a given key, and every given key has signed.
 pub fn signatures(envelope: &Envelope, keys: &[Public], items: &mut Items) {
     let mut signed = BTreeSet::new();
+    let message = envelope.message();
     for (at, signature) in envelope.signatures().iter().enumerate() {
-        if let Some(key) = keys.iter().find(|key| envelope.is_by(at, key)) {
+        if let Some(key) = keys.iter().find(|key| envelope.signed(&message, at, |m, s| key.verifies(m, s))) {
             signed.insert(key.id());
             items.verified(text!("attest/signature/holds", id = key.id()));
             if !signature.keyid.is_empty() && signature.keyid != key.id() {
@@ -312,5 +325,125 @@ pub fn signatures(envelope: &Envelope, keys: &[Public], items: &mut Items) {
     }
     for key in keys.iter().filter(|key| !signed.contains(key.id())) {
         items.contradicts(text!("attest/signature/absent", id = key.id()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::item::Standing;
+    use crate::keys::tests::signer;
+    use scratchproof_report::Sealed;
+
+    fn standings(items: &Items) -> Vec<Standing> {
+        items.all().iter().map(|item| item.standing).collect()
+    }
+
+    #[test]
+    fn every_signature_and_every_key_is_accounted_for() {
+        let (one, two) = (signer(1), signer(2));
+        let mut envelope = Envelope::around(b"{}");
+        envelope.sign(&one, true).unwrap();
+        let told = |envelope: &Envelope, keys: &[&Public]| {
+            let keys: Vec<Public> = keys.iter().map(|key| Public::read(key.pem().as_bytes()).unwrap()).collect();
+            let mut items = Items::default();
+            signatures(envelope, &keys, &mut items);
+            standings(&items)
+        };
+        use Standing::{Contradicts, Unchecked, Verified};
+        assert_eq!(told(&envelope, &[one.public()]), [Verified]);
+        assert_eq!(told(&envelope, &[]), [Unchecked], "no key is given");
+        assert_eq!(told(&envelope, &[two.public()]), [Unchecked, Contradicts], "another key, which did not sign");
+        assert_eq!(told(&envelope, &[one.public(), two.public()]), [Verified, Contradicts]);
+        // One that calls itself by the name of a key that it is not by.
+        let forged = envelope.to_json().replace(one.public().id(), two.public().id());
+        let forged = Envelope::read(forged.as_bytes()).unwrap();
+        assert_eq!(told(&forged, &[two.public()]), [Contradicts]);
+        assert_eq!(told(&forged, &[one.public()]), [Verified, Unchecked], "its name is wrong");
+        assert_eq!(told(&forged, &[one.public(), two.public()]), [Verified, Unchecked, Contradicts]);
+    }
+
+    #[test]
+    fn a_seal_is_over_every_file_and_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join(EVIDENCE)).unwrap();
+        let sealed = |names: &[&str]| {
+            let files = names.iter().map(|name| {
+                let bytes = fs::read(dir.path().join(name)).unwrap_or_default();
+                Sealed { name: (*name).to_owned(), bytes: bytes.len() as u64, sha256: hex(&Sha256::digest(&bytes)) }
+            });
+            Seal::over("sha256:00", files.collect())
+        };
+        let told = |seal: &Seal| {
+            let mut items = Items::default();
+            let whole = seal_holds(dir.path(), seal, &mut items).unwrap();
+            assert_eq!(whole, items.status() == 0);
+            items.all().iter().map(|item| item.text.english()).collect::<Vec<_>>().join("\n")
+        };
+        let path = dir.path().join("evidence/a.parquet");
+        fs::write(&path, "a").unwrap();
+        let good = sealed(&["evidence/a.parquet"]);
+        assert!(told(&good).contains("1 file"));
+        let mut other = good.clone();
+        other.files[0].bytes += 1;
+        assert!(told(&other).contains("evidence/a.parquet"), "another length beside the digest");
+        fs::write(&path, "b").unwrap();
+        assert!(told(&good).contains("evidence/a.parquet"));
+        fs::write(&path, "a").unwrap();
+        fs::write(dir.path().join("evidence/b"), "").unwrap();
+        assert!(told(&good).contains("evidence/b"));
+        fs::remove_file(dir.path().join("evidence/b")).unwrap();
+        fs::rename(&path, dir.path().join("x")).unwrap();
+        assert!(told(&good).contains("evidence/a.parquet"), "it is gone");
+        std::os::unix::fs::symlink("../x", &path).unwrap();
+        assert!(told(&good).contains("evidence/a.parquet"), "a link to the same bytes");
+        for names in [&["../x"][..], &["/x"], &["evidence/a.parquet", "evidence/A.parquet"], &["evidence/./a.parquet"]] {
+            let mut items = Items::default();
+            assert!(!seal_holds(dir.path(), &sealed(names), &mut items).unwrap(), "{names:?}");
+            assert_eq!(standings(&items), [Standing::Contradicts], "{names:?}");
+        }
+    }
+
+    #[test]
+    fn the_record_of_what_was_written_is_held_against_the_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let names = ["report.json", "report.html", "report.md"];
+        let mut text = "{\"schema\":\"scratchproof.folder/1\"}\n".to_owned();
+        for name in names {
+            fs::write(dir.path().join(name), name).unwrap();
+            text += &format!("{{\"file\":\"{name}\",\"sha256\":\"{}\"}}\n", hex(&Sha256::digest(name)));
+        }
+        let path = dir.path().join(RECORD);
+        let told = |text: &str| {
+            fs::write(&path, text).unwrap();
+            let mut items = Items::default();
+            record(dir.path(), &mut items);
+            standings(&items)
+        };
+        use Standing::{Contradicts, Verified};
+        assert_eq!(told(&text), [Verified]);
+        let (head, lines) = text.split_once('\n').unwrap();
+        let without = lines.split_inclusive('\n').skip(1).collect::<String>();
+        for bad in [
+            String::new(),
+            text.trim_end().to_owned(),
+            text.replace("folder/1", "folder/2"),
+            format!("{head}\n{without}"),
+            text.replace("report.md", "../report.md"),
+            format!("{text}{{}}\n"),
+            format!("{text}{{\"file\":\"gone\",\"sha256\":\"\"}}\n"),
+            format!("{text}{}", "{\"file\":\"a\",\"sha256\":\"\"}\n".repeat(MOST_LINES)),
+        ] {
+            assert_eq!(told(&bad), [Contradicts], "{}", &bad[..bad.len().min(300)]);
+        }
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        let mut items = Items::default();
+        record(dir.path(), &mut items);
+        assert_eq!(standings(&items), [Contradicts], "a folder in its place");
+        fs::remove_dir(&path).unwrap();
+        let mut items = Items::default();
+        record(dir.path(), &mut items);
+        assert!(items.all().is_empty(), "a folder that was handed on may be without it");
     }
 }

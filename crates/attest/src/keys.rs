@@ -247,3 +247,84 @@ pub(super) fn verifies(key: &Key, message: &[u8], signature: &[u8]) -> bool {
     };
     scheme.verify(key, message, signature)
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::{INFO_ED25519, Public, Signer};
+    use scratchproof_record::witness::pem;
+
+    // Made with openssl of the seed 1, 2, ... 32; the last two of chance. They are used for nothing else.
+    const PLAIN: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g\n-----END PRIVATE KEY-----\n";
+    const PUBLIC: &str = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAebVWLo/mVPlAeLES6KmLp5AfhTrmlb7X4OORC60ElmQ=\n-----END PUBLIC KEY-----\n";
+    const AES_256: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIGbMFcGCSqGSIb3DQEFDTBKMCkGCSqGSIb3DQEFDDAcBAgc7YQtb9/ZVgICCAAw\nDAYIKoZIhvcNAgkFADAdBglghkgBZQMEASoEEFZtFmXwTbgyYlRCUZuRDAAEQIlO\nnhEjidDhuQuUOXZ5Lb8DRLIUClVjMv13170QPU/+s1scyZtSa/oxQ3ysArl9DFF8\nTcUBmW1EX+qEQWx/6Gs=\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    const AES_128_SHA_512: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIGbMFcGCSqGSIb3DQEFDTBKMCkGCSqGSIb3DQEFDDAcBAheBuhp33Zb+wICCAAw\nDAYIKoZIhvcNAgsFADAdBglghkgBZQMEAQIEEFryQwTvmDBxuFILpO/CZCUEQEWf\nlaNLIHdKqTIncyzXe7ogR2tnA2PyZ/5DB3d8hOGIRYjywAfZaiLO8s5Yx3XFZUsn\n4JwpWdewzhtPsZH4BZk=\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    const AES_192: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIGbMFcGCSqGSIb3DQEFDTBKMCkGCSqGSIb3DQEFDDAcBAgODrXKAFBWcAICCAAw\nDAYIKoZIhvcNAgkFADAdBglghkgBZQMEARYEEL5r10vyTbyn/wiFoPk5vEEEQLHw\n9uVD2g1e3vfsO4FLa+9EozFgORc3ad8ko10HjEs/cNcbBXFyEOXog3F+OheyHDN4\nN9Bt7zka2YEfSOoJ6DA=\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    const SHA_1: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIGNMEkGCSqGSIb3DQEFDTA8MBsGCSqGSIb3DQEFDDAOBAgA+CyEiHfuIgICCAAw\nHQYJYIZIAWUDBAEqBBCbF7X+Nj+Rfayzpnq8kqyXBEAXhMPRJvEQ0jEypLlNFl2B\nAc50Cal62GhI2s9tH8AE8rkPnNqSavoCo9D58ZUwkmnZ+ewJ/Kx+hQ69k5c7nKhD\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    const SCRYPT: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIGTME8GCSqGSIb3DQEFDTBCMCEGCSsGAQQB2kcECzAUBAj4T/K5gjPlewICQAAC\nAQgCAQEwHQYJYIZIAWUDBAEqBBCE4Ia0yaNUVepHNPDfo4cjBECfzJ8zLNjXxfY3\nfwC7OkfDlPkL8C6c+/SvWvKycKokzDH+zPH3f9i9UNcHfdsX8zSog10vaRg85zcr\n2FktXQBQ\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    const X25519: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VuBCIEINBWS+LiJ9a0ETI5qTRH8c1zILjwawbUsDK3YL+PsR5m\n-----END PRIVATE KEY-----\n";
+    const SECP256K1: &str = "-----BEGIN EC PRIVATE KEY-----\nMHQCAQEEIDL5I1TGPWBwIdqESiQGLylEXMPPRRuWc/aHwJmLUAAgoAcGBSuBBAAK\noUQDQgAE4n0QI2/+NJ2+ZZ31T44WPkuLu2LHkVVR3aL2YrOfRgNV+C/voe7sYj78\nryLog83H6qjGqVvtDTxdMyvIumsGQw==\n-----END EC PRIVATE KEY-----\n";
+
+    /// An Ed25519 key for tests.
+    pub(in crate) fn signer(seed: u8) -> Signer {
+        let head = [&[0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20][..], &[seed; 32]].concat();
+        let text = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", super::base64(&head));
+        Signer::read(text.as_bytes(), None).unwrap()
+    }
+
+    #[test]
+    fn a_key_is_the_same_however_it_is_kept() {
+        let public = Public::read(PUBLIC.as_bytes()).unwrap();
+        assert_eq!(public.pem(), PUBLIC);
+        for (text, word) in [(PLAIN, None), (PLAIN, Some("any")), (AES_256, Some("word")), (AES_128_SHA_512, Some("word"))] {
+            let own = Signer::read(text.as_bytes(), word.map(str::as_bytes)).unwrap();
+            assert_eq!(own.public().id(), public.id());
+            assert!(!own.is_elliptic());
+            let signature = own.sign(b"message").unwrap();
+            assert!(public.verifies(b"message", &signature));
+            assert!(!public.verifies(b"Message", &signature) && !public.verifies(b"message", &signature[1..]));
+        }
+    }
+
+    #[test]
+    fn what_is_no_private_key_is_refused_in_a_sentence() {
+        let cut = PLAIN.replace("BCIEIAEC", "BCIEHwEC");
+        for (text, word, part) in [
+            ("", None, "no PEM"),
+            (PUBLIC, None, "PUBLIC KEY"),
+            (AES_256, None, "no password"),
+            (AES_256, Some("Word"), "password is wrong"),
+            (AES_256, Some(""), "password is wrong"),
+            (AES_192, Some("word"), "cipher 2.16.840.1.101.3.4.1.22"),
+            (SHA_1, Some("word"), "SHA-1"),
+            (SCRYPT, Some("word"), "1.3.6.1.4.1.11591.4.11"),
+            (X25519, None, "1.3.101.110"),
+            (SECP256K1, None, "1.3.132.0.10"),
+            (&cut, None, "private key"),
+        ] {
+            let why = Signer::read(text.as_bytes(), word.map(str::as_bytes)).err().expect(part);
+            assert!(why.is_usage() && why.to_string().contains(part), "{part}: {why}");
+        }
+        // Any bit of an encrypted key: refused, or the key that it was (a bit of base64 or of a name that says nothing).
+        let mut bad = AES_256.as_bytes().to_vec();
+        let at = bad.len() / 2;
+        bad[at] = if bad[at] == b'A' { b'B' } else { b'A' };
+        assert!(Signer::read(&bad, Some(b"word")).is_err());
+    }
+
+    #[test]
+    fn what_is_no_public_key_is_refused() {
+        // Points of small order: signatures by them hold over everything (RFC 8032, 5.1.7; libsodium's list).
+        let one = [&[1_u8][..], &[0; 31]].concat();
+        let minus = [&[0xec_u8][..], &[0xff; 30], &[0x7f]].concat();
+        for point in [one, minus, vec![0; 32]] {
+            let why = Public::new(&[INFO_ED25519, &point].concat()).err().expect("a weak key");
+            assert!(why.contains("weak") || why.contains("Ed25519"), "{why}");
+        }
+        for text in ["", PLAIN, X25519, "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"] {
+            assert!(Public::read(text.as_bytes()).is_err(), "{text}");
+        }
+        let (_, info) = pem::decode(PUBLIC.as_bytes()).unwrap().unwrap().remove(0);
+        assert!(Public::new(&info[..info.len() - 1]).is_err());
+        assert!(Public::new(&[&info[..], &[0]].concat()).is_err(), "bytes behind it");
+    }
+}

@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use scratchproof_error::hexadecimal::hex;
-use scratchproof_error::{Error, Result};
+use scratchproof_error::json::fits;
+use scratchproof_error::{Context as _, Error, Result};
 use scratchproof_source::now::now;
 use scratchproof_source::plain;
 use scratchproof_texts::text;
@@ -218,6 +219,9 @@ fn last(file: &mut File, path: &Path) -> Result<Option<Entry>> {
 
 /// Reads one line. It must be in canonical form and have its own hash.
 fn parse(line: &[u8]) -> Result<Entry, String> {
+    if line.len() as u64 >= LONGEST_LINE {
+        return Err(format!("it has more than {LONGEST_LINE} bytes"));
+    }
     let value = strict(line).map_err(|why| why.to_string())?;
     if value["schema"] != SCHEMA {
         return Err(format!("its schema is {}, {SCHEMA} is read", value["schema"]));
@@ -257,13 +261,17 @@ pub fn verify(path: &Path, keys: &[Public], items: &mut Items) -> Result<Vec<Ent
     let bytes = plain::read(path, LONGEST)?;
     let mut entries: Vec<Entry> = Vec::new();
     let (mut fine, mut bad) = (true, 0);
-    let mut lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
-    if let Some(torn) = lines.pop().filter(|rest| !rest.is_empty()) {
-        items.unchecked(text!("attest/ledger/torn", bytes = torn.len()));
+    fits(&bytes).context(|| shown(path))?;
+    // Every line ends; what follows the last one that does is none yet.
+    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    if whole < bytes.len() {
+        items.unchecked(text!("attest/ledger/torn", bytes = bytes.len() - whole));
     }
+    let count = bytes.iter().filter(|byte| **byte == b'\n').count();
+    let lines = bytes[..whole].split_inclusive(|byte| *byte == b'\n').map(|line| &line[..line.len() - 1]);
     // Where the chain must go on; nothing after a line that is none.
     let mut next: Option<(u64, String)> = Some((0, "0".repeat(64)));
-    for (number, line) in lines.iter().enumerate() {
+    for (number, line) in lines.enumerate() {
         let entry = match parse(line) {
             Ok(entry) => entry,
             Err(why) => {
@@ -271,7 +279,7 @@ pub fn verify(path: &Path, keys: &[Public], items: &mut Items) -> Result<Vec<Ent
                 fine = false;
                 bad += 1;
                 if bad == TOLD {
-                    items.unchecked(text!("attest/ledger/more", lines = lines.len() - number - 1));
+                    items.unchecked(text!("attest/ledger/more", lines = count - number - 1));
                     break;
                 }
                 next = None;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use scratchproof_checkpoint::Header;
 use scratchproof_error::hexadecimal::hex;
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::plain;
@@ -194,7 +195,9 @@ pub(super) fn placed(model: &Path) -> Result<Vec<Placed>> {
     Ok(all.into_values().collect())
 }
 
-/// The header of one file; every size is held against the file.
+/// The header of one file; every size is held against the file. Whether it is sound is for the reader of checkpoints to say: what an
+/// audit would refuse is not committed to. That reader keeps neither a type as the file spells it nor tensors of types that are not
+/// decoded, which belong in the tree all the same, so the names are taken from the header itself.
 fn header(path: &Path) -> Result<Vec<Placed>> {
     let failed = |cause| Error::io(text!("error-attest/merkle/cannot-read"), cause);
     let mut file = plain::open(path).map_err(failed)?;
@@ -206,6 +209,7 @@ fn header(path: &Path) -> Result<Vec<Placed>> {
     let start = start.ok_or_else(|| Error::input(text!("error-attest/merkle/header-bytes-longer-file", size)))?;
     let mut text = Vec::new();
     file.take(size).read_to_end(&mut text).map_err(failed)?;
+    Header::parse(&text, length)?;
     let value = strict(&text)?;
     let map = value.as_object().ok_or_else(|| Error::input(text!("error-attest/merkle/header-no-object")))?;
     let mut all = Vec::new();
@@ -315,6 +319,45 @@ mod tests {
                 }
             }
         }
+    }
+
+    fn file(header: &str, data: &[u8]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), data].concat();
+        std::fs::write(dir.path().join("model.safetensors"), bytes).unwrap();
+        dir
+    }
+
+    #[test]
+    fn what_an_audit_would_refuse_is_not_committed_to() {
+        let of = |kind: &str, shape: &str, from: u32, to: u32| {
+            format!("{{\"dtype\":\"{kind}\",\"shape\":{shape},\"data_offsets\":[{from},{to}]}}")
+        };
+        let two = |one: &str, other: &str| format!("{{\"a\":{one},\"b\":{other}}}");
+        // A type that is not decoded is committed to as its bytes.
+        for (header, data) in [
+            (two(&of("U8", "[2,2]", 0, 4), &of("F32", "[1]", 4, 8)), &[1; 8][..]),
+            (two(&of("F4", "[2,2]", 0, 2), &of("I8", "[0]", 2, 2)), &[1; 2]),
+        ] {
+            assert_eq!(commit(file(&header, data).path()).unwrap()["tensors"], 2, "{header}");
+        }
+        for (header, data) in [
+            (two(&of("U8", "[4]", 0, 4), &of("U8", "[4]", 2, 6)), &[1; 6][..]),
+            (two(&of("U8", "[4]", 0, 4), &of("U8", "[4]", 5, 9)), &[1; 9]),
+            (two(&of("U8", "[4]", 0, 4), &of("U8", "[4]", 4, 8)), &[1; 9]),
+            (two(&of("U8", "[4]", 0, 4), &of("U8", "[4]", 4, 8)), &[1; 7]),
+            (two(&of("U8", "[4]", 0, 4), &of("U8", "[5]", 4, 8)), &[1; 8]),
+            (two(&of("F4", "[3]", 0, 1), &of("U8", "[1]", 1, 2)), &[1; 2]),
+            (two(&of("X9", "[1]", 0, 1), &of("U8", "[1]", 1, 2)), &[1; 2]),
+            (two(&of("U8", "[1]", 0, 1), &of("U8", "[1]", 1, 2)).replace("\"b\"", "\"a\""), &[1; 2]),
+            ("[]".into(), &[]),
+        ] {
+            assert!(commit(file(&header, data).path()).is_err(), "{header}");
+        }
+        assert!(commit(tempfile::tempdir().unwrap().path()).is_err(), "no safetensors");
+        let twice = file(&format!("{{\"a\":{}}}", of("U8", "[1]", 0, 1)), &[1]);
+        std::fs::copy(twice.path().join("model.safetensors"), twice.path().join("more.safetensors")).unwrap();
+        assert!(commit(twice.path()).unwrap_err().to_string().contains("`a`"), "in two files");
     }
 
     #[test]

@@ -21,6 +21,21 @@ use super::text::{base64, strict, unbase64};
 /// Media type of the file.
 pub const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 
+/// What may stand at each place of a bundle (`sigstore_bundle.proto`).
+const NAMES: [(&str, &[&str]); 5] = [
+    ("", &["mediaType", "verificationMaterial", "dsseEnvelope"]),
+    (
+        "/verificationMaterial",
+        &["publicKey", "x509CertificateChain", "certificate", "tlogEntries", "timestampVerificationData"],
+    ),
+    ("/verificationMaterial/publicKey", &["hint"]),
+    ("/verificationMaterial/x509CertificateChain", &["certificates"]),
+    ("/verificationMaterial/certificate", &["rawBytes"]),
+];
+
+/// What of it is not checked here.
+const BESIDE: [&str; 2] = ["tlogEntries", "timestampVerificationData"];
+
 /// Certificates of one bundle, at most.
 const MOST: usize = 32;
 
@@ -77,6 +92,8 @@ pub struct Signed {
     /// DER, the signer's first; none where a key signed.
     certificates: Vec<Vec<u8>>,
     hint: String,
+    /// Other evidence of the time of signing, which is not read here.
+    beside: Vec<&'static str>,
 }
 
 impl Signed {
@@ -92,6 +109,15 @@ impl Signed {
     /// If it is none that is read here.
     pub fn read(bytes: &[u8]) -> Result<Self> {
         let value = strict(bytes)?;
+        // What nobody signs and nobody reads may not stand there: a changed name would hide what it names.
+        for (place, names) in NAMES {
+            let own = value.pointer(place).and_then(Value::as_object).into_iter().flatten();
+            for name in own.map(|(name, _)| name).filter(|name| !names.contains(&name.as_str())) {
+                let name = name.escape_debug().to_string();
+                let place = if place.is_empty() { "/" } else { place };
+                return Err(Error::input(text!("error-attest/model/strange-name", name, place)));
+            }
+        }
         let refuse = |why: String| Err(Error::input(why));
         if value["mediaType"] != BUNDLE {
             return refuse(format!("the bundle is of the type {}, not {BUNDLE}", value["mediaType"]));
@@ -125,7 +151,9 @@ impl Signed {
             return refuse("the bundle names neither a public key nor certificates; those of Sigstore's own authority are not verified here".into());
         }
         let hint = material["publicKey"]["hint"].as_str().unwrap_or_default().to_owned();
-        Ok(Self { envelope, manifest: Manifest::read(&statement)?, certificates, hint })
+        let empty = |value: &Value| value.is_null() || value.as_array().is_some_and(Vec::is_empty);
+        let beside = BESIDE.into_iter().filter(|name| !empty(&material[*name])).collect();
+        Ok(Self { envelope, manifest: Manifest::read(&statement)?, certificates, hint, beside })
     }
 
     /// The files that were signed.
@@ -136,6 +164,9 @@ impl Signed {
 
     /// Holds the signature against keys or roots that are trusted.
     pub fn signature(&self, keys: &[Public], roots: &[Vec<u8>], items: &mut Items) {
+        for name in &self.beside {
+            items.unchecked(text!("attest/signature/material", name = *name));
+        }
         if !self.certificates.is_empty() {
             return self.by_certificate(roots, items);
         }
@@ -143,6 +174,10 @@ impl Signed {
             items.unchecked(text!("attest/signature/no-key", id = &self.hint));
         } else if let Some(key) = keys.iter().find(|key| self.envelope.is_by(0, key)) {
             items.verified(text!("attest/signature/holds", id = key.id()));
+            let named = self.envelope.signatures().first().map_or("", |own| own.keyid.as_str());
+            for name in [self.hint.as_str(), named].into_iter().filter(|name| !name.is_empty() && *name != key.id()) {
+                items.unchecked(text!("attest/signature/named", id = key.id(), name));
+            }
         } else {
             items.contradicts(text!("attest/signature/fails", id = &self.hint));
         }
@@ -171,6 +206,15 @@ impl Signed {
             Err(why) => items.contradicts(text!("attest/certificate/refused", why)),
             Ok(names) => {
                 items.verified(text!("attest/certificate/holds", names));
+                // One without which the way is the same has nothing that holds its bytes.
+                for (at, other) in self.certificates.iter().enumerate().skip(1).filter(|own| !roots.contains(own.1)) {
+                    let rest = self.certificates.iter().enumerate().skip(1).filter(|own| own.0 != at);
+                    let rest: Parsed<Vec<_>> = rest.map(|own| Certificate::read(own.1)).collect();
+                    if rest.is_ok_and(|rest| chain(signer, &rest, &trusted, signer.valid.0).is_ok()) {
+                        let whose = Certificate::read(other).map_or_else(|_| String::new(), |own| own.called());
+                        items.unchecked(text!("attest/certificate/beside", whose));
+                    }
+                }
                 if now() > signer.valid.1 {
                     let until = signer.valid.1.format("%Y-%m-%d").to_string();
                     items.unchecked(text!("attest/certificate/expired", whose, until));

@@ -207,3 +207,90 @@ impl Reveal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::{self, What};
+    use crate::merkle::commit;
+    use serde_json::json;
+
+    /// A model of two tensors, a ledger that published its root, and rows 1 and 3 of one of them.
+    fn made(dir: &Path) -> (Vec<Entry>, Reveal) {
+        let header = "{\"a\":{\"dtype\":\"U8\",\"shape\":[5,3],\"data_offsets\":[0,15]},\"b\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[15,17]}}";
+        let data: Vec<u8> = (0..17).collect();
+        let bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &data].concat();
+        std::fs::write(dir.join("model.safetensors"), bytes).unwrap();
+        let path = dir.join("ledger");
+        ledger::init(&path, json!({}), None).unwrap();
+        ledger::append(&path, What::Checkpoint, json!({ "step": 7, "tree": commit(dir).unwrap() }), None).unwrap();
+        let entries = ledger::verify(&path, &[], &mut Items::default()).unwrap();
+        (entries, of(dir, "a", |_| vec![3, 1]).unwrap())
+    }
+
+    fn status(reveal: &Reveal, ledger: Option<&[Entry]>, model: Option<&Path>) -> u8 {
+        let mut items = Items::default();
+        reveal.verify(ledger, model, &mut items).unwrap();
+        items.status()
+    }
+
+    #[test]
+    fn what_is_revealed_is_what_was_published_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let (entries, own) = made(dir.path());
+        assert_eq!(own.rows.iter().map(|row| row.row).collect::<Vec<_>>(), [1, 3]);
+        assert_eq!(status(&own, Some(&entries), None), 0);
+        assert_eq!(status(&own, Some(&entries), Some(dir.path())), 0);
+        assert_eq!(status(&own, None, None), 3, "no ledger is given");
+        assert_eq!(status(&own, Some(&entries[..1]), None), 1, "nobody published it");
+        assert_eq!(Reveal::read(serde_json::from_str(&own.to_json()).unwrap()).unwrap(), own);
+        let good = serde_json::to_value(&own).unwrap();
+        let zeros = json!("0".repeat(64));
+        for (place, value) in [
+            ("/root", zeros.clone()),
+            ("/root", json!(own.root.to_uppercase())),
+            ("/tensors", json!(3)),
+            ("/place", json!(1)),
+            ("/path/0", zeros.clone()),
+            ("/path", json!([])),
+            ("/tensor/name", json!("b")),
+            ("/tensor/dtype", json!("I8")),
+            ("/tensor/shape", json!([15])),
+            ("/tensor/shape", json!([3, 5])),
+            ("/tensor/rows", zeros),
+            ("/rows/0/row", json!(2)),
+            ("/rows/0/row", json!(5)),
+            ("/rows/0/bytes", json!("AAAA")),
+            ("/rows/0/bytes", json!("AA==")),
+            ("/rows/1/path", json!([])),
+        ] {
+            let mut bad = good.clone();
+            *bad.pointer_mut(place).unwrap() = value.clone();
+            let bad = Reveal::read(bad).unwrap();
+            assert_eq!(status(&bad, Some(&entries), None), 1, "{place}: {value}");
+        }
+        for (place, value) in [("/schema", json!("scratchproof.reveal/2")), ("/place", json!(-1)), ("/rows/0", json!({}))] {
+            let mut bad = good.clone();
+            *bad.pointer_mut(place).unwrap() = value;
+            assert!(Reveal::read(bad).is_err(), "{place}");
+        }
+    }
+
+    #[test]
+    fn another_model_is_named_and_a_row_beyond_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let (entries, own) = made(dir.path());
+        assert!(of(dir.path(), "a", |rows| vec![rows]).is_err() && of(dir.path(), "c", |_| vec![]).is_err());
+        let bare = of(dir.path(), "b", |_| vec![]).unwrap();
+        assert_eq!(status(&bare, Some(&entries), None), 3, "neither a row nor the tensor");
+        assert_eq!(status(&bare, Some(&entries), Some(dir.path())), 0);
+        let path = dir.path().join("model.safetensors");
+        let mut bytes = std::fs::read(&path).unwrap();
+        let at = bytes.len() - 17;
+        bytes[at] ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+        // A row that was not revealed: the rows hold still, the tensor is another one.
+        assert_eq!(status(&own, Some(&entries), Some(dir.path())), 1);
+        assert_eq!(status(&own, Some(&entries), None), 0);
+    }
+}

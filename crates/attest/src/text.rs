@@ -6,6 +6,7 @@ use base64ct::{Base64, Base64UrlUnpadded, Encoding as _};
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
+use scratchproof_error::json::fits;
 use scratchproof_error::{Error, Result};
 
 /// Standard base64 with padding.
@@ -21,8 +22,9 @@ pub(super) fn unbase64(text: &str) -> Option<Vec<u8>> {
 /// JSON in which no name stands twice in one object: of two readers one would take the first and the other the last.
 ///
 /// # Errors
-/// If it is no JSON, or a name stands twice.
+/// If it is no JSON, is too much of it, or a name stands twice.
 pub fn strict(bytes: &[u8]) -> Result<Value> {
+    fits(bytes)?;
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = Strict.deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
     value.map_err(|cause| Error::input(cause.to_string()))

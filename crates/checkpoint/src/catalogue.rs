@@ -20,12 +20,16 @@ use super::{
     Adapter, Architectures, HeaderTensor, Meeting, Optimizer, Role, Sample, Shard, Skipped, TensorRecord, Tokenizer,
     TokenizerFiles, builtin,
 };
+use scratchproof_error::json::fits;
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::{Access, Blob, HeldFile, LocalDir, Store, locate};
 use scratchproof_texts::{Text, text};
 
 /// Bytes of a tensor's name.
 const LONGEST_NAME: usize = 4096;
+
+/// Tensors of one checkpoint, at most.
+const TENSORS: usize = 1 << 20;
 /// Files of a model that have more bytes than this, and so many times what its tensors have, hold something else.
 const EMPTY: u64 = 1 << 30;
 const EMPTY_TIMES: u64 = 1000;
@@ -242,6 +246,9 @@ impl Checkpoint {
                 name,
                 longest_name = LONGEST_NAME
             )));
+        }
+        if seen.len() + catalogue.entries.len() + catalogue.skipped.len() > TENSORS {
+            return Err(Error::input(text!("error-checkpoint/catalogue/tensors", uri = &self.uri, most = TENSORS)));
         }
         for tensor in names().chain(catalogue.skipped.iter().map(|skipped| &skipped.tensor)) {
             if let Some(other) = seen.insert(tensor.clone(), file.to_owned()) {
@@ -483,6 +490,7 @@ impl Role {
 /// Reads config.json.
 fn read_config(store: &dyn Store) -> Result<serde_json::Value> {
     let text = index::read_small(store, "config.json")?;
+    fits(&text)?;
     let config: serde_json::Value = serde_json::from_slice(&text).map_err(|error| Error::input(error.to_string()))?;
     if config.is_object() { Ok(config) } else { Err(Error::input(text!("error-checkpoint/catalogue/not-json-object"))) }
 }

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use super::Dtype;
 use super::shape::ELEMENTS;
 use json::Entry;
+use scratchproof_error::json::fits;
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::Blob;
 use scratchproof_texts::text;
@@ -90,6 +91,7 @@ impl Header {
     /// # Errors
     /// As [`Header::read`].
     pub fn parse(json: &[u8], file: u64) -> Result<Self> {
+        fits(json)?;
         let (metadata, entries) = json::parse(json)?;
         let start = PREFIX + json.len() as u64;
         let data = file

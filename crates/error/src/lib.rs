@@ -6,6 +6,7 @@
 //! a library or the operating system are quoted as they are.
 
 pub mod hexadecimal;
+pub mod json;
 pub mod secrets;
 
 use std::fmt;

@@ -103,7 +103,7 @@ pub fn encode(rows: &[DocketRow]) -> Result<Vec<u8>> {
 /// # Errors
 /// If the file cannot be read or has not the columns of the table.
 pub fn read(path: &std::path::Path) -> Result<Vec<DocketRow>> {
-    table::read(path)
+    table::read(path, &mut { table::CELLS })
 }
 
 #[cfg(test)]

@@ -87,7 +87,8 @@ macro_rules! tables {
             /// # Errors
             /// If a file cannot be read or has not the columns of its table.
             pub fn read(dir: &Path) -> Result<Self> {
-                Ok(Self { $($table: table::read(&dir.join(concat!(stringify!($table), ".parquet")))?,)* })
+                let mut left = table::CELLS;
+                Ok(Self { $($table: table::read(&dir.join(concat!(stringify!($table), ".parquet")), &mut left)?,)* })
             }
         }
 
@@ -133,7 +134,11 @@ pub(super) fn encode<R: Row>(rows: &[R]) -> Result<Vec<u8>> {
     Ok(seal::put(bytes))
 }
 
-pub(super) fn read<R: Row>(path: &Path) -> Result<Vec<R>> {
+/// Cells of all tables of a folder, at most, at some 40 bytes each: a cell of nothing costs a file no byte.
+pub(super) const CELLS: usize = 1 << 25;
+
+/// The rows of a table, if it has no more cells than are `left`.
+pub(super) fn read<R: Row>(path: &Path, left: &mut usize) -> Result<Vec<R>> {
     if fs::symlink_metadata(path).is_err_and(|cause| cause.kind() == std::io::ErrorKind::NotFound) {
         return Ok(Vec::new());
     }
@@ -142,7 +147,11 @@ pub(super) fn read<R: Row>(path: &Path) -> Result<Vec<R>> {
     if !seal::holds(&bytes) {
         return Err(bad(Error::input(text!("error-evidence/table/table-damaged-or-written"))));
     }
-    let frame = ParquetReader::new(Cursor::new(bytes)).finish().map_err(|error| bad(polars_error(&error)))?;
+    let mut reader = ParquetReader::new(Cursor::new(bytes));
+    let size = reader.schema().and_then(|schema| Ok(reader.num_rows()?.saturating_mul(schema.len())));
+    let rest = left.checked_sub(size.map_err(|error| bad(polars_error(&error)))?);
+    *left = rest.ok_or_else(|| bad(Error::input(text!("error-evidence/table/cells", most = CELLS))))?;
+    let frame = reader.finish().map_err(|error| bad(polars_error(&error)))?;
     R::rows(&frame).map_err(bad)
 }
 

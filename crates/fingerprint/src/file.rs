@@ -267,3 +267,99 @@ fn narrow(value: f32) -> u16 {
     let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
     u16::try_from(rounded & 0xffff).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{FORMAT, Fingerprint, narrow};
+    use serde_json::{Value, json};
+    use std::path::Path;
+
+    /// What version 0.1 wrote.
+    fn golden() -> Vec<u8> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/formats/fingerprint-0.1.safetensors");
+        std::fs::read(path).expect("the golden file")
+    }
+
+    /// The file with other words and another header.
+    fn changed(change: impl FnOnce(&mut Value, &mut Value)) -> Vec<u8> {
+        let bytes = golden();
+        let length = u64::from_le_bytes(std::array::from_fn(|at| bytes[at]));
+        let end = 8 + usize::try_from(length).expect("short");
+        let mut header: Value = serde_json::from_slice(&bytes[8..end]).expect("a header");
+        let mut words: Value = serde_json::from_str(header["__metadata__"]["words"].as_str().expect("words")).expect("JSON");
+        change(&mut words, &mut header);
+        header["__metadata__"]["words"] = words.to_string().into();
+        let text = header.to_string();
+        [&(text.len() as u64).to_le_bytes()[..], text.as_bytes(), &bytes[end..]].concat()
+    }
+
+    #[test]
+    fn what_is_read_is_written_to_the_same() {
+        let own = Fingerprint::from_bytes(golden()).expect("read");
+        assert_eq!(own.rows.values.len(), own.rows.rows.len() * own.rows.hidden);
+        let again = Fingerprint::from_bytes(own.to_bytes().expect("written")).expect("read");
+        assert_eq!(again, own);
+        assert_eq!(Fingerprint::from_bytes(changed(|_, _| {})).expect("read"), own);
+        let none = Fingerprint { products: None, ..own };
+        assert_eq!(Fingerprint::from_bytes(none.to_bytes().expect("written")).expect("read"), none);
+    }
+
+    #[test]
+    fn a_header_that_says_something_else_is_refused() {
+        for (place, value) in [
+            ("/version", json!(2)),
+            ("/hidden", json!(15)),
+            ("/hidden", json!(u64::MAX)),
+            ("/rows/0/row", json!(-1)),
+            ("/rows", json!([])),
+            ("/products/side", json!(0)),
+            ("/products/side", json!(7)),
+            ("/products/side", json!(u64::MAX)),
+            ("/products/groups/0/2", json!([])),
+            ("/products/groups/0/2", json!([0, 1])),
+            ("/products/groups", json!([])),
+            ("/products/cross_groups", json!([0, 0, 1, 2])),
+            ("/products/cross_groups", json!([0, 1, 2, 4])),
+            ("/products/cross_dimensions", json!([1, 0, 2, 3, 4, 5, 6, 7])),
+            ("/products/cross_dimensions", json!([0, 1, 2, 3, 4, 5, 6, 8])),
+            ("/products/cross_dimensions", json!([0, 1])),
+            ("/catalogue/tensors", json!("21")),
+        ] {
+            let bytes = changed(|words, _| *words.pointer_mut(place).expect("a place") = value.clone());
+            let why = Fingerprint::from_bytes(bytes).expect_err(place).to_string();
+            assert!(!why.is_empty() && why.lines().count() == 1, "{place}: {why}");
+        }
+        let lacks = changed(|_, header| drop(header.as_object_mut().expect("names").remove("heads.keys")));
+        assert!(Fingerprint::from_bytes(lacks).is_err());
+        let kind = changed(|_, header| header["rows"]["dtype"] = "F16".into());
+        assert!(Fingerprint::from_bytes(kind).is_err());
+        let other = changed(|_, header| header["__metadata__"]["format"] = format!("{FORMAT}s").into());
+        assert!(Fingerprint::from_bytes(other).is_err());
+    }
+
+    #[test]
+    fn values_that_are_no_numbers_and_files_that_end_are_refused() {
+        let mut bytes = golden();
+        let last = bytes.len() - 2;
+        bytes[last..].copy_from_slice(&[0x80, 0x7f]);
+        assert!(Fingerprint::from_bytes(bytes).expect_err("infinite").to_string().contains("rows"));
+        for length in [0, 7, 8, 300, last] {
+            assert!(Fingerprint::from_bytes(golden()[..length].to_vec()).is_err(), "{length} bytes");
+        }
+        // Ties go to the even one (IEEE 754): 1 + 2^-8 lies between 1 and 1 + 2^-7, 1 + 3 * 2^-8 above.
+        assert_eq!((narrow(1.003_906_3), narrow(1.011_718_8), narrow(-0.0)), (0x3f80, 0x3f82, 0x8000));
+    }
+
+    #[test]
+    fn somebody_elses_file_is_not_replaced() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let own = Fingerprint::from_bytes(golden()).expect("read");
+        let path = dir.path().join("a");
+        std::fs::write(&path, "mine").expect("written");
+        assert!(own.write(&path).expect_err("another file").is_usage());
+        assert_eq!(std::fs::read(&path).expect("a file"), b"mine");
+        let path = dir.path().join("b");
+        own.write(&path).and_then(|()| own.write(&path)).expect("written twice");
+        assert_eq!(Fingerprint::read(&path).expect("read"), own);
+    }
+}

@@ -15,6 +15,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use record::Record;
+pub use record::{LINES as MOST_LINES, LONGEST as LONGEST_RECORD};
 use scratchproof_error::hexadecimal::hex;
 use scratchproof_error::{Error, Result};
 use scratchproof_texts::text;

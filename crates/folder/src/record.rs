@@ -15,7 +15,10 @@ use scratchproof_texts::text;
 const SCHEMA: &str = "{\"schema\":\"scratchproof.folder/1\"}\n";
 
 /// A record is short: some hundred bytes a file. One that is longer is none.
-const LONGEST: u64 = 64 << 20;
+pub const LONGEST: u64 = 64 << 20;
+
+/// Lines of a record, at most: some for every file of a folder.
+pub const LINES: usize = 1 << 18;
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Line<'a> {
@@ -66,6 +69,9 @@ impl Record {
         let Some(lines) = text[..whole].strip_prefix(SCHEMA) else {
             return Err(Error::usage(text!("error-folder/record/no-record-version-move", path = shown(path))));
         };
+        if lines.lines().count() > LINES {
+            return Err(Error::usage(text!("error-folder/record/lines", path = shown(path), most = LINES)));
+        }
         for line in lines.lines() {
             let line: Line<'_> = serde_json::from_str(line).map_err(|cause| {
                 Error::usage(text!("error-folder/record/damaged", path = shown(path), cause = cause.to_string()))

@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 
 /// Most columns of a history; the values of further ones are counted and left out.
 pub const COLUMNS: usize = 100_000;
-/// Most values of a history, at 16 bytes each (1 GiB); further ones are counted and left out.
-pub const VALUES: u64 = 1 << 26;
+/// Most values of a history, at 16 bytes each (384 MiB; a page of a table that is read stands beside them); further ones are counted and left out.
+pub const VALUES: u64 = 24 << 20;
 /// A longer name of a column is no name.
 pub const NAME: usize = 1024;
 /// What stands behind the name of a histogram of weights in the column that holds its L2 norm.

@@ -102,9 +102,8 @@ fn read(text: &str) -> Option<Run> {
             for row in elements(value)? {
                 log(&mut history, &mut run, row?)?;
             }
-        } else if let Ok(value) = serde_json::from_str::<Value>(value)
-            && !value.is_array()
-            && !value.is_object()
+        } else if !value.starts_with(['[', '{'])
+            && let Ok(value) = serde_json::from_str::<Value>(value)
         {
             run.summary.insert(key.into_owned(), value);
         }
@@ -142,6 +141,9 @@ fn log(history: &mut Collector, run: &mut Run, row: &str) -> Option<()> {
     let last = members.iter().any(|(key, _)| key == "train_runtime");
     for (key, value) in members {
         if last && key != "step" && key != "epoch" {
+            if value.starts_with(['[', '{']) {
+                continue;
+            }
             run.summary.insert(key.into_owned(), super::wandb::config::json(value));
         } else {
             history.push(step, if key == "step" { "_step" } else { &key }, value);

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
+use scratchproof_error::json::fits;
 use scratchproof_error::{Error, Result};
 use scratchproof_kernel::Dtype;
 use scratchproof_kernel::random::{Build, Law};
@@ -211,6 +212,7 @@ impl Recipe {
     /// # Errors
     /// One sentence about the first thing that is wrong with it.
     pub fn read(bytes: &[u8]) -> Result<Self> {
+        fits(bytes)?;
         let raw: RawRecipe = serde_json::from_slice(bytes).map_err(|e| Error::input(e.to_string()))?;
         if raw.format != FORMAT {
             return Err(Error::input(text!(

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::folder::EVIDENCE;
 use super::timeline::{self, Timeline};
 use super::{Report, SCHEMA};
+use scratchproof_error::json::fits;
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_evidence::Evidence;
 use scratchproof_texts::text;
@@ -35,6 +36,7 @@ pub fn read(dir: &Path) -> Result<Finished> {
         return Err(Error::input(text!("error-report/read/no-report", place = place())));
     }
     let text = fs::read_to_string(&path).map_err(|cause| Error::io(place(), cause))?;
+    fits(text.as_bytes()).context(place)?;
     let value: serde_json::Value =
         serde_json::from_str(&text).map_err(|cause| Error::input(format!("{}: {cause}", place())))?;
     let evidence = || Evidence::read(&dir.join(EVIDENCE)).map(Box::new);

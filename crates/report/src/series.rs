@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::inspect::{push_facts, push_folded, safe};
 use super::number;
-use super::text::printable;
+use super::text::{self as letters, printable};
 use scratchproof_case::PublishedStep;
 use scratchproof_finding::Finding;
 use scratchproof_texts::{Language, Text, text};
@@ -97,7 +97,7 @@ pub fn to_json(listed: &Listed) -> String {
     let steps = listed.steps.iter().map(step).collect();
     let document =
         Document { schema: SCHEMA, pattern: listed.pattern, fetched: listed.fetched, steps, findings: listed.findings };
-    let mut out = serde_json::to_string_pretty(&document).unwrap_or_default();
+    let mut out = letters::json(serde_json::to_string_pretty(&document).unwrap_or_default());
     out.push('\n');
     out
 }

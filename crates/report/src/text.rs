@@ -18,7 +18,8 @@ pub fn printable(text: &str) -> String {
 }
 
 /// JSON with the same characters of its strings written as JSON's own escapes, which every reader undoes.
-pub(super) fn json(text: String) -> String {
+#[must_use]
+pub fn json(text: String) -> String {
     if !text.contains(|character| hidden(character) && character != '\n') {
         return text;
     }

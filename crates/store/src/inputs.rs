@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use scratchproof_error::json::fits;
 use scratchproof_error::{Error, Result};
 use scratchproof_texts::text;
 
@@ -86,6 +87,7 @@ impl Inputs {
         let path = folder.join(NAME);
         let short = fs::metadata(&path).is_ok_and(|about| about.is_file() && about.len() <= LONGEST);
         let text = if short { fs::read_to_string(&path).ok() } else { None };
+        let text = text.filter(|text| fits(text.as_bytes()).is_ok());
         text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
     }
 

@@ -18,6 +18,7 @@ use std::sync::Mutex;
 use serde::{Deserialize, Serialize};
 
 use inputs::Inputs;
+use scratchproof_error::json::fits;
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_folder::Folder;
 use scratchproof_measure::{Journal, Piece, Stored, figures_of, parts};
@@ -286,6 +287,7 @@ impl Journal for Store<'_> {
 fn parsed(name: &str, bytes: &[u8]) -> Result<Written> {
     let place = || format!("{PLACE}{name}.json");
     let strange = |cause: serde_json::Error| Error::input(cause.to_string()).context(place());
+    fits(bytes).context(place)?;
     let head: Head = serde_json::from_slice(bytes).map_err(strange)?;
     if !(1..=VERSION).contains(&head.version) || head.kernels != KERNEL_VERSION {
         return Err(Error::input(text!(

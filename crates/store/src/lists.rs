@@ -1,6 +1,7 @@
 //! Long lists of a value, apart from it: a row an element in a table, so that what stands in every element of a list costs
 //! little. A list of the units of a plan over nineteen models takes a tenth of its text that way.
 
+use scratchproof_error::json::size;
 use scratchproof_error::{Error, Result};
 use scratchproof_texts::text;
 use serde_json::Value;
@@ -10,6 +11,10 @@ const LONG: usize = 64;
 
 /// A value of fewer bytes of JSON stays whole.
 const SMALL: usize = 64 << 10;
+
+/// Memory of all elements as values, at most: a list has an element for every unit, which an honest one of a large model has
+/// hundreds of thousands of.
+const MOST: u64 = 2 << 30;
 
 /// One element of a list: where the list stands in the value (a JSON pointer, RFC 6901), and the element as JSON.
 pub type Element = (String, String);
@@ -53,6 +58,10 @@ fn take(value: &mut Value, place: &mut String, elements: &mut Vec<Element>) {
 /// If an element is of no list of the value, or no JSON.
 pub fn join(value: &mut Value, elements: Vec<Element>) -> Result<()> {
     let strange = || Error::input(text!("error-store/lists/lists-do-not-fit"));
+    // Values take many times the text that they are written in, and the text of a table many times its file.
+    if elements.iter().map(|(_, text)| size(text.as_bytes())).sum::<u64>() > MOST {
+        return Err(strange());
+    }
     let mut rest = elements.into_iter().peekable();
     while let Some((place, first)) = rest.next() {
         let list = value.pointer_mut(&place).and_then(Value::as_array_mut).ok_or_else(strange)?;
@@ -86,5 +95,8 @@ mod tests {
         join(&mut top, elements).expect("joined");
         assert_eq!(top, json!(list(1000)));
         assert!(cut(&mut json!(list(100))).is_empty(), "a small value stays whole");
+        let many = format!("[{}0]", "0,".repeat(1 << 20));
+        let many: Vec<_> = (0..40).map(|_| ("/of".to_owned(), many.clone())).collect();
+        assert!(join(&mut json!({ "of": [] }), many).is_err(), "40 million values of 80 MiB of text");
     }
 }

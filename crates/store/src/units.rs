@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::{LONGEST, VERSION, lock, tables};
 use scratchproof_error::hexadecimal::hex;
+use scratchproof_error::json::fits;
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_folder::{alone, sweep, whole};
 use scratchproof_measure::{Journal, Piece, Stored};
@@ -105,6 +106,7 @@ impl PlanFile {
     pub fn read(path: &Path) -> Result<Self> {
         let shown = path.display().to_string();
         let bytes = plain::read(path, LONGEST)?;
+        fits(&bytes).context(|| shown.clone())?;
         let plan: Self = serde_json::from_slice(&bytes).map_err(|cause| {
             Error::input(text!("error-store/units/no-plan", cause = cause.to_string())).context(&*shown)
         })?;
@@ -268,7 +270,9 @@ impl<'a> Units<'a> {
         }
         let shown = || path.display().to_string();
         let bad = |why: Text| Error::input(text!("error-store/units/remove-let-worker-do", why)).context(shown());
-        let unit: UnitFile = serde_json::from_slice(&plain::read(&path, LONGEST)?)
+        let bytes = plain::read(&path, LONGEST)?;
+        fits(&bytes).context(shown)?;
+        let unit: UnitFile = serde_json::from_slice(&bytes)
             .map_err(|cause| bad(text!("error-store/units/unit-damaged", cause = cause.to_string())))?;
         if (unit.version, unit.kernels) != (VERSION, KERNEL_VERSION) {
             return Err(bad(text!("error-store/units/unit-another-version")));

@@ -4,6 +4,7 @@
 use serde_json::{Map, Value};
 
 use crate::index::whole;
+use scratchproof_error::json::fits;
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::Store;
 
@@ -16,7 +17,9 @@ pub(crate) fn settings(store: &dyn Store, shard: &str) -> Result<Option<Value>> 
     if let Some(step) = step.filter(|step| step.bytes().all(|byte| byte.is_ascii_digit())) {
         let name = format!("meta_{step}.json");
         if let Some(blob) = store.beside(&name)? {
-            let meta: Value = serde_json::from_slice(&whole(&*blob)?)
+            let bytes = whole(&*blob)?;
+            fits(&bytes).context(|| name.clone())?;
+            let meta: Value = serde_json::from_slice(&bytes)
                 .map_err(|error| Error::input(error.to_string()))
                 .context(|| name.clone())?;
             return Ok(meta.get("model_config").filter(|settings| settings.is_object()).map(nanochat));

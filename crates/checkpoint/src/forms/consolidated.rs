@@ -13,6 +13,7 @@ use super::{Catalogue, Entry};
 use crate::Shard;
 use crate::header::quoted;
 use crate::index::{read_small, whole};
+use scratchproof_error::json::fits;
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::{Blob, Store};
 use scratchproof_texts::{Text, text};
@@ -24,6 +25,13 @@ pub(super) fn is_part(name: &str) -> bool {
 
 fn number(name: &str) -> Option<usize> {
     name.strip_prefix("consolidated.")?.strip_suffix(".pth")?.parse().ok()
+}
+
+/// Meta's `params.json`.
+fn read_params(bytes: &[u8]) -> Result<Value> {
+    fits(bytes).context(|| "params.json")?;
+    serde_json::from_slice(bytes)
+        .map_err(|error| Error::input(text!("error-checkpoint/consolidated/params-json", error = error.to_string())))
 }
 
 /// The model of a folder.
@@ -40,14 +48,7 @@ pub(super) fn catalogue(store: &dyn Store, names: &[String]) -> Result<Catalogue
     }
     let params =
         names.iter().any(|name| name == "params.json").then(|| read_small(store, "params.json")).transpose()?;
-    let params: Value = params
-        .map(|bytes| {
-            serde_json::from_slice(&bytes).map_err(|error| {
-                Error::input(text!("error-checkpoint/consolidated/params-json", error = error.to_string()))
-            })
-        })
-        .transpose()?
-        .unwrap_or(Value::Null);
+    let params = params.map(|bytes| read_params(&bytes)).transpose()?.unwrap_or(Value::Null);
     let mut files = Files::default();
     let mut all: Vec<Vec<Entry>> = Vec::new();
     for name in parts.values() {
@@ -95,8 +96,7 @@ pub(crate) fn publish(catalogue: &mut Catalogue, store: &dyn Store) -> Result<()
         return Ok(());
     }
     let Some(blob) = store.beside("params.json")? else { return Ok(()) };
-    let params: Value = serde_json::from_slice(&whole(&*blob)?)
-        .map_err(|error| Error::input(text!("error-checkpoint/consolidated/params-json", error = error.to_string())))?;
+    let params = read_params(&whole(&*blob)?)?;
     let heads = heads(&params);
     if heads.is_none() {
         return Ok(());

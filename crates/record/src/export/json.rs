@@ -7,8 +7,6 @@ use std::borrow::Cow;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
-use serde_json::Value;
-
 use super::elements::{LINE, elements, members, row, value};
 use super::{Rows, frame, sign};
 use crate::hashed;
@@ -66,7 +64,7 @@ fn document(text: &str) -> Option<Run> {
     }
     for member in members(text)? {
         let (key, value) = member?;
-        let word = || serde_json::from_str::<Value>(value).ok()?.as_str().map(str::to_owned);
+        let word = || serde_json::from_str::<String>(value).ok();
         match &*key {
             own if rows_of(own, value) => history(&mut rows, value)?,
             "id" | "run_id" => run.id = word().unwrap_or_default(),

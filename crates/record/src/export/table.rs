@@ -10,6 +10,7 @@ use super::delimited::{Table, number};
 use crate::releases::{Interval, Trust};
 use crate::run::{Dated, Form, Happened, RUNS, Run};
 use scratchproof_error::Result;
+use scratchproof_error::json::fits;
 
 /// The columns around the values of a chart: least and greatest of what one point stands for.
 const EXTREMES: [&str; 2] = ["__MIN", "__MAX"];
@@ -209,7 +210,7 @@ fn cell(text: &str) -> Value {
         "null" | "None" => Value::Null,
         text => {
             let known = text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '[' | '{' | '.'));
-            let value = if known { serde_json::from_str(text).ok() } else { None };
+            let value = if known && fits(text.as_bytes()).is_ok() { serde_json::from_str(text).ok() } else { None };
             value
                 .or_else(|| text.parse::<f64>().ok().map(Value::from))
                 .unwrap_or_else(|| Value::String(text.to_owned()))

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::queries::Fields;
 use super::{Address, Bounds};
 use scratchproof_error::hexadecimal::hex;
+use scratchproof_error::json::fits;
 use scratchproof_error::{Error, Result};
 use scratchproof_source::{Service, ServiceReply};
 use scratchproof_texts::{Text, text};
@@ -158,6 +159,7 @@ impl<'a> Client<'a> {
     }
 
     fn answer(&mut self, reply: &ServiceReply) -> Result<Told> {
+        fits(&reply.body)?;
         let mut answer: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
         let (words, denied) = errors(&answer);
         match reply.status {

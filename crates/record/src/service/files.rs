@@ -12,6 +12,7 @@ use crate::releases::{Interval, Trust};
 use crate::run::{Dated, Happened, LoggedFile, Run};
 use crate::wandb;
 use scratchproof_error::Result;
+use scratchproof_error::json::fits;
 use scratchproof_texts::text;
 
 /// Nodes a page.
@@ -52,7 +53,10 @@ pub(super) fn files(client: &mut Client, run: &mut Run) -> Result<Option<Value>>
         });
     }
     left_out(run, "files", &fields);
-    let noted = content(client, run, metadata, METADATA, "metadata").map(|bytes| serde_json::from_slice(&bytes).ok());
+    let noted = content(client, run, metadata, METADATA, "metadata").map(|bytes| {
+        fits(&bytes).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    });
     if noted == Some(None) {
         run.notes.push(format!("{METADATA} is not JSON and was left out"));
     }
@@ -146,6 +150,9 @@ fn manifest(
     algorithm: Option<&str>,
     at: Option<&Dated>,
 ) -> bool {
+    if fits(bytes).is_err() {
+        return false;
+    }
     let manifest: Value = serde_json::from_slice(bytes).unwrap_or_default();
     let Some(contents) = manifest.get("contents").and_then(Value::as_object) else { return false };
     for (name, entry) in contents {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use scratchproof_error::json::fits;
 use serde_json::Value;
 
 use super::proto;
@@ -9,6 +10,9 @@ use crate::run::Run;
 
 /// So many settings are kept.
 const SETTINGS: usize = 100_000;
+
+/// Longer lists are kept as text.
+const LIST: usize = 1000;
 
 /// Takes what a record changes of the configuration.
 pub(super) fn configure(run: &mut Run, wandb: &mut Value, record: Option<proto::ConfigRecord>) {
@@ -21,8 +25,11 @@ pub(super) fn configure(run: &mut Run, wandb: &mut Value, record: Option<proto::
     }
 }
 
-/// JSON text; what is no JSON (a bare NaN) is kept as text.
+/// JSON text; what is no JSON (a bare NaN) is kept as text, and what takes too much memory is not kept.
 pub(crate) fn json(text: &str) -> Value {
+    if fits(text.as_bytes()).is_err() {
+        return Value::Null;
+    }
     serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
 }
 
@@ -60,9 +67,17 @@ pub(crate) fn flatten(config: &mut BTreeMap<String, Value>, name: String, value:
             }
         }
         other if config.len() < SETTINGS && name.len() <= 4096 => {
-            config.insert(name, other);
+            config.insert(name, brief(other));
         }
         _ => {}
+    }
+}
+
+/// A long list as its text: values take many times what they are written in, and of many records nobody asks how much.
+fn brief(value: Value) -> Value {
+    match value {
+        Value::Array(list) if list.len() > LIST => Value::String(Value::Array(list).to_string()),
+        other => other,
     }
 }
 
