@@ -492,7 +492,9 @@ mod tests {
         plan(&["a"]).write(&path).unwrap();
         assert_eq!(PlanFile::read(&path).unwrap().units, plan(&["a"]).units);
         let good = fs::read_to_string(&path).unwrap();
-        for (from, to) in [(PLAN, "scratchproof.plan/9"), ("\"kernels\": ", "\"kernels\": 9"), ("\"units\"", "\"unit\""), ("{", "")] {
+        for (from, to) in
+            [(PLAN, "scratchproof.plan/9"), ("\"kernels\": ", "\"kernels\": 9"), ("\"units\"", "\"unit\""), ("{", "")]
+        {
             fs::write(&path, good.replacen(from, to, 1)).unwrap();
             assert!(PlanFile::read(&path).unwrap_err().to_string().contains("p.json"), "{from}");
         }
