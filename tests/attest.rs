@@ -106,7 +106,10 @@ fn any_single_bit_of_a_signature_over_a_model_is_named() {
     openssl(here, "pkey -in leaf.pem -pubout -out leaf.pub");
     openssl(here, "req -new -x509 -key root.pem -subj /CN=root -days 3650 -out root.crt");
     openssl(here, "req -new -key leaf.pem -subj /CN=leaf -out leaf.csr");
-    openssl(here, "x509 -req -in leaf.csr -CA root.crt -CAkey root.pem -CAcreateserial -days 30 -extfile leaf.cnf -out leaf.crt");
+    openssl(
+        here,
+        "x509 -req -in leaf.csr -CA root.crt -CAkey root.pem -CAcreateserial -days 30 -extfile leaf.cnf -out leaf.crt",
+    );
     let path = |name: &str| here.join(name).to_str().expect("a path").to_owned();
     let signature = here.join("m.sig");
     let mut chance = Chance(29);

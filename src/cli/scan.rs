@@ -124,7 +124,8 @@ fn to_json(own: &Fingerprint, answers: &[Answer], unread: &[String]) -> Result<S
         "limits": text!("scan/answer/limits").english(),
     });
     let text = serde_json::to_string_pretty(&all);
-    text.map(|text| letters::json(text + "\n")).map_err(|e| Error::input(text!("error-cli/scan/answers-json", e = e.to_string())))
+    text.map(|text| letters::json(text + "\n"))
+        .map_err(|e| Error::input(text!("error-cli/scan/answers-json", e = e.to_string())))
 }
 
 fn shown(answers: &[Answer], unread: &[String], all: bool, language: Language) -> String {

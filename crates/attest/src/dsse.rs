@@ -163,7 +163,9 @@ mod tests {
         assert!(envelope.is_by(at(&one), one.public()) && envelope.is_by(at(&two), two.public()));
         assert!(!envelope.is_by(at(&one), two.public()) && !envelope.is_by(2, one.public()));
         // The same signatures over something else, and under another type.
-        for other in [Envelope { payload: base64(b"[]"), ..envelope.clone() }, Envelope { kind: "x".into(), ..envelope.clone() }] {
+        for other in
+            [Envelope { payload: base64(b"[]"), ..envelope.clone() }, Envelope { kind: "x".into(), ..envelope.clone() }]
+        {
             assert!((0..2).all(|at| !other.is_by(at, one.public()) && !other.is_by(at, two.public())));
         }
     }

@@ -122,8 +122,7 @@ fn seal_holds(dir: &Path, seal: &Seal, items: &mut Items) -> Result<bool> {
             }
             Ok(mut opened) => {
                 let mut hasher = Sha256::new();
-                let bytes =
-                    std::io::copy(&mut opened, &mut hasher).map_err(|cause| Error::io(shown(&path), cause))?;
+                let bytes = std::io::copy(&mut opened, &mut hasher).map_err(|cause| Error::io(shown(&path), cause))?;
                 // The root is over digests alone; the length beside one has nobody else who would miss it.
                 if hex(&hasher.finalize()) == file.sha256 && bytes == file.bytes {
                     continue;
@@ -331,7 +330,7 @@ pub fn signatures(envelope: &Envelope, keys: &[Public], items: &mut Items) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::item::Standing;
+    use crate::item::Standing::{self, Contradicts, Unchecked, Verified};
     use crate::keys::tests::signer;
     use scratchproof_report::Sealed;
 
@@ -350,7 +349,6 @@ mod tests {
             signatures(envelope, &keys, &mut items);
             standings(&items)
         };
-        use Standing::{Contradicts, Unchecked, Verified};
         assert_eq!(told(&envelope, &[one.public()]), [Verified]);
         assert_eq!(told(&envelope, &[]), [Unchecked], "no key is given");
         assert_eq!(told(&envelope, &[two.public()]), [Unchecked, Contradicts], "another key, which did not sign");
@@ -397,10 +395,11 @@ mod tests {
         assert!(told(&good).contains("evidence/a.parquet"), "it is gone");
         std::os::unix::fs::symlink("../x", &path).unwrap();
         assert!(told(&good).contains("evidence/a.parquet"), "a link to the same bytes");
-        for names in [&["../x"][..], &["/x"], &["evidence/a.parquet", "evidence/A.parquet"], &["evidence/./a.parquet"]] {
+        for names in [&["../x"][..], &["/x"], &["evidence/a.parquet", "evidence/A.parquet"], &["evidence/./a.parquet"]]
+        {
             let mut items = Items::default();
             assert!(!seal_holds(dir.path(), &sealed(names), &mut items).unwrap(), "{names:?}");
-            assert_eq!(standings(&items), [Standing::Contradicts], "{names:?}");
+            assert_eq!(standings(&items), [Contradicts], "{names:?}");
         }
     }
 
@@ -420,7 +419,6 @@ mod tests {
             record(dir.path(), &mut items);
             standings(&items)
         };
-        use Standing::{Contradicts, Verified};
         assert_eq!(told(&text), [Verified]);
         let (head, lines) = text.split_once('\n').unwrap();
         let without = lines.split_inclusive('\n').skip(1).collect::<String>();

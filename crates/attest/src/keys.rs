@@ -265,8 +265,9 @@ pub(super) mod tests {
     const SECP256K1: &str = "-----BEGIN EC PRIVATE KEY-----\nMHQCAQEEIDL5I1TGPWBwIdqESiQGLylEXMPPRRuWc/aHwJmLUAAgoAcGBSuBBAAK\noUQDQgAE4n0QI2/+NJ2+ZZ31T44WPkuLu2LHkVVR3aL2YrOfRgNV+C/voe7sYj78\nryLog83H6qjGqVvtDTxdMyvIumsGQw==\n-----END EC PRIVATE KEY-----\n";
 
     /// An Ed25519 key for tests.
-    pub(in crate) fn signer(seed: u8) -> Signer {
-        let head = [&[0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20][..], &[seed; 32]].concat();
+    pub(crate) fn signer(seed: u8) -> Signer {
+        let head =
+            [&[0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20][..], &[seed; 32]].concat();
         let text = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", super::base64(&head));
         Signer::read(text.as_bytes(), None).unwrap()
     }
@@ -275,7 +276,9 @@ pub(super) mod tests {
     fn a_key_is_the_same_however_it_is_kept() {
         let public = Public::read(PUBLIC.as_bytes()).unwrap();
         assert_eq!(public.pem(), PUBLIC);
-        for (text, word) in [(PLAIN, None), (PLAIN, Some("any")), (AES_256, Some("word")), (AES_128_SHA_512, Some("word"))] {
+        for (text, word) in
+            [(PLAIN, None), (PLAIN, Some("any")), (AES_256, Some("word")), (AES_128_SHA_512, Some("word"))]
+        {
             let own = Signer::read(text.as_bytes(), word.map(str::as_bytes)).unwrap();
             assert_eq!(own.public().id(), public.id());
             assert!(!own.is_elliptic());

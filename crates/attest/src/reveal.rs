@@ -269,7 +269,9 @@ mod tests {
             let bad = Reveal::read(bad).unwrap();
             assert_eq!(status(&bad, Some(&entries), None), 1, "{place}: {value}");
         }
-        for (place, value) in [("/schema", json!("scratchproof.reveal/2")), ("/place", json!(-1)), ("/rows/0", json!({}))] {
+        for (place, value) in
+            [("/schema", json!("scratchproof.reveal/2")), ("/place", json!(-1)), ("/rows/0", json!({}))]
+        {
             let mut bad = good.clone();
             *bad.pointer_mut(place).unwrap() = value;
             assert!(Reveal::read(bad).is_err(), "{place}");

@@ -286,7 +286,8 @@ mod tests {
         let length = u64::from_le_bytes(std::array::from_fn(|at| bytes[at]));
         let end = 8 + usize::try_from(length).expect("short");
         let mut header: Value = serde_json::from_slice(&bytes[8..end]).expect("a header");
-        let mut words: Value = serde_json::from_str(header["__metadata__"]["words"].as_str().expect("words")).expect("JSON");
+        let mut words: Value =
+            serde_json::from_str(header["__metadata__"]["words"].as_str().expect("words")).expect("JSON");
         change(&mut words, &mut header);
         header["__metadata__"]["words"] = words.to_string().into();
         let text = header.to_string();

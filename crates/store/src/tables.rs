@@ -132,7 +132,9 @@ mod tests {
         assert_eq!(rows_from_bytes(b.clone()).unwrap(), rows);
         assert_eq!(lists_from_bytes(c.clone()).unwrap(), lists);
         // A table in the place of another, one that is cut short, and none.
-        assert!(sums_from_bytes(b.clone()).is_err() && rows_from_bytes(c).is_err() && lists_from_bytes(a.clone()).is_err());
+        assert!(
+            sums_from_bytes(b.clone()).is_err() && rows_from_bytes(c).is_err() && lists_from_bytes(a.clone()).is_err()
+        );
         for bad in [&a[..a.len() - 9], &a[9..], b"PAR1", b""] {
             assert!(sums_from_bytes(bad.to_vec()).is_err());
         }

@@ -384,3 +384,120 @@ fn digest(value: &serde_json::Value) -> Result<String> {
     let text = serde_json::to_vec(value).map_err(|cause| Error::input(cause.to_string()))?;
     Ok(hex(&Sha256::digest(text)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use scratchproof_measure::journal::SUMS;
+    use serde_json::json;
+
+    fn piece(name: &str, key: &str) -> Piece {
+        Piece { name: name.into(), key: key.into(), models: vec!["m".into()] }
+    }
+
+    fn plan(names: &[&str]) -> PlanFile {
+        let unit = |name: &&str| PlannedUnit {
+            name: (*name).into(),
+            key: format!("key-{name}"),
+            bytes: 1,
+            models: vec!["m".into()],
+            after: Vec::new(),
+            tensors: Vec::new(),
+        };
+        let done = Done { key: "key-done".into(), value: json!(5) };
+        PlanFile {
+            schema: PLAN.into(),
+            kernels: KERNEL_VERSION,
+            case: "case.toml".into(),
+            case_sha256: String::new(),
+            choice: None,
+            units: names.iter().map(unit).collect(),
+            done: BTreeMap::from([("done".into(), done)]),
+        }
+    }
+
+    fn stored() -> Stored {
+        Stored { value: json!({ "a": [1, 0.1] }), sums: vec![(0, SUMS[0], 0.5)], rows: vec![(0, 1, 0.25)] }
+    }
+
+    #[test]
+    fn what_a_worker_did_is_taken_and_what_it_only_needed_is_no_unit() {
+        let dir = tempfile::tempdir().unwrap();
+        let plan = plan(&["a", "b"]);
+        let worker = Units::to_do(&plan, &plan.units[..1], dir.path()).unwrap();
+        assert_eq!(worker.get(&piece("done", "key-done")).unwrap().unwrap().value, json!(5));
+        for name in ["a", "b"] {
+            let own = piece(name, &format!("key-{name}"));
+            assert_eq!(worker.get(&own).unwrap(), None);
+            worker.put(&own, &stored()).unwrap();
+            assert_eq!(worker.get(&own).unwrap(), Some(stored()));
+        }
+        assert_eq!(worker.counts(), (1, 1), "b was needed, not asked for");
+        let why = Units::all(&plan, dir.path()).err().expect("b is lacking");
+        assert!(why.is_usage() && why.to_string().contains('b'), "{why}");
+        let below = dir.path().join("other");
+        Units::to_do(&plan, &plan.units[1..], &below).unwrap().put(&piece("b", "key-b"), &stored()).unwrap();
+        let all = Units::all(&plan, dir.path()).unwrap();
+        assert_eq!(all.get(&piece("b", "key-b")).unwrap(), Some(stored()));
+        // A reduction writes none.
+        all.put(&piece("c", "x"), &stored()).unwrap();
+        assert!(!dir.path().join("c.json").exists());
+        fs::copy(dir.path().join("a.json"), below.join("a.json")).unwrap();
+        assert!(Units::all(&plan, dir.path()).err().expect("twice").to_string().contains("other"));
+    }
+
+    #[test]
+    fn what_was_planned_otherwise_or_altered_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let plan = plan(&["a"]);
+        let worker = Units::to_do(&plan, &plan.units, dir.path()).unwrap();
+        assert!(worker.get(&piece("done", "other")).unwrap_err().is_usage());
+        assert!(worker.get(&piece("a", "other")).unwrap_err().is_usage());
+        let own = piece("a", "key-a");
+        worker.put(&own, &stored()).unwrap();
+        let path = dir.path().join("a.json");
+        let good = fs::read_to_string(&path).unwrap();
+        for (from, to) in [
+            ("0.1", "0.2"),
+            ("\"key-a\"", "\"key-b\""),
+            ("\"piece\":\"a\"", "\"piece\":\"b\""),
+            (&format!("\"version\":{VERSION}"), "\"version\":99"),
+            ("{", "["),
+            ("\"models\"", "\"model\""),
+        ] {
+            assert!(good.contains(from), "{from}");
+            fs::write(&path, good.replacen(from, to, 1)).unwrap();
+            let why = worker.get(&own).unwrap_err().to_string();
+            assert!(why.contains("a.json"), "{from}: {why}");
+        }
+        fs::write(&path, &good).unwrap();
+        for end in ["sums", "rows"] {
+            let table = dir.path().join(format!("a-{end}.parquet"));
+            let bytes = fs::read(&table).unwrap();
+            let mut bad = bytes.clone();
+            bad[bytes.len() / 2] ^= 1;
+            fs::write(&table, bad).unwrap();
+            assert!(worker.get(&own).unwrap_err().to_string().contains(end));
+            fs::remove_file(&table).unwrap();
+            assert!(worker.get(&own).is_err(), "{end} is gone");
+            fs::write(&table, bytes).unwrap();
+        }
+        assert_eq!(worker.get(&own).unwrap(), Some(stored()));
+    }
+
+    #[test]
+    fn a_plan_of_another_version_is_no_plan() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("p.json");
+        plan(&["a"]).write(&path).unwrap();
+        assert_eq!(PlanFile::read(&path).unwrap().units, plan(&["a"]).units);
+        let good = fs::read_to_string(&path).unwrap();
+        for (from, to) in
+            [(PLAN, "scratchproof.plan/9"), ("\"kernels\": ", "\"kernels\": 9"), ("\"units\"", "\"unit\""), ("{", "")]
+        {
+            fs::write(&path, good.replacen(from, to, 1)).unwrap();
+            assert!(PlanFile::read(&path).unwrap_err().to_string().contains("p.json"), "{from}");
+        }
+        assert!(PlanFile::read(dir.path()).is_err(), "a folder");
+    }
+}
