@@ -26,9 +26,23 @@ fn finding(row: &ChainRow, grade: Grade, direction: Direction, message: Text) ->
     finding
 }
 
+/// How much more than the interpolated sum of rates the true one may be before the budget is held against that.
+const DOUBTED: f64 = 1.1;
+
+/// The interpolated sum of an interval's rates over the most that they can be, where the rows of the log lie far apart; else 1.
+fn of_most(facts: &ChainFacts<'_>, row: &ChainRow) -> f64 {
+    let here = |m: &&super::Moved| m.component == ALL && m.steps == (row.from_step, row.to_step);
+    let most = facts.moved.iter().find(here).and_then(|m| m.most_rates);
+    match row.lr_sum.zip(most) {
+        Some((sum, most)) if sum > 0.0 && most > DOUBTED * sum => sum / most,
+        _ => 1.0,
+    }
+}
+
 /// What the optimiser can do with the logged learning rates.
 pub(super) fn budget(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) {
-    let spent: Vec<(&ChainRow, f64)> = facts.path.iter().filter_map(|r| Some((r, r.budget?))).collect();
+    let spent: Vec<(&ChainRow, f64)> =
+        facts.path.iter().filter_map(|r| Some((r, r.budget? * of_most(facts, r)))).collect();
     let whole = || spent.iter().filter(|(r, _)| r.component == ALL).copied();
     let over = |(row, budget): (&ChainRow, f64)| budget / row.bound.unwrap_or(1.0);
     let Some((worst, budget)) = whole().max_by(|a, b| over(*a).total_cmp(&over(*b))) else {
