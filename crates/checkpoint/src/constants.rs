@@ -285,7 +285,9 @@ mod tests {
             (state >> 33) as f64 / f64::from(1_u32 << 31) - 0.5
         };
         let square = |identity: f64, noise: &mut dyn FnMut() -> f64| -> Vec<u8> {
-            let value = |at: usize, noise: &mut dyn FnMut() -> f64| noise() * 0.1 + identity * f64::from(u8::from(at % 65 == 0));
+            let value = |at: usize, noise: &mut dyn FnMut() -> f64| {
+                noise() * 0.1 + identity * f64::from(u8::from(at % 65 == 0))
+            };
             #[allow(clippy::cast_possible_truncation)]
             (0..64 * 64).flat_map(|at| (value(at, noise) as f32).to_le_bytes()).collect()
         };

@@ -22,7 +22,6 @@ use rayon::prelude::*;
 use super::frame::mutual;
 use super::layer::mlps;
 use super::matrix::{Function, Matrix, ROWS, Slot, narrow};
-use super::search::Search;
 use super::units::Mlp;
 use super::weights::Weights;
 use scratchproof_error::Result;
@@ -40,9 +39,22 @@ const ANCHORS: (usize, usize, usize) = (16, 12, 6);
 /// Pairs of MLPs that are held against each other; of more, those of a like depth.
 const CELLS: usize = 1024;
 
-/// Mean score of the best quarter from which a matching is believed enough to be fitted: a proposal, which costs power where it is
-/// wrong and proves nothing. Of small MLPs that share few directions unrelated ones reach 0.40.
-const SPEAKS: f64 = 0.35;
+/// Mean score of the best quarter from which a matching is believed enough to be fitted, and the same where there is one pair of MLPs
+/// alone: a proposal, which costs power where it is wrong and proves nothing ...
+const SPEAKS: (f64, f64) = (0.35, 0.5);
+
+/// ... and how many times the lower quartile of all pairs of the two models it has to be, most of which are of layers that do not
+/// answer each other: the fewer neurons there are, the better unrelated ones match (0.40 among 96).
+const ABOVE: f64 = 1.5;
+
+/// The score from which a matching is believed, by the scores of all pairs.
+fn speaks(mut scores: Vec<f64>) -> f64 {
+    scores.sort_unstable_by(f64::total_cmp);
+    match scores.as_slice() {
+        [] | [_] => SPEAKS.1,
+        all => SPEAKS.0.max(ABOVE * all[all.len() / 4]),
+    }
+}
 
 /// Places of the sorted angles of a neuron that describe it, beside so many at either end.
 const PLACES: (usize, usize) = (16, 4);
@@ -74,69 +86,80 @@ struct Square {
     gram: bool,
 }
 
-impl Search<'_> {
-    /// Matches the MLPs of the two models in any basis.
-    pub(super) fn by_angles(&self) -> Result<Matched> {
+impl Matched {
+    /// Matches the MLPs of two models in any basis.
+    pub fn new(own: &Weights<'_>, other: &Weights<'_>) -> Result<Self> {
         let count = |weights: &Weights<'_>| -> usize {
             let ups = |l: &u32| weights.functions(*l).iter().filter(|f| matches!(f, Function::Up(_))).count();
             weights.looked().iter().map(ups).sum()
         };
-        let all = (count(self.own) + count(self.other)).max(1);
+        let all = (count(own) + count(other)).max(1);
         let most = (ELEMENTS / (9 * all)).isqrt().min(NEURONS.1);
         if most < NEURONS.0 {
-            return Ok(Matched::default());
+            return Ok(Self::default());
         }
-        let (own, other) = (angles(self.own, most)?, angles(self.other, most)?);
+        let (own, other) = (angles(own, most)?, angles(other, most)?);
         let window = (CELLS / own.len().max(1)).max(1);
-        let best = |at: usize| -> Option<(usize, usize, Pairs)> {
+        let best = |at: usize| -> Option<(Vec<f64>, (usize, usize, Pairs))> {
             let middle = at * other.len() / own.len().max(1);
             let from = middle.saturating_sub(window / 2).min(other.len().saturating_sub(window));
             let near = (from..other.len()).take(window);
-            let scored = near.filter_map(|to| Some((to, matched(&own[at], &other[to])?)));
-            let (to, pairs) = scored.max_by(|(_, x), (_, y)| x.0.total_cmp(&y.0))?;
-            (pairs.0 >= SPEAKS).then_some((at, to, pairs))
+            let scored: Vec<_> = near.filter_map(|to| Some((to, matched(&own[at], &other[to])?))).collect();
+            let scores = scored.iter().map(|(_, pairs)| pairs.0).collect();
+            let (to, pairs) = scored.into_iter().max_by(|(_, x), (_, y)| x.0.total_cmp(&y.0))?;
+            Some((scores, (at, to, pairs)))
         };
-        let found: Vec<_> = (0..own.len()).into_par_iter().filter_map(best).collect();
-        let rows = |a: &Angles, b: &Angles, (_, pairs): Pairs| pairs.iter().map(|(i, j)| (a.rows[*i], b.rows[*j])).collect();
+        let (scores, mut found): (Vec<Vec<f64>>, Vec<(usize, usize, Pairs)>) =
+            (0..own.len()).into_par_iter().filter_map(best).unzip();
+        let least = speaks(scores.concat());
+        // What stands where it stood is read in the order of the file, signs and all.
+        let stay = |at: usize, to: usize, pairs: &Pairs| {
+            let same = pairs.1.iter().filter(|(i, j)| own[at].rows[*i] == other[to].rows[*j]).count();
+            2 * same > pairs.1.len()
+        };
+        found.retain(|(at, to, pairs)| pairs.0 >= least && !stay(*at, *to, pairs));
+        let rows =
+            |a: &Angles, b: &Angles, (_, pairs): Pairs| pairs.iter().map(|(i, j)| (a.rows[*i], b.rows[*j])).collect();
         let one = |(at, to, pairs): (usize, usize, Pairs)| {
             let (a, b) = (&own[at], &other[to]);
             ((a.layer, a.slot), (b.layer, b.slot, rows(a, b, pairs)))
         };
         let mlps = found.into_iter().map(one).collect();
-        Ok(Matched { mlps })
+        Ok(Self { mlps })
     }
 
     /// For layers of the subject, the other model's whose MLP it has.
-    pub(super) fn layers_by_angles(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
-        self.angles.mlps.iter().map(|((l, _), (m, ..))| (*l, *m))
+    pub fn layers(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+        self.mlps.iter().map(|((l, _), (m, ..))| (*l, *m))
     }
 
     /// Rows of an MLP's matrix beside the rows of the neurons that they were matched with; `None` where no neurons were, or where
     /// the sign of a row is not known.
-    pub(super) fn neuron_rows(
+    pub fn rows(
         &self,
+        (own, other): (&Weights<'_>, &Weights<'_>),
         (l, m): (u32, u32),
         function: Function,
         most: usize,
     ) -> Result<Option<Paired>> {
         let Some(slot) = function.slot() else { return Ok(None) };
-        let Some((layer, theirs, rows)) = self.angles.mlps.get(&(l, slot)) else { return Ok(None) };
+        let Some((layer, theirs, rows)) = self.mlps.get(&(l, slot)) else { return Ok(None) };
         if *layer != m {
             return Ok(None);
         }
-        let gated = self.own.functions(l).contains(&Function::Gate(slot));
+        let gated = own.functions(l).contains(&Function::Gate(slot));
         let (there, signed) = match function {
             Function::Gate(_) => (Function::Gate(*theirs), true),
             Function::Up(_) => (Function::Up(*theirs), !gated),
             _ => (Function::Down(*theirs), !gated),
         };
-        let (Some(own), Some(other)) = (self.own.size(l, function), self.other.size(m, there)) else { return Ok(None) };
+        let (Some(ours), Some(those)) = (own.size(l, function), other.size(m, there)) else { return Ok(None) };
         if !signed {
             return Ok(Some(None));
         }
         let (a, b): (Vec<usize>, Vec<usize>) = rows.iter().take(most).copied().unzip();
-        let a = self.own.rows_of(l, function, a, own)?;
-        Ok(Some(a.zip(self.other.rows_of(m, there, b, other)?)))
+        let a = own.rows_of(l, function, a, ours)?;
+        Ok(Some(a.zip(other.rows_of(m, there, b, those)?)))
     }
 }
 
@@ -345,7 +368,9 @@ mod tests {
 
     fn angles_of(rows: &[Vec<f32>; 3]) -> Angles {
         let picked: Vec<usize> = (0..ROWS_OF).collect();
-        let one = |values: &Vec<f32>| Some(Matrix { cols: HIDDEN, picked: picked.clone(), total: ROWS_OF, values: values.clone() });
+        let one = |values: &Vec<f32>| {
+            Some(Matrix { cols: HIDDEN, picked: picked.clone(), total: ROWS_OF, values: values.clone() })
+        };
         Angles::new(0, Slot::Dense, &Mlp { matrices: rows.each_ref().map(one) }, 512).expect("angles")
     }
 
@@ -394,10 +419,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_believed_stands_out_from_the_other_pairs() {
+        assert!((speaks(vec![0.2, 0.21, 0.22, 0.9]) - SPEAKS.0).abs() < 1e-12);
+        assert!((speaks(vec![0.4, 0.4, 0.41, 0.42, 0.43, 0.39, 0.4, 0.4, 0.9]) - ABOVE * 0.4).abs() < 1e-12);
+        assert!((speaks(vec![0.4]) - SPEAKS.1).abs() < 1e-12 && (speaks(Vec::new()) - SPEAKS.1).abs() < 1e-12);
+    }
+
+    #[test]
     fn few_neurons_and_single_matrices_are_left_alone() {
         let [gate, up, down] = mlp(1);
         let matrix = |values: &[f32], rows: usize| {
-            Some(Matrix { cols: HIDDEN, picked: (0..rows).collect(), total: rows, values: values[..rows * HIDDEN].to_vec() })
+            Some(Matrix {
+                cols: HIDDEN,
+                picked: (0..rows).collect(),
+                total: rows,
+                values: values[..rows * HIDDEN].to_vec(),
+            })
         };
         let few = Mlp { matrices: [matrix(&gate, 31), matrix(&up, 31), matrix(&down, 31)] };
         assert!(Angles::new(0, Slot::Dense, &few, 512).is_none());

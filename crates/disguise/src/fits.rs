@@ -60,7 +60,7 @@ impl Search<'_> {
             // Experts by number: those of one that moved belong to another.
             let read = |function: &Function| {
                 let rows = most[function.group()];
-                if let Some(pair) = self.neuron_rows((l, m), *function, rows)? {
+                if let Some(pair) = self.angles.rows((self.own, self.other), (l, m), *function, rows)? {
                     return Ok(pair);
                 }
                 match self.head_rows((l, m), *function, rows)? {

@@ -172,8 +172,8 @@ impl Search<'_> {
         let by_heads = self.layers_by_heads();
         layers.extend(by_heads.iter().map(|(l, m)| (*l, *m)));
         if by_heads.is_empty() && !self.glance() && !self.own.is_added() && !self.moments_found() {
-            self.angles = self.by_angles()?;
-            layers.extend(self.layers_by_angles().collect::<Vec<_>>());
+            self.angles = Matched::new(self.own, self.other)?;
+            layers.extend(self.angles.layers());
         }
         let long = self.own.hidden.max(self.other.hidden) >= MANY;
         let glance = self.glance();

@@ -82,6 +82,34 @@ pub struct ChainFacts<'a> {
     pub left_out: &'a [(i64, String)],
 }
 
+impl ChainFacts<'_> {
+    /// Whether an interval moved the layers and nothing else, neither embedding nor output layer nor norms: as adapters that were
+    /// trained and merged do, whose steps no bound of the optimiser limits.
+    pub(crate) fn moved_layers_alone(&self, steps: (i64, i64)) -> bool {
+        layers_alone(self.path, steps)
+    }
+
+    /// The interpolated sum of an interval's rates over the most that they can be, where no row of the log lies in it; else 1.
+    pub(crate) fn of_most(&self, row: &ChainRow) -> f64 {
+        let here = |m: &&Moved| m.component == ALL && m.steps == (row.from_step, row.to_step);
+        let most = self.moved.iter().find(here).and_then(|m| m.most_rates);
+        match row.lr_sum.zip(most) {
+            Some((sum, most)) if sum > 0.0 && most > DOUBTED * sum => sum / most,
+            _ => 1.0,
+        }
+    }
+}
+
+/// How much more than the interpolated sum of rates the true one may be before the budget is held against that.
+const DOUBTED: f64 = 1.1;
+
+fn layers_alone(path: &[ChainRow], (from, to): (i64, i64)) -> bool {
+    let here = |row: &&ChainRow| (row.from_step, row.to_step) == (from, to);
+    let outside = ["embedding", "head", "norms"];
+    let others = || path.iter().filter(here).filter(|row| outside.contains(&row.component.as_str()));
+    others().any(|row| row.component == "embedding") && others().all(|row| row.rms == Some(0.0))
+}
+
 /// Two steps whose weights are equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EqualSteps {

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
-use super::super::{Dtype, testing};
 use super::super::heads::Heads;
+use super::super::{Dtype, testing};
 use super::*;
 use crate::{Checkpoint, Correspondence};
 use scratchproof_source::MemoryStore;

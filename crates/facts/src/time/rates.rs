@@ -43,9 +43,7 @@ pub fn rates(reading: &Reading, from: i64, to: i64) -> Option<Rates> {
             return None;
         }
         let decay = run.weight_decay().map_or(0.0, |decay| 1.0 - sum.ln_decay(decay).exp());
-        let after = run
-            .learning_rate_sum(from.saturating_sub(1), to.saturating_sub(1))
-            .filter(RateSum::whole);
+        let after = run.learning_rate_sum(from.saturating_sub(1), to.saturating_sub(1)).filter(RateSum::whole);
         let logged = run.learning_rate().iter().any(|(step, _)| (from.saturating_add(1)..=to).contains(step));
         let at_most = |sum: &RateSum| sum.sum + if logged { 0.0 } else { sum.doubt };
         let most = after.map_or(at_most(&sum), |after| at_most(&after).max(at_most(&sum)));

@@ -1,7 +1,6 @@
 //! The distance between neighbours against what the optimiser can do, and against the intervals beside it.
 
 use super::ChainFacts;
-use super::movement::adapter_like;
 use crate::{Code, Direction, Finding, Grade, Judgement};
 use scratchproof_case::Policy;
 use scratchproof_evidence::ChainRow;
@@ -26,23 +25,10 @@ fn finding(row: &ChainRow, grade: Grade, direction: Direction, message: Text) ->
     finding
 }
 
-/// How much more than the interpolated sum of rates the true one may be before the budget is held against that.
-const DOUBTED: f64 = 1.1;
-
-/// The interpolated sum of an interval's rates over the most that they can be, where the rows of the log lie far apart; else 1.
-fn of_most(facts: &ChainFacts<'_>, row: &ChainRow) -> f64 {
-    let here = |m: &&super::Moved| m.component == ALL && m.steps == (row.from_step, row.to_step);
-    let most = facts.moved.iter().find(here).and_then(|m| m.most_rates);
-    match row.lr_sum.zip(most) {
-        Some((sum, most)) if sum > 0.0 && most > DOUBTED * sum => sum / most,
-        _ => 1.0,
-    }
-}
-
 /// What the optimiser can do with the logged learning rates.
 pub(super) fn budget(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) {
     let spent: Vec<(&ChainRow, f64)> =
-        facts.path.iter().filter_map(|r| Some((r, r.budget? * of_most(facts, r)))).collect();
+        facts.path.iter().filter_map(|r| Some((r, r.budget? * facts.of_most(r)))).collect();
     let whole = || spent.iter().filter(|(r, _)| r.component == ALL).copied();
     let over = |(row, budget): (&ChainRow, f64)| budget / row.bound.unwrap_or(1.0);
     let Some((worst, budget)) = whole().max_by(|a, b| over(*a).total_cmp(&over(*b))) else {
@@ -57,7 +43,7 @@ pub(super) fn budget(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: 
     let (from, to) = (worst.from_step, worst.to_step);
     let (grade, direction, message) = match (&facts.bound, worst.bound) {
         (Some(Bound { optimiser, exact }), Some(bound)) if budget > bound * policy.budget_excess => {
-            if *exact && parts_over(facts, worst) && !adapter_like(facts.path, (from, to)) {
+            if *exact && parts_over(facts, worst) && !facts.moved_layers_alone((from, to)) {
                 let message = text!("chain/budget/beyond", ratio = budget, from, to, optimiser, bound);
                 (Grade::Conclusive, Direction::Against, message)
             } else if *exact {
@@ -134,7 +120,8 @@ fn paces<'a>(rows: &[&'a ChainRow], rates: bool) -> Vec<Pace<'a>> {
     let speed = |row: &ChainRow, beyond: bool| {
         let steps = ((i128::from(row.to_step) - i128::from(row.from_step)) as f64).max(1.0);
         let over = if rates { row.lr_sum? } else { steps };
-        let speed = if beyond { row.budget.filter(|_| rates).or(row.rms.map(|rms| rms / over))? } else { row.rms? / over };
+        let speed =
+            if beyond { row.budget.filter(|_| rates).or(row.rms.map(|rms| rms / over))? } else { row.rms? / over };
         (speed > 0.0 && speed.is_finite()).then_some([speed, speed * steps.sqrt()])
     };
     let speeds: Vec<Option<[f64; 2]>> = rows.iter().map(|row| speed(row, false)).collect();

@@ -218,8 +218,7 @@ pub(super) fn proportions(judgement: &mut Judgement, facts: &ChainFacts<'_>, pol
         own.is_none_or(|m| m.rms >= FITS * m.before)
     };
     let out = |e: &&Excess| stands_out(e, policy, slack) && large(e);
-    let Some(worst) = all.iter().filter(out).max_by(|a, b| over(a).total_cmp(&over(b)))
-    else {
+    let Some(worst) = all.iter().filter(out).max_by(|a, b| over(a).total_cmp(&over(b))) else {
         return;
     };
     let whole = all.iter().find(|e| e.component == LAYERS && e.steps == worst.steps);
@@ -278,14 +277,6 @@ pub fn element_bound(facts: &ChainFacts<'_>) -> Option<f64> {
 /// 4.8 times for another model's weights.
 const FAR: f64 = 3.0;
 
-/// Whether an interval moved the layers and nothing else, neither embedding nor output layer nor norms: as adapters that were
-/// trained and merged do, whose steps no bound of the optimiser limits.
-pub(super) fn adapter_like(path: &[scratchproof_evidence::ChainRow], (from, to): (i64, i64)) -> bool {
-    let here = |row: &&scratchproof_evidence::ChainRow| (row.from_step, row.to_step) == (from, to);
-    let others = || path.iter().filter(here).filter(|row| [ANCHOR, HEAD, "norms"].contains(&row.component.as_str()));
-    others().any(|row| row.component == ANCHOR) && others().all(|row| row.rms == Some(0.0))
-}
-
 /// Judges the farthest steps.
 pub(super) fn farthest(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) {
     let Some(bound) = element_bound(facts) else { return };
@@ -306,7 +297,7 @@ pub(super) fn farthest(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy
     });
     let (beyond, of) = (beyond.count(), at().count());
     let tied = judgement.findings.iter().any(|finding| Tie::of(finding) == Some(Tie::DecayClock));
-    let adapter = adapter_like(facts.path, worst.steps);
+    let adapter = facts.moved_layers_alone(worst.steps);
     let grade = match 2 * beyond >= of && beyond > 1 && most >= FAR * bound {
         _ if adapter => Grade::Weak,
         true if tied => Grade::Conclusive,
@@ -415,29 +406,6 @@ mod tests {
             excesses(&paths.collect::<Vec<_>>()).iter().any(|e| e.component == HEAD && stands_out(e, &policy, 1.0))
         };
         assert!(!stands(0.999) && stands(0.5));
-    }
-
-    /// Layers that moved beside an embedding, an output layer and norms that did not: merged adapters do.
-    #[test]
-    fn adapters_leave_what_is_outside_the_layers() {
-        let row = |component: &str, rms: f64| scratchproof_evidence::ChainRow {
-            from_step: 200,
-            to_step: 240,
-            component: component.into(),
-            rms: Some(rms),
-            lr_sum: Some(0.04),
-            budget: Some(rms / 0.04),
-            bound: Some(1.0),
-            off_chord: None,
-            lag1_cosine: None,
-            memory_z: None,
-            memory_effect: None,
-        };
-        let path = |embedding: f64, norms: f64| vec![row("mlp", 0.1), row(ANCHOR, embedding), row("norms", norms)];
-        assert!(adapter_like(&path(0.0, 0.0), (200, 240)));
-        assert!(!adapter_like(&path(0.01, 0.0), (200, 240)) && !adapter_like(&path(0.0, 0.01), (200, 240)));
-        assert!(!adapter_like(&path(0.0, 0.0), (160, 200)), "another interval");
-        assert!(!adapter_like(&[row("mlp", 0.1)], (200, 240)), "no embedding to tell by");
     }
 
     #[test]

@@ -248,3 +248,26 @@ fn a_checkpoint_of_a_stretch_that_was_given_up_is_a_question() {
     assert_eq!(beyond(&[(100, 210)]), (Some(Grade::Moderate), true));
     assert_eq!(beyond(&[(0, 50)]), (Some(Grade::Conclusive), false));
 }
+
+/// Layers that moved beside an embedding, an output layer and norms that did not: merged adapters do.
+#[test]
+fn adapters_leave_what_is_outside_the_layers() {
+    let row = |component: &str, rms: f64| ChainRow {
+        from_step: 200,
+        to_step: 240,
+        component: component.into(),
+        rms: Some(rms),
+        lr_sum: Some(0.04),
+        budget: Some(rms / 0.04),
+        bound: Some(1.0),
+        off_chord: None,
+        lag1_cosine: None,
+        memory_z: None,
+        memory_effect: None,
+    };
+    let path = |embedding: f64, norms: f64| vec![row("mlp", 0.1), row("embedding", embedding), row("norms", norms)];
+    assert!(layers_alone(&path(0.0, 0.0), (200, 240)));
+    assert!(!layers_alone(&path(0.01, 0.0), (200, 240)) && !layers_alone(&path(0.0, 0.01), (200, 240)));
+    assert!(!layers_alone(&path(0.0, 0.0), (160, 200)), "another interval");
+    assert!(!layers_alone(&[row("mlp", 0.1)], (200, 240)), "no embedding to tell by");
+}
