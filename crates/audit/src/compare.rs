@@ -75,6 +75,7 @@ pub fn compare(case: &Case, access: Access, reporter: &dyn Reporter) -> Result<(
         // One model has no steps.
         finding.subject.steps.clear();
     }
+    let independent = |component: &ComponentResult| component.outcome == ComponentOutcome::Independent;
     // A parent of another width shares no shape with the subject and can be its source all the same.
     let outcome = if findings.iter().any(|f| f.direction == Direction::Against && f.grade == Grade::Conclusive) {
         Outcome::Similar
@@ -93,8 +94,8 @@ pub fn compare(case: &Case, access: Access, reporter: &dyn Reporter) -> Result<(
         } else {
             Outcome::NotComparable
         }
-    } else if 2.0 * share <= 1.0 || 2.0 * cleared_share(&work.session, &components) < 1.0 {
-        // Silence over the smaller part of a model says nothing of the rest.
+    } else if 2.0 * share <= 1.0 || !components.iter().any(independent) {
+        // Silence over the smaller part of a model says nothing of the rest, and none over parts that are all undetermined.
         Outcome::Undetermined
     } else if !blind && findings.iter().any(|f| f.code == Code::ParentSilent && f.grade >= Grade::Strong) {
         Outcome::Silent
@@ -124,22 +125,6 @@ pub fn compare(case: &Case, access: Access, reporter: &dyn Reporter) -> Result<(
         policy: serde_json::to_value(&case.policy).unwrap_or_default(),
     };
     Ok((comparison, evidence))
-}
-
-/// Share of the parameters, norms apart, in components that are called independent.
-fn cleared_share(session: &Session, components: &[ComponentResult]) -> f64 {
-    let sizes = session.measured.sizes();
-    let (mut cleared, mut all) = (0, 0);
-    for (unit, _) in session.measured.own() {
-        let name = unit.role.judged_as();
-        if unit.role.constant || name == "norms" {
-            continue;
-        }
-        let independent = |c: &ComponentResult| c.name == name && c.outcome == ComponentOutcome::Independent;
-        all += sizes(unit);
-        cleared += if components.iter().any(independent) { sizes(unit) } else { 0 };
-    }
-    if all > 0 { cleared as f64 / all as f64 } else { 0.0 }
 }
 
 /// Whether no template knows one of the two models: what its matrices are for is guessed then, and a search that finds nothing

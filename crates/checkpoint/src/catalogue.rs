@@ -15,6 +15,7 @@ use super::forms::{self, Catalogue, twin};
 use super::header::quoted;
 use super::index::{self, Layout};
 use super::residual::{hidden_sizes, set_prediction_layers_apart, settle_residual_axes};
+use super::stacked;
 use super::wrappers::bare_names;
 use super::{
     Adapter, Architectures, HeaderTensor, Meeting, Optimizer, Role, Sample, Shard, Skipped, TensorRecord, Tokenizer,
@@ -141,7 +142,7 @@ impl Checkpoint {
         checkpoint.optimizers = Arc::new(OptimizerFiles::find(store, &names, &checkpoint.shards));
         checkpoint.notes.extend(twin::look(store, &layout.twin, &checkpoint.shards, &found));
         checkpoint.notes.extend(forms::quantised::left(&found, checkpoint.config.as_ref()));
-        checkpoint.name(found);
+        checkpoint.name(stacked::apart(found));
         checkpoint.name_constants();
         checkpoint.leave_identities();
         Ok(checkpoint)

@@ -9,7 +9,7 @@ use super::forms::of_place;
 use super::header::quoted;
 use scratchproof_error::json::fits;
 use scratchproof_error::{Context, Error, Result};
-use scratchproof_source::{Blob, Store};
+use scratchproof_source::{Blob, ENDINGS, Store};
 use scratchproof_texts::{Text, text};
 
 /// The largest index that is read.
@@ -29,25 +29,6 @@ pub(super) struct Layout {
     /// The same model in the form of torch beside the safetensors.
     pub(super) twin: Vec<String>,
 }
-
-/// Endings of files that can hold tensors.
-const ENDINGS: &[&str] = &[
-    ".safetensors",
-    ".bin",
-    ".pt",
-    ".pth",
-    ".ckpt",
-    ".tar",
-    ".jit",
-    ".torchscript",
-    ".gguf",
-    ".npz",
-    ".onnx",
-    ".h5",
-    ".hdf5",
-    ".keras",
-    ".msgpack",
-];
 
 /// Beginnings of files that lie beside the weights and are none.
 const BESIDE: &[&str] = &[

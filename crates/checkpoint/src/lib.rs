@@ -17,6 +17,7 @@ mod residual;
 mod sample;
 mod shape;
 mod shard;
+mod stacked;
 mod summary;
 mod template;
 #[doc(hidden)]

@@ -257,6 +257,10 @@ impl Blob for HttpFile {
     }
 
     /// Blocks are made of what was drawn: read ahead, kept and fetched once as those of a whole file are.
+    fn is_elsewhere(&self) -> bool {
+        true
+    }
+
     fn drawn(&self, ranges: &[Range<u64>]) -> Option<Result<Arc<dyn Blob>>> {
         if self.runs.is_some() {
             return None;

@@ -49,7 +49,7 @@ pub use objects::Bucket;
 pub use published::{Named, cached_revisions};
 pub use service::{Service, ServiceReply};
 pub use spool::keep_fetched;
-pub use web::HttpDir;
+pub use web::{ENDINGS, HttpDir};
 
 /// A finished, immutable run of bytes that can be read at any offset.
 ///
@@ -86,6 +86,11 @@ pub trait Blob: Send + Sync {
 
     /// Whether the bytes are computed from other files, so that there is no file to take a digest of.
     fn is_made(&self) -> bool {
+        false
+    }
+
+    /// Whether its bytes are fetched from another computer.
+    fn is_elsewhere(&self) -> bool {
         false
     }
 
@@ -137,6 +142,10 @@ impl<B: Blob + ?Sized> Blob for Arc<B> {
 
     fn is_made(&self) -> bool {
         (**self).is_made()
+    }
+
+    fn is_elsewhere(&self) -> bool {
+        (**self).is_elsewhere()
     }
 
     fn said_sha256(&self) -> Option<String> {

@@ -26,8 +26,8 @@ const CONFIG: &str = "config.json";
 /// The names that torch's loaders look for after those.
 const OLDER: [&str; 2] = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
 
-/// Endings of single files that hold tensors.
-const FILES: [&str; 15] = [
+/// Endings of files that can hold tensors, at an address and in a folder.
+pub const ENDINGS: [&str; 16] = [
     ".safetensors",
     ".bin",
     ".pt",
@@ -42,6 +42,7 @@ const FILES: [&str; 15] = [
     ".h5",
     ".hdf5",
     ".keras",
+    ".msgpack",
     ".ptl",
 ];
 
@@ -50,7 +51,7 @@ const LARGEST_PAGE: usize = 16 << 20;
 
 /// Whether the last part of a path is the name of a file that holds tensors, and not a folder's.
 pub(super) fn is_file(name: &str) -> bool {
-    FILES.iter().any(|ending| name.ends_with(ending))
+    ENDINGS.iter().any(|ending| name.ends_with(ending))
 }
 
 /// The folder of a web server with the usual names in it, or one file with tensors. Where the server answers with a page of

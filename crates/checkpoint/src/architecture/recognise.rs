@@ -1,5 +1,6 @@
 //! From the names in a file to what the tensors are for.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -43,9 +44,10 @@ impl Architectures {
     /// Says what each name is for. The architecture that knows most names is taken; among equals the one that
     /// `model_type` of config.json asks for, then the common one, then the one with the fewest templates.
     pub fn recognise(&self, names: &[&str], model_type: Option<&str>) -> Recognition {
+        let plain: Vec<Cow<'_, str>> = names.iter().map(|name| dotted(name)).collect();
         let mut towers: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         let mut rests: Vec<&str> = Vec::with_capacity(names.len());
-        for (i, name) in names.iter().enumerate() {
+        for (i, name) in plain.iter().enumerate() {
             let (tower, rest) = self.tower(name);
             towers.entry(tower).or_default().push(i);
             rests.push(rest);
@@ -60,10 +62,19 @@ impl Architectures {
             if tower.is_empty() && 2 * known >= members.len() {
                 chosen = best.map(|best| best.name.clone());
             }
-            for i in members {
-                let role = best.and_then(|best| best.role(&parts[i], tower));
-                splits[i] = best.and_then(|best| best.template(&parts[i].key)?.split.clone());
-                roles[i] = Some(role.unwrap_or_else(|| unknown(&parts[i], tower)));
+            let whole = known == members.len();
+            let mut own: Vec<Role> = Vec::with_capacity(members.len());
+            for i in &members {
+                let role = best.and_then(|best| best.role(&parts[*i], tower));
+                splits[*i] = best.and_then(|best| best.template(&parts[*i].key)?.split.clone());
+                own.push(role.unwrap_or_else(|| unknown(&parts[*i], tower)));
+            }
+            if decoder_alone(&mut own) && tower.is_empty() && !whole {
+                // Of a model of two halves that is not there, of which some names alone are.
+                chosen = None;
+            }
+            for (i, role) in members.into_iter().zip(own) {
+                roles[i] = Some(role);
             }
         }
         Recognition { architecture: chosen, roles: roles.into_iter().flatten().collect(), splits }
@@ -227,6 +238,25 @@ impl Architecture {
     }
 }
 
+/// What templates of an encoder and a decoder call the latter's tensors.
+const DECODER: &str = "decoder.";
+
+/// Where the layers that a template knows are a decoder's, and no encoder nor what looks at one is there, takes them for what they
+/// are: those of a language model, to be held against any other. Whether it did.
+fn decoder_alone(roles: &mut [Role]) -> bool {
+    let layers = || roles.iter().filter(|role| role.known && role.layer.is_some());
+    let plain = |role: &Role| role.family.strip_prefix(DECODER).is_some_and(|rest| !rest.starts_with("cross."));
+    if layers().next().is_none() || !layers().all(plain) {
+        return false;
+    }
+    for role in roles.iter_mut().filter(|role| role.known) {
+        if let Some(rest) = role.family.strip_prefix(DECODER) {
+            role.family = rest.to_owned();
+        }
+    }
+    true
+}
+
 impl Role {
     /// What can be said of a name alone.
     pub(crate) fn unknown(name: &str) -> Self {
@@ -259,6 +289,21 @@ fn unknown(parts: &Parts<'_>, tower: &str) -> Role {
         constant: false,
     }
 }
+
+/// A name of JAX as others write it: `decoder/layers_3/mlp` is `decoder.layers.3.mlp`.
+fn dotted(name: &str) -> Cow<'_, str> {
+    if !name.contains('/') {
+        return Cow::Borrowed(name);
+    }
+    let part = |part: &str| match part.rsplit_once('_') {
+        Some((word, at)) if number(at).is_some() && JAX.contains(&word) => format!("{word}.{at}"),
+        _ => part.to_owned(),
+    };
+    Cow::Owned(name.split('/').map(part).collect::<Vec<_>>().join("."))
+}
+
+/// Words that JAX's modules put before the number of a layer.
+const JAX: [&str; 4] = ["layers", "layer", "blocks", "block"];
 
 fn take_apart(rest: &str) -> Parts<'_> {
     let mut numbers = Vec::new();

@@ -163,3 +163,22 @@ fn a_hundred_thousand_names_are_quick() {
     assert!(builtin().recognise(&names, None).roles.iter().all(|role| role.known));
     assert!(started.elapsed().as_secs_f64() < 2.0, "{:?}", started.elapsed());
 }
+
+/// fairseq calls the layers of a language model those of a decoder: without an encoder they are no half of a Whisper.
+#[test]
+fn a_decoder_alone_is_a_language_model() {
+    let attention = ["q_proj", "k_proj", "v_proj", "out_proj"];
+    let of = |half: &str, at: &str| -> Vec<String> {
+        attention.iter().map(|name| format!("{half}.layers.3.{at}.{name}.weight")).collect()
+    };
+    let own = |names: &[String]| roles(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let families = |roles: &[Role]| roles.iter().map(|role| role.family.clone()).collect::<Vec<_>>();
+    let alone = [of("decoder", "self_attn"), vec!["decoder.layers.3.ffn.fc9.weight".into()]].concat();
+    let (architecture, known) = own(&alone);
+    assert_eq!(families(&known)[..4], ["q_proj", "k_proj", "v_proj", "o_proj"]);
+    assert_eq!((architecture, known[0].layer), (None, Some(3)));
+    for beside in [of("encoder", "self_attn"), of("decoder", "encoder_attn")] {
+        let (_, known) = own(&[alone.clone(), beside].concat());
+        assert_eq!(families(&known)[0], "decoder.q_proj");
+    }
+}

@@ -54,6 +54,9 @@ fn law(law: &RateLaw) -> Text {
     text!("time/schedule/law", law = law.name())
 }
 
+/// How far the largest rate may stay below the configured one where the warm-up is a factor beside the decay.
+const BESIDE: f64 = 0.03;
+
 /// The law's peak, warm-up and end against the configured ones.
 fn configured(found: &Schedule, run: &Run, policy: &Policy) -> (Grade, Direction, Text) {
     let main = &found.pieces[0].law;
@@ -92,6 +95,10 @@ fn configured(found: &Schedule, run: &Run, policy: &Policy) -> (Grade, Direction
                 if fits { (Grade::Weak, Direction::For) } else { (Grade::Context, Direction::Neutral) };
             let words = text!("time/schedule/late-start", first, peak = law.height / set, figures, fits);
             return (grade, direction, words);
+        }
+        // A warm-up that runs beside the decay never reaches the configured peak: 0.9925 of it over 15 steps of 240.
+        if (1.0 - BESIDE..1.0).contains(&factor) {
+            return neutral(Grade::Context, text!("time/schedule/figures", figures));
         }
         // The configuration governs all but the height.
         if fits(&warm_up) && (end.is_none() || fits(&end)) && !mentions(run, factor) {
