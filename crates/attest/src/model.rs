@@ -111,8 +111,8 @@ impl Signed {
         let value = strict(bytes)?;
         // What nobody signs and nobody reads may not stand there: a changed name would hide what it names.
         for (place, names) in NAMES {
-            let own = value.pointer(place).and_then(Value::as_object).into_iter().flatten();
-            for name in own.map(|(name, _)| name).filter(|name| !names.contains(&name.as_str())) {
+            let mut own = value.pointer(place).and_then(Value::as_object).into_iter().flatten();
+            if let Some((name, _)) = own.find(|(name, _)| !names.contains(&name.as_str())) {
                 let name = name.escape_debug().to_string();
                 let place = if place.is_empty() { "/" } else { place };
                 return Err(Error::input(text!("error-attest/model/strange-name", name, place)));

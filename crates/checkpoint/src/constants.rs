@@ -295,7 +295,7 @@ mod tests {
         };
         let square = |identity: f64, noise: &mut dyn FnMut() -> f64| -> Vec<u8> {
             let value = |at: usize, noise: &mut dyn FnMut() -> f64| {
-                noise() * 0.1 + identity * f64::from(u8::from(at % 65 == 0))
+                noise() * 0.1 + identity * f64::from(u8::from(at.is_multiple_of(65)))
             };
             #[allow(clippy::cast_possible_truncation)]
             (0..64 * 64).flat_map(|at| (value(at, noise) as f32).to_le_bytes()).collect()

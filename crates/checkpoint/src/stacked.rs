@@ -1,4 +1,4 @@
-//! Layers that were stacked into one tensor, as flax's scan and MaxText write them, and kernels of attention in which the heads have
+//! Layers that were stacked into one tensor, as flax's scan and `MaxText` write them, and kernels of attention in which the heads have
 //! an axis of their own: taken apart into the matrices that they are, where no template knows the names.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -63,8 +63,14 @@ const PLACES: (usize, usize) = (16, 4);
 #[derive(Clone, Debug, Default)]
 pub struct Matched {
     /// For MLPs of the subject: layer and MLP of the other model, and rows that belong together.
-    pub mlps: BTreeMap<(u32, Slot), (u32, Slot, Vec<(usize, usize)>)>,
+    pub mlps: BTreeMap<(u32, Slot), Answer>,
 }
+
+/// Layer and MLP of the other model, and rows that belong together: the subject's, the other's.
+pub type Answer = (u32, Slot, Vec<(usize, usize)>);
+
+/// An MLP of the subject and one of the other model, by their places in the two lists.
+type Held = (usize, usize, Pairs);
 
 /// The angles inside one MLP.
 struct Angles {
@@ -100,7 +106,7 @@ impl Matched {
         }
         let (own, other) = (angles(own, most)?, angles(other, most)?);
         let window = (CELLS / own.len().max(1)).max(1);
-        let best = |at: usize| -> Option<(Vec<f64>, (usize, usize, Pairs))> {
+        let best = |at: usize| -> Option<(Vec<f64>, Held)> {
             let middle = at * other.len() / own.len().max(1);
             let from = middle.saturating_sub(window / 2).min(other.len().saturating_sub(window));
             let near = (from..other.len()).take(window);
@@ -109,8 +115,7 @@ impl Matched {
             let (to, pairs) = scored.into_iter().max_by(|(_, x), (_, y)| x.0.total_cmp(&y.0))?;
             Some((scores, (at, to, pairs)))
         };
-        let (scores, mut found): (Vec<Vec<f64>>, Vec<(usize, usize, Pairs)>) =
-            (0..own.len()).into_par_iter().filter_map(best).unzip();
+        let (scores, mut found): (Vec<Vec<f64>>, Vec<Held>) = (0..own.len()).into_par_iter().filter_map(best).unzip();
         let least = speaks(scores.concat());
         // What stands where it stood is read in the order of the file, signs and all.
         let stay = |at: usize, to: usize, pairs: &Pairs| {
@@ -120,7 +125,7 @@ impl Matched {
         found.retain(|(at, to, pairs)| pairs.0 >= least && !stay(*at, *to, pairs));
         let rows =
             |a: &Angles, b: &Angles, (_, pairs): Pairs| pairs.iter().map(|(i, j)| (a.rows[*i], b.rows[*j])).collect();
-        let one = |(at, to, pairs): (usize, usize, Pairs)| {
+        let one = |(at, to, pairs): Held| {
             let (a, b) = (&own[at], &other[to]);
             ((a.layer, a.slot), (b.layer, b.slot, rows(a, b, pairs)))
         };
@@ -200,7 +205,9 @@ impl Angles {
             for (j, b) in units.iter().enumerate() {
                 let mut values = product(&a.values, &b.values, a.cols);
                 if gated && (i, j) != (0, 0) {
-                    values.iter_mut().for_each(|v| *v = v.abs());
+                    for v in &mut values {
+                        *v = v.abs();
+                    }
                 }
                 squares.push(Square { values, gram: i == j });
             }
@@ -240,7 +247,9 @@ impl Angles {
         for row in out.chunks_exact_mut(wide.max(1)) {
             let length = row.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
             if length > 0.0 {
-                row.iter_mut().for_each(|v| *v = narrow(f64::from(*v) / length));
+                for v in row {
+                    *v = narrow(f64::from(*v) / length);
+                }
             }
         }
         out

@@ -288,7 +288,12 @@ mod tests {
             }
         }
         assert!(picked.read_at(20, &mut [0; 2]).is_err());
-        for wrong in [columns(90, 2, 8, &[0..1]), columns(0, 2, 8, &[2..4, 3..5]), columns(0, 1, 8, &[7..9])] {
+        let (first, beyond) = (0..1, 7..9);
+        for wrong in [
+            columns(90, 2, 8, std::slice::from_ref(&first)),
+            columns(0, 2, 8, &[2..4, 3..5]),
+            columns(0, 1, 8, std::slice::from_ref(&beyond)),
+        ] {
             assert!(PickedFile::of(Arc::clone(&file), vec![wrong]).is_err());
         }
     }

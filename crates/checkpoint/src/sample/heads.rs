@@ -37,7 +37,7 @@ impl ByHeads {
             let width = tensor.dtype.width() as u64;
             let (row, spans) = (all * width, scaled(width).collect());
             let piece = Picked { offset: fetched, rows: tensor.bytes / row, row, spans };
-            return (vec![tensor.offset..tensor.offset + tensor.bytes], piece);
+            return (std::iter::once(tensor.offset..tensor.offset + tensor.bytes).collect(), piece);
         }
         let at = |run: Range<u64>| tensor.offset + run.start..tensor.offset + run.end;
         let ranges: Vec<Range<u64>> = scaled(tensor.bytes / all).map(at).collect();

@@ -273,7 +273,7 @@ pub fn element_bound(facts: &ChainFacts<'_>) -> Option<f64> {
 }
 
 /// How many times its bound a step is beyond an accusation. Adapters that are merged into the weights move by the product of two
-/// matrices, and neither that nor a rate of a group's own has this bound: **measured** 1.8 times for a merged LoRA of rank 16, 4.3 to
+/// matrices, and neither that nor a rate of a group's own has this bound: **measured** 1.8 times for a merged `LoRA` of rank 16, 4.3 to
 /// 4.8 times for another model's weights.
 const FAR: f64 = 3.0;
 
