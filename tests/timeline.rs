@@ -100,5 +100,5 @@ fn nothing_to_read_is_open_and_a_mistake_is_status_2() {
     assert_eq!((status, &value["outcome"], &value["condition"]), (3, &"open".into(), &"untested".into()));
     let saved = "schema = 1\n[subject]\ncheckpoints = [{ step = 0, model = \"a\", saved = \"soon\" }]\n";
     fs::write(&path, saved).expect("a case");
-    refused(&run(program().arg("timeline").arg(&path)), &["saved", "soon"]);
+    refused(&run(program().arg("timeline").arg(&path)), &["checkpoint 1 of the list", "soon"]);
 }

@@ -276,8 +276,11 @@ fn audit_case(arguments: &Arguments, case: &Path, output: Option<&Path>, check: 
         say("the folder remembers which checkpoints and rows are used");
     }
     if chosen.left > 0 && !arguments.quiet {
-        let of = |count: usize| if count == 1 { "checkpoint" } else { "checkpoints" };
-        say(&format!("{} {} of the series left out, {used} used", chosen.left, of(chosen.left)));
+        if chosen.left == 1 {
+            say(&format!("1 checkpoint of the series left out, {used} used"));
+        } else {
+            say(&format!("{} checkpoints of the series left out, {used} used", chosen.left));
+        }
     }
     rows_drawn(arguments, &case);
     if chosen.bytes > 0 && !arguments.quiet {

@@ -30,8 +30,8 @@ use scratchproof_kernel::product;
 /// Neurons of an MLP that take part, at least and at most: of more those with the longest rows, which no change of the basis moves.
 const NEURONS: (usize, usize) = (32, 512);
 
-/// Elements of all angles of two models together: 128 MiB as f32.
-const ELEMENTS: usize = 32 << 20;
+/// Elements of all angles of two models together: 48 MiB as f32.
+const ELEMENTS: usize = 12 << 20;
 
 /// Anchors of the first round, how many more each round takes, and rounds.
 const ANCHORS: (usize, usize, usize) = (16, 12, 6);
