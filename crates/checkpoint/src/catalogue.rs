@@ -142,7 +142,7 @@ impl Checkpoint {
         checkpoint.optimizers = Arc::new(OptimizerFiles::find(store, &names, &checkpoint.shards));
         checkpoint.notes.extend(twin::look(store, &layout.twin, &checkpoint.shards, &found));
         checkpoint.notes.extend(forms::quantised::left(&found, checkpoint.config.as_ref()));
-        checkpoint.name(stacked::apart(found));
+        checkpoint.name(found);
         checkpoint.name_constants();
         checkpoint.leave_identities();
         Ok(checkpoint)
@@ -304,6 +304,10 @@ impl Checkpoint {
             .collect();
         self.tensors.sort_by(|a, b| a.name.cmp(&b.name));
         self.recognise(builtin());
+        if self.architecture.is_none() && stacked::apart(&mut self.tensors) {
+            self.tensors.sort_by(|a, b| a.name.cmp(&b.name));
+            self.recognise(builtin());
+        }
     }
 
     /// Says what the tensors are for, by these architectures.

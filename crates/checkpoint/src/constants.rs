@@ -96,18 +96,12 @@ impl Checkpoint {
 
     /// Whether the first rows of a square matrix have a multiple of the identity in them.
     fn begins_as_identity(&self, tensor: &TensorRecord) -> bool {
-        let (columns, width) = (tensor.shape[1], tensor.dtype.width());
-        let length = LOOKED_AT * columns * width;
-        let Some(blob) = self.shards.get(tensor.shard).map(|shard| &shard.blob).filter(|_| width > 0) else {
-            return false;
-        };
+        let columns = tensor.shape[1];
         // Of a file elsewhere every byte is counted before it is fetched, and nobody has counted these.
-        if blob.is_elsewhere() {
+        if self.shards.get(tensor.shard).is_none_or(|shard| shard.blob.is_elsewhere()) {
             return false;
         }
-        let Ok(bytes) = blob.bytes(tensor.offset, length) else { return false };
-        let mut values = vec![0.0; LOOKED_AT * columns];
-        decode(tensor.dtype, &bytes, &mut values);
+        let Some(values) = self.first_numbers(tensor, LOOKED_AT * columns) else { return false };
         let diagonal = (0..LOOKED_AT).map(|row| values[row * columns + row]).sum::<f64>() / LOOKED_AT as f64;
         let size = values.iter().map(|value| value * value).sum::<f64>() / LOOKED_AT as f64;
         size.is_finite() && size > 0.0 && diagonal * diagonal >= IDENTITY * size
@@ -115,13 +109,18 @@ impl Checkpoint {
 
     /// Whether the first numbers of a tensor are as large as sines are: what was learnt is smaller, and is not read twice.
     fn begins_large(&self, tensor: &TensorRecord) -> bool {
-        let width = tensor.dtype.width().max(1);
         let wanted = tensor.elements().min(FIRST);
-        let blob = self.shards.get(tensor.shard).map(|shard| &shard.blob);
-        let Some(Ok(bytes)) = blob.map(|blob| blob.bytes(tensor.offset, wanted * width)) else { return false };
-        let mut values = vec![0.0; wanted];
-        decode(tensor.dtype, &bytes, &mut values);
+        let Some(values) = self.first_numbers(tensor, wanted) else { return false };
         values.iter().map(|value| value * value).sum::<f64>() >= LEAST_SQUARE * wanted as f64
+    }
+
+    /// So many numbers from the beginning of a tensor; `None` if they cannot be read.
+    fn first_numbers(&self, tensor: &TensorRecord, count: usize) -> Option<Vec<f64>> {
+        let blob = &self.shards.get(tensor.shard)?.blob;
+        let bytes = blob.bytes(tensor.offset, count * tensor.dtype.width().max(1)).ok()?;
+        let mut values = vec![0.0; count];
+        decode(tensor.dtype, &bytes, &mut values);
+        Some(values)
     }
 }
 

@@ -21,7 +21,7 @@ use rayon::prelude::*;
 
 use super::frame::mutual;
 use super::layer::mlps;
-use super::matrix::{Function, Matrix, ROWS, Slot, narrow};
+use super::matrix::{Function, Matrix, ROWS, Slot, narrow, unit_rows};
 use super::units::Mlp;
 use super::weights::Weights;
 use scratchproof_error::Result;
@@ -138,8 +138,10 @@ impl Matched {
         self.mlps.iter().map(|((l, _), (m, ..))| (*l, *m))
     }
 
-    /// Rows of an MLP's matrix beside the rows of the neurons that they were matched with; `None` where no neurons were, or where
-    /// the sign of a row is not known.
+    /// Rows of an MLP's matrix beside the rows of the neurons that they were matched with; `None` where no neurons were.
+    ///
+    /// # Errors
+    /// If weights cannot be read.
     pub fn rows(
         &self,
         (own, other): (&Weights<'_>, &Weights<'_>),
@@ -244,14 +246,7 @@ impl Angles {
                 row[which * anchors.len()..][..anchors.len()].iter_mut().for_each(|v| *v *= narrow(scale));
             }
         }
-        for row in out.chunks_exact_mut(wide.max(1)) {
-            let length = row.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
-            if length > 0.0 {
-                for v in row {
-                    *v = narrow(f64::from(*v) / length);
-                }
-            }
-        }
+        unit_rows(&mut out, wide);
         out
     }
 }

@@ -61,14 +61,7 @@ impl Matrix {
 
     /// Scales every row to length 1; a zero row stays zero. Rescaled pairs of rows hide nothing after that.
     pub fn normalised(mut self) -> Self {
-        for row in self.values.chunks_exact_mut(self.cols.max(1)) {
-            let norm = row.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
-            if norm > 0.0 {
-                for value in row {
-                    *value = narrow(f64::from(*value) / norm);
-                }
-            }
-        }
+        unit_rows(&mut self.values, self.cols);
         self
     }
 }
@@ -77,6 +70,18 @@ impl Matrix {
 #[allow(clippy::cast_possible_truncation)]
 pub fn narrow(value: f64) -> f32 {
     value as f32
+}
+
+/// Scales every row to length 1; a row of zeros stays.
+pub fn unit_rows(values: &mut [f32], cols: usize) {
+    for row in values.chunks_exact_mut(cols.max(1)) {
+        let norm = row.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+        if norm > 0.0 {
+            for value in row {
+                *value = narrow(f64::from(*value) / norm);
+            }
+        }
+    }
 }
 
 /// Which MLP of a layer.
