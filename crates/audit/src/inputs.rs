@@ -8,6 +8,7 @@ use scratchproof_facts::{Session, references};
 use scratchproof_finding::{Code, Direction, Finding, Grade, Judgement};
 use scratchproof_measurements::{Deduction, How, Model, manifest};
 use scratchproof_report::{Coverage, Input, InputRole, Skipped};
+use scratchproof_source::is_rehearsal;
 use scratchproof_texts::{Text, text};
 
 /// Everything the audit read, in the order of the case file.
@@ -62,6 +63,10 @@ pub fn coverage(session: &Session, read: &Read) -> (Judgement, Coverage) {
     );
     skipped.extend(towers(session));
     skipped.extend(chosen(session));
+    skipped.extend(rehearsed(session).map(|model| Skipped {
+        tensor: format!("({})", model.uri),
+        why: "drawn by the tool to rehearse with: nobody's weights, and figures of one tensor may stand for those of others".into(),
+    }));
     drawn(session, &mut judgement);
     skipped.extend(not_followed_up(session));
     broken_weights(session, &mut judgement, &mut skipped);
@@ -80,6 +85,17 @@ pub fn coverage(session: &Session, read: &Read) -> (Judgement, Coverage) {
         looked: looked::sentences(&looked::rows(session), session.measured.sample.is_some()),
     };
     (judgement, coverage)
+}
+
+/// The models of a case that are drawn by the tool.
+fn rehearsed<'a>(session: &Session<'a>) -> impl Iterator<Item = &'a Model> {
+    session.measured.models.iter().filter(|model| is_rehearsal(&model.uri))
+}
+
+/// Why a case can confirm nothing whatever was found in it: some of its models are nobody's.
+pub fn lacking(session: &Session) -> Option<Text> {
+    let models: Vec<String> = rehearsed(session).map(|model| model.uri.clone()).collect();
+    (!models.is_empty()).then(|| text!("input/rehearsal/missing", models))
 }
 
 /// Checkpoints of the series that whoever audited it left aside.

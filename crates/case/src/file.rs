@@ -497,7 +497,7 @@ impl Checker<'_> {
         match address.scheme().map(str::to_ascii_lowercase).as_deref() {
             None if !self.models => Ok(Location { path: self.folder.join(written), ..address }),
             None => self.path(at, written),
-            Some("hf" | "https" | "http" | "s3" | "gs" | "az") => Ok(address),
+            Some("hf" | "https" | "http" | "s3" | "gs" | "az" | "made") => Ok(address),
             Some("file") => self.path(at, &written[7..]),
             Some(scheme) => Err(self.fail(at, text!("error-case/file/no-model-address", scheme))),
         }

@@ -10,6 +10,7 @@ use std::ops::Range;
 use super::TensorRecord;
 use super::heads::Heads;
 use scratchproof_case::Sampling;
+use scratchproof_error::mixing::mixed;
 
 /// Rows of a run.
 pub(super) const RUN: usize = 32;
@@ -96,14 +97,6 @@ pub(super) fn drawn_heads(sampling: Sampling, all: usize) -> Option<Vec<usize>> 
     heads.truncate(wanted);
     heads.sort_unstable();
     Some(heads)
-}
-
-/// `SplitMix64` (Steele, Lea and Flood 2014).
-fn mixed(seed: u64) -> u64 {
-    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]

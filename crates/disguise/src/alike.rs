@@ -160,36 +160,42 @@ impl<'a> Side<'a> {
 
     /// The figures of every query head, each kind less its mean over the heads and scaled to one size, rows of length 1.
     fn figures(&self, kinds: &[A], by_group: bool) -> (Vec<f32>, usize) {
-        let count = if by_group { self.groups.len() } else { self.heads.len() };
-        let mut rows: Vec<Vec<f64>> = vec![Vec::new(); count];
-        for kind in kinds {
-            let mut block: Vec<Vec<f64>> = Vec::with_capacity(count);
-            for group in &self.products.groups {
+        let heads = || {
+            let own = |group: &'a Group| {
                 let heads = if by_group { &group.heads[..group.heads.len().min(1)] } else { &group.heads[..] };
-                block.extend(heads.iter().map(|head| self.picked(kind.of(group, head), kind.is_gram())));
-            }
-            let length = block.first().map_or(0, Vec::len);
+                heads.iter().map(move |head| (group, head))
+            };
+            self.products.groups.iter().flat_map(own)
+        };
+        let count = heads().count();
+        // Of each kind its mean and the factor that brings it to one size: heads are taken apart twice, so that only the
+        // figures are held.
+        let scaled = |kind: &A| {
+            let row = |(group, head)| self.picked(kind.of(group, head), kind.is_gram());
+            let length = heads().next().map_or(0, |first| row(first).len());
             let mut mean = vec![0.0; length];
-            for row in &block {
-                mean.iter_mut().zip(row).for_each(|(m, v)| *m += v / count as f64);
+            for head in heads() {
+                mean.iter_mut().zip(row(head)).for_each(|(m, v)| *m += v / count as f64);
             }
-            let mut squares = 0.0;
-            for row in &mut block {
-                row.iter_mut().zip(&mean).for_each(|(v, m)| *v -= m);
-                squares += row.iter().map(|v| v * v).sum::<f64>();
-            }
+            let less = |head| row(head).into_iter().zip(&mean).map(|(v, m)| (v - m) * (v - m)).sum::<f64>();
+            let squares = heads().fold(0.0, |squares, head| squares + less(head));
             let scale = if squares > 0.0 { ((count * length) as f64 / squares).sqrt() } else { 0.0 };
-            for (into, row) in rows.iter_mut().zip(block) {
-                into.extend(row.into_iter().map(|v| v * scale));
-            }
-        }
-        let length = rows.first().map_or(0, Vec::len);
-        let unit = |row: Vec<f64>| {
+            (*kind, mean, scale)
+        };
+        let scaled: Vec<(A, Vec<f64>, f64)> = kinds.iter().map(scaled).collect();
+        let length: usize = scaled.iter().map(|(_, mean, _)| mean.len()).sum();
+        let mut figures = Vec::with_capacity(count * length);
+        for (group, head) in heads() {
+            let of = |(kind, mean, scale): &(A, Vec<f64>, f64)| -> Vec<f64> {
+                let row = self.picked(kind.of(group, head), kind.is_gram());
+                row.into_iter().zip(mean).map(|(v, m)| (v - m) * scale).collect()
+            };
+            let row: Vec<f64> = scaled.iter().flat_map(of).collect();
             let mean = row.iter().sum::<f64>() / length.max(1) as f64;
             let norm = row.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>().sqrt();
-            row.into_iter().map(move |v| if norm > 0.0 { narrow((v - mean) / norm) } else { 0.0 })
-        };
-        (rows.into_iter().flat_map(unit).collect(), length)
+            figures.extend(row.into_iter().map(|v| if norm > 0.0 { narrow((v - mean) / norm) } else { 0.0 }));
+        }
+        (figures, length)
     }
 
     /// The part of a square that both models have; of a Gram matrix what is above the diagonal.

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 
 use super::frame::mutual;
-use super::layer::mlps;
+use super::layer::{mlp, slots};
 use super::matrix::{Function, Matrix, ROWS, Slot, narrow, unit_rows};
 use super::units::Mlp;
 use super::weights::Weights;
@@ -175,12 +175,10 @@ pub type Paired = Option<(Matrix, Matrix)>;
 
 /// The angles inside every MLP of a model.
 fn angles(weights: &Weights<'_>, most: usize) -> Result<Vec<Angles>> {
-    let of_layer = |layer: u32| -> Result<Vec<Angles>> {
-        let all = mlps(weights, layer, ROWS, ROWS)?;
-        Ok(all.into_iter().filter_map(|(slot, mlp)| Angles::new(layer, slot, &mlp, most)).collect())
-    };
-    let layers = weights.looked().into_par_iter().map(of_layer).collect::<Result<Vec<_>>>()?;
-    Ok(layers.into_iter().flatten().collect())
+    let all: Vec<(u32, Slot)> =
+        weights.looked().into_iter().flat_map(|l| slots(weights, l).into_iter().map(move |slot| (l, slot))).collect();
+    let one = |(layer, slot): (u32, Slot)| Ok(Angles::new(layer, slot, &mlp(weights, layer, slot, ROWS, ROWS)?, most));
+    Ok(all.into_par_iter().map(one).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
 }
 
 impl Angles {

@@ -5,22 +5,22 @@ use rayon::prelude::*;
 use super::matrix::{Function, Matrix, spread};
 use super::products::{Cross, Group, Head, Products, cells, dimensions};
 use super::weights::Weights;
-use scratchproof_checkpoint::Checkpoint;
+use scratchproof_checkpoint::{Checkpoint, Heads};
 use scratchproof_error::Result;
 use scratchproof_kernel::product;
 
 /// How much of a model is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Query heads; whole layers, spread evenly.
+    /// Query heads. Where there are more, some of each group, then some of the groups of a layer, at least half of either, and only
+    /// then some of the layers.
     pub heads: usize,
     /// Rows of keys, and of values, that are held against each other across heads.
     pub cross_rows: usize,
 }
 
-/// Where the weights are there: every head of every layer, up to so many that an assignment takes 150 MB for each matrix of
-/// scores.
-const LIMITS: Limits = Limits { heads: 6144, cross_rows: 2048 };
+/// Where the weights are there: every head of every layer, up to so many that each of the two matrices of scores takes 38 MB.
+const LIMITS: Limits = Limits { heads: 3072, cross_rows: 2048 };
 
 /// Of what was added between two checkpoints fewer: there are many intervals, and each is read for this alone.
 const ADDED: Limits = Limits { heads: 64, cross_rows: 512 };
@@ -75,50 +75,79 @@ pub(super) fn of(weights: &Weights<'_>) -> Result<Option<Products>> {
 fn within(weights: &Weights<'_>, limits: Limits) -> Result<Option<Products>> {
     let Some(heads) = weights.heads else { return Ok(None) };
     let all = weights.layers();
-    let looked = (limits.heads / heads.query.max(1)).max(1);
-    let chosen: Vec<u32> = spread(all.len(), looked).into_iter().map(|at| all[at]).collect();
+    let taken = Taken::of(&heads, all.len(), limits.heads);
+    let chosen: Vec<u32> = spread(all.len(), taken.layers).into_iter().map(|at| all[at]).collect();
     let picked = dimensions(heads.dim);
     let one = |layer: &u32| -> Result<Vec<Group>> {
-        let inside = heads.query / heads.key_value;
-        let rows = |function: Function, count: usize| -> Result<Option<Vec<Matrix>>> {
-            let wanted = (0..count).flat_map(|head| picked.iter().map(move |i| head * heads.dim + i)).collect();
-            let Some(all) = weights.rows_of(*layer, function, wanted, count * heads.dim)? else { return Ok(None) };
-            let all = all.normalised();
-            let side = picked.len();
-            let of_head = |head: usize| all.chosen(&(head * side..(head + 1) * side).collect::<Vec<_>>());
-            Ok(Some((0..count).map(of_head).collect()))
+        let rows = |function: Function, numbers: &[usize], count: usize| -> Result<Option<Matrix>> {
+            let wanted = numbers.iter().flat_map(|head| picked.iter().map(move |i| head * heads.dim + i)).collect();
+            Ok(weights.rows_of(*layer, function, wanted, count * heads.dim)?.map(Matrix::normalised))
         };
-        let (Some(q), Some(k), Some(v), Some(o)) = (
-            rows(Function::Query, heads.query)?,
-            rows(Function::Key, heads.key_value)?,
-            rows(Function::Value, heads.key_value)?,
-            rows(Function::Output, heads.query)?,
+        let (Some(k), Some(v), Some(q), Some(o)) = (
+            rows(Function::Key, &taken.groups, heads.key_value)?,
+            rows(Function::Value, &taken.groups, heads.key_value)?,
+            rows(Function::Query, &taken.heads, heads.query)?,
+            rows(Function::Output, &taken.heads, heads.query)?,
         ) else {
             return Ok(Vec::new());
         };
-        let against = |a: &Matrix, b: &Matrix| product(&a.values, &b.values, a.cols);
-        let group = |g: usize| Group {
-            layer: *layer,
-            group: number(g),
-            keys: against(&k[g], &k[g]),
-            values: against(&v[g], &v[g]),
-            heads: (g * inside..(g + 1) * inside)
-                .map(|h| Head {
-                    head: number(h),
-                    queries: against(&q[h], &q[h]),
-                    queries_keys: against(&q[h], &k[g]),
-                    outputs: against(&o[h], &o[h]),
-                    values_outputs: against(&v[g], &o[h]),
-                })
-                .collect(),
+        let group = |g: usize| {
+            let of = |matrix: &'_ Matrix, at: usize| -> std::ops::Range<usize> {
+                let size = picked.len() * matrix.cols;
+                at * size..(at + 1) * size
+            };
+            let against = |(a, i): (&Matrix, usize), (b, j): (&Matrix, usize)| {
+                product(&a.values[of(a, i)], &b.values[of(b, j)], a.cols)
+            };
+            Group {
+                layer: *layer,
+                group: number(taken.groups[g]),
+                keys: against((&k, g), (&k, g)),
+                values: against((&v, g), (&v, g)),
+                heads: (g * taken.inside..(g + 1) * taken.inside)
+                    .map(|h| Head {
+                        head: number(taken.heads[h]),
+                        queries: against((&q, h), (&q, h)),
+                        queries_keys: against((&q, h), (&k, g)),
+                        outputs: against((&o, h), (&o, h)),
+                        values_outputs: against((&v, g), (&o, h)),
+                    })
+                    .collect(),
+            }
         };
-        Ok((0..heads.key_value).into_par_iter().map(group).collect())
+        Ok((0..taken.groups.len()).into_par_iter().map(group).collect())
     };
     let groups: Vec<Group> = chosen.par_iter().map(one).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
     let cross = cross(weights, (heads.dim, &picked), &groups, limits.cross_rows)?;
     let side = picked.len();
     let found = Products { hidden: weights.hidden, dim: heads.dim, side, layers: all.len(), groups, cross };
     Ok((!found.groups.is_empty()).then_some(found))
+}
+
+/// Which heads of a model are looked at.
+#[derive(Debug, PartialEq, Eq)]
+struct Taken {
+    /// Layers, spread evenly.
+    layers: usize,
+    /// Key-value heads of a layer, ascending.
+    groups: Vec<usize>,
+    /// Query heads of a layer, those of a group beside each other, and how many of each group.
+    heads: Vec<usize>,
+    inside: usize,
+}
+
+impl Taken {
+    /// At most so many query heads of a model of so many layers.
+    fn of(heads: &Heads, layers: usize, most: usize) -> Self {
+        let whole = heads.query / heads.key_value.max(1);
+        let within = |all: usize, others: usize| (most / others.max(1)).clamp(all.div_ceil(2), all.max(1));
+        let inside = within(whole, layers * heads.key_value);
+        let groups = spread(heads.key_value, within(heads.key_value, layers * inside));
+        let layers = (most / (groups.len() * inside).max(1)).clamp(1, layers.max(1));
+        let own = spread(whole, inside);
+        let heads = groups.iter().flat_map(|group| own.iter().map(move |head| group * whole + head)).collect();
+        Self { layers, groups, heads, inside }
+    }
 }
 
 /// The products across heads.
@@ -145,4 +174,29 @@ fn cross(weights: &Weights<'_>, (dim, picked): (usize, &[usize]), groups: &[Grou
 
 fn number(of: usize) -> u32 {
     u32::try_from(of).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_layer_keeps_at_least_half_of_its_heads_before_one_is_left_out() {
+        let heads = |query, key_value| Heads { query, key_value, dim: 64, value: 64 };
+        let taken = |query, key_value, layers, most| {
+            let own = Taken::of(&heads(query, key_value), layers, most);
+            assert!(own.heads.windows(2).all(|pair| pair[0] < pair[1]) && own.heads.iter().all(|head| *head < query));
+            let in_group = |(at, head): (usize, &usize)| *head / (query / key_value) == own.groups[at / own.inside];
+            assert!(own.heads.iter().enumerate().all(in_group));
+            (own.layers, own.groups.len(), own.inside)
+        };
+        assert_eq!(taken(12, 4, 8, 3072), (8, 4, 3));
+        // 4,608 heads: eight of the twelve of every group.
+        assert_eq!(taken(96, 8, 48, 3072), (48, 8, 8));
+        // Groups of one head: some groups of every layer.
+        assert_eq!(taken(64, 64, 80, 3072), (80, 38, 1));
+        // Where half of everything is too much layers are left out.
+        assert_eq!(taken(128, 8, 96, 1536), (48, 4, 8));
+        assert_eq!(taken(8, 2, 4, 1), (1, 1, 2));
+    }
 }

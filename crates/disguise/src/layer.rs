@@ -1,14 +1,17 @@
 //! One layer taken apart: its moments, its MLPs, and which expert of two models is held against which.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
 use super::frame::{Agreement, Frame};
 use super::heads::can_be_matched;
 use super::matrix::{Function, Matrix, ROWS, Slot};
-use super::moments::{LayerMoments, Moments};
-use super::units::{Matching, Mlp, experts, expressed};
+use super::moments::{LayerMoments, Moments, whole};
+use super::units::{Matching, Mlp, Profile, experts, expressed, profile};
 use super::weights::{EXPERTS, Weights};
 use scratchproof_checkpoint::Checkpoint;
 use scratchproof_error::Result;
@@ -111,15 +114,25 @@ pub fn stands_out(cells: &BTreeMap<(u32, u32), (f64, f64)>, by_place: &BTreeMap<
     layers
 }
 
-/// The second moments of every layer by component, every expert among them; made once for a model.
+/// The second moments of a model, every layer and every expert among them; made once.
 pub fn layer_moments<'w>(weights: &'w Weights<'_>) -> Result<&'w LayerMoments> {
     if weights.moments.get().is_none() {
-        let one = |layer: u32| Ok((layer, moments_of(weights, layer, &Frame::AsItStands, weights.hidden)?));
-        let all: LayerMoments = weights.looked().into_par_iter().map(one).collect::<Result<_>>()?;
+        let mut all = LayerMoments::default();
+        // A few layers at a time: what is held of a layer is a fraction of its moments.
+        for layers in weights.looked().chunks(rayon::current_num_threads().max(1)) {
+            let one = |layer: &u32| -> Result<_> {
+                let parts = moments_of(weights, *layer, &Frame::AsItStands, weights.hidden)?;
+                let correlations = whole(&parts, weights.hidden).correlations();
+                Ok((*layer, parts, correlations))
+            };
+            for (layer, parts, correlations) in layers.par_iter().map(one).collect::<Result<Vec<_>>>()? {
+                all.add(layer, &parts, correlations, weights.hidden);
+            }
+        }
         // Of two that were made at once either is as good.
         let _ = weights.moments.set(all);
     }
-    Ok(weights.moments.get_or_init(LayerMoments::new))
+    Ok(weights.moments.get_or_init(LayerMoments::default))
 }
 
 /// The second moments of one layer in a frame, by component.
@@ -130,36 +143,36 @@ pub fn moments_of(
     hidden: usize,
 ) -> Result<BTreeMap<&'static str, Moments>> {
     let mut components: BTreeMap<&'static str, Moments> = BTreeMap::new();
-    // Few rows of each of many matrices are put together first: the sum over rows is one product then.
-    let mut waiting: BTreeMap<&'static str, Matrix> = BTreeMap::new();
+    // Few rows each of many matrices are put together first: the sum over rows is one product then.
+    let mut waiting: BTreeMap<&'static str, Waiting> = BTreeMap::new();
     let empty = || Moments::empty(hidden);
     // Of a whole rotation only the directions that are looked at are made.
     let directions = frame.directions(weights.hidden, &empty().dimensions(hidden)).filter(|_| weights.hidden == hidden);
-    let add = |into: &mut Moments, matrix: &Matrix| match &directions {
-        Some(directions) => into.add_rotated(matrix, directions),
-        None => into.add(matrix),
-    };
     for function in weights.functions(layer) {
         let Some(matrix) = weights.matrix_of(layer, function, weights.glanced(layer, function))? else { continue };
         let as_read = *frame == Frame::AsItStands || directions.is_some();
         let matrix = if as_read { matrix } else { expressed(&matrix, frame, hidden) };
         let component = function.component();
+        let own = components.entry(component).or_insert_with(empty);
         if !(weights.large && matches!(function.slot(), Some(Slot::Expert(_)))) {
-            add(components.entry(component).or_insert_with(empty), &matrix);
+            match &directions {
+                Some(directions) => own.add_rotated(matrix, directions),
+                None => own.add(matrix),
+            }
             continue;
         }
-        let blank = Matrix { cols: matrix.cols, picked: Vec::new(), total: 0, values: Vec::new() };
-        let all = waiting.entry(component).or_insert(blank);
-        all.picked.extend(matrix.picked);
-        all.values.extend(matrix.values);
-        if all.rows() >= TOGETHER
-            && let Some(all) = waiting.remove(component)
-        {
-            add(components.entry(component).or_insert_with(empty), &all);
+        let all = waiting.entry(component).or_default();
+        all.rows += matrix.rows();
+        match &directions {
+            Some(_) => all.values.extend(matrix.values),
+            None => all.values.extend(own.picked(matrix)),
+        }
+        if all.rows >= TOGETHER {
+            std::mem::take(all).add_to(own, directions.as_deref(), hidden);
         }
     }
-    for (component, all) in waiting {
-        add(components.entry(component).or_insert_with(empty), &all);
+    for (component, all) in waiting.into_iter().filter(|(_, all)| all.rows > 0) {
+        all.add_to(components.entry(component).or_insert_with(empty), directions.as_deref(), hidden);
     }
     Ok(components)
 }
@@ -167,75 +180,136 @@ pub fn moments_of(
 /// Rows that are put together before they are multiplied.
 const TOGETHER: usize = 2048;
 
-/// The MLPs of a layer, with so many rows of each; `within` so many others where that is fewer.
-pub fn mlps(weights: &Weights<'_>, layer: u32, rows: usize, within: usize) -> Result<Vec<(Slot, Mlp)>> {
-    let functions: Vec<Function> = weights.functions(layer).into_iter().filter(|f| f.slot().is_some()).collect();
-    let read = |function: Function| {
-        let whole = rows >= within;
-        let matrix = if whole {
-            weights.matrix_of(layer, function, rows)
-        } else {
-            weights.few_of(layer, function, within, rows)
-        };
-        matrix.map(|matrix| (function, matrix))
-    };
-    let mut slots: BTreeMap<Slot, Mlp> = BTreeMap::new();
-    for (function, matrix) in functions.into_par_iter().map(read).collect::<Result<Vec<_>>>()? {
-        let (Some(slot), Some(matrix)) = (function.slot(), matrix) else { continue };
-        let place = match function {
-            Function::Gate(_) => 0,
-            Function::Up(_) => 1,
-            _ => 2,
-        };
-        slots.entry(slot).or_default().matrices[place] = Some(matrix);
+/// Rows of several matrices that wait for more: where they will be turned as they were read, else over the dimensions that are
+/// looked at.
+#[derive(Default)]
+struct Waiting {
+    values: Vec<f32>,
+    rows: usize,
+}
+
+impl Waiting {
+    fn add_to(self, moments: &mut Moments, directions: Option<&[f32]>, hidden: usize) {
+        let Self { values, rows } = self;
+        match directions {
+            Some(directions) => {
+                let rows = Matrix { cols: hidden, picked: (0..rows).collect(), total: rows, values };
+                moments.add_rotated(rows, directions);
+            }
+            None => moments.add_picked(&values, rows),
+        }
     }
-    Ok(slots.into_iter().collect())
+}
+
+/// The MLPs of a layer.
+pub fn slots(weights: &Weights<'_>, layer: u32) -> BTreeSet<Slot> {
+    weights.functions(layer).into_iter().filter_map(Function::slot).collect()
+}
+
+/// An MLP of a layer, with so many rows of each matrix; `within` so many others where that is fewer.
+pub fn mlp(weights: &Weights<'_>, layer: u32, slot: Slot, rows: usize, within: usize) -> Result<Mlp> {
+    let mut own = Mlp::default();
+    for (place, function) in [Function::Gate(slot), Function::Up(slot), Function::Down(slot)].into_iter().enumerate() {
+        own.matrices[place] = if rows >= within {
+            weights.matrix_of(layer, function, rows)?
+        } else {
+            weights.few_of(layer, function, within, rows)?
+        };
+    }
+    Ok(own)
+}
+
+/// One side of the matching of a layer: its MLPs, read when they are asked for, so that those of a layer of many large experts
+/// are never in memory together.
+pub struct Side<'a> {
+    weights: &'a Weights<'a>,
+    layer: u32,
+    /// Rows of each matrix, and within how many others where that is fewer.
+    rows: (usize, usize),
+    /// The frame that they are written in, and the length of its axis; none as they are.
+    frame: Option<(&'a Frame, usize)>,
+    held: Mutex<BTreeMap<Slot, Arc<Mlp>>>,
+    /// Elements that may still be held.
+    room: AtomicUsize,
+}
+
+/// Elements of MLPs of one side of a layer that are held for a second question: 32 MiB as f32.
+const HELD: usize = 8 << 20;
+
+impl<'a> Side<'a> {
+    /// The MLPs of a layer, so many rows of each matrix, within so many others where that is fewer.
+    pub fn new(
+        (weights, layer): (&'a Weights<'a>, u32),
+        rows: (usize, usize),
+        frame: Option<(&'a Frame, usize)>,
+    ) -> Self {
+        Self { weights, layer, rows, frame, held: Mutex::default(), room: AtomicUsize::new(HELD) }
+    }
+
+    /// One MLP; without matrices where none is usable.
+    pub fn mlp(&self, slot: Slot) -> Result<Arc<Mlp>> {
+        let held = || self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = held().get(&slot) {
+            return Ok(Arc::clone(own));
+        }
+        let mut own = mlp(self.weights, self.layer, slot, self.rows.0, self.rows.1)?;
+        if let Some((frame, hidden)) = self.frame {
+            own = own.in_frame(frame, hidden);
+        }
+        let own = Arc::new(own);
+        let size: usize = own.matrices.iter().flatten().map(|matrix| matrix.values.len()).sum();
+        if self.room.fetch_update(Relaxed, Relaxed, |room| room.checked_sub(size)).is_ok() {
+            held().insert(slot, Arc::clone(&own));
+        }
+        Ok(own)
+    }
+
+    /// Its experts, each by what tells it from the others.
+    fn profiles(&self, slots: &[Slot]) -> Result<Vec<(Slot, Profile)>> {
+        let all = slots.par_iter().map(|slot| Ok((*slot, profile(&*self.mlp(*slot)?))));
+        let all = all.collect::<Result<Vec<_>>>()?;
+        Ok(all.into_iter().filter_map(|(slot, profile)| Some((slot, profile?))).collect())
+    }
 }
 
 /// Which MLP of the subject is held against which of the other model.
 pub fn partners(
-    own: &[(Slot, Mlp)],
-    other: &[(Slot, Mlp)],
+    own: &Side<'_>,
+    other: &Side<'_>,
     routed: Option<&BTreeMap<u32, u32>>,
     agreements: &mut Vec<(Agreement, f64)>,
-) -> Vec<(usize, usize)> {
-    let expert = |slot: Slot| matches!(slot, Slot::Expert(_));
-    let indices = |list: &[(Slot, Mlp)], wanted: &dyn Fn(Slot) -> bool| -> Vec<usize> {
-        (0..list.len()).filter(|i| wanted(list[*i].0)).collect()
-    };
+) -> Result<Vec<(Slot, Slot)>> {
+    let (all, those) = (slots(own.weights, own.layer), slots(other.weights, other.layer));
+    let experts_of =
+        |slots: &BTreeSet<Slot>| slots.iter().copied().filter(|s| matches!(s, Slot::Expert(_))).collect::<Vec<_>>();
     let mut pairs = Vec::new();
-    for slot in [Slot::Dense, Slot::Shared] {
-        let ours = indices(own, &|s| s == slot);
-        let same = indices(other, &|s| s == slot);
-        let theirs = if same.is_empty() { indices(other, &|s| s == Slot::Dense) } else { same };
-        pairs.extend(ours.iter().flat_map(|a| theirs.iter().map(move |b| (*a, *b))));
+    for slot in [Slot::Dense, Slot::Shared].into_iter().filter(|slot| all.contains(slot)) {
+        let theirs = if those.contains(&slot) { slot } else { Slot::Dense };
+        pairs.extend(those.contains(&theirs).then_some((slot, theirs)));
     }
-    let (ours, theirs) = (indices(own, &expert), indices(other, &expert));
+    let (ours, theirs) = (experts_of(&all), experts_of(&those));
     if theirs.is_empty() {
-        let dense = indices(other, &|s| s == Slot::Dense);
-        pairs.extend(ours.iter().flat_map(|a| dense.iter().map(move |b| (*a, *b))));
-        return pairs;
+        let dense = those.contains(&Slot::Dense);
+        pairs.extend(ours.into_iter().filter(|_| dense).map(|slot| (slot, Slot::Dense)));
+        return Ok(pairs);
     }
     if let Some(routed) = routed {
-        let place = |slot: Slot| other.iter().position(|(theirs, _)| *theirs == slot);
-        pairs.extend(ours.iter().filter_map(|a| match own[*a].0 {
-            Slot::Expert(e) => Some((*a, place(Slot::Expert(*routed.get(&e)?))?)),
+        pairs.extend(ours.into_iter().filter_map(|slot| match slot {
+            Slot::Expert(e) => Some((slot, Slot::Expert(*routed.get(&e)?))).filter(|(_, to)| those.contains(to)),
             _ => None,
         }));
-        return pairs;
+        return Ok(pairs);
     }
-    if let Some(matching) = experts(&list(own, &ours), &list(other, &theirs)) {
-        let pairs_of = |(i, j): (usize, &Option<usize>)| Some((ours[i], theirs[(*j)?]));
-        let matched: Vec<(usize, usize)> = matching.order.iter().enumerate().filter_map(pairs_of).collect();
-        let stay = matched.iter().filter(|(a, b)| own[*a].0 == other[*b].0).count();
+    let (ours, theirs) = (own.profiles(&ours)?, other.profiles(&theirs)?);
+    let of = |all: &[(Slot, Profile)]| all.iter().map(|(_, profile)| profile.clone()).collect::<Vec<_>>();
+    if let Some(matching) = experts(&of(&ours), &of(&theirs)) {
+        let pair = |(i, j): (usize, &Option<usize>)| Some((ours[i].0, theirs[(*j)?].0));
+        let matched: Vec<(Slot, Slot)> = matching.order.iter().enumerate().filter_map(pair).collect();
+        let stay = matched.iter().filter(|(a, b)| a == b).count();
         agreements.push((matching.agreement, stay as f64 / matched.len().max(1) as f64));
         pairs.extend(matched);
     } else {
-        pairs.extend(ours.into_iter().zip(theirs));
+        pairs.extend(ours.into_iter().map(|own| own.0).zip(theirs.into_iter().map(|own| own.0)));
     }
-    pairs
-}
-
-fn list<'m>(all: &'m [(Slot, Mlp)], which: &[usize]) -> Vec<&'m Mlp> {
-    which.iter().map(|i| &all[*i].1).collect()
+    Ok(pairs)
 }

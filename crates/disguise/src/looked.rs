@@ -9,17 +9,17 @@ use scratchproof_measurements::Looked;
 
 impl Search<'_> {
     /// Notes what second moments were made of.
-    pub(super) fn looked_at_moments(&mut self, layers: &LayerMoments) {
+    pub(super) fn looked_at_moments(&mut self, moments: &LayerMoments) {
         let mut looked: BTreeMap<&'static str, Looked> = BTreeMap::new();
-        for (layer, parts) in layers {
-            for (component, moments) in parts {
+        for (layer, parts) in &moments.rows {
+            for (component, rows) in parts {
                 let seen = looked.entry(*component).or_default();
-                seen.rows += moments.rows as u64;
+                seen.rows += *rows as u64;
                 let of = |f: &Function| f.component() == *component;
                 seen.matrices += self.own.functions(*layer).into_iter().filter(of).count() as u64;
             }
         }
-        self.looked_at("second-moments", layers.len(), looked);
+        self.looked_at("second-moments", moments.rows.len(), looked);
     }
 
     /// Notes what a question was asked of.

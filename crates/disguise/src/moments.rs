@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::matrix::{Matrix, narrow};
 use scratchproof_kernel::{deflate, product, square, transpose};
-use scratchproof_stats::correlations;
+use scratchproof_stats::{above, correlations};
 
 /// Dimensions of the residual axis that are looked at: a subset of exchangeable dimensions is as exchangeable.
 pub const DIMENSIONS: usize = 512;
@@ -24,8 +24,45 @@ pub struct Moments {
     pub rows: usize,
 }
 
-/// By layer and component.
-pub type LayerMoments = BTreeMap<u32, BTreeMap<&'static str, Moments>>;
+/// Second moments of a model: those of each component summed over the layers, and how the dimensions of each layer go together.
+/// What a layer's own moments were is not held.
+#[derive(Clone, Debug, Default)]
+pub struct LayerMoments {
+    /// By component, and those of all as `all`.
+    pub components: BTreeMap<&'static str, Moments>,
+    /// By layer, all of its components together: [`Moments::correlations`].
+    pub layers: BTreeMap<u32, Option<Vec<f64>>>,
+    /// Rows that took part, by layer and component.
+    pub rows: BTreeMap<u32, BTreeMap<&'static str, usize>>,
+}
+
+/// The moments of all components of a layer together.
+pub fn whole(parts: &BTreeMap<&'static str, Moments>, hidden: usize) -> Moments {
+    let mut all = Moments::empty(hidden);
+    for moments in parts.values() {
+        all.and(moments);
+    }
+    all
+}
+
+impl LayerMoments {
+    /// Adds a layer, of a model whose residual axis has that length.
+    pub fn add(
+        &mut self,
+        layer: u32,
+        parts: &BTreeMap<&'static str, Moments>,
+        correlations: Option<Vec<f64>>,
+        hidden: usize,
+    ) {
+        for (component, moments) in parts {
+            for name in [component, "all"] {
+                self.components.entry(name).or_insert_with(|| Moments::empty(hidden)).and(moments);
+            }
+        }
+        self.layers.insert(layer, correlations);
+        self.rows.insert(layer, parts.iter().map(|(component, moments)| (*component, moments.rows)).collect());
+    }
+}
 
 impl Moments {
     /// Nothing yet, for a residual axis of that length.
@@ -41,25 +78,29 @@ impl Moments {
     /// Of one matrix, to be told from others of its kind: over fewer dimensions, as there are many of them.
     pub fn of(matrix: &Matrix) -> Self {
         let mut own = Self::within(matrix.cols, PROFILED);
-        own.add(matrix);
+        own.add(matrix.clone());
         own
     }
 
     /// Adds a matrix.
-    pub fn add(&mut self, matrix: &Matrix) {
-        let hidden = matrix.cols;
-        let unit = matrix.clone().normalised();
-        let dimensions = self.dimensions(hidden);
-        let picked: Vec<f32> =
-            unit.values.chunks_exact(hidden).flat_map(|row| dimensions.iter().map(|&d| row[d])).collect();
-        self.add_picked(&picked, unit.rows());
+    pub fn add(&mut self, matrix: Matrix) {
+        let rows = matrix.rows();
+        let picked = self.picked(matrix);
+        self.add_picked(&picked, rows);
+    }
+
+    /// Its rows of length 1 over the dimensions that are looked at.
+    pub fn picked(&self, matrix: Matrix) -> Vec<f32> {
+        let unit = matrix.normalised();
+        let dimensions = self.dimensions(unit.cols);
+        unit.values.chunks_exact(unit.cols).flat_map(|row| dimensions.iter().map(|&d| row[d])).collect()
     }
 
     /// Adds a matrix of the other model in a rotated frame, `directions` the frame's columns of these dimensions one after
     /// the other. A rotation keeps the length of a row, so no other direction of it is needed.
-    pub fn add_rotated(&mut self, matrix: &Matrix, directions: &[f32]) {
-        let unit = matrix.clone().normalised();
-        self.add_picked(&product(&unit.values, directions, matrix.cols.max(1)), unit.rows());
+    pub fn add_rotated(&mut self, matrix: Matrix, directions: &[f32]) {
+        let unit = matrix.normalised();
+        self.add_picked(&product(&unit.values, directions, unit.cols.max(1)), unit.rows());
     }
 
     /// Which dimensions of a residual axis of that length these are.
@@ -68,7 +109,7 @@ impl Moments {
     }
 
     /// Adds rows over the dimensions that are looked at.
-    fn add_picked(&mut self, picked: &[f32], rows: usize) {
+    pub fn add_picked(&mut self, picked: &[f32], rows: usize) {
         let columns = transpose(picked, rows, self.size);
         for (sum, v) in self.values.iter_mut().zip(square(&columns, rows.max(1))) {
             *sum += f64::from(v);
@@ -82,10 +123,15 @@ impl Moments {
         self.rows += other.rows;
     }
 
-    /// The correlations of the dimensions, without their diagonal and without the leading direction, size x size: one
+    /// The correlations of the dimensions above their diagonal, row after row, without the leading direction: one
     /// dimension that is larger than the others, or one direction that all rows share, would carry the test alone.
     /// `None` where a dimension is zero or there are too few.
     pub fn correlations(&self) -> Option<Vec<f64>> {
+        self.without_direction().map(|all| above(&all, self.size))
+    }
+
+    /// All of them, size x size.
+    fn without_direction(&self) -> Option<Vec<f64>> {
         let n = self.size;
         if n < 4 || (0..n).any(|i| self.values[i * n + i] <= 0.0) {
             return None;
@@ -99,10 +145,10 @@ impl Moments {
         (left > 1e-9 * (n * n) as f64).then_some(values)
     }
 
-    /// The entries of [`Moments::correlations`] below the diagonal, less their mean, scaled to length 1.
+    /// The correlations below the diagonal, less their mean, scaled to length 1.
     pub fn profile(&self) -> Option<Vec<f32>> {
         let n = self.size;
-        let all = self.correlations()?;
+        let all = self.without_direction()?;
         let mut entries: Vec<f64> = (0..n).flat_map(|i| all[i * n..i * n + i].iter().copied()).collect();
         let mean = entries.iter().sum::<f64>() / entries.len() as f64;
         for value in &mut entries {
@@ -134,10 +180,10 @@ mod tests {
         let frame = Frame::Rotated(q.iter().map(|v| narrow(*v)).collect());
         let matrix = Matrix { cols: side, picked: (0..rows).collect(), total: rows, values: values(rows * side, 4) };
         let mut whole = Moments::empty(side);
-        whole.add(&Matrix { values: frame.express(&matrix.values, side, side), ..matrix.clone() });
+        whole.add(Matrix { values: frame.express(&matrix.values, side, side), ..matrix.clone() });
         let mut some = Moments::empty(side);
         let directions = frame.directions(side, &some.dimensions(side)).expect("a rotation");
-        some.add_rotated(&matrix, &directions);
+        some.add_rotated(matrix, &directions);
         assert_eq!(whole.rows, some.rows);
         assert!(whole.values.iter().zip(&some.values).all(|(a, b)| (a - b).abs() < 1e-5));
         // One that lacks a direction is none.

@@ -9,9 +9,9 @@ use super::angles::Matched;
 use super::found::Found;
 use super::frame::{Agreement, Frame, MANY, fixed};
 use super::heads::kept as heads_of;
-use super::layer::{Look, chosen, in_rows, layer_moments, mlps, moments_of, partners, stands_out};
+use super::layer::{Look, Side, chosen, in_rows, layer_moments, moments_of, partners, stands_out};
 use super::matrix::{Function, ROWS, Slot};
-use super::moments::{LayerMoments, Moments};
+use super::moments::{Moments, whole};
 use super::units::{Matching, expressed, heads, neurons, overlaps, together};
 use super::weights::{TokenRows, Weights};
 use scratchproof_checkpoint::Checkpoint;
@@ -160,6 +160,17 @@ struct Neurons {
     placed: Placed,
 }
 
+/// An MLP of the subject and one of the other model, matched.
+struct Partnered {
+    slot: Slot,
+    theirs: Slot,
+    /// Of the rows of the whole matrices.
+    matching: Matching,
+    /// Rows that were looked at, and the share of those matched that stand at the same place among them.
+    rows: usize,
+    positions: f64,
+}
+
 impl Search<'_> {
     fn run(mut self) -> Result<Found> {
         let same = self.own.hidden == self.other.hidden;
@@ -265,19 +276,13 @@ impl Search<'_> {
     fn cells(&self, frame: &Frame) -> Result<BTreeMap<(u32, u32), (f64, f64)>> {
         let hidden = self.own.hidden;
         let size = Moments::empty(hidden).size;
-        let sum = |parts: &BTreeMap<&str, Moments>| {
-            let mut all = Moments::empty(hidden);
-            for moments in parts.values() {
-                all.and(moments);
-            }
-            all.correlations()
-        };
-        let own: Vec<_> = layer_moments(self.own)?.par_iter().map(|(l, parts)| (*l, sum(parts))).collect();
-        let one = |layer: u32| Ok((layer, sum(&moments_of(self.other, layer, frame, hidden)?)));
+        let own = &layer_moments(self.own)?.layers;
+        let one =
+            |layer: u32| Ok((layer, whole(&moments_of(self.other, layer, frame, hidden)?, hidden).correlations()));
         let other: Vec<(u32, Option<Vec<f64>>)> =
             self.other.looked().into_par_iter().map(one).collect::<Result<_>>()?;
         let mut cells = BTreeMap::new();
-        for (l, a) in &own {
+        for (l, a) in own {
             for (m, b) in &other {
                 if let Some(test) = compared(a.as_ref(), b.as_ref(), size) {
                     cells.insert((*l, *m), (test.z, test.effect));
@@ -297,26 +302,14 @@ impl Search<'_> {
     fn moments(&mut self) -> Result<BTreeMap<(u32, u32), (f64, f64)>> {
         let (own, other) = (layer_moments(self.own)?, layer_moments(self.other)?);
         self.looked_at_moments(own);
-        let mut components: BTreeMap<&str, (Moments, Moments)> = BTreeMap::new();
-        let empty = || (Moments::empty(self.own.hidden), Moments::empty(self.own.hidden));
-        for (side, layers) in [(0, own), (1, other)] {
-            for (component, moments) in layers.values().flatten() {
-                for name in [*component, "all"] {
-                    let pair = components.entry(name).or_insert_with(empty);
-                    if side == 0 { pair.0.and(moments) } else { pair.1.and(moments) }
-                }
-            }
-        }
-        for (component, (a, b)) in components {
-            if a.rows == 0 || b.rows == 0 {
-                continue;
-            }
+        for (component, a) in &own.components {
+            let Some(b) = other.components.get(component).filter(|b| a.rows > 0 && b.rows > 0) else { continue };
             if let Some(test) = compared(a.correlations().as_ref(), b.correlations().as_ref(), a.size) {
                 self.observations.push(Observation {
                     question: Question::SecondMoments,
                     frame: Frame::AsItStands.name().to_owned(),
                     between: "sums over the layers".into(),
-                    component: component.to_owned(),
+                    component: (*component).to_owned(),
                     layer_subject: None,
                     layer_other: None,
                     agreed: None,
@@ -329,21 +322,8 @@ impl Search<'_> {
                 });
             }
         }
-        let whole = |layers: &LayerMoments| -> Vec<(u32, Moments)> {
-            let sum = |parts: &BTreeMap<&str, Moments>| {
-                let mut all = Moments::empty(self.own.hidden);
-                for moments in parts.values() {
-                    all.and(moments);
-                }
-                all
-            };
-            layers.iter().map(|(l, parts)| (*l, sum(parts))).collect()
-        };
-        let prepared = |layers: Vec<(u32, Moments)>| -> Vec<(u32, Option<Vec<f64>>)> {
-            layers.into_par_iter().map(|(l, moments)| (l, moments.correlations())).collect()
-        };
         let size = Moments::empty(self.own.hidden).size;
-        let (own, other) = (prepared(whole(own)), prepared(whole(other)));
+        let (own, other) = (&own.layers, &other.layers);
         let pairs: Vec<_> = own.iter().flat_map(|a| other.iter().map(move |b| (a, b))).collect();
         let cells: Vec<((u32, u32), Mantel)> = pairs
             .into_par_iter()
@@ -394,30 +374,29 @@ impl Search<'_> {
         let mut by_component: BTreeMap<&str, Vec<Neurons>> = BTreeMap::new();
         for (&l, &m) in layers {
             let routed = chosen(self.own, self.other, (l, m), &result.candidate.frame)?;
-            let mut own = mlps(self.own, l, look.own, look.other)?;
-            let mut other = mlps(self.other, m, look.other, look.other)?;
             // A rotation keeps angles, so the fewer rows may be turned back instead of the others there.
             let back = if look.own < look.other { result.candidate.frame.back(self.own.hidden) } else { None };
-            let (turned, frame) = match &back {
-                Some(back) => (&mut own, back),
-                None => (&mut other, &result.candidate.frame),
+            let frame = (&result.candidate.frame, self.own.hidden);
+            let (in_ours, in_theirs) = match &back {
+                Some(back) => (Some((back, self.other.hidden)), None),
+                None => (None, Some(frame)),
             };
-            let hidden = if back.is_some() { self.other.hidden } else { self.own.hidden };
-            *turned =
-                std::mem::take(turned).into_par_iter().map(|(slot, mlp)| (slot, mlp.in_frame(frame, hidden))).collect();
-            let partners = partners(&own, &other, routed.as_ref(), &mut by_expert);
-            let matched: Vec<Option<Matching>> =
-                partners.par_iter().map(|(a, b)| neurons(&own[*a].1, &other[*b].1)).collect();
-            for ((a, b), matching) in partners.into_iter().zip(matched) {
-                let Some(matching) = matching else { continue };
-                let (slot, theirs) = (own[a].0, other[b].0);
+            let own = Side::new((self.own, l), (look.own, look.other), in_ours);
+            let other = Side::new((self.other, m), (look.other, look.other), in_theirs);
+            let partners = partners(&own, &other, routed.as_ref(), &mut by_expert)?;
+            let one = |&(slot, theirs): &(Slot, Slot)| -> Result<Option<Partnered>> {
+                let (a, b) = (own.mlp(slot)?, other.mlp(theirs)?);
+                let Some(matching) = neurons(&a, &b) else { return Ok(None) };
+                let (rows, positions) = (matching.order.len(), fixed(&matching.order));
+                Ok(Some(Partnered { slot, theirs, matching: in_rows(matching, &a, &b), rows, positions }))
+            };
+            let matched = partners.par_iter().map(one).collect::<Result<Vec<_>>>()?;
+            for Partnered { slot, theirs, matching, rows, positions } in matched.into_iter().flatten() {
                 let component = Function::Up(slot).component();
                 let seen = looked.entry(component).or_default();
                 seen.matrices += 1;
-                seen.rows += matching.order.len() as u64;
+                seen.rows += rows as u64;
                 let agreement = matching.agreement;
-                let positions = fixed(&matching.order);
-                let matching = in_rows(matching, &own[a].1, &other[b].1);
                 // Rows of two samples stand at other positions even where nothing moved.
                 let in_place = if some { fixed(&matching.order) } else { positions };
                 if routed.is_some() && matches!(slot, Slot::Expert(_)) {

@@ -96,11 +96,18 @@ fn absolute_cosines(a: &Matrix, b: &Matrix) -> Vec<f32> {
     product(&a.values, &b.values, a.cols).into_iter().map(f32::abs).collect()
 }
 
-/// How alike the MLPs of two lists are by the second moments of one of their matrices, own x other.
-pub fn alike(own: &[&Mlp], other: &[&Mlp], which: usize) -> Option<Vec<f32>> {
-    let profiles = |list: &[&Mlp]| -> Option<Vec<Vec<f32>>> {
-        list.par_iter().map(|mlp| Moments::of(mlp.matrices[which].as_ref()?).profile()).collect()
-    };
+/// What tells an expert from the others of its layer: second moments of each of its matrices, where they have any.
+pub type Profile = [Option<Vec<f32>>; 3];
+
+/// The profile of an MLP; `None` if it has no matrix.
+pub fn profile(mlp: &Mlp) -> Option<Profile> {
+    let any = mlp.matrices.iter().any(Option::is_some);
+    any.then(|| mlp.matrices.each_ref().map(|matrix| Moments::of(matrix.as_ref()?).profile()))
+}
+
+/// How alike the experts of two lists are by one of their matrices, own x other.
+fn alike(own: &[Profile], other: &[Profile], which: usize) -> Option<Vec<f32>> {
+    let profiles = |list: &[Profile]| list.iter().map(|own| own[which].clone()).collect::<Option<Vec<_>>>();
     let (a, b) = (profiles(own)?, profiles(other)?);
     let length = a.first()?.len();
     if b.first()?.len() != length {
@@ -110,7 +117,7 @@ pub fn alike(own: &[&Mlp], other: &[&Mlp], which: usize) -> Option<Vec<f32>> {
 }
 
 /// Matches experts by the second moments of their matrices, twice: gate (or up) against down.
-pub fn experts(own: &[&Mlp], other: &[&Mlp]) -> Option<Matching> {
+pub fn experts(own: &[Profile], other: &[Profile]) -> Option<Matching> {
     if own.len() < 2 || other.is_empty() {
         return None;
     }

@@ -13,7 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
 
-use super::layer::{layer_moments, mlps};
+use super::frame::Frame;
+use super::layer::{mlp, moments_of, slots};
 use super::matrix::{Function, Matrix};
 use super::moments::Moments;
 use super::weights::Weights;
@@ -56,8 +57,9 @@ pub fn within_start(checkpoint: &Checkpoint) -> Result<Vec<WithinStart>> {
     let weights = weights.within(BUDGET);
     let mut all: BTreeMap<&'static str, Sums> = BTreeMap::new();
     for layer in weights.looked() {
-        for (slot, mlp) in mlps(&weights, layer, ROWS, ROWS)? {
-            let matrices: Vec<Matrix> = mlp.matrices.into_iter().flatten().map(Matrix::normalised).collect();
+        for slot in slots(&weights, layer) {
+            let own = mlp(&weights, layer, slot, ROWS, ROWS)?;
+            let matrices: Vec<Matrix> = own.matrices.into_iter().flatten().map(Matrix::normalised).collect();
             let sums = all.entry(Function::Up(slot).component()).or_default();
             for (at, a) in matrices.iter().enumerate() {
                 for b in matrices[at + 1..].iter().filter(|b| (b.cols, &b.picked) == (a.cols, &a.picked)) {
@@ -82,8 +84,10 @@ pub fn within_start(checkpoint: &Checkpoint) -> Result<Vec<WithinStart>> {
 /// The second moments of every component of every layer against all others, by component.
 fn second_moments(weights: &Weights<'_>) -> Result<Vec<WithinStart>> {
     let size = Moments::empty(weights.hidden).size;
-    let parts = layer_moments(weights)?.values().flatten();
-    let all: Vec<(&str, Vec<f64>)> = parts.filter_map(|(name, own)| Some((*name, own.correlations()?))).collect();
+    let one = |layer: u32| moments_of(weights, layer, &Frame::AsItStands, weights.hidden);
+    let parts = weights.looked().into_par_iter().map(one).collect::<Result<Vec<_>>>()?;
+    let all: Vec<(&str, Vec<f64>)> =
+        parts.into_iter().flatten().filter_map(|(name, own)| Some((name, own.correlations()?))).collect();
     let pairs: Vec<(usize, usize)> = (0..all.len()).flat_map(|i| (0..i).map(move |j| (i, j))).collect();
     let tested: Vec<([&str; 2], Mantel)> = pairs
         .into_par_iter()

@@ -7,6 +7,7 @@
 
 pub mod hexadecimal;
 pub mod json;
+pub mod mixing;
 pub mod secrets;
 
 use std::fmt;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use scratchproof_checkpoint::{Checkpoint, Component, Part};
+use scratchproof_error::mixing::mixed;
 use scratchproof_error::{Context, Result};
 
 /// Bytes of all rows as bf16, at most.
@@ -59,7 +60,7 @@ impl Rows {
                 let (family, layer) = (part.role.family.clone(), part.role.layer.unwrap_or(0));
                 let key = format!("{family} {layer} {:?} {}", part.role.expert, at / taken);
                 #[allow(clippy::cast_possible_truncation, reason = "a row below the part's")]
-                let row = (mixed(seed, &key) % part.rows as u64) as usize;
+                let row = (drawn(seed, &key) % part.rows as u64) as usize;
                 chosen.push(Row { family, layer, expert: part.role.expert, row });
             }
         }
@@ -124,11 +125,8 @@ fn read(checkpoint: &Checkpoint, hidden: usize, wanted: &[Row]) -> Result<(Vec<R
     Ok((rows, values))
 }
 
-/// FNV-1a of the key, then the finaliser of `SplitMix64` with the seed (Steele, Lea and Flood 2014).
-fn mixed(seed: u64, key: &str) -> u64 {
+/// FNV-1a of the key, then `SplitMix64` with the seed.
+fn drawn(seed: u64, key: &str) -> u64 {
     let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
-    let mut z = hash.wrapping_add(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+    mixed(hash.wrapping_add(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
 }

@@ -16,6 +16,7 @@ mod pass;
 mod pieces;
 mod pool;
 mod products;
+mod rehearsal;
 mod replay;
 mod reporter;
 mod residual;

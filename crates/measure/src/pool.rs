@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use scratchproof_error::mixing::mixed;
 use scratchproof_kernel::{normalise, trace};
 use scratchproof_measurements::{Kept, TensorFigures, Unit};
 
@@ -17,14 +18,6 @@ pub fn signed(unit: &Unit, rows: &mut [f32], hidden: usize) {
             }
         }
     }
-}
-
-/// The finaliser of `SplitMix64` (Steele, Lea and Flood 2014): every bit of the place decides every bit.
-fn mixed(place: u64) -> u64 {
-    let mut x = place.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ x >> 31
 }
 
 /// The weight of every member's rows in a sum, from their norms. A reference counts by what it is, whatever its scale; the

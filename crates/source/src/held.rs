@@ -76,6 +76,10 @@ impl Blob for HeldFile {
     fn is_made(&self) -> bool {
         self.file.is_made()
     }
+
+    fn stands_for(&self) -> usize {
+        self.file.stands_for()
+    }
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ pub mod now;
 mod objects;
 pub mod plain;
 mod published;
+mod rehearsal;
 mod service;
 mod signer;
 mod spool;
@@ -41,12 +42,13 @@ pub use http::HttpFile;
 pub use hub::{Hub, HubModel};
 pub use listed::ListedFile;
 pub use local::LocalFile;
-pub use locator::{Access, is_address, locate};
+pub use locator::{Access, is_address, is_rehearsal, locate};
 pub use made::{MadeFile, Make};
 pub use memory::{MemoryFile, MemoryStore};
 pub use network::{Limits, Network};
 pub use objects::Bucket;
 pub use published::{Named, cached_revisions};
+pub use rehearsal::Rehearsal;
 pub use service::{Service, ServiceReply};
 pub use spool::keep_fetched;
 pub use web::{ENDINGS, HttpDir};
@@ -87,6 +89,12 @@ pub trait Blob: Send + Sync {
     /// Whether the bytes are computed from other files, so that there is no file to take a digest of.
     fn is_made(&self) -> bool {
         false
+    }
+
+    /// Of how many tensors of one kind that it has one is measured for all: of a rehearsal, whose tensors are as good as one
+    /// another. 1 of everything that holds anybody's weights.
+    fn stands_for(&self) -> usize {
+        1
     }
 
     /// Whether its bytes are fetched from another computer.
@@ -142,6 +150,10 @@ impl<B: Blob + ?Sized> Blob for Arc<B> {
 
     fn is_made(&self) -> bool {
         (**self).is_made()
+    }
+
+    fn stands_for(&self) -> usize {
+        (**self).stands_for()
     }
 
     fn is_elsewhere(&self) -> bool {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::hub::{cached, place};
-use super::{Bucket, HttpDir, Hub, HubModel, LocalDir, Network, Store};
+use super::{Bucket, HttpDir, Hub, HubModel, LocalDir, Network, Rehearsal, Store};
 use scratchproof_error::{Error, Result};
 use scratchproof_texts::text;
 
@@ -20,6 +20,15 @@ pub fn is_address(model: &str) -> bool {
     scheme(model).is_some()
 }
 
+/// Whether this is the address of a model that the tool draws to rehearse with.
+#[must_use]
+pub fn is_rehearsal(model: &str) -> bool {
+    scheme(model).is_some_and(|scheme| scheme == MADE)
+}
+
+/// Models that lie nowhere.
+const MADE: &str = "made";
+
 /// The scheme of an address, in lower case.
 fn scheme(model: &str) -> Option<String> {
     let (scheme, _) = model.split_once("://")?;
@@ -30,7 +39,7 @@ fn scheme(model: &str) -> Option<String> {
 }
 
 /// The place of a model: a folder or a file of this computer, `hf://org/name[@revision]`, `https://` with the address
-/// of a folder or of a file with tensors, or `s3://`, `gs://`, `az://` with a bucket and a path.
+/// of a folder or of a file with tensors, `s3://`, `gs://`, `az://` with a bucket and a path, or `made://` with the sizes of a model to rehearse with.
 ///
 /// # Errors
 /// A usage error if the address is of a kind that is not read, or of a network and `access` is offline; otherwise if the
@@ -47,6 +56,7 @@ pub fn locate(model: &str, access: Access) -> Result<Box<dyn Store>> {
         "hf" => Ok(Box::new(HubModel::open(&Network::shared(), &Hub::from_environment()?, model)?)),
         "https" | "http" => Ok(Box::new(HttpDir::open(&Network::shared(), model)?)),
         "s3" | "gs" | "az" => Ok(Box::new(Bucket::open(&Network::shared(), model)?)),
+        MADE => Ok(Box::new(Rehearsal::open(model)?)),
         "file" => Ok(Box::new(LocalDir::open(Path::new(&model[7..]))?)),
         _ => Err(Error::usage(text!("error-source/locator/addresses-not-read-give", scheme))),
     }

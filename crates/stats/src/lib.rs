@@ -36,7 +36,7 @@ pub use identity::{Broken, Grain, Identity, Pair, identity};
 pub use late::{IN_A_ROW, Late, SHARE};
 pub use law::RateLaw;
 pub use layer_path::{Path, largest_of, monotone_path, pieces};
-pub use mantel::{Mantel, correlations, mantel, normal_scores};
+pub use mantel::{Mantel, above, correlations, mantel, normal_scores};
 pub use median::median;
 pub use mixture::{Mixture, mixture};
 pub use multiplicity::holm;
