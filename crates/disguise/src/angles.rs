@@ -100,11 +100,13 @@ impl Matched {
             weights.looked().iter().map(ups).sum()
         };
         let all = (count(own) + count(other)).max(1);
-        let most = (ELEMENTS / (9 * all)).isqrt().min(NEURONS.1);
+        // Of large models gate and up alone: to read some columns of the third takes reading all of it.
+        let kinds = if own.large || other.large { 2 } else { 3 };
+        let most = (ELEMENTS / (kinds * kinds * all)).isqrt().min(NEURONS.1);
         if most < NEURONS.0 {
             return Ok(Self::default());
         }
-        let (own, other) = (angles(own, most)?, angles(other, most)?);
+        let (own, other) = (angles(own, most, kinds)?, angles(other, most, kinds)?);
         let window = (CELLS / own.len().max(1)).max(1);
         let best = |at: usize| -> Option<(Vec<f64>, Held)> {
             let middle = at * other.len() / own.len().max(1);
@@ -173,11 +175,17 @@ impl Matched {
 /// Rows of two matrices that belong together; none where their signs are not known.
 pub type Paired = Option<(Matrix, Matrix)>;
 
-/// The angles inside every MLP of a model.
-fn angles(weights: &Weights<'_>, most: usize) -> Result<Vec<Angles>> {
+/// The angles inside every MLP of a model, those with a gate by so many of their matrices.
+fn angles(weights: &Weights<'_>, most: usize, kinds: usize) -> Result<Vec<Angles>> {
     let all: Vec<(u32, Slot)> =
         weights.looked().into_iter().flat_map(|l| slots(weights, l).into_iter().map(move |slot| (l, slot))).collect();
-    let one = |(layer, slot): (u32, Slot)| Ok(Angles::new(layer, slot, &mlp(weights, layer, slot, ROWS, ROWS)?, most));
+    let one = |(layer, slot): (u32, Slot)| {
+        let mut own = mlp(weights, (layer, slot), (ROWS, ROWS), false)?;
+        if kinds < 3 && own.matrices[0].is_some() {
+            own.matrices[2] = None;
+        }
+        Ok(Angles::new(layer, slot, &own, most))
+    };
     Ok(all.into_par_iter().map(one).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
 }
 
@@ -225,23 +233,30 @@ impl Angles {
     /// Every neuron by its angles with the anchors, each column less its mean and of one size, rows of length 1.
     fn by_anchors(&self, anchors: &[usize]) -> Vec<f32> {
         let n = self.neurons();
-        let wide = self.squares.len() * anchors.len();
+        let (kinds, count) = (self.squares.len().isqrt(), anchors.len());
+        let wide = self.squares.len() * count;
         let mut out = vec![0.0_f32; n * wide];
-        for (which, square) in self.squares.iter().enumerate() {
+        for which in 0..self.squares.len() {
+            // The angles of all with an anchor are a row of the square of the two matrices the other way round.
+            let turned = &self.squares[which % kinds * kinds + which / kinds].values;
             let mut total = 0.0;
-            for (at, anchor) in anchors.iter().enumerate() {
-                let value = |i: usize| f64::from(square.values[i * n + anchor]);
+            let mut less = vec![0.0_f32; count * n];
+            for (anchor, less) in anchors.iter().zip(less.chunks_exact_mut(n)) {
+                let with = &turned[anchor * n..][..n];
                 // The angle of an anchor with itself is no angle.
-                let mean = (0..n).filter(|i| i != anchor).map(value).sum::<f64>() / (n - 1).max(1) as f64;
-                for i in (0..n).filter(|i| i != anchor) {
-                    let value = value(i) - mean;
+                let others = || (0..n).filter(|i| i != anchor);
+                let mean = others().map(|i| f64::from(with[i])).sum::<f64>() / (n - 1).max(1) as f64;
+                for i in others() {
+                    let value = f64::from(with[i]) - mean;
                     total += value * value;
-                    out[i * wide + which * anchors.len() + at] = narrow(value);
+                    less[i] = narrow(value);
                 }
             }
-            let scale = if total > 0.0 { ((n * anchors.len()) as f64 / total).sqrt() } else { 0.0 };
-            for row in out.chunks_exact_mut(wide) {
-                row[which * anchors.len()..][..anchors.len()].iter_mut().for_each(|v| *v *= narrow(scale));
+            let scale = narrow(if total > 0.0 { ((n * count) as f64 / total).sqrt() } else { 0.0 });
+            for (i, row) in out.chunks_exact_mut(wide).enumerate() {
+                for (at, v) in row[which * count..][..count].iter_mut().enumerate() {
+                    *v = less[at * n + i] * scale;
+                }
             }
         }
         unit_rows(&mut out, wide);

@@ -56,7 +56,7 @@ impl Search<'_> {
         let mut looked: BTreeMap<&'static str, Looked> = BTreeMap::new();
         for (position, (&l, &m)) in layers.iter().enumerate() {
             let functions: Vec<Function> =
-                self.own.functions(l).intersection(&self.other.functions(m)).copied().collect();
+                self.own.in_sums(l).intersection(&self.other.functions(m)).copied().collect();
             // Experts by number: those of one that moved belong to another.
             let read = |function: &Function| {
                 let rows = most[function.group()];

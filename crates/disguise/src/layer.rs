@@ -148,7 +148,7 @@ pub fn moments_of(
     let empty = || Moments::empty(hidden);
     // Of a whole rotation only the directions that are looked at are made.
     let directions = frame.directions(weights.hidden, &empty().dimensions(hidden)).filter(|_| weights.hidden == hidden);
-    for function in weights.functions(layer) {
+    for function in weights.in_sums(layer) {
         let Some(matrix) = weights.matrix_of(layer, function, weights.glanced(layer, function))? else { continue };
         let as_read = *frame == Frame::AsItStands || directions.is_some();
         let matrix = if as_read { matrix } else { expressed(&matrix, frame, hidden) };
@@ -206,10 +206,18 @@ pub fn slots(weights: &Weights<'_>, layer: u32) -> BTreeSet<Slot> {
     weights.functions(layer).into_iter().filter_map(Function::slot).collect()
 }
 
-/// An MLP of a layer, with so many rows of each matrix; `within` so many others where that is fewer.
-pub fn mlp(weights: &Weights<'_>, layer: u32, slot: Slot, rows: usize, within: usize) -> Result<Mlp> {
+/// An MLP of a layer, with so many rows of each matrix; within so many others where that is fewer. Without the third
+/// where that is left out ([`Weights::spares`]), unless it is `whole`.
+pub fn mlp(
+    weights: &Weights<'_>,
+    (layer, slot): (u32, Slot),
+    (rows, within): (usize, usize),
+    whole: bool,
+) -> Result<Mlp> {
     let mut own = Mlp::default();
-    for (place, function) in [Function::Gate(slot), Function::Up(slot), Function::Down(slot)].into_iter().enumerate() {
+    let spared = !whole && weights.spares(layer, slot);
+    let functions = [Function::Gate(slot), Function::Up(slot), Function::Down(slot)];
+    for (place, function) in functions.into_iter().enumerate().take(if spared { 2 } else { 3 }) {
         own.matrices[place] = if rows >= within {
             weights.matrix_of(layer, function, rows)?
         } else {
@@ -237,6 +245,11 @@ pub struct Side<'a> {
 const HELD: usize = 8 << 20;
 
 impl<'a> Side<'a> {
+    /// Whether the third matrix of an MLP is left out at first.
+    pub fn spares(&self, slot: Slot) -> bool {
+        self.weights.spares(self.layer, slot)
+    }
+
     /// The MLPs of a layer, so many rows of each matrix, within so many others where that is fewer.
     pub fn new(
         (weights, layer): (&'a Weights<'a>, u32),
@@ -246,19 +259,20 @@ impl<'a> Side<'a> {
         Self { weights, layer, rows, frame, held: Mutex::default(), room: AtomicUsize::new(HELD) }
     }
 
-    /// One MLP; without matrices where none is usable.
-    pub fn mlp(&self, slot: Slot) -> Result<Arc<Mlp>> {
+    /// One MLP, without matrices where none is usable; without the third where that is left out, unless it is `whole`.
+    pub fn mlp(&self, slot: Slot, whole: bool) -> Result<Arc<Mlp>> {
         let held = || self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(own) = held().get(&slot) {
+        let whole = whole && self.weights.spares(self.layer, slot);
+        if let Some(own) = held().get(&slot).filter(|_| !whole) {
             return Ok(Arc::clone(own));
         }
-        let mut own = mlp(self.weights, self.layer, slot, self.rows.0, self.rows.1)?;
+        let mut own = mlp(self.weights, (self.layer, slot), self.rows, whole)?;
         if let Some((frame, hidden)) = self.frame {
             own = own.in_frame(frame, hidden);
         }
         let own = Arc::new(own);
         let size: usize = own.matrices.iter().flatten().map(|matrix| matrix.values.len()).sum();
-        if self.room.fetch_update(Relaxed, Relaxed, |room| room.checked_sub(size)).is_ok() {
+        if !whole && self.room.fetch_update(Relaxed, Relaxed, |room| room.checked_sub(size)).is_ok() {
             held().insert(slot, Arc::clone(&own));
         }
         Ok(own)
@@ -266,7 +280,7 @@ impl<'a> Side<'a> {
 
     /// Its experts, each by what tells it from the others.
     fn profiles(&self, slots: &[Slot]) -> Result<Vec<(Slot, Profile)>> {
-        let all = slots.par_iter().map(|slot| Ok((*slot, profile(&*self.mlp(*slot)?))));
+        let all = slots.par_iter().map(|slot| Ok((*slot, profile(&*self.mlp(*slot, false)?))));
         let all = all.collect::<Result<Vec<_>>>()?;
         Ok(all.into_iter().filter_map(|(slot, profile)| Some((slot, profile?))).collect())
     }

@@ -16,7 +16,7 @@ impl Search<'_> {
                 let seen = looked.entry(*component).or_default();
                 seen.rows += *rows as u64;
                 let of = |f: &Function| f.component() == *component;
-                seen.matrices += self.own.functions(*layer).into_iter().filter(of).count() as u64;
+                seen.matrices += self.own.in_sums(*layer).into_iter().filter(of).count() as u64;
             }
         }
         self.looked_at("second-moments", moments.rows.len(), looked);

@@ -385,8 +385,14 @@ impl Search<'_> {
             let other = Side::new((self.other, m), (look.other, look.other), in_theirs);
             let partners = partners(&own, &other, routed.as_ref(), &mut by_expert)?;
             let one = |&(slot, theirs): &(Slot, Slot)| -> Result<Option<Partnered>> {
-                let (a, b) = (own.mlp(slot)?, other.mlp(theirs)?);
-                let Some(matching) = neurons(&a, &b) else { return Ok(None) };
+                let (mut a, mut b) = (own.mlp(slot, false)?, other.mlp(theirs, false)?);
+                let Some(mut matching) = neurons(&a, &b) else { return Ok(None) };
+                // The third matrix says which neurons belong together, not whether any do.
+                let spared = own.spares(slot) || other.spares(theirs);
+                if spared && matching.agreement.log10_p <= FEW_LOG10_P {
+                    (a, b) = (own.mlp(slot, true)?, other.mlp(theirs, true)?);
+                    matching = neurons(&a, &b).unwrap_or(matching);
+                }
                 let (rows, positions) = (matching.order.len(), fixed(&matching.order));
                 Ok(Some(Partnered { slot, theirs, matching: in_rows(matching, &a, &b), rows, positions }))
             };

@@ -26,6 +26,9 @@ const ELEMENTS: usize = 64 << 20;
 /// Experts of a layer up to which all their rows may be looked at.
 pub const EXPERTS: usize = 16;
 
+/// Of matrices that are stored turned one in so many is looked at in a large model where many are added up.
+const TURNED_OF: u32 = 8;
+
 /// Model types, by their beginning, that store a norm's multipliers less one.
 const LESS_ONE: &[&str] = &["gemma", "paligemma", "recurrent_gemma", "nemotron", "qwen3_next"];
 
@@ -274,6 +277,29 @@ impl<'a> Weights<'a> {
     /// The functions of a layer.
     pub fn functions(&self, layer: u32) -> BTreeSet<Function> {
         self.layers.get(&layer).map_or(BTreeSet::new(), |l| l.keys().copied().collect())
+    }
+
+    /// Those of them that sums over many matrices are made of. Some rows of a matrix that is stored turned cost as much as all
+    /// of it: of a large model one in [`TURNED_OF`] of these takes part, another one in every layer.
+    pub fn in_sums(&self, layer: u32) -> BTreeSet<Function> {
+        let Some(functions) = self.layers.get(&layer) else { return BTreeSet::new() };
+        let number = |function: &Function| match function.slot() {
+            Some(Slot::Expert(expert)) => expert,
+            _ => 0,
+        };
+        let takes_part = |(function, part): &(&Function, &Part)| {
+            !(self.large && part.is_turned()) || (layer + number(function)).is_multiple_of(TURNED_OF)
+        };
+        functions.iter().filter(takes_part).map(|(function, _)| *function).collect()
+    }
+
+    /// Whether the third matrix of an MLP costs as much as all of it and is left out until the other two agree on something.
+    pub fn spares(&self, layer: u32, slot: Slot) -> bool {
+        let has = |function: Function| self.layers.get(&layer).and_then(|own| own.get(&function));
+        self.large
+            && has(Function::Down(slot)).is_some_and(Part::is_turned)
+            && has(Function::Gate(slot)).is_some()
+            && has(Function::Up(slot)).is_some()
     }
 
     /// Rows of a matrix in the file, and how many of them are looked at.

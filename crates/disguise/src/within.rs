@@ -58,7 +58,7 @@ pub fn within_start(checkpoint: &Checkpoint) -> Result<Vec<WithinStart>> {
     let mut all: BTreeMap<&'static str, Sums> = BTreeMap::new();
     for layer in weights.looked() {
         for slot in slots(&weights, layer) {
-            let own = mlp(&weights, layer, slot, ROWS, ROWS)?;
+            let own = mlp(&weights, (layer, slot), (ROWS, ROWS), false)?;
             let matrices: Vec<Matrix> = own.matrices.into_iter().flatten().map(Matrix::normalised).collect();
             let sums = all.entry(Function::Up(slot).component()).or_default();
             for (at, a) in matrices.iter().enumerate() {
