@@ -115,7 +115,7 @@ fn within(weights: &Weights<'_>, limits: Limits) -> Result<Option<Products>> {
                     .collect(),
             }
         };
-        Ok((0..taken.groups.len()).into_par_iter().map(group).collect())
+        Ok((0..taken.groups.len()).map(group).collect())
     };
     let groups: Vec<Group> = chosen.par_iter().map(one).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
     let cross = cross(weights, (heads.dim, &picked), &groups, limits.cross_rows)?;

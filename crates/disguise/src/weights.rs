@@ -26,8 +26,9 @@ const ELEMENTS: usize = 64 << 20;
 /// Experts of a layer up to which all their rows may be looked at.
 pub const EXPERTS: usize = 16;
 
-/// Of matrices that are stored turned one in so many is looked at in a large model where many are added up.
-const TURNED_OF: u32 = 8;
+/// Of matrices that are stored turned one in so many is looked at in a large model where many are added up; of those of experts
+/// at most so many in a layer.
+const TURNED_OF: (u32, u32) = (8, 4);
 
 /// Model types, by their beginning, that store a norm's multipliers less one.
 const LESS_ONE: &[&str] = &["gemma", "paligemma", "recurrent_gemma", "nemotron", "qwen3_next"];
@@ -82,7 +83,7 @@ type Asked = (usize, String, Option<u32>, Vec<usize>);
 const HELD: usize = 10 << 20;
 
 /// Bytes of matrices that are stored turned which stay in memory: a second question does not read them again.
-const TURNED: usize = 64 << 20;
+const TURNED: usize = 32 << 20;
 
 impl<'a> Weights<'a> {
     /// Takes a model apart; `None` if it has no layer with a residual axis.
@@ -287,8 +288,13 @@ impl<'a> Weights<'a> {
             Some(Slot::Expert(expert)) => expert,
             _ => 0,
         };
+        let experts = u32::try_from(self.experts(layer).len()).unwrap_or(u32::MAX);
+        let of = |function: &Function| match function.slot() {
+            Some(Slot::Expert(_)) => TURNED_OF.0.max(experts / TURNED_OF.1),
+            _ => TURNED_OF.0,
+        };
         let takes_part = |(function, part): &(&Function, &Part)| {
-            !(self.large && part.is_turned()) || (layer + number(function)).is_multiple_of(TURNED_OF)
+            !(self.large && part.is_turned()) || (layer + number(function)).is_multiple_of(of(function))
         };
         functions.iter().filter(takes_part).map(|(function, _)| *function).collect()
     }

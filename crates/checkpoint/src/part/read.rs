@@ -69,8 +69,8 @@ impl<'a> Reader<'a> {
         Ok(Self { checkpoint, tensor, scales, bytes: Vec::new(), values: Vec::new() })
     }
 
-    /// The values of `length` elements from `start`.
-    fn run(&mut self, start: usize, length: usize) -> Result<&[f64]> {
+    /// The bytes of `length` elements from `start`.
+    fn bytes_of(&mut self, start: usize, length: usize) -> Result<&[u8]> {
         let Self { checkpoint, tensor, .. } = self;
         let shard = checkpoint.shards.get(tensor.shard);
         let blob = &shard
@@ -78,14 +78,21 @@ impl<'a> Reader<'a> {
             .blob;
         let width = tensor.dtype.width();
         let (offset, size) = (tensor.offset + (start * width) as u64, length * width);
-        self.values.resize(length, 0.0);
         if let Some(bytes) = blob.resident(offset, size) {
-            decode(tensor.dtype, bytes, &mut self.values);
-        } else {
-            self.bytes.resize(size, 0);
-            blob.read_at(offset, &mut self.bytes)?;
-            decode(tensor.dtype, &self.bytes, &mut self.values);
+            return Ok(bytes);
         }
+        self.bytes.resize(size, 0);
+        blob.read_at(offset, &mut self.bytes)?;
+        Ok(&self.bytes)
+    }
+
+    /// The values of `length` elements from `start`.
+    fn run(&mut self, start: usize, length: usize) -> Result<&[f64]> {
+        let mut values = std::mem::take(&mut self.values);
+        values.resize(length, 0.0);
+        let dtype = self.tensor.dtype;
+        decode(dtype, self.bytes_of(start, length)?, &mut values);
+        self.values = values;
         if let Some(scales) = &self.scales {
             scales.apply(start..start + length, &mut self.values);
         }
@@ -130,6 +137,10 @@ impl<'a> Reader<'a> {
         for ((which, window), wanted) in wanted {
             let first = which * group + window * size;
             let length = size.min(group - window * size).min(part.rows - first);
+            if self.scales.is_none() && place.row_step == 1 && 2 * wanted.len() <= length {
+                self.few_of_columns(place.row(first), place.col_step, (length, cols), &wanted, out)?;
+                continue;
+            }
             let span = (length - 1) * place.row_step + 1;
             for start in (0..cols).step_by(STRIP) {
                 let strip = STRIP.min(cols - start);
@@ -143,6 +154,41 @@ impl<'a> Reader<'a> {
                         *out = column[k * length + row];
                     }
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// The same where few of the rows of a run are wanted: many columns are read at once, and of them nothing else is decoded.
+    /// `wanted` are places in the output, each with its row among the `length` of the run that begins at `first`.
+    fn few_of_columns(
+        &mut self,
+        first: usize,
+        step: usize,
+        (length, cols): (usize, usize),
+        wanted: &[(usize, usize)],
+        out: &mut [f32],
+    ) -> Result<()> {
+        let width = self.tensor.dtype.width();
+        // What lies between two columns is read with them where it is less than they are.
+        let at_once = if step <= 2 * length { (WINDOW / step.max(1)).clamp(1, cols) } else { 1 };
+        let mut picked = Vec::new();
+        for start in (0..cols).step_by(at_once) {
+            let count = at_once.min(cols - start);
+            let bytes = self.bytes_of(first + start * step, (count - 1) * step + length)?;
+            picked.clear();
+            for (_, row) in wanted {
+                let places = (0..count).map(|k| (k * step + row) * width);
+                match width {
+                    // A size that is known is one move each.
+                    2 => places.for_each(|at| picked.extend_from_slice(&[bytes[at], bytes[at + 1]])),
+                    _ => places.for_each(|at| picked.extend_from_slice(&bytes[at..at + width])),
+                }
+            }
+            self.values.resize(count * wanted.len(), 0.0);
+            decode(self.tensor.dtype, &picked, &mut self.values);
+            for ((i, _), values) in wanted.iter().zip(self.values.chunks_exact(count)) {
+                narrow(values, 1, &mut out[i * cols + start..][..count]);
             }
         }
         Ok(())
