@@ -85,15 +85,10 @@ pub fn compare(case: &Case, access: Access, reporter: &dyn Reporter) -> Result<(
     {
         Outcome::Same
     } else if coverage.compared == 0 || share == 0.0 {
-        // Heads are held against each other whatever the sizes of the models.
+        // Heads are held against each other whatever the sizes of the models. Their silence says nothing of the rest.
         let weighed = |f: &Finding| f.direction == Direction::Against && f.grade >= Grade::Moderate;
-        if findings.iter().any(weighed) {
-            Outcome::Undetermined
-        } else if !blind && findings.iter().any(|f| f.code == Code::ParentHeadsSilent && f.grade >= Grade::Strong) {
-            Outcome::Silent
-        } else {
-            Outcome::NotComparable
-        }
+        let silent = |f: &Finding| !blind && f.code == Code::ParentHeadsSilent && f.grade >= Grade::Strong;
+        if findings.iter().any(|f| weighed(f) || silent(f)) { Outcome::Undetermined } else { Outcome::NotComparable }
     } else if 2.0 * share <= 1.0 || !components.iter().any(independent) {
         // Silence over the smaller part of a model says nothing of the rest, and none over parts that are all undetermined.
         Outcome::Undetermined

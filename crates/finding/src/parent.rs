@@ -202,6 +202,17 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
         copies::rows(&mut judgement, facts, parent, &controls, seeded, policy);
         copies::eight_bits(&mut judgement, facts, parent, &controls, seeded);
         copies::proportional(&mut judgement, facts, parent, &controls, seeded, policy);
+        // Heads taken together are silent where a few of many are the parent's: then nothing is said for the rest.
+        let of_attention = |f: &Finding| {
+            f.direction == Direction::Against
+                && f.grade >= Grade::Moderate
+                && f.subject.component.as_deref() == Some("attention")
+        };
+        if judgement.findings[before..].iter().any(of_attention) {
+            judgement
+                .findings
+                .retain(|f| f.code != Code::ParentHeadsSilent || f.subject.parent.as_deref() != Some(parent));
+        }
         let spoken: BTreeSet<String> = judgement.findings[before..]
             .iter()
             .filter(|f| f.code != Code::ParentHeadsSilent)

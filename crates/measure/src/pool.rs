@@ -105,6 +105,7 @@ mod tests {
             sampled: vec![0, 1, 2, 3],
             kept: if expert == 0 { vec![1, 3] } else { Vec::new() },
             pool: Some(Pool { into: 0, tensors, rows: vec![1, 3] }),
+            formula: false,
         }
     }
 

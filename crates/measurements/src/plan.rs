@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use scratchproof_checkpoint::{Meeting, Role};
+use scratchproof_checkpoint::{Component, Meeting, Role};
 use scratchproof_kernel::{Dtype, View};
 
 /// Version of the kernels' arithmetic: part of every unit's id, so that figures of two versions are never mixed.
@@ -87,6 +87,9 @@ pub struct Unit {
     /// Where it is one of many experts whose rows are kept as one sum.
     #[serde(default)]
     pub pool: Option<Pool>,
+    /// Whether a copy of it, of a checkpoint or a reference, is a formula: others may have it who know nothing of each other.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub formula: bool,
 }
 
 /// Many tensors of one family and layer whose rows are kept as one sum: every row centred and scaled, with a fixed sign of
@@ -115,6 +118,9 @@ pub struct Member {
     /// First byte in the file.
     pub offset: u64,
 }
+
+/// Fewer equal values may be a coincidence of coarse formats.
+const LEAST_COPIED: usize = 32;
 
 /// A matrix of fewer elements tells nothing of a path.
 const LEAST_ELEMENTS: usize = 256;
@@ -158,8 +164,17 @@ impl Unit {
         self.pool.as_ref().map_or(&self.kept, |pool| &pool.rows)
     }
 
-    /// Whether it is a matrix whose entries can be evidence of descent when they are equal: known weights that are not
-    /// constant. Position embeddings may be a formula.
+    /// Whether equal values of it are evidence of descent: known weights, whatever their axes, of which no copy is a formula. Norms
+    /// begin at one and biases at zero.
+    #[must_use]
+    pub fn can_be_copied(&self) -> bool {
+        let drawn = self.view.is_some()
+            || self.role.component != Component::Norms && (self.shape.len() > 1 || !self.role.family.ends_with("bias"));
+        self.role.known && !self.formula && drawn && self.elements() >= LEAST_COPIED
+    }
+
+    /// Whether likeness of its rows is evidence of descent: known weights over the residual axis. Tables of positions that know
+    /// nothing of each other are alike.
     #[must_use]
     pub fn is_telling(&self) -> bool {
         self.role.known && self.view.is_some() && !self.role.family.contains("position")

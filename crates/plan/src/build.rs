@@ -103,6 +103,11 @@ pub fn plan(material: &Material) -> Plan {
     let mut skipped: Vec<(String, String)> =
         subject.skipped.iter().map(|s| (s.tensor.clone(), s.why.clone())).collect();
     let mut members = series_members(series, &mut skipped);
+    // Tensors of which some copy is computed: a checkpoint may have learnt on from what another model has as it is.
+    let mut formulas: BTreeSet<&str> = BTreeSet::new();
+    for checkpoint in series {
+        formulas.extend(checkpoint.tensors.iter().filter(|t| t.role.constant).map(|t| t.name.as_str()));
+    }
     let mut extra = Vec::new();
     let mut meetings = Vec::new();
     for (model, reference) in material.models().into_iter().enumerate().skip(series.len()) {
@@ -111,6 +116,9 @@ pub fn plan(material: &Material) -> Plan {
         let mut paired = BTreeSet::new();
         for &(own, other) in &correspondence.pairs {
             paired.insert(other);
+            if reference.tensors[other].role.constant {
+                formulas.insert(&subject.tensors[own].name);
+            }
             if let Some(list) = members.get_mut(subject.tensors[own].name.as_str()) {
                 list.push(member(model, &reference.tensors[other]));
             }
@@ -154,6 +162,7 @@ pub fn plan(material: &Material) -> Plan {
         keep(&mut units, models, tower, *hidden, if place == 0 { KEPT_BYTES } else { KEPT_BYTES / (2 * towers) });
     }
     for unit in &mut units {
+        unit.formula = unit.role.constant || formulas.contains(unit.tensor.as_str());
         unit.id = id(unit, material);
     }
     skipped.sort();
@@ -234,6 +243,7 @@ fn unit(
         sampled,
         kept: Vec::new(),
         pool: None,
+        formula: false,
     }
 }
 

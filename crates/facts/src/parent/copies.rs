@@ -76,8 +76,8 @@ pub fn figures(session: &Session) -> Vec<CopyFigure> {
             elements: unit.elements() as u64,
             rows: figures.rows,
             row: figures.row as u64,
-            // A table of positions may be a formula: equal rows of it are none of anybody's.
-            blocks: if unit.is_telling() { figures.blocks.clone() } else { Vec::new() },
+            // Equal rows of a formula are none of anybody's.
+            blocks: if unit.can_be_copied() { figures.blocks.clone() } else { Vec::new() },
             cast: figures.rounding.map(|rounding| Cast {
                 formats: formats(figures).split(' ').map(str::to_owned).collect(),
                 nearest: rounding == Rounding::Nearest,

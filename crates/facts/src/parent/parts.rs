@@ -81,7 +81,7 @@ pub fn parts(session: &Session) -> Vec<Part> {
             name: if tower == plan.lead() { ALL.to_owned() } else { tower.to_owned() },
             map: if tower.is_empty() { ALL.to_owned() } else { format!("{tower}.{ALL}") },
             share: tensors.map(|t| t.bytes).sum::<u64>() as f64 / all.max(1) as f64,
-            matrices: session.measured.own().filter(|(u, _)| u.role.tower == tower && u.is_telling()).count(),
+            matrices: session.measured.own().filter(|(u, _)| u.role.tower == tower && u.can_be_copied()).count(),
             met: met.collect(),
         }
     };
@@ -93,7 +93,7 @@ pub fn parts(session: &Session) -> Vec<Part> {
 pub fn equal_tensors(session: &Session) -> Vec<EqualTensor> {
     let mut equal = Vec::new();
     let parents = session.case.parents.len();
-    for (unit, figures) in session.measured.own().filter(|(unit, _)| unit.is_telling()) {
+    for (unit, figures) in session.measured.own().filter(|(unit, _)| unit.can_be_copied()) {
         for (t, &step) in session.measured.steps.iter().enumerate() {
             let matches = |model: usize| {
                 let slot = unit.slot(model)?;

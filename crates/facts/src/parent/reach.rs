@@ -233,13 +233,13 @@ fn recast(session: &Session, a: usize, b: usize) -> bool {
 const DIRECTIONS: f64 = 6.0;
 const PAIRS: u64 = 2_000;
 
-/// Whether a reference looks like a draw: its rows are as independent random directions are, or all its norm weights constant, and all matrices of a family of one size.
+/// Whether a reference looks like a draw: no norm weight moved, and its rows are as independent random directions are, or all
+/// matrices of a family of one size. **Measured**: the rows of a Mamba-2 of 200 steps (loss 7.02 to 3.78) have z 4.2, as the
+/// first of each matrix belong to gates that hardly move; its norm weights went from 1 to 0.93 to 1.07.
 fn untrained(session: &Session, model: usize) -> bool {
     let measured = session.measured;
     let drawn = measured.kept.drawn.iter().find(|drawn| drawn.model == model);
-    if drawn.is_some_and(|drawn| drawn.pairs >= PAIRS && drawn.z < DIRECTIONS) {
-        return true;
-    }
+    let directions = drawn.is_some_and(|drawn| drawn.pairs >= PAIRS && drawn.z < DIRECTIONS);
     let mut families: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     let (mut norms, mut constant) = (0, 0);
     for (unit, figures) in measured.plan.units.iter().zip(&measured.tensors) {
@@ -262,5 +262,7 @@ fn untrained(session: &Session, model: usize) -> bool {
             sizes.iter().fold((f64::INFINITY, 0.0_f64), |(low, high): (f64, f64), s| (s.min(low), s.max(high)));
         low > 0.0 && high / low <= ONE_SIZE
     };
-    norms > 1 && constant == norms && sizes.len() >= FAMILIES && sizes.iter().filter(even).count() == sizes.len()
+    let unmoved = constant == norms;
+    let of_one_size = norms > 1 && sizes.len() >= FAMILIES && sizes.iter().filter(even).count() == sizes.len();
+    unmoved && (directions || of_one_size)
 }

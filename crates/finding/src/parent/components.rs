@@ -7,6 +7,7 @@ use super::parts::{Controls, Tested, part_of};
 use super::{ALL, ParentFacts, layers, parent_of};
 use crate::{Code, ComponentOutcome, ComponentResult, Direction, Finding, Grade, Judgement};
 use scratchproof_case::Policy;
+use scratchproof_evidence::Reference;
 use scratchproof_texts::{Param, text};
 
 /// Where a part of the subject is a parent's and another part is not: which, in one sentence for each parent.
@@ -102,6 +103,21 @@ pub(super) fn components(
                 let mut parents = of_this.filter_map(|t| parent_of(&t.row.reference));
                 parents.any(|parent| facts.unsearched.contains(parent) || partly(parent))
             };
+            // Where the axis of a parent stands in another order or basis, what was not held against the parent in that frame is
+            // not cleared.
+            let in_another_frame = || {
+                let frames = findings.iter().filter(|f| {
+                    matches!(f.code, Code::ParentPermuted | Code::ParentRotated)
+                        && f.direction == Direction::Against
+                        && f.grade >= Grade::Strong
+                });
+                let held = |parent: &str| {
+                    let in_frame = Reference::Relabelled(parent.to_owned());
+                    tests.iter().any(|t| t.row.component == *name && t.row.reference == in_frame)
+                };
+                part_of(facts, name) == ALL
+                    && frames.filter_map(|f| f.subject.parent.as_deref()).any(|parent| !held(parent))
+            };
             let outcome = match (derived, nearest) {
                 (Some(_), _) => ComponentOutcome::Derived,
                 _ if by_layer.is_some() => ComponentOutcome::Derived,
@@ -109,7 +125,9 @@ pub(super) fn components(
                 (None, Some(_)) if part_of(facts, name) != ALL && !controls.usable(name) => {
                     ComponentOutcome::Undetermined
                 }
-                (None, _) if !seeded && (doubted(name) || unsearched()) => ComponentOutcome::Undetermined,
+                (None, _) if !seeded && (doubted(name) || unsearched() || in_another_frame()) => {
+                    ComponentOutcome::Undetermined
+                }
                 (None, Some(test))
                     if seeded
                         || (test.grade(policy).is_none() && test.detectable(policy) <= policy.detectable_effect) =>
