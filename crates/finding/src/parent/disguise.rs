@@ -296,7 +296,7 @@ pub(super) fn re_expressed(
                 what = named(facts, component),
                 parent,
                 written,
-                step = nearest.row.step,
+                step = Some(nearest.row.step).filter(|_| facts.steps.0 != facts.steps.1),
                 z = nearest.z,
                 effect = nearest.effect
             ),

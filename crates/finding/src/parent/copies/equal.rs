@@ -45,7 +45,7 @@ pub(in super::super) fn tensors(
             count = names,
             place = copied.place(),
             at_step = at(example.step),
-            step = example.step,
+            step = Some(example.step).filter(|_| facts.steps.0 != facts.steps.1),
             tensor = &example.tensor,
             elements = example.elements,
             controls = facts.controls.len()
