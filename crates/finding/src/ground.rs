@@ -195,4 +195,113 @@ mod tests {
             "{told}"
         );
     }
+
+    const TIES: [(Code, Tie); 6] = [
+        (Code::ChainDecayClock, Tie::DecayClock),
+        (Code::ChainStepSizes, Tie::StepSizes),
+        (Code::TimeNorms, Tie::Norms),
+        (Code::TimeTensorNorms, Tie::Norms),
+        (Code::TimeArtifacts, Tie::Digests),
+        (Code::ChainOptimizerNorm, Tie::OptimizerStates),
+    ];
+
+    fn finding(code: Code, grade: Grade, direction: Direction) -> Finding {
+        Finding { effect: Some(0.5), ..Finding::new(code, grade, direction, "") }
+    }
+
+    #[test]
+    fn a_tie_is_for_the_claim_and_moderate_at_least() {
+        for (code, tie) in TIES {
+            for (grade, expected) in [
+                (Grade::Context, None),
+                (Grade::Weak, None),
+                (Grade::Moderate, Some(tie)),
+                (Grade::Strong, Some(tie)),
+                (Grade::Conclusive, Some(tie)),
+            ] {
+                assert_eq!(Tie::of(&finding(code, grade, Direction::For)), expected, "{code:?} {grade:?}");
+                for direction in [Direction::Against, Direction::Neutral] {
+                    assert_eq!(Tie::of(&finding(code, grade, direction)), None, "{code:?} {grade:?} {direction:?}");
+                }
+            }
+        }
+        // A clock without a measured factor ties nothing, and neither does any other test.
+        assert_eq!(Tie::of(&Finding::new(Code::ChainDecayClock, Grade::Strong, Direction::For, "")), None);
+        assert_eq!(Tie::of(&finding(Code::ChainMemory, Grade::Strong, Direction::For)), None);
+        assert_eq!(Tie::of(&finding(Code::TimeSteps, Grade::Strong, Direction::For)), None);
+    }
+
+    #[test]
+    fn what_the_findings_show_of_the_ground() {
+        let found = |findings: &[Finding]| Ground::default().with(findings);
+        let every: Vec<Finding> =
+            TIES.iter().rev().map(|(code, _)| finding(*code, Grade::Moderate, Direction::For)).collect();
+        let all = [Tie::DecayClock, Tie::StepSizes, Tie::Norms, Tie::Digests, Tie::OptimizerStates];
+        assert_eq!(found(&every).ties, all, "in order, each once");
+        for code in [Code::ChainOptimizerReplay, Code::ChainOptimizerDirection] {
+            let of = |grade, direction| finding(code, grade, direction);
+            assert!(found(&[of(Grade::Moderate, Direction::For)]).optimizer_states);
+            assert!(!found(&[of(Grade::Weak, Direction::For)]).optimizer_states);
+            assert!(!found(&[of(Grade::Moderate, Direction::Neutral)]).optimizer_states);
+            // One that speaks against the claim, however weakly, is enough.
+            let two = [of(Grade::Strong, Direction::For), of(Grade::Context, Direction::Against)];
+            assert!(!found(&two).optimizer_states);
+        }
+        let other = finding(Code::ChainOptimizerNorm, Grade::Strong, Direction::For);
+        assert!(!found(&[other]).optimizer_states && !found(&[]).optimizer_states);
+        for (code, grade, direction, witness) in [
+            (Code::TimeWitness, Grade::Moderate, Direction::For, true),
+            (Code::TimeWitness, Grade::Weak, Direction::For, false),
+            (Code::TimeWitness, Grade::Strong, Direction::Against, false),
+            (Code::TimeOrder, Grade::Strong, Direction::For, false),
+        ] {
+            assert_eq!(found(&[finding(code, grade, direction)]).witness, witness, "{code:?} {grade:?}");
+        }
+    }
+
+    /// Everything that a policy can ask for, with what gives it and nothing else.
+    #[test]
+    fn every_requirement_is_met_by_its_own_part_alone() {
+        let parts = [
+            (Requirement::Log, Ground { log: true, ties: vec![Tie::Norms], ..Ground::default() }),
+            (Requirement::Repository, Ground { repository: true, ..Ground::default() }),
+            (Requirement::Release, Ground { released: vec!["P".into()], ..Ground::default() }),
+            (Requirement::Witness, Ground { witness: true, ..Ground::default() }),
+            (Requirement::Init, Ground { init: true, ..Ground::default() }),
+            (Requirement::OptimizerStates, Ground { optimizer_states: true, ..Ground::default() }),
+        ];
+        for (asked, _) in &parts {
+            let policy = Policy { requires: vec![*asked], ..Policy::default() };
+            for (given, ground) in &parts {
+                assert_eq!(ground.has(*asked), asked == given, "{asked:?} from {given:?}");
+                assert_eq!(ground.lacking(&policy).is_empty(), asked == given, "{asked:?} from {given:?}");
+            }
+        }
+        assert!(!Ground { ties: vec![Tie::Norms], ..Ground::default() }.has(Requirement::Log), "a tie of no log");
+        let one = Ground { released: vec!["P".into()], undated: vec!["Q".into()], ..Ground::default() };
+        assert!(!one.has(Requirement::Release), "one parent without a date");
+        // Every lack has words of its own.
+        let policy = Policy { requires: parts.iter().map(|(asked, _)| *asked).collect(), ..Policy::default() };
+        let mut lacks: Vec<String> = Ground::default().lacking(&policy).iter().map(Text::english).collect();
+        lacks.sort();
+        lacks.dedup();
+        assert_eq!(lacks.len(), 6, "{lacks:#?}");
+    }
+
+    #[test]
+    fn what_the_record_could_be_held_against() {
+        let nothing = Ground::default().record().english();
+        let ground = Ground {
+            log: true,
+            released: vec!["Parent-7".into()],
+            undated: vec!["Other-9".into()],
+            ..Ground::default()
+        };
+        let told = ground.record().english();
+        assert!(told.contains("Parent-7") && told.contains("Other-9") && told != nothing, "{told}");
+        for tie in [Tie::DecayClock, Tie::StepSizes, Tie::Norms, Tie::Digests, Tie::OptimizerStates] {
+            let tied = Ground { ties: vec![tie], ..ground.clone() }.record().english();
+            assert!(tied != told, "{tie:?} {tied}");
+        }
+    }
 }

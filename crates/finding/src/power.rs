@@ -6,6 +6,8 @@
 mod chain;
 mod parent;
 mod start;
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
 

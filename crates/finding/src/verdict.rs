@@ -244,4 +244,109 @@ mod tests {
         let verdict = decide(&mut [], without);
         assert_eq!((verdict.outcome, verdict.missing.len()), (Outcome::Inconclusive, 1));
     }
+
+    const GRADES: [Grade; 5] = [Grade::Context, Grade::Weak, Grade::Moderate, Grade::Strong, Grade::Conclusive];
+
+    #[test]
+    fn a_condition_fails_from_strong_on_and_is_open_at_moderate() {
+        use Condition::{Fails, Holds, Untested};
+        for otherwise in [Holds, Untested] {
+            let expected = [otherwise, otherwise, Untested, Fails, Fails];
+            for (grade, expected) in GRADES.into_iter().zip(expected) {
+                let mut judgement = Judgement::untested();
+                judgement.push(against(Code::ChainMemory, grade));
+                judgement.settle(otherwise);
+                assert_eq!(judgement.condition, expected, "{grade:?}");
+                // What is for the claim, or for neither, leaves the condition as it is.
+                for direction in [Direction::For, Direction::Neutral] {
+                    let mut judgement = Judgement::untested();
+                    judgement.push(Finding::new(Code::ChainMemory, grade, direction, ""));
+                    judgement.settle(otherwise);
+                    assert_eq!(judgement.condition, otherwise, "{grade:?} {direction:?}");
+                }
+            }
+        }
+        assert!(Judgement::untested().findings.is_empty() && Judgement::untested().condition == Untested);
+    }
+
+    /// One finding of every grade and direction beside conditions that hold.
+    #[test]
+    fn one_finding_of_every_grade_and_direction() {
+        use Outcome::{Confirmed, Inconclusive, Refuted};
+        let expected = [Confirmed, Confirmed, Inconclusive, Inconclusive, Refuted];
+        for (grade, expected) in GRADES.into_iter().zip(expected) {
+            assert_eq!(outcome(vec![against(Code::TimeOrder, grade)], HOLDS), expected, "{grade:?}");
+            for direction in [Direction::For, Direction::Neutral] {
+                let finding = Finding::new(Code::TimeOrder, grade, direction, "");
+                assert_eq!(outcome(vec![finding], HOLDS), Confirmed, "{grade:?} {direction:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn two_strong_ones_refute_whatever_the_conditions_are_and_only_of_different_conditions() {
+        let strong = |code| against(code, Grade::Strong);
+        let untested = Conditions::default();
+        let codes = [Code::StartSpectrum, Code::ChainMemory, Code::ParentSimilarity, Code::TimeOrder];
+        for (at, one) in codes.into_iter().enumerate() {
+            for (with, other) in codes.into_iter().enumerate() {
+                let expected = if at == with { Outcome::Inconclusive } else { Outcome::Refuted };
+                for conditions in [untested, HOLDS] {
+                    assert_eq!(outcome(vec![strong(one), strong(other)], conditions), expected, "{one:?} {other:?}");
+                }
+            }
+            let moderate = against(codes[(at + 1) % 4], Grade::Moderate);
+            assert_eq!(outcome(vec![strong(one), moderate], untested), Outcome::Inconclusive);
+            let supports = Finding::new(codes[(at + 1) % 4], Grade::Strong, Direction::For, "");
+            assert_eq!(outcome(vec![strong(one), supports], untested), Outcome::Inconclusive);
+        }
+        // Two tests of one condition are one kind.
+        assert_eq!(outcome(vec![strong(Code::ChainMemory), strong(Code::ChainBudget)], HOLDS), Outcome::Inconclusive);
+    }
+
+    #[test]
+    fn every_condition_at_every_state() {
+        use Condition::{Fails, Holds, Untested};
+        for start in [Holds, Fails, Untested] {
+            for chain in [Holds, Fails, Untested] {
+                for parent in [Holds, Fails, Untested] {
+                    for time in [Holds, Fails, Untested] {
+                        let whole = [start, chain, parent] == [Holds; 3] && time != Fails;
+                        let expected = if whole { Outcome::Confirmed } else { Outcome::Inconclusive };
+                        let conditions = Conditions { start, chain, parent, time };
+                        assert_eq!(outcome(Vec::new(), conditions), expected, "{conditions:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    /// What decided: the conclusive ones, the strong ones, what supports from moderate on, or what is open.
+    #[test]
+    fn the_reasons_are_those_that_decided() {
+        let reasons = |mut findings: Vec<Finding>, conditions| {
+            decide(&mut findings, Heard { conditions, ..Heard::default() }).reasons.join(" ")
+        };
+        let code = Code::ChainMemory;
+        let all = |direction| GRADES.map(|grade| Finding::new(code, grade, direction, ""));
+        assert_eq!(reasons(all(Direction::Against).to_vec(), HOLDS), "F005");
+        assert_eq!(reasons(all(Direction::Against)[..4].to_vec(), HOLDS), "F003 F004");
+        assert_eq!(reasons(all(Direction::For).to_vec(), HOLDS), "F003 F004 F005");
+        assert_eq!(reasons(all(Direction::For).to_vec(), Conditions::default()), "");
+        assert_eq!(reasons(all(Direction::Neutral).to_vec(), HOLDS), "");
+        let two =
+            vec![against(code, Grade::Strong), against(code, Grade::Moderate), against(Code::TimeOrder, Grade::Strong)];
+        assert_eq!(reasons(two, HOLDS), "F001 F003");
+    }
+
+    #[test]
+    fn what_is_missing_is_said_once_in_order() {
+        let heard = Heard {
+            missing: vec!["b".into(), "c".into(), "b".into()],
+            lacking: vec!["a".into(), "c".into()],
+            ..Heard::default()
+        };
+        let missing = decide(&mut [], heard).missing;
+        assert_eq!(missing.iter().map(Text::english).collect::<Vec<_>>(), ["a", "b", "c"]);
+    }
 }

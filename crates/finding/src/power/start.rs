@@ -33,7 +33,7 @@ pub struct Span {
 impl Span {
     /// Whether [`SPIKE`] shows in so many of its elements: of a spike spread over all rows, r of n rows hold sqrt(r / n), and
     /// (r d)^(1/4) is where it leaves the bulk.
-    fn shows(&self, looked: u64) -> bool {
+    pub(super) fn shows(&self, looked: u64) -> bool {
         let rows = looked as f64 / (self.matrices * self.columns).max(1.0);
         let spike = SPIKE * (self.rows.sqrt() + self.columns.sqrt()) * (rows / self.rows.max(1.0)).min(1.0).sqrt();
         spike >= ABOVE * (rows * self.columns).sqrt().sqrt()
