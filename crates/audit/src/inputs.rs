@@ -31,9 +31,9 @@ pub fn list(session: &Session, read: &Read) -> Vec<Input> {
             role,
             name,
             uri: model.uri.clone(),
-            // Where rows were drawn there are no digests of files, and none is claimed.
-            sha256: if files.is_empty() && session.measured.sample.is_some() { String::new() } else { manifest(files) },
-            bytes: if session.measured.sample.is_some() { model.bytes } else { files.iter().map(|f| f.bytes).sum() },
+            // Where rows were drawn, or the model itself, there are no digests of files, and none is claimed.
+            sha256: if files.is_empty() { String::new() } else { manifest(files) },
+            bytes: if files.is_empty() { model.bytes } else { files.iter().map(|f| f.bytes).sum() },
         })
         .collect();
     inputs.extend(read.inputs.iter().cloned());
