@@ -207,3 +207,44 @@ fn a_template_is_printed_and_taken_from_the_case_file() {
     assert_eq!(refused.status, 2);
     assert!(refused.stderr.contains("my.toml"), "{}", refused.stderr);
 }
+
+/// Equal values tell of descent whatever the axes of a tensor: positions, the patches of a convolution, a class token. Sines that
+/// anybody computes do not.
+#[test]
+fn equal_tensors_are_found_whatever_their_axes_and_formulas_are_nobodys() {
+    let mut parent = safetensors::File::read(&fixtures().join("models/control-clip/model.safetensors"));
+    let embeddings = |name: &str| format!("vision_model.embeddings.{name}");
+    let compare = |subject: &Path, parent: &Path| {
+        let mut command = program();
+        let run = run(command.args(["--format", "json", "compare"]).arg(subject).arg(parent));
+        let document: Value = serde_json::from_str(&run.stdout).unwrap_or_else(|e| panic!("{e}: {}", run.stderr));
+        let codes = document["findings"].as_array().expect("findings").iter();
+        let equal: Vec<Value> = codes.filter(|f| f["code"] == "parent/bit-equal").cloned().collect();
+        (run.status, equal)
+    };
+    let parent_at = fixtures().join("models/control-clip");
+    for name in ["position_embedding.weight", "patch_embedding.weight", "class_embedding"] {
+        let name = embeddings(name);
+        let taken = parent.numbers(&name);
+        let (_root, subject) = changed("models/parent-clip", |file| file.put(&name, &taken));
+        let (status, equal) = compare(&subject, &parent_at);
+        assert_eq!((status, equal.len()), (1, 1), "{name}: {equal:?}");
+        assert!(equal[0]["message"].to_string().contains(&name), "{equal:?}");
+    }
+    let (_root, own) = changed("models/parent-clip", |_| {});
+    assert!(compare(&own, &parent_at).1.is_empty());
+    // A table of sines in both.
+    let name = embeddings("position_embedding.weight");
+    let width = parent.header[&name]["shape"][1].as_u64().expect("a width") as usize;
+    let sines: Vec<f32> = (0..parent.numbers(&name).len())
+        .map(|at| {
+            let (row, column) = (at / width, at % width);
+            let turn = row as f32 / 10_000_f32.powf((column / 2 * 2) as f32 / width as f32);
+            if column % 2 == 0 { turn.sin() } else { turn.cos() }
+        })
+        .collect();
+    let (_a, subject) = changed("models/control-clip", |file| file.put(&name, &sines));
+    let (_b, other) = changed("models/parent-clip", |file| file.put(&name, &sines));
+    let (_, equal) = compare(&subject, &other);
+    assert!(equal.is_empty(), "{equal:?}");
+}
