@@ -80,12 +80,12 @@ impl Search<'_> {
                 }
             }
         }
-        for (a, b) in self.own.tokens(self.other, self.tokens, tokens)? {
+        self.own.tokens(self.other, self.tokens, tokens, &mut |a, b| {
             for half in 0..2 {
                 let rows: Vec<usize> = (half..a.rows()).step_by(2).collect();
                 fits[4 + half].add(&a.chosen(&rows), &b.chosen(&rows));
             }
-        }
+        })?;
         for fit in &mut fits {
             fit.settle();
         }

@@ -44,9 +44,7 @@ impl Search<'_> {
         }
         let mut fit = both;
         if fit.rows < 2 * short {
-            for (a, b) in self.own.tokens(self.other, self.tokens, usize::MAX)? {
-                fit.add(&a, &b);
-            }
+            self.own.tokens(self.other, self.tokens, usize::MAX, &mut |a, b| fit.add(a, b))?;
         }
         let Some(frame) = self.like(&rough.candidate.frame, &fit) else { return Ok(rough) };
         let kept = std::mem::take(&mut self.observations);

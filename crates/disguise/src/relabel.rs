@@ -6,6 +6,7 @@ use super::found::Relabelling;
 use super::frame::{Agreement, Frame, fixed};
 use super::matrix::{Function, Slot};
 use super::search::{InFrame, Search, TOKENS};
+use super::units::Matching;
 use scratchproof_measurements::{Change, Question};
 
 impl Search<'_> {
@@ -84,8 +85,14 @@ impl Search<'_> {
         if layers_moved {
             changes.push(Change::LayersMoved);
         }
-        let mlps = best.mlps.into_iter().map(|(key, (slot, matching))| (key, (slot, matching.order))).collect();
-        Some(Relabelling { frame: best.candidate.frame, layers: best.layers, mlps, heads: best.heads, changes })
+        // What is written as the subject is needs no order of its units, which may be millions.
+        let (mlps, heads) = if changes.is_empty() {
+            (BTreeMap::new(), BTreeMap::new())
+        } else {
+            let order = |(key, (slot, matching)): (_, (Slot, Matching))| (key, (slot, matching.order));
+            (best.mlps.into_iter().map(order).collect(), best.heads)
+        };
+        Some(Relabelling { frame: best.candidate.frame, layers: best.layers, mlps, heads, changes })
     }
 
     pub(super) fn shown(&self, agreement: Agreement, against: usize) -> bool {

@@ -367,15 +367,20 @@ impl<'a> Weights<'a> {
         self.read(part, Some(function), rows, self.before(layer, function))
     }
 
-    /// The embedding and the head, rows that mean the same token beside each other: (this model's, the other's).
+    /// The embedding and then the head, rows that mean the same token beside each other: this model's, the other's.
     ///
     /// # Errors
     /// If they cannot be read.
-    pub fn tokens(&self, other: &Weights<'_>, rows: Option<&TokenRows>, most: usize) -> Result<Vec<(Matrix, Matrix)>> {
-        let mut pairs = Vec::new();
+    pub fn tokens(
+        &self,
+        other: &Weights<'_>,
+        rows: Option<&TokenRows>,
+        most: usize,
+        each: &mut dyn FnMut(&Matrix, &Matrix),
+    ) -> Result<()> {
         // What rows of tokens learnt in between says nothing of another model's axis.
         if self.is_added() {
-            return Ok(pairs);
+            return Ok(());
         }
         for (own, theirs, norm) in
             [(&self.embedding, &other.embedding, None), (&self.head, &other.head, Some("final_norm"))]
@@ -395,10 +400,10 @@ impl<'a> Weights<'a> {
                 (self.read(own, None, a, fold(self))?, other.read(theirs, None, b, fold(other))?)
                 && a.rows() > 2
             {
-                pairs.push((a, b));
+                each(&a, &b);
             }
         }
-        Ok(pairs)
+        Ok(())
     }
 
     /// The norm weights that multiply what a matrix reads.

@@ -36,6 +36,9 @@ const TENSORS: u64 = 200_000;
 /// Elements of a tensor that are drawn from one place of the table.
 const BLOCK: u64 = 4096;
 
+/// Signs that are drawn at once.
+const WORD: usize = 64;
+
 /// Drawn values that all weights are taken from, a piece at a time.
 const TABLE: usize = 1 << 20;
 
@@ -271,10 +274,19 @@ impl Drawn {
                 if norm && own == 0 {
                     continue;
                 }
-                let place =
-                    [self.file, at as u64, block, own].iter().fold(mixed(seed), |hash, part| mixed(hash ^ part));
-                let place = usize::try_from(place % (TABLE as u64 - BLOCK)).unwrap_or_default() + skip;
-                sums.iter_mut().zip(&table()[place..place + count]).for_each(|(sum, drawn)| *sum += scale * drawn);
+                let parts = [self.file, at as u64, block, own];
+                let hash = parts.iter().fold(mixed(seed), |hash, part| mixed(hash ^ part));
+                let place = usize::try_from(hash % (TABLE as u64 - BLOCK)).unwrap_or_default() + skip;
+                // Pieces of one table have its correlations in common; with signs of their own they have none.
+                let mut element = skip;
+                for (sums, drawn) in aligned(sums, &table()[place..place + count], skip) {
+                    let signs = mixed(hash ^ (element / WORD) as u64) >> (element % WORD);
+                    element += sums.len();
+                    for ((sum, drawn), bit) in sums.iter_mut().zip(drawn).zip(0..) {
+                        let sign = u32::from(signs >> bit & 1 == 1) << 31;
+                        *sum += scale * f32::from_bits(drawn.to_bits() ^ sign);
+                    }
+                }
             }
             let (now, later) = rest.split_at_mut(2 * count);
             now.chunks_exact_mut(2).zip(sums).for_each(|(bytes, value)| bytes.copy_from_slice(&rounded(*value)));
@@ -282,6 +294,18 @@ impl Drawn {
             from = to;
         }
     }
+}
+
+/// Values and drawn ones in pieces that end where a word of signs does; the first begins `skip` elements into a block.
+fn aligned<'a>(
+    values: &'a mut [f32],
+    drawn: &'a [f32],
+    skip: usize,
+) -> impl Iterator<Item = (&'a mut [f32], &'a [f32])> {
+    let first = (WORD - skip % WORD).min(values.len());
+    let (head, rest) = values.split_at_mut(first);
+    let (of_head, of_rest) = drawn.split_at(first);
+    std::iter::once((head, of_head)).chain(rest.chunks_mut(WORD).zip(of_rest.chunks(WORD)))
 }
 
 /// To bf16, to the nearest, ties to even.
