@@ -259,6 +259,13 @@ mod tests {
         }
     }
 
+    #[test]
+    fn one_witness_among_other_findings_is_one() {
+        let other = finding(Code::TimeOrder, Grade::Weak, Direction::Neutral);
+        let witness = finding(Code::TimeWitness, Grade::Moderate, Direction::For);
+        assert!(Ground::default().with(&[other, witness]).witness);
+    }
+
     /// Everything that a policy can ask for, with what gives it and nothing else.
     #[test]
     fn every_requirement_is_met_by_its_own_part_alone() {

@@ -212,6 +212,13 @@ fn a_disguise_must_be_seen_somewhere_and_half_of_the_units_in_every_component_th
     assert_eq!(blind(&[culprit(Class::Permuted, &[])]), at("permuted", ""));
     assert_eq!(blind(&[culprit(Class::Half, &["mlp", "attention"])]), []);
     assert_eq!(blind(&[culprit(Class::Half, &["mlp"])]), at("half", "attention"));
+    // Another parent's experts are not asked of this one.
+    let experts = ParentReach { parent: "Q".into(), ..reach("experts", 400, 400, 0) };
+    let with = [reaches.to_vec(), vec![experts]].concat();
+    let half = |parent: &str, seen: &[&str]| Culprit { parent: parent.into(), ..culprit(Class::Half, seen) };
+    let (_, all) = asked(&with, &figures, &[], &[half("P", &["mlp", "attention"])]);
+    let of_p = |one: &&Blind| matches!(one, Blind::Disguised(power, _) if power.parent == "P");
+    assert_eq!(all.iter().filter(of_p).count(), 0, "{all:?}");
     let other = Culprit { parent: "Q".into(), ..culprit(Class::Permuted, &["mlp"]) };
     let (_, blind) = asked(&reaches, &figures, &[], &[other]);
     assert_eq!(blind.len(), 1, "another parent's disguise says nothing of this one");
