@@ -150,7 +150,7 @@ pub fn reduce(path: &Path, dir: &Path, folder: &Folder, access: Access, reporter
     let (measured, read) = measured(&case, access, &Then(&units, &store), reporter)?;
     store.finish(&question(&case), &measured)?;
     super::choice::remember(&case, folder)?;
-    Ok(judge(&case, &measured, &read))
+    Ok(judge(&case, &measured, read))
 }
 
 #[cfg(test)]

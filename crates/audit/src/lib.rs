@@ -59,7 +59,7 @@ pub struct Audit {
 /// material becomes a finding.
 pub fn audit(case: &Case, access: Access, reporter: &dyn Reporter) -> Result<Audit> {
     let (measured, read) = measuring::measured(case, access, &Nowhere, reporter)?;
-    Ok(judge(case, &measured, &read))
+    Ok(judge(case, &measured, read))
 }
 
 /// Audits a case and keeps what was measured in a folder: an audit that was interrupted goes on, and what is whole is judged
@@ -75,7 +75,7 @@ pub fn audit_into(
     reporter: &dyn Reporter,
 ) -> Result<(Audit, Kept)> {
     let (measured, read, kept) = measuring::from_store(case, access, folder, check, reporter)?;
-    Ok((judge(case, &measured, &read), kept))
+    Ok((judge(case, &measured, read), kept))
 }
 
 /// What a store gives again, and what the models are now.
@@ -95,11 +95,13 @@ pub struct Again {
 pub fn again(case: &Case, access: Access, folder: &Folder, look: bool) -> Result<Option<Again>> {
     let Some((measured, read)) = measuring::stored(case, access, folder)? else { return Ok(None) };
     let models = if look { measuring::digests_now(case, access, &measured) } else { Vec::new() };
-    Ok(Some(Again { audit: judge(case, &measured, &read), models }))
+    Ok(Some(Again { audit: judge(case, &measured, read), models }))
 }
 
 /// Judges what was measured and read.
-fn judge(case: &Case, measured: &Measurements, read: &Read) -> Audit {
+fn judge(case: &Case, measured: &Measurements, mut read: Read) -> Audit {
+    read.reading.take_from_states(&measured.optimizer);
+    let read = &read;
     let session = Session { case, measured, record: &read.reading };
     let policy = &case.policy;
     let trails = Trails::new(&measured.plan, &measured.tensors);

@@ -46,7 +46,11 @@ impl Chain {
             equal: path::equal_steps(session),
             exchanges: path::exchanges(session, &distances),
             residuals: path::residuals(session, &distances),
-            bound: rates::rule(session.record).map(|limit| Bound { optimiser: limit.name, exact: limit.exact }),
+            bound: rates::rule(session.record).map(|limit| Bound {
+                optimiser: limit.name,
+                exact: limit.exact,
+                beside: limit.beside,
+            }),
         }
     }
 

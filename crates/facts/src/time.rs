@@ -4,6 +4,7 @@ pub mod rates;
 mod reading;
 mod register;
 pub(crate) mod repository;
+mod states;
 mod tables;
 mod weights;
 
@@ -14,6 +15,7 @@ use scratchproof_measurements::{Model, Replay};
 use scratchproof_record::settings;
 
 use super::Session;
+use scratchproof_finding::chain::VARIES;
 
 pub use reading::Reading;
 pub use tables::record_tables;
@@ -64,6 +66,7 @@ pub fn judge(
         repository,
         steps,
         vocabularies: &vocabularies,
+        images: vocabularies.is_empty() && subject.and_then(|s| s.config.as_ref()).is_some_and(of_images),
         sizes: subject.map(weights::sizes).unwrap_or_default(),
         parents: &releases,
         settings: settings.as_ref(),
@@ -81,6 +84,11 @@ pub fn judge(
     time::judge(&facts, policy)
 }
 
+/// Whether a configuration is that of a model of images: it has their size, or that of their patches, and no vocabulary.
+fn of_images(config: &serde_json::Value) -> bool {
+    ["image_size", "patch_size"].iter().any(|key| config.get(key).is_some()) && config.get("vocab_size").is_none()
+}
+
 /// What was given beside the weights.
 #[must_use]
 pub fn ground(session: &Session) -> Ground {
@@ -89,7 +97,16 @@ pub fn ground(session: &Session) -> Ground {
         let of = reading.releases.iter().filter(move |(_, release)| release.is_some() == dated);
         of.map(|(name, _)| name.clone()).collect()
     };
+    // As the step sizes ask it: mean rates of the intervals within a factor of 1.5 leave nothing to follow, the warm-up apart.
+    let mean = |pair: &[i64]| Some(rates::rates(reading, pair[0], pair[1])?.sum / (pair[1] - pair[0]) as f64);
+    let means: Option<Vec<f64>> = session.steps().windows(2).skip(1).map(mean).collect();
+    let one_rate = means.is_some_and(|means| {
+        let (least, most) = means.iter().fold((f64::INFINITY, 0.0_f64), |(a, b), rate| (a.min(*rate), b.max(*rate)));
+        most > 0.0 && most < VARIES * least
+    });
     Ground {
+        featureless: one_rate && reading.trainings().next().is_some_and(|run| run.weight_decay() == Some(0.0)),
+        states: !session.measured.optimizer.points.is_empty(),
         log: !reading.record.runs.is_empty(),
         rates: reading.trainings().any(|run| run.learning_rate().len() > 1),
         decay: reading.trainings().any(|run| run.weight_decay().is_some()),

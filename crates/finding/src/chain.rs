@@ -22,6 +22,7 @@ pub use budget::Bound;
 pub use decay::{ClockInterval, DecayFacts, TokenClock};
 pub use movement::{LAYERS, Moved, of_like_length};
 pub use optimizer::{Norm, OptimizerFacts, Rates, Setting};
+pub use sizes::VARIES;
 
 use std::collections::BTreeSet;
 

@@ -23,6 +23,8 @@ pub enum Tie {
     Digests,
     /// States of the optimizer belong to the weights, and their moments are those of the logged gradient norms.
     OptimizerStates,
+    /// States of the optimizer belong to the weights, count their steps and have the logged rates and settings.
+    OptimizerSettings,
 }
 
 impl Tie {
@@ -38,6 +40,7 @@ impl Tie {
             Code::TimeNorms | Code::TimeTensorNorms => Some(Self::Norms),
             Code::TimeArtifacts => Some(Self::Digests),
             Code::ChainOptimizerNorm => Some(Self::OptimizerStates),
+            Code::ChainOptimizerSettings => Some(Self::OptimizerSettings),
             _ => None,
         }
     }
@@ -49,6 +52,7 @@ impl Tie {
             Self::Norms => text!("power/tie/norms"),
             Self::Digests => text!("power/tie/digests"),
             Self::OptimizerStates => text!("power/tie/optimizer-states"),
+            Self::OptimizerSettings => text!("power/tie/optimizer-settings"),
         }
     }
 }
@@ -63,6 +67,10 @@ pub struct Ground {
     pub rates: bool,
     /// ... and whether the run's weight decay is known.
     pub decay: bool,
+    /// Whether the logged rates are one rate throughout and there is no weight decay: the weights then do not show which.
+    pub featureless: bool,
+    /// Whether states of the optimiser were read.
+    pub states: bool,
     /// What ties it to the weights.
     pub ties: Vec<Tie>,
     /// Whether a repository was read.
@@ -117,7 +125,13 @@ impl Ground {
         let lacks = policy.requires.iter().filter(|requirement| !self.has(**requirement));
         lacks
             .map(|requirement| match requirement {
-                Requirement::Log if self.log => text!("power/requires/tie", rates = self.rates, decay = self.decay),
+                Requirement::Log if self.log => text!(
+                    "power/requires/tie",
+                    rates = self.rates,
+                    decay = self.decay,
+                    featureless = self.featureless,
+                    states = self.states
+                ),
                 Requirement::Log => text!("power/requires/log"),
                 Requirement::Repository => text!("power/requires/repository"),
                 Requirement::Release => text!("power/requires/release", parents = self.undated.clone()),
@@ -167,6 +181,13 @@ mod tests {
         assert!(!loose.has(Requirement::Log));
         let lacking = loose.lacking(&policy)[0].to_string();
         assert!(lacking.contains("tied") && lacking.contains("or its learning rates"), "{lacking}");
+        // What was handed over is not asked for again.
+        let states = Ground { states: true, ..loose.clone() }.lacking(&policy)[0].to_string();
+        assert!(!states.contains("optimizer states beside"), "{states}");
+        assert!(lacking.contains("optimizer states beside"), "{lacking}");
+        let plain =
+            Ground { rates: true, decay: true, featureless: true, ..loose.clone() }.lacking(&policy)[0].to_string();
+        assert!(plain.contains("which steps and rates"), "{plain}");
         // What a log has is not asked for again.
         let rated = Ground { rates: true, decay: true, ..loose.clone() }.lacking(&policy)[0].to_string();
         assert!(
@@ -196,13 +217,14 @@ mod tests {
         );
     }
 
-    const TIES: [(Code, Tie); 6] = [
+    const TIES: [(Code, Tie); 7] = [
         (Code::ChainDecayClock, Tie::DecayClock),
         (Code::ChainStepSizes, Tie::StepSizes),
         (Code::TimeNorms, Tie::Norms),
         (Code::TimeTensorNorms, Tie::Norms),
         (Code::TimeArtifacts, Tie::Digests),
         (Code::ChainOptimizerNorm, Tie::OptimizerStates),
+        (Code::ChainOptimizerSettings, Tie::OptimizerSettings),
     ];
 
     fn finding(code: Code, grade: Grade, direction: Direction) -> Finding {
@@ -236,7 +258,8 @@ mod tests {
         let found = |findings: &[Finding]| Ground::default().with(findings);
         let every: Vec<Finding> =
             TIES.iter().rev().map(|(code, _)| finding(*code, Grade::Moderate, Direction::For)).collect();
-        let all = [Tie::DecayClock, Tie::StepSizes, Tie::Norms, Tie::Digests, Tie::OptimizerStates];
+        let all =
+            [Tie::DecayClock, Tie::StepSizes, Tie::Norms, Tie::Digests, Tie::OptimizerStates, Tie::OptimizerSettings];
         assert_eq!(found(&every).ties, all, "in order, each once");
         for code in [Code::ChainOptimizerReplay, Code::ChainOptimizerDirection] {
             let of = |grade, direction| finding(code, grade, direction);
@@ -306,7 +329,9 @@ mod tests {
         };
         let told = ground.record().english();
         assert!(told.contains("Parent-7") && told.contains("Other-9") && told != nothing, "{told}");
-        for tie in [Tie::DecayClock, Tie::StepSizes, Tie::Norms, Tie::Digests, Tie::OptimizerStates] {
+        for tie in
+            [Tie::DecayClock, Tie::StepSizes, Tie::Norms, Tie::Digests, Tie::OptimizerStates, Tie::OptimizerSettings]
+        {
             let tied = Ground { ties: vec![tie], ..ground.clone() }.record().english();
             assert!(tied != told, "{tie:?} {tied}");
         }

@@ -89,6 +89,8 @@ pub struct TimeFacts<'a> {
     pub steps: &'a [i64],
     /// Rows of the embeddings; the nearest to the first loss counts.
     pub vocabularies: &'a [u64],
+    /// Whether the configuration is that of a model of images without a vocabulary.
+    pub images: bool,
     /// Sizes from the tensors.
     pub sizes: Sizes,
     /// The candidate parents.

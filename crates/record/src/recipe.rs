@@ -69,6 +69,10 @@ pub enum Decay {
     Unknown,
 }
 
+/// Names of the settings that states of an optimiser may say.
+const OPTIMIZER: &str = "optimizer";
+const DECAY: &str = "weight_decay";
+
 /// Groups inside which a setting may stand.
 const GROUPS: &[&str] = &[
     "optimizer",
@@ -94,7 +98,31 @@ const GROUPS: &[&str] = &[
 ];
 
 impl Run {
-    /// The optimiser, if the configuration names it.
+    /// Takes settings from the optimiser's states where the configuration has none.
+    pub fn take_from_states(&mut self, optimizer: &Optimizer, betas: Option<[f64; 2]>, decay: Option<f64>) {
+        if self.optimizer().is_none() {
+            self.beside.insert(OPTIMIZER.to_owned(), Value::from(optimizer.name()));
+        }
+        let [beta1, beta2] = betas.map_or([None; 2], |betas| betas.map(Some));
+        let own = [("beta1", self.beta1(), beta1), ("beta2", self.beta2(), beta2), (DECAY, self.weight_decay(), decay)];
+        for (name, own, found) in own {
+            if let (None, Some(found)) = (own, found) {
+                self.beside.insert(name.to_owned(), Value::from(found));
+            }
+        }
+    }
+
+    /// The optimiser that the configuration itself names.
+    pub fn named_optimizer(&self) -> Option<Optimizer> {
+        self.optimizer().filter(|_| !self.beside.contains_key(OPTIMIZER))
+    }
+
+    /// The weight decay that the configuration itself has.
+    pub fn configured_decay(&self) -> Option<f64> {
+        self.weight_decay().filter(|_| !self.beside.contains_key(DECAY))
+    }
+
+    /// The optimiser, if the configuration or the states beside the checkpoints name it.
     pub fn optimizer(&self) -> Option<Optimizer> {
         let names = ["optimizer", "optim", "optimizer_type", "optimizer_name", "optimizer_class", "opt"];
         let value = self.setting(&names).filter(|value| value.is_string());
@@ -107,13 +135,13 @@ impl Run {
 
     /// How weights decay, as far as the configuration says. What some writers call `adam` may be either kind.
     pub fn decay(&self) -> Decay {
-        let Some(decay) = self.weight_decay().filter(|decay| *decay >= 0.0) else { return Decay::Unknown };
+        let Some(decay) = self.configured_decay().filter(|decay| *decay >= 0.0) else { return Decay::Unknown };
         if decay == 0.0 {
             return Decay::None;
         }
         let yes = |names: &[&str]| self.setting(names).and_then(truth);
         let said = yes(&["decoupled_weight_decay", "adam_w_mode", "adamw_mode", "decouple"]);
-        match (self.optimizer(), said) {
+        match (self.named_optimizer(), said) {
             // MosaicML's decays by the learning rate over its first value: another unit.
             (Some(Optimizer::AdamW), _) if self.optimizer_word("decoupled") => Decay::Unknown,
             (Some(Optimizer::AdamW | Optimizer::Lion | Optimizer::Adafactor | Optimizer::Muon), None | Some(true))
@@ -176,6 +204,7 @@ impl Run {
             paths.into_iter().find_map(|path| self.at(&path))
         })
         .or_else(|| names.iter().find_map(|name| self.nested(name)))
+        .or_else(|| names.iter().find_map(|name| self.beside.get(*name)))
     }
 
     /// A setting by the last part of its name, however deep, if all that are called so have one value and none belongs to
@@ -273,6 +302,20 @@ mod tests {
         assert_eq!(run(&json!({ "optimizer.name": "lion", "name": "a run" })).optimizer(), Some(Optimizer::Lion));
         assert_eq!(run(&json!({ "lr": 1e-3, "name": "sgd" })).optimizer(), None);
         assert_eq!(run(&json!({ "optimizer": null })).optimizer(), None);
+    }
+
+    /// Of the states only what the configuration does not say, and no accusation from it.
+    #[test]
+    fn states_say_what_the_configuration_does_not() {
+        let mut none = run(&json!({}));
+        none.take_from_states(&Optimizer::AdamW, Some([0.9, 0.95]), Some(0.1));
+        assert_eq!((none.optimizer(), none.named_optimizer()), (Some(Optimizer::AdamW), None));
+        assert_eq!((none.weight_decay(), none.configured_decay()), (Some(0.1), None));
+        assert_eq!((none.beta1(), none.beta2(), none.decay()), (Some(0.9), Some(0.95), Decay::Unknown));
+        let mut own = run(&json!({ "optimizer.name": "lion", "weight_decay": 0.3, "betas": [0.8, 0.9] }));
+        own.take_from_states(&Optimizer::Adam, Some([0.9, 0.95]), Some(0.1));
+        assert!(own.beside.is_empty());
+        assert_eq!((own.named_optimizer(), own.configured_decay()), (Some(Optimizer::Lion), Some(0.3)));
     }
 
     #[test]

@@ -143,6 +143,8 @@ pub struct Run {
     pub resumed: bool,
     /// The configuration, flattened with dots.
     pub config: BTreeMap<String, Value>,
+    /// Settings that the configuration does not have and the optimiser's states beside the checkpoints do.
+    pub beside: BTreeMap<String, Value>,
     /// The git commit the run was started from.
     pub commit: Option<String>,
     /// The git remote.

@@ -265,7 +265,13 @@ fn inconclusive(report: &Report, accused: &[String]) -> Text {
     let stated = super::wording::conditions(report);
     let conditions: Vec<Text> =
         stated.into_iter().filter(|one| one.state != Condition::Holds).map(|one| one.name).collect();
-    if conditions.is_empty() { text!("answer/found/lacking") } else { text!("answer/found/untested", conditions) }
+    if !conditions.is_empty() {
+        // What the tool cannot see is not for anybody to hand over.
+        let limit = conditions.len() == 1 && report.verdict.said.parent.contains("This is a limit of the tool");
+        return text!("answer/found/untested", conditions, limit);
+    }
+    let untied = report.verdict.missing.iter().any(|missing| missing.key.ends_with("/requires/tie"));
+    if untied { text!("answer/found/untied") } else { text!("answer/found/lacking") }
 }
 
 fn sure(report: &Report) -> Text {
@@ -404,6 +410,21 @@ mod tests {
         let json = serde_json::to_string(&answer).expect("JSON");
         let back: Answer = serde_json::from_str(&json).expect("read");
         assert_eq!((back.sentence, back.sure, back.rests), (answer.sentence, answer.sure, answer.rests));
+    }
+
+    #[test]
+    fn a_log_that_was_handed_over_and_not_tied_is_said_so() {
+        use crate::Condition;
+        let (mut report, _) = sample::confirmed();
+        report.verdict.outcome = Outcome::Inconclusive;
+        report.verdict.conditions.time = Condition::Holds;
+        report.findings.clear();
+        let said = |key: &'static str, report: &mut crate::Report| {
+            report.verdict.missing = vec![scratchproof_texts::Text::new(key)];
+            Answer::of(report).sentence.said.english()
+        };
+        assert!(said("power/requires/tie", &mut report).contains("nothing ties the run log"));
+        assert!(said("power/requires/witness", &mut report).contains("was not handed over"));
     }
 
     #[test]

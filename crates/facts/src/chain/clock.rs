@@ -214,6 +214,7 @@ pub fn facts(session: &Session) -> DecayFacts {
     let optimizer = run.and_then(Run::optimizer);
     let decay = run.and_then(Run::weight_decay).filter(|decay| *decay >= 0.0);
     let (laws, known) = laws(optimizer.as_ref());
+    let known = known && run.is_some_and(|run| run.named_optimizer().is_some());
     let scheduled = log.as_ref().is_some_and(|log| log.scheduled);
     // A decay that is logged is in the points already, and then it follows no other law.
     let (own, laws) = if scheduled { (Some(1.0), &laws[..1]) } else { (decay, laws) };
@@ -226,6 +227,7 @@ pub fn facts(session: &Session) -> DecayFacts {
         decay,
         optimizer: optimizer.as_ref().map(|optimizer| optimizer.name().to_owned()),
         known,
+        beside: decay.is_some() && run.is_some_and(|run| run.configured_decay().is_none()),
         no_momentum: matches!(optimizer, Some(Optimizer::Sgd)) && run.is_some_and(|run| run.momentum().is_none()),
         settings: run.map_or(Vec::new(), numbers),
     }

@@ -39,7 +39,7 @@ pub fn facts(session: &Session, decay: &DecayFacts) -> OptimizerFacts {
         norms,
         clipped,
         settings: settings(session, states),
-        adam: runs().next().and_then(Run::optimizer).map(|o| matches!(o, Optimizer::Adam | Optimizer::AdamW)),
+        adam: runs().next().and_then(Run::named_optimizer).map(|o| matches!(o, Optimizer::Adam | Optimizer::AdamW)),
         coupled: coupled(states, runs().next()),
         gradient: gradient(session, states, custom),
         tables: tables.into_iter().map(|(unit, (name, tied))| (unit, name, tied)).collect(),
@@ -51,7 +51,7 @@ pub fn facts(session: &Session, decay: &DecayFacts) -> OptimizerFacts {
 fn coupled(states: &OptimizerStates, run: Option<&Run>) -> bool {
     let groups = || states.points.iter().flat_map(|point| &point.groups).filter(|group| group.decay > Some(0.0));
     let said = groups().find_map(|group| group.decoupled);
-    let adam = |run: &Run| run.optimizer() == Some(Optimizer::Adam) && run.weight_decay() > Some(0.0);
+    let adam = |run: &Run| run.named_optimizer() == Some(Optimizer::Adam) && run.configured_decay() > Some(0.0);
     let named = run.is_some_and(|run| run.decay() == Decay::Unknown && adam(run));
     said.map_or(named, |decoupled| !decoupled)
 }
@@ -73,12 +73,14 @@ fn around(points: &[(i64, f64)], step: i64) -> Option<Rates> {
 fn settings(session: &Session, states: &OptimizerStates) -> Vec<Setting> {
     let Some(run) = session.record.trainings().next() else { return Vec::new() };
     let groups = || states.points.iter().flat_map(|point| &point.groups);
+    // What was taken from the states agrees with them by itself.
+    let own = |name: &str, value: Option<f64>| value.filter(|_| !run.beside.contains_key(name));
     let eps = EPS.iter().find_map(|name| run.config.get(*name)?.as_f64());
     let wanted = [
-        ("beta1", run.beta1(), true),
-        ("beta2", run.beta2(), true),
+        ("beta1", own("beta1", run.beta1()), true),
+        ("beta2", own("beta2", run.beta2()), true),
         ("eps", eps, false),
-        ("weight decay", run.weight_decay(), false),
+        ("weight decay", run.configured_decay(), false),
     ];
     let mut all = Vec::new();
     for (name, wanted, asks) in wanted {

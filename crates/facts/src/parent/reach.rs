@@ -137,7 +137,8 @@ pub fn settled(session: &Session, evidence: &Evidence, judgement: &mut Judgement
         bases(session),
         &session.case.policy,
     );
-    power::settle_parent(judgement, &power, &blind, intervals(session));
+    let drawn = session.case.choice.sampling.is_some();
+    power::settle_parent(judgement, &power, &blind, intervals(session), drawn);
     (power, !blind.is_empty())
 }
 

@@ -114,6 +114,8 @@ pub struct Limit {
     pub name: String,
     /// Whether it cannot be crossed.
     pub exact: bool,
+    /// Whether only the optimiser's states say which rule it is: other rules keep moments of the same names.
+    pub beside: bool,
 }
 
 /// The rule of the first run, or why nothing is known.
@@ -127,7 +129,8 @@ pub fn rule(reading: &Reading) -> std::result::Result<Limit, Text> {
     let (beta1, beta2) = (rate(run.beta1(), 0.9), rate(run.beta2(), 0.999));
     let Some(optimizer) = run.optimizer() else { return Err(text!("chain/budget/no-optimiser")) };
     let name = optimizer.name().to_owned();
-    let limit = |rule: Rule, exact: bool| Ok(Limit { rule, name: name.clone(), exact });
+    let beside = run.named_optimizer().is_none();
+    let limit = |rule: Rule, exact: bool| Ok(Limit { rule, name: name.clone(), exact: exact && !beside, beside });
     match optimizer {
         Optimizer::AdamW | Optimizer::Adam => limit(Rule::Adam { beta1, beta2 }, true),
         Optimizer::Lion => limit(Rule::Sign, true),

@@ -15,6 +15,17 @@ pub struct Bound {
     /// Whether the bound cannot be crossed. Not where only some gradient norms are logged, and not where parts of the model
     /// usually have learning rates of their own that the log does not hold.
     pub exact: bool,
+    /// Whether only the optimiser's states say which it is, and not the log: that binds nobody who exceeds it, as other rules keep
+    /// the same moments.
+    pub beside: bool,
+}
+
+impl Bound {
+    /// Whether staying within it says something.
+    #[must_use]
+    pub fn tells(&self) -> bool {
+        self.exact || self.beside
+    }
 }
 
 fn finding(row: &ChainRow, grade: Grade, direction: Direction, message: Text) -> Finding {
@@ -42,7 +53,7 @@ pub(super) fn budget(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: 
     let part = part.filter(|p| over(*p) > policy.budget_excess).max_by(|a, b| over(*a).total_cmp(&over(*b)));
     let (from, to) = (worst.from_step, worst.to_step);
     let (grade, direction, message) = match (&facts.bound, worst.bound) {
-        (Some(Bound { optimiser, exact }), Some(bound)) if budget > bound * policy.budget_excess => {
+        (Some(Bound { optimiser, exact, .. }), Some(bound)) if budget > bound * policy.budget_excess => {
             if *exact && parts_over(facts, worst) && !facts.moved_layers_alone((from, to)) {
                 let message = text!("chain/budget/beyond", ratio = budget, from, to, optimiser, bound);
                 (Grade::Conclusive, Direction::Against, message)
@@ -55,7 +66,7 @@ pub(super) fn budget(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: 
                 (Grade::Weak, Direction::Against, message)
             }
         }
-        (Some(Bound { optimiser, exact: true }), _) if part.is_some() => {
+        (Some(Bound { optimiser, exact: true, .. }), _) if part.is_some() => {
             let (row, excess) = part.unwrap_or(shown);
             shown = (row, excess);
             let component = &row.component;
@@ -71,9 +82,12 @@ pub(super) fn budget(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: 
             );
             (Grade::Moderate, Direction::Against, message)
         }
-        (Some(Bound { optimiser, exact }), Some(bound)) => {
-            let message = text!("chain/budget/within", intervals, ratio = budget, from, to, optimiser, bound);
-            (if *exact { Grade::Moderate } else { Grade::Weak }, Direction::For, message)
+        (Some(own @ Bound { optimiser, beside, .. }), Some(bound)) => {
+            let mut message = text!("chain/budget/within", intervals, ratio = budget, from, to, optimiser, bound);
+            if *beside {
+                message.push(text!("chain/budget/of-states"));
+            }
+            (if own.tells() { Grade::Moderate } else { Grade::Weak }, Direction::For, message)
         }
         _ => {
             let why = facts.unbounded.clone().unwrap_or_else(|| text!("chain/budget/unknown-optimiser"));

@@ -31,11 +31,15 @@ const GROWTH: f64 = 1e-4;
 /// Largest decay of one update that a weight held in bf16 loses whole, whatever its mantissa: half a unit of its last bit.
 const LOST_IN_BF16: f64 = 1.0 / 512.0;
 
+/// A unit of the last bit of a weight in bf16 over the weight, at most.
+const UNIT_OF_BF16: f64 = 1.0 / 128.0;
+
 /// A factor of another setting counts as found if it is this near.
 const SAME: f64 = 0.005;
 
 /// What was measured of rows that no training reached, and what the log says of the decay.
 #[derive(Clone, Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct DecayFacts {
     /// By tensor of tokens or positions.
     pub clocks: Vec<TokenClock>,
@@ -49,6 +53,8 @@ pub struct DecayFacts {
     pub optimizer: Option<String>,
     /// Whether it is known how that optimiser decays rows without a gradient, at the logged rate.
     pub known: bool,
+    /// Whether the weight decay is that of the optimiser's states, as the log has none.
+    pub beside: bool,
     /// Whether it is SGD without a word on its momentum, through which its decay goes.
     pub no_momentum: bool,
     /// Numbers of the configuration that may explain another scale.
@@ -108,6 +114,28 @@ pub struct ClockInterval {
     pub across: Option<f64>,
     /// Elements of a row.
     pub elements: u64,
+}
+
+impl DecayFacts {
+    /// Whether the weights themselves were held in bf16 while they were trained, and not a copy in single precision: rows without a
+    /// gradient kept every bit although the logged decay would have moved such a copy by a unit of the last bit or more in all.
+    #[must_use]
+    pub fn held_in_bf16(&self, policy: &Policy) -> bool {
+        let step = self.largest.zip(self.decay).map(|(rate, decay)| rate * decay);
+        let lost = step.is_some_and(|step| step > 0.0 && step < LOST_IN_BF16);
+        let kept = |clock: &TokenClock| {
+            let all = || clock.intervals.iter().chain(&clock.whole);
+            let decayed: f64 = clock.intervals.iter().filter_map(|i| i.expected).map(|e| e.exponent).sum();
+            clock.coarse
+                && !clock.tied
+                && clock.rows >= policy.clock_rows
+                && clock.sound()
+                && clock.intervals.iter().all(ClockInterval::counts)
+                && all().all(|i| i.measured.is_some_and(|m| m.equal))
+                && decayed >= UNIT_OF_BF16
+        };
+        lost && self.rates && self.clocks.iter().any(kept)
+    }
 }
 
 impl TokenClock {
@@ -393,18 +421,25 @@ fn tick(judgement: &mut Judgement, facts: &DecayFacts, clock: &TokenClock, polic
     };
     let differs: Vec<&&Figure> = telling.iter().filter(|figure| reading(figure) == Reading::Differs).collect();
     if differs.is_empty() {
-        return agrees(judgement, clock, policy, shown, &telling);
+        return agrees(judgement, facts, clock, policy, shown, &telling);
     }
     apart(judgement, facts, clock, policy, decay, &telling, differs.len());
 }
 
-fn agrees(judgement: &mut Judgement, clock: &TokenClock, policy: &Policy, shown: &Figure, telling: &[&Figure]) {
+fn agrees(
+    judgement: &mut Judgement,
+    facts: &DecayFacts,
+    clock: &TokenClock,
+    policy: &Policy,
+    shown: &Figure,
+    telling: &[&Figure],
+) {
     let (interval, m, e) = shown;
     let off = |figure: &Figure| figure.1.exponent() / figure.2.exponent - 1.0;
     let worst = telling.iter().map(|figure| off(figure).abs()).fold(0.0, f64::max);
     let clear = telling.iter().all(|figure| read(&figure.1, &figure.2, policy.clock_tolerance) == Reading::Agrees);
     let strong = clear && m.rows >= policy.clock_rows && matches!(clock.law, DecayLaw::Rate | DecayLaw::Momentum);
-    let text = text!(
+    let mut text = text!(
         "chain/decay-clock/agrees",
         rows = m.rows,
         all = clock.of,
@@ -420,6 +455,9 @@ fn agrees(judgement: &mut Judgement, clock: &TokenClock, policy: &Policy, shown:
         worst,
         tenth_more = (-1.1 * e.exponent).exp()
     );
+    if facts.beside {
+        text.push(text!("chain/decay-clock/of-states"));
+    }
     let grade = if strong { Grade::Strong } else { Grade::Moderate };
     push(judgement, clock, grade, Direction::For, text, |f| {
         f.statistic = Some(m.ratio);
@@ -639,6 +677,7 @@ mod tests {
             decay: Some(0.1),
             optimizer: Some("AdamW".into()),
             known: true,
+            beside: false,
             no_momentum: false,
             settings: Vec::new(),
         }
@@ -733,6 +772,27 @@ mod tests {
         let mut tied = facts(ticking(2.0));
         tied.clocks[0].tied = true;
         assert_eq!(weight(&judged(&tied)), SILENT);
+    }
+
+    #[test]
+    fn rows_that_outlast_a_decay_show_weights_held_in_bf16() {
+        let policy = Policy::default();
+        let held = |change: &dyn Fn(&mut DecayFacts)| {
+            let mut own = facts(ticking(0.0));
+            change(&mut own);
+            own.held_in_bf16(&policy)
+        };
+        assert!(held(&|_| {}));
+        // In single precision they would shrink; without decay, or with too little of it, they tell nothing.
+        assert!(!held(&|own| own.clocks[0] = ticking(1.0)));
+        assert!(!held(&|own| own.clocks[0].coarse = false));
+        assert!(!held(&|own| own.decay = Some(0.0)));
+        assert!(!held(&|own| own.clocks[0].tied = true));
+        let little =
+            |i: &mut ClockInterval| i.expected = i.expected.map(|e| Expected { exponent: e.exponent / 100.0, ..e });
+        assert!(!held(&|own| own.clocks[0].intervals.iter_mut().for_each(little)));
+        // One interval in which they move is a copy in another precision, or another run.
+        assert!(!held(&|own| own.clocks[0].intervals[1] = interval(1, 0.05, 0.05)));
     }
 
     #[test]

@@ -252,15 +252,23 @@ fn by_element(bound: &Bound) -> bool {
     bound.exact && ["adam", "lion"].iter().any(|name| bound.optimiser.to_ascii_lowercase().starts_with(name))
 }
 
-/// How far the farthest weight went over the sum of the rates, decay and rounding apart. A weight that gets a gradient now
+/// What the rounding of updates may multiply them by. Weights that are themselves held in bf16 are rounded to it at every step, to the
+/// nearest: an update below half a unit of the last bit is lost, and one of half a unit becomes a whole one, which is twice as far.
+/// **Measured** in four honest runs: 1.30 to 1.41 times the sum of the rates.
+#[must_use]
+pub fn rounded(facts: &ChainFacts<'_>, policy: &Policy) -> f64 {
+    if facts.decay.held_in_bf16(policy) { 2.0 } else { 1.0 }
+}
+
+/// How far the farthest weight went over the sum of the rates and what [`rounded`] makes of them, decay and rounding apart. A weight that gets a gradient now
 /// and then (a row of a token, an expert) can go farther in one step where the second moment remembers longer than the first.
 #[must_use]
-pub fn reach(moved: &Moved, bound: f64) -> Option<f64> {
+pub fn reach(moved: &Moved, bound: f64, rounded: f64) -> Option<f64> {
     let rare = [ANCHOR, HEAD, "experts", "router", ALL].contains(&moved.component.as_str());
     let rates = moved.most_rates.filter(|rates| *rates > 0.0 && !(rare && bound > 1.0))?;
     // The farthest weight may be several times as large as most.
     let decayed = 4.0 * moved.decay * moved.before;
-    Some((moved.farthest - decayed).max(0.0) / rates).filter(|reach| reach.is_finite())
+    Some((moved.farthest - decayed).max(0.0) / (rounded * rates)).filter(|reach| reach.is_finite())
 }
 
 /// The bound of single weights: that of the optimiser, of which components with rare gradients may use the whole and others
@@ -280,7 +288,8 @@ const FAR: f64 = 3.0;
 /// Judges the farthest steps.
 pub(super) fn farthest(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) {
     let Some(bound) = element_bound(facts) else { return };
-    let reached: Vec<(&Moved, f64)> = facts.moved.iter().filter_map(|m| Some((m, reach(m, bound)?))).collect();
+    let rounded = rounded(facts, policy);
+    let reached: Vec<(&Moved, f64)> = facts.moved.iter().filter_map(|m| Some((m, reach(m, bound, rounded)?))).collect();
     let parts = || reached.iter().filter(|(m, _)| m.component != ALL && m.component != LAYERS);
     let Some(&(worst, most)) = parts().max_by(|a, b| a.1.total_cmp(&b.1)) else { return };
     if most < policy.reach_moderate {
@@ -315,6 +324,8 @@ pub(super) fn farthest(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy
         optimiser,
         beyond,
         of,
+        limit = bound * policy.budget_excess,
+        rounded = rounded > 1.0,
         elsewhere = elsewhere(&worst.component),
         adapter
     );
@@ -329,6 +340,9 @@ pub(super) fn farthest(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy
     judgement.push(finding);
     if grade < Grade::Strong && !adapter {
         judgement.missing.push(text!("chain/budget/missing-rate", component = worst.component.clone()));
+        if rounded < 2.0 && most < 2.0 * bound && facts.decay.clocks.iter().any(|clock| clock.coarse) {
+            judgement.missing.push(text!("power/reach/missing-format"));
+        }
     }
 }
 
@@ -411,8 +425,11 @@ mod tests {
     #[test]
     fn rare_gradients_may_go_farther_where_the_second_moment_is_long() {
         let row = moved("experts", 0, 0.05);
-        assert_eq!(reach(&row, 3.2), None);
-        assert!(reach(&row, 1.0).is_some_and(|reach| reach > 1.25));
-        assert!(reach(&moved("mlp", 0, 0.05), 3.2).is_some());
+        assert_eq!(reach(&row, 3.2, 1.0), None);
+        assert!(reach(&row, 1.0, 1.0).is_some_and(|reach| reach > 1.25));
+        assert!(
+            reach(&row, 1.0, 2.0).zip(reach(&row, 1.0, 1.0)).is_some_and(|(half, all)| (2.0 * half - all).abs() < 1e-9)
+        );
+        assert!(reach(&moved("mlp", 0, 0.05), 3.2, 1.0).is_some());
     }
 }

@@ -16,6 +16,9 @@ const SAME: f64 = 1e-3;
 /// Rates of the points vary from this ratio on.
 const VARIES: f64 = 1.05;
 
+/// Checkpoints whose states have the logged rates, at least, before they tie a log.
+const TYING: usize = 3;
+
 /// Sums of second moments agree within this; with a log of every step they do to 1e-5.
 const NORMS: f64 = 0.01;
 
@@ -93,14 +96,15 @@ pub(super) fn judge(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &
     if states.points.is_empty() {
         return;
     }
-    steps(judgement, facts);
+    let counted = steps(judgement, facts);
     copies(judgement, facts);
-    settings(judgement, facts);
     rows(judgement, facts, policy);
     update::moments(judgement, facts);
     let replayed = update::replay(judgement, facts);
     let along = update::displacements(judgement, facts);
-    norms(judgement, facts, replayed.unwrap_or(along));
+    let belongs = replayed.unwrap_or(along);
+    settings(judgement, facts, counted && belongs);
+    norms(judgement, facts, belongs);
     master(judgement, facts);
 }
 
@@ -163,14 +167,15 @@ fn unused(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
     }
 }
 
-fn steps(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
+/// Whether all states have seen as many updates as their checkpoints.
+fn steps(judgement: &mut Judgement, facts: &ChainFacts<'_>) -> bool {
     let all: Vec<(i64, i64)> = facts
         .states
         .points
         .iter()
         .filter_map(|point| Some((step_of(facts, point.at), i64::try_from(updates(point)?).ok()?)))
         .collect();
-    let Some(&(last, seen)) = all.last() else { return };
+    let Some(&(last, seen)) = all.last() else { return false };
     let told = |grade: Grade, direction: Direction, steps: Vec<i64>| {
         let null = text!("chain/optimizer-steps/null");
         Told { n: Some(all.len() as u64), ..Told::new(Code::ChainOptimizerSteps, grade, direction, steps, null) }
@@ -178,23 +183,27 @@ fn steps(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
     let every: Vec<i64> = all.iter().map(|(step, _)| *step).collect();
     if all.iter().all(|(step, updates)| step == updates) {
         let message = text!("chain/optimizer-steps/agree", points = all.len());
-        return told(Grade::Weak, Direction::For, every).push(judgement, message);
+        told(Grade::Weak, Direction::For, every).push(judgement, message);
+        return true;
     }
     let unequal = |before: i64, after: i64| !facts.equal.iter().any(|equal| equal.steps == (before, after));
     if let Some(pair) = all.windows(2).find(|pair| pair[0].1 == pair[1].1 && unequal(pair[0].0, pair[1].0)) {
         let (before, step) = (pair[0].0, pair[1].0);
         let message = text!("chain/optimizer-steps/stands", updates = pair[0].1, before, step);
-        return told(Grade::Moderate, Direction::Against, vec![before, step]).push(judgement, message);
+        told(Grade::Moderate, Direction::Against, vec![before, step]).push(judgement, message);
+        return false;
     }
     let shift = last.saturating_sub(seen);
     if all.iter().all(|(step, updates)| step.saturating_sub(*updates) == shift) {
         let message = text!("chain/optimizer-steps/shifted", updates = seen, step = last, more = shift < 0);
-        return told(Grade::Context, Direction::Neutral, every).push(judgement, message);
+        told(Grade::Context, Direction::Neutral, every).push(judgement, message);
+        return false;
     }
     let scale = last as f64 / (seen as f64).max(1.0);
     if all.iter().all(|(step, updates)| (*step as f64 - scale * *updates as f64).abs() <= SAME * *step as f64 + 1.0) {
         let message = text!("chain/optimizer-steps/scaled", updates = seen, step = last);
-        return told(Grade::Context, Direction::Neutral, every).push(judgement, message);
+        told(Grade::Context, Direction::Neutral, every).push(judgement, message);
+        return false;
     }
     // More updates than steps between two states that go on from each other.
     let gap = |pair: &[(i64, i64)]| pair[1].0.saturating_sub(pair[0].0);
@@ -203,12 +212,14 @@ fn steps(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
     if let Some(pair) = over {
         let (before, step) = (pair[0].0, pair[1].0);
         let message = text!("chain/optimizer-steps/more", updates = pair[1].1, step, before, beyond = beyond(pair));
-        return told(Grade::Moderate, Direction::Against, vec![before, step]).push(judgement, message);
+        told(Grade::Moderate, Direction::Against, vec![before, step]).push(judgement, message);
+        return false;
     }
     let times = all.windows(2).filter(|pair| beyond(pair) < -1).count();
     let first = all.windows(2).find(|pair| beyond(pair) < -1).map_or(all[0], |pair| pair[1]);
     let message = text!("chain/optimizer-steps/begun", times = times.max(1), step = first.0, updates = first.1);
     told(Grade::Context, Direction::Neutral, every).push(judgement, message);
+    false
 }
 
 fn copies(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
@@ -239,8 +250,15 @@ fn near(a: f64, b: f64) -> bool {
     (a - b).abs() <= SAME * a.abs().max(b.abs())
 }
 
+/// Whether rates at so many checkpoints, and settings, would be met by this recipe's log only: one of another recipe has other rates
+/// at these steps, or where all have one rate, another one, or another second decay rate or weight decay.
+fn tells(points: usize, varies: bool, same: &[String]) -> bool {
+    let all = ["beta2", "weight decay"].iter().all(|name| same.iter().any(|own| own == name));
+    points >= TYING && (varies || all)
+}
+
 #[allow(clippy::single_match_else, reason = "two sentences side by side")]
-fn settings(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
+fn settings(judgement: &mut Judgement, facts: &ChainFacts<'_>, belong: bool) {
     let states = facts.states;
     let told = |grade: Grade, direction: Direction, steps: Vec<i64>| {
         Told::new(Code::ChainOptimizerSettings, grade, direction, steps, text!("chain/optimizer-settings/null"))
@@ -301,9 +319,18 @@ fn settings(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
     if apart.is_empty() && !(agree.is_empty() && same.is_empty()) {
         let most = agree.iter().copied().fold(0.0, f64::max);
         let varies = most > VARIES * agree.iter().copied().fold(f64::INFINITY, f64::min);
-        let message = text!("chain/optimizer-settings/agree", rates = agree.len(), settings = same);
-        let grade = if varies { Grade::Weak } else { Grade::Context };
-        let direction = if varies { Direction::For } else { Direction::Neutral };
+        let none_apart = same.len() == facts.optimizer.settings.len();
+        let ties = belong && none_apart && tells(agree.len(), varies, &same);
+        let mut message = text!("chain/optimizer-settings/agree", rates = agree.len(), settings = same);
+        if ties {
+            message.push(text!("chain/optimizer-settings/ties"));
+        }
+        let grade = match (ties, varies) {
+            (true, _) => Grade::Moderate,
+            (false, true) => Grade::Weak,
+            (false, false) => Grade::Context,
+        };
+        let direction = if grade > Grade::Context { Direction::For } else { Direction::Neutral };
         let mut own = told(grade, direction, steps_of(facts, states));
         own.n = Some(agree.len() as u64);
         own.push(judgement, message);
@@ -418,5 +445,17 @@ fn master(judgement: &mut Judgement, facts: &ChainFacts<'_>) {
         let (compared, off) = all.iter().fold((0, 0), |sum, own| (sum.0 + own.1, sum.1 + own.2));
         let message = text!("chain/optimizer-master/agree", points = all.len(), compared, off);
         told(Grade::Weak, Direction::For).push(judgement, message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{TYING, tells};
+
+    #[test]
+    fn one_rate_ties_only_with_the_other_settings() {
+        let same: Vec<String> = ["beta1", "beta2", "weight decay"].map(str::to_owned).to_vec();
+        assert!(tells(TYING, true, &[]) && tells(TYING, false, &same));
+        assert!(!tells(TYING, false, &same[..2]) && !tells(TYING - 1, true, &same));
     }
 }

@@ -14,7 +14,7 @@ const POWERS: [f64; 3] = [0.5, 0.75, 1.0];
 const LEAST: usize = 3;
 
 /// The logged rates must vary by this factor from interval to interval, or there is nothing to follow.
-const VARIES: f64 = 1.5;
+pub const VARIES: f64 = 1.5;
 
 /// One interval: mean logged rate, speed for each of [`POWERS`], and what was spent of the sum of the rates.
 struct Interval {
@@ -50,7 +50,7 @@ fn follows(x: &[f64], y: &[f64]) -> (f64, f64) {
 /// The finding that ties, where it does: an exact bound that no interval crosses, some of it spent in each, and speeds that
 /// rise and fall with the logged rates.
 pub(super) fn judge(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) {
-    let Some(bound) = facts.bound.as_ref().filter(|bound| bound.exact) else { return };
+    let Some(bound) = facts.bound.as_ref().filter(|bound| bound.tells()) else { return };
     let rows: Vec<&ChainRow> = facts.path.iter().filter(|row| row.component == ALL).collect();
     let intervals: Vec<Interval> = rows.iter().filter_map(|row| Interval::new(row)).collect();
     if intervals.len() < rows.len() || intervals.len() < LEAST {

@@ -37,6 +37,12 @@ fn judged(component: &str, shown: [Shown; 3], policy: &Policy) -> Judgement {
 
 /// The same beside a log that gave up a stretch.
 fn judged_with(component: &str, shown: [Shown; 3], given_up: &[(i64, i64)], policy: &Policy) -> Judgement {
+    let bound = Bound { optimiser: "AdamW".into(), exact: true, beside: false };
+    judged_by(component, shown, given_up, bound, policy)
+}
+
+/// The same with another bound.
+fn judged_by(component: &str, shown: [Shown; 3], given_up: &[(i64, i64)], bound: Bound, policy: &Policy) -> Judgement {
     let (mut figures, mut trajectory, mut path) = (Vec::new(), Vec::new(), Vec::new());
     let names: Vec<&str> = if component == ALL { vec![ALL] } else { vec![ALL, component] };
     for name in names {
@@ -106,7 +112,7 @@ fn judged_with(component: &str, shown: [Shown; 3], given_up: &[(i64, i64)], poli
         tensors: &[],
         moved: &[],
         given_up,
-        bound: Some(Bound { optimiser: "AdamW".into(), exact: true }),
+        bound: Some(bound),
         unbounded: None,
         decay: &DecayFacts::default(),
         states: &OptimizerStates::default(),
@@ -126,6 +132,23 @@ fn judged_with(component: &str, shown: [Shown; 3], given_up: &[(i64, i64)], poli
 fn against(judgement: &Judgement, code: Code) -> Option<(Grade, Vec<i64>)> {
     let found = judgement.findings.iter().filter(|f| f.code == code && f.direction == Direction::Against);
     found.max_by_key(|f| f.grade).map(|f| (f.grade, f.subject.steps.clone()))
+}
+
+/// What only the states name speaks for a log that it is true of, and against none: other rules keep the same moments.
+#[test]
+fn a_rule_that_only_states_name_accuses_nobody() {
+    let beside = || Bound { optimiser: "AdamW".into(), exact: false, beside: true };
+    let policy = Policy::default();
+    let budget = |rms: f64, bound: Bound| {
+        let shown = [HONEST, Shown { rms, ..HONEST }, HONEST];
+        let judgement = judged_by(ALL, shown, &[], bound, &policy);
+        let found = judgement.findings.into_iter().find(|f| f.code == Code::ChainBudget && f.null.contains("AdamW"));
+        found.map(|f| (f.grade, f.direction, f.message.contains("does not name the optimiser")))
+    };
+    assert_eq!(budget(0.01, beside()), Some((Grade::Moderate, Direction::For, true)));
+    assert_eq!(budget(1.0, beside()).map(|f| f.0), Some(Grade::Weak));
+    let logged = Bound { optimiser: "AdamW".into(), exact: true, beside: false };
+    assert!(budget(1.0, logged).is_some_and(|f| f.0 >= Grade::Moderate && f.1 == Direction::Against));
 }
 
 #[test]

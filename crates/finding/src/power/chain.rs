@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{ChainPower, Reach};
 use crate::chain::budget::leaps;
 use crate::chain::decay::would_speak;
-use crate::chain::movement::{element_bound, excesses, reach, slack, stands_out};
+use crate::chain::movement::{element_bound, excesses, reach, rounded, slack, stands_out};
 use crate::chain::{ChainFacts, LAYERS, Moved};
 use crate::{Condition, Judgement};
 use scratchproof_case::Policy;
@@ -48,6 +48,7 @@ struct Window<'a> {
     moved: Vec<Moved>,
     path: Vec<&'a ChainRow>,
     bound: Option<f64>,
+    rounded: f64,
     exact: bool,
     /// By component, what takes its movement back to that of the intervals beside, where it went farther.
     calm: BTreeMap<String, f64>,
@@ -81,6 +82,7 @@ impl<'a> Window<'a> {
             moved,
             path: facts.path.iter().filter(|row| within(row.from_step, row.to_step)).collect(),
             bound: element_bound(facts),
+            rounded: rounded(facts, policy),
             exact: facts.bound.as_ref().is_some_and(|bound| bound.exact),
         }
     }
@@ -128,7 +130,8 @@ impl<'a> Window<'a> {
         }
         if let Some(bound) = self.bound {
             let own = moved.iter().filter(|row| row.steps == self.steps && is_hit(culprit, &row.component));
-            let far = |row: &Moved| reach(row, bound).is_some_and(|reach| reach >= self.policy.reach_moderate);
+            let far =
+                |row: &Moved| reach(row, bound, self.rounded).is_some_and(|reach| reach >= self.policy.reach_moderate);
             if own.clone().any(far) {
                 seen.insert("reach");
             }

@@ -13,7 +13,7 @@ use scratchproof_case::Policy;
 use scratchproof_evidence::{CalibrationRow, ComponentRow, DisguiseRow, Reference};
 use scratchproof_measurements::{ALL, Class};
 use scratchproof_stats::{Aligned, log10_upper_tail};
-use scratchproof_texts::text;
+use scratchproof_texts::{Text, text};
 
 /// Share of the parameters of a component that must be reached.
 const REACHED: f64 = 0.95;
@@ -213,8 +213,8 @@ pub fn parent(
 }
 
 /// A parent condition that holds although a component could not have shown is untested. `intervals` are those in which the
-/// search was held against what was added as well.
-pub fn settle(judgement: &mut Judgement, power: &ParentPower, blind: &[Blind], intervals: usize) {
+/// search was held against what was added as well; `drawn` says that only a share of the rows was read.
+pub fn settle(judgement: &mut Judgement, power: &ParentPower, blind: &[Blind], intervals: usize, drawn: bool) {
     let tried: BTreeSet<&str> = power.disguised.iter().map(|disguise| disguise.parent.as_str()).collect();
     let correlation = power.disguised.iter().map(|disguise| disguise.correlation).reduce(f64::max);
     if let Some(correlation) = correlation.filter(|_| blind.is_empty() && judgement.condition == Condition::Holds) {
@@ -222,6 +222,7 @@ pub fn settle(judgement: &mut Judgement, power: &ParentPower, blind: &[Blind], i
         judgement.said.push(text!("power/parent/disguised", parents, correlation, intervals));
     }
     let mut parts: BTreeSet<&str> = BTreeSet::new();
+    let mut limits: Vec<Text> = Vec::new();
     for one in blind {
         match one {
             Blind::Stored(reach) => {
@@ -232,6 +233,16 @@ pub fn settle(judgement: &mut Judgement, power: &ParentPower, blind: &[Blind], i
                     component = reach.component.clone(),
                     parent = reach.parent.clone(),
                     share
+                ));
+            }
+            // What the search does not find although its matrices are known and read whole, nothing that is handed over makes it find.
+            Blind::Disguised(power, components) if !power.class.is_empty() && !drawn => {
+                parts.extend(components.iter().map(String::as_str));
+                limits.push(text!(
+                    "power/parent/disguise-limit",
+                    parent = power.parent.clone(),
+                    class = power.class.clone(),
+                    components = components.clone()
                 ));
             }
             Blind::Disguised(power, components) => {
@@ -248,5 +259,34 @@ pub fn settle(judgement: &mut Judgement, power: &ParentPower, blind: &[Blind], i
     if !blind.is_empty() && judgement.condition == Condition::Holds {
         judgement.condition = Condition::Untested;
         judgement.said = text!("power/parent/little", parts = parts.into_iter().collect::<Vec<_>>());
+    }
+    for limit in limits {
+        judgement.said.push(limit);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(class: &str, drawn: bool) -> (Vec<String>, String) {
+        let (parent, seen_in) = ("other".to_owned(), Vec::new());
+        let power = DisguisePower { parent, class: class.to_owned(), correlation: 1.0, seen_in };
+        let mut judgement = Judgement { condition: Condition::Holds, ..Judgement::untested() };
+        settle(&mut judgement, &ParentPower::default(), &[Blind::Disguised(power, Vec::new())], 0, drawn);
+        assert_eq!(judgement.condition, Condition::Untested);
+        (judgement.missing.iter().map(Text::english).collect(), judgement.said.english())
+    }
+
+    #[test]
+    fn what_the_search_cannot_see_is_a_limit_and_not_for_the_team_to_hand_over() {
+        let (missing, said) = told("moved", false);
+        assert!(missing.is_empty() && said.contains("layers moved") && said.contains("limit of the tool"), "{said}");
+        // A template, or all rows, can be handed over.
+        for (class, drawn, wanted) in [("", false, "template"), ("permuted", true, "in another order")] {
+            let (missing, said) = told(class, drawn);
+            assert!(missing.len() == 1 && missing[0].contains(wanted), "{missing:?}");
+            assert!(!said.contains("limit of the tool"), "{said}");
+        }
     }
 }

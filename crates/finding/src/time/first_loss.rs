@@ -141,7 +141,9 @@ pub fn judge(to: &mut Judgement, facts: &TimeFacts<'_>, policy: &Policy, run: &R
     let all = facts.vocabularies.iter().filter(|&&rows| rows > 1).map(|&rows| of(rows));
     let best = all.filter(|one| one.0.is_finite());
     let Some((ratio, rows, expected)) = best.min_by(|a, b| (a.0 - 1.0).abs().total_cmp(&(b.0 - 1.0).abs())) else {
-        to.missing.push(text!("time/first-loss/no-vocabulary"));
+        if !facts.images {
+            to.missing.push(text!("time/first-loss/no-vocabulary"));
+        }
         return;
     };
     let even = (rows as f64).ln();
@@ -244,6 +246,20 @@ mod tests {
         run.choose_keys(&KeyMap { loss: Some(key.into()), ..KeyMap::default() }).unwrap();
         let facts = TimeFacts { runs: &[run], vocabularies: &[640], start: Condition::Holds, ..TimeFacts::default() };
         judge(&facts, &Policy::default()).findings.into_iter().find(|f| f.code == Code::TimeFirstLoss).unwrap()
+    }
+
+    /// An image classifier has no vocabulary to be asked for.
+    #[test]
+    fn a_vocabulary_is_asked_of_language_models() {
+        let asked = |images: bool| {
+            let mut run = Run { id: "abc".into(), ..Run::default() };
+            run.history.rows = 1;
+            run.history.push_number(0, "loss", 2.3);
+            run.choose_keys(&KeyMap { loss: Some("loss".into()), ..KeyMap::default() }).unwrap();
+            let facts = TimeFacts { runs: &[run], images, start: Condition::Holds, ..TimeFacts::default() };
+            judge(&facts, &Policy::default()).missing.iter().any(|missing| missing.contains("vocabulary's size"))
+        };
+        assert!(asked(false) && !asked(true));
     }
 
     /// Losses of an untrained Llama of 3 layers over 640 tokens, by torch in f64 (`cross_entropy`, `logsumexp`), and of an
