@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn what_is_left_goes_by_what_was_done() {
-        let minutes = |n| Duration::from_secs(60 * n);
+        let minutes = |n: u64| Duration::from_secs(60 * n);
         assert_eq!(left(minutes(10), 0, Some(2)), "?");
         assert_eq!(left(minutes(10), 1, Some(2)), "10 minutes");
         // However long the second step takes.
