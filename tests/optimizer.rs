@@ -67,7 +67,8 @@ fn true_states_tie_log_and_weights() {
     says(&report, "chain/optimizer-norm", "moderate", "for");
     says(&report, "chain/optimizer-rows", "moderate", "for");
     says(&report, "chain/optimizer-direction", "moderate", "for");
-    for code in ["steps", "settings", "moments"] {
+    says(&report, "chain/optimizer-settings", "moderate", "for");
+    for code in ["steps", "moments"] {
         says(&report, &format!("chain/optimizer-{code}"), "weak", "for");
     }
     let ground = report["verdict"]["ground"].as_str().unwrap();

@@ -176,8 +176,8 @@ fn stranger() -> Weights {
 
 /// The parent's condition holds, or says which disguise these small models could not have shown.
 fn not_accused(report: &Report) {
-    let lacks = ["a test that sees", "a search for"];
-    let said = report.verdict.missing.iter().any(|line| lacks.iter().any(|start| line.starts_with(start)));
+    let lacks = report.verdict.missing.iter().any(|line| line.starts_with("a search for"));
+    let said = lacks || report.verdict.said.parent.contains("is not seen by the search of this tool");
     let expected = if said { Condition::Untested } else { Condition::Holds };
     assert_eq!(report.verdict.conditions.parent, expected, "{}", shown(report));
 }
@@ -241,7 +241,7 @@ fn a_borrowed_tower_is_named_and_the_text_is_not_accused() {
 #[test]
 fn a_frozen_tower_is_called_frozen() {
     let start = both(text(1, false), tower(OWN, 4, true));
-    for (part, words) in [("", "Frozen: all its 24"), ("encoder.layers.1.", "Frozen in part: 6 of its 24")] {
+    for (part, words) in [("", "Frozen: all its 25"), ("encoder.layers.1.", "Frozen in part: 6 of its 25")] {
         let report = Case::new(&start, |name| name.contains("vision_tower") && name.contains(part))
             .with("parent", "vlm", &both(text(3, true), tower(OWN, 4, true)))
             .with("control", "stranger", &stranger())

@@ -229,18 +229,23 @@ fn recast(session: &Session, a: usize, b: usize) -> bool {
     units > 1 && distance <= RECAST * size
 }
 
-/// Standard deviations up to which rows are as independent random directions are, and pairs of rows that show it. **Measured**:
-/// -0.9 to 1.4 of four draws (normal, scaled by layer, Kaiming), 174 to 423 of seven trained models.
+/// Standard deviations up to which rows are as independent random directions are where no norm weight moved, up to which they are
+/// whatever norm weights did, and pairs of rows that show it. **Measured**: -0.9 to 1.4 of four draws (normal, scaled by layer,
+/// Kaiming), 174 to 423 of seven trained models.
 const DIRECTIONS: f64 = 6.0;
+const DRAWN: f64 = 3.0;
 const PAIRS: u64 = 2_000;
 
-/// Whether a reference looks like a draw: no norm weight moved, and its rows are as independent random directions are, or all
-/// matrices of a family of one size. **Measured**: the rows of a Mamba-2 of 200 steps (loss 7.02 to 3.78) have z 4.2, as the
+/// Whether a reference looks like a draw: its rows are as independent random directions are, or nearly so and no norm weight moved,
+/// or no norm weight moved and all matrices of a family are of one size. **Measured**: the rows of a Mamba-2 of 200 steps (loss 7.02 to 3.78) have z 4.2, as the
 /// first of each matrix belong to gates that hardly move; its norm weights went from 1 to 0.93 to 1.07.
 fn untrained(session: &Session, model: usize) -> bool {
     let measured = session.measured;
     let drawn = measured.kept.drawn.iter().find(|drawn| drawn.model == model);
-    let directions = drawn.is_some_and(|drawn| drawn.pairs >= PAIRS && drawn.z < DIRECTIONS);
+    let below = |limit: f64| drawn.is_some_and(|drawn| drawn.pairs >= PAIRS && drawn.z < limit);
+    if below(DRAWN) {
+        return true;
+    }
     let mut families: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     let (mut norms, mut constant) = (0, 0);
     for (unit, figures) in measured.plan.units.iter().zip(&measured.tensors) {
@@ -265,5 +270,5 @@ fn untrained(session: &Session, model: usize) -> bool {
     };
     let unmoved = constant == norms;
     let of_one_size = norms > 1 && sizes.len() >= FAMILIES && sizes.iter().filter(even).count() == sizes.len();
-    unmoved && (directions || of_one_size)
+    unmoved && (below(DIRECTIONS) || of_one_size)
 }

@@ -320,7 +320,7 @@ fn settings(judgement: &mut Judgement, facts: &ChainFacts<'_>, belong: bool) {
         let most = agree.iter().copied().fold(0.0, f64::max);
         let varies = most > VARIES * agree.iter().copied().fold(f64::INFINITY, f64::min);
         let none_apart = same.len() == facts.optimizer.settings.len();
-        let ties = belong && none_apart && tells(agree.len(), varies, &same);
+        let ties = belong && none_apart && !norms_of_others(facts) && tells(agree.len(), varies, &same);
         let mut message = text!("chain/optimizer-settings/agree", rates = agree.len(), settings = same);
         if ties {
             message.push(text!("chain/optimizer-settings/ties"));
@@ -375,15 +375,31 @@ fn rows(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy: &Policy) {
     }
 }
 
+/// The points whose second moments can be held against logged gradient norms, with their steps.
+fn held(facts: &ChainFacts<'_>) -> Vec<(i64, Norm)> {
+    let points = facts.states.points.iter().zip(&facts.optimizer.norms);
+    points.filter_map(|(point, norm)| Some((step_of(facts, point.at), (*norm)?))).collect()
+}
+
+/// How far second moments are from those of the logged norms.
+fn off(norm: &Norm) -> f64 {
+    (norm.ratio - 1.0).abs()
+}
+
+/// Whether all of them are so by one factor, as where the norm is logged in another unit.
+fn by_one_factor(all: &[(i64, Norm)]) -> bool {
+    all.len() > 1 && all.iter().all(|(_, norm)| (norm.ratio / all[0].1.ratio - 1.0).abs() < 0.02)
+}
+
+/// Whether the logged gradient norms are those of other states: then no agreement of rates and settings ties the log.
+fn norms_of_others(facts: &ChainFacts<'_>) -> bool {
+    let all = held(facts);
+    let known = all.iter().all(|(_, norm)| norm.logged > 0.9);
+    known && all.iter().any(|(_, norm)| off(norm) > NORMS) && !by_one_factor(&all)
+}
+
 fn norms(judgement: &mut Judgement, facts: &ChainFacts<'_>, belongs: bool) {
-    let all: Vec<(i64, Norm)> = facts
-        .states
-        .points
-        .iter()
-        .zip(&facts.optimizer.norms)
-        .filter_map(|(point, norm)| Some((step_of(facts, point.at), (*norm)?)))
-        .collect();
-    let off = |norm: &Norm| (norm.ratio - 1.0).abs();
+    let all = held(facts);
     let Some(worst) = all.iter().max_by(|a, b| off(&a.1).total_cmp(&off(&b.1))) else { return };
     let steps: Vec<i64> = all.iter().map(|(step, _)| *step).collect();
     let told = |grade: Grade, direction: Direction| {
@@ -414,8 +430,7 @@ fn norms(judgement: &mut Judgement, facts: &ChainFacts<'_>, belongs: bool) {
     if known < all.len() {
         return;
     }
-    let one = all.len() > 1 && all.iter().all(|(_, norm)| (norm.ratio / worst.1.ratio - 1.0).abs() < 0.02);
-    if one {
+    if by_one_factor(&all) {
         let message = text!("chain/optimizer-norm/factor", factor = worst.1.ratio);
         told(Grade::Context, Direction::Neutral).push(judgement, message);
     } else {
