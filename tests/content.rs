@@ -235,7 +235,8 @@ fn equal_tensors_are_found_whatever_their_axes_and_formulas_are_nobodys() {
     assert!(compare(&own, &parent_at).1.is_empty());
     // A table of sines in both.
     let name = embeddings("position_embedding.weight");
-    let width = parent.header[&name]["shape"][1].as_u64().expect("a width") as usize;
+    let width =
+        parent.header[&name]["shape"][1].as_u64().and_then(|width| usize::try_from(width).ok()).expect("a width");
     let sines: Vec<f32> = (0..parent.numbers(&name).len())
         .map(|at| {
             let (row, column) = (at / width, at % width);

@@ -33,7 +33,7 @@ const HEAD: &str = "head";
 /// through 1 on its way. So where Muon is named, its matrices are not asked.
 fn part(residue: &Residue, policy: &Policy, orthogonal: bool) -> bool {
     drawn(residue, policy)
-        && !(orthogonal && ![EMBEDDING, HEAD].contains(&residue.component.as_str()))
+        && (!orthogonal || [EMBEDDING, HEAD].contains(&residue.component.as_str()))
         && residue.kind == Kind::OffChord
         && residue.remembered
         && residue.of >= 4

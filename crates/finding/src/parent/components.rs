@@ -60,6 +60,21 @@ fn follows(finding: &Finding, tests: &[Tested<'_>]) -> bool {
         && tests.iter().filter(tables).any(|t| t.effect >= TIMES * effect)
 }
 
+/// Whether the axis of a parent stands in another order or basis and this component was not held against it in that frame: then
+/// it is not cleared.
+fn in_another_frame(facts: &ParentFacts<'_>, findings: &[Finding], tests: &[Tested<'_>], name: &str) -> bool {
+    let frames = findings.iter().filter(|f| {
+        matches!(f.code, Code::ParentPermuted | Code::ParentRotated)
+            && f.direction == Direction::Against
+            && f.grade >= Grade::Strong
+    });
+    let held = |parent: &str| {
+        let in_frame = Reference::Relabelled(parent.to_owned());
+        tests.iter().any(|t| t.row.component == name && t.row.reference == in_frame)
+    };
+    part_of(facts, name) == ALL && frames.filter_map(|f| f.subject.parent.as_deref()).any(|parent| !held(parent))
+}
+
 /// Every component of the subject against the parent it is nearest to.
 pub(super) fn components(
     facts: &ParentFacts<'_>,
@@ -124,21 +139,6 @@ pub(super) fn components(
                 let mut parents = of_this.filter_map(|t| parent_of(&t.row.reference));
                 parents.any(|parent| facts.unsearched.contains(parent) || partly(parent))
             };
-            // Where the axis of a parent stands in another order or basis, what was not held against the parent in that frame is
-            // not cleared.
-            let in_another_frame = || {
-                let frames = findings.iter().filter(|f| {
-                    matches!(f.code, Code::ParentPermuted | Code::ParentRotated)
-                        && f.direction == Direction::Against
-                        && f.grade >= Grade::Strong
-                });
-                let held = |parent: &str| {
-                    let in_frame = Reference::Relabelled(parent.to_owned());
-                    tests.iter().any(|t| t.row.component == *name && t.row.reference == in_frame)
-                };
-                part_of(facts, name) == ALL
-                    && frames.filter_map(|f| f.subject.parent.as_deref()).any(|parent| !held(parent))
-            };
             let outcome = match (derived, nearest) {
                 (Some(_), _) => ComponentOutcome::Derived,
                 _ if by_layer.is_some() => ComponentOutcome::Derived,
@@ -146,7 +146,9 @@ pub(super) fn components(
                 (None, Some(_)) if part_of(facts, name) != ALL && !controls.usable(name) => {
                     ComponentOutcome::Undetermined
                 }
-                (None, _) if !seeded && (doubted(name) || unsearched() || in_another_frame()) => {
+                (None, _)
+                    if !seeded && (doubted(name) || unsearched() || in_another_frame(facts, findings, tests, name)) =>
+                {
                     ComponentOutcome::Undetermined
                 }
                 (None, Some(test))

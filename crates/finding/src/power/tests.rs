@@ -474,17 +474,23 @@ fn single_weights_that_no_optimiser_reaches_would_be_seen() {
         memory_effect: None,
     };
     let mut moved = series(0.02);
-    moved.iter_mut().for_each(|row| row.farthest = 0.02);
+    for row in &mut moved {
+        row.farthest = 0.02;
+    }
     let beside = Beside { bound: Some(1.0), path: (0..4).map(|t| path(100 * t)).collect(), clock: None };
     let power = power_of(&moved, &beside).expect("movement");
     // 3.49 x 0.04 is 0.140 of 0.125: seen.
     assert!(at(&power, 100, "attention").by.iter().any(|test| test == "reach"), "{:?}", at(&power, 100, "attention"));
-    moved.iter_mut().for_each(|row| row.last = 0.03);
+    for row in &mut moved {
+        row.last = 0.03;
+    }
     // 3.49 x 0.03 is 0.105.
     let power = power_of(&moved, &beside).expect("movement");
     assert!(at(&power, 100, "attention").by.iter().all(|test| test != "reach"));
     let unbounded = Beside { bound: None, ..beside };
-    moved.iter_mut().for_each(|row| row.last = 0.04);
+    for row in &mut moved {
+        row.last = 0.04;
+    }
     let power = power_of(&moved, &unbounded).expect("movement");
     assert!(at(&power, 100, "attention").by.iter().all(|test| test != "reach"));
 }
@@ -511,7 +517,9 @@ fn budget_and_pace_are_asked_with_what_was_added() {
     let parts: Vec<ChainRow> = path.iter().filter(|row| row.component != ALL).cloned().collect();
     let of = |last: f64, bound: Option<f64>, path: &[ChainRow]| {
         let mut moved = series(0.01);
-        moved.iter_mut().for_each(|row| row.last = last);
+        for row in &mut moved {
+            row.last = last;
+        }
         let power = power_of(&moved, &Beside { bound, path: path.to_vec(), clock: None }).expect("movement");
         at(&power, 100, "attention").by.clone()
     };
