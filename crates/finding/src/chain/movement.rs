@@ -346,26 +346,32 @@ pub(super) fn farthest(judgement: &mut Judgement, facts: &ChainFacts<'_>, policy
     }
 }
 
+/// What a part of so many elements did in the interval from 100 `at`: it moved by `rms` at a constant rate, and its weights are 0.04.
+#[cfg(test)]
+pub fn plain(component: &str, at: i64, elements: u64, rms: f64) -> Moved {
+    Moved {
+        steps: (100 * at, 100 * (at + 1)),
+        component: component.to_owned(),
+        elements,
+        rms,
+        before: 0.04,
+        last: 0.04,
+        farthest: 5.0 * rms,
+        along: 0.0,
+        last_along: 0.0,
+        rounding: 0.0,
+        rates: Some(0.1),
+        most_rates: Some(0.1),
+        decay: 0.0,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn moved(component: &str, at: i64, rms: f64) -> Moved {
-        Moved {
-            steps: (100 * at, 100 * (at + 1)),
-            component: component.to_owned(),
-            elements: 1 << 16,
-            rms,
-            before: 0.02,
-            last: 0.04,
-            farthest: 5.0 * rms,
-            along: 0.0,
-            last_along: 0.0,
-            rounding: 0.0,
-            rates: Some(0.1),
-            most_rates: Some(0.1),
-            decay: 0.0,
-        }
+        Moved { before: 0.02, ..plain(component, at, 1 << 16, rms) }
     }
 
     fn series(layers: [f64; 4]) -> Vec<Moved> {

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use super::{Blind, ChainPower, Culprit, DisguisePower, ParentPower, ParentReach, Reach, StartPower, chain, parent};
 use super::{Span, settle_parent, start};
+use crate::chain::movement::plain;
 use crate::chain::{Bound, ChainFacts, ClockInterval, DecayFacts, LAYERS, Moved, OptimizerFacts, Points, TokenClock};
 use crate::{Condition, Judgement};
 use scratchproof_case::Policy;
@@ -327,23 +328,8 @@ fn a_matrix_of_the_start_is_reached_by_its_spectrum_or_by_having_none() {
 
 /// Four intervals in which every part moves by `rms`; the weights are 0.04 at the last checkpoint.
 fn series(rms: f64) -> Vec<Moved> {
-    let part = |component: &str, at: i64, elements: u64| Moved {
-        steps: (100 * at, 100 * (at + 1)),
-        component: component.to_owned(),
-        elements,
-        rms,
-        before: 0.04,
-        last: 0.04,
-        farthest: 5.0 * rms,
-        along: 0.0,
-        last_along: 0.0,
-        rounding: 0.0,
-        rates: Some(0.1),
-        most_rates: Some(0.1),
-        decay: 0.0,
-    };
     let parts = [("embedding", 1 << 16), ("attention", 1 << 18), ("mlp", 1 << 18), (LAYERS, 1 << 19), (ALL, 9 << 16)];
-    (0..4).flat_map(|at| parts.map(|(name, elements)| part(name, at, elements))).collect()
+    (0..4).flat_map(|at| parts.map(|(name, elements)| plain(name, at, elements, rms))).collect()
 }
 
 /// What the facts of a chain are besides its movement.
