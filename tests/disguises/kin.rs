@@ -6,7 +6,7 @@ use crate::support::disguise::*;
 use crate::support::report::{ComponentOutcome, Outcome};
 use crate::support::weights::{Format, Model};
 use crate::support::{Copy, fixtures};
-use crate::{DENSE, EXPERTS, Kind, heard, last, model, shown, silent, tried, unseen};
+use crate::{DENSE, EXPERTS, Kind, derived, heard, judged, last, model, shown, silent, tried, unseen};
 
 /// Two tests for each kind, so that each can fail alone: `kind::kin` and `kind::strangers`.
 macro_rules! kinds {
@@ -92,6 +92,33 @@ fn turned_and_fused_as_gpt2() {
 }
 
 /// The parent with another model's tokenizer: rows of the strings that both have.
+/// Behind ranks in another basis, its axis rotated, its layers and heads in another order.
+#[test]
+fn latent() {
+    // Of each group one query head: heads that share their values would toss one coin twice.
+    let away = |m: &mut Model| {
+        prune_heads(m, 94, 1);
+        rotate_residual(m, 90);
+        relayer(m, &[1, 4, 2, 0, 3]);
+        permute_heads(m, 91);
+        as_latent(m, 92);
+    };
+    let of = |case: &str| {
+        let mut subject = last(case);
+        prune_heads(&mut subject, 94, 1);
+        as_latent(&mut subject, 93);
+        judged(DENSE.kin, DENSE.parent, &subject, away)
+    };
+    let report = of(DENSE.kin);
+    // Ranks in a basis of their own are not seen layer by layer.
+    let wanted: Vec<(&str, &[u32])> = derived(&report);
+    let wrong = unseen(&report, &wanted, &["parent/head-signs", "parent/rotated"], &["rotated"]);
+    assert_eq!(wanted.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["attention", "embedding", "head", "mlp"]);
+    assert!(wrong.is_empty(), "{wrong:#?}\n{}", shown(&report));
+    let report = of(DENSE.stranger);
+    assert!(heard(&report).is_empty(), "{:#?}\n{}", heard(&report), shown(&report));
+}
+
 #[test]
 fn retokenised() {
     for pair in [DENSE, EXPERTS] {

@@ -436,6 +436,51 @@ pub fn ungroup(model: &mut Model) {
     model.set("num_key_value_heads", groups * inside);
 }
 
+/// Attention made latent: queries, and keys with values, through as many ranks as the model has dimensions, in a random basis.
+/// For a model whose query heads have their own keys and values; keeps the function where no position turns them.
+pub fn as_latent(model: &mut Model, seed: u64) {
+    let (hidden, heads, wide) = (model.size("hidden_size"), model.size("num_attention_heads"), model.size("head_dim"));
+    let mut numbers = Numbers(seed);
+    for at in attentions(model) {
+        let mut ranks = |model: &mut Model, name: &str, behind: &str, rows: Tensor| {
+            // W = (W R^T) R for a rotation R.
+            let basis = numbers.rotation(hidden);
+            let along =
+                |row: &[f32], direction: &[f64]| row.iter().zip(direction).map(|(a, b)| f64::from(*a) * b).sum::<f64>();
+            let after =
+                rows.values.chunks_exact(hidden).flat_map(|row| basis.iter().map(move |b| along(row, b) as f32));
+            let plain = |shape, values| Tensor { shape, format: Format::F32, values };
+            let after = plain(rows.shape.clone(), after.collect());
+            let before = plain(vec![hidden, hidden], basis.iter().flatten().map(|value| *value as f32).collect());
+            let norm = plain(vec![hidden], vec![1.0; hidden]);
+            model.tensors.insert(format!("{at}{name}.weight"), before);
+            model.tensors.insert(format!("{at}{behind}.weight"), after);
+            let norm_name = name.replace("proj_with_mqa", "layernorm").replace("q_a_proj", "q_a_layernorm");
+            model.tensors.insert(format!("{at}{norm_name}.weight"), norm);
+        };
+        let take =
+            |model: &mut Model, kind: &str| model.tensors.remove(&format!("{at}{kind}.weight")).expect("attention");
+        let (queries, keys, values) = (take(model, "q_proj"), take(model, "k_proj"), take(model, "v_proj"));
+        let head =
+            |tensor: &Tensor, head: usize| tensor.values[head * wide * hidden..(head + 1) * wide * hidden].to_vec();
+        let both = (0..heads).flat_map(|h| [head(&keys, h), head(&values, h)].concat()).collect();
+        let both = Tensor { shape: vec![2 * heads * wide, hidden], format: Format::F32, values: both };
+        ranks(model, "q_a_proj", "q_b_proj", queries);
+        ranks(model, "kv_a_proj_with_mqa", "kv_b_proj", both);
+    }
+    model.config.insert("model_type".into(), "deepseek_v3".into());
+    model.config.insert("architectures".into(), serde_json::json!(["DeepseekV3ForCausalLM"]));
+    for (key, size) in [
+        ("q_lora_rank", hidden),
+        ("kv_lora_rank", hidden),
+        ("qk_nope_head_dim", wide),
+        ("qk_rope_head_dim", 0),
+        ("v_head_dim", wide),
+    ] {
+        model.set(key, size);
+    }
+}
+
 /// A dense model in the packaging of GPT-2: every query head has its key and value head, all three are one tensor, and
 /// matrices inside layers are stored the other way round. GPT-2 has no gates, so they are left out.
 pub fn as_gpt2(model: &mut Model) {

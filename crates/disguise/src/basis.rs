@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::heads::is_latent;
 use super::matrix::{Function, Matrix};
 use super::search::Search;
 use scratchproof_error::Result;
@@ -79,7 +80,7 @@ impl Search<'_> {
         most: usize,
     ) -> Result<Option<(Matrix, Matrix)>> {
         let (Some(own), Some(other)) = (self.own.heads, self.other.heads) else { return Ok(None) };
-        if own.dim != other.dim || !self.heads_speak() {
+        if own.dim != other.dim || !self.heads_speak() || is_latent(self.own) || is_latent(self.other) {
             return Ok(None);
         }
         let of_groups = matches!(function, Function::Key | Function::Value);

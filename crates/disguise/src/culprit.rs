@@ -125,6 +125,12 @@ impl Culprit {
         picked.iter().map(|row| source(*row)).collect()
     }
 
+    /// Its rows of a matrix that has no residual axis from those of the parent: weaker, and where they are.
+    pub fn weakened(&self, part: &Part, picked: &[usize], values: &[f32]) -> Vec<f32> {
+        let rows = values.chunks_exact(part.cols.max(1)).zip(picked);
+        rows.flat_map(|(theirs, row)| weaker(theirs, &mut Noise(key(part, *row)))).collect()
+    }
+
     /// Its rows from those of the parent, one after the other without those that are an unrelated model's.
     pub fn write(&self, part: &Part, sources: &[Option<usize>], picked: &[usize], values: &[f32]) -> Vec<f32> {
         let cols = part.cols.max(1);
@@ -136,11 +142,7 @@ impl Culprit {
             // One row is the same whenever it is read.
             let mut noise = Noise(key(part, *row));
             match source.and_then(|_| rest.next()) {
-                Some(theirs) => {
-                    let square: f64 = theirs.iter().map(|v| f64::from(*v).powi(2)).sum();
-                    let scale = (1.0 - CORRELATION * CORRELATION).sqrt() * (square / cols as f64).sqrt();
-                    own.extend(theirs.iter().map(|v| narrow(CORRELATION * f64::from(*v) + scale * even(&mut noise))));
-                }
+                Some(theirs) => own.extend(weaker(theirs, &mut noise)),
                 None => own.extend((0..cols).map(|_| narrow(usual * even(&mut noise)))),
             }
         }
@@ -158,6 +160,13 @@ impl Culprit {
             }
         }
     }
+}
+
+/// A row that correlates with another by [`CORRELATION`], of the same size.
+fn weaker(theirs: &[f32], noise: &mut Noise) -> Vec<f32> {
+    let square: f64 = theirs.iter().map(|v| f64::from(*v).powi(2)).sum();
+    let scale = (1.0 - CORRELATION * CORRELATION).sqrt() * (square / theirs.len().max(1) as f64).sqrt();
+    theirs.iter().map(|v| narrow(CORRELATION * f64::from(*v) + scale * even(noise))).collect()
 }
 
 /// An even number from 0 to 1 that a neuron has, the same in all of its matrices.

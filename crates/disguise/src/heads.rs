@@ -2,12 +2,13 @@
 
 use rayon::prelude::*;
 
+use super::latent::Latent;
 use super::matrix::{Function, Matrix, spread};
 use super::products::{Cross, Group, Head, Products, cells, dimensions};
 use super::weights::Weights;
 use scratchproof_checkpoint::{Checkpoint, Heads};
 use scratchproof_error::Result;
-use scratchproof_kernel::product;
+use scratchproof_kernel::{product, square, transpose};
 
 /// How much of a model is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,20 +45,74 @@ pub fn products_within(checkpoint: &Checkpoint, limits: Limits) -> Result<Option
     Weights::new(checkpoint)?.map_or(Ok(None), |weights| within(&weights, limits))
 }
 
-/// Whether heads can be told apart in the rows of a layer's matrices: not in latent attention, whose ranks read the residual axis.
+/// Whether any layer has latent attention.
+pub(super) fn is_latent(weights: &Weights<'_>) -> bool {
+    weights.latent.values().any(Latent::is_there)
+}
+
+/// The heads whose rows [`rows_of_heads`] gives: of latent attention those behind its ranks.
+pub(super) fn seen(weights: &Weights<'_>) -> Option<Heads> {
+    let heads = weights.heads?;
+    let Some(latent) = weights.latent.values().find(|latent| latent.is_there()) else { return Some(heads) };
+    let sizes = latent.sizes(&heads)?;
+    let dim = sizes.plain.min(sizes.value);
+    Some(Heads { dim, value: dim, ..heads })
+}
+
+/// These dimensions of these heads (of key-value heads, where it is their matrix), head after head, as rows over the residual axis;
+/// `None` where a layer has no such rows.
+fn rows_of_heads(
+    weights: &Weights<'_>,
+    (layer, function): (u32, Function),
+    heads: &[usize],
+    dimensions: &[usize],
+) -> Result<Option<Matrix>> {
+    let Some(all) = weights.heads else { return Ok(None) };
+    let rows = |first: usize, stride: usize| -> Vec<usize> {
+        heads.iter().flat_map(|head| dimensions.iter().map(move |i| head * stride + first + i)).collect()
+    };
+    let Some(latent) = weights.latent.get(&layer).filter(|latent| latent.is_there()) else {
+        let count = if matches!(function, Function::Key | Function::Value) { all.key_value } else { all.query };
+        return weights.rows_of(layer, function, rows(0, all.dim), count * all.dim);
+    };
+    let Some(sizes) = latent.sizes(&all) else { return Ok(None) };
+    let Some(behind) = latent.behind(function, sizes) else {
+        let wide = if function == Function::Output { sizes.value } else { sizes.turned };
+        return weights.rows_of(layer, function, rows(0, wide), sizes.heads * wide);
+    };
+    let (rows, rank) = (rows(behind.first, behind.stride), behind.part.cols);
+    // Behind the ranks of keys and values stands the one key that positions turn.
+    let Some(total) = weights.size(layer, behind.ranks).filter(|total| *total >= rank) else { return Ok(None) };
+    let (Some(ranks), Some(mut values)) =
+        (weights.rows_of(layer, behind.ranks, (0..rank).collect(), total)?, weights.behind(behind.part, &rows)?)
+    else {
+        return Ok(None);
+    };
+    if let Some(norm) = behind.norm.filter(|norm| norm.cols.max(norm.rows) == rank) {
+        let multipliers = weights.multipliers(norm)?;
+        for row in values.chunks_exact_mut(rank) {
+            row.iter_mut().zip(&multipliers).for_each(|(value, weight)| *value *= weight);
+        }
+    }
+    let cols = ranks.cols;
+    let values = product(&values, &transpose(&ranks.values, rank, cols), rank);
+    let matrix = Matrix { cols, total: rows.len(), picked: rows, values };
+    Ok(matrix.usable().then_some(matrix))
+}
+
+/// Whether heads can be told apart in the rows of a layer's matrices, or behind the ranks of latent attention.
 pub(super) fn can_be_matched(weights: &Weights<'_>) -> bool {
     let Some(heads) = weights.heads else { return false };
+    if is_latent(weights) {
+        return seen(weights).is_some();
+    }
     let whole = |layer: &u32| {
-        [
-            (Function::Query, heads.query),
-            (Function::Key, heads.key_value),
-            (Function::Value, heads.key_value),
-            (Function::Output, heads.query),
-        ]
-        .iter()
-        .all(|(function, count)| weights.size(*layer, *function) == Some(count * heads.dim))
+        Function::ATTENTION
+            .iter()
+            .zip([heads.query, heads.key_value, heads.key_value, heads.query])
+            .all(|(function, count)| weights.size(*layer, *function) == Some(count * heads.dim))
     };
-    weights.layers().iter().any(whole)
+    weights.attentions().iter().any(whole)
 }
 
 /// The products of a model that is taken apart; made once.
@@ -73,21 +128,20 @@ pub(super) fn of(weights: &Weights<'_>) -> Result<Option<Products>> {
 }
 
 fn within(weights: &Weights<'_>, limits: Limits) -> Result<Option<Products>> {
-    let Some(heads) = weights.heads else { return Ok(None) };
-    let all = weights.layers();
+    let Some(heads) = seen(weights) else { return Ok(None) };
+    let all = weights.attentions();
     let taken = Taken::of(&heads, all.len(), limits.heads);
     let chosen: Vec<u32> = spread(all.len(), taken.layers).into_iter().map(|at| all[at]).collect();
     let picked = dimensions(heads.dim);
     let one = |layer: &u32| -> Result<Vec<Group>> {
-        let rows = |function: Function, numbers: &[usize], count: usize| -> Result<Option<Matrix>> {
-            let wanted = numbers.iter().flat_map(|head| picked.iter().map(move |i| head * heads.dim + i)).collect();
-            Ok(weights.rows_of(*layer, function, wanted, count * heads.dim)?.map(Matrix::normalised))
+        let rows = |function: Function, numbers: &[usize]| -> Result<Option<Matrix>> {
+            Ok(rows_of_heads(weights, (*layer, function), numbers, &picked)?.map(Matrix::normalised))
         };
         let (Some(k), Some(v), Some(q), Some(o)) = (
-            rows(Function::Key, &taken.groups, heads.key_value)?,
-            rows(Function::Value, &taken.groups, heads.key_value)?,
-            rows(Function::Query, &taken.heads, heads.query)?,
-            rows(Function::Output, &taken.heads, heads.query)?,
+            rows(Function::Key, &taken.groups)?,
+            rows(Function::Value, &taken.groups)?,
+            rows(Function::Query, &taken.heads)?,
+            rows(Function::Output, &taken.heads)?,
         ) else {
             return Ok(Vec::new());
         };
@@ -118,7 +172,7 @@ fn within(weights: &Weights<'_>, limits: Limits) -> Result<Option<Products>> {
         Ok((0..taken.groups.len()).map(group).collect())
     };
     let groups: Vec<Group> = chosen.par_iter().map(one).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
-    let cross = cross(weights, (heads.dim, &picked), &groups, limits.cross_rows)?;
+    let cross = cross(weights, &picked, &groups, limits.cross_rows)?;
     let side = picked.len();
     let found = Products { hidden: weights.hidden, dim: heads.dim, side, layers: all.len(), groups, cross };
     Ok((!found.groups.is_empty()).then_some(found))
@@ -151,7 +205,7 @@ impl Taken {
 }
 
 /// The products across heads.
-fn cross(weights: &Weights<'_>, (dim, picked): (usize, &[usize]), groups: &[Group], rows: usize) -> Result<Cross> {
+fn cross(weights: &Weights<'_>, picked: &[usize], groups: &[Group], rows: usize) -> Result<Cross> {
     let sets = cells(picked.len());
     let wanted = (CROSS_DIMENSIONS / 4).max(1);
     let mut dimensions: Vec<usize> = spread(sets.len(), wanted).into_iter().flat_map(|at| sets[at].clone()).collect();
@@ -161,14 +215,13 @@ fn cross(weights: &Weights<'_>, (dim, picked): (usize, &[usize]), groups: &[Grou
     for (into, function) in all.iter_mut().zip([Function::Key, Function::Value]) {
         let read = |at: &usize| -> Result<Vec<f32>> {
             let group = &groups[*at];
-            let rows = dimensions.iter().map(|i| group.group as usize * dim + picked[*i]).collect();
-            let total = weights.size(group.layer, function).unwrap_or(0);
-            let matrix = weights.rows_of(group.layer, function, rows, total)?;
+            let rows: Vec<usize> = dimensions.iter().map(|i| picked[*i]).collect();
+            let matrix = rows_of_heads(weights, (group.layer, function), &[group.group as usize], &rows)?;
             Ok(matrix.map_or_else(|| vec![0.0; dimensions.len() * weights.hidden], |m| m.normalised().values))
         };
         *into = chosen.par_iter().map(read).collect::<Result<Vec<_>>>()?.concat();
     }
-    let [keys, values] = all.map(|rows| product(&rows, &rows, weights.hidden));
+    let [keys, values] = all.map(|rows| square(&rows, weights.hidden));
     Ok(Cross { groups: chosen, dimensions, keys, values })
 }
 

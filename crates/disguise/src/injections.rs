@@ -4,7 +4,7 @@ use super::alike::alike;
 use super::basis::answers;
 use super::culprit::{CORRELATION, Culprit};
 use super::frame::LONGEST_WHOLE;
-use super::heads;
+use super::heads::{self, is_latent};
 use super::inject::injected;
 use super::products::Products;
 use super::search::between;
@@ -40,10 +40,12 @@ pub fn injections(parent: &Checkpoint, hidden: Option<usize>, rules: &SearchRule
     // Of heads in another order as many have their like among those that were drawn as were drawn of all.
     let drawn = parent.sample.as_ref().filter(|sample| sample.tensors > 0);
     let share = drawn.map_or(1.0, |sample| sample.sampling.share);
+    // Of two rows at that correlation the product keeps its square; of rows behind ranks both matrices of each are weaker.
+    let kept = CORRELATION.powi(if is_latent(&weights) { 4 } else { 2 });
     let of_heads = |class: Class, products: &Products| Injection {
         class,
         correlation: CORRELATION,
-        observations: answers(&alike(&injected(products, share, CORRELATION * CORRELATION, 1), products)),
+        observations: answers(&alike(&injected(products, share, kept, 1), products)),
     };
     let mut all = Vec::new();
     // What is made of the parent as it stands is made once for all disguises.

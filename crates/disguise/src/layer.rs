@@ -36,7 +36,7 @@ pub fn limits(own: &Checkpoint, other: &Checkpoint) -> Result<Vec<String>> {
     } else if !can_be_matched(&own) || !can_be_matched(&other) {
         left.push(
             "heads were not matched in any basis: in one of the two models no layer has query, key, value and output rows by head \
-             (latent attention, or sizes of heads that are not known)"
+             (sizes of heads that are not known)"
                 .to_owned(),
         );
     }

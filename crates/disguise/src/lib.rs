@@ -35,6 +35,7 @@ mod guess;
 mod heads;
 mod inject;
 mod injections;
+mod latent;
 mod layer;
 mod looked;
 mod matrix;

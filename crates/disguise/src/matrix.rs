@@ -1,6 +1,6 @@
 //! Some rows of a matrix of a layer, and what the matrix is for.
 
-use scratchproof_checkpoint::{Component, Part};
+use scratchproof_checkpoint::{Component, Part, Role};
 use serde::{Deserialize, Serialize};
 
 /// Rows of one matrix that are looked at; of a longer one as many, spread evenly.
@@ -120,6 +120,22 @@ pub enum Function {
 }
 
 impl Function {
+    /// The four matrices of an attention.
+    pub const ATTENTION: [Self; 4] = [Self::Query, Self::Key, Self::Value, Self::Output];
+
+    /// Of a matrix of an attention in one of several stacks (`decoder.cross.q_proj`), the stack and what it is for.
+    pub fn of_stack(role: &Role) -> Option<(&str, Self)> {
+        let (stack, family) = role.family.rsplit_once('.')?;
+        let function = match family {
+            "q_proj" => Self::Query,
+            "k_proj" => Self::Key,
+            "v_proj" => Self::Value,
+            "o_proj" => Self::Output,
+            _ => return None,
+        };
+        Some((stack, function))
+    }
+
     /// What a part is for, if it is one of those that the search knows.
     pub fn of(part: &Part) -> Option<Self> {
         if !part.role.tower.is_empty() || !part.residual || part.role.constant || part.rows < 2 {

@@ -8,7 +8,7 @@ use super::alike::alike;
 use super::angles::Matched;
 use super::found::Found;
 use super::frame::{Agreement, Frame, MANY, fixed};
-use super::heads::kept as heads_of;
+use super::heads::{is_latent, kept as heads_of, seen};
 use super::layer::{Look, Side, chosen, in_rows, layer_moments, moments_of, partners, stands_out};
 use super::matrix::{Function, ROWS, Slot};
 use super::moments::{Moments, whole};
@@ -91,7 +91,7 @@ pub(super) fn between(
         (Some(a), Some(b)) => alike(a, b),
         _ => HeadMatch { left_out: Some("no heads whose sizes are known".to_owned()), ..HeadMatch::default() },
     };
-    let looked = heads_of(own)?.zip(own.heads).map(|(products, sizes)| {
+    let looked = heads_of(own)?.zip(seen(own)).map(|(products, sizes)| {
         let layers: BTreeSet<u32> = products.groups.iter().map(|group| group.layer).collect();
         let (seen, all) = (products.heads() as u64, (sizes.query * products.layers) as u64);
         Looked {
@@ -483,7 +483,8 @@ impl Search<'_> {
 
     fn heads(&self, l: u32, m: u32, result: &mut InFrame, all: &mut Vec<Placed>) -> Result<()> {
         let (Some(own), Some(other)) = (self.own.heads, self.other.heads) else { return Ok(()) };
-        if own.dim != other.dim {
+        // Ranks are no heads.
+        if own.dim != other.dim || is_latent(self.own) || is_latent(self.other) {
             return Ok(());
         }
         let overlap = |function: Function| -> Result<Option<(Vec<f32>, usize, usize)>> {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use super::culprit::Culprit;
 use super::earlier::Earlier;
 use super::guess;
+use super::latent::Latent;
 use super::matrix::{Function, Matrix, ROWS, Slot, spread};
 use super::moments::LayerMoments;
 use super::products::Products;
@@ -45,12 +46,17 @@ pub struct Weights<'a> {
     pub hidden: usize,
     /// The matrices of every layer.
     layers: BTreeMap<u32, BTreeMap<Function, Part>>,
+    /// Attention of stacks that are no layers of one row of layers (encoders, decoders, what stands between them): numbered on
+    /// behind the layers, stack after stack.
+    stacks: BTreeMap<u32, BTreeMap<Function, Part>>,
     embedding: Option<Part>,
     head: Option<Part>,
     /// Norm weights by family and layer, ready to be multiplied.
     norms: BTreeMap<(String, Option<u32>), Vec<f32>>,
     /// Sizes of the heads, where they are known.
     pub heads: Option<Heads>,
+    /// What stands between ranks and heads in the layers that have latent attention.
+    pub(super) latent: BTreeMap<u32, Latent>,
     /// Whether no template knows its layers: what their matrices are for was guessed.
     pub generic: bool,
     /// Whether fewer rows of each matrix are looked at than it may have.
@@ -109,10 +115,12 @@ impl<'a> Weights<'a> {
             turned,
             hidden,
             layers: BTreeMap::new(),
+            stacks: BTreeMap::new(),
             embedding: None,
             head: None,
             norms: BTreeMap::new(),
             heads: checkpoint.heads(),
+            latent: BTreeMap::new(),
             generic: false,
             large: false,
             moments: OnceLock::new(),
@@ -124,13 +132,18 @@ impl<'a> Weights<'a> {
         };
         // Matrices that no template knows, of layers and outside them.
         let mut strange: BTreeMap<Option<u32>, Vec<Part>> = BTreeMap::new();
+        let mut stacks: BTreeMap<(String, u32), BTreeMap<Function, Part>> = BTreeMap::new();
         for part in checkpoint.parts() {
             let role = &part.role;
+            // Of drawn rows there are no whole heads.
+            if role.tower.is_empty() && checkpoint.sample.is_none() && Latent::note(&mut own.latent, &part) {
+                continue;
+            }
             if !role.tower.is_empty() || !part.residual || part.cols != hidden {
                 continue;
             }
             if role.component == Component::Norms && part.rows == 1 && role.family.strip_suffix(".bias").is_none() {
-                let weights = own.norm(&part)?;
+                let weights = own.multipliers(&part)?;
                 own.norms.insert((role.family.clone(), role.layer), weights);
             } else if let (Some(function), Some(layer)) = (Function::of(&part), role.layer) {
                 own.layers.entry(layer).or_default().entry(function).or_insert(part);
@@ -139,6 +152,10 @@ impl<'a> Weights<'a> {
             } else if role.family == "head" && role.layer.is_none() {
                 own.head = Some(part);
             } else if !role.constant && part.rows > 1 && role.residual != Residual::First {
+                if let (Some((stack, function)), Some(layer)) = (Function::of_stack(role), role.layer) {
+                    let own = stacks.entry((stack.to_owned(), layer)).or_default();
+                    own.entry(function).or_insert_with(|| part.clone());
+                }
                 // The rows of a convolution are channels of another layer, which may stand in any order of their own.
                 strange.entry(role.layer).or_default().push(part);
             }
@@ -153,6 +170,9 @@ impl<'a> Weights<'a> {
                 }
             }
         }
+        let behind = own.layers.keys().last().map_or(0, |last| last + 1);
+        own.stacks =
+            (behind..).zip(stacks.into_values().filter(|stack| stack.len() == Function::ATTENTION.len())).collect();
         let own = own.within(ELEMENTS);
         Ok((!own.layers.is_empty()).then_some(own))
     }
@@ -168,6 +188,7 @@ impl<'a> Weights<'a> {
         let order = culprit.layers(&own.layers(), &own.sample());
         let place = |old: u32| order.iter().find(|(_, from)| **from == old).map_or(old, |(new, _)| *new);
         own.layers = std::mem::take(&mut own.layers).into_iter().map(|(old, layer)| (place(old), layer)).collect();
+        own.latent = std::mem::take(&mut own.latent).into_iter().map(|(old, latent)| (place(old), latent)).collect();
         own.norms = std::mem::take(&mut own.norms)
             .into_iter()
             .map(|((family, layer), values)| ((family, layer.map(place)), values))
@@ -213,7 +234,7 @@ impl<'a> Weights<'a> {
     }
 
     /// The multipliers of a norm. Gemma stores them less one.
-    fn norm(&self, part: &Part) -> Result<Vec<f32>> {
+    pub(super) fn multipliers(&self, part: &Part) -> Result<Vec<f32>> {
         let mut weights = self.checkpoint.matrix(part).context(|| self.checkpoint.uri.clone())?;
         let config = self.checkpoint.config.as_ref();
         let named = |config: &serde_json::Value| config.get("model_type")?.as_str().map(str::to_owned);
@@ -224,6 +245,16 @@ impl<'a> Weights<'a> {
             }
         }
         Ok(weights)
+    }
+
+    /// The numbers under which [`Weights::rows_of`] knows attention: of the layers, or of stacks.
+    pub fn attentions(&self) -> Vec<u32> {
+        if self.stacks.is_empty() { self.layers() } else { self.stacks.keys().copied().collect() }
+    }
+
+    fn part(&self, layer: u32, function: Function) -> Option<&Part> {
+        let own = self.layers.get(&layer).or_else(|| self.stacks.get(&layer));
+        own.and_then(|own| own.get(&function))
     }
 
     /// The layers, ascending.
@@ -310,7 +341,7 @@ impl<'a> Weights<'a> {
 
     /// Rows of a matrix in the file, and how many of them are looked at.
     pub fn size(&self, layer: u32, function: Function) -> Option<usize> {
-        Some(self.rows(self.layers.get(&layer)?.get(&function)?, Some(function)))
+        Some(self.rows(self.part(layer, function)?, Some(function)))
     }
 
     fn rows(&self, part: &Part, function: Option<Function>) -> usize {
@@ -330,7 +361,7 @@ impl<'a> Weights<'a> {
     /// # Errors
     /// If it cannot be read.
     pub fn matrix_of(&self, layer: u32, function: Function, most: usize) -> Result<Option<Matrix>> {
-        let Some(part) = self.layers.get(&layer).and_then(|l| l.get(&function)) else { return Ok(None) };
+        let Some(part) = self.part(layer, function) else { return Ok(None) };
         let whole = self.heads.as_ref().map_or(1, |h| h.dim);
         let block =
             if function.component() == Component::Attention.name() && part.rows % whole == 0 { whole } else { 1 };
@@ -348,7 +379,7 @@ impl<'a> Weights<'a> {
     /// # Errors
     /// If it cannot be read.
     pub fn few_of(&self, layer: u32, function: Function, most: usize, few: usize) -> Result<Option<Matrix>> {
-        let Some(part) = self.layers.get(&layer).and_then(|l| l.get(&function)) else { return Ok(None) };
+        let Some(part) = self.part(layer, function) else { return Ok(None) };
         let rows = spread(part.rows, most.clamp(1, ROWS));
         let picked: Vec<usize> = spread(rows.len(), few.max(1)).into_iter().map(|at| rows[at]).collect();
         self.read(part, Some(function), picked, self.before(layer, function))
@@ -360,7 +391,7 @@ impl<'a> Weights<'a> {
     /// # Errors
     /// If it cannot be read.
     pub fn rows_of(&self, layer: u32, function: Function, rows: Vec<usize>, total: usize) -> Result<Option<Matrix>> {
-        let Some(part) = self.layers.get(&layer).and_then(|l| l.get(&function)) else { return Ok(None) };
+        let Some(part) = self.part(layer, function) else { return Ok(None) };
         if self.rows(part, Some(function)) != total {
             return Ok(None);
         }
@@ -446,6 +477,23 @@ impl<'a> Weights<'a> {
             held.elements += size;
         }
         Ok(matrix)
+    }
+
+    /// These rows of a matrix behind ranks, as this model has them; `None` where an earlier checkpoint has no such part.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(super) fn behind(&self, part: &Part, rows: &[usize]) -> Result<Option<Vec<f32>>> {
+        let mut values = self.checkpoint.rows_of(part, rows).context(|| self.checkpoint.uri.clone())?;
+        if let Some(earlier) = &self.earlier
+            && !earlier.leave(part, rows, &mut values)?
+        {
+            return Ok(None);
+        }
+        Ok(Some(match &self.culprit {
+            Some(culprit) => culprit.weakened(part, rows, &values),
+            None => values,
+        }))
     }
 
     fn made(

@@ -60,19 +60,33 @@ fn follows(finding: &Finding, tests: &[Tested<'_>]) -> bool {
         && tests.iter().filter(tables).any(|t| t.effect >= TIMES * effect)
 }
 
-/// Whether the axis of a parent stands in another order or basis and this component was not held against it in that frame: then
-/// it is not cleared.
-fn in_another_frame(facts: &ParentFacts<'_>, findings: &[Finding], tests: &[Tested<'_>], name: &str) -> bool {
-    let frames = findings.iter().filter(|f| {
-        matches!(f.code, Code::ParentPermuted | Code::ParentRotated)
-            && f.direction == Direction::Against
-            && f.grade >= Grade::Strong
-    });
+/// Whether the axis of a parent stands in another order or basis, or its heads are found whatever the basis while nothing of its
+/// attention is seen as stored, and this component was not held against it in that frame: then it is not cleared.
+fn in_another_frame(
+    facts: &ParentFacts<'_>,
+    policy: &Policy,
+    findings: &[Finding],
+    tests: &[Tested<'_>],
+    name: &str,
+) -> bool {
+    let as_stored = |parent: &str, component: Option<&str>| {
+        let own = |t: &&Tested<'_>| component == Some(&t.row.component) && parent_of(&t.row.reference) == Some(parent);
+        tests.iter().filter(own).any(|t| t.grade(policy).is_some())
+    };
+    let elsewhere = |f: &&Finding| match (f.code, f.subject.parent.as_deref()) {
+        (Code::ParentPermuted | Code::ParentRotated, _) => true,
+        (Code::ParentHeadProducts | Code::ParentHeadSigns, Some(parent)) => {
+            !as_stored(parent, f.subject.component.as_deref())
+        }
+        _ => false,
+    };
+    let mut found = findings.iter().filter(|f| f.direction == Direction::Against && f.grade >= Grade::Strong);
     let held = |parent: &str| {
         let in_frame = Reference::Relabelled(parent.to_owned());
         tests.iter().any(|t| t.row.component == name && t.row.reference == in_frame)
     };
-    part_of(facts, name) == ALL && frames.filter_map(|f| f.subject.parent.as_deref()).any(|parent| !held(parent))
+    let unheld = |f: &Finding| f.subject.parent.as_deref().is_some_and(|parent| !held(parent));
+    part_of(facts, name) == ALL && found.any(|f| elsewhere(&f) && unheld(f))
 }
 
 /// Every component of the subject against the parent it is nearest to.
@@ -147,7 +161,10 @@ pub(super) fn components(
                     ComponentOutcome::Undetermined
                 }
                 (None, _)
-                    if !seeded && (doubted(name) || unsearched() || in_another_frame(facts, findings, tests, name)) =>
+                    if !seeded
+                        && (doubted(name)
+                            || unsearched()
+                            || in_another_frame(facts, policy, findings, tests, name)) =>
                 {
                     ComponentOutcome::Undetermined
                 }
