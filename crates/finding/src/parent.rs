@@ -127,6 +127,8 @@ pub struct NormFigure {
 
 /// The grade of a similarity (METHODS 7); `None` where it is what independent models show.
 fn grade(log10_p: f64, effect: f64, policy: &Policy) -> Option<Grade> {
+    // A table of a parent times -1 is the parent's.
+    let effect = effect.abs();
     if log10_p <= policy.conclusive_log10_p && effect >= policy.conclusive_effect {
         Some(Grade::Conclusive)
     } else if log10_p <= policy.strong_log10_p && effect >= policy.strong_effect {
@@ -202,6 +204,22 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
         copies::rows(&mut judgement, facts, parent, &controls, seeded, policy);
         copies::eight_bits(&mut judgement, facts, parent, &controls, seeded);
         copies::proportional(&mut judgement, facts, parent, &controls, seeded, policy);
+        for component in &facts.components {
+            let here = |f: &Finding| {
+                f.subject.parent.as_deref() == Some(parent)
+                    && f.subject.component.as_ref().is_none_or(|own| own == component)
+            };
+            // Of one start or one lineage the parent may be the subject's own child.
+            let open = judgement.findings.iter().filter(|f| here(f)).any(|f| {
+                matches!(f.code, Code::ParentSharedSeed | Code::ParentLineage)
+                    || f.direction == Direction::Against
+                        && f.grade >= Grade::Strong
+                        && f.subject.component.as_ref() == Some(component)
+            });
+            if !open {
+                layers::of_one(&mut judgement, facts, parent, component, &controls, policy);
+            }
+        }
         // Heads taken together are silent where a few of many are the parent's: then nothing is said for the rest.
         let of_attention = |f: &Finding| {
             f.direction == Direction::Against

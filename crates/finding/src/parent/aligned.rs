@@ -2,18 +2,23 @@
 
 use std::collections::BTreeSet;
 
-use super::parts::{Controls, Tested, alias, frozen, named, part_of};
+use super::parts::{Controls, LOG10_TAILS, Tested, alias, frozen, named, part_of};
 use super::{ALL, ParentFacts, null, parent_of};
 use crate::{Code, Direction, Finding, Grade, Judgement, Subject};
 use scratchproof_case::Policy;
 use scratchproof_evidence::{ComponentRow, Reference};
-use scratchproof_stats::holm;
+use scratchproof_stats::{holm, log10_upper_tail};
 use scratchproof_texts::text;
+
+/// Both tails count: what is the parent's times -1 is the parent's. log10 of the chance of a z this far from 0.
+fn log10_both_tails(z: f64) -> f64 {
+    (log10_upper_tail(z.abs()) + LOG10_TAILS).min(0.0)
+}
 
 /// All tests against one kind of reference as one family: Holm over components, steps and references.
 pub(super) fn tested(rows: &[ComponentRow], of: impl Fn(&Reference) -> bool) -> Vec<Tested<'_>> {
     let rows: Vec<&ComponentRow> = rows.iter().filter(|r| of(&r.reference)).collect();
-    let adjusted = holm(&rows.iter().map(|r| r.log10_p).collect::<Vec<_>>());
+    let adjusted = holm(&rows.iter().map(|r| r.z.map(log10_both_tails)).collect::<Vec<_>>());
     rows.into_iter()
         .zip(adjusted)
         .filter_map(|(row, log10_p)| Some(Tested { row, z: row.z?, effect: row.effect?, log10_p: log10_p? }))
@@ -110,7 +115,7 @@ pub(super) fn similarities(
 
 /// Orders tests by how near they are: the grade first, then the correlation.
 pub(super) fn nearness(test: &Tested<'_>, policy: &Policy) -> f64 {
-    test.effect + test.grade(policy).map_or(0.0, |grade| 10.0 * f64::from(grade as u8))
+    test.effect.abs() + test.grade(policy).map_or(0.0, |grade| 10.0 * f64::from(grade as u8))
 }
 
 /// The findings that support the claim, one for each parent and part; `false` if too little could be seen to say
@@ -129,7 +134,8 @@ pub(super) fn silence(
         let here =
             |t: &&&Tested| parent_of(&t.row.reference) == Some(parent) && part_of(facts, &t.row.component) == part;
         let own: Vec<_> = silent.iter().filter(here).collect();
-        let Some(whole) = own.iter().filter(|t| t.row.component == part).max_by(|a, b| a.z.total_cmp(&b.z)) else {
+        let Some(whole) = own.iter().filter(|t| t.row.component == part).max_by(|a, b| a.z.abs().total_cmp(&b.z.abs()))
+        else {
             enough = false;
             judgement.missing.push(text!("parent/missing/whole", parent));
             continue;

@@ -50,6 +50,7 @@ const TIMES: f64 = 4.0;
 /// axis of all that is trained beside it. Then the component is not accused, and not cleared.
 fn follows(finding: &Finding, tests: &[Tested<'_>]) -> bool {
     let (Some(effect), Some(own)) = (finding.effect, finding.subject.component.as_deref()) else { return false };
+    let effect = effect.abs();
     let tables = |t: &&Tested<'_>| {
         matches!(t.row.component.as_str(), "embedding" | "head")
             && t.row.component != own
@@ -57,7 +58,7 @@ fn follows(finding: &Finding, tests: &[Tested<'_>]) -> bool {
     };
     finding.code == Code::ParentSimilarity
         && effect < FOLLOWS
-        && tests.iter().filter(tables).any(|t| t.effect >= TIMES * effect)
+        && tests.iter().filter(tables).any(|t| t.effect.abs() >= TIMES * effect)
 }
 
 /// Whether the axis of a parent stands in another order or basis, or its heads are found whatever the basis while nothing of its
@@ -122,20 +123,6 @@ pub(super) fn components(
                     .filter(of_this)
                     .any(|f| f.code == Code::ParentSharedSeed && f.subject.parent.as_deref() == parent)
             };
-            // Of one lineage the direction is open: the parent may be the subject's own child.
-            let open = |parent: &str| {
-                findings
-                    .iter()
-                    .filter(of_this)
-                    .any(|f| f.code == Code::ParentLineage && f.subject.parent.as_deref() == Some(parent))
-            };
-            // One layer of many is lost in the sum over them.
-            let by_layer = facts.parents.iter().copied().find(|parent| {
-                derived.is_none()
-                    && !seeded(Some(parent))
-                    && !open(parent)
-                    && layers::derived(facts, parent, name, controls, policy)
-            });
             let near = nearest.and_then(|t| parent_of(&t.row.reference));
             let seeded = seeded(near);
             // Whatever names the component and weighs something keeps it from being cleared.
@@ -155,7 +142,6 @@ pub(super) fn components(
             };
             let outcome = match (derived, nearest) {
                 (Some(_), _) => ComponentOutcome::Derived,
-                _ if by_layer.is_some() => ComponentOutcome::Derived,
                 // Nothing stands beside the figures of a tower that no control reaches.
                 (None, Some(_)) if part_of(facts, name) != ALL && !controls.usable(name) => {
                     ComponentOutcome::Undetermined
@@ -178,7 +164,6 @@ pub(super) fn components(
             };
             let parent = derived
                 .and_then(|f| f.subject.parent.clone())
-                .or_else(|| by_layer.map(str::to_owned))
                 .or_else(|| nearest.and_then(|t| parent_of(&t.row.reference).map(str::to_owned)));
             let layers = if outcome == ComponentOutcome::Derived {
                 parent.as_deref().map_or(Vec::new(), |parent| layers::of_component(facts, parent, name, policy))

@@ -226,28 +226,59 @@ pub(super) fn itself(judgement: &mut Judgement, facts: &ParentFacts<'_>, part: &
     judgement.push(finding);
 }
 
-/// Whether a layer of one component answers to a layer of the parent at least strongly while no control's does.
-pub(super) fn derived(
+/// Where nothing else speaks of a component: one of its layers that answers to a layer of the parent at least strongly while no
+/// control's does. One layer of many is lost in the sum over them.
+pub(super) fn of_one(
+    judgement: &mut Judgement,
     facts: &ParentFacts<'_>,
     parent: &str,
     component: &str,
     controls: &Controls,
     policy: &Policy,
-) -> bool {
+) {
     let families: Vec<&str> =
         facts.families.iter().filter(|(_, c)| c == component).map(|(family, _)| family.as_str()).collect();
     let strong = |b: &Best| grade(b.log10_p, b.effect, policy) >= Some(Grade::Strong);
     let part = part_of(facts, component);
     // One cell of many says little where no unrelated model stands beside it.
     if !controls.usable(part) {
-        return false;
+        return;
     }
     let controls: Vec<&&str> = facts.controls.iter().filter(|control| !controls.is_aside(control, part)).collect();
     // What the map over all families would not be counted for does not count here.
     let all = facts.parts.iter().find(|p| p.name == part).map_or(ALL, |p| p.map.as_str());
     let loud =
         |family: &str| controls.iter().any(|control| best(facts, control, family).values().any(|b| fires(b, policy)));
-    !loud(all) && families.iter().any(|family| best(facts, parent, family).values().any(strong) && !loud(family))
+    if loud(all) {
+        return;
+    }
+    let quiet = families.into_iter().filter(|family| !loud(family));
+    let cells = quiet.flat_map(|family| best(facts, parent, family).into_values().map(move |cell| (family, cell)));
+    let Some((family, top)) = cells.filter(|(_, b)| strong(b)).max_by(|a, b| a.1.z.total_cmp(&b.1.z)) else { return };
+    let message = text!(
+        "parent/layer-map/of-one",
+        component,
+        family,
+        layer = top.row.layer_subject,
+        other = top.row.layer_parent,
+        parent = alias(facts, component, parent),
+        z = top.z,
+        effect = top.effect
+    );
+    let mut finding = Finding::new(Code::ParentLayerMap, Grade::Strong, Direction::Against, message);
+    finding.subject = Subject {
+        component: Some(component.to_owned()),
+        layer: Some(top.row.layer_subject),
+        steps: vec![facts.steps.1],
+        parent: Some(parent.to_owned()),
+        ..Subject::default()
+    };
+    finding.statistic = Some(top.z);
+    finding.log10_p = Some(top.log10_p);
+    finding.effect = Some(top.effect);
+    finding.null = text!("parent/null/layer-map");
+    finding.evidence = Some("evidence/layer_map.parquet".into());
+    judgement.push(finding);
 }
 
 /// The subject's layers that are derived in one component: those with a cell beyond the null in one of its families.

@@ -41,6 +41,9 @@ impl Part {
     }
 }
 
+/// log10 of the tails that count.
+pub(super) const LOG10_TAILS: f64 = std::f64::consts::LOG10_2;
+
 /// One component against one reference at one step, after multiplicity.
 #[derive(Clone, Debug)]
 pub(super) struct Tested<'a> {
@@ -57,7 +60,8 @@ impl Tested<'_> {
 
     /// The effect that would have been graded moderate on these rows.
     pub fn detectable(&self, policy: &Policy) -> f64 {
-        Aligned { z: self.z, log10_p: self.log10_p, effect: self.effect }.detectable(policy.moderate_log10_p)
+        Aligned { z: self.z, log10_p: self.log10_p, effect: self.effect }
+            .detectable(policy.moderate_log10_p - LOG10_TAILS)
     }
 }
 
