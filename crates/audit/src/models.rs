@@ -60,7 +60,7 @@ pub(super) fn open(case: &Case, access: Access) -> Result<Models> {
     });
     let controls = case.controls.iter().map(|c| one(&c.location, format!("control {}", c.name)));
     let mut references: Vec<Checkpoint> = parents.chain(controls).collect::<Result<_>>()?;
-    merge_adapters(&mut series, &mut references, case.parents.len())?;
+    merge_adapters(case, &mut series, &mut references)?;
     let mut series: Vec<Arc<Checkpoint>> = series.into_iter().map(Arc::new).collect();
     let mut references: Vec<Arc<Checkpoint>> = references.into_iter().map(Arc::new).collect();
     // Whether a matrix is stored the other way round takes all of it.
@@ -83,17 +83,20 @@ pub(super) fn open(case: &Case, access: Access) -> Result<Models> {
     })
 }
 
-/// An adapter is judged as the model that it makes with its base: a parent, or of a reference another model of the case.
-fn merge_adapters(series: &mut [Checkpoint], references: &mut [Checkpoint], parents: usize) -> Result<()> {
+/// An adapter is judged as the model that it makes with its base, if that is among the models of the case.
+fn merge_adapters(case: &Case, series: &mut [Checkpoint], references: &mut [Checkpoint]) -> Result<()> {
+    let names: Vec<&str> =
+        case.parents.iter().map(|p| p.name.as_str()).chain(case.controls.iter().map(|c| c.name.as_str())).collect();
     for own in series.iter_mut().filter(|own| own.adapter.is_some()) {
-        if let Some(merged) = own.merged_with_one_of(references.iter().take(parents))? {
+        if let Some(merged) = own.merged_with_one_of(names.iter().copied().zip(&*references))? {
             *own = merged;
         }
     }
     for at in 0..references.len() {
         if references[at].adapter.is_some() {
-            let bases = references.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, other)| other);
-            if let Some(merged) = references[at].merged_with_one_of(bases.chain(series.last()))? {
+            let bases = names.iter().copied().zip(&*references).enumerate().filter(|(other, _)| *other != at);
+            let subject = series.last().map(|last| (case.subject.name.as_str(), last));
+            if let Some(merged) = references[at].merged_with_one_of(bases.map(|(_, base)| base).chain(subject))? {
                 references[at] = merged;
             }
         }

@@ -13,6 +13,9 @@ use scratchproof_texts::{Text, text};
 /// Name of the file that describes an adapter.
 pub(super) const CONFIG: &str = "adapter_config.json";
 
+/// A shorter name is the beginning of too many.
+const SHORTEST: usize = 6;
+
 /// What `adapter_config.json` says.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Adapter {
@@ -76,11 +79,52 @@ impl Adapter {
         Self { base, kind, merged: None, refusal, alpha, alphas, root, fan_in_fan_out, dora }
     }
 
+    /// Whether one of these names is that of its base, as far as a name tells: what stands behind the last slash, letters and numbers
+    /// alone, equal or one the beginning of the other. Shapes tell nothing: every model of an architecture has them.
+    #[must_use]
+    pub fn is_of<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> bool {
+        let last = |name: &str| -> String {
+            let name = name.split('@').next().unwrap_or(name).trim_end_matches('/');
+            let own = name.rsplit(['/', '\\']).next().unwrap_or(name);
+            own.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+        };
+        let Some(base) = self.base.as_deref().map(last) else { return false };
+        names.into_iter().map(last).any(|own| {
+            let short = own.len().min(base.len());
+            own == base || short >= SHORTEST && (own.starts_with(&base) || base.starts_with(&own))
+        })
+    }
+
     /// s in W + s B A.
     pub(super) fn scaling(&self, module: &str, rank: usize) -> f64 {
         let ends = |name: &str| module == name || module.strip_suffix(name).is_some_and(|rest| rest.ends_with('.'));
         let alpha = self.alphas.iter().find(|(name, _)| ends(name)).map_or(self.alpha, |(_, alpha)| *alpha);
         let rank = rank.max(1) as f64;
         alpha / if self.root { rank.sqrt() } else { rank }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::Adapter;
+
+    #[test]
+    fn its_base_is_the_model_that_it_names() {
+        let of = |base: &str, name: &str| Adapter::of(&json!({ "base_model_name_or_path": base })).is_of([name]);
+        for (base, name) in [
+            ("org/Some-Model-8B", "Some-Model-8B"),
+            ("org/some_model-8b", "hf://other/Some-Model-8B@main"),
+            ("/home/x/parent-base/", "models/parent"),
+        ] {
+            assert!(of(base, name), "{base} {name}");
+        }
+        for (base, name) in
+            [("org/Some-Model-8B", "control"), ("org/parent-llama", "control-llama"), ("org/a", "ab"), ("", "")]
+        {
+            assert!(!of(base, name), "{base} {name}");
+        }
+        assert!(!Adapter::of(&json!({})).is_of(["anything"]));
     }
 }

@@ -34,6 +34,19 @@ const SMALLEST: usize = 32;
 /// less than one over 16 times the columns.
 const IDENTITY: f64 = 0.05;
 
+/// Values that a table has, at most.
+const DISTINCT: usize = 256;
+
+/// Lines and columns from which on two lines are few.
+const FEWEST: usize = 8;
+
+/// Share of the squares that rounding to sixteen bits leaves.
+const ROUNDED: f64 = 1e-5;
+
+/// Share of a table's elements that equal the one at some fixed distance. Of three values that are drawn evenly a third do, and of
+/// a matrix of which 80 % are zero two thirds.
+const FORETOLD: f64 = 0.75;
+
 /// Relative error that half precision leaves.
 const ROOM: f64 = 2e-2;
 
@@ -134,16 +147,20 @@ fn constant(shape: &[usize], values: &[f64]) -> Option<&'static str> {
         [.., rows, columns] => (rows, columns),
         [] => return None,
     };
+    // What has a leading axis of 1 is a table without it.
+    let first = shape.iter().copied().find(|length| *length > 1).unwrap_or(1);
     if counts(values) {
         Some("position_ids")
     } else if shape.len() == 1 && is_geometric(values) {
         Some("rotary_inv_freq")
     } else if rows == columns && rows >= 4 && values.chunks_exact(rows * columns).all(|mask| is_mask(mask, rows)) {
         Some("attention_mask")
-    } else if shape.len() > 1 && is_wavy(values, values.len() / shape[0], shape[0]) {
+    } else if shape.len() > 1 && is_wavy(values, values.len() / first, first) {
         Some(SINUSOIDS)
     } else if shape.len() == 2 && is_filter_bank(values, columns) {
         Some("filter_bank")
+    } else if shape.len() > 1 && (is_table(values, columns) || is_of_two_lines(values, columns)) {
+        Some("table")
     } else {
         None
     }
@@ -174,6 +191,49 @@ fn is_mask(values: &[f64], size: usize) -> bool {
     let same = |a: f64, b: f64| a.to_bits() == b.to_bits() || (a - b).abs() < f64::EPSILON;
     !same(below, above)
         && values.iter().enumerate().all(|(at, value)| same(*value, if at % size <= at / size { below } else { above }))
+}
+
+/// Rows that are sums of two lines: products and sums of row and column numbers, grids, slopes by distances. Nothing that was trained
+/// has so few.
+fn is_of_two_lines(values: &[f64], columns: usize) -> bool {
+    let mut rows: Vec<Vec<f64>> = values.chunks_exact(columns.max(1)).map(<[f64]>::to_vec).collect();
+    let square = |row: &[f64]| row.iter().map(|value| value * value).sum::<f64>();
+    let all: f64 = rows.iter().map(|row| square(row)).sum();
+    if columns < FEWEST || rows.len() < FEWEST || all <= 0.0 || !all.is_finite() {
+        return false;
+    }
+    for _ in 0..2 {
+        let Some(line) = rows.iter().max_by(|a, b| square(a).total_cmp(&square(b))).cloned() else { return false };
+        let size = square(&line);
+        for row in rows.iter_mut().filter(|_| size > 0.0) {
+            let along = row.iter().zip(&line).map(|(a, b)| a * b).sum::<f64>() / size;
+            row.iter_mut().zip(&line).for_each(|(a, b)| *a -= along * b);
+        }
+    }
+    rows.iter().map(|row| square(row)).sum::<f64>() <= ROUNDED * all
+}
+
+/// A table that somebody computed (identities, one number a row, permutations, masks, bands that depend on the distance from the
+/// diagonal): few values, each of them often, and most elements known from the one beside, above or across. Weights of three values
+/// have the first two, and no neighbour tells of them.
+fn is_table(values: &[f64], columns: usize) -> bool {
+    let mut seen: BTreeMap<u64, usize> = BTreeMap::new();
+    for value in values.iter().filter(|value| **value != 0.0) {
+        *seen.entry(value.to_bits()).or_default() += 1;
+        if seen.len() > DISTINCT {
+            return false;
+        }
+    }
+    let filled: usize = seen.values().sum();
+    if seen.is_empty() || 8 * seen.len() > values.len() || 4 * seen.len() > filled {
+        return false;
+    }
+    [1, columns - 1, columns, columns + 1].into_iter().filter(|step| *step > 0).any(|step| {
+        let pairs = values.len().saturating_sub(step);
+        let same =
+            values.iter().zip(&values[values.len() - pairs..]).filter(|(a, b)| a.to_bits() == b.to_bits()).count();
+        pairs > 0 && same as f64 >= FORETOLD * pairs as f64
+    })
 }
 
 /// Tables of sines and cosines (positions, rotations, Fourier bases), along either axis and under a window or not: every
@@ -209,7 +269,28 @@ fn is_wavy(values: &[f64], columns: usize, rows: usize) -> bool {
         }
         all >= 3 && 10 * waves >= 9 * all
     };
-    along(columns, &column) || along(rows, &row)
+    // Positions in a plane: a row for each place, of its row or of its column alone; one that is all zero may stand in front.
+    let plane = || {
+        let skipped = usize::from(row(0).iter().all(|value| *value == 0.0));
+        let places = rows - skipped;
+        let sides = (6..=places / 6).filter(|side| places.is_multiple_of(*side));
+        sides.into_iter().any(|side| {
+            let chosen = (0..columns).step_by(columns.div_ceil(64).max(1));
+            let (mut waves, mut all) = (0, 0);
+            for at in chosen {
+                let line = &column(at)[skipped..];
+                let near = |a: f64, b: f64| (a - b).abs() < 1e-2;
+                let across = line[side..].iter().zip(line).all(|(a, b)| near(*a, *b));
+                let down = line.chunks_exact(side).all(|run| run.iter().all(|value| near(*value, run[0])));
+                let own: Vec<f64> =
+                    if across { line[..side].to_vec() } else { line.iter().step_by(side).copied().collect() };
+                all += 1;
+                waves += usize::from((across || down) && is_wave(&own));
+            }
+            all >= 3 && 10 * waves >= 9 * all
+        })
+    };
+    along(columns, &column) || along(rows, &row) || plane()
 }
 
 /// A sine of one frequency, by the least-squares fit of its recurrence; a constant is a sine of frequency 0.
@@ -283,6 +364,32 @@ mod tests {
         is(&[33, 1, 64], table(33, 64, |r, c| wave(r, c) * hann(c)), "sinusoids");
         let mel = |r: usize, c: usize| (1.0 - (c as f64 - 4.0 * r as f64 - 4.0).abs() / 4.0).max(0.0);
         is(&[12, 64], table(12, 64, mel), "filter_bank");
+        is(&[32, 32], table(32, 32, |r, c| 0.3 * f64::from(u8::from(r == c))), "table");
+        is(&[32, 32], table(32, 32, |r, c| f64::from(u8::from(r * 7 % 32 == c))), "table");
+        is(&[32, 32], table(32, 32, |r, c| (r.abs_diff(c) / 4) as f64), "table");
+        is(&[16, 24], table(16, 24, |r, c| half((r * c) as f64 / 64.0)), "table");
+        is(&[16, 24], table(16, 24, |r, c| (3 * r + c) as f64), "table");
+        let plane = |r: usize, c: usize| position(if c < 16 { r / 12 } else { r % 12 }, c % 16);
+        is(&[1, 144, 32], table(144, 32, plane), "sinusoids");
+        is(&[145, 32], table(145, 32, |r, c| if r == 0 { 0.0 } else { plane(r - 1, c) }), "sinusoids");
+    }
+
+    /// Weights of three values, most of them zero or not, and weights of which most were cut to zero.
+    #[test]
+    fn few_values_make_no_table() {
+        let mut state = 9_u64;
+        let mut draw = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as f64 / f64::from(1_u32 << 31)
+        };
+        for zeros in [0.0, 0.3, 0.6, 0.8] {
+            let three = table(48, 64, |_, _| 0.0).into_iter();
+            let three: Vec<f64> =
+                three.map(|_| if draw() < zeros { 0.0 } else { 0.1 * (draw() - 0.5).signum() }).collect();
+            assert_eq!(constant(&[48, 64], &three), None, "{zeros}");
+            let cut: Vec<f64> = (0..48 * 64).map(|_| if draw() < zeros { 0.0 } else { draw() - 0.5 }).collect();
+            assert_eq!(constant(&[48, 64], &cut), None, "{zeros}");
+        }
     }
 
     /// Trained from the identity or from a draw: one layer of attention over 64 channels, an output matrix of that kind.

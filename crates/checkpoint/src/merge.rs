@@ -164,19 +164,20 @@ impl Checkpoint {
         Ok(MadeFile::new(format!("{}: {}", self.uri, weight.name), [(bytes, make)]))
     }
 
-    /// The reference that this adapter is merged with: the first that it fits.
+    /// The model that this adapter makes together with its base, if that is among these models, each under the names that the case
+    /// gives it: its adapter_config.json says which one it is of.
     ///
     /// # Errors
-    /// If it fits none; the message is about the first.
-    pub fn merged_with_one_of<'a>(&self, bases: impl Iterator<Item = &'a Self>) -> Result<Option<Self>> {
-        let mut first = None;
-        for base in bases.filter(|base| base.adapter.as_ref().is_none_or(|own| own.merged.is_some())) {
-            match self.merged_with(base) {
-                Ok(merged) => return Ok(Some(merged)),
-                Err(error) => first = first.or(Some(error)),
+    /// If it is of a kind that is not merged, or does not fit its base.
+    pub fn merged_with_one_of<'a>(&self, bases: impl Iterator<Item = (&'a str, &'a Self)>) -> Result<Option<Self>> {
+        let Some(adapter) = &self.adapter else { return Ok(None) };
+        for (name, base) in bases.filter(|(_, base)| base.adapter.as_ref().is_none_or(|own| own.merged.is_some())) {
+            let said = base.config.as_ref().and_then(|config| config.get("_name_or_path")?.as_str());
+            if adapter.is_of([name, &base.uri].into_iter().chain(said)) {
+                return self.merged_with(base).map(Some);
             }
         }
-        first.map_or(Ok(None), Err)
+        Ok(None)
     }
 }
 

@@ -113,6 +113,10 @@ pub struct EqualTensor {
     pub untouched: bool,
     /// Controls that have it too.
     pub controls: Vec<String>,
+    /// Whether what it is for was deduced, and not known by its name.
+    pub deduced: bool,
+    /// Its share of the subject's elements.
+    pub share: f64,
 }
 
 /// Raw cosine of norm weights beside the centred figure.
@@ -200,7 +204,7 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
             layers::findings(&mut judgement, facts, part, parent, &controls, (seeded(&part.name), found), policy);
         }
         let seeded = seeds.contains(parent);
-        copies::tensors(&mut judgement, facts, parent, &controls, seeded);
+        copies::tensors(&mut judgement, facts, parent, &controls, seeded, policy);
         copies::rows(&mut judgement, facts, parent, &controls, seeded, policy);
         copies::eight_bits(&mut judgement, facts, parent, &controls, seeded);
         copies::proportional(&mut judgement, facts, parent, &controls, seeded, policy);

@@ -93,6 +93,7 @@ pub fn parts(session: &Session) -> Vec<Part> {
 pub fn equal_tensors(session: &Session) -> Vec<EqualTensor> {
     let mut equal = Vec::new();
     let parents = session.case.parents.len();
+    let all: usize = session.measured.own().map(|(unit, _)| unit.elements()).sum();
     for (unit, figures) in session.measured.own().filter(|(unit, _)| unit.can_be_copied()) {
         for (t, &step) in session.measured.steps.iter().enumerate() {
             let matches = |model: usize| {
@@ -119,6 +120,8 @@ pub fn equal_tensors(session: &Session) -> Vec<EqualTensor> {
                         elements: figures.gram.elements(),
                         untouched: figures.gram.distance2(0, t) == 0.0,
                         controls: controls.clone(),
+                        deduced: unit.role.deduced,
+                        share: unit.elements() as f64 / all.max(1) as f64,
                     });
                 }
             }

@@ -49,7 +49,7 @@ pub(super) fn calibrate(
     for test in controls {
         if let Reference::Control(control) = &test.row.reference
             && test.grade(policy).is_some()
-            && test.effect >= policy.strong_effect
+            && test.effect.abs() >= policy.strong_effect
         {
             fire(control, &test.row.component, Ok(test.row.step), test.z, test.log10_p, test.effect, test.row.rows);
         }

@@ -1,14 +1,21 @@
 //! Whole tensors, and rows of tensors, that are the parent's value by value.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::aligned::tested;
 use super::super::parts::{Controls, part_of};
-use super::super::{EqualTensor, ParentFacts};
+use super::super::{ALL, EqualTensor, ParentFacts};
 use super::{Cast, Copied, CopyFigure, LEAST_ROWS, NAMED, by_component, count, is_parent, others, ranges, without};
 use crate::{Code, Grade, Judgement};
 use scratchproof_case::Policy;
+use scratchproof_evidence::Reference;
 use scratchproof_texts::{Text, text};
 
 /// Share of the token rows that may have had no gradient in a training.
 const WITHOUT_GRADIENT: f64 = 0.4;
+
+/// Tensors whose function was deduced, and their share of the model, below which equal ones alone are a question.
+const LEAST_DEDUCED: (usize, f64) = (4, 0.01);
 
 /// Whether the parent can be a copy of the subject: the start is the subject's own, and nothing says the parent was there
 /// before.
@@ -23,12 +30,39 @@ pub(in super::super) fn tensors(
     parent: &str,
     controls: &Controls,
     seeded: bool,
+    policy: &Policy,
 ) {
+    let of_controls = tested(facts.figures, |r| matches!(r, Reference::Control(_)));
+    // A control that has the tensor too is a relative if other components say so: a table that anybody computes is in all of them.
+    let relative = |control: &str, component: &str| {
+        of_controls.iter().any(|t| {
+            t.row.reference == Reference::Control(control.to_owned())
+                && ![ALL, component].contains(&t.row.component.as_str())
+                && t.grade(policy).is_some()
+        })
+    };
     let counts = |e: &&EqualTensor| {
         let part = part_of(facts, &e.component);
-        let aside = e.controls.iter().all(|control| controls.is_aside(control, part));
+        let aside = e.controls.iter().all(|c| controls.is_aside(c, part) && relative(c, &e.component));
         e.parent == parent && !(seeded && e.untouched) && aside
     };
+    // What a tensor is for was guessed: alone and small it may be a table that both authors computed.
+    let share = |component: &str| -> (BTreeSet<&str>, f64) {
+        let all = facts.equal.iter().filter(counts).filter(|e| e.component == component);
+        let each: BTreeMap<&str, f64> = all.map(|e| (e.tensor.as_str(), e.share)).collect();
+        (each.keys().copied().collect(), each.values().sum())
+    };
+    let deduced: BTreeSet<&str> = facts
+        .equal
+        .iter()
+        .filter(counts)
+        .map(|e| e.component.as_str())
+        .filter(|own| facts.equal.iter().filter(counts).all(|e| e.component != *own || e.deduced))
+        .filter(|own| {
+            let (tensors, share) = share(own);
+            tensors.len() < LEAST_DEDUCED.0 && share < LEAST_DEDUCED.1
+        })
+        .collect();
     let components = by_component(facts.equal.iter().filter(counts).map(|e| (e.component.as_str(), e)));
     // A parent that is the subject's own later checkpoint is equal to it as well. Only a parent that was public before
     // the run began cannot be.
@@ -48,8 +82,12 @@ pub(in super::super) fn tensors(
             step = Some(example.step).filter(|_| facts.steps.0 != facts.steps.1),
             tensor = &example.tensor,
             elements = example.elements,
-            controls = facts.controls.len()
+            controls = if own.iter().all(|e| e.controls.is_empty()) { facts.controls.len() } else { 0 }
         );
+        let few = deduced.contains(component);
+        if few {
+            message.push(text!("parent/bit-equal/few"));
+        }
         if first == last {
         } else if at(last) == names && own.iter().all(|e| e.untouched || e.step == first) {
             message.push(text!("parent/bit-equal/frozen"));
@@ -61,7 +99,7 @@ pub(in super::super) fn tensors(
         if open {
             message.push(text!("parent/bit-equal/open"));
         }
-        let grade = if open { Grade::Moderate } else { Grade::Conclusive };
+        let grade = if open || few { Grade::Moderate } else { Grade::Conclusive };
         let mut finding =
             copied.finding(Code::ParentBitEqual, grade, message, (example.tensor.as_str(), example.layer));
         finding.statistic = Some(names as f64);
