@@ -136,3 +136,42 @@ fn a_case_takes_a_fingerprint_for_a_parent() {
         assert!(report["verdict"]["missing"].to_string().contains("the weights of closed"), "{}", report["verdict"]);
     }
 }
+
+/// Folders of organisations, a hub's cache, single files of any form: all are opened, and what is not is named with the reason.
+#[test]
+fn models_are_found_however_deep_they_lie_and_nothing_is_passed_over_in_silence() {
+    let root = tempfile::tempdir().expect("a folder");
+    let copy = |from: &str, to: &str| {
+        let (from, to) = (fixtures().join("models").join(from), root.path().join(to));
+        fs::create_dir_all(&to).expect("a folder");
+        for file in ["config.json", "model.safetensors"] {
+            fs::copy(from.join(file), to.join(file)).expect("a copy");
+        }
+    };
+    copy("parent-llama", "org/parent-llama");
+    copy("control-llama", "control-llama");
+    copy("control-llama", "hub/models--org--name/snapshots/0123abc");
+    fs::create_dir_all(root.path().join("empty/inside")).expect("a folder");
+    fs::create_dir_all(root.path().join("broken")).expect("a folder");
+    fs::write(root.path().join("broken/model.pth"), b"no model").expect("a file");
+    let done = run(&["scan", "models/parent-llama", root.path().to_str().expect("text"), "--format", "json"]);
+    let json: Value = serde_json::from_slice(&done.stdout).expect("json");
+    let outcomes: Vec<(&str, &str)> = json["candidates"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|c| (c["candidate"]["name"].as_str().expect("a name"), c["outcome"].as_str().expect("an outcome")))
+        .collect();
+    assert!(outcomes.contains(&("org/parent-llama", "similar")), "{outcomes:?}");
+    assert!(outcomes.contains(&("control-llama", "silent")), "{outcomes:?}");
+    assert!(outcomes.contains(&("org/name@0123abc", "silent")), "{outcomes:?}");
+    let left = json["unread"].to_string();
+    assert!(left.contains("empty: no model and no fingerprint is in it") && left.contains("model.pth"), "{left}");
+    assert_eq!(done.status.code(), Some(1));
+    // Without the model that is alike: one that could not be opened keeps the answer open, an empty folder does not.
+    fs::remove_dir_all(root.path().join("org")).expect("removed");
+    let status = || run(&["scan", "models/parent-llama", root.path().to_str().expect("text")]).status.code();
+    assert_eq!(status(), Some(3));
+    fs::remove_dir_all(root.path().join("broken")).expect("removed");
+    assert_eq!(status(), Some(0));
+}

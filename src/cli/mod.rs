@@ -4,6 +4,7 @@ mod arguments;
 mod attest;
 mod docket;
 mod help;
+mod places;
 mod progress;
 mod scan;
 mod witness;
@@ -245,7 +246,15 @@ fn inspect_model(arguments: &Arguments, model: &Path, only_template: bool) -> Re
     summary.check = Some(check_bytes(&checkpoint, decode, |bytes| bar.advance(bytes))?);
     bar.end();
     print(&match arguments.format {
-        Format::Human => inspect::to_terminal(&summary, width(), language(arguments)),
+        Format::Human => {
+            let all = inspect::to_terminal(&summary, width(), language(arguments));
+            // What there is of a verdict is what came of the bytes, which stands last at the head.
+            let head: Vec<&str> = all.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+            match head[..] {
+                [name, .., checked] if arguments.quiet => format!("{name}  {checked}\n"),
+                _ => all,
+            }
+        }
         Format::Markdown => inspect::to_markdown(&summary, language(arguments)),
         Format::Json => inspect::to_json(&summary),
         Format::Html => String::new(),

@@ -12,10 +12,11 @@ use scratchproof::report::text::{self as letters, printable};
 use scratchproof_texts::{Language, Text, text};
 
 use super::arguments::{Arguments, Format};
+use super::places::{Places, left_out};
 use super::{access, language, print, say};
 
-/// Candidates that are looked at, at most.
-const MOST: usize = 10_000;
+/// Places that were left out, as many as an error names.
+const SHOWN: usize = 8;
 
 /// Writes the fingerprint of a model.
 pub fn fingerprint_of(arguments: &Arguments, model: &str, output: &Path, seed: u64, name: Option<&str>) -> Result<u8> {
@@ -41,86 +42,64 @@ fn last_part(model: &str) -> String {
 pub fn scan(arguments: &Arguments, subject: &str, candidates: &[PathBuf]) -> Result<u8> {
     let checkpoint = Checkpoint::open_named(subject, access(arguments)).context(|| text!("error-cli/scan/subject"))?;
     let own = Fingerprint::of(&checkpoint, &last_part(subject), SEED)?;
-    let mut found = Vec::new();
+    let mut places = Places::default();
     for place in candidates {
-        collect(place, &mut found)?;
+        places.collect(place)?;
     }
+    let Places { found, mut left, mut lacking, .. } = places;
     if found.is_empty() {
-        return Err(Error::usage(text!("error-cli/scan/no-fingerprint-no-model")));
+        let why = left.iter().take(SHOWN).map(|what| what.say(language(arguments))).collect::<Vec<_>>();
+        let more = left.len().saturating_sub(SHOWN);
+        return Err(Error::usage(text!("error-cli/scan/no-fingerprint-no-model", left = why, more)));
     }
     let policy = Policy::default();
     let count = found.len();
-    let one = |place: &PathBuf| -> std::result::Result<Answer, String> {
+    let one = |(place, name): &(PathBuf, String)| -> std::result::Result<Answer, Text> {
         let candidate = if is_fingerprint(place) {
             Fingerprint::read(place)
         } else {
             let opened = Checkpoint::open_named(&place.display().to_string(), access(arguments));
-            opened.and_then(|model| Fingerprint::of(&model, &last_part(&place.display().to_string()), SEED))
+            opened.and_then(|model| Fingerprint::of(&model, name, SEED))
         };
         let answer = candidate.and_then(|other| against(&checkpoint, &own, &other, count, &policy));
-        answer.map_err(|why| format!("{}: {why}", place.display()))
+        answer.map_err(|why| {
+            let named = why.text().english().starts_with(&*place.to_string_lossy());
+            if named { why.text() } else { left_out(place, why.text()) }
+        })
     };
-    let (mut answers, mut unread) = (Vec::new(), Vec::new());
+    let mut answers = Vec::new();
     for answer in found.par_iter().map(one).collect::<Vec<_>>() {
         match answer {
             Ok(answer) => answers.push(answer),
-            Err(why) => unread.push(why),
+            Err(why) => {
+                left.push(why);
+                lacking = true;
+            }
         }
     }
     answers.sort_by(|a: &Answer, b| a.log10_p().total_cmp(&b.log10_p()).then(a.candidate.name.cmp(&b.candidate.name)));
     match arguments.format {
-        Format::Json => print(&to_json(&own, &answers, &unread)?)?,
+        Format::Json => print(&to_json(&own, &answers, &left)?)?,
         Format::Markdown | Format::Human | Format::Html => {
-            print(&shown(&answers, &unread, arguments.verbose > 0, language(arguments)))?;
+            print(&shown(&answers, &left, arguments.verbose > 0, language(arguments)))?;
         }
     }
     let any = |outcome: Outcome| answers.iter().any(|a| a.outcome == outcome);
     Ok(if any(Outcome::Similar) {
         1
-    } else if any(Outcome::Silent) || any(Outcome::Question) {
+    } else if !lacking && (any(Outcome::Silent) || any(Outcome::Question)) {
         0
     } else {
         3
     })
 }
 
-/// The fingerprints and models at a place: itself, or what a folder holds one level down.
-fn collect(place: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
-    let model = |p: &Path| {
-        let holds = |ending: &str| {
-            fs::read_dir(p)
-                .is_ok_and(|mut all| all.any(|e| e.is_ok_and(|e| e.file_name().to_string_lossy().ends_with(ending))))
-        };
-        p.is_dir() && ["safetensors", "gguf", ".bin", ".pt"].iter().any(|ending| holds(ending))
-    };
-    let kind =
-        fs::metadata(place).map_err(|e| Error::io(text!("error-cli/scan/reading", place = place.display()), e))?;
-    let of_fingerprints =
-        || fs::read_dir(place).is_ok_and(|mut all| all.any(|e| e.is_ok_and(|e| is_fingerprint(&e.path()))));
-    if kind.is_file() || model(place) && !of_fingerprints() {
-        into.push(place.to_owned());
-        return Ok(());
-    }
-    let mut inside: Vec<PathBuf> = fs::read_dir(place)
-        .map_err(|e| Error::io(text!("error-cli/scan/reading", place = place.display()), e))?
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|path| if path.is_dir() { model(path) } else { is_fingerprint(path) })
-        .collect();
-    if model(place) && !inside.iter().any(|path| path.is_dir()) {
-        // A model lies beside the fingerprints.
-        inside.push(place.to_owned());
-    }
-    inside.sort();
-    into.extend(inside.into_iter().take(MOST.saturating_sub(into.len())));
-    Ok(())
-}
-
-fn to_json(own: &Fingerprint, answers: &[Answer], unread: &[String]) -> Result<String> {
+fn to_json(own: &Fingerprint, answers: &[Answer], left: &[Text]) -> Result<String> {
     let all = serde_json::json!({
         "schema": 1,
         "subject": own.catalogue,
         "candidates": answers,
-        "unread": unread,
+        "unread": left.iter().map(Text::english).collect::<Vec<_>>(),
         "limits": text!("scan/answer/limits").english(),
     });
     let text = serde_json::to_string_pretty(&all);
@@ -128,7 +107,7 @@ fn to_json(own: &Fingerprint, answers: &[Answer], unread: &[String]) -> Result<S
         .map_err(|e| Error::input(text!("error-cli/scan/answers-json", e = e.to_string())))
 }
 
-fn shown(answers: &[Answer], unread: &[String], all: bool, language: Language) -> String {
+fn shown(answers: &[Answer], left: &[Text], all: bool, language: Language) -> String {
     let mut out = String::new();
     for answer in answers {
         let word = match answer.outcome {
@@ -149,8 +128,8 @@ fn shown(answers: &[Answer], unread: &[String], all: bool, language: Language) -
             }
         }
     }
-    for why in unread {
-        out.push_str(&format!("{}\n", printable(&text!("scan/answer/unread", what = why.as_str()).say(language))));
+    for what in left {
+        out.push_str(&format!("{}\n", printable(&text!("scan/answer/unread", what = what.clone()).say(language))));
     }
     out.push_str(&format!("\n{}\n", text!("scan/answer/limits").say(language)));
     out

@@ -67,6 +67,7 @@ pub fn judge(
         steps,
         vocabularies: &vocabularies,
         images: vocabularies.is_empty() && subject.and_then(|s| s.config.as_ref()).is_some_and(of_images),
+        contrastive: subject.is_some_and(contrastive),
         sizes: subject.map(weights::sizes).unwrap_or_default(),
         parents: &releases,
         settings: settings.as_ref(),
@@ -82,6 +83,22 @@ pub fn judge(
         files: &weights.files,
     };
     time::judge(&facts, policy)
+}
+
+/// Whether a model's towers are trained against each other: it has the temperature of that loss, a configuration of texts and of
+/// what they belong to, and no output layer. CLIP, `SigLIP`, CLAP.
+fn contrastive(model: &Model) -> bool {
+    let has = |key: &str| model.config.as_ref().is_some_and(|config| config.get(key).is_some_and(|v| v.is_object()));
+    let temperature = |name: &str| ["logit_scale", "logit_scale_a", "logit_scale_t"].contains(&last(name));
+    has("text_config")
+        && (has("vision_config") || has("audio_config"))
+        && model.tensors.iter().any(|tensor| temperature(&tensor.name))
+        && !model.tensors.iter().any(|tensor| tensor.name.ends_with("lm_head.weight"))
+}
+
+/// The last part of a tensor's name.
+fn last(name: &str) -> &str {
+    name.rsplit('.').next().unwrap_or(name)
 }
 
 /// Whether a configuration is that of a model of images: it has their size, or that of their patches, and no vocabulary.

@@ -89,6 +89,8 @@ pub struct TimeFacts<'a> {
     pub steps: &'a [i64],
     /// Rows of the embeddings; the nearest to the first loss counts.
     pub vocabularies: &'a [u64],
+    /// Whether two towers are trained against each other, so that no loss is one of tokens.
+    pub contrastive: bool,
     /// Whether the configuration is that of a model of images without a vocabulary.
     pub images: bool,
     /// Sizes from the tensors.

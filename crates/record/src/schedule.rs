@@ -36,8 +36,8 @@ impl RateSum {
 }
 
 impl Run {
-    /// Sums the learning rate over every step in `(from, to]`: linear between logged points, nothing beyond the first
-    /// and the last of them.
+    /// Sums the learning rate over every step in `(from, to]`: linear between logged points, and beyond the first and the last of
+    /// them no further than they lie apart, where that makes the span whole.
     ///
     /// Steps are the log's. Whether a log writes step t before or after the t-th update is its own custom, so a sum can
     /// be off by the difference of the rates at its two ends. `None` without a logged learning rate, for an empty span,
@@ -72,7 +72,13 @@ pub fn rate_sum(points: &[(i64, f64)], from: i64, to: i64) -> Option<RateSum> {
         let slope = (b - a) / distance(left, right);
         let rate = |step: i64| a + slope * distance(left, step);
         total.add(distance(low, high), rate(low) + slope, rate(high));
-        total.doubt += doubt(points, at) * distance(low, high) / distance(left, right);
+        // A curve on one side of the straight line can have all of its distance from it in any part of the gap, up to the
+        // height of the triangle at every step.
+        let (whole, share) = (doubt(points, at), distance(low, high) / distance(left, right));
+        total.doubt += whole * (2.0 * share).min(1.0);
+    }
+    if total.covered == 0 || !total.whole() {
+        total = total.with_neighbours(points, from, to);
     }
     (total.covered > 0).then_some(total)
 }
@@ -122,6 +128,28 @@ pub fn rates(points: &[(i64, f64)], from: i64, to: i64, most: usize) -> Option<V
 }
 
 impl RateSum {
+    /// With the steps before the first and after the last row that its logging interval covers, at that row's rate and doubted
+    /// as a whole; as it was where that does not make it whole. A log of every tenth step begins at step 10 and ends at the last
+    /// ten: what lies outside is not unknown.
+    fn with_neighbours(self, points: &[(i64, f64)], from: i64, to: i64) -> Self {
+        let (Some(first), Some(last)) = (points.first(), points.last()) else { return self };
+        let gap = |pair: Option<&[(i64, f64)]>| pair.map_or(1, |pair| i128::from(pair[1].0) - i128::from(pair[0].0));
+        let (before, after) = (gap(points.windows(2).next()), gap(points.windows(2).last()));
+        let (from, to) = (i128::from(from), i128::from(to));
+        // Rows at step t speak of the steps (t - gap, t] at the beginning, and of (t, t + gap] after the end.
+        let early = (from.max(i128::from(first.0) - before), to.min(i128::from(first.0) - 1));
+        let late = (from.max(i128::from(last.0)), to.min(i128::from(last.0) + after));
+        let mut filled = self;
+        for ((low, high), rate) in [(early, first.1), (late, last.1)] {
+            if low < high {
+                let n = (high - low) as f64;
+                filled.add(n, rate, rate);
+                filled.doubt += n * rate;
+            }
+        }
+        if filled.covered > 0 && filled.whole() { filled } else { self }
+    }
+
     /// Adds `n` rates that rise or fall evenly from `first` to `last`.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a whole number of steps within a u64
     fn add(&mut self, n: f64, first: f64, last: f64) {
@@ -147,7 +175,7 @@ mod tests {
     fn a_sum_is_that_of_every_interpolated_step() {
         let points = [(0, 0.0), (10, 1.0), (30, 0.5)];
         let rate = |s: f64| if s <= 10.0 { s / 10.0 } else { 1.0 - (s - 10.0) / 40.0 };
-        for (from, to) in [(0, 30), (-5, 30), (3, 17), (9, 10), (10, 11), (12, 13), (0, 1)] {
+        for (from, to) in [(0, 30), (-15, 30), (3, 17), (9, 10), (10, 11), (12, 13), (0, 1)] {
             let found = sum(&points, from, to).unwrap();
             let steps = || (from + 1..=to).filter(|s| *s >= 0).map(|s| rate(f64::from(i32::try_from(s).unwrap())));
             close(found.sum, steps().sum());
@@ -200,10 +228,48 @@ mod tests {
         close(found.sum, 0.101);
         assert!((found.coverage() - 0.2525).abs() < 1e-12);
         assert!(sum(&points, 200, 400).is_none());
-        assert!(sum(&points, 0, 99).is_none());
+        assert!(sum(&points, -150, 50).is_none());
         assert!(sum(&points, 150, 150).is_none());
         assert!(sum(&points, 150, 10).is_none());
         assert!(sum(&[], 0, 10).is_none());
+    }
+
+    /// README's own advice, two checkpoints in a row, where the log ends at the first of them; a trainer's first step, of which
+    /// the row of step 10 is the first to tell.
+    #[test]
+    fn a_step_beside_the_rows_has_the_rate_of_the_nearest() {
+        let every: Vec<(i64, f64)> = (0..300).map(|s| (s, 1e-3)).collect();
+        let found = sum(&every, 299, 300).unwrap();
+        assert!(found.whole() && found.covered == 1);
+        close(found.sum, 1e-3);
+        close(found.doubt, 1e-3);
+        assert!(sum(&every, 300, 301).is_none());
+        let tenth: Vec<(i64, f64)> = (1..30).map(|i| (10 * i, 1e-3)).collect();
+        for (from, to) in [(0, 1), (0, 20), (290, 300), (285, 296)] {
+            let found = sum(&tenth, from, to).unwrap();
+            assert!(found.whole() && found.doubt > 0.0, "{from} {to}: {found:?}");
+            assert!((found.sum / (1e-3 * found.steps as f64) - 1.0).abs() < 0.11, "{from} {to}: {found:?}");
+        }
+        assert!(sum(&tenth, 290, 400).is_none());
+    }
+
+    /// A warm-up that ends in a gap which a checkpoint cuts: all that the straight line hides can lie in one part of it.
+    #[test]
+    fn the_corner_of_a_gap_is_within_the_doubt_of_its_parts() {
+        let warm = |s: i64| 1e-3 * (s as f64 / 20.0).min(1.0);
+        for offset in 0..5 {
+            let points: Vec<(i64, f64)> = (0..20).map(|i| (5 * i + offset, warm(5 * i + offset))).collect();
+            for cut in 12..30 {
+                for (from, to) in [(12, cut), (cut, 40)] {
+                    let Some(found) = sum(&points, from, to) else { continue };
+                    let truth: f64 = (from + 1..=to).map(warm).sum();
+                    assert!(
+                        (found.sum - truth).abs() <= found.doubt + 1e-12,
+                        "{offset} {from} {to}: {found:?} {truth}"
+                    );
+                }
+            }
+        }
     }
 
     #[test]

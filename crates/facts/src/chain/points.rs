@@ -69,6 +69,10 @@ pub fn points(session: &Session, trails: &Trails, distances: &[Vec<f64>]) -> Poi
     }
 }
 
+/// Numbers of a component, at least and for each checkpoint, of which it is asked whether one is a combination of others.
+const FEW: u64 = 64;
+const EACH: u64 = 8;
+
 /// Three checkpoints of one tensor, the one between, whether it is on the line, how far off in roundings, and where.
 type Triple = ([usize; 3], usize, bool, f64, f64);
 
@@ -171,7 +175,8 @@ fn lines(session: &Session, trails: &Trails) -> Vec<OnLine> {
 fn spans(session: &Session, trails: &Trails, hulls: &Hulls) -> Vec<Span> {
     let mut spans = Vec::new();
     for (component, trail) in &trails.components {
-        if trail.points() < 4 {
+        // A few numbers lie on the lines and planes of others whatever made them: one number always does.
+        if trail.points() < 4 || trail.elements() < (EACH * trail.points() as u64).max(FEW) {
             continue;
         }
         let n = trail.elements() as f64;

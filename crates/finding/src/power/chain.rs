@@ -266,6 +266,11 @@ impl ChainPower {
         for &(from, to) in &self.untested {
             let blind = |r: &&Reach| r.steps == (from, to) && r.by.is_empty();
             let parts: Vec<&str> = self.intervals.iter().filter(blind).map(|r| r.component.as_str()).collect();
+            // Nothing lies between neighbours that could be handed over.
+            if to.saturating_sub(from) <= 1 {
+                judgement.missing.push(text!("power/chain/missing-rate", from, to, parts));
+                continue;
+            }
             let least = self
                 .intervals
                 .iter()

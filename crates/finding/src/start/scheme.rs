@@ -43,7 +43,8 @@ pub fn judge(judgement: &mut Judgement, facts: &StartFacts<'_>, step: i64, polic
         message.push(text!("start/scheme/no-fit", tensor = &row.tensor, distance, log10_p = p));
         direction = Direction::Neutral;
     }
-    if let Some(declared) = facts.declared {
+    // A recipe alone declares neither.
+    if let Some(declared) = facts.declared.filter(|d| d.scheme.is_some() || d.std.is_some()) {
         let differing: Vec<&str> =
             families.iter().filter(|(_, rows)| differs(declared, rows)).map(|(family, _)| *family).collect();
         let (scheme, std) = (declared.scheme.as_deref(), declared.std);

@@ -180,6 +180,8 @@ fn words(
     let context = |words: Text| (Grade::Context, Direction::Neutral, words);
     if unit == Unit::Bytes {
         context(text!("time/first-loss/by-bytes"))
+    } else if facts.contrastive {
+        context(text!("time/first-loss/contrastive"))
     } else if step > policy.first_loss_step || run.resumed {
         context(text!("time/first-loss/too-late"))
     } else if let Some(words) = counted(policy, run, ratio) {
@@ -260,6 +262,31 @@ mod tests {
             judge(&facts, &Policy::default()).missing.iter().any(|missing| missing.contains("vocabulary's size"))
         };
         assert!(asked(false) && !asked(true));
+    }
+
+    /// Towers that are trained against each other begin at the logarithm of a batch.
+    #[test]
+    fn a_loss_of_pairs_is_not_held_against_the_vocabulary() {
+        let found = |contrastive: bool| {
+            let mut run = Run { id: "abc".into(), ..Run::default() };
+            run.history.rows = 1;
+            run.history.push_number(0, "loss", 3.13);
+            run.choose_keys(&KeyMap { loss: Some("loss".into()), ..KeyMap::default() }).unwrap();
+            let facts = TimeFacts {
+                runs: &[run],
+                vocabularies: &[800],
+                contrastive,
+                start: Condition::Holds,
+                ..TimeFacts::default()
+            };
+            judge(&facts, &Policy::default())
+                .findings
+                .into_iter()
+                .find(|f| f.code == Code::TimeFirstLoss)
+                .unwrap()
+                .grade
+        };
+        assert_eq!((found(true), found(false)), (Grade::Context, Grade::Moderate));
     }
 
     /// Losses of an untrained Llama of 3 layers over 640 tokens, by torch in f64 (`cross_entropy`, `logsumexp`), and of an
