@@ -367,3 +367,46 @@ fn quantised_weights_that_are_not_put_back_are_called_so() {
         r#"{"__metadata__":{"format":"scratchproof-fingerprint"},"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}"#;
     refused(&[("m.fp.safetensors".to_owned(), safetensors(header, 4))], &["fingerprint", "scratchproof scan"]);
 }
+
+/// What was frozen is in no rank's states: below stage 3 it is taken from the module, and what is left of that is listed.
+#[test]
+fn what_deepspeed_froze_is_read_or_listed_at_every_stage() {
+    let pairs = |entries: &[(&str, Vec<u8>)]| {
+        let items = entries.iter().flat_map(|(name, value)| [text(name), value.clone()].concat());
+        [b"}(".to_vec(), items.collect(), b"u".to_vec()].concat()
+    };
+    let list = |items: &[Vec<u8>]| [b"](".to_vec(), items.concat(), b"e".to_vec()].concat();
+    let opened = |stage: i32| {
+        let tensors = |elements: i32| {
+            [("a.weight", whole(0, &[elements])), ("frozen.weight", whole(1, &[2])), ("mask", whole(2, &[1]))]
+        };
+        let module = [&tensors(4)[..], &[("tied.weight", whole(0, &[4]))]].concat();
+        let shapes = pairs(&[("a.weight", [b"(".to_vec(), int(4), b"t".to_vec()].concat())]);
+        let model = dict(&[
+            ("module", pairs(&module)),
+            ("param_shapes", list(&[shapes])),
+            ("buffer_names", list(&[text("mask")])),
+            ("frozen_param_fragments", b"N".to_vec()),
+        ]);
+        let vector = if stage == 3 { "fp32_flat_groups" } else { "single_partition_of_fp32_groups" };
+        let states =
+            pairs(&[("zero_stage", int(stage)), ("partition_count", int(1)), (vector, list(&[whole(0, &[4])]))]);
+        let floats = [vec![9.0; 4], vec![5.0, 6.0], vec![7.0]];
+        let states = saved(&dict(&[("optimizer_state_dict", states)]), &[from(1.0, 4)]);
+        let name = |kind: &str| format!("zero_pp_rank_0_mp_rank_00_{kind}_states.pt");
+        let model_name = if stage == 3 { name("model") } else { "mp_rank_00_model_states.pt".to_owned() };
+        open(&[(model_name, saved(&model, &floats)), (name("optim"), states)]).unwrap()
+    };
+    for stage in [1, 2] {
+        let found = opened(stage);
+        assert_eq!(values(&found, "a.weight"), from(1.0, 4));
+        assert_eq!((values(&found, "frozen.weight"), values(&found, "mask")), (vec![5.0, 6.0], vec![7.0]));
+        // One place in the module is one tensor, and its master weights are what is read.
+        assert_eq!(values(&found, "tied.weight"), from(1.0, 4));
+        assert!(found.skipped.is_empty() && notes(&found).contains("1 tensor of the module"), "{}", notes(&found));
+    }
+    let found = opened(3);
+    assert_eq!((values(&found, "a.weight"), found.tensors.len()), (from(1.0, 4), 2));
+    let skipped: Vec<&str> = found.skipped.iter().map(|skipped| skipped.tensor.as_str()).collect();
+    assert_eq!(skipped, ["frozen.weight", "tied.weight"]);
+}
