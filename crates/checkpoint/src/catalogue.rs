@@ -15,13 +15,13 @@ use super::forms::{self, Catalogue, twin};
 use super::header::quoted;
 use super::index::{self, Layout};
 use super::residual::{hidden_sizes, set_prediction_layers_apart, settle_residual_axes};
+use super::settings::read_settings;
 use super::stacked;
 use super::wrappers::bare_names;
 use super::{
     Adapter, Architectures, HeaderTensor, Meeting, Optimizer, Role, Sample, Shard, Skipped, TensorRecord, Tokenizer,
     TokenizerFiles, builtin,
 };
-use scratchproof_error::json::fits;
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::{Access, Blob, HeldFile, LocalDir, Store, locate};
 use scratchproof_texts::{Text, text};
@@ -495,8 +495,7 @@ impl Role {
 /// Reads config.json.
 fn read_config(store: &dyn Store) -> Result<serde_json::Value> {
     let text = index::read_small(store, "config.json")?;
-    fits(&text)?;
-    let config: serde_json::Value = serde_json::from_slice(&text).map_err(|error| Error::input(error.to_string()))?;
+    let config = read_settings(&text)?;
     if config.is_object() { Ok(config) } else { Err(Error::input(text!("error-checkpoint/catalogue/not-json-object"))) }
 }
 

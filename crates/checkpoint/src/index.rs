@@ -7,7 +7,7 @@ use serde::de::{self, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::forms::of_place;
 use super::header::quoted;
-use scratchproof_error::json::fits;
+use super::settings::read_as;
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::{Blob, ENDINGS, Store};
 use scratchproof_texts::{Text, text};
@@ -306,8 +306,7 @@ fn nothing(store: &dyn Store, names: &[String]) -> Error {
 /// Reads the index and checks the names of its files.
 fn read_index(store: &dyn Store, name: &str, names: &[String]) -> Result<BTreeMap<String, String>> {
     let text = read_small(store, name)?;
-    fits(&text)?;
-    let index: Index = serde_json::from_slice(&text).map_err(|error| Error::input(error.to_string()))?;
+    let index: Index = read_as(&text)?;
     if index.0.is_empty() {
         return Err(Error::input(text!("error-checkpoint/index/weight-map-names-no")));
     }

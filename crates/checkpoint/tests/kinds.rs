@@ -410,3 +410,16 @@ fn what_deepspeed_froze_is_read_or_listed_at_every_stage() {
     let skipped: Vec<&str> = found.skipped.iter().map(|skipped| skipped.tensor.as_str()).collect();
     assert_eq!(skipped, ["frozen.weight", "tied.weight"]);
 }
+
+/// Python's `json` writes `Infinity` bare, some editors a byte order mark first; what else is no JSON is said with a way out.
+#[test]
+fn settings_are_read_as_the_programs_write_them() {
+    let weights = ("model.pt".to_owned(), state(&[("a.weight", vec![2], from(1.0, 2))]));
+    let opened = |words: &str| open(&[("config.json".to_owned(), words.as_bytes().to_vec()), weights.clone()]);
+    let model = opened("\u{feff}{\"time_step_limit\": [0.0, Infinity], \"hidden_size\": 2}").unwrap();
+    assert_eq!(model.config.unwrap()["hidden_size"], 2);
+    for (words, said) in [("{\"a\": 1", "not whole"), ("{\"a\" 1}", "line 1, column 6")] {
+        let why = opened(words).err().unwrap();
+        assert!(why.contains("config.json") && why.contains(said) && why.contains("fetch it again"), "{why}");
+    }
+}
