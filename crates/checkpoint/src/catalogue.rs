@@ -132,6 +132,9 @@ impl Checkpoint {
         };
         checkpoint.adapter = Adapter::read(store, &names, &checkpoint.unread)?;
         let mut found = checkpoint.read_shards(store, &layout)?;
+        if layout.index.is_none() {
+            twin::much_larger(store, &checkpoint.unread, &checkpoint.shards).context(|| checkpoint.uri.clone())?;
+        }
         if let Some(catalogue) = together {
             let uri = checkpoint.uri.clone();
             checkpoint.add(&uri, catalogue, &mut found, &mut HashMap::new())?;
@@ -199,7 +202,13 @@ impl Checkpoint {
             forms::consolidated::publish(&mut catalogue, store).context(|| self.uri.clone())?;
             let held = |entry: &forms::Entry| found.get(&entry.name).is_some_and(|(_, own)| own.shape == entry.shape);
             if layout.loose && !found.is_empty() && catalogue.skipped.is_empty() && catalogue.entries.iter().all(held) {
-                // A second copy of tensors that are read already is no more of the model.
+                // A second copy of tensors that are read already is no more of the model; other values are another one.
+                if twin::is_other(store, name, catalogue, &self.shards, &found)? {
+                    let first = self.shards.first().map_or("", |shard| &shard.name);
+                    let list = vec![quoted(first), quoted(name)];
+                    let why = text!("error-checkpoint/index/several-files-hold-weights", list, more = 0_usize);
+                    return Err(Error::input(why)).context(|| self.uri.clone());
+                }
                 self.unread.push(name.clone());
                 continue;
             }

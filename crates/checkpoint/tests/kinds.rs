@@ -423,3 +423,57 @@ fn settings_are_read_as_the_programs_write_them() {
         assert!(why.contains("config.json") && why.contains(said) && why.contains("fetch it again"), "{why}");
     }
 }
+
+/// A safetensors file of these tensors in single precision, with words about itself.
+fn safetensors(words: &str, tensors: &[(&str, &[f32])]) -> Vec<u8> {
+    let (mut header, mut data) = (format!("{{\"__metadata__\":{words}"), Vec::new());
+    for (name, floats) in tensors {
+        let from = data.len();
+        data.extend(floats.iter().flat_map(|float| float.to_le_bytes()));
+        let (shape, to) = (floats.len(), data.len());
+        header += &format!(",\"{name}\":{{\"dtype\":\"F32\",\"shape\":[{shape}],\"data_offsets\":[{from},{to}]}}");
+    }
+    header += "}";
+    [(header.len() as u64).to_le_bytes().to_vec(), header.into_bytes(), data].concat()
+}
+
+#[test]
+fn a_ranks_piece_is_not_the_model() {
+    let words = |offset: &str| {
+        format!(r#"{{"format":"pt","DCP_SHARDING_INFO":"{{\"a\": {{\"saved_offsets\": [{offset}]}}}}"}}"#)
+    };
+    let file = |name: &str, offset: &str| (name.to_owned(), safetensors(&words(offset), &[("a", &[1.0, 2.0])]));
+    let way = ["a piece", "consolidate_safetensors_files"].map(|word| word.replace("a piece", "piece"));
+    let way: Vec<&str> = way.iter().map(String::as_str).collect();
+    let part = |rank: usize| format!("shard-0000{rank}-model-00001-of-00001.safetensors");
+    refused(&[file(&part(1), "0"), file(&part(2), "2")], &way);
+    // By its name the first, by its offsets any other.
+    refused(&[file(&part(1), "0")], &way);
+    refused(&[file("model.safetensors", "2")], &way);
+    // The same writer, and the tensors whole.
+    assert_eq!(open(&[file("model-00001-of-00001.safetensors", "0")]).unwrap().tensors.len(), 1);
+    for broken in ["", "-1", "\\\"", "1e400"] {
+        let _ = open(&[file("model.safetensors", broken)]);
+    }
+}
+
+#[test]
+fn another_model_beside_the_one_that_is_read_is_asked_for() {
+    let file = |name: &str, floats: &[f32]| (name.to_owned(), safetensors("{}", &[("a", floats), ("b", floats)]));
+    refused(
+        &[file("a.safetensors", &[1.0, 2.0]), file("b.safetensors", &[1.0, 3.0])],
+        &["several files", "name the file"],
+    );
+    let copy = open(&[file("a.safetensors", &[1.0, 2.0]), file("b.safetensors", &[1.0, 2.0])]).unwrap();
+    assert_eq!((copy.unread, copy.tensors.len()), (vec!["b.safetensors".to_owned()], 2));
+    let usual = open(&[file("model.safetensors", &[1.0, 2.0]), file("b.safetensors", &[1.0, 3.0])]).unwrap();
+    assert_eq!(values(&usual, "a"), [1.0, 2.0]);
+    // Beside one that is a hundred times as large the usual name says nothing.
+    let (small, large) = (from(1.0, 2), from(1.0, 50_000));
+    let torch = |name: &str, floats: &[f32]| {
+        (name.to_owned(), state(&[("a", vec![i32::try_from(floats.len()).unwrap()], floats.to_vec())]))
+    };
+    refused(&[torch("model.pt", &small), torch("state.pt", &large)], &["model.pt", "state.pt", "name the file"]);
+    refused(&[file("model.safetensors", &small), file("b.safetensors", &large)], &["name the file"]);
+    assert!(open(&[torch("model.pt", &large), torch("state.pt", &small)]).is_ok());
+}
