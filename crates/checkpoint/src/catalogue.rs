@@ -107,11 +107,12 @@ impl Checkpoint {
         };
         let config = names.iter().any(|name| name == "config.json").then(|| read_config(store));
         let config = config.transpose().context(|| text!("error-checkpoint/catalogue/config-json", uri = &uri))?;
-        let layout = match (store.only(), &together) {
+        let mut layout = match (store.only(), &together) {
             (_, Some(_)) => Layout::default(),
             (Some(file), None) => Layout { shards: vec![file.to_owned()], ..Layout::default() },
             (None, None) => index::layout(store, &names).context(|| uri.clone())?,
         };
+        layout.quantisation = forms::quantised::beside(store, &names)?;
         let mut checkpoint = Self {
             uri,
             tensors: Vec::new(),
@@ -137,14 +138,16 @@ impl Checkpoint {
         }
         if let Some(catalogue) = together {
             let uri = checkpoint.uri.clone();
-            checkpoint.add(&uri, catalogue, &mut found, &mut HashMap::new())?;
+            checkpoint.add(&uri, &layout, catalogue, &mut found, &mut HashMap::new())?;
         }
         checkpoint.notes.extend(store.only().and_then(|file| index::a_part(store, file)));
         checkpoint.is_mostly_tensors()?;
         checkpoint.has_tensors(&found)?;
         checkpoint.optimizers = Arc::new(OptimizerFiles::find(store, &names, &checkpoint.shards));
         checkpoint.notes.extend(twin::look(store, &layout.twin, &checkpoint.shards, &found));
-        checkpoint.notes.extend(forms::quantised::left(&found, checkpoint.config.as_ref()));
+        let (config, beside) = (checkpoint.config.as_ref(), layout.quantisation.as_ref());
+        let left = forms::quantised::left(&found, &checkpoint.skipped, config, beside);
+        checkpoint.notes.extend(left);
         checkpoint.name(found);
         checkpoint.name_constants();
         checkpoint.leave_identities();
@@ -212,7 +215,7 @@ impl Checkpoint {
                 self.unread.push(name.clone());
                 continue;
             }
-            self.add(name, catalogue, &mut found, &mut seen)?;
+            self.add(name, layout, catalogue, &mut found, &mut seen)?;
         }
         if let Some((index, map)) = &layout.index {
             for (tensor, shard) in map {
@@ -243,6 +246,7 @@ impl Checkpoint {
     fn add(
         &mut self,
         file: &str,
+        layout: &Layout,
         mut catalogue: Catalogue,
         found: &mut BTreeMap<String, (usize, HeaderTensor)>,
         seen: &mut HashMap<String, String>,
@@ -274,12 +278,12 @@ impl Checkpoint {
         self.form = catalogue.form.clone();
         let own = catalogue.entries.iter().map(|entry| entry.bytes().map_or(0, |bytes| bytes as u64));
         self.stored += own.sum::<u64>() + catalogue.unread;
-        self.skipped.extend(catalogue.skipped.iter().cloned());
         self.config = self.config.take().or_else(|| catalogue.settings.clone());
-        for name in forms::quantised::unpack(&mut catalogue, self.config.as_ref()) {
+        for name in forms::quantised::unpack(&mut catalogue, self.config.as_ref(), layout.quantisation.as_ref()) {
             // In no file by this name.
             seen.entry(name).or_default();
         }
+        self.skipped.append(&mut catalogue.skipped);
         for note in &catalogue.notes {
             if !self.notes.contains(note) {
                 self.notes.push(note.clone());

@@ -26,6 +26,7 @@ pub(crate) mod twin;
 mod ways_out;
 mod zip;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -86,6 +87,8 @@ pub(crate) struct Catalogue {
     pub(crate) settings: Option<Value>,
     /// Bytes of the model's tensors that are not read.
     pub(crate) unread: u64,
+    /// Names of entries that are powers of two, a byte each: scales, and no numbers to compare.
+    pub(crate) powers: BTreeSet<String>,
 }
 
 /// One tensor.

@@ -26,6 +26,8 @@ pub(super) struct Layout {
     pub(super) unread: Vec<String>,
     /// Whether nothing says that the files are of one model.
     pub(super) loose: bool,
+    /// What a file of its own says of how the weights are quantised.
+    pub(super) quantisation: Option<serde_json::Value>,
     /// The same model in the form of torch beside the safetensors.
     pub(super) twin: Vec<String>,
 }

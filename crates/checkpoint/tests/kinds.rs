@@ -362,7 +362,7 @@ fn quantised_weights_that_are_not_put_back_are_called_so() {
     let said = |words: &str| notes(&open(&[config(words), weights.clone()]).unwrap());
     assert!(said(r#"{"quantization_config": {"quant_method": "compressed-tensors"}}"#).contains("compressed-tensors"));
     assert!(said(r#"{"quantization": {"bits": 4}}"#).contains("MLX"));
-    assert_eq!(said("{}"), "");
+    assert!(said("{}").contains("packed weights of a form that is not known"));
     let header =
         r#"{"__metadata__":{"format":"scratchproof-fingerprint"},"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}"#;
     refused(&[("m.fp.safetensors".to_owned(), safetensors(header, 4))], &["fingerprint", "scratchproof scan"]);
@@ -476,4 +476,89 @@ fn another_model_beside_the_one_that_is_read_is_asked_for() {
     refused(&[torch("model.pt", &small), torch("state.pt", &large)], &["model.pt", "state.pt", "name the file"]);
     refused(&[file("model.safetensors", &small), file("b.safetensors", &large)], &["name the file"]);
     assert!(open(&[torch("model.pt", &large), torch("state.pt", &small)]).is_ok());
+}
+
+/// A safetensors file of tensors with name, number format, shape and bytes.
+fn stored(tensors: &[(&str, &str, &[usize], Vec<u8>)]) -> (String, Vec<u8>) {
+    let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
+    for (name, dtype, shape, bytes) in tensors {
+        let from = data.len();
+        data.extend(bytes);
+        let entry = serde_json::json!({ "dtype": dtype, "shape": shape, "data_offsets": [from, data.len()] });
+        header.insert((*name).to_owned(), entry);
+    }
+    let header = serde_json::Value::Object(header).to_string();
+    let bytes = [(header.len() as u64).to_le_bytes().to_vec(), header.into_bytes(), data].concat();
+    ("model.safetensors".to_owned(), bytes)
+}
+
+#[test]
+fn scales_of_eight_bit_floats_are_what_their_writers_mean() {
+    let floats = |floats: &[f32]| floats.iter().flat_map(|float| float.to_le_bytes()).collect::<Vec<u8>>();
+    let config = |words: &str| ("config.json".to_owned(), words.as_bytes().to_vec());
+    // 0x38 is one in this format.
+    let weight = |rows: usize, cols: usize| ("a.weight", "F8_E4M3", vec![rows, cols], vec![0x38; rows * cols]);
+    let read = |scale: (&str, &str, &[usize], Vec<u8>), (rows, cols), words: &str| {
+        let (name, dtype, shape, bytes) = weight(rows, cols);
+        open(&[config(words), stored(&[(name, dtype, &shape, bytes), scale])]).unwrap()
+    };
+    // A power of two in a byte, by either name of its format; blocks of 32 along the rows.
+    for dtype in ["U8", "F8_E8M0"] {
+        let found = read(("a.weight_scale", dtype, &[2, 2], vec![127, 128, 126, 130]), (2, 64), "{}");
+        let own = values(&found, "a.weight");
+        assert_eq!([own[0], own[32], own[64], own[96]], [1.0, 2.0, 0.5, 8.0], "{dtype}");
+        assert!(found.skipped.is_empty());
+    }
+    // 160 rows in two blocks are 128 and 32 where nothing says it, and 80 where something does, wherever it stands.
+    let scale = |rows: usize, cols: usize| {
+        ("a.weight_scale_inv", "F32", vec![rows, cols], floats(&vec![1.0, 2.0, 4.0, 8.0][..rows * cols]))
+    };
+    for (words, turn) in [
+        ("{}", 128),
+        (r#"{"quantization_config": {"weight_block_size": [80, 96]}}"#, 80),
+        (r#"{"text_config": {"quantization_config": {"weight_block_size": [80, 96]}}}"#, 80),
+    ] {
+        for (down, across, cols) in [(2, 2, 192), (2, 1, 96)] {
+            let (name, dtype, shape, bytes) = scale(down, across);
+            let own = values(&read((name, dtype, &shape, bytes), (160, cols), words), "a.weight");
+            let second = if across == 2 { 4.0 } else { 2.0 };
+            assert_eq!([own[(turn - 1) * cols], own[turn * cols]], [1.0, second], "{words}");
+        }
+    }
+    // A scale that nobody knows leaves codes, and is told; powers by which nothing is put back are no tensors.
+    let found = read(("a.scale_weight", "F32", &[], floats(&[2.0])), (16, 16), "{}");
+    assert!(notes(&found).contains("1 matrix of 8-bit floats") && notes(&found).contains("a.scale_weight"));
+    let found = read(("b.weight_scale", "F8_E8M0", &[4], vec![127; 4]), (16, 16), "{}");
+    assert_eq!((found.skipped.len(), found.tensors.len(), notes(&found)), (1, 1, String::new()));
+}
+
+#[test]
+fn quantisers_say_what_they_did_in_files_of_their_own() {
+    let halves = |count: usize| vec![0x00, 0x3c].repeat(count);
+    let words = |word: u32, count: usize| vec![word.to_le_bytes(); count].concat();
+    let weights = stored(&[
+        ("a.qweight", "I32", &[1, 8], words(0x2222_2222, 8)),
+        ("a.qzeros", "I32", &[1, 1], words(0x1111_1111, 1)),
+        ("a.scales", "F16", &[1, 8], halves(8)),
+    ]);
+    let first = |files: &[(String, Vec<u8>)]| values(&open(files).unwrap(), "a.weight")[0];
+    assert_eq!(first(std::slice::from_ref(&weights)), 0.0);
+    let said = ("quantize_config.json".to_owned(), br#"{"checkpoint_format": "gptq_v2"}"#.to_vec());
+    assert_eq!(first(&[said, weights.clone()]), 1.0);
+    refused(&[("quant_config.json".to_owned(), b"{".to_vec()), weights], &["quant_config.json", "not whole"]);
+
+    // NVFP4 of ModelOpt: the scale for all multiplies.
+    let packed = stored(&[
+        ("a.weight", "U8", &[16, 16], vec![0x22; 256]),
+        ("a.weight_scale", "F8_E4M3", &[16, 2], vec![0x38; 32]),
+        ("a.weight_scale_2", "F32", &[], 0.5_f32.to_le_bytes().to_vec()),
+    ]);
+    let found = open(std::slice::from_ref(&packed)).unwrap();
+    assert_eq!((found.tensors[0].shape.as_slice(), values(&found, "a.weight")[0]), (&[16, 32][..], 0.5));
+    // Packed forms that nothing names are told by their numbers; tables of indices are none.
+    let found = open(&[stored(&[
+        ("a.W_q", "U8", &[16, 16], vec![1; 256]),
+        ("a.relative_position_index", "I32", &[16, 16], vec![0; 1024]),
+    ])]);
+    assert!(notes(&found.unwrap()).contains("1 matrix of whole numbers (\"a.W_q\")"));
 }

@@ -1,5 +1,6 @@
 //! Safetensors: the header says it all.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -53,12 +54,17 @@ impl Form for Safetensors {
             shape: tensor.shape,
             place: Place::Run { file: 0, offset: tensor.offset },
         };
-        let read: u64 = header.tensors.iter().map(|tensor| tensor.bytes).sum();
+        let read: u64 = header.tensors.iter().chain(&header.powers).map(|tensor| tensor.bytes).sum();
+        let powers: BTreeSet<String> = header.powers.iter().map(|tensor| tensor.name.clone()).collect();
+        let mut skipped: Vec<Skipped> =
+            header.skipped.into_iter().map(|(tensor, why)| Skipped { tensor, why }).collect();
+        skipped.retain(|skipped| !powers.contains(&skipped.tensor));
         Ok(Catalogue {
             unread: header.data.saturating_sub(read),
             files: vec![Shard { name: file.name.to_owned(), blob: Arc::clone(file.blob) }],
-            entries: header.tensors.into_iter().map(entry).collect(),
-            skipped: header.skipped.into_iter().map(|(tensor, why)| Skipped { tensor, why }).collect(),
+            entries: header.tensors.into_iter().chain(header.powers).map(entry).collect(),
+            skipped,
+            powers,
             ..Catalogue::default()
         })
     }
