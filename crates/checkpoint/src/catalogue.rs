@@ -134,7 +134,8 @@ impl Checkpoint {
         checkpoint.adapter = Adapter::read(store, &names, &checkpoint.unread)?;
         let mut found = checkpoint.read_shards(store, &layout)?;
         if layout.index.is_none() {
-            twin::much_larger(store, &checkpoint.unread, &checkpoint.shards).context(|| checkpoint.uri.clone())?;
+            twin::much_larger(store, &checkpoint.unread, &checkpoint.shards, checkpoint.stored)
+                .context(|| checkpoint.uri.clone())?;
         }
         if let Some(catalogue) = together {
             let uri = checkpoint.uri.clone();

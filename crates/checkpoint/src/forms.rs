@@ -38,7 +38,7 @@ use crate::{Dtype, HeaderTensor, Shard, Skipped};
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::{Blob, MadeFile, Make, Store};
 use scratchproof_texts::{Text, text};
-pub(crate) use ways_out::of_place;
+pub(crate) use ways_out::{of_files, of_place};
 
 /// A way of keeping tensors in a file.
 pub(crate) trait Form: Sync {

@@ -217,7 +217,7 @@ fn recognised(prefix: [u8; 8]) -> Option<&'static str> {
         [b'G', b'G', b'U', b'F', ..] => Some("a GGUF file"),
         [0x1f, 0x8b, ..] => Some("a gzip archive"),
         [b'{', ..] => Some("a text file in JSON: give the folder of the model, or one of its safetensors files"),
-        [b'<', ..] => Some("a web page: the download needed a login or failed"),
+        [b'<', b'!' | b'h' | b'H', ..] => Some("a web page: the download needed a login or failed"),
         _ => None,
     }
 }

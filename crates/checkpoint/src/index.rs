@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::de::{self, Deserializer, IgnoredAny, MapAccess, Visitor};
 
-use super::forms::of_place;
+use super::forms::{of_files, of_place};
 use super::header::quoted;
 use super::settings::read_as;
 use scratchproof_error::{Context, Error, Result};
@@ -298,6 +298,9 @@ fn nothing(store: &dyn Store, names: &[String]) -> Error {
     if names.is_empty() {
         let more = folders.len().saturating_sub(SHOWN);
         return Error::input(text!("error-checkpoint/index/no-files-give-folder", folders = shown(&folders), more));
+    }
+    if let Some(way) = of_files(store, names) {
+        return Error::input(way);
     }
     let more = names.len().saturating_sub(SHOWN);
     let indexes = names.iter().any(|name| name.ends_with(".safetensors.index.json"));

@@ -528,6 +528,11 @@ fn scales_of_eight_bit_floats_are_what_their_writers_mean() {
     // A scale that nobody knows leaves codes, and is told; powers by which nothing is put back are no tensors.
     let found = read(("a.scale_weight", "F32", &[], floats(&[2.0])), (16, 16), "{}");
     assert!(notes(&found).contains("1 matrix of 8-bit floats") && notes(&found).contains("a.scale_weight"));
+    let stack = [
+        ("a.experts", "F8_E4M3", &[2, 16, 16][..], vec![0x38; 512]),
+        ("a.experts_scale", "F32", &[2, 16, 1][..], floats(&[2.0; 32])),
+    ];
+    assert_eq!(notes(&open(&[stored(&stack)]).unwrap()), "", "scaled where its parts are read");
     let found = read(("b.weight_scale", "F8_E8M0", &[4], vec![127; 4]), (16, 16), "{}");
     assert_eq!((found.skipped.len(), found.tensors.len(), notes(&found)), (1, 1, String::new()));
 }
@@ -561,4 +566,55 @@ fn quantisers_say_what_they_did_in_files_of_their_own() {
         ("a.relative_position_index", "I32", &[16, 16], vec![0; 1024]),
     ])]);
     assert!(notes(&found.unwrap()).contains("1 matrix of whole numbers (\"a.W_q\")"));
+}
+
+#[test]
+fn classes_of_plain_values_are_data_and_tensors_of_a_class_have_their_own_way_out() {
+    let counts = b"ccollections\ndefaultdict\nc__builtin__\nlong\n\x85R".to_vec();
+    let weights = [text("a.weight"), whole(0, &[2])].concat();
+    let state = [b"}(".to_vec(), weights, b"u".to_vec()].concat();
+    let pickle = dict(&[("model", state), ("counts", counts)]);
+    let found = open(&[("model.pt".to_owned(), saved(&pickle, &[from(1.0, 2)]))]).unwrap();
+    assert_eq!(values(&found, "a.weight"), [1.0, 2.0]);
+    for name in ["torch._utils\n_rebuild_wrapper_subclass", "torch.distributed.tensor\nDTensor"] {
+        let pickle = dict(&[("a.weight", format!("c{name}\n").into_bytes())]);
+        refused(&[("model.pt".to_owned(), saved(&pickle, &[]))], &["nothing of it was run", ".full_tensor()"]);
+    }
+    let pickle = dict(&[("a.weight", b"cbuiltins\neval\n".to_vec())]);
+    refused(&[("model.pt".to_owned(), saved(&pickle, &[]))], &["import", "builtins.eval"]);
+}
+
+#[test]
+fn a_folder_says_what_its_file_would_say() {
+    let file = |name: &str, bytes: &[u8]| (name.to_owned(), bytes.to_vec());
+    let array = [b"\x93NUMPY\x01\0".to_vec(), vec![0; 64]].concat();
+    refused(&[file("config.json", b"{}"), file("w.npy", &array)], &["\"w.npy\"", "numpy.savez"]);
+    refused(
+        &[("w.pkl".to_owned(), state(&[("a", vec![1], vec![1.0])]))],
+        &["\"w.pkl\" holds tensors", "name the file"],
+    );
+    refused(&[file("w.dat", &[7; 64])], &["no file with tensors", "w.dat"]);
+    // Not everything that begins with an angle is a page.
+    for (bytes, word) in [
+        (&b"<!DOCTYPE html><title>Sign in"[..], "web page"),
+        (b"<?xml version=\"1.0\"?><net name=\"m\">", "XML"),
+        (b"<?xml version=\"1.0\"?><!DOCTYPE html><html>", "web page"),
+        (b"<\0\0\0ET12________________", "begins as no form"),
+    ] {
+        refused(&[file("model.bin", bytes)], &[word]);
+    }
+}
+
+#[test]
+fn a_gguf_tensor_of_a_later_format_is_left_out_by_name() {
+    let plain = gguf(&[], &[("x.one", from(0.0, 8)), ("x.two", from(0.0, 8))]);
+    let of = |name: &str, kind: u32| {
+        let mut bytes = plain.clone();
+        let at = bytes.windows(5).position(|word| word == name.as_bytes()).unwrap() + 5 + 4 + 16;
+        bytes[at..at + 4].copy_from_slice(&kind.to_le_bytes());
+        open(&[("m.gguf".to_owned(), bytes)])
+    };
+    let found = of("x.two", 99).unwrap();
+    assert_eq!((found.tensors.len(), found.skipped.len()), (1, 1));
+    assert!(found.skipped[0].tensor == "x.two" && found.skipped[0].why.contains("99 is not known"));
 }

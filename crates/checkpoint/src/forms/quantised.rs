@@ -21,6 +21,8 @@ mod blocks;
 mod dense;
 mod packed;
 
+pub(crate) use blocks::power;
+
 /// Elements of one tensor that are put together, at most.
 const MOST: usize = 1 << 32;
 
@@ -204,7 +206,10 @@ pub(crate) fn left(
     }
     let names: BTreeSet<&str> =
         found.keys().map(String::as_str).chain(skipped.iter().map(|skipped| skipped.tensor.as_str())).collect();
-    let eight = |own: &HeaderTensor| large(own) && matches!(own.dtype, Dtype::F8E4M3 | Dtype::F8E5M2);
+    // A stack of matrices is scaled where its parts are read.
+    let later = |name: &str| SCALES.iter().any(|end| found.contains_key(&[name, end].concat()));
+    let eight =
+        |own: &HeaderTensor| large(own) && matches!(own.dtype, Dtype::F8E4M3 | Dtype::F8E5M2) && !later(&own.name);
     let scaled: Vec<&str> =
         found.values().filter(|(_, own)| eight(own)).filter_map(|(_, own)| scale_of(&own.name, &names)).collect();
     if let Some(scale) = scaled.first().map(|name| quoted(name)) {
@@ -212,6 +217,9 @@ pub(crate) fn left(
     }
     notes
 }
+
+/// What follows the name of an eight-bit weight in that of its scales.
+pub(crate) const SCALES: [&str; 2] = ["_scale_inv", "_scale"];
 
 /// The tensor beside a weight that scales it, by its name; not what only activations need.
 fn scale_of<'a>(name: &'a str, names: &BTreeSet<&'a str>) -> Option<&'a str> {

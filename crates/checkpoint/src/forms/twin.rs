@@ -129,21 +129,23 @@ pub(crate) fn is_other(
 /// So many times what was read, and what is left out is no addition to it.
 const MUCH: u64 = 100;
 
+/// A smaller file is none to be asked for: what lies about its tensors takes as much.
+const SMALL: u64 = 1 << 16;
+
 /// Files of which the lengths are asked, at most.
 const ASKED: usize = 64;
 
-/// Refuses to take a file for the model beside which another, left out, is a hundred times as large.
+/// Refuses to take a file for the model beside which another, left out, is a hundred times as large as its tensors (`bytes`).
 ///
 /// # Errors
 /// If there is one.
-pub(crate) fn much_larger(store: &dyn Store, unread: &[String], shards: &[Shard]) -> Result<()> {
-    let bytes = shards.iter().map(|shard| shard.blob.len()).fold(0, u64::saturating_add);
+pub(crate) fn much_larger(store: &dyn Store, unread: &[String], shards: &[Shard], bytes: u64) -> Result<()> {
     let Some(first) = shards.first() else { return Ok(()) };
     for file in unread.iter().take(ASKED) {
         // One that cannot be opened is none to be asked for.
         let Ok(blob) = store.open(file) else { continue };
         let larger = blob.len();
-        if larger / MUCH > bytes {
+        if larger > SMALL && larger / MUCH > bytes {
             let (read, file) = (quoted(&first.name), quoted(file));
             return Err(Error::input(text!("error-checkpoint/index/left-out-larger", read, bytes, file, larger)));
         }

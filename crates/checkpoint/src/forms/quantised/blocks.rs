@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Named, Unpacked, activations, short, stored};
+use super::{Named, SCALES, Unpacked, activations, short, stored};
 use crate::Dtype;
 
 /// The values of a four-bit float (one sign, two exponent and one mantissa bit).
@@ -160,14 +160,14 @@ pub(super) fn mxfp4(prefix: &str, named: &Named) -> Option<Unpacked> {
 const BLOCK: usize = 128;
 
 /// A power of two as a byte has it (E8M0); the last code is no number.
-fn power(code: u8) -> f64 {
+pub(crate) fn power(code: u8) -> f64 {
     if code == u8::MAX { f64::NAN } else { 2f64.powi(i32::from(code) - 127) }
 }
 
 /// Eight-bit floats with a scale for the whole matrix, for each row, or for each block (`weight_scale`, `weight_scale_inv`).
 pub(super) fn scaled(name: &str, named: &Named) -> Option<Unpacked> {
     let weight = named.get(name, "").filter(|weight| matches!(weight.dtype, Dtype::F8E4M3 | Dtype::F8E5M2))?;
-    let scales = ["_scale_inv", "_scale"].iter().find_map(|part| named.get(name, part))?;
+    let scales = SCALES.iter().find_map(|part| named.get(name, part))?;
     let [rows, cols] = weight.shape[..] else { return None };
     let (down, across) = match scales.shape[..] {
         [] | [1] => (1, 1),
