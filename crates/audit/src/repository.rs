@@ -82,5 +82,5 @@ fn configuration(location: &Location) -> Option<serde_json::Value> {
     }
     let mut bytes = Vec::new();
     scratchproof_source::plain::open(&path).ok()?.take(CONFIGURATION).read_to_end(&mut bytes).ok()?;
-    serde_json::from_slice(&bytes).ok()
+    scratchproof_checkpoint::read_settings(&bytes).ok()
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::index::read_small;
-use scratchproof_error::json::fits;
-use scratchproof_error::{Context, Error, Result};
+use super::settings::read_settings;
+use scratchproof_error::{Context, Result};
 use scratchproof_source::Store;
 use scratchproof_texts::{Text, text};
 
@@ -43,9 +43,7 @@ impl Adapter {
             return Ok(None);
         }
         let text = read_small(store, CONFIG).context(|| format!("{}: {CONFIG}", store.uri()))?;
-        fits(&text).context(|| format!("{}: {CONFIG}", store.uri()))?;
-        let config: Value =
-            serde_json::from_slice(&text).map_err(|e| Error::input(format!("{}: {CONFIG}: {e}", store.uri())))?;
+        let config = read_settings(&text).context(|| format!("{}: {CONFIG}", store.uri()))?;
         Ok(Some(Self::of(&config)))
     }
 

@@ -15,13 +15,13 @@ use super::forms::{self, Catalogue, twin};
 use super::header::quoted;
 use super::index::{self, Layout};
 use super::residual::{hidden_sizes, set_prediction_layers_apart, settle_residual_axes};
+use super::settings::read_settings;
 use super::stacked;
 use super::wrappers::bare_names;
 use super::{
     Adapter, Architectures, HeaderTensor, Meeting, Optimizer, Role, Sample, Shard, Skipped, TensorRecord, Tokenizer,
     TokenizerFiles, builtin,
 };
-use scratchproof_error::json::fits;
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::{Access, Blob, HeldFile, LocalDir, Store, locate};
 use scratchproof_texts::{Text, text};
@@ -107,11 +107,12 @@ impl Checkpoint {
         };
         let config = names.iter().any(|name| name == "config.json").then(|| read_config(store));
         let config = config.transpose().context(|| text!("error-checkpoint/catalogue/config-json", uri = &uri))?;
-        let layout = match (store.only(), &together) {
+        let mut layout = match (store.only(), &together) {
             (_, Some(_)) => Layout::default(),
             (Some(file), None) => Layout { shards: vec![file.to_owned()], ..Layout::default() },
             (None, None) => index::layout(store, &names).context(|| uri.clone())?,
         };
+        layout.quantisation = forms::quantised::beside(store, &names)?;
         let mut checkpoint = Self {
             uri,
             tensors: Vec::new(),
@@ -132,16 +133,22 @@ impl Checkpoint {
         };
         checkpoint.adapter = Adapter::read(store, &names, &checkpoint.unread)?;
         let mut found = checkpoint.read_shards(store, &layout)?;
+        if layout.index.is_none() {
+            twin::much_larger(store, &checkpoint.unread, &checkpoint.shards, checkpoint.stored)
+                .context(|| checkpoint.uri.clone())?;
+        }
         if let Some(catalogue) = together {
             let uri = checkpoint.uri.clone();
-            checkpoint.add(&uri, catalogue, &mut found, &mut HashMap::new())?;
+            checkpoint.add(&uri, &layout, catalogue, &mut found, &mut HashMap::new())?;
         }
         checkpoint.notes.extend(store.only().and_then(|file| index::a_part(store, file)));
         checkpoint.is_mostly_tensors()?;
         checkpoint.has_tensors(&found)?;
         checkpoint.optimizers = Arc::new(OptimizerFiles::find(store, &names, &checkpoint.shards));
         checkpoint.notes.extend(twin::look(store, &layout.twin, &checkpoint.shards, &found));
-        checkpoint.notes.extend(forms::quantised::left(&found, checkpoint.config.as_ref()));
+        let (config, beside) = (checkpoint.config.as_ref(), layout.quantisation.as_ref());
+        let left = forms::quantised::left(&found, &checkpoint.skipped, config, beside);
+        checkpoint.notes.extend(left);
         checkpoint.name(found);
         checkpoint.name_constants();
         checkpoint.leave_identities();
@@ -199,11 +206,17 @@ impl Checkpoint {
             forms::consolidated::publish(&mut catalogue, store).context(|| self.uri.clone())?;
             let held = |entry: &forms::Entry| found.get(&entry.name).is_some_and(|(_, own)| own.shape == entry.shape);
             if layout.loose && !found.is_empty() && catalogue.skipped.is_empty() && catalogue.entries.iter().all(held) {
-                // A second copy of tensors that are read already is no more of the model.
+                // A second copy of tensors that are read already is no more of the model; other values are another one.
+                if twin::is_other(store, name, catalogue, &self.shards, &found)? {
+                    let first = self.shards.first().map_or("", |shard| &shard.name);
+                    let list = vec![quoted(first), quoted(name)];
+                    let why = text!("error-checkpoint/index/several-files-hold-weights", list, more = 0_usize);
+                    return Err(Error::input(why)).context(|| self.uri.clone());
+                }
                 self.unread.push(name.clone());
                 continue;
             }
-            self.add(name, catalogue, &mut found, &mut seen)?;
+            self.add(name, layout, catalogue, &mut found, &mut seen)?;
         }
         if let Some((index, map)) = &layout.index {
             for (tensor, shard) in map {
@@ -234,6 +247,7 @@ impl Checkpoint {
     fn add(
         &mut self,
         file: &str,
+        layout: &Layout,
         mut catalogue: Catalogue,
         found: &mut BTreeMap<String, (usize, HeaderTensor)>,
         seen: &mut HashMap<String, String>,
@@ -265,12 +279,12 @@ impl Checkpoint {
         self.form = catalogue.form.clone();
         let own = catalogue.entries.iter().map(|entry| entry.bytes().map_or(0, |bytes| bytes as u64));
         self.stored += own.sum::<u64>() + catalogue.unread;
-        self.skipped.extend(catalogue.skipped.iter().cloned());
         self.config = self.config.take().or_else(|| catalogue.settings.clone());
-        for name in forms::quantised::unpack(&mut catalogue, self.config.as_ref()) {
+        for name in forms::quantised::unpack(&mut catalogue, self.config.as_ref(), layout.quantisation.as_ref()) {
             // In no file by this name.
             seen.entry(name).or_default();
         }
+        self.skipped.append(&mut catalogue.skipped);
         for note in &catalogue.notes {
             if !self.notes.contains(note) {
                 self.notes.push(note.clone());
@@ -495,8 +509,7 @@ impl Role {
 /// Reads config.json.
 fn read_config(store: &dyn Store) -> Result<serde_json::Value> {
     let text = index::read_small(store, "config.json")?;
-    fits(&text)?;
-    let config: serde_json::Value = serde_json::from_slice(&text).map_err(|error| Error::input(error.to_string()))?;
+    let config = read_settings(&text)?;
     if config.is_object() { Ok(config) } else { Err(Error::input(text!("error-checkpoint/catalogue/not-json-object"))) }
 }
 

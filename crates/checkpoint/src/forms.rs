@@ -26,6 +26,7 @@ pub(crate) mod twin;
 mod ways_out;
 mod zip;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -37,7 +38,7 @@ use crate::{Dtype, HeaderTensor, Shard, Skipped};
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::{Blob, MadeFile, Make, Store};
 use scratchproof_texts::{Text, text};
-pub(crate) use ways_out::of_place;
+pub(crate) use ways_out::{of_files, of_place};
 
 /// A way of keeping tensors in a file.
 pub(crate) trait Form: Sync {
@@ -86,6 +87,8 @@ pub(crate) struct Catalogue {
     pub(crate) settings: Option<Value>,
     /// Bytes of the model's tensors that are not read.
     pub(crate) unread: u64,
+    /// Names of entries that are powers of two, a byte each: scales, and no numbers to compare.
+    pub(crate) powers: BTreeSet<String>,
 }
 
 /// One tensor.

@@ -31,6 +31,8 @@ pub struct Header {
     pub tensors: Vec<HeaderTensor>,
     /// Tensors in number formats that cannot be decoded: name and reason. Their bytes are accounted for all the same.
     pub skipped: Vec<(String, String)>,
+    /// Those of the skipped that are powers of two, a byte each (`F8_E8M0`): scales of blocks, by which others are put back.
+    pub powers: Vec<HeaderTensor>,
     /// Bytes of all tensors.
     pub data: u64,
 }
@@ -49,6 +51,9 @@ pub struct HeaderTensor {
     /// Length in bytes: the product of the shape times the width of the format.
     pub bytes: u64,
 }
+
+/// The number format of a power of two in a byte.
+const POWERS: &str = "F8_E8M0";
 
 impl Header {
     /// Reads and validates the header of a file.
@@ -105,6 +110,12 @@ impl Header {
         for entry in entries {
             let Some(dtype) = Dtype::parse(&entry.dtype) else {
                 let reason = format!("the number format {} is not known", quoted(&entry.dtype));
+                let bytes = entry.end - entry.begin;
+                if entry.dtype == POWERS && entry.shape.iter().product::<usize>() as u64 == bytes {
+                    let offset = start + entry.begin;
+                    let (name, shape) = (entry.name.clone(), entry.shape.clone());
+                    header.powers.push(HeaderTensor { name, dtype: Dtype::U8, shape, offset, bytes });
+                }
                 header.skipped.push((entry.name, reason));
                 continue;
             };
@@ -206,7 +217,7 @@ fn recognised(prefix: [u8; 8]) -> Option<&'static str> {
         [b'G', b'G', b'U', b'F', ..] => Some("a GGUF file"),
         [0x1f, 0x8b, ..] => Some("a gzip archive"),
         [b'{', ..] => Some("a text file in JSON: give the folder of the model, or one of its safetensors files"),
-        [b'<', ..] => Some("a web page: the download needed a login or failed"),
+        [b'<', b'!' | b'h' | b'H', ..] => Some("a web page: the download needed a login or failed"),
         _ => None,
     }
 }

@@ -5,9 +5,9 @@ use std::fmt;
 
 use serde::de::{self, Deserializer, IgnoredAny, MapAccess, Visitor};
 
-use super::forms::of_place;
+use super::forms::{of_files, of_place};
 use super::header::quoted;
-use scratchproof_error::json::fits;
+use super::settings::read_as;
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::{Blob, ENDINGS, Store};
 use scratchproof_texts::{Text, text};
@@ -26,6 +26,8 @@ pub(super) struct Layout {
     pub(super) unread: Vec<String>,
     /// Whether nothing says that the files are of one model.
     pub(super) loose: bool,
+    /// What a file of its own says of how the weights are quantised.
+    pub(super) quantisation: Option<serde_json::Value>,
     /// The same model in the form of torch beside the safetensors.
     pub(super) twin: Vec<String>,
 }
@@ -297,6 +299,9 @@ fn nothing(store: &dyn Store, names: &[String]) -> Error {
         let more = folders.len().saturating_sub(SHOWN);
         return Error::input(text!("error-checkpoint/index/no-files-give-folder", folders = shown(&folders), more));
     }
+    if let Some(way) = of_files(store, names) {
+        return Error::input(way);
+    }
     let more = names.len().saturating_sub(SHOWN);
     let indexes = names.iter().any(|name| name.ends_with(".safetensors.index.json"));
     let (list, folders) = (shown(names), shown(&folders));
@@ -306,8 +311,7 @@ fn nothing(store: &dyn Store, names: &[String]) -> Error {
 /// Reads the index and checks the names of its files.
 fn read_index(store: &dyn Store, name: &str, names: &[String]) -> Result<BTreeMap<String, String>> {
     let text = read_small(store, name)?;
-    fits(&text)?;
-    let index: Index = serde_json::from_slice(&text).map_err(|error| Error::input(error.to_string()))?;
+    let index: Index = read_as(&text)?;
     if index.0.is_empty() {
         return Err(Error::input(text!("error-checkpoint/index/weight-map-names-no")));
     }

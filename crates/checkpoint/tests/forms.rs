@@ -128,6 +128,17 @@ fn megatrons_parts_are_joined_and_unpacked() {
     assert!(!said().contains("optimiser"), "{}", said());
     std::fs::write(folder.path().join("mp_rank_00_000/distrib_optim.pt"), "states").unwrap();
     assert!(said().contains("\"distrib_optim.pt\" are not read"), "{}", said());
+    // A rank that holds again what another has is one of experts, not a stage.
+    for file in std::fs::read_dir(folder.path().join("mp_rank_00_000")).unwrap() {
+        let path = file.unwrap().path();
+        std::fs::copy(&path, folder.path().join("mp_rank_00_001").join(path.file_name().unwrap())).unwrap();
+    }
+    for file in std::fs::read_dir(folder.path().join("mp_rank_01_000")).unwrap() {
+        let path = file.unwrap().path();
+        std::fs::copy(&path, folder.path().join("mp_rank_01_001").join(path.file_name().unwrap())).unwrap();
+    }
+    let why = Checkpoint::open(folder.path()).err().unwrap().to_string();
+    assert!(why.contains("mp_rank_00_001") && why.contains("expert-parallel"), "{why}");
     same("megatron-core/iter_0000060", "hf-trainer/checkpoint-60");
 }
 

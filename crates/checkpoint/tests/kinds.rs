@@ -362,8 +362,259 @@ fn quantised_weights_that_are_not_put_back_are_called_so() {
     let said = |words: &str| notes(&open(&[config(words), weights.clone()]).unwrap());
     assert!(said(r#"{"quantization_config": {"quant_method": "compressed-tensors"}}"#).contains("compressed-tensors"));
     assert!(said(r#"{"quantization": {"bits": 4}}"#).contains("MLX"));
-    assert_eq!(said("{}"), "");
+    assert!(said("{}").contains("packed weights of a form that is not known"));
     let header =
         r#"{"__metadata__":{"format":"scratchproof-fingerprint"},"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}"#;
     refused(&[("m.fp.safetensors".to_owned(), safetensors(header, 4))], &["fingerprint", "scratchproof scan"]);
+}
+
+/// What was frozen is in no rank's states: below stage 3 it is taken from the module, and what is left of that is listed.
+#[test]
+fn what_deepspeed_froze_is_read_or_listed_at_every_stage() {
+    let pairs = |entries: &[(&str, Vec<u8>)]| {
+        let items = entries.iter().flat_map(|(name, value)| [text(name), value.clone()].concat());
+        [b"}(".to_vec(), items.collect(), b"u".to_vec()].concat()
+    };
+    let list = |items: &[Vec<u8>]| [b"](".to_vec(), items.concat(), b"e".to_vec()].concat();
+    let opened = |stage: i32| {
+        let tensors = |elements: i32| {
+            [("a.weight", whole(0, &[elements])), ("frozen.weight", whole(1, &[2])), ("mask", whole(2, &[1]))]
+        };
+        let module = [&tensors(4)[..], &[("tied.weight", whole(0, &[4]))]].concat();
+        let shapes = pairs(&[("a.weight", [b"(".to_vec(), int(4), b"t".to_vec()].concat())]);
+        let model = dict(&[
+            ("module", pairs(&module)),
+            ("param_shapes", list(&[shapes])),
+            ("buffer_names", list(&[text("mask")])),
+            ("frozen_param_fragments", b"N".to_vec()),
+        ]);
+        let vector = if stage == 3 { "fp32_flat_groups" } else { "single_partition_of_fp32_groups" };
+        let states =
+            pairs(&[("zero_stage", int(stage)), ("partition_count", int(1)), (vector, list(&[whole(0, &[4])]))]);
+        let floats = [vec![9.0; 4], vec![5.0, 6.0], vec![7.0]];
+        let states = saved(&dict(&[("optimizer_state_dict", states)]), &[from(1.0, 4)]);
+        let name = |kind: &str| format!("zero_pp_rank_0_mp_rank_00_{kind}_states.pt");
+        let model_name = if stage == 3 { name("model") } else { "mp_rank_00_model_states.pt".to_owned() };
+        open(&[(model_name, saved(&model, &floats)), (name("optim"), states)]).unwrap()
+    };
+    for stage in [1, 2] {
+        let found = opened(stage);
+        assert_eq!(values(&found, "a.weight"), from(1.0, 4));
+        assert_eq!((values(&found, "frozen.weight"), values(&found, "mask")), (vec![5.0, 6.0], vec![7.0]));
+        // One place in the module is one tensor, and its master weights are what is read.
+        assert_eq!(values(&found, "tied.weight"), from(1.0, 4));
+        assert!(found.skipped.is_empty() && notes(&found).contains("1 tensor of the module"), "{}", notes(&found));
+    }
+    let found = opened(3);
+    assert_eq!((values(&found, "a.weight"), found.tensors.len()), (from(1.0, 4), 2));
+    let skipped: Vec<&str> = found.skipped.iter().map(|skipped| skipped.tensor.as_str()).collect();
+    assert_eq!(skipped, ["frozen.weight", "tied.weight"]);
+}
+
+/// Python's `json` writes `Infinity` bare, some editors a byte order mark first; what else is no JSON is said with a way out.
+#[test]
+fn settings_are_read_as_the_programs_write_them() {
+    let weights = ("model.pt".to_owned(), state(&[("a.weight", vec![2], from(1.0, 2))]));
+    let opened = |words: &str| open(&[("config.json".to_owned(), words.as_bytes().to_vec()), weights.clone()]);
+    let model = opened("\u{feff}{\"time_step_limit\": [0.0, Infinity], \"hidden_size\": 2}").unwrap();
+    assert_eq!(model.config.unwrap()["hidden_size"], 2);
+    for (words, said) in [("{\"a\": 1", "not whole"), ("{\"a\" 1}", "line 1, column 6")] {
+        let why = opened(words).err().unwrap();
+        assert!(why.contains("config.json") && why.contains(said) && why.contains("fetch it again"), "{why}");
+    }
+}
+
+/// A safetensors file of these tensors in single precision, with words about itself.
+fn safetensors(words: &str, tensors: &[(&str, &[f32])]) -> Vec<u8> {
+    let (mut header, mut data) = (format!("{{\"__metadata__\":{words}"), Vec::new());
+    for (name, floats) in tensors {
+        let from = data.len();
+        data.extend(floats.iter().flat_map(|float| float.to_le_bytes()));
+        let (shape, to) = (floats.len(), data.len());
+        header += &format!(",\"{name}\":{{\"dtype\":\"F32\",\"shape\":[{shape}],\"data_offsets\":[{from},{to}]}}");
+    }
+    header += "}";
+    [(header.len() as u64).to_le_bytes().to_vec(), header.into_bytes(), data].concat()
+}
+
+#[test]
+fn a_ranks_piece_is_not_the_model() {
+    let words = |offset: &str| {
+        format!(r#"{{"format":"pt","DCP_SHARDING_INFO":"{{\"a\": {{\"saved_offsets\": [{offset}]}}}}"}}"#)
+    };
+    let file = |name: &str, offset: &str| (name.to_owned(), safetensors(&words(offset), &[("a", &[1.0, 2.0])]));
+    let way = ["a piece", "consolidate_safetensors_files"].map(|word| word.replace("a piece", "piece"));
+    let way: Vec<&str> = way.iter().map(String::as_str).collect();
+    let part = |rank: usize| format!("shard-0000{rank}-model-00001-of-00001.safetensors");
+    refused(&[file(&part(1), "0"), file(&part(2), "2")], &way);
+    // By its name the first, by its offsets any other.
+    refused(&[file(&part(1), "0")], &way);
+    refused(&[file("model.safetensors", "2")], &way);
+    // The same writer, and the tensors whole.
+    assert_eq!(open(&[file("model-00001-of-00001.safetensors", "0")]).unwrap().tensors.len(), 1);
+    for broken in ["", "-1", "\\\"", "1e400"] {
+        let _ = open(&[file("model.safetensors", broken)]);
+    }
+}
+
+#[test]
+fn another_model_beside_the_one_that_is_read_is_asked_for() {
+    let file = |name: &str, floats: &[f32]| (name.to_owned(), safetensors("{}", &[("a", floats), ("b", floats)]));
+    refused(
+        &[file("a.safetensors", &[1.0, 2.0]), file("b.safetensors", &[1.0, 3.0])],
+        &["several files", "name the file"],
+    );
+    let copy = open(&[file("a.safetensors", &[1.0, 2.0]), file("b.safetensors", &[1.0, 2.0])]).unwrap();
+    assert_eq!((copy.unread, copy.tensors.len()), (vec!["b.safetensors".to_owned()], 2));
+    let usual = open(&[file("model.safetensors", &[1.0, 2.0]), file("b.safetensors", &[1.0, 3.0])]).unwrap();
+    assert_eq!(values(&usual, "a"), [1.0, 2.0]);
+    // Beside one that is a hundred times as large the usual name says nothing.
+    let (small, large) = (from(1.0, 2), from(1.0, 50_000));
+    let torch = |name: &str, floats: &[f32]| {
+        (name.to_owned(), state(&[("a", vec![i32::try_from(floats.len()).unwrap()], floats.to_vec())]))
+    };
+    refused(&[torch("model.pt", &small), torch("state.pt", &large)], &["model.pt", "state.pt", "name the file"]);
+    refused(&[file("model.safetensors", &small), file("b.safetensors", &large)], &["name the file"]);
+    assert!(open(&[torch("model.pt", &large), torch("state.pt", &small)]).is_ok());
+}
+
+/// A safetensors file of tensors with name, number format, shape and bytes.
+fn stored(tensors: &[(&str, &str, &[usize], Vec<u8>)]) -> (String, Vec<u8>) {
+    let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
+    for (name, dtype, shape, bytes) in tensors {
+        let from = data.len();
+        data.extend(bytes);
+        let entry = serde_json::json!({ "dtype": dtype, "shape": shape, "data_offsets": [from, data.len()] });
+        header.insert((*name).to_owned(), entry);
+    }
+    let header = serde_json::Value::Object(header).to_string();
+    let bytes = [(header.len() as u64).to_le_bytes().to_vec(), header.into_bytes(), data].concat();
+    ("model.safetensors".to_owned(), bytes)
+}
+
+#[test]
+fn scales_of_eight_bit_floats_are_what_their_writers_mean() {
+    let floats = |floats: &[f32]| floats.iter().flat_map(|float| float.to_le_bytes()).collect::<Vec<u8>>();
+    let config = |words: &str| ("config.json".to_owned(), words.as_bytes().to_vec());
+    // 0x38 is one in this format.
+    let weight = |rows: usize, cols: usize| ("a.weight", "F8_E4M3", vec![rows, cols], vec![0x38; rows * cols]);
+    let read = |scale: (&str, &str, &[usize], Vec<u8>), (rows, cols), words: &str| {
+        let (name, dtype, shape, bytes) = weight(rows, cols);
+        open(&[config(words), stored(&[(name, dtype, &shape, bytes), scale])]).unwrap()
+    };
+    // A power of two in a byte, by either name of its format; blocks of 32 along the rows.
+    for dtype in ["U8", "F8_E8M0"] {
+        let found = read(("a.weight_scale", dtype, &[2, 2], vec![127, 128, 126, 130]), (2, 64), "{}");
+        let own = values(&found, "a.weight");
+        assert_eq!([own[0], own[32], own[64], own[96]], [1.0, 2.0, 0.5, 8.0], "{dtype}");
+        assert!(found.skipped.is_empty());
+    }
+    // 160 rows in two blocks are 128 and 32 where nothing says it, and 80 where something does, wherever it stands.
+    let scale = |rows: usize, cols: usize| {
+        ("a.weight_scale_inv", "F32", vec![rows, cols], floats(&vec![1.0, 2.0, 4.0, 8.0][..rows * cols]))
+    };
+    for (words, turn) in [
+        ("{}", 128),
+        (r#"{"quantization_config": {"weight_block_size": [80, 96]}}"#, 80),
+        (r#"{"text_config": {"quantization_config": {"weight_block_size": [80, 96]}}}"#, 80),
+    ] {
+        for (down, across, cols) in [(2, 2, 192), (2, 1, 96)] {
+            let (name, dtype, shape, bytes) = scale(down, across);
+            let own = values(&read((name, dtype, &shape, bytes), (160, cols), words), "a.weight");
+            let second = if across == 2 { 4.0 } else { 2.0 };
+            assert_eq!([own[(turn - 1) * cols], own[turn * cols]], [1.0, second], "{words}");
+        }
+    }
+    // A scale that nobody knows leaves codes, and is told; powers by which nothing is put back are no tensors.
+    let found = read(("a.scale_weight", "F32", &[], floats(&[2.0])), (16, 16), "{}");
+    assert!(notes(&found).contains("1 matrix of 8-bit floats") && notes(&found).contains("a.scale_weight"));
+    let stack = [
+        ("a.experts", "F8_E4M3", &[2, 16, 16][..], vec![0x38; 512]),
+        ("a.experts_scale", "F32", &[2, 16, 1][..], floats(&[2.0; 32])),
+    ];
+    assert_eq!(notes(&open(&[stored(&stack)]).unwrap()), "", "scaled where its parts are read");
+    let found = read(("b.weight_scale", "F8_E8M0", &[4], vec![127; 4]), (16, 16), "{}");
+    assert_eq!((found.skipped.len(), found.tensors.len(), notes(&found)), (1, 1, String::new()));
+}
+
+#[test]
+fn quantisers_say_what_they_did_in_files_of_their_own() {
+    let halves = |count: usize| vec![0x00, 0x3c].repeat(count);
+    let words = |word: u32, count: usize| vec![word.to_le_bytes(); count].concat();
+    let weights = stored(&[
+        ("a.qweight", "I32", &[1, 8], words(0x2222_2222, 8)),
+        ("a.qzeros", "I32", &[1, 1], words(0x1111_1111, 1)),
+        ("a.scales", "F16", &[1, 8], halves(8)),
+    ]);
+    let first = |files: &[(String, Vec<u8>)]| values(&open(files).unwrap(), "a.weight")[0];
+    assert_eq!(first(std::slice::from_ref(&weights)), 0.0);
+    let said = ("quantize_config.json".to_owned(), br#"{"checkpoint_format": "gptq_v2"}"#.to_vec());
+    assert_eq!(first(&[said, weights.clone()]), 1.0);
+    refused(&[("quant_config.json".to_owned(), b"{".to_vec()), weights], &["quant_config.json", "not whole"]);
+
+    // NVFP4 of ModelOpt: the scale for all multiplies.
+    let packed = stored(&[
+        ("a.weight", "U8", &[16, 16], vec![0x22; 256]),
+        ("a.weight_scale", "F8_E4M3", &[16, 2], vec![0x38; 32]),
+        ("a.weight_scale_2", "F32", &[], 0.5_f32.to_le_bytes().to_vec()),
+    ]);
+    let found = open(std::slice::from_ref(&packed)).unwrap();
+    assert_eq!((found.tensors[0].shape.as_slice(), values(&found, "a.weight")[0]), (&[16, 32][..], 0.5));
+    // Packed forms that nothing names are told by their numbers; tables of indices are none.
+    let found = open(&[stored(&[
+        ("a.W_q", "U8", &[16, 16], vec![1; 256]),
+        ("a.relative_position_index", "I32", &[16, 16], vec![0; 1024]),
+    ])]);
+    assert!(notes(&found.unwrap()).contains("1 matrix of whole numbers (\"a.W_q\")"));
+}
+
+#[test]
+fn classes_of_plain_values_are_data_and_tensors_of_a_class_have_their_own_way_out() {
+    let counts = b"ccollections\ndefaultdict\nc__builtin__\nlong\n\x85R".to_vec();
+    let weights = [text("a.weight"), whole(0, &[2])].concat();
+    let state = [b"}(".to_vec(), weights, b"u".to_vec()].concat();
+    let pickle = dict(&[("model", state), ("counts", counts)]);
+    let found = open(&[("model.pt".to_owned(), saved(&pickle, &[from(1.0, 2)]))]).unwrap();
+    assert_eq!(values(&found, "a.weight"), [1.0, 2.0]);
+    for name in ["torch._utils\n_rebuild_wrapper_subclass", "torch.distributed.tensor\nDTensor"] {
+        let pickle = dict(&[("a.weight", format!("c{name}\n").into_bytes())]);
+        refused(&[("model.pt".to_owned(), saved(&pickle, &[]))], &["nothing of it was run", ".full_tensor()"]);
+    }
+    let pickle = dict(&[("a.weight", b"cbuiltins\neval\n".to_vec())]);
+    refused(&[("model.pt".to_owned(), saved(&pickle, &[]))], &["import", "builtins.eval"]);
+}
+
+#[test]
+fn a_folder_says_what_its_file_would_say() {
+    let file = |name: &str, bytes: &[u8]| (name.to_owned(), bytes.to_vec());
+    let array = [b"\x93NUMPY\x01\0".to_vec(), vec![0; 64]].concat();
+    refused(&[file("config.json", b"{}"), file("w.npy", &array)], &["\"w.npy\"", "numpy.savez"]);
+    refused(
+        &[("w.pkl".to_owned(), state(&[("a", vec![1], vec![1.0])]))],
+        &["\"w.pkl\" holds tensors", "name the file"],
+    );
+    refused(&[file("w.dat", &[7; 64])], &["no file with tensors", "w.dat"]);
+    // Not everything that begins with an angle is a page.
+    for (bytes, word) in [
+        (&b"<!DOCTYPE html><title>Sign in"[..], "web page"),
+        (b"<?xml version=\"1.0\"?><net name=\"m\">", "XML"),
+        (b"<?xml version=\"1.0\"?><!DOCTYPE html><html>", "web page"),
+        (b"<\0\0\0ET12________________", "begins as no form"),
+    ] {
+        refused(&[file("model.bin", bytes)], &[word]);
+    }
+}
+
+#[test]
+fn a_gguf_tensor_of_a_later_format_is_left_out_by_name() {
+    let plain = gguf(&[], &[("x.one", from(0.0, 8)), ("x.two", from(0.0, 8))]);
+    let of = |name: &str, kind: u32| {
+        let mut bytes = plain.clone();
+        let at = bytes.windows(5).position(|word| word == name.as_bytes()).unwrap() + 5 + 4 + 16;
+        bytes[at..at + 4].copy_from_slice(&kind.to_le_bytes());
+        open(&[("m.gguf".to_owned(), bytes)])
+    };
+    let found = of("x.two", 99).unwrap();
+    assert_eq!((found.tensors.len(), found.skipped.len()), (1, 1));
+    assert!(found.skipped[0].tensor == "x.two" && found.skipped[0].why.contains("99 is not known"));
 }

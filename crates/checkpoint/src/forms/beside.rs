@@ -4,8 +4,8 @@
 use serde_json::{Map, Value};
 
 use crate::index::whole;
-use scratchproof_error::json::fits;
-use scratchproof_error::{Context, Error, Result};
+use crate::settings::read_settings;
+use scratchproof_error::{Context, Result};
 use scratchproof_source::Store;
 
 /// The settings that belong to the file `shard`, if a file with them lies beside it.
@@ -18,10 +18,7 @@ pub(crate) fn settings(store: &dyn Store, shard: &str) -> Result<Option<Value>> 
         let name = format!("meta_{step}.json");
         if let Some(blob) = store.beside(&name)? {
             let bytes = whole(&*blob)?;
-            fits(&bytes).context(|| name.clone())?;
-            let meta: Value = serde_json::from_slice(&bytes)
-                .map_err(|error| Error::input(error.to_string()))
-                .context(|| name.clone())?;
+            let meta = read_settings(&bytes).context(|| name.clone())?;
             return Ok(meta.get("model_config").filter(|settings| settings.is_object()).map(nanochat));
         }
     }

@@ -13,7 +13,7 @@ use super::{Catalogue, Entry};
 use crate::Shard;
 use crate::header::quoted;
 use crate::index::{read_small, whole};
-use scratchproof_error::json::fits;
+use crate::settings::read_settings;
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::{Blob, Store};
 use scratchproof_texts::{Text, text};
@@ -29,9 +29,7 @@ fn number(name: &str) -> Option<usize> {
 
 /// Meta's `params.json`.
 fn read_params(bytes: &[u8]) -> Result<Value> {
-    fits(bytes).context(|| "params.json")?;
-    serde_json::from_slice(bytes)
-        .map_err(|error| Error::input(text!("error-checkpoint/consolidated/params-json", error = error.to_string())))
+    read_settings(bytes).context(|| "params.json")
 }
 
 /// The model of a folder.

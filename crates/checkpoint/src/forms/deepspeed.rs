@@ -445,42 +445,103 @@ impl Zero {
 }
 
 fn together(model: &Archive, mut zero: Zero, catalogue: &mut Catalogue) -> Result<()> {
-    // Buffers and frozen parameters are in the module itself.
     let arena = &model.arena;
+    let shapes = shapes(model)?;
     let mut own = Catalogue { files: model.files.clone(), ..Catalogue::default() };
-    let listed = |name: &str| -> Vec<String> {
-        let names = arena.get(model.root, name).and_then(|id| arena.items(id)).unwrap_or_default();
-        names.iter().filter_map(|id| arena.key(*id)).collect()
+    // A tied tensor is written once.
+    let shared = arena.get(model.root, "shared_params").and_then(|id| arena.pairs(id)).unwrap_or_default();
+    let mut shared: BTreeMap<String, String> =
+        shared.iter().filter_map(|(name, source)| Some((arena.key(*name)?, arena.key(*source)?))).collect();
+    let parameters: BTreeSet<&str> = shapes.iter().flatten().map(|(name, _)| name.as_str()).collect();
+    let module = match arena.get(model.root, "module") {
+        Some(module) => arena.tensors(module, &|_| true)?,
+        None => Vec::new(),
     };
-    let buffers = listed("buffer_names");
-    if let Some(module) = arena.get(model.root, "module") {
-        let tensors = arena.tensors(module, &|_| true)?;
-        let kept = tensors.into_iter().filter(|(name, _)| buffers.contains(name)).collect();
-        model.entries(kept, &mut own)?;
-    }
-    if let Some(frozen) = arena.get(model.root, "frozen_param_fragments")
-        && zero.stage < 3
-    {
-        model.entries(arena.tensors(frozen, &|_| true)?, &mut own)?;
-    } else if let Some(frozen) = arena.get(model.root, "frozen_param_shapes") {
-        for (name, _) in arena.pairs(frozen).unwrap_or_default() {
-            let why = "it was frozen, and ZeRO 3 keeps its parts with each rank's module, which are not joined";
-            own.skipped.extend(arena.key(*name).map(|tensor| Skipped { tensor, why: why.to_owned() }));
-        }
-    }
+    of_module(model, module, &parameters, &mut own, zero.stage, &mut shared)?;
     zero.files.take(&mut own);
     let files = zero.files.shared();
     catalogue.skipped.append(&mut own.skipped);
     catalogue.entries.append(&mut own.entries);
-    catalogue.entries.extend(zero.named(shapes(model)?, &files)?);
-    // A tied tensor is written once.
-    for (name, source) in arena.get(model.root, "shared_params").and_then(|id| arena.pairs(id)).unwrap_or_default() {
-        let (Some(name), Some(source)) = (arena.key(*name), arena.key(*source)) else { continue };
-        let shared = catalogue.entries.iter().find(|entry| entry.name == source).cloned();
-        catalogue.entries.extend(shared.map(|entry| Entry { name, ..entry }));
+    catalogue.notes.append(&mut own.notes);
+    catalogue.entries.extend(zero.named(shapes, &files)?);
+    let sources: BTreeMap<&str, &Entry> = catalogue.entries.iter().map(|entry| (entry.name.as_str(), entry)).collect();
+    let (mut tied, mut lost) = (Vec::new(), Vec::new());
+    for (name, source) in shared {
+        match sources.get(source.as_str()) {
+            // What is read in its own right already is no second tensor.
+            _ if sources.contains_key(name.as_str()) => {}
+            Some(entry) => tied.push(Entry { name, ..(*entry).clone() }),
+            None => {
+                let why = format!("it is tied to {}, which is not there", quoted(&source));
+                lost.push(Skipped { tensor: name, why });
+            }
+        }
     }
+    catalogue.entries.append(&mut tied);
+    let listed: BTreeSet<String> = catalogue.skipped.iter().map(|skipped| skipped.tensor.clone()).collect();
+    catalogue.skipped.extend(lost.into_iter().filter(|skipped| !listed.contains(&skipped.tensor)));
     catalogue.files = zero.files.shards;
     Ok(())
+}
+
+/// Takes from the module what is in no rank's states: buffers, and what was frozen. Below stage 3 the module is whole, and
+/// stage 1 names nowhere what was frozen. What is left of it is listed.
+fn of_module(
+    model: &Archive,
+    module: Vec<(String, Id)>,
+    parameters: &BTreeSet<&str>,
+    own: &mut Catalogue,
+    stage: i64,
+    shared: &mut BTreeMap<String, String>,
+) -> Result<()> {
+    let arena = &model.arena;
+    let buffers = arena.get(model.root, "buffer_names").and_then(|id| arena.items(id)).unwrap_or_default();
+    let buffers: BTreeSet<String> = buffers.iter().filter_map(|id| arena.key(*id)).collect();
+    let mut taken: Vec<(String, Id)> = Vec::new();
+    let mut names: BTreeSet<String> = BTreeSet::new();
+    if let Some(fragments) = arena.get(model.root, "frozen_param_fragments").filter(|_| stage < 3) {
+        taken = arena.tensors(fragments, &|_| true)?;
+        names.extend(taken.iter().map(|(name, _)| name.clone()));
+    }
+    let mut frozen: BTreeSet<String> = BTreeSet::new();
+    if stage == 3 {
+        let shapes = arena.get(model.root, "frozen_param_shapes").and_then(|id| arena.pairs(id)).unwrap_or_default();
+        frozen.extend(shapes.iter().filter_map(|(name, _)| arena.key(*name)));
+        let why = "it was frozen, and ZeRO 3 keeps its parts with each rank's module, which are not joined";
+        let lost = |tensor: &String| Skipped { tensor: tensor.clone(), why: why.to_owned() };
+        own.skipped.extend(frozen.iter().map(lost));
+    }
+    // Tensors of one place are one, tied, where the file does not say so: DeepSpeed before 0.8.
+    let place = |id: Id| {
+        let view = arena.view(id).filter(|view| !view.shape.contains(&0))?;
+        Some((view.storage, view.offset, view.shape.clone(), view.strides.clone()))
+    };
+    let (own_names, module): (Vec<_>, Vec<_>) =
+        module.into_iter().partition(|(name, _)| parameters.contains(name.as_str()));
+    let mut places: BTreeMap<_, String> =
+        own_names.into_iter().filter_map(|(name, id)| Some((place(id)?, name))).collect();
+    let mut count = 0;
+    for (name, id) in module {
+        if names.contains(&name) || frozen.contains(&name) || shared.contains_key(&name) {
+            continue;
+        }
+        if buffers.contains(&name) {
+            taken.push((name, id));
+        } else if stage == 3 {
+            let why = "it is in the module of ZeRO 3, and in no rank's states";
+            own.skipped.push(Skipped { tensor: name, why: why.to_owned() });
+        } else if let Some(first) = place(id).and_then(|place| places.get(&place)) {
+            shared.insert(name, first.clone());
+        } else {
+            places.extend(place(id).map(|place| (place, name.clone())));
+            count += 1;
+            taken.push((name, id));
+        }
+    }
+    if count > 0 {
+        own.notes.push(text!("checkpoint/deepspeed/frozen", count));
+    }
+    model.entries(taken, own)
 }
 
 /// A universal checkpoint: `zero/NAME/fp32.pt` for every parameter.

@@ -5,7 +5,7 @@
 mod pipeline;
 mod published;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -185,6 +185,7 @@ fn whole(parts: BTreeMap<(usize, usize), Part>, files: Files) -> Result<Catalogu
     let swiglu = settings.get("swiglu").and_then(Value::as_bool).unwrap_or(false);
     let chunks = parts.values().map(|part| part.chunks.len()).max().unwrap_or(0);
     let mut entries: Vec<Entry> = Vec::new();
+    let mut held: BTreeSet<String> = BTreeSet::new();
     let mut layers = 0;
     // An interleaved pipeline goes through all stages once for each chunk.
     for chunk in 0..chunks {
@@ -203,6 +204,11 @@ fn whole(parts: BTreeMap<(usize, usize), Part>, files: Files) -> Result<Catalogu
                     Error::input(text!("error-checkpoint/megatron/not-every-tensor-parallel")).context(place())
                 })?;
                 let (name, layer) = renumbered(&entry.name, layers);
+                if !held.insert(name.clone()) {
+                    let folder = format!("mp_rank_00_{stage:03}");
+                    let folder = quoted(&folder);
+                    return Err(Error::input(text!("error-checkpoint/megatron/second-file-tensor-parallel", folder)));
+                }
                 own = own.max(layer.map_or(0, |layer| layer + 1));
                 entries.push(join(&name, of, swiglu, &shared).context(place)?);
             }

@@ -9,14 +9,19 @@ use serde_json::Value;
 
 use super::{Catalogue, Entry, Place};
 use crate::header::quoted;
-use crate::{Dtype, HeaderTensor, Shard};
-use scratchproof_error::{Error, Result};
+use crate::index::read_small;
+use crate::settings::read_settings;
+use crate::{Dtype, HeaderTensor, Shard, Skipped};
+use scratchproof_error::{Context, Error, Result};
 use scratchproof_kernel::{Rounding, decode, round};
+use scratchproof_source::Store;
 use scratchproof_texts::{Text, text};
 
 mod blocks;
 mod dense;
 mod packed;
+
+pub(crate) use blocks::power;
 
 /// Elements of one tensor that are put together, at most.
 const MOST: usize = 1 << 32;
@@ -58,6 +63,8 @@ pub(super) struct Named<'a> {
     entries: BTreeMap<&'a str, &'a Entry>,
     files: &'a [Shard],
     config: Option<&'a Value>,
+    /// What the settings say of how the weights are quantised.
+    said: Option<&'a Value>,
 }
 
 impl Named<'_> {
@@ -66,14 +73,52 @@ impl Named<'_> {
     }
 
     fn setting(&self, name: &str) -> Option<&Value> {
-        self.config?.get("quantization_config")?.get(name)
+        self.said?.get(name)
     }
 }
 
+/// Files in which quantisers say what they did, where config.json does not: `GPTQModel` and AutoGPTQ, `AutoAWQ`, `ModelOpt`.
+const BESIDE: &[&str] = &["quantize_config.json", "quant_config.json", "hf_quant_config.json"];
+
+/// What such a file says.
+///
+/// # Errors
+/// If it is there and is no JSON.
+pub(crate) fn beside(store: &dyn Store, names: &[String]) -> Result<Option<Value>> {
+    let Some(name) = BESIDE.iter().find(|name| names.iter().any(|other| other == *name)) else { return Ok(None) };
+    let place = || format!("{}: {name}", store.uri());
+    let said = read_settings(&read_small(store, name).context(place)?).context(place)?;
+    Ok(Some(said.get("quantization").filter(|said| said.is_object()).cloned().unwrap_or(said)))
+}
+
+/// What the settings say of quantisation: for the model, for the language model in it (`text_config`, `llm_config`), else in a
+/// file of its own.
+fn said<'a>(config: Option<&'a Value>, beside: Option<&'a Value>) -> Option<&'a Value> {
+    const KEY: &str = "quantization_config";
+    let inside = |config: &'a Value| config.as_object()?.values().find_map(|part| part.get(KEY));
+    let own = config.and_then(|config| config.get(KEY).or_else(|| inside(config)));
+    own.filter(|said| said.is_object()).or(beside)
+}
+
 /// Replaces what is quantised by the weights that it stands for; the names of those.
-pub(crate) fn unpack(catalogue: &mut Catalogue, config: Option<&Value>) -> Vec<String> {
+pub(crate) fn unpack(catalogue: &mut Catalogue, config: Option<&Value>, beside: Option<&Value>) -> Vec<String> {
+    let names = put_back(catalogue, config, beside);
+    // Scales by which nothing was put back are no numbers to compare.
+    let (powers, skipped) = (&catalogue.powers, &mut catalogue.skipped);
+    catalogue.entries.retain(|entry| {
+        let power = powers.contains(&entry.name);
+        if power {
+            let why = "it is of powers of two (F8_E8M0) that scale others, which were not put back".to_owned();
+            skipped.push(Skipped { tensor: entry.name.clone(), why });
+        }
+        !power
+    });
+    names
+}
+
+fn put_back(catalogue: &mut Catalogue, config: Option<&Value>, beside: Option<&Value>) -> Vec<String> {
     let entries = catalogue.entries.iter().map(|entry| (entry.name.as_str(), entry)).collect();
-    let named = Named { entries, files: &catalogue.files, config };
+    let named = Named { entries, files: &catalogue.files, config, said: said(config, beside) };
     let found: Vec<Unpacked> = named.entries.keys().filter_map(|name| unpacked(name, &named)).collect();
     let fits = |own: &Unpacked| {
         let elements = own.shape.iter().try_fold(1usize, |all, axis| all.checked_mul(*axis));
@@ -122,21 +167,74 @@ pub(crate) fn unpack(catalogue: &mut Catalogue, config: Option<&Value>) -> Vec<S
 /// Elements of a matrix of whole numbers that is a weight and no table of indices.
 const PACKED: usize = 256;
 
-/// What to say of weights that the settings call quantised, where matrices of whole numbers are left of them: they were not put
-/// back, and are no numbers to compare.
-pub(crate) fn left(found: &BTreeMap<String, (usize, HeaderTensor)>, config: Option<&Value>) -> Option<Text> {
-    let config = config?;
-    let method = config.get("quantization_config").and_then(|settings| settings.get("quant_method")?.as_str());
+/// Words in names of tables of indices, masks and positions: whole numbers that are no weights.
+const TABLES: &[&str] = &["index", "idx", "ids", "mask", "position", "bucket", "table", "perm", "map", "token"];
+
+/// What to say of weights that were not put back and are no numbers to compare: matrices of whole numbers where weights are
+/// floats, and eight-bit floats with scales beside them.
+pub(crate) fn left(
+    found: &BTreeMap<String, (usize, HeaderTensor)>,
+    skipped: &[Skipped],
+    config: Option<&Value>,
+    beside: Option<&Value>,
+) -> Vec<Text> {
+    let said = said(config, beside);
+    let method = said.and_then(|said| ["quant_method", "quant_algo"].iter().find_map(|key| said.get(key)?.as_str()));
     // MLX names no method.
-    let method =
-        method.or_else(|| config.get("quantization").filter(|settings| settings.is_object()).map(|_| "MLX"))?;
-    let whole = |tensor: &HeaderTensor| {
-        let elements: usize = tensor.shape.iter().product();
-        !tensor.dtype.is_float() && tensor.dtype != Dtype::Bool && tensor.shape.len() > 1 && elements >= PACKED
+    let mlx = || config?.get("quantization").filter(|settings| settings.is_object()).map(|_| "MLX");
+    let method = method.or_else(mlx);
+    let large = |tensor: &HeaderTensor| tensor.shape.len() > 1 && tensor.shape.iter().product::<usize>() >= PACKED;
+    let table = |name: &str| {
+        let leaf = name.rsplit('.').next().unwrap_or(name).to_ascii_lowercase();
+        TABLES.iter().any(|word| leaf.contains(word))
     };
-    let count = found.values().filter(|(_, tensor)| whole(tensor)).count();
-    (count > 0).then(|| text!("checkpoint/read/quantised", method = quoted(method), count))
+    // Where nothing says that the weights are quantised, 64 bits hold indices.
+    let packed = |tensor: &HeaderTensor| match tensor.dtype {
+        Dtype::Bool => false,
+        Dtype::I64 | Dtype::U64 => method.is_some(),
+        dtype => !dtype.is_float() && (method.is_some() || !table(&tensor.name)),
+    };
+    let whole: Vec<&str> =
+        found.values().filter(|(_, own)| large(own) && packed(own)).map(|(_, own)| own.name.as_str()).collect();
+    let mut notes = Vec::new();
+    if let Some(tensor) = whole.first().map(|name| quoted(name)) {
+        let count = whole.len();
+        notes.push(match method {
+            Some(method) => text!("checkpoint/read/quantised", method = quoted(method), count),
+            None => text!("checkpoint/read/packed", count, tensor),
+        });
+    }
+    let names: BTreeSet<&str> =
+        found.keys().map(String::as_str).chain(skipped.iter().map(|skipped| skipped.tensor.as_str())).collect();
+    // A stack of matrices is scaled where its parts are read.
+    let later = |name: &str| SCALES.iter().any(|end| found.contains_key(&[name, end].concat()));
+    let eight =
+        |own: &HeaderTensor| large(own) && matches!(own.dtype, Dtype::F8E4M3 | Dtype::F8E5M2) && !later(&own.name);
+    let scaled: Vec<&str> =
+        found.values().filter(|(_, own)| eight(own)).filter_map(|(_, own)| scale_of(&own.name, &names)).collect();
+    if let Some(scale) = scaled.first().map(|name| quoted(name)) {
+        notes.push(text!("checkpoint/read/scaled", count = scaled.len(), scale));
+    }
+    notes
 }
+
+/// What follows the name of an eight-bit weight in that of its scales.
+pub(crate) const SCALES: [&str; 2] = ["_scale_inv", "_scale"];
+
+/// The tensor beside a weight that scales it, by its name; not what only activations need.
+fn scale_of<'a>(name: &'a str, names: &BTreeSet<&'a str>) -> Option<&'a str> {
+    let (prefix, leaf) = name.rsplit_once('.').map_or(("", name), |(prefix, leaf)| (&name[..=prefix.len()], leaf));
+    let beside = names.range(prefix..).take_while(|other| other.starts_with(prefix)).take(BESIDE_WEIGHT);
+    let mut scales = beside.copied().filter(|other| {
+        let own = &other[prefix.len()..];
+        let here = !own.contains('.') || own.strip_prefix(leaf).is_some_and(|rest| rest.starts_with('.'));
+        here && own.to_ascii_lowercase().contains("scale") && !ACTIVATIONS.contains(&own)
+    });
+    scales.next()
+}
+
+/// Tensors of one module that are looked at.
+const BESIDE_WEIGHT: usize = 64;
 
 fn unpacked(name: &str, named: &Named) -> Option<Unpacked> {
     if let Some(prefix) = name.strip_suffix("qweight") {
@@ -152,6 +250,7 @@ fn unpacked(name: &str, named: &Named) -> Option<Unpacked> {
         .or_else(|| blocks::eight_bits(name, named))
         .or_else(|| dense::bytes(name, named))
         .or_else(|| dense::mlx(name, named))
+        .or_else(|| dense::modelopt(name, named))
         .or_else(|| blocks::scaled(name, named))
 }
 

@@ -1,10 +1,14 @@
 //! Forms that are recognised and not read, each with the way out.
 
+use std::sync::Arc;
+
 use scratchproof_error::{Error, Result};
+use scratchproof_source::{Blob, Store, is_address};
 use scratchproof_texts::{Text, text};
 
 use super::zip::Directory;
 use super::{Catalogue, Form, Glance};
+use crate::header::quoted;
 
 pub(super) struct WayOut;
 
@@ -63,14 +67,53 @@ fn way_out(file: &Glance<'_>) -> Option<Text> {
         text!("checkpoint/way-out/saved-model")
     } else if tensorflow(file.name) {
         text!("checkpoint/way-out/tensorflow")
-    } else if starts(b"<") {
+    } else if is_page(head) {
         text!("checkpoint/way-out/html")
+    } else if starts(b"<?xml") {
+        text!("checkpoint/way-out/xml")
     } else if starts(b"{") {
         text!("checkpoint/way-out/json")
     } else if file.name.ends_with(".msgpack") {
         text!("checkpoint/way-out/flax")
     } else {
         return None;
+    })
+}
+
+/// Whether a file is a page of the web: what a server sends in place of it.
+fn is_page(head: &[u8]) -> bool {
+    let head = head.trim_ascii_start().to_ascii_lowercase();
+    let page = |head: &[u8]| head.starts_with(b"<!doctype html") || head.starts_with(b"<html");
+    page(&head)
+        || head.starts_with(b"<?xml") && head.windows(5).any(|word| word == b"<html")
+        || head.starts_with(b"<!--")
+        || head.starts_with(b"<head")
+}
+
+/// Files of a folder that are looked into for what they are, at most.
+const LOOKED: usize = 8;
+
+/// Endings of files that lie beside every model and hold none.
+const WORDS: &[&str] = &[".json", ".jsonl", ".md", ".txt", ".py", ".yaml", ".yml", ".toml", ".csv", ".log", ".html"];
+
+/// What to do with a folder in which no file of a usual name holds weights: what the first of its files says that is told by its
+/// content. Nothing of a network is fetched for it.
+pub(crate) fn of_files(store: &dyn Store, names: &[String]) -> Option<Text> {
+    if is_address(&store.uri()) {
+        return None;
+    }
+    let others = names.iter().filter(|name| !WORDS.iter().any(|ending| name.ends_with(ending)));
+    others.take(LOOKED).find_map(|name| {
+        let blob: Arc<dyn Blob> = Arc::from(store.open(name).ok()?);
+        let length = usize::try_from(blob.len().min(super::HEAD)).ok()?;
+        let beside = |_: &str| Ok(None);
+        let head = blob.bytes(0, length).ok()?.into_owned();
+        let file = Glance { name, blob: &blob, head, beside: &beside };
+        let form = super::FORMS.iter().find(|form| form.holds(&file))?;
+        Some(match form.catalogue(&file) {
+            Err(why) => text!("error/place/inside", place = quoted(name), what = why.to_string()),
+            Ok(_) => text!("error-checkpoint/index/named-otherwise", name = quoted(name)),
+        })
     })
 }
 

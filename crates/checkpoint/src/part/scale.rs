@@ -5,14 +5,12 @@
 
 use std::ops::Range;
 
+use super::super::forms::quantised::{SCALES, power};
 use super::super::header::quoted;
-use super::super::{Checkpoint, TensorRecord};
+use super::super::{Checkpoint, Dtype, TensorRecord};
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_kernel::decode;
 use scratchproof_texts::text;
-
-/// What follows the name of a weight in the name of its scales.
-const SUFFIXES: [&str; 2] = ["_scale_inv", "_scale"];
 
 /// Rows and columns of a block where nothing else is said and the shapes allow it (DeepSeek-V3).
 const BLOCK: usize = 128;
@@ -42,7 +40,7 @@ struct Grid {
 
 /// Whether a tensor is the scales of another one in the same model.
 pub(super) fn is_scale(checkpoint: &Checkpoint, tensor: &TensorRecord) -> bool {
-    SUFFIXES.iter().any(|suffix| {
+    SCALES.iter().any(|suffix| {
         let weight = tensor.name.strip_suffix(suffix).and_then(|name| checkpoint.find(name));
         weight.is_some_and(is_scalable)
     })
@@ -62,7 +60,7 @@ fn record<'a>(checkpoint: &'a Checkpoint, tensor: &TensorRecord) -> Option<&'a T
     if !is_scalable(tensor) {
         return None;
     }
-    SUFFIXES.iter().find_map(|suffix| checkpoint.find(&format!("{}{suffix}", tensor.name)))
+    SCALES.iter().find_map(|suffix| checkpoint.find(&format!("{}{suffix}", tensor.name)))
 }
 
 /// Whether the scales of a tensor, if it has any, fit its shape.
@@ -75,7 +73,13 @@ pub(super) fn read(checkpoint: &Checkpoint, tensor: &TensorRecord) -> Result<Opt
     let Some(scale) = record(checkpoint, tensor) else { return Ok(None) };
     let grid = Grid::of(checkpoint, tensor, scale)?;
     let mut values = vec![0.0; scale.elements()];
-    decode(scale.dtype, &checkpoint.read(scale).context(|| scale.name.clone())?, &mut values);
+    let bytes = checkpoint.read(scale).context(|| scale.name.clone())?;
+    if scale.dtype == Dtype::U8 {
+        // A byte is a power of two, as beside any eight-bit float.
+        values.iter_mut().zip(&*bytes).for_each(|(value, code)| *value = power(*code));
+    } else {
+        decode(scale.dtype, &bytes, &mut values);
+    }
     Ok(Some(Scales { values, grid }))
 }
 

@@ -6,7 +6,8 @@ use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::{MOST_MERGES, MOST_TOKENS, Raw, TokenizerKind};
-use scratchproof_error::{Error, Result};
+use crate::settings::{broken, plain};
+use scratchproof_error::Result;
 
 /// The largest id that is kept: beyond it lies no row of an embedding.
 const LARGEST_ID: u64 = (1 << 24) - 1;
@@ -53,16 +54,18 @@ struct Id(Option<u32>);
 
 /// Reads the file.
 pub(super) fn parse(text: &[u8]) -> Result<Raw> {
-    let mut reader = serde_json::Deserializer::from_slice(text);
+    let text = plain(text);
+    let mut reader = serde_json::Deserializer::from_slice(&text);
     let raw = reader.deserialize_map(Top).and_then(|raw| reader.end().map(|()| raw));
-    raw.map_err(|error| Error::input(error.to_string()))
+    raw.map_err(|error| broken(&error))
 }
 
 /// Reads `vocab.json`: an object of tokens and ids.
 pub(super) fn vocabulary(text: &[u8]) -> Result<Raw> {
-    let mut reader = serde_json::Deserializer::from_slice(text);
+    let text = plain(text);
+    let mut reader = serde_json::Deserializer::from_slice(&text);
     let read = Vocabulary::deserialize(&mut reader).and_then(|raw| reader.end().map(|()| raw));
-    let vocabulary = read.map_err(|error| Error::input(error.to_string()))?;
+    let vocabulary = read.map_err(|error| broken(&error))?;
     Ok(Raw { tokens: vocabulary.tokens, bad_ids: vocabulary.bad_ids, ..Raw::default() })
 }
 

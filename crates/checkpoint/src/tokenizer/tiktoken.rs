@@ -5,6 +5,7 @@ use base64ct::{Base64, Encoding};
 use serde::Deserialize;
 
 use super::{MOST_TOKENS, Raw, TokenizerKind, canonical};
+use crate::settings::read_as;
 use scratchproof_error::{Error, Result};
 use scratchproof_texts::text;
 
@@ -68,7 +69,7 @@ struct Special {
 
 /// Special tokens come first, then as many of the list as the vocabulary has room for (`mistral_common/tokens/tekken.py`).
 pub(super) fn tekken(bytes: &[u8]) -> Result<Raw> {
-    let file: Tekken = serde_json::from_slice(bytes).map_err(|error| Error::input(error.to_string()))?;
+    let file: Tekken = read_as(bytes)?;
     if file.vocab.len() > MOST_TOKENS {
         return Err(Error::input(text!("error-checkpoint/text/more-tokens", most_tokens = MOST_TOKENS)));
     }

@@ -133,6 +133,11 @@ impl Global {
                 "torch.jit._pickle",
                 "build_intlist" | "build_tensorlist" | "build_doublelist" | "build_boollist" | "restore_type_tag",
             ) => Self::Same,
+            // Classes of plain values, as a `defaultdict` names the one it makes missing keys of: what they are called with.
+            (
+                "builtins" | "__builtin__",
+                "int" | "long" | "float" | "str" | "unicode" | "bool" | "bytes" | "bytearray" | "list" | "tuple",
+            ) => Self::Same,
             ("_codecs", "encode") => Self::Latin1,
             ("copyreg" | "copy_reg", "_reconstructor") => Self::Reconstruct,
             ("torch" | "torch.storage" | "torch.cuda", _) if name.ends_with("Storage") => Self::Storage(storage(name)?),

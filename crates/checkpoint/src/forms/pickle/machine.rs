@@ -20,6 +20,12 @@ const TEXT: u64 = 128 << 20;
 /// Axes of a tensor, at most.
 const AXES: usize = 64;
 
+/// Whether a name is of tensors that carry a class of their own, which safetensors does not take either.
+fn is_subclass(module: &str, name: &str) -> bool {
+    let own = ["torchao.", "torch.distributed.tensor", "torch.distributed._tensor", "bitsandbytes."];
+    name == "_rebuild_wrapper_subclass" || own.iter().any(|start| module.starts_with(start))
+}
+
 /// How a pickle is read.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::forms) struct Settings {
@@ -420,6 +426,10 @@ impl Machine<'_> {
     fn global(&mut self, module: &str, name: &str) -> Result<()> {
         match Global::of(module, name, self.settings.scripted) {
             Some(global) => self.push(Node::Global(global)),
+            None if is_subclass(module, name) => {
+                let name = quoted(&format!("{module}.{name}"));
+                Err(Error::input(text!("error-checkpoint/machine/subclass", name)))
+            }
             None => {
                 Err(self.refused(text!("error-checkpoint/machine/import", name = quoted(&format!("{module}.{name}")))))
             }

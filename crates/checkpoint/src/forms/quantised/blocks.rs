@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Named, Unpacked, activations, short, stored};
+use super::{Named, SCALES, Unpacked, activations, short, stored};
 use crate::Dtype;
 
 /// The values of a four-bit float (one sign, two exponent and one mantissa bit).
@@ -156,10 +156,18 @@ pub(super) fn mxfp4(prefix: &str, named: &Named) -> Option<Unpacked> {
     })
 }
 
+/// Rows and columns that share a scale where nothing says how many: DeepSeek's, and those who followed.
+const BLOCK: usize = 128;
+
+/// A power of two as a byte has it (E8M0); the last code is no number.
+pub(crate) fn power(code: u8) -> f64 {
+    if code == u8::MAX { f64::NAN } else { 2f64.powi(i32::from(code) - 127) }
+}
+
 /// Eight-bit floats with a scale for the whole matrix, for each row, or for each block (`weight_scale`, `weight_scale_inv`).
 pub(super) fn scaled(name: &str, named: &Named) -> Option<Unpacked> {
     let weight = named.get(name, "").filter(|weight| matches!(weight.dtype, Dtype::F8E4M3 | Dtype::F8E5M2))?;
-    let scales = ["_scale_inv", "_scale"].iter().find_map(|part| named.get(name, part))?;
+    let scales = SCALES.iter().find_map(|part| named.get(name, part))?;
     let [rows, cols] = weight.shape[..] else { return None };
     let (down, across) = match scales.shape[..] {
         [] | [1] => (1, 1),
@@ -167,16 +175,29 @@ pub(super) fn scaled(name: &str, named: &Named) -> Option<Unpacked> {
         [down, across] => (down, across),
         _ => return None,
     };
-    let (tall, wide) = (rows.checked_div(down)?, cols.checked_div(across)?);
-    let size = |of: usize, parts: usize, size: Option<usize>| size.unwrap_or(of.div_ceil(parts));
     let block = named.setting("weight_block_size").and_then(Value::as_array);
-    let block =
+    let told =
         |axis: usize| block.and_then(|block| usize::try_from(block.get(axis)?.as_u64()?).ok()).filter(|b| *b > 0);
-    let sized = scales.shape.len() == 2 && down > 1 && across > 1;
-    let (tall, wide) = if sized { (size(rows, down, block(0)), size(cols, across, block(1))) } else { (tall, wide) };
+    // How many of an axis share a scale. Where nothing says it, what everybody takes, if it fits: 160 rows in two blocks are
+    // 128 and 32, and not twice 80.
+    let length = |of: usize, parts: usize, axis: usize| match parts {
+        0 => None,
+        1 => Some(of),
+        parts if parts == of => Some(1),
+        parts => {
+            told(axis).or_else(|| Some(BLOCK).filter(|block| of.div_ceil(*block) == parts)).or(Some(of.div_ceil(parts)))
+        }
+    };
+    let (tall, wide) = (length(rows, down, 0)?, length(cols, across, 1)?);
     let fits = tall > 0 && wide > 0 && rows.div_ceil(tall) == down && cols.div_ceil(wide) == across;
     let mut parts = vec![name.to_owned(), scales.name.clone()];
     parts.extend(name.strip_suffix("weight").map(|prefix| activations(prefix, named)).into_iter().flatten());
+    // A byte beside eight-bit floats is a power of two (E8M0), whatever the file calls its format.
+    let powers = match scales.dtype {
+        Dtype::U8 => true,
+        dtype if dtype.is_float() => false,
+        _ => return None,
+    };
     // As the references do: in the format of the scales.
     let format = if matches!(scales.dtype, Dtype::F16 | Dtype::Bf16) { scales.dtype } else { Dtype::F32 };
     fits.then(|| Unpacked {
@@ -186,7 +207,9 @@ pub(super) fn scaled(name: &str, named: &Named) -> Option<Unpacked> {
         kind: "scaled 8-bit floats",
         make: Arc::new(move |parts| {
             let [weight, scales, ..] = parts else { return Err(short("a scaled weight")) };
-            let (values, scales) = (weight.values(), scales.values());
+            let values = weight.values();
+            let scales: Vec<f64> =
+                if powers { scales.bytes.iter().map(|code| power(*code)).collect() } else { scales.values() };
             let scale = |at: usize| scales[at / cols / tall * across + at % cols / wide];
             Ok(values.iter().enumerate().map(|(at, value)| stored(value * scale(at), format)).collect())
         }),

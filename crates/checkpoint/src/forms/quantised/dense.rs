@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::super::Entry;
 use super::blocks::FP4;
 use super::{Named, Part, Unpacked, activations, short, stored};
 use crate::Dtype;
@@ -176,6 +177,20 @@ pub(super) fn bytes(name: &str, named: &Named) -> Option<Unpacked> {
 fn nvfp4(prefix: &str, named: &Named) -> Option<Unpacked> {
     let [packed, scale, global] =
         ["weight_packed", "weight_scale", "weight_global_scale"].map(|part| named.get(prefix, part));
+    fp4(prefix, named, [packed, scale, global], false)
+}
+
+/// As that, of `ModelOpt`: `weight`, `weight_scale`, and a scale for all (`weight_scale_2`) that multiplies.
+pub(super) fn modelopt(name: &str, named: &Named) -> Option<Unpacked> {
+    let prefix = name.strip_suffix("weight")?;
+    let parts = ["weight", "weight_scale", "weight_scale_2"].map(|part| named.get(prefix, part));
+    parts[0].filter(|weight| weight.dtype == Dtype::U8)?;
+    fp4(prefix, named, parts, true)
+}
+
+/// What both are. `times` is whether the scale for all multiplies, and does not divide.
+fn fp4(prefix: &str, named: &Named, parts: [Option<&Entry>; 3], times: bool) -> Option<Unpacked> {
+    let [packed, scale, global] = parts;
     let (packed, scale, global) = (packed?, scale?, global?);
     let [rows, half] = packed.shape[..] else { return None };
     let cols = half.checked_mul(2)?;
@@ -190,10 +205,11 @@ fn nvfp4(prefix: &str, named: &Named) -> Option<Unpacked> {
         shape: vec![rows, cols],
         parts,
         kind: "NVFP4",
-        make: Arc::new(|parts| {
+        make: Arc::new(move |parts| {
             let [packed, scale, global, ..] = parts else { return Err(short("a weight in NVFP4")) };
             let whole = global.values().first().copied().unwrap_or(1.0);
-            let scale: Vec<f32> = scale.values().iter().map(|scale| stored(scale / whole, Dtype::F32)).collect();
+            let of = |scale: &f64| stored(if times { scale * whole } else { scale / whole }, Dtype::F32);
+            let scale: Vec<f32> = scale.values().iter().map(of).collect();
             let one = |(at, code): (usize, u8)| {
                 let value = stored(FP4[usize::from(code)] * f64::from(scale[at / 16]), Dtype::F32);
                 stored(f64::from(value), Dtype::Bf16)
