@@ -62,7 +62,7 @@ impl Places {
             self.add(place);
         } else {
             fs::read_dir(place).map_err(reading)?;
-            self.folder(place, 0);
+            self.folder(place, 0, false);
         }
         Ok(())
     }
@@ -80,8 +80,9 @@ impl Places {
         }
     }
 
-    /// Looks into a folder; whether anything came of it, a reason for leaving something out included.
-    fn folder(&mut self, place: &Path, depth: usize) -> bool {
+    /// Looks into a folder; whether anything came of it, a reason for leaving something out included. One that a link leads to may be
+    /// a model, and is not looked through: a link may lead to all there is.
+    fn folder(&mut self, place: &Path, depth: usize, linked: bool) -> bool {
         let before = (self.found.len(), self.left.len());
         if let Ok(own) = place.canonicalize()
             && !self.seen.insert(own)
@@ -95,7 +96,7 @@ impl Places {
                 return true;
             }
         };
-        let (mut folders, mut files) = (Vec::new(), Vec::new());
+        let (mut folders, mut files, mut links) = (Vec::new(), Vec::new(), BTreeSet::new());
         for entry in entries.flatten() {
             self.entries += 1;
             if self.entries > ENTRIES {
@@ -105,7 +106,10 @@ impl Places {
             let path = entry.path();
             // Files of a hub's cache are links.
             match fs::metadata(&path) {
-                Ok(kind) if kind.is_dir() => folders.push(path),
+                Ok(kind) if kind.is_dir() => {
+                    links.extend(entry.file_type().is_ok_and(|own| own.is_symlink()).then(|| path.clone()));
+                    folders.push(path);
+                }
                 Ok(_) => files.push(path),
                 Err(why) => self.leave(&path, text!("scan/left/unread", why = why.to_string()), true),
             }
@@ -117,6 +121,12 @@ impl Places {
             self.add(print);
         }
         let taken = self.model(place, &files, &folders);
+        if linked {
+            if (self.found.len(), self.left.len()) == before {
+                self.leave(place, text!("scan/left/link"), true);
+            }
+            return true;
+        }
         let mut empty = Vec::new();
         for folder in folders {
             let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -131,7 +141,7 @@ impl Places {
                 self.leave(&folder, text!("scan/left/deep", most = DEPTH), true);
             } else if self.entries > ENTRIES {
                 self.leave(&folder, text!("scan/left/entries", most = ENTRIES), true);
-            } else if !self.folder(&folder, depth + 1) && taken.is_empty() {
+            } else if !self.folder(&folder, depth + 1, links.contains(&folder)) && taken.is_empty() {
                 empty.push(folder);
             }
         }

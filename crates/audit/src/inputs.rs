@@ -251,6 +251,12 @@ fn files(session: &Session, judgement: &mut Judgement) {
         let shown = names.iter().take(SHOWN).map(|name| Text::plain(name.as_str()));
         shown.chain((names.len() > SHOWN).then(|| Text::plain("..."))).collect()
     };
+    // Nothing of them is cleared, and who reads a verdict has to know.
+    let of_subject: BTreeSet<&String> = session.measured.models.iter().flat_map(|model| &model.unread).collect();
+    if !of_subject.is_empty() {
+        let files: Vec<String> = of_subject.into_iter().cloned().collect();
+        judgement.missing.push(text!("input/left-out-files/missing", count = files.len(), files = some(&files)));
+    }
     for (name, model) in models(session) {
         if let Some((kind, base)) = &model.adapter {
             let base = base.clone().unwrap_or_else(|| "?".to_owned());

@@ -228,12 +228,13 @@ pub fn settle(judgement: &mut Judgement, power: &ParentPower, blind: &[Blind], i
             Blind::Stored(reach) => {
                 let share = reach.stored.max(reach.matched) as f64 / reach.elements.max(1) as f64;
                 parts.insert(&reach.component);
-                judgement.missing.push(text!(
-                    "power/parent/missing",
-                    component = reach.component.clone(),
-                    parent = reach.parent.clone(),
-                    share
-                ));
+                let (component, parent) = (reach.component.clone(), reach.parent.clone());
+                // What was compared whole and would not have stood out lacks another test, and no more of it.
+                judgement.missing.push(if share < REACHED {
+                    text!("power/parent/missing", component, parent, share)
+                } else {
+                    text!("power/parent/missing-sharper", component, parent)
+                });
             }
             // What the search does not find although its matrices are known and read whole, nothing that is handed over makes it find.
             Blind::Disguised(power, components) if !power.class.is_empty() && !drawn => {
