@@ -34,11 +34,14 @@ const SMALLEST: usize = 32;
 /// less than one over 16 times the columns.
 const IDENTITY: f64 = 0.05;
 
+/// What other tables are called.
+const TABLE: &str = "table";
+
 /// Values that a table has, at most.
 const DISTINCT: usize = 256;
 
 /// Lines and columns from which on two lines are few.
-const FEWEST: usize = 8;
+const FEWEST: usize = 12;
 
 /// Share of the squares that rounding to sixteen bits leaves.
 const ROUNDED: f64 = 1e-5;
@@ -73,6 +76,11 @@ impl Checkpoint {
             if !strange(role) {
                 // Of a series one checkpoint may hold what another has learnt on: the name stays what it is.
                 role.constant = what == SINUSOIDS || role.constant;
+                continue;
+            }
+            if what == TABLE {
+                // Of a series one checkpoint may hold what another has learnt on: the name stays what it is.
+                (role.constant, role.residual) = (true, Residual::None);
                 continue;
             }
             what.clone_into(&mut role.family);
@@ -160,7 +168,7 @@ fn constant(shape: &[usize], values: &[f64]) -> Option<&'static str> {
     } else if shape.len() == 2 && is_filter_bank(values, columns) {
         Some("filter_bank")
     } else if shape.len() > 1 && (is_table(values, columns) || is_of_two_lines(values, columns)) {
-        Some("table")
+        Some(TABLE)
     } else {
         None
     }
@@ -198,8 +206,15 @@ fn is_mask(values: &[f64], size: usize) -> bool {
 fn is_of_two_lines(values: &[f64], columns: usize) -> bool {
     let mut rows: Vec<Vec<f64>> = values.chunks_exact(columns.max(1)).map(<[f64]>::to_vec).collect();
     let square = |row: &[f64]| row.iter().map(|value| value * value).sum::<f64>();
+    // Every row counts as much as the others: one large number is no table.
+    for row in &mut rows {
+        let length = square(row).sqrt();
+        row.iter_mut().filter(|_| length > 0.0).for_each(|value| *value /= length);
+    }
+    rows.retain(|row| square(row) > 0.0);
     let all: f64 = rows.iter().map(|row| square(row)).sum();
-    if columns < FEWEST || rows.len() < FEWEST || all <= 0.0 || !all.is_finite() {
+    let flat = values.iter().all(|value| value.to_bits() == values[0].to_bits());
+    if columns < FEWEST || rows.len() < FEWEST || all <= 0.0 || !all.is_finite() || flat {
         return false;
     }
     for _ in 0..2 {
@@ -225,7 +240,9 @@ fn is_table(values: &[f64], columns: usize) -> bool {
         }
     }
     let filled: usize = seen.values().sum();
-    if seen.is_empty() || 8 * seen.len() > values.len() || 4 * seen.len() > filled {
+    // What is all one number may be a norm.
+    let flat = seen.len() == 1 && filled == values.len();
+    if seen.is_empty() || flat || 8 * seen.len() > values.len() || 4 * seen.len() > filled {
         return false;
     }
     [1, columns - 1, columns, columns + 1].into_iter().filter(|step| *step > 0).any(|step| {
@@ -441,7 +458,7 @@ mod tests {
         assert_eq!(constant(&[32], &vec![1.0; 32]), None, "norm weights at the start");
         assert_eq!(constant(&[32, 32], &vec![0.0; 1024]), None, "a matrix of zeros is a matter of its own");
         assert_eq!(constant(&[32], &values[..32]), None);
-        let one = |at: usize| f64::from(u8::from(at.is_multiple_of(33)));
-        assert_eq!(constant(&[32, 32], &(0..1024).map(one).collect::<Vec<_>>()), None, "an identity");
+        assert_eq!(constant(&[1, 1, 64], &vec![1.0; 64]), None, "norm weights with axes of 1");
+        assert_eq!(constant(&[32, 32], &vec![0.1; 1024]), None, "all one number");
     }
 }
