@@ -165,7 +165,7 @@ impl Checkpoint {
     }
 
     /// The model that this adapter makes together with its base, if that is among these models, each under the names that the case
-    /// gives it: its adapter_config.json says which one it is of.
+    /// gives it: its `adapter_config.json` says which one it is of.
     ///
     /// # Errors
     /// If it is of a kind that is not merged, or does not fit its base.

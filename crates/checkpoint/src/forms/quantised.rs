@@ -77,7 +77,7 @@ impl Named<'_> {
     }
 }
 
-/// Files in which quantisers say what they did, where config.json does not: `GPTQModel` and AutoGPTQ, `AutoAWQ`, `ModelOpt`.
+/// Files in which quantisers say what they did, where config.json does not: `GPTQModel` and `AutoGPTQ`, `AutoAWQ`, `ModelOpt`.
 const BESIDE: &[&str] = &["quantize_config.json", "quant_config.json", "hf_quant_config.json"];
 
 /// What such a file says.

@@ -129,12 +129,12 @@ impl Global {
                 Self::Absent("it is a nested tensor, which is not read: save its parts")
             }
             ("torch._tensor", "_rebuild_from_type_v2") => Self::FromType,
+            // Classes of plain values, as a `defaultdict` names the one it makes missing keys of: what they are called with.
             (
                 "torch.jit._pickle",
                 "build_intlist" | "build_tensorlist" | "build_doublelist" | "build_boollist" | "restore_type_tag",
-            ) => Self::Same,
-            // Classes of plain values, as a `defaultdict` names the one it makes missing keys of: what they are called with.
-            (
+            )
+            | (
                 "builtins" | "__builtin__",
                 "int" | "long" | "float" | "str" | "unicode" | "bool" | "bytes" | "bytearray" | "list" | "tuple",
             ) => Self::Same,
