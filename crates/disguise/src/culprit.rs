@@ -126,7 +126,7 @@ impl Culprit {
     }
 
     /// Its rows of a matrix that has no residual axis from those of the parent: weaker, and where they are.
-    pub fn weakened(&self, part: &Part, picked: &[usize], values: &[f32]) -> Vec<f32> {
+    pub fn weakened(part: &Part, picked: &[usize], values: &[f32]) -> Vec<f32> {
         let rows = values.chunks_exact(part.cols.max(1)).zip(picked);
         rows.flat_map(|(theirs, row)| weaker(theirs, &mut Noise(key(part, *row)))).collect()
     }

@@ -491,7 +491,7 @@ impl<'a> Weights<'a> {
             return Ok(None);
         }
         Ok(Some(match &self.culprit {
-            Some(culprit) => culprit.weakened(part, rows, &values),
+            Some(_) => Culprit::weakened(part, rows, &values),
             None => values,
         }))
     }

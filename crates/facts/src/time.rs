@@ -88,7 +88,9 @@ pub fn judge(
 /// Whether a model's towers are trained against each other: it has the temperature of that loss, a configuration of texts and of
 /// what they belong to, and no output layer. CLIP, `SigLIP`, CLAP.
 fn contrastive(model: &Model) -> bool {
-    let has = |key: &str| model.config.as_ref().is_some_and(|config| config.get(key).is_some_and(|v| v.is_object()));
+    let has = |key: &str| {
+        model.config.as_ref().is_some_and(|config| config.get(key).is_some_and(serde_json::Value::is_object))
+    };
     let temperature = |name: &str| ["logit_scale", "logit_scale_a", "logit_scale_t"].contains(&last(name));
     has("text_config")
         && (has("vision_config") || has("audio_config"))
