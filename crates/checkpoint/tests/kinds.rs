@@ -4,6 +4,8 @@
 #[allow(dead_code, reason = "every test binary uses another part of it")]
 mod support;
 
+#![allow(clippy::float_cmp, reason = "values that a format holds exactly")]
+
 use scratchproof_checkpoint::{Checkpoint, TensorRecord};
 use scratchproof_source::MemoryStore;
 use support::{Named, dict, int, saved, state, text, whole};
@@ -539,7 +541,7 @@ fn scales_of_eight_bit_floats_are_what_their_writers_mean() {
 
 #[test]
 fn quantisers_say_what_they_did_in_files_of_their_own() {
-    let halves = |count: usize| vec![0x00, 0x3c].repeat(count);
+    let halves = |count: usize| [0x00, 0x3c].repeat(count);
     let words = |word: u32, count: usize| vec![word.to_le_bytes(); count].concat();
     let weights = stored(&[
         ("a.qweight", "I32", &[1, 8], words(0x2222_2222, 8)),
