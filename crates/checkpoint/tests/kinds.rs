@@ -1,10 +1,9 @@
 //! Kinds of checkpoints and of damage, each built here: what is read is the model, and what is a part of it is refused.
 #![allow(clippy::unwrap_used)]
+#![allow(clippy::float_cmp, reason = "values that a format holds exactly")]
 
 #[allow(dead_code, reason = "every test binary uses another part of it")]
 mod support;
-
-#![allow(clippy::float_cmp, reason = "values that a format holds exactly")]
 
 use scratchproof_checkpoint::{Checkpoint, TensorRecord};
 use scratchproof_source::MemoryStore;
