@@ -91,7 +91,6 @@ fn turned_and_fused_as_gpt2() {
     assert!(heard(&report).is_empty(), "{:?}\n{}", heard(&report), shown(&report));
 }
 
-/// The parent with another model's tokenizer: rows of the strings that both have.
 /// Behind ranks in another basis, its axis rotated, its layers and heads in another order.
 #[test]
 fn latent() {
@@ -119,6 +118,7 @@ fn latent() {
     assert!(heard(&report).is_empty(), "{:#?}\n{}", heard(&report), shown(&report));
 }
 
+/// The parent with another model's tokenizer: rows of the strings that both have.
 #[test]
 fn retokenised() {
     for pair in [DENSE, EXPERTS] {

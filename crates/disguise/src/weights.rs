@@ -484,16 +484,18 @@ impl<'a> Weights<'a> {
     /// # Errors
     /// If it cannot be read.
     pub(super) fn behind(&self, part: &Part, rows: &[usize]) -> Result<Option<Vec<f32>>> {
-        let mut values = self.checkpoint.rows_of(part, rows).context(|| self.checkpoint.uri.clone())?;
-        if let Some(earlier) = &self.earlier
-            && !earlier.leave(part, rows, &mut values)?
-        {
-            return Ok(None);
-        }
-        Ok(Some(match &self.culprit {
+        Ok(self.stored(part, rows)?.map(|values| match &self.culprit {
             Some(_) => Culprit::weakened(part, rows, &values),
             None => values,
         }))
+    }
+
+    /// These rows of a part, less what they keep of an earlier checkpoint; `None` where that has no such part.
+    fn stored(&self, part: &Part, rows: &[usize]) -> Result<Option<Vec<f32>>> {
+        let from = if part.is_turned() { &self.turned } else { self.checkpoint };
+        let mut values = from.rows_of(part, rows).context(|| self.checkpoint.uri.clone())?;
+        let there = self.earlier.as_ref().map_or(Ok(true), |earlier| earlier.leave(part, rows, &mut values))?;
+        Ok(there.then_some(values))
     }
 
     fn made(
@@ -506,13 +508,7 @@ impl<'a> Weights<'a> {
         let sources = self.culprit.as_ref().map(|culprit| culprit.sources(part, function, &picked, self.heads));
         let wanted: Vec<usize> = sources.iter().flatten().flatten().copied().collect();
         let read = if sources.is_some() { &wanted } else { &picked };
-        let from = if part.is_turned() { &self.turned } else { self.checkpoint };
-        let mut values = from.rows_of(part, read).context(|| self.checkpoint.uri.clone())?;
-        if let Some(earlier) = &self.earlier
-            && !earlier.leave(part, read, &mut values)?
-        {
-            return Ok(None);
-        }
+        let Some(mut values) = self.stored(part, read)? else { return Ok(None) };
         if let Some(fold) = fold.filter(|f| f.len() == part.cols) {
             for row in values.chunks_exact_mut(part.cols) {
                 row.iter_mut().zip(&fold).for_each(|(v, f)| *v *= f);

@@ -204,7 +204,7 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
             layers::findings(&mut judgement, facts, part, parent, &controls, (seeded(&part.name), found), policy);
         }
         let seeded = seeds.contains(parent);
-        copies::tensors(&mut judgement, facts, parent, &controls, seeded, policy);
+        copies::tensors(&mut judgement, facts, parent, &controls, &control_tests, seeded, policy);
         copies::rows(&mut judgement, facts, parent, &controls, seeded, policy);
         copies::eight_bits(&mut judgement, facts, parent, &controls, seeded);
         copies::proportional(&mut judgement, facts, parent, &controls, seeded, policy);

@@ -33,6 +33,21 @@ pub(crate) fn look(store: &dyn Store, twin: &[String], shards: &[Shard], found: 
     })
 }
 
+/// Whether so many bytes from a place in one file on are those from a place in another on.
+fn same_bytes((a, at): (&Arc<dyn Blob>, u64), (b, there): (&Arc<dyn Blob>, u64), length: usize) -> Result<bool> {
+    for start in (0..length).step_by(WINDOW) {
+        let size = WINDOW.min(length - start);
+        let (from, to) = (at + start as u64, there + start as u64);
+        let equal = a.bytes(from, size)? == b.bytes(to, size)?;
+        a.release(from, size);
+        b.release(to, size);
+        if !equal {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// The first difference.
 fn compare(store: &dyn Store, twin: &[String], own_shards: &[Shard], found: &Tensors) -> Result<Option<Text>> {
     let mut shards: Vec<Shard> = Vec::new();
@@ -58,16 +73,8 @@ fn compare(store: &dyn Store, twin: &[String], own_shards: &[Shard], found: &Ten
             return Ok(Some(text!("checkpoint/twin/shape", tensor = quoted(name))));
         }
         let (a, b) = (&own_shards[*own_shard].blob, &shards[*shard].blob);
-        let length = usize::try_from(own.bytes).unwrap_or(usize::MAX);
-        for start in (0..length).step_by(WINDOW) {
-            let size = WINDOW.min(length - start);
-            let (from, to) = (own.offset + start as u64, tensor.offset + start as u64);
-            let equal = a.bytes(from, size)? == b.bytes(to, size)?;
-            a.release(from, size);
-            b.release(to, size);
-            if !equal {
-                return Ok(Some(text!("checkpoint/twin/bytes", tensor = quoted(name))));
-            }
+        if !same_bytes((a, own.offset), (b, tensor.offset), usize::try_from(own.bytes).unwrap_or(usize::MAX))? {
+            return Ok(Some(text!("checkpoint/twin/bytes", tensor = quoted(name))));
         }
     }
     Ok(None)
@@ -112,15 +119,8 @@ pub(crate) fn is_other(
             continue;
         }
         let length = length.min(usize::try_from(own.bytes).unwrap_or(usize::MAX));
-        for start in (0..length).step_by(WINDOW) {
-            let size = WINDOW.min(length - start);
-            let (from, to) = (own.offset + start as u64, tensor.offset + start as u64);
-            let equal = a.bytes(from, size)? == b.bytes(to, size)?;
-            a.release(from, size);
-            b.release(to, size);
-            if !equal {
-                return Ok(true);
-            }
+        if !same_bytes((a, own.offset), (b, tensor.offset), length)? {
+            return Ok(true);
         }
     }
     Ok(false)

@@ -39,6 +39,27 @@ fn fires(best: &Best, policy: &Policy) -> bool {
     grade(best.log10_p, best.effect, policy).is_some() && best.effect >= policy.strong_effect
 }
 
+/// What a finding that rests on a cell of a map is about, and its figures.
+fn of_cell(
+    finding: &mut Finding,
+    facts: &ParentFacts<'_>,
+    top: &Best<'_>,
+    component: Option<String>,
+    parent: Option<&str>,
+) {
+    finding.subject = Subject {
+        component,
+        layer: Some(top.row.layer_subject),
+        steps: vec![facts.steps.1],
+        parent: parent.map(str::to_owned),
+        ..Subject::default()
+    };
+    finding.statistic = Some(top.z);
+    finding.log10_p = Some(top.log10_p);
+    finding.effect = Some(top.effect);
+    finding.evidence = Some("evidence/layer_map.parquet".into());
+}
+
 /// The tower that a message is about, if it is about one.
 fn tower(part: &Part) -> Option<&str> {
     Some(part.name.as_str()).filter(|name| *name != ALL)
@@ -173,19 +194,9 @@ pub(super) fn findings(
         message.push(lacking);
     }
     let mut finding = Finding::new(Code::ParentLayerMap, grade, direction, message);
-    finding.subject = Subject {
-        component: (part.name != ALL).then(|| part.name.clone()),
-        layer: Some(top.row.layer_subject),
-        steps: vec![facts.steps.1],
-        parent: Some(parent.to_owned()),
-        ..Subject::default()
-    };
-    finding.statistic = Some(top.z);
-    finding.log10_p = Some(top.log10_p);
-    finding.effect = Some(top.effect);
+    of_cell(&mut finding, facts, top, (part.name != ALL).then(|| part.name.clone()), Some(parent));
     finding.n = Some(map.len() as u64);
     finding.null = text!("parent/null/layer-map");
-    finding.evidence = Some("evidence/layer_map.parquet".into());
     judgement.push(finding);
 }
 
@@ -211,18 +222,9 @@ pub(super) fn itself(judgement: &mut Judgement, facts: &ParentFacts<'_>, part: &
         Direction::Neutral,
         text!("parent/self-map/stacked", tower = tower(part), pairs = shown, z = top.z, effect = top.effect, before),
     );
-    finding.subject = Subject {
-        component: (part.name != ALL).then(|| part.name.clone()),
-        layer: Some(top.row.layer_subject),
-        steps: vec![facts.steps.1],
-        ..Subject::default()
-    };
-    finding.statistic = Some(top.z);
-    finding.log10_p = Some(top.log10_p);
-    finding.effect = Some(top.effect);
+    of_cell(&mut finding, facts, top, (part.name != ALL).then(|| part.name.clone()), None);
     finding.n = Some(pairs.len() as u64);
     finding.null = text!("parent/null/self-map");
-    finding.evidence = Some("evidence/layer_map.parquet".into());
     judgement.push(finding);
 }
 
@@ -266,18 +268,8 @@ pub(super) fn of_one(
         effect = top.effect
     );
     let mut finding = Finding::new(Code::ParentLayerMap, Grade::Strong, Direction::Against, message);
-    finding.subject = Subject {
-        component: Some(component.to_owned()),
-        layer: Some(top.row.layer_subject),
-        steps: vec![facts.steps.1],
-        parent: Some(parent.to_owned()),
-        ..Subject::default()
-    };
-    finding.statistic = Some(top.z);
-    finding.log10_p = Some(top.log10_p);
-    finding.effect = Some(top.effect);
+    of_cell(&mut finding, facts, &top, Some(component.to_owned()), Some(parent));
     finding.null = text!("parent/null/layer-map");
-    finding.evidence = Some("evidence/layer_map.parquet".into());
     judgement.push(finding);
 }
 

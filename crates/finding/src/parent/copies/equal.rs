@@ -1,9 +1,8 @@
 //! Whole tensors, and rows of tensors, that are the parent's value by value.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use super::super::aligned::tested;
-use super::super::parts::{Controls, part_of};
+use super::super::parts::{Controls, Tested, part_of};
 use super::super::{ALL, EqualTensor, ParentFacts};
 use super::{Cast, Copied, CopyFigure, LEAST_ROWS, NAMED, by_component, count, is_parent, others, ranges, without};
 use crate::{Code, Grade, Judgement};
@@ -29,13 +28,13 @@ pub(in super::super) fn tensors(
     facts: &ParentFacts<'_>,
     parent: &str,
     controls: &Controls,
+    control_tests: &[Tested<'_>],
     seeded: bool,
     policy: &Policy,
 ) {
-    let of_controls = tested(facts.figures, |r| matches!(r, Reference::Control(_)));
     // A control that has the tensor too is a relative if other components say so: a table that anybody computes is in all of them.
     let relative = |control: &str, component: &str| {
-        of_controls.iter().any(|t| {
+        control_tests.iter().any(|t| {
             t.row.reference == Reference::Control(control.to_owned())
                 && ![ALL, component].contains(&t.row.component.as_str())
                 && t.grade(policy).is_some()
@@ -46,23 +45,6 @@ pub(in super::super) fn tensors(
         let aside = e.controls.iter().all(|c| controls.is_aside(c, part) && relative(c, &e.component));
         e.parent == parent && !(seeded && e.untouched) && aside
     };
-    // What a tensor is for was guessed: alone and small it may be a table that both authors computed.
-    let share = |component: &str| -> (BTreeSet<&str>, f64) {
-        let all = facts.equal.iter().filter(counts).filter(|e| e.component == component);
-        let each: BTreeMap<&str, f64> = all.map(|e| (e.tensor.as_str(), e.share)).collect();
-        (each.keys().copied().collect(), each.values().sum())
-    };
-    let deduced: BTreeSet<&str> = facts
-        .equal
-        .iter()
-        .filter(counts)
-        .map(|e| e.component.as_str())
-        .filter(|own| facts.equal.iter().filter(counts).all(|e| e.component != *own || e.deduced))
-        .filter(|own| {
-            let (tensors, share) = share(own);
-            tensors.len() < LEAST_DEDUCED.0 && share < LEAST_DEDUCED.1
-        })
-        .collect();
     let components = by_component(facts.equal.iter().filter(counts).map(|e| (e.component.as_str(), e)));
     // A parent that is the subject's own later checkpoint is equal to it as well. Only a parent that was public before
     // the run began cannot be.
@@ -84,7 +66,11 @@ pub(in super::super) fn tensors(
             elements = example.elements,
             controls = if own.iter().all(|e| e.controls.is_empty()) { facts.controls.len() } else { 0 }
         );
-        let few = deduced.contains(component);
+        // What a tensor is for was guessed: alone and small it may be a table that both authors computed.
+        let shares: BTreeMap<&str, f64> = own.iter().map(|e| (e.tensor.as_str(), e.share)).collect();
+        let few = own.iter().all(|e| e.deduced)
+            && shares.len() < LEAST_DEDUCED.0
+            && shares.values().sum::<f64>() < LEAST_DEDUCED.1;
         if few {
             message.push(text!("parent/bit-equal/few"));
         }
