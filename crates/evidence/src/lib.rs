@@ -20,8 +20,8 @@ pub use looked::LookedRow;
 pub use releases::ReleaseRow;
 pub use rows::{
     CalibrationRow, ChainRow, CkaRow, ComponentRow, CopyRow, DecayRow, DisguiseRow, ITSELF, ITSELF_FIRST, LayerMapRow,
-    MentionRow, MergeRow, PairRow, PartialRow, PathRow, Reference, ReplayRow, ReturnedRow, RunRow, SettingRow,
-    SignatureRow, StartRow, TensorRow, TimelineRow, TokenizerRow, TrajectoryRow,
+    LineRow, MatchedRow, MentionRow, MergeRow, PairRow, PartialRow, PathRow, Reference, ReplayRow, ReturnedRow, RunRow,
+    SettingRow, SignatureRow, StartRow, TensorRow, TimelineRow, TokenizerRow, TrajectoryRow,
 };
 
 tables! {
@@ -61,6 +61,14 @@ tables! {
     copies: CopyRow {
         step, tensor, component, family, layer, expert, reference, elements, formats, rounding, equal, equal_shifted, eight_bits, rows,
         equal_rows, blocks, extremes, extremes_shared, extremes_log10_p, proportional_rows, ratio, ratio_sd, rest
+    }
+    /// Rows and columns of the first and the final checkpoint that a parent has somewhere.
+    lines: LineRow {
+        step, tensor, component, family, layer, expert, reference, like, vector, deduced, lines, controls, of
+    }
+    /// Rows of the first and the final checkpoint that two matchings find in another place of a parent or control.
+    matched_rows: MatchedRow {
+        step, tensor, component, family, layer, expert, reference, like, rows, of, cosine, by_chance
     }
     /// The earliest checkpoint against a random draw.
     start: StartRow {

@@ -270,6 +270,55 @@ pub struct CopyRow {
     pub rest: Option<f64>,
 }
 
+/// One row of `evidence/lines.parquet`: one tensor of the first or the final checkpoint of which a parent has rows or columns,
+/// wherever they lie there: the first 32 values of each, or all of a vector's, are equal in bf16 (METHODS 1, copies).
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct LineRow {
+    pub step: i64,
+    pub tensor: String,
+    pub component: String,
+    pub family: String,
+    pub layer: Option<u32>,
+    pub expert: Option<u32>,
+    pub reference: Reference,
+    /// The parent's tensor that has most of them.
+    pub like: String,
+    /// Whether it is a vector, whose one line is all of it.
+    pub vector: bool,
+    /// Whether what it is for was deduced, and not known by its name.
+    pub deduced: bool,
+    /// Different lines that the parent has.
+    pub lines: u64,
+    /// How many of them a control has as well.
+    pub controls: u64,
+    /// Different lines that were compared: all of the tensor, or of a large model one in a power of two.
+    pub of: u64,
+}
+
+/// One row of `evidence/matched_rows.parquet`: rows of one tensor of the first or the final checkpoint that are nearest to rows of
+/// one tensor of another model, and those to them, by the even and by the odd columns alike, in another place (METHODS 3).
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct MatchedRow {
+    pub step: i64,
+    pub tensor: String,
+    pub component: String,
+    pub family: String,
+    pub layer: Option<u32>,
+    pub expert: Option<u32>,
+    pub reference: Reference,
+    /// The other model's tensor.
+    pub like: String,
+    pub rows: u64,
+    /// Rows of the tensor that were compared.
+    pub of: u64,
+    /// Mean cosine of the pairs, rows centred.
+    pub cosine: f64,
+    /// Agreements over the whole of the two models once the columns of each half have an order of their own.
+    pub by_chance: u64,
+}
+
 /// One row of `evidence/start.parquet`: one tensor of the earliest checkpoint against a random draw (METHODS 4).
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]

@@ -35,6 +35,8 @@ pub fn evidence(session: &Session, trails: &Trails, decay: &DecayFacts) -> Evide
         trajectory: similarity::trajectory(session),
         pairs: similarity::pairs(session),
         copies: parent::copies::rows(session),
+        lines: parent::lines::rows(session),
+        matched_rows: parent::places::rows(session),
         layer_map: similarity::layer_maps(session),
         tensors: catalogue::tensors(session),
         start: start::draw::rows(session),

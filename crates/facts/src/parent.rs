@@ -2,9 +2,11 @@
 
 pub(crate) mod copies;
 pub(crate) mod disguise;
+pub(crate) mod lines;
 pub mod looked;
 pub(crate) mod merge;
 mod parts;
+pub(crate) mod places;
 pub mod reach;
 pub(crate) mod vocabulary;
 
@@ -90,6 +92,8 @@ impl Parents {
             families: &self.families,
             equal: &self.equal,
             copies: &self.copies,
+            lines: &evidence.lines,
+            matched: &evidence.matched_rows,
             norms: &self.norms,
             steps: (measured.steps[0], measured.steps[measured.plan.last()]),
             earlier: &self.earlier,

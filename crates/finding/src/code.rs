@@ -93,6 +93,7 @@ codes! {
     ParentBorrowed "parent/borrowed",
     ParentSelfMap "parent/self-map",
     ParentBitEqual "parent/bit-equal",
+    ParentMatchedRows "parent/matched-rows",
     ParentRecast "parent/re-cast",
     ParentDecayedRows "parent/decayed-rows",
     ParentMerge "parent/merge",

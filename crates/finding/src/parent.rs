@@ -11,6 +11,7 @@ mod layers;
 mod merge;
 mod norms;
 mod parts;
+mod places;
 mod shared_seed;
 mod tokens;
 
@@ -27,7 +28,8 @@ use norms::norms;
 use parts::{Controls, Tested, demanded, part_of, unreached};
 use scratchproof_case::Policy;
 use scratchproof_evidence::{
-    CalibrationRow, CkaRow, ComponentRow, DisguiseRow, LayerMapRow, MergeRow, PartialRow, Reference, TokenizerRow,
+    CalibrationRow, CkaRow, ComponentRow, DisguiseRow, LayerMapRow, LineRow, MatchedRow, MergeRow, PartialRow,
+    Reference, TokenizerRow,
 };
 use scratchproof_measurements::ALL;
 use scratchproof_texts::{Text, text};
@@ -79,6 +81,10 @@ pub struct ParentFacts<'a> {
     pub equal: &'a [EqualTensor],
     /// First and final checkpoint against parents and controls, row by row.
     pub copies: &'a [CopyFigure],
+    /// Rows and columns of the first and the final checkpoint that a parent has somewhere.
+    pub lines: &'a [LineRow],
+    /// Rows of those that two matchings find in another place of a parent or control.
+    pub matched: &'a [MatchedRow],
     /// Norm weights: parent, mean raw cosine, mean Pearson, tensors.
     pub norms: &'a [NormFigure],
     /// The subject's tokenizer against the references'.
@@ -206,8 +212,10 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
         let seeded = seeds.contains(parent);
         copies::tensors(&mut judgement, facts, parent, &controls, &control_tests, seeded, policy);
         copies::rows(&mut judgement, facts, parent, &controls, seeded, policy);
+        copies::lines(&mut judgement, facts, parent, seeded);
         copies::eight_bits(&mut judgement, facts, parent, &controls, seeded);
         copies::proportional(&mut judgement, facts, parent, &controls, seeded, policy);
+        places::findings(&mut judgement, facts, parent, &controls, seeded, policy);
         for component in &facts.components {
             let here = |f: &Finding| {
                 f.subject.parent.as_deref() == Some(parent)

@@ -20,6 +20,8 @@ struct Said {
     distinct: Vec<u32>,
     start: Option<Moments>,
     usable: Vec<bool>,
+    /// By member how many keys of lines stand in the table.
+    lines: Vec<usize>,
 }
 
 /// Writes the figures of the units that begin at `first`.
@@ -40,6 +42,9 @@ pub fn encode(plan: &Plan, first: usize, all: &[(TensorFigures, Kept)]) -> Resul
         put("scale", &kept.scales);
         put("farthest", &figures.farthest);
         put("along", &figures.along);
+        // Exact: a key has no more bits than the fraction of a number.
+        #[allow(clippy::cast_precision_loss)]
+        put("line", &figures.lines.iter().flatten().map(|key| *key as f64).collect::<Vec<_>>());
         for (member, rows) in (0..).zip(&kept.rows) {
             stored.rows.extend(rows.iter().map(|value| (index, member, *value)));
         }
@@ -52,6 +57,7 @@ pub fn encode(plan: &Plan, first: usize, all: &[(TensorFigures, Kept)]) -> Resul
             distinct: figures.distinct.clone(),
             start: figures.start.clone(),
             usable: kept.usable.clone(),
+            lines: figures.lines.iter().map(Vec::len).collect(),
         });
     }
     stored.value = serde_json::to_value(&said).map_err(|cause| Error::input(cause.to_string()))?;
@@ -88,16 +94,21 @@ pub fn decode(plan: &Plan, first: usize, units: &[Unit], stored: Stored) -> Resu
         };
         let gram = Gram::from_sums(shape, gram).ok_or_else(|| bad(text!("error-measure/codec/sums-lacking")))?;
         let (traces, frobenius) = (take("trace"), take("frobenius"));
+        let scales = take("scale");
+        let farthest = take("farthest");
+        let along = take("along");
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let mut keys = take("line").into_iter().map(|key| key as u64);
+        let lines: Vec<Vec<u64>> = said.lines.iter().map(|count| keys.by_ref().take(*count).collect()).collect();
         let fits = said.id == unit.id
             && traces.len() == said.pairs.len()
             && frobenius.len() == said.pairs.len()
             && said.usable.len() == members
             && [0, members].contains(&said.formats.len())
             && said.distinct.len() == said.formats.len()
+            && lines.iter().map(Vec::len).eq(said.lines.iter().copied())
+            && [0, members].contains(&lines.len())
             && said.pairs.iter().all(|(a, b)| *a < members && *b < members);
-        let scales = take("scale");
-        let farthest = take("farthest");
-        let along = take("along");
         if !fits || scales.len() != members {
             return Err(bad(text!("error-measure/codec/they-do-not-fit")));
         }
@@ -119,7 +130,7 @@ pub fn decode(plan: &Plan, first: usize, units: &[Unit], stored: Stored) -> Resu
             kept.push(own);
         }
         let (formats, distinct, start) = (said.formats, said.distinct, said.start);
-        let figures = TensorFigures { gram, columns, formats, distinct, farthest, along, start };
+        let figures = TensorFigures { gram, columns, formats, distinct, farthest, along, start, lines };
         all.push((figures, Kept { rows: kept, scales, usable: said.usable }));
     }
     if sums.peek().is_some() || rows.peek().is_some() {

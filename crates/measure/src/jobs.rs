@@ -3,7 +3,7 @@
 
 use super::journal::{Journal, Piece, kept};
 use super::pieces::{HASHED, Part, Pieces, elementwise, figures, parts};
-use super::{Prepared, Reporter, digests, optimizer, search, token_rows, vocabularies, within_start};
+use super::{Prepared, Reporter, digests, lines, optimizer, search, token_rows, vocabularies, within_start};
 use scratchproof_error::Result;
 
 /// What is done.
@@ -18,6 +18,8 @@ enum Work {
     TokenRows,
     Optimizer,
     Vocabularies,
+    /// Rows and columns of tensors that no unit has.
+    Lines,
     /// Whether the matrices of the first checkpoint know of each other.
     WithinStart,
 }
@@ -62,6 +64,7 @@ pub fn units(prepared: &Prepared) -> Vec<Unit> {
         (prepared.token_rows_piece(), Work::TokenRows),
         (prepared.optimizer_piece(), Work::Optimizer),
         (prepared.vocabularies_piece(), Work::Vocabularies),
+        (prepared.lines_piece(), Work::Lines),
         (prepared.within_start_piece(), Work::WithinStart),
     ] {
         units.push(Unit { piece, bytes: 0, tensors: None, work });
@@ -129,6 +132,7 @@ impl Unit {
                 optimizer::optimizer(plan, material, &rows)
             })
             .map(|_| ()),
+            Work::Lines => kept(journal, &self.piece, || lines::others(plan, &material.models())).map(|_| ()),
             Work::WithinStart => kept(journal, &self.piece, || within_start(material)).map(|_| ()),
             Work::Vocabularies => kept(journal, &self.piece, || vocabularies::read(material, plan)).map(|_| ()),
         }

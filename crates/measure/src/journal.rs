@@ -35,7 +35,7 @@ impl Piece {
 }
 
 /// The sums that are kept of a unit.
-pub const SUMS: [&str; 8] = ["product", "sum", "distance", "trace", "frobenius", "scale", "farthest", "along"];
+pub const SUMS: [&str; 9] = ["product", "sum", "distance", "trace", "frobenius", "scale", "farthest", "along", "line"];
 
 /// What came out of a piece.
 #[derive(Clone, Debug, Default, PartialEq)]

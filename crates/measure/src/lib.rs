@@ -9,6 +9,8 @@ mod hashing;
 mod jobs;
 pub mod journal;
 mod layers;
+mod lines;
+mod matched;
 mod model;
 mod norms;
 mod optimizer;
@@ -172,6 +174,10 @@ impl Prepared {
         self.pieces().whole("within-start", &[])
     }
 
+    fn lines_piece(&self) -> Piece {
+        self.pieces().whole("lines", &[])
+    }
+
     fn vocabularies_piece(&self) -> Piece {
         self.pieces().whole("vocabularies", &[])
     }
@@ -203,6 +209,7 @@ pub fn measure(models: Models, replay: Replay, job: &Job) -> Result<Measurements
     let products = pieces.whole("products", &[&format!("{asked:?}"), &plan_key(plan)]);
     let products = kept(journal, &products, || products::products(plan, &tensors, &rows, asked))?;
     drop(rows);
+    let other_lines = kept(journal, &prepared.lines_piece(), || lines::others(plan, &material.models()))?;
     reporter.phase("rows of tokens", 0);
     let token_rows = kept(journal, &prepared.token_rows_piece(), || token_rows::token_rows(plan, material, steps))?;
     let optimizer = kept(journal, &prepared.optimizer_piece(), || optimizer::optimizer(plan, material, &token_rows))?;
@@ -216,6 +223,7 @@ pub fn measure(models: Models, replay: Replay, job: &Job) -> Result<Measurements
         bytes_read: tensors::bytes_of(plan, plan.units.iter()),
         tensors,
         kept: products,
+        other_lines,
         elementwise,
         token_rows,
         optimizer,

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::elementwise::Twins;
 use super::hashing::Fed;
+use super::lines::Share;
 use super::pool;
 use super::reporter::Reporter;
 use super::tensors::{Sums, TILE, place};
@@ -28,6 +29,8 @@ pub(super) struct Pass<'a> {
     pub models: &'a [&'a Checkpoint],
     /// The pairs of models that are compared element by element.
     pub pairs: &'a [(usize, usize)],
+    /// By model which keys of its rows and columns are kept.
+    pub shares: &'a [Option<Share>],
     /// Hears what was read of each file; of sums alone, which read everything.
     pub hear: &'a (dyn Fn(Vec<Fed<'_>>) -> Result<()> + Sync),
     pub reporter: &'a dyn Reporter,
@@ -250,7 +253,7 @@ impl<'a> Active<'a> {
         Ok(Self {
             place,
             unit,
-            sums: wanted.figures.then(|| Sums::new(unit, pass.plan)),
+            sums: wanted.figures.then(|| Sums::new(unit, pass.plan, pass.shares)),
             twins,
             window,
             windows,

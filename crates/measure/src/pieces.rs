@@ -9,7 +9,7 @@ use super::hashing::{Fed, Hashing};
 use super::journal::{Journal, Piece, Stored, keep, stored};
 use super::pass::{Made, Pass, Wanted};
 use super::rehearsal::run;
-use super::{Job, Prepared, Reporter, md5, pool, tensors};
+use super::{Job, Prepared, Reporter, lines, md5, pool, tensors};
 use scratchproof_checkpoint::Checkpoint;
 use scratchproof_error::Result;
 use scratchproof_measurements::{Elementwise, FileDigest, Kept, Plan, TensorFigures, Unit};
@@ -247,7 +247,8 @@ fn made(
     let others = plan.series..plan.series + plan.references;
     let pairs: Vec<(usize, usize)> = ends.iter().flat_map(|&t| others.clone().map(move |model| (t, model))).collect();
     let models = material.models();
-    let pass = Pass { plan, models: &models, pairs: &pairs, hear, reporter };
+    let shares = lines::shares(plan, &models);
+    let pass = Pass { plan, models: &models, pairs: &pairs, shares: &shares, hear, reporter };
     let all: Vec<Mutex<Made>> = wanted.iter().map(|_| Mutex::default()).collect();
     run(&pass, wanted, &|at, made| {
         let part = &parts[at];

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::drawn::drawn;
 use super::layers::layer_map;
+use super::matched::matched;
 use super::residual::Residual;
 use super::signs::{row_lines, sign_figures};
 use scratchproof_error::{Error, Result};
@@ -43,6 +44,7 @@ pub fn products(plan: &Plan, tensors: &[TensorFigures], kept: &[Kept], asked: As
         .map(|(own, other)| ((own, other), layer_map(plan, kept, own, other)))
         .collect();
     products.drawn = drawn(plan, kept);
+    products.matched = matched(plan, kept);
     if asked.series {
         products.start = start_pairs(plan, tensors, kept);
     }

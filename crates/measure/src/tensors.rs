@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use super::lines::{Lines, Share};
 use super::pool;
 use scratchproof_checkpoint::Component;
 use scratchproof_kernel::{
@@ -73,6 +74,7 @@ pub(super) struct Sums<'a> {
     /// Tiles write disjoint elements; relaxed stores make that safe without a lock and without a copy for each tile.
     samples: Vec<Vec<AtomicU32>>,
     start: Option<StartSample>,
+    lines: Lines,
     added: Mutex<Added>,
 }
 
@@ -84,14 +86,15 @@ struct Added {
 }
 
 impl<'a> Sums<'a> {
-    /// Nothing yet.
-    pub(super) fn new(unit: &'a Unit, plan: &'a Plan) -> Self {
+    /// Nothing yet; `shares` by model.
+    pub(super) fn new(unit: &'a Unit, plan: &'a Plan, shares: &[Option<Share>]) -> Self {
         let series = unit.members.iter().filter(|m| m.model < plan.series).count();
         let shape = GramShape { series, references: unit.members.len() - series };
         let size = unit.sampled.len() * unit.view.map_or(0, |v| v.hidden());
         let samples = unit.members.iter().map(|_| (0..size).map(|_| AtomicU32::new(0)).collect()).collect();
         let added = Added { gram: Gram::empty(shape), next: 0, waiting: BTreeMap::new() };
-        Self { unit, plan, shape, samples, start: StartSample::new(unit), added: Mutex::new(added) }
+        let (start, lines) = (StartSample::new(unit), Lines::new(unit, shares));
+        Self { unit, plan, shape, samples, start, lines, added: Mutex::new(added) }
     }
 
     /// Adds the so many-th tile of [`TILE`] elements: its bytes of every member.
@@ -107,7 +110,7 @@ impl<'a> Sums<'a> {
     }
 
     fn tile(&self, first: usize, bytes: &[&[u8]], values: &mut Vec<f64>) -> Gram {
-        let Self { unit, shape, samples, start, .. } = self;
+        let Self { unit, shape, samples, start, lines, .. } = self;
         let mut tile = GramTile::new(*shape);
         values.resize(unit.members.len() * BLOCK, 0.0);
         let length = unit.members.first().map_or(0, |member| bytes[0].len() / member.dtype.width().max(1));
@@ -132,6 +135,9 @@ impl<'a> Sums<'a> {
             if let Some(StartSample { view, rows, values: sample }) = start {
                 view.gather(rows, place, &values[..length], |i, v| sample[i].store(v.to_bits(), Ordering::Relaxed));
             }
+            for slot in 0..unit.members.len() {
+                lines.add(slot, place, &values[slot * BLOCK..slot * BLOCK + length]);
+            }
             tile.add(values, length);
         }
         if tile.is_poisoned() {
@@ -145,11 +151,13 @@ impl<'a> Sums<'a> {
 
     /// The figures, once every tile was added.
     pub(super) fn finish(self) -> (TensorFigures, Kept) {
-        let Self { unit, plan, samples, start, added, .. } = self;
+        let Self { unit, plan, samples, start, lines, added, .. } = self;
         let samples =
             samples.into_iter().map(|s| s.into_iter().map(|v| f32::from_bits(v.into_inner())).collect()).collect();
         let gram = added.into_inner().unwrap_or_else(PoisonError::into_inner).gram;
-        summarise(unit, plan, gram, samples, start.and_then(StartSample::moments))
+        let (mut figures, kept) = summarise(unit, plan, gram, samples, start.and_then(StartSample::moments));
+        figures.lines = lines.finish();
+        (figures, kept)
     }
 }
 
@@ -177,6 +185,7 @@ fn summarise(
             farthest: Vec::new(),
             along: Vec::new(),
             start,
+            lines: Vec::new(),
         };
         let kept = Kept { rows: vec![Vec::new(); members], scales: vec![0.0; members], usable: vec![false; members] };
         return (figures, kept);
@@ -216,7 +225,9 @@ fn summarise(
         samples.into_iter().map(|sample| Rows::whole(sample, hidden)).collect()
     };
     let columns = pairs.into_iter().map(|(a, b)| ((a, b), rows[a].total(&rows[b]))).collect();
-    (TensorFigures { gram, columns, formats, distinct, farthest, along, start }, Kept { rows: kept, scales, usable })
+    let lines = Vec::new();
+    let figures = TensorFigures { gram, columns, formats, distinct, farthest, along, start, lines };
+    (figures, Kept { rows: kept, scales, usable })
 }
 
 /// By interval, the [`FAR_PLACE`]th largest of the sampled steps, less the rounding of both ends: half a unit of the last

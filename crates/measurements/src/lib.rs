@@ -10,6 +10,7 @@ mod found;
 mod growth;
 mod heads;
 mod layers;
+mod lines;
 mod model;
 mod optimizer;
 mod plan;
@@ -35,12 +36,13 @@ pub use found::{
 pub use growth::{Growth, NewMatrix, Resized};
 pub use heads::{HeadMatch, HeadPower, HeadTest, MatchedHead, SignTest};
 pub use layers::{LayerCell, LayerMap};
+pub use lines::{LINE_BITS, LINE_LOOKED, OtherLines};
 pub use model::{Model, Tensor};
 pub use optimizer::{
     GroupSettings, OptimizerStates, StateDisplacement, StateKind, StatePoint, StateReplay, StatesBetween, ZeroRows,
 };
 pub use plan::{KERNEL_VERSION, Member, Plan, Pool, SearchRules, Unit};
-pub use products::{Drawn, KeptProducts, Kind, PairOfTensors, RowLine, SignFigure};
+pub use products::{Drawn, KeptProducts, Kind, MatchedRows, MatchedTensors, PairOfTensors, RowLine, SignFigure};
 pub use replay::{Replay, Replayed, TensorReplay};
 pub use residual::{ALL, Between, ResidualFigure};
 pub use sample::SampleRecord;
@@ -70,6 +72,9 @@ pub struct Measurements {
     pub tensors: Vec<TensorFigures>,
     /// What is made of the rows that were kept of all tensors.
     pub kept: KeptProducts,
+    /// Rows and columns of tensors that no unit has, of the first and the final checkpoint and of every reference.
+    #[serde(default)]
+    pub other_lines: Vec<OtherLines>,
     /// First and final checkpoint against every parent and control, element by element.
     pub elementwise: Vec<Elementwise>,
     /// Rows of tokens without a gradient.

@@ -27,6 +27,9 @@ pub struct KeptProducts {
     pub drawn: Vec<Drawn>,
     /// Matrices of the first checkpoint against those beside them.
     pub start: Vec<PairOfTensors>,
+    /// Rows of the first and the final checkpoint that are another model's in another place.
+    #[serde(default)]
+    pub matched: Vec<MatchedRows>,
     /// Tests of structure in what lies between the checkpoints.
     pub signs: Vec<SignFigure>,
     /// Rows on a line through the same rows of other checkpoints.
@@ -108,4 +111,34 @@ pub struct RowLine {
     /// Rows that went a long way from the first to the last and whose middle one is on the line between, at its first end,
     /// at its last end; and how many went a long way.
     pub rows: [u64; 4],
+}
+
+/// Rows of two models that are each other's nearest by the even and by the odd columns alike, and lie in different places.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MatchedRows {
+    /// The two models.
+    pub models: (usize, usize),
+    /// Length of the rows.
+    pub hidden: usize,
+    /// Rows of each that were held against the other's.
+    pub rows: (u64, u64),
+    /// How many such pairs there are where the columns of one model have an order of their own; not asked where three or fewer
+    /// were found.
+    pub by_chance: u64,
+    /// By tensor of the first and of the second model.
+    pub tensors: Vec<MatchedTensors>,
+}
+
+/// Rows of one tensor that are those of another.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MatchedTensors {
+    /// Units of the plan.
+    pub units: (usize, usize),
+    /// Rows.
+    pub rows: u64,
+    /// Rows of the first that were compared.
+    pub of: u64,
+    /// Mean of their cosines, centred over the residual axis.
+    #[serde(with = "scratchproof_kernel::exact")]
+    pub cosine: f64,
 }

@@ -21,6 +21,9 @@ pub struct TensorFigures {
     pub along: Vec<f64>,
     /// Figures of sampled rows of the first checkpoint, for the tests of the start; of all its matrices.
     pub start: Option<Moments>,
+    /// By member the keys of rows and columns, ascending: equal where the values are, wherever they lie. Of the first and the
+    /// final checkpoint and of parents and controls; empty of all others.
+    pub lines: Vec<Vec<u64>>,
 }
 
 /// Which step of a tensor's sample counts as its farthest: one odd value is no path.

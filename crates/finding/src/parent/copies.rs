@@ -2,6 +2,7 @@
 
 mod decayed;
 mod equal;
+mod lines;
 mod recast;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +18,7 @@ use scratchproof_texts::{Param, Text, text};
 
 pub(super) use decayed::proportional;
 pub(super) use equal::{rows, tensors};
+pub(super) use lines::lines;
 pub(super) use recast::eight_bits;
 
 /// Fewest rows that are told of.

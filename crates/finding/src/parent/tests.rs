@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{ParentFacts, Part, judge, untested};
 use crate::{Code, ComponentOutcome, Direction, Finding, Grade};
 use scratchproof_case::Policy;
-use scratchproof_evidence::{CalibrationRow, ComponentRow, LayerMapRow, PartialRow, Reference};
+use scratchproof_evidence::{CalibrationRow, ComponentRow, LayerMapRow, LineRow, MatchedRow, PartialRow, Reference};
 use scratchproof_measurements::ALL;
 
 fn figure(reference: Reference, component: &str, step: i64, effect: f64, z: f64) -> ComponentRow {
@@ -25,6 +25,8 @@ struct Case {
     clean_start: BTreeSet<String>,
     unsearched: BTreeSet<String>,
     partly: BTreeSet<(String, String)>,
+    lines: Vec<LineRow>,
+    matched: Vec<MatchedRow>,
 }
 
 impl Case {
@@ -39,6 +41,8 @@ impl Case {
             clean_start: BTreeSet::from(["attention".to_owned()]),
             unsearched: BTreeSet::new(),
             partly: BTreeSet::new(),
+            lines: Vec::new(),
+            matched: Vec::new(),
         }
     }
 
@@ -79,6 +83,8 @@ impl Case {
             families: &self.families,
             equal: &[],
             copies: &[],
+            lines: &self.lines,
+            matched: &self.matched,
             norms: &[],
             tokenizers: &[],
             cka: &[],
@@ -165,4 +171,73 @@ fn nothing_was_tested_against_a_parent_of_which_nothing_could_be_compared() {
     copy.subject.parent = Some("P".into());
     findings.push(copy);
     assert!(!untested(&findings, "P"));
+}
+
+/// Both are the parent's in another place; what a control has as well, or finds too, is not held against the subject.
+#[test]
+fn rows_that_lie_elsewhere_in_the_parent_are_derived_unless_a_control_has_them() {
+    let silent = || {
+        let mut case = Case::new();
+        for component in [ALL, "attention"] {
+            case.figures.push(figure(Reference::Parent("P".into()), component, 100, 0.001, 0.2));
+        }
+        case
+    };
+    let outcome = |case: &Case| {
+        let (judgement, components) = judge(&case.facts(), &Policy::default());
+        let found = judgement.findings.iter().filter(|f| f.direction == Direction::Against).map(|f| (f.code, f.grade));
+        (components[0].outcome, found.collect::<Vec<_>>())
+    };
+    let line = |lines: u64, controls: u64| LineRow {
+        step: 100,
+        tensor: "q.weight".into(),
+        component: "attention".into(),
+        family: "q_proj".into(),
+        layer: Some(0),
+        expert: None,
+        reference: Reference::Parent("P".into()),
+        like: "o.weight".into(),
+        vector: false,
+        deduced: false,
+        lines,
+        controls,
+        of: 64,
+    };
+    for (lines, controls, grade) in [
+        (40, 0, Some(Grade::Conclusive)),
+        (40, 38, Some(Grade::Moderate)),
+        (40, 40, None),
+        (3, 0, Some(Grade::Moderate)),
+    ] {
+        let mut case = silent();
+        case.lines.push(line(lines, controls));
+        let (derived, found) = outcome(&case);
+        assert_eq!(found, grade.map(|grade| (Code::ParentBitEqual, grade)).into_iter().collect::<Vec<_>>());
+        assert_eq!(derived == ComponentOutcome::Derived, grade == Some(Grade::Conclusive), "{lines} {controls}");
+    }
+    let rows = |reference: Reference, rows: u64, by_chance: u64| MatchedRow {
+        step: 0,
+        tensor: "q.weight".into(),
+        component: "attention".into(),
+        family: "q_proj".into(),
+        layer: Some(0),
+        expert: None,
+        reference,
+        like: "o.weight".into(),
+        rows,
+        of: 64,
+        cosine: 0.7,
+        by_chance,
+    };
+    let parent = || Reference::Parent("P".into());
+    for (agreed, by_chance, grade) in [(40, 0, Some(Grade::Conclusive)), (4, 0, None), (40, 30, None)] {
+        let mut case = silent();
+        case.matched.push(rows(parent(), agreed, by_chance));
+        let (derived, found) = outcome(&case);
+        assert_eq!(found, grade.map(|grade| (Code::ParentMatchedRows, grade)).into_iter().collect::<Vec<_>>());
+        assert_eq!(derived == ComponentOutcome::Derived, grade.is_some(), "{agreed} {by_chance}");
+    }
+    let mut case = silent();
+    case.matched.extend([rows(parent(), 40, 0), rows(Reference::Control("C".into()), 40, 0)]);
+    assert_eq!(outcome(&case).1, []);
 }

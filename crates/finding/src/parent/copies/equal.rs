@@ -18,7 +18,7 @@ const LEAST_DEDUCED: (usize, f64) = (4, 0.01);
 
 /// Whether the parent can be a copy of the subject: the start is the subject's own, and nothing says the parent was there
 /// before.
-fn open(facts: &ParentFacts<'_>, parent: &str, seeded: bool) -> bool {
+pub(super) fn open(facts: &ParentFacts<'_>, parent: &str, seeded: bool) -> bool {
     seeded && !facts.earlier.iter().any(|earlier| earlier == parent)
 }
 
