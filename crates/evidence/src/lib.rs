@@ -19,9 +19,9 @@ use table::tables;
 pub use looked::LookedRow;
 pub use releases::ReleaseRow;
 pub use rows::{
-    CalibrationRow, ChainRow, CkaRow, ComponentRow, CopyRow, DecayRow, DisguiseRow, ITSELF, ITSELF_FIRST, LayerMapRow,
-    LineRow, MatchedRow, MentionRow, MergeRow, PairRow, PartialRow, PathRow, Reference, ReplayRow, ReturnedRow, RunRow,
-    SettingRow, SignatureRow, StartRow, TensorRow, TimelineRow, TokenizerRow, TrajectoryRow,
+    AngleRow, CalibrationRow, ChainRow, CkaRow, ComponentRow, CopyRow, DecayRow, DisguiseRow, ITSELF, ITSELF_FIRST,
+    LayerMapRow, LineRow, MatchedRow, MentionRow, MergeRow, PairRow, PartialRow, PathRow, Reference, ReplayRow,
+    ReturnedRow, RunRow, SettingRow, SignatureRow, StartRow, TensorRow, TimelineRow, TokenizerRow, TrajectoryRow,
 };
 
 tables! {
@@ -69,6 +69,10 @@ tables! {
     /// Rows of the first and the final checkpoint that two matchings find in another place of a parent or control.
     matched_rows: MatchedRow {
         step, tensor, component, family, layer, expert, reference, like, rows, of, cosine, by_chance
+    }
+    /// Angles between rows of MLP matrices.
+    row_angles: AngleRow {
+        step, component, family, reference, layer, expert, layer_other, expert_other, tried, matrices, z, effect, log10_p
     }
     /// The earliest checkpoint against a random draw.
     start: StartRow {

@@ -319,6 +319,31 @@ pub struct MatchedRow {
     pub by_chance: u64,
 }
 
+/// One row of `evidence/row_angles.parquet`: the cosines between the rows of MLP matrices of one family in the first or the final
+/// checkpoint against those in a parent or control (METHODS 3): all matrices in the same place together, which have no layer here, or two
+/// matrices that stand out.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct AngleRow {
+    pub step: i64,
+    pub component: String,
+    pub family: String,
+    pub reference: Reference,
+    pub layer: Option<u32>,
+    pub expert: Option<u32>,
+    pub layer_other: Option<u32>,
+    pub expert_other: Option<u32>,
+    /// Pairs of matrices of the family that were held against each other.
+    pub tried: u64,
+    /// Matrices that the figure is of.
+    pub matrices: u64,
+    /// Over all orders of the neurons of one (Mantel 1967), over several matrices Stouffer's.
+    pub z: Option<f64>,
+    /// Correlation of the cosines off the diagonal; of several matrices the mean.
+    pub effect: Option<f64>,
+    pub log10_p: Option<f64>,
+}
+
 /// One row of `evidence/start.parquet`: one tensor of the earliest checkpoint against a random draw (METHODS 4).
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]

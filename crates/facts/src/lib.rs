@@ -37,6 +37,7 @@ pub fn evidence(session: &Session, trails: &Trails, decay: &DecayFacts) -> Evide
         copies: parent::copies::rows(session),
         lines: parent::lines::rows(session),
         matched_rows: parent::places::rows(session),
+        row_angles: parent::angles::rows(session),
         layer_map: similarity::layer_maps(session),
         tensors: catalogue::tensors(session),
         start: start::draw::rows(session),

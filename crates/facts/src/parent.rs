@@ -1,5 +1,6 @@
 //! The subject against parents and controls.
 
+pub(crate) mod angles;
 pub(crate) mod copies;
 pub(crate) mod disguise;
 pub(crate) mod lines;
@@ -94,6 +95,7 @@ impl Parents {
             copies: &self.copies,
             lines: &evidence.lines,
             matched: &evidence.matched_rows,
+            angles: &evidence.row_angles,
             norms: &self.norms,
             steps: (measured.steps[0], measured.steps[measured.plan.last()]),
             earlier: &self.earlier,

@@ -94,6 +94,7 @@ codes! {
     ParentSelfMap "parent/self-map",
     ParentBitEqual "parent/bit-equal",
     ParentMatchedRows "parent/matched-rows",
+    ParentRowAngles "parent/row-angles",
     ParentRecast "parent/re-cast",
     ParentDecayedRows "parent/decayed-rows",
     ParentMerge "parent/merge",

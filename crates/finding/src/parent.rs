@@ -2,6 +2,7 @@
 
 mod added;
 mod aligned;
+mod angles;
 mod basis;
 mod calibration;
 mod components;
@@ -28,8 +29,8 @@ use norms::norms;
 use parts::{Controls, Tested, demanded, part_of, unreached};
 use scratchproof_case::Policy;
 use scratchproof_evidence::{
-    CalibrationRow, CkaRow, ComponentRow, DisguiseRow, LayerMapRow, LineRow, MatchedRow, MergeRow, PartialRow,
-    Reference, TokenizerRow,
+    AngleRow, CalibrationRow, CkaRow, ComponentRow, DisguiseRow, LayerMapRow, LineRow, MatchedRow, MergeRow,
+    PartialRow, Reference, TokenizerRow,
 };
 use scratchproof_measurements::ALL;
 use scratchproof_texts::{Text, text};
@@ -85,6 +86,8 @@ pub struct ParentFacts<'a> {
     pub lines: &'a [LineRow],
     /// Rows of those that two matchings find in another place of a parent or control.
     pub matched: &'a [MatchedRow],
+    /// Angles between rows of MLP matrices of those and of parents and controls.
+    pub angles: &'a [AngleRow],
     /// Norm weights: parent, mean raw cosine, mean Pearson, tensors.
     pub norms: &'a [NormFigure],
     /// The subject's tokenizer against the references'.
@@ -216,6 +219,7 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
         copies::eight_bits(&mut judgement, facts, parent, &controls, seeded);
         copies::proportional(&mut judgement, facts, parent, &controls, seeded, policy);
         places::findings(&mut judgement, facts, parent, &controls, seeded, policy);
+        angles::findings(&mut judgement, facts, parent, &controls, seeded, policy);
         for component in &facts.components {
             let here = |f: &Finding| {
                 f.subject.parent.as_deref() == Some(parent)
@@ -320,6 +324,16 @@ pub fn shown(rows: &[DisguiseRow], parent: &str, policy: &Policy) -> BTreeSet<St
         shown.insert("attention".to_owned());
     }
     shown
+}
+
+/// Whether a finding holds a component, or the whole, against the subject as this parent's already.
+fn shown_by_now(judgement: &Judgement, parent: &str, component: &str) -> bool {
+    judgement.findings.iter().any(|f| {
+        f.direction == Direction::Against
+            && f.grade >= Grade::Strong
+            && f.subject.parent.as_deref() == Some(parent)
+            && f.subject.component.as_ref().is_none_or(|own| own == component)
+    })
 }
 
 fn parent_of(reference: &Reference) -> Option<&str> {

@@ -24,6 +24,7 @@ mod reporter;
 mod residual;
 mod returned;
 mod routers;
+mod row_angles;
 mod rows;
 mod sample;
 mod search;

@@ -8,6 +8,7 @@ use super::drawn::drawn;
 use super::layers::layer_map;
 use super::matched::matched;
 use super::residual::Residual;
+use super::row_angles::row_angles;
 use super::signs::{row_lines, sign_figures};
 use scratchproof_error::{Error, Result};
 use scratchproof_kernel::{Form, trace};
@@ -45,6 +46,7 @@ pub fn products(plan: &Plan, tensors: &[TensorFigures], kept: &[Kept], asked: As
         .collect();
     products.drawn = drawn(plan, kept);
     products.matched = matched(plan, kept);
+    products.angles = row_angles(plan, kept);
     if asked.series {
         products.start = start_pairs(plan, tensors, kept);
     }

@@ -42,7 +42,9 @@ pub use optimizer::{
     GroupSettings, OptimizerStates, StateDisplacement, StateKind, StatePoint, StateReplay, StatesBetween, ZeroRows,
 };
 pub use plan::{KERNEL_VERSION, Member, Plan, Pool, SearchRules, Unit};
-pub use products::{Drawn, KeptProducts, Kind, MatchedRows, MatchedTensors, PairOfTensors, RowLine, SignFigure};
+pub use products::{
+    AngleCell, Drawn, KeptProducts, Kind, MatchedRows, MatchedTensors, PairOfTensors, RowAngles, RowLine, SignFigure,
+};
 pub use replay::{Replay, Replayed, TensorReplay};
 pub use residual::{ALL, Between, ResidualFigure};
 pub use sample::SampleRecord;

@@ -30,6 +30,9 @@ pub struct KeptProducts {
     /// Rows of the first and the final checkpoint that are another model's in another place.
     #[serde(default)]
     pub matched: Vec<MatchedRows>,
+    /// Angles between rows of the MLP matrices of the first and the final checkpoint and of parents and controls.
+    #[serde(default)]
+    pub angles: Vec<RowAngles>,
     /// Tests of structure in what lies between the checkpoints.
     pub signs: Vec<SignFigure>,
     /// Rows on a line through the same rows of other checkpoints.
@@ -141,4 +144,40 @@ pub struct MatchedTensors {
     /// Mean of their cosines, centred over the residual axis.
     #[serde(with = "scratchproof_kernel::exact")]
     pub cosine: f64,
+}
+
+/// The angles between rows of the MLP matrices of one family in two models.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RowAngles {
+    /// The two models.
+    pub models: (usize, usize),
+    /// The family, with its tower's name before it.
+    pub family: String,
+    /// The component it is judged with.
+    pub component: String,
+    /// Pairs of matrices that were held against each other.
+    pub tried: u64,
+    /// Matrices in the same place in both ...
+    pub matrices: u64,
+    /// ... their standard scores together (Stouffer) ...
+    pub z: Option<f64>,
+    /// ... and the mean of their correlations.
+    pub effect: Option<f64>,
+    /// Pairs that stand out.
+    pub cells: Vec<AngleCell>,
+}
+
+/// Two matrices of one family whose angles are alike.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AngleCell {
+    /// Unit of the plan, and which matrix of its stack.
+    pub own: (usize, usize),
+    /// The same of the other model.
+    pub other: (usize, usize),
+    /// The standard score over all orders of the neurons of one.
+    #[serde(with = "scratchproof_kernel::exact")]
+    pub z: f64,
+    /// Correlation of the cosines.
+    #[serde(with = "scratchproof_kernel::exact")]
+    pub effect: f64,
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::disguise::weighed;
 use super::parts::{Controls, named, part_of};
 use super::{ParentFacts, grade, parent_of};
-use crate::{Code, Direction, Finding, Grade, Judgement, Subject};
+use crate::{Code, Finding, Grade, Judgement, Subject};
 use scratchproof_case::Policy;
 use scratchproof_evidence::{MatchedRow, Reference};
 use scratchproof_stats::log10_poisson_upper;
@@ -75,12 +75,7 @@ pub(super) fn findings(
     }
     for (component, (step, answer)) in best {
         let Answer { rows, agreed, expected, log10_p, effect, grade } = answer;
-        let shown = judgement.findings.iter().any(|f| {
-            f.direction == Direction::Against
-                && f.grade >= Grade::Strong
-                && f.subject.parent.as_deref() == Some(parent)
-                && f.subject.component.as_ref().is_none_or(|own| own == component)
-        });
+        let shown = super::shown_by_now(judgement, parent, component);
         let (Some(mut grade), false) = (grade, shown) else { continue };
         let Some(example) = rows.iter().max_by_key(|row| row.rows) else { continue };
         let of: u64 = rows.iter().map(|row| (&row.tensor, row.of)).collect::<BTreeMap<_, _>>().into_values().sum();

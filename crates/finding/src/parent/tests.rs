@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{ParentFacts, Part, judge, untested};
 use crate::{Code, ComponentOutcome, Direction, Finding, Grade};
 use scratchproof_case::Policy;
-use scratchproof_evidence::{CalibrationRow, ComponentRow, LayerMapRow, LineRow, MatchedRow, PartialRow, Reference};
+use scratchproof_evidence::{
+    AngleRow, CalibrationRow, ComponentRow, LayerMapRow, LineRow, MatchedRow, PartialRow, Reference,
+};
 use scratchproof_measurements::ALL;
 
 fn figure(reference: Reference, component: &str, step: i64, effect: f64, z: f64) -> ComponentRow {
@@ -27,6 +29,7 @@ struct Case {
     partly: BTreeSet<(String, String)>,
     lines: Vec<LineRow>,
     matched: Vec<MatchedRow>,
+    angles: Vec<AngleRow>,
 }
 
 impl Case {
@@ -43,6 +46,7 @@ impl Case {
             partly: BTreeSet::new(),
             lines: Vec::new(),
             matched: Vec::new(),
+            angles: Vec::new(),
         }
     }
 
@@ -85,6 +89,7 @@ impl Case {
             copies: &[],
             lines: &self.lines,
             matched: &self.matched,
+            angles: &self.angles,
             norms: &[],
             tokenizers: &[],
             cka: &[],
@@ -240,4 +245,39 @@ fn rows_that_lie_elsewhere_in_the_parent_are_derived_unless_a_control_has_them()
     let mut case = silent();
     case.matched.extend([rows(parent(), 40, 0), rows(Reference::Control("C".into()), 40, 0)]);
     assert_eq!(outcome(&case).1, []);
+}
+
+/// One matrix against another pays for all pairs that were tried.
+#[test]
+fn angles_between_rows_name_a_component_unless_a_control_has_them() {
+    let row = |reference: Reference, layer: Option<u32>, z: f64, effect: f64| AngleRow {
+        step: 100,
+        component: "mlp".into(),
+        family: "down_proj".into(),
+        reference,
+        layer,
+        expert: None,
+        layer_other: layer,
+        expert_other: None,
+        tried: 1000,
+        matrices: 1,
+        z: Some(z),
+        effect: Some(effect),
+        log10_p: Some(scratchproof_stats::log10_upper_tail(z)),
+    };
+    let parent = || Reference::Parent("P".into());
+    let found = |angles: Vec<AngleRow>| {
+        let case = Case { angles, ..Case::new() };
+        let (judgement, _) = judge(&case.facts(), &Policy::default());
+        let own = judgement.findings.iter().find(|f| f.code == Code::ParentRowAngles).map(|f| (f.grade, f.direction));
+        own
+    };
+    let against = |grade| Some((grade, Direction::Against));
+    assert_eq!(found(vec![row(parent(), None, 20.0, 0.5)]), against(Grade::Conclusive));
+    assert_eq!(found(vec![row(parent(), Some(2), 7.5, 0.5)]), against(Grade::Strong));
+    assert_eq!(found(vec![row(parent(), None, 5.0, 0.5)]), against(Grade::Moderate));
+    assert_eq!(found(vec![row(parent(), Some(2), 5.0, 0.5)]), None, "one of a thousand pairs");
+    assert_eq!(found(vec![row(parent(), None, -20.0, -0.5)]), None);
+    let control = row(Reference::Control("C".into()), None, 20.0, 0.5);
+    assert_eq!(found(vec![row(parent(), None, 20.0, 0.5), control]), Some((Grade::Context, Direction::Neutral)));
 }
