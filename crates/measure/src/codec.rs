@@ -21,6 +21,7 @@ struct Said {
     start: Option<Moments>,
     usable: Vec<bool>,
     /// By member how many keys of lines stand in the table.
+    #[serde(default)]
     lines: Vec<usize>,
 }
 

@@ -56,7 +56,7 @@ pub use routers::{Assigned, Router, Routers, routers};
 pub use token_rows::token_rows;
 
 use journal::kept;
-use pieces::{Keys, Pieces};
+use pieces::{FIGURES, Keys, Pieces};
 use search::Searched;
 
 /// The models of a case, opened.
@@ -207,7 +207,7 @@ pub fn measure(models: Models, replay: Replay, job: &Job) -> Result<Measurements
         pieces.add_md5(&given[..plan.series], &mut digests, job);
     }
     reporter.phase("products of kept rows", 0);
-    let products = pieces.whole("products", &[&format!("{asked:?}"), &plan_key(plan)]);
+    let products = pieces.whole("products", &[&format!("{asked:?}"), &plan_key(plan), FIGURES]);
     let products = kept(journal, &products, || products::products(plan, &tensors, &rows, asked))?;
     drop(rows);
     let other_lines = kept(journal, &prepared.lines_piece(), || lines::others(plan, &material.models()))?;

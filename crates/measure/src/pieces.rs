@@ -18,6 +18,10 @@ use scratchproof_plan::identity;
 /// Bytes of a piece: a sixty-fourth of all, but not less than the first and not more than the second.
 const BYTES: (u64, u64) = (1 << 20, 16 << 30);
 
+/// Which figures are made of a unit and of kept rows: work that was left off by a version that made fewer is done anew, and a finished folder
+/// of one is read as it is.
+pub const FIGURES: &str = "2";
+
 /// Models whose files are hashed together: that many lanes are faster than one after the other.
 pub const HASHED: usize = 8;
 
@@ -92,7 +96,7 @@ impl Part {
         let identities = models.iter().map(|model| keys.identities[*model].as_str());
         let ids = own.iter().map(|(id, _)| id.as_str());
         let searches = keys.searches.iter().map(String::as_str);
-        Piece::new(format!("figures-{:05}", self.number), uris, identities.chain(ids).chain(searches))
+        Piece::new(format!("figures-{:05}", self.number), uris, identities.chain(ids).chain(searches).chain([FIGURES]))
     }
 
     /// The piece of its element-wise comparison.
