@@ -6,13 +6,14 @@ pub mod looked;
 pub(crate) mod merge;
 mod parts;
 pub mod reach;
+mod unfit;
 pub(crate) mod vocabulary;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Session;
 use scratchproof_evidence::Evidence;
-use scratchproof_finding::parent::{CopyFigure, EqualTensor, NormFigure, ParentFacts, Part, Unfit};
+use scratchproof_finding::parent::{CopyFigure, EqualTensor, NormFigure, ParentFacts, Part, Unfit, Unreached};
 use scratchproof_measurements::Replay;
 use scratchproof_texts::Text;
 
@@ -34,7 +35,7 @@ pub struct Parents {
     unfit: Vec<Unfit>,
     unsearched: BTreeSet<String>,
     partly: BTreeSet<(String, String)>,
-    unreached_share: f64,
+    unreached: Vec<(Unreached, f64)>,
 }
 
 impl Parents {
@@ -51,10 +52,10 @@ impl Parents {
             disguises: disguise::disguises(session),
             frames: disguise::frames(session),
             earlier: session.record.earlier(),
-            unfit: reach::unfit(session),
+            unfit: unfit::unfit(session),
             unsearched: reach::unsearched(session).into_keys().collect(),
             partly: reach::partly(session),
-            unreached_share: parts::unreached_share(session),
+            unreached: parts::unreached(session),
         }
     }
 
@@ -96,7 +97,7 @@ impl Parents {
             clean_start: clean,
             drawn_again: matches!(&measured.replay, Replay::Done(_, replayed) if replayed.whole()),
             unfit: &self.unfit,
-            unreached_share: self.unreached_share,
+            unreached: &self.unreached,
         }
     }
 }
