@@ -107,7 +107,9 @@ pub fn without_mean_row(values: &mut [f32], hidden: usize) {
     for row in values.chunks_exact(hidden) {
         mean.iter_mut().zip(row).for_each(|(sum, v)| *sum += f64::from(*v));
     }
-    mean.iter_mut().for_each(|sum| *sum /= rows as f64);
+    for sum in &mut mean {
+        *sum /= rows as f64;
+    }
     for row in values.chunks_exact_mut(hidden) {
         row.iter_mut().zip(&mean).for_each(|(v, mean)| *v = narrow(f64::from(*v) - mean));
     }

@@ -115,6 +115,10 @@ fn arrangement(facts: &ParentFacts<'_>, parent: &str, map: &BTreeMap<u32, Best>,
         let again = fired.iter().filter(|b| repeated.contains(&b.row.layer_parent));
         let whole = again.map(|b| b.effect).fold(f64::INFINITY, f64::min) >= WHOLE;
         texts.push(text!("parent/layer-map/stacked", layers = repeated, parent, whole));
+        if !whole {
+            // What holds parts of layers has no order of theirs, and lacks none.
+            return texts;
+        }
     }
     let answers: Vec<u32> = fired.iter().map(|b| b.row.layer_parent).collect();
     match pieces(&answers) {
