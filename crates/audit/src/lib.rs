@@ -127,7 +127,7 @@ fn judge(case: &Case, measured: &Measurements, mut read: Read) -> Audit {
         let (own, _) = reach::settled(&session, &evidence, &mut parent);
         power.parent = Some(own);
     }
-    let weights = Weights::new(&session);
+    let weights = Weights::new(&session, &chain.findings);
     let subject = Some(measured.subject());
     let time = time::judge(session.record, subject, session.steps(), start.condition, &weights, policy);
     let (input_findings, coverage) = inputs::coverage(&session, read);

@@ -44,7 +44,7 @@ const DISTINCT: usize = 256;
 const FEWEST: usize = 12;
 
 /// Share of the squares that rounding to sixteen bits leaves.
-const ROUNDED: f64 = 1e-5;
+pub(super) const ROUNDED: f64 = 1e-5;
 
 /// Share of a table's elements that equal the one at some fixed distance. Of three values that are drawn evenly a third do, and of
 /// a matrix of which 80 % are zero two thirds.

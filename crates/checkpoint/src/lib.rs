@@ -8,6 +8,7 @@ mod correspondence;
 mod deduce;
 mod drawn;
 mod forms;
+mod formula;
 mod header;
 mod heads;
 mod index;

@@ -9,13 +9,14 @@ pub(crate) mod merge;
 mod parts;
 pub(crate) mod places;
 pub mod reach;
+mod unfit;
 pub(crate) mod vocabulary;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Session;
 use scratchproof_evidence::Evidence;
-use scratchproof_finding::parent::{CopyFigure, EqualTensor, NormFigure, ParentFacts, Part, Unfit};
+use scratchproof_finding::parent::{CopyFigure, EqualTensor, NormFigure, ParentFacts, Part, Unfit, Unreached};
 use scratchproof_measurements::Replay;
 use scratchproof_texts::Text;
 
@@ -37,7 +38,7 @@ pub struct Parents {
     unfit: Vec<Unfit>,
     unsearched: BTreeSet<String>,
     partly: BTreeSet<(String, String)>,
-    unreached_share: f64,
+    unreached: Vec<(Unreached, f64)>,
 }
 
 impl Parents {
@@ -54,10 +55,10 @@ impl Parents {
             disguises: disguise::disguises(session),
             frames: disguise::frames(session),
             earlier: session.record.earlier(),
-            unfit: reach::unfit(session),
+            unfit: unfit::unfit(session),
             unsearched: reach::unsearched(session).into_keys().collect(),
             partly: reach::partly(session),
-            unreached_share: parts::unreached_share(session),
+            unreached: parts::unreached(session),
         }
     }
 
@@ -102,7 +103,7 @@ impl Parents {
             clean_start: clean,
             drawn_again: matches!(&measured.replay, Replay::Done(_, replayed) if replayed.whole()),
             unfit: &self.unfit,
-            unreached_share: self.unreached_share,
+            unreached: &self.unreached,
         }
     }
 }

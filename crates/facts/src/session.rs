@@ -23,6 +23,13 @@ impl Session<'_> {
         self.case.subject.is_series()
     }
 
+    /// The component that a tensor's share of the weights is counted with: a router is part of its experts, which are chosen by it.
+    #[must_use]
+    pub fn counted_with<'a>(&self, component: &'a str) -> &'a str {
+        let routed = component == "router" && self.measured.subject().experts > 0;
+        if routed { "experts" } else { component }
+    }
+
     /// Steps of the series; none of a single model.
     #[must_use]
     pub fn steps(&self) -> &[i64] {

@@ -10,7 +10,7 @@ mod weights;
 
 use scratchproof_case::Policy;
 use scratchproof_finding::time::{self, CheckpointFile, ParentRelease, RepositoryFacts, StepNorm, TimeFacts};
-use scratchproof_finding::{Condition, Ground, Judgement};
+use scratchproof_finding::{Condition, Finding, Ground, Judgement, Tie};
 use scratchproof_measurements::{Model, Replay};
 use scratchproof_record::settings;
 
@@ -28,14 +28,20 @@ pub struct Weights {
     pub norms: Vec<StepNorm>,
     /// Files by checkpoint.
     pub files: Vec<CheckpointFile>,
+    /// Whether the chain ties one: its rates and its decay are those of the weights.
+    pub tied: bool,
 }
 
 impl Weights {
     /// Norms are of interest only beside a log.
     #[must_use]
-    pub fn new(session: &Session) -> Self {
+    pub fn new(session: &Session, chain: &[Finding]) -> Self {
         let logged = !session.record.record.runs.is_empty();
-        Self { norms: if logged { weights::norms(session) } else { Vec::new() }, files: weights::files(session) }
+        Self {
+            norms: if logged { weights::norms(session) } else { Vec::new() },
+            files: weights::files(session),
+            tied: chain.iter().any(|finding| Tie::of(finding).is_some()),
+        }
     }
 }
 
@@ -73,6 +79,7 @@ pub fn judge(
         settings: settings.as_ref(),
         story: Some(&reading.record.story),
         start,
+        tied: weights.tied,
         witnesses: &reading.witnesses,
         ledger: reading.ledger.as_ref(),
         losses: reading.losses.as_ref(),

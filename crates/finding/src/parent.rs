@@ -35,7 +35,7 @@ use scratchproof_evidence::{
 use scratchproof_measurements::ALL;
 use scratchproof_texts::{Text, text};
 
-pub use parts::{Part, Unfit};
+pub use parts::{Part, Unfit, Unreached};
 
 pub use copies::{Cast, CopyFigure, ranges};
 
@@ -104,8 +104,16 @@ pub struct ParentFacts<'a> {
     pub drawn_again: bool,
     /// Parents and controls whose silence says nothing.
     pub unfit: &'a [Unfit],
-    /// Share of the final checkpoint's bytes that no test can reach.
-    pub unreached_share: f64,
+    /// Shares of the final checkpoint's bytes that no test can reach, and why.
+    pub unreached: &'a [(Unreached, f64)],
+}
+
+impl ParentFacts<'_> {
+    /// Controls whose silence says something. Of the others it is said why they are not, and not that they could not be compared.
+    fn fit_controls(&self) -> Vec<&str> {
+        let fit = |control: &&str| self.unfit.iter().all(|unfit| unfit.model != **control);
+        self.controls.iter().copied().filter(fit).collect()
+    }
 }
 
 /// A tensor of a checkpoint that equals a parent's, value by value.
@@ -264,12 +272,14 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
     tokens::findings(&mut judgement, facts, controls.uncalibrated(ALL), |parent| seeds.contains(parent), policy);
     let calibrated = calibrated(&mut judgement, facts, &controls, &wanted);
     // The accused makes the files: weights that no test can reach are not cleared by the rest.
-    let reached = facts.unreached_share <= policy.unreached_share;
+    let unreached: f64 = facts.unreached.iter().map(|(_, share)| share).sum();
+    let reached = unreached <= policy.unreached_share;
     if !reached {
         judgement.missing.push(text!(
             "parent/missing/reach",
-            share = facts.unreached_share,
-            allowed = policy.unreached_share
+            share = unreached,
+            allowed = policy.unreached_share,
+            why = facts.unreached.iter().map(|(why, share)| why.words(*share)).collect::<Vec<_>>()
         ));
     }
     judgement.said = said(facts, &parent_tests, &controls, |parent| seeds.contains(parent));

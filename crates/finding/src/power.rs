@@ -15,6 +15,10 @@ pub use chain::chain;
 pub use parent::{Blind, Culprit, ParentReach, parent, settle as settle_parent};
 pub use start::{Span, start};
 
+/// Components of less than this share of the parameters state what is measured of them and block nothing: too little of a model
+/// fits into them.
+pub(crate) const SMALL: f64 = 0.01;
+
 /// What the tests of each condition could have seen; `None` where there was nothing to test.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)]

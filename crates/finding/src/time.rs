@@ -103,6 +103,8 @@ pub struct TimeFacts<'a> {
     pub story: Option<&'a Story>,
     /// What came out for the start.
     pub start: Condition,
+    /// Whether a test of the chain ties the log to the weights.
+    pub tied: bool,
     /// What the ledger of the training says.
     pub ledger: Option<&'a scratchproof_record::Ledgered>,
     /// Losses that were recomputed from the checkpoints.

@@ -236,8 +236,8 @@ fn row_test(checkpoint: &Checkpoint, other: &Fingerprint, paid: f64, moderate: f
     Ok(test.map(|t| RowAnswer {
         rows: count as u64,
         z: t.z,
-        log10_p: (t.log10_p + paid).min(0.0),
+        log10_p: (t.log10_either_way() + paid).min(0.0),
         correlation: t.effect,
-        detectable: t.detectable(moderate - paid),
+        detectable: t.detectable_either_way(moderate - paid),
     }))
 }

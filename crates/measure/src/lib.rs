@@ -96,6 +96,7 @@ pub struct Prepared {
     steps: Vec<i64>,
     left_out: Vec<(i64, String)>,
     growth: Vec<(i64, i64, Growth)>,
+    formulas: Vec<String>,
     found: Vec<scratchproof_measurements::Found>,
     deduced: Vec<Deduction>,
     fingerprints: BTreeMap<usize, Fingerprint>,
@@ -118,6 +119,15 @@ pub fn prepare(models: Models, journal: &dyn Journal, reporter: &dyn Reporter) -
         kept(journal, &pieces.whole("growth", &[&format!("{all:?}")]), measured)?
     };
     let series = Series::new(checkpoints);
+    let formulas = {
+        let first = &series.checkpoints[..series.checkpoints.len().min(1)];
+        let read = || first.iter().map(Checkpoint::formulas).collect::<Result<Vec<_>>>().map(|all| all.concat());
+        if series.checkpoints.len() > 1 {
+            kept(journal, &Pieces::of(first.iter()).whole("formulas", &[]), read)?
+        } else {
+            Vec::new()
+        }
+    };
     let left_out: Vec<(i64, String)> = series.left_out.iter().map(|(i, why)| (all[*i], why.clone())).collect();
     let stays = |i: &usize| series.left_out.iter().all(|(left, _)| left != i);
     let steps: Vec<i64> = (0..all.len()).filter(stays).map(|i| all[i]).collect();
@@ -130,7 +140,7 @@ pub fn prepare(models: Models, journal: &dyn Journal, reporter: &dyn Reporter) -
         of_parents.filter_map(|(at, own)| Some((at, own.search.as_ref()?))).collect();
     let keys = Keys::of(&plan, &material.given(), &of_parents);
     let found = Vec::new();
-    Ok(Prepared { material, plan, steps, left_out, growth, found, deduced, fingerprints, searched, keys })
+    Ok(Prepared { material, plan, steps, left_out, growth, formulas, found, deduced, fingerprints, searched, keys })
 }
 
 impl Prepared {
@@ -236,6 +246,7 @@ pub fn measure(models: Models, replay: Replay, job: &Job) -> Result<Measurements
         steps: prepared.steps,
         left_out: prepared.left_out,
         growth: prepared.growth,
+        formulas: prepared.formulas,
         found: prepared.found,
         deduced: prepared.deduced,
         plan: prepared.plan,

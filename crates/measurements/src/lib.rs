@@ -69,6 +69,9 @@ pub struct Measurements {
     pub left_out: Vec<(i64, String)>,
     /// Neighbours of different architecture.
     pub growth: Vec<(i64, i64, Growth)>,
+    /// Tables of tokens of the first checkpoint that a formula wrote; none where it is no series.
+    #[serde(default)]
+    pub formulas: Vec<String>,
     /// By unit of the plan, the sums of one pass over its bytes.
     #[serde(skip)]
     pub tensors: Vec<TensorFigures>,

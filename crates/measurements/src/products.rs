@@ -53,11 +53,14 @@ impl KeptProducts {
     }
 }
 
-/// How far from independent random directions the rows of a reference are.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+/// How far from independent random directions the rows of one family of a reference are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Drawn {
     /// The reference.
     pub model: usize,
+    /// The family.
+    #[serde(default)]
+    pub family: String,
     /// Pairs of rows.
     pub pairs: u64,
     /// Their squared cosines over the mean for random directions, in standard deviations: about 0 for a draw.

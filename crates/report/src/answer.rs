@@ -214,7 +214,10 @@ fn layers(report: &Report, parent: &str) -> (Option<String>, Option<String>) {
     let answered = |layer: &str| layer.parse::<u32>().is_ok();
     let theirs: Vec<&str> = all.iter().copied().filter(|layer| answered(layer)).collect();
     let own: Vec<u32> = all.iter().zip(0..).filter(|(layer, _)| answered(layer)).map(|(_, own)| own).collect();
-    if theirs.is_empty() {
+    // The map is over all kinds of matrices at once: where single components are derived in more layers, it says too little.
+    let derived = of(report, ComponentOutcome::Derived).filter(|component| component.parent.as_deref() == Some(parent));
+    let more = derived.flat_map(|component| &component.layers).any(|layer| !own.contains(layer));
+    if theirs.is_empty() || more {
         return (None, None);
     }
     let told = if theirs.len() <= LAYERS { theirs.join(" ") } else { runs(&theirs) };
@@ -375,6 +378,8 @@ pub fn request(report: &Report) -> Text {
 mod tests {
     use super::{Answer, runs};
     use crate::{ComponentOutcome, Outcome, sample};
+    use scratchproof_finding::{Code, Direction};
+    use scratchproof_texts::text;
 
     #[test]
     fn only_guilty_parents_are_accused() {
@@ -385,6 +390,30 @@ mod tests {
         assert!(said.starts_with("Refuted: ") && said.contains("come from GLM-like"), "{said}");
         assert!(!said.contains("Llama-like"), "{said}");
         assert!(answer.sure.said.english().contains("10^300"));
+    }
+
+    /// Layers are told from the map over all kinds of matrices, unless a component is derived in layers that it does not show.
+    #[test]
+    fn no_layers_are_told_where_a_component_has_more_than_the_map() {
+        let (mut report, _) = sample::refuted();
+        let map = report.findings.iter_mut().find(|f| f.code == Code::ParentLayerMap).expect("a map");
+        (map.direction, map.subject.parent) = (Direction::Against, Some("GLM-like".into()));
+        map.message = text!(
+            "parent/layer-map/answers",
+            tower = None::<String>,
+            fired = 1,
+            of = 4,
+            parent = "GLM-like",
+            map = "2,-,-,-",
+            z = 4.7,
+            effect = 0.06
+        );
+        let mut said = |layers: &[u32]| {
+            report.components.iter_mut().for_each(|one| one.layers = layers.to_vec());
+            Answer::of(&report).sentence.said.english()
+        };
+        assert!(said(&[0]).contains("come from GLM-like (layers 2, here in layers 0 only)"), "{}", said(&[0]));
+        assert!(!said(&[0, 1, 2, 3]).contains("layers"), "{}", said(&[0, 1, 2, 3]));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Aligned similarity under the exact column-permutation null (METHODS 2 and 2.1).
 
-use super::normal::log10_upper_tail;
+use super::normal::{log10_both_tails, log10_upper_tail};
 use scratchproof_kernel::Sums;
 
 /// How similar two models are over the rows that were compared.
@@ -8,25 +8,48 @@ use scratchproof_kernel::Sums;
 pub struct Aligned {
     /// tr(M) / sqrt(||M||_F^2 / (d - 1)): mean 0 and variance 1 under a random relabelling of the residual axis.
     pub z: f64,
-    /// log10 P(Z > z): only similarity counts, so one-sided.
+    /// log10 P(Z > z): what a checkpoint keeps of another is likeness, so one-sided. Of a parent both tails count
+    /// ([`Self::log10_either_way`]).
     pub log10_p: f64,
     /// Mean correlation of the tensors, centred over the residual axis.
     pub effect: f64,
 }
 
 impl Aligned {
-    /// The effect that a test at `log10_p` would have seen on these rows: its null's standard deviation times the
+    /// log10 P(|Z| > |z|): what is another model's times -1 is that model's.
+    #[must_use]
+    pub fn log10_either_way(&self) -> f64 {
+        log10_both_tails(self.z)
+    }
+
+    /// The effect that a one-sided test at `log10_p` would have seen on these rows: its null's standard deviation times the
     /// normal quantile.
     #[must_use]
     pub fn detectable(&self, log10_p: f64) -> f64 {
-        // Bisection on a monotone function; 60 halvings of [0, 100] are exact to rounding.
-        let (mut low, mut high) = (0.0, 100.0);
-        for _ in 0..60 {
-            let middle = f64::midpoint(low, high);
-            if log10_upper_tail(middle) > log10_p { low = middle } else { high = middle }
-        }
-        high * (self.effect / self.z).abs()
+        self.deviation() * quantile(log10_upper_tail, log10_p)
     }
+
+    /// The same of a test of both tails.
+    #[must_use]
+    pub fn detectable_either_way(&self, log10_p: f64) -> f64 {
+        self.deviation() * quantile(log10_both_tails, log10_p)
+    }
+
+    /// Standard deviation of the effect under the null.
+    fn deviation(&self) -> f64 {
+        (self.effect / self.z).abs()
+    }
+}
+
+/// The z from which on a tail is below `log10_p`.
+fn quantile(tail: fn(f64) -> f64, log10_p: f64) -> f64 {
+    // Bisection on a monotone function; 60 halvings of [0, 100] are exact to rounding.
+    let (mut low, mut high) = (0.0, 100.0);
+    for _ in 0..60 {
+        let middle = f64::midpoint(low, high);
+        if tail(middle) > log10_p { low = middle } else { high = middle }
+    }
+    high
 }
 
 /// The test for rows centred over `columns` exchangeable columns, where `weight` is the trace two equal models would have
@@ -102,5 +125,10 @@ mod tests {
         let test = aligned(a.total(&a), 1.0, columns).expect("rows");
         assert!((test.effect - 1.0).abs() < 1e-6 && test.z > 8.0 && test.z <= 15.0 + 1e-6, "{test:?}");
         assert!((test.detectable(-10.0) - 6.361 * test.effect / test.z).abs() < 1e-3);
+        // scipy.stats.norm.isf(5e-11)
+        assert!((test.detectable_either_way(-10.0) - 6.467 * test.effect / test.z).abs() < 1e-3);
+        let negated = Aligned { z: -test.z, effect: -test.effect, ..test };
+        assert!((negated.detectable_either_way(-10.0) - test.detectable_either_way(-10.0)).abs() < 1e-12);
+        assert!((negated.log10_either_way() - test.log10_either_way()).abs() < 1e-12);
     }
 }

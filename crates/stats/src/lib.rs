@@ -40,7 +40,7 @@ pub use mantel::{Mantel, above, correlations, mantel, normal_scores};
 pub use median::median;
 pub use mixture::{Mixture, mixture};
 pub use multiplicity::holm;
-pub use normal::log10_upper_tail;
+pub use normal::{log10_both_tails, log10_upper_tail};
 pub use random_matrix::{EdgeTest, edge_test, log10_tracy_widom_upper_tail};
 pub use rate_law::{Departure, Piece, Schedule, Stretch, schedule};
 pub use separation::{Spread, separation};

@@ -18,9 +18,24 @@ pub fn log10_upper_tail(z: f64) -> f64 {
     (-z * z / 2.0 - 0.5 * (2.0 * PI).ln() - tail.ln()) / LN_10
 }
 
+/// log10 P(|Z| > |z|) for a standard normal Z: where a likeness counts whatever its sign.
+#[must_use]
+pub fn log10_both_tails(z: f64) -> f64 {
+    (log10_upper_tail(z.abs()) + std::f64::consts::LOG10_2).min(0.0)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::log10_upper_tail;
+    use super::{log10_both_tails, log10_upper_tail};
+
+    #[test]
+    fn both_tails_are_twice_one() {
+        // scipy.stats.norm.sf(z) * 2
+        for (z, expected) in [(0.0, 1.0), (1.959_964, 0.05), (-1.959_964, 0.05), (3.890_592, 1e-4)] {
+            let got = 10.0_f64.powf(log10_both_tails(z));
+            assert!((got - expected).abs() < 1e-6 * expected.max(1e-3), "{z}: {got} against {expected}");
+        }
+    }
 
     #[test]
     fn agrees_with_scipy() {

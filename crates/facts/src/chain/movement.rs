@@ -29,7 +29,8 @@ pub(crate) fn moved(session: &Session, trails: &Trails) -> Vec<Moved> {
     let mut parts: BTreeMap<&str, Part> = BTreeMap::new();
     let own = session.measured.own().filter(|(unit, figures)| counts(session, unit, figures));
     for (unit, figures) in own {
-        let names = [Some(unit.role.judged_as()), unit.role.layer.map(|_| LAYERS), Some(ALL)];
+        let own_name = session.counted_with(unit.role.judged_as());
+        let names = [Some(own_name), unit.role.layer.map(|_| LAYERS), Some(ALL)];
         for name in names.into_iter().flatten() {
             let part = parts.entry(name).or_insert_with(|| Part {
                 trail: Trail::new(points),
@@ -37,7 +38,7 @@ pub(crate) fn moved(session: &Session, trails: &Trails) -> Vec<Moved> {
                 along: Vec::new(),
             });
             part.trail.add(&figures.gram);
-            if name == unit.role.judged_as() && figures.along.len() == points {
+            if name == own_name && figures.along.len() == points {
                 part.along.clone_from(&figures.along);
             }
             part.farthest.iter_mut().zip(&figures.farthest).for_each(|(held, own)| *held = held.max(*own));

@@ -1,32 +1,41 @@
 //! The parts of the subject, and which of its tensors a reference has.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::session::{Session, given};
 use scratchproof_evidence::{Reference, TrajectoryRow};
-use scratchproof_finding::parent::{EqualTensor, NormFigure, Part};
+use scratchproof_finding::parent::{EqualTensor, NormFigure, Part, Unreached};
 use scratchproof_measurements::{ALL, Axis, Component, Unit};
 
-/// Share of the final checkpoint's bytes that no test can reach: under names that no template knows, in a number format
+/// Shares of the final checkpoint's bytes that no test can reach, and why: under names that no template knows, in a number format
 /// that cannot be decoded, not finite in some checkpoint, all zero at the end, or of another shape in another checkpoint.
-pub fn unreached_share(session: &Session) -> f64 {
+pub fn unreached(session: &Session) -> Vec<(Unreached, f64)> {
     let plan = &session.measured.plan;
     let last = plan.last();
-    let reached: u64 = session
-        .measured
-        .own()
-        .filter(|(unit, figures)| {
-            let finite = (0..=last).all(|t| figures.gram.nonfinite(t) == 0);
-            let dead = unit.shape.len() > 1 && figures.gram.product(last, last) == 0.0;
-            // What was deduced from shapes alone has been looked at where a reference has a counterpart.
-            let references = plan.series..plan.series + plan.references;
-            let compared = || unit.members.iter().any(|member| references.contains(&member.model));
-            unit.role.known && (!unit.role.deduced || compared()) && finite && !dead
-        })
-        .map(|(unit, _)| (unit.elements() * unit.members[last].dtype.width()) as u64)
-        .sum();
     let all = session.measured.subject().data_bytes;
-    if all > 0 { 1.0 - reached.min(all) as f64 / all as f64 } else { 0.0 }
+    let mut bytes: BTreeMap<Option<Unreached>, u64> = BTreeMap::new();
+    for (unit, figures) in session.measured.own() {
+        let dead = unit.shape.len() > 1 && figures.gram.product(last, last) == 0.0;
+        let references = plan.series..plan.series + plan.references;
+        let compared = || unit.members.iter().any(|member| references.contains(&member.model));
+        let why = if (0..=last).any(|t| figures.gram.nonfinite(t) > 0) {
+            Some(Unreached::NotFinite)
+        } else if dead {
+            Some(Unreached::Zero)
+        } else if !unit.role.known {
+            Some(Unreached::Unknown)
+        } else if unit.role.deduced && !compared() {
+            // What was deduced from shapes alone has been looked at where a reference has a counterpart.
+            Some(Unreached::Alone)
+        } else {
+            None
+        };
+        *bytes.entry(why).or_default() += (unit.elements() * unit.members[last].dtype.width()) as u64;
+    }
+    let seen: u64 = bytes.values().sum();
+    *bytes.entry(Some(Unreached::Unread)).or_default() += all.saturating_sub(seen);
+    let share = |(why, bytes): (Option<Unreached>, u64)| Some((why?, bytes as f64 / all.max(1) as f64));
+    bytes.into_iter().filter(|(_, bytes)| *bytes > 0).filter_map(share).collect()
 }
 
 /// Share of the subject's parameters in tensors that were held against a parent's by a test, as it stands or in the

@@ -19,12 +19,14 @@ struct Matrix<'a> {
     moments: &'a Moments,
     draw: Draw,
     sizes: Sizes,
+    /// Whether a formula wrote it.
+    formula: bool,
 }
 
 impl Matrix<'_> {
     /// Whether it takes part in the search for its family's law.
     fn drawn(&self) -> bool {
-        self.draw.form == Form::Free && self.draw.orthogonal.is_none()
+        self.draw.form == Form::Free && self.draw.orthogonal.is_none() && !self.formula
     }
 
     fn scale(&self) -> Scale {
@@ -48,9 +50,13 @@ pub fn tested<'a>(session: &Session<'a>) -> impl Iterator<Item = (usize, &'a Uni
 /// The matrices of the first checkpoint as draws; law and rule by family, over all its tensors.
 pub fn rows(session: &Session) -> Vec<StartRow> {
     let units: Vec<(usize, &Unit, &Moments)> = tested(session).collect();
-    let matrix =
-        |(index, unit, moments)| Matrix { index, unit, moments, draw: draw(moments), sizes: sizes(session, unit) };
-    let matrices: Vec<Matrix> = units.into_par_iter().map(matrix).collect();
+    let matrices: Vec<Matrix> = units
+        .into_par_iter()
+        .map(|(index, unit, moments)| {
+            let formula = session.measured.formulas.contains(&unit.tensor);
+            Matrix { index, unit, moments, draw: draw(moments), sizes: sizes(session, unit), formula }
+        })
+        .collect();
     // Towers follow schemes of their own.
     let mut families: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (index, matrix) in matrices.iter().enumerate().filter(|(_, m)| m.drawn()) {
@@ -92,7 +98,11 @@ fn scheme(matrices: &[Matrix], family: &[usize]) -> Vec<(usize, Scheme)> {
 fn row(session: &Session, matrix: &Matrix, scheme: Scheme, nearest: Option<Nearest>) -> StartRow {
     let Matrix { unit, draw, .. } = matrix;
     let free = |value: f64| (draw.elements > 0).then_some(value);
+    // What a formula wrote is no draw, and nobody's weights: there is nothing to hold against one.
+    let formula = matrix.formula;
+    let tested = |log10_p: Option<f64>| log10_p.filter(|_| !formula);
     let (name, rule) = match (draw.form, draw.orthogonal) {
+        (Form::Free, _) if formula => (Some("sinusoids"), None),
         (Form::Zero, _) => (Some("zero"), None),
         (Form::Constant, _) => (Some("constant"), Some(format!("{}", draw.mean))),
         (Form::Diagonal, _) => (Some("identity"), Some(format!("{}", draw.max_abs))),
@@ -118,15 +128,15 @@ fn row(session: &Session, matrix: &Matrix, scheme: Scheme, nearest: Option<Neare
         scheme: name.map(str::to_owned),
         rule,
         fit_distance: scheme.fit.map(|f| f.distance),
-        fit_log10_p: scheme.fit.map(|f| f.log10_p),
+        fit_log10_p: tested(scheme.fit.map(|f| f.log10_p)),
         matrices: draw.matrices as u64,
         edge_ratio: draw.edge.map(|e| e.ratio),
         edge_score: draw.edge.map(|e| e.score),
-        edge_log10_p: draw.edge.map(|e| e.log10_p),
+        edge_log10_p: tested(draw.edge.map(|e| e.log10_p)),
         cosines_z: draw.cosines_z,
-        cosines_log10_p: draw.cosines_log10_p,
-        row_norm_log10_p: draw.row_norm_log10_p,
-        column_norm_log10_p: draw.column_norm_log10_p,
+        cosines_log10_p: tested(draw.cosines_log10_p),
+        row_norm_log10_p: tested(draw.row_norm_log10_p),
+        column_norm_log10_p: tested(draw.column_norm_log10_p),
         nearest: nearest.as_ref().map(|t| t.name.clone()),
         nearest_pearson: nearest.as_ref().map(|t| t.pearson),
         nearest_log10_p: nearest.map(|t| t.log10_p),

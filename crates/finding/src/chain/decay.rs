@@ -239,6 +239,10 @@ fn silent(judgement: &mut Judgement, facts: &DecayFacts) {
 /// mean square of what is rounded to that grid, 1.
 const COPIED: f64 = 1.0 / (24.0 * 16384.0);
 
+/// One less the cosine up to which rows are not said to have lost their direction: **measured** 1.7e-5 where checkpoints were saved on
+/// a grid of eight bits.
+const LITTLE: f64 = 1e-3;
+
 /// Rows that turned between two checkpoints and kept their direction in the others.
 fn turned(judgement: &mut Judgement, clock: &TokenClock, policy: &Policy) -> bool {
     let intervals = &clock.intervals;
@@ -308,6 +312,8 @@ fn turned(judgement: &mut Judgement, clock: &TokenClock, policy: &Policy) -> boo
             from = interval.steps.0,
             to = interval.steps.1,
             cosine = mean,
+            degrees = mean.clamp(-1.0, 1.0).acos().to_degrees(),
+            little = 1.0 - mean <= LITTLE,
             z,
             anew,
             all,
@@ -830,6 +836,12 @@ mod tests {
         // All of them at once were not met.
         drawn.intervals[2].lost = 1.0;
         assert_eq!(weight(&judged(&facts(drawn.clone()))), strong);
+        // A degree is no direction that was lost: a grid of eight bits leaves as much.
+        let said = judged(&facts(drawn.clone())).message;
+        assert!(said.contains("lose it") && said.contains("was added to the whole table"), "{said}");
+        drawn.intervals[2].turned = Some((0.999_98, 0.999_98));
+        let said = judged(&facts(drawn.clone())).message;
+        assert!(said.contains("turn a little") && said.contains("number formats") && !said.contains("lose"), "{said}");
         // At the ends rows may have been met, or drawn anew.
         drawn.intervals[2] = interval(2, 0.04, 0.04);
         drawn.intervals[0] = turned(0, 0.001, 0.001);

@@ -294,3 +294,58 @@ fn adapters_leave_what_is_outside_the_layers() {
     assert!(!layers_alone(&path(0.0, 0.0), (160, 200)), "another interval");
     assert!(!layers_alone(&[row("mlp", 0.1)], (200, 240)), "no embedding to tell by");
 }
+
+/// The judgement of parts that moved so and nothing else.
+fn of_movement(moved: &[Moved], optimiser: &str) -> Judgement {
+    let facts = ChainFacts {
+        steps: &[0, 100, 200, 300, 400],
+        towers: Vec::new(),
+        figures: &[],
+        path: &[],
+        trajectory: &[],
+        tensors: &[],
+        moved,
+        given_up: &[],
+        bound: Some(Bound { optimiser: optimiser.into(), exact: true, beside: false }),
+        unbounded: None,
+        decay: &DecayFacts::default(),
+        states: &OptimizerStates::default(),
+        optimizer: &OptimizerFacts::default(),
+        points: &Points::default(),
+        growth: &[],
+        equal: &[],
+        exchanges: &[],
+        residuals: &[],
+        left_out: &[],
+        grown: None,
+    };
+    let mut judgement = Judgement::untested();
+    movement::proportions(&mut judgement, &facts, &Policy::default());
+    judgement
+}
+
+/// A part that moves three times as far in one interval asks, unless it is less than one in a hundred of the parameters: then it
+/// is shown, and behind what asks.
+#[test]
+fn a_small_part_that_moved_apart_is_shown_and_asks_nothing() {
+    let series = |router: u64, router_rms: f64, mlp_rms: f64| {
+        let at = |t: i64| {
+            let there = t == 1;
+            vec![
+                movement::plain("embedding", t, 400_000, 0.01),
+                movement::plain("mlp", t, 600_000 - router, if there { mlp_rms } else { 0.01 }),
+                movement::plain("router", t, router, if there { router_rms } else { 0.01 }),
+                movement::plain(ALL, t, 1_000_000, 0.01),
+            ]
+        };
+        let judgement = of_movement(&(0..4).flat_map(at).collect::<Vec<_>>(), "AdamW");
+        let found = judgement.findings.into_iter().find(|f| f.code == Code::ChainMovement);
+        (found.map(|f| (f.grade, f.subject.component, f.message.contains("asks nothing"))), judgement.missing.len())
+    };
+    let of = |grade, component: &str, small| Some((grade, Some(component.to_owned()), small));
+    assert_eq!(series(10_000, 0.03, 0.01), (of(Grade::Moderate, "router", false), 1));
+    assert_eq!(series(9_999, 0.03, 0.01), (of(Grade::Weak, "router", true), 0));
+    assert_eq!(series(9_999, 0.01, 0.01).0, None);
+    // What is large comes first, however far the small one went.
+    assert_eq!(series(9_999, 0.2, 0.03), (of(Grade::Moderate, "mlp", false), 1));
+}

@@ -2,20 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use super::parts::{Controls, LOG10_TAILS, Tested, alias, frozen, named, part_of};
+use super::parts::{Controls, Tested, alias, frozen, named, part_of};
 use super::{ALL, ParentFacts, null, parent_of};
 use crate::{Code, Direction, Finding, Grade, Judgement, Subject};
 use scratchproof_case::Policy;
 use scratchproof_evidence::{ComponentRow, Reference};
-use scratchproof_stats::{holm, log10_upper_tail};
+use scratchproof_stats::{holm, log10_both_tails};
 use scratchproof_texts::text;
 
-/// Both tails count: what is the parent's times -1 is the parent's. log10 of the chance of a z this far from 0.
-fn log10_both_tails(z: f64) -> f64 {
-    (log10_upper_tail(z.abs()) + LOG10_TAILS).min(0.0)
-}
-
-/// All tests against one kind of reference as one family: Holm over components, steps and references.
+/// All tests against one kind of reference as one family: Holm over components, steps and references. Both tails count: what is
+/// the parent's times -1 is the parent's.
 pub(super) fn tested(rows: &[ComponentRow], of: impl Fn(&Reference) -> bool) -> Vec<Tested<'_>> {
     let rows: Vec<&ComponentRow> = rows.iter().filter(|r| of(&r.reference)).collect();
     let adjusted = holm(&rows.iter().map(|r| r.z.map(log10_both_tails)).collect::<Vec<_>>());

@@ -144,7 +144,7 @@ pub(super) fn chosen_rows(
     policy: &Policy,
 ) {
     let (z, effect, log10_p) = (row.z.unwrap_or(0.0), row.effect.unwrap_or(0.0), row.log10_p.unwrap_or(0.0));
-    let detectable = Aligned { z, log10_p, effect }.detectable(policy.moderate_log10_p);
+    let detectable = Aligned { z, log10_p, effect }.detectable_either_way(policy.moderate_log10_p);
     let mut finding = Finding::new(
         Code::ParentFingerprint,
         Grade::Context,

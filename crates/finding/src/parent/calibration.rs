@@ -105,8 +105,9 @@ pub(super) fn calibrated(
         judgement.missing.push(text!("parent/missing/control"));
         return false;
     }
-    if wanted.contains(ALL) && !controls.usable(ALL) && !controls.uncalibrated(ALL) {
-        judgement.missing.push(text!("parent/missing/comparable-control", controls = facts.controls.clone()));
+    let fit = facts.fit_controls();
+    if wanted.contains(ALL) && !controls.usable(ALL) && !controls.uncalibrated(ALL) && !fit.is_empty() {
+        judgement.missing.push(text!("parent/missing/comparable-control", controls = fit));
     }
     positive && wanted.iter().all(|part| controls.usable(part))
 }

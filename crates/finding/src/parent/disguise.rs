@@ -52,6 +52,11 @@ pub(super) fn rows<'a>(
     })
 }
 
+/// Whether what was matched stands where it stood: an order that is none.
+fn in_place(row: &DisguiseRow) -> bool {
+    row.in_place.is_some_and(|share| share >= IN_PLACE)
+}
+
 /// The grade of one row after multiplicity over `tests` rows; `None` where it is what independent models show.
 pub(super) fn graded(row: &DisguiseRow, test: &Test, tests: usize, policy: &Policy) -> Option<(Grade, f64, f64)> {
     let log10_p = (row.log10_p? + (tests.max(1) as f64).log10()).min(0.0);
@@ -161,7 +166,7 @@ pub(super) fn findings(
         let mut best: BTreeMap<&str, (&DisguiseRow, Grade, f64, f64)> = BTreeMap::new();
         for row in &own {
             // A residual axis that agrees in its place is the aligned test's affair.
-            if row.question == "order" && row.in_place.is_some_and(|share| share >= IN_PLACE) {
+            if row.question == "order" && in_place(row) {
                 continue;
             }
             let Some((grade, log10_p, effect)) = graded(row, test, own.len(), policy) else { continue };
@@ -210,6 +215,9 @@ pub(super) fn said(
     let expected = row.expected.unwrap_or(0.0);
     let between = between(&row.between);
     match test.code {
+        Code::ParentPermuted if in_place(row) => {
+            text!("parent/permuted/in-place", parent, between, agreed, of = row.of, expected)
+        }
         Code::ParentPermuted => text!("parent/permuted/axis", parent, between, agreed, of = row.of, expected),
         Code::ParentRotated => text!("parent/rotated/axis", parent, between, agreed, of = row.of),
         Code::ParentSecondMoments => text!(

@@ -98,6 +98,10 @@ fn path(facts: &ParentFacts<'_>, model: &str, family: &str) -> Option<Text> {
     ))
 }
 
+/// Correlation from which on a layer is said to be one of the parent's again, and not to hold a part of it. **Measured**: 0.90 and more
+/// in parents that were stacked deeper, 0.16 to 0.19 where the neurons of all layers were dealt anew.
+const WHOLE: f64 = 0.5;
+
 /// What the layers that answer say of how the subject was put together.
 fn arrangement(facts: &ParentFacts<'_>, parent: &str, map: &BTreeMap<u32, Best>, policy: &Policy) -> Vec<Text> {
     let fired: Vec<&Best> = map.values().filter(|b| fires(b, policy)).collect();
@@ -108,7 +112,13 @@ fn arrangement(facts: &ParentFacts<'_>, parent: &str, map: &BTreeMap<u32, Best>,
     let mut texts = Vec::new();
     let repeated: Vec<u32> = uses.iter().filter(|(_, n)| **n > 1).map(|(layer, _)| *layer).collect();
     if !repeated.is_empty() {
-        texts.push(text!("parent/layer-map/stacked", layers = repeated, parent));
+        let again = fired.iter().filter(|b| repeated.contains(&b.row.layer_parent));
+        let whole = again.map(|b| b.effect).fold(f64::INFINITY, f64::min) >= WHOLE;
+        texts.push(text!("parent/layer-map/stacked", layers = repeated, parent, whole));
+        if !whole {
+            // What holds parts of layers has no order of theirs, and lacks none.
+            return texts;
+        }
     }
     let answers: Vec<u32> = fired.iter().map(|b| b.row.layer_parent).collect();
     match pieces(&answers) {

@@ -18,6 +18,33 @@ pub struct Unfit {
     pub same_as: Option<String>,
 }
 
+/// Why no test can reach a weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Unreached {
+    /// Its name is in no template.
+    Unknown,
+    /// Its function was deduced from its shape, and no parent and no control has its like.
+    Alone,
+    /// It is not finite in some checkpoint.
+    NotFinite,
+    /// Its matrix is all zero at the end.
+    Zero,
+    /// It is of another shape in another checkpoint, or its number format is unknown.
+    Unread,
+}
+
+impl Unreached {
+    pub(super) fn words(self, share: f64) -> Text {
+        match self {
+            Self::Unknown => text!("parent/unreached/unknown", share),
+            Self::Alone => text!("parent/unreached/alone", share),
+            Self::NotFinite => text!("parent/unreached/not-finite", share),
+            Self::Zero => text!("parent/unreached/zero", share),
+            Self::Unread => text!("parent/unreached/unread", share),
+        }
+    }
+}
+
 /// The language model ([`ALL`], which stands for the whole model) or a tower of the subject.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Part {
@@ -41,9 +68,6 @@ impl Part {
     }
 }
 
-/// log10 of the tails that count.
-pub(super) const LOG10_TAILS: f64 = std::f64::consts::LOG10_2;
-
 /// One component against one reference at one step, after multiplicity.
 #[derive(Clone, Debug)]
 pub(super) struct Tested<'a> {
@@ -60,8 +84,7 @@ impl Tested<'_> {
 
     /// The effect that would have been graded moderate on these rows.
     pub fn detectable(&self, policy: &Policy) -> f64 {
-        Aligned { z: self.z, log10_p: self.log10_p, effect: self.effect }
-            .detectable(policy.moderate_log10_p - LOG10_TAILS)
+        Aligned { z: self.z, log10_p: self.log10_p, effect: self.effect }.detectable_either_way(policy.moderate_log10_p)
     }
 }
 
@@ -191,7 +214,10 @@ pub(super) fn unreached(judgement: &mut Judgement, facts: &ParentFacts<'_>, test
                 parents = facts.parents.clone(),
                 matrices = part.matrices
             ));
-        } else if !controls.usable(name) && !controls.uncalibrated(name) {
+        } else if !controls.usable(name)
+            && !controls.uncalibrated(name)
+            && (facts.controls.is_empty() || !facts.fit_controls().is_empty())
+        {
             judgement.missing.push(text!("parent/missing/tower-control", tower = name));
         }
     }

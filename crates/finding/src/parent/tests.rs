@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{ParentFacts, Part, judge, untested};
+use super::{ParentFacts, Part, Unfit, Unreached, judge, untested};
 use crate::{Code, ComponentOutcome, Direction, Finding, Grade};
 use scratchproof_case::Policy;
 use scratchproof_evidence::{
-    AngleRow, CalibrationRow, ComponentRow, LayerMapRow, LineRow, MatchedRow, PartialRow, Reference,
+    AngleRow, CalibrationRow, ComponentRow, DisguiseRow, LayerMapRow, LineRow, MatchedRow, PartialRow, Reference,
 };
 use scratchproof_measurements::ALL;
 
@@ -97,7 +97,7 @@ impl Case {
             earlier: &[],
             clean_start: &self.clean_start,
             drawn_again: false,
-            unreached_share: 0.0,
+            unreached: &[],
             unfit: &[],
         }
     }
@@ -162,6 +162,89 @@ fn a_layer_without_an_answer_is_not_said_to_be_inserted() {
     let found = judgement.findings.iter().find(|f| f.code == Code::ParentLayerMap).expect("a layer map");
     let told = "Layers 2 of the subject correspond to none: inserted, or trained until nothing of P is left in them.";
     assert!(found.message.contains(told), "{}", found.message);
+}
+
+/// A layer of which two of the subject's have a part was not stacked twice.
+#[test]
+fn layers_that_hold_a_part_of_one_were_not_stacked_from_it() {
+    let told = |effect: f64| {
+        let mut case = Case::new();
+        case.map("all", &[(0, 0), (1, 1), (2, 1), (3, 2)], 50.0);
+        case.layer_map.iter_mut().filter(|c| c.z == Some(50.0)).for_each(|c| c.pearson = Some(effect));
+        let (judgement, _) = judge(&case.facts(), &Policy::default());
+        let found = judgement.findings.iter().find(|f| f.code == Code::ParentLayerMap).expect("a layer map");
+        assert!(found.message.contains("Layers 1 of P correspond to more than one layer"), "{}", found.message);
+        let ordered = found.message.contains("dropped");
+        assert_eq!(found.message.contains("depth up-scaling"), ordered, "{}", found.message);
+        ordered
+    };
+    assert!(told(0.8) && !told(0.18));
+}
+
+/// An axis that is the parent's in its own order is not called another order, in what was added and in the first checkpoint.
+#[test]
+fn an_order_that_is_none_is_not_called_one() {
+    let told = |in_place: f64| {
+        let case = Case::new();
+        let row = DisguiseRow {
+            reference: Reference::Parent("P".into()),
+            question: "order".into(),
+            frame: "permuted".into(),
+            between: "MLPs of even layers against MLPs of odd layers".into(),
+            component: ALL.into(),
+            layer_subject: None,
+            layer_parent: None,
+            agreed: Some(64.0),
+            expected: Some(0.5),
+            of: 64,
+            z: None,
+            log10_p: Some(-100.0),
+            effect: None,
+            in_place: Some(in_place),
+            from_step: None,
+            to_step: Some(0),
+        };
+        let added = [row];
+        let facts = ParentFacts { added: &added, ..case.facts() };
+        let (judgement, _) = judge(&facts, &Policy::default());
+        let found = judgement.findings.into_iter().find(|f| f.code == Code::ParentAdded).expect("an answer");
+        found.message.english()
+    };
+    let (own, other) = (told(1.0), told(0.02));
+    assert!(own.contains("in its own order") && !own.contains("permuted"), "{own}");
+    assert!(other.contains("in another order (permuted)"), "{other}");
+}
+
+/// Of a control that is no more than a draw it is said that it is one, and not that it could not be compared.
+#[test]
+fn what_is_said_of_controls_that_are_unfit_is_why() {
+    let asked = |unfit: &[Unfit]| {
+        let mut case = Case::new();
+        case.figures.clear();
+        for component in [ALL, "attention"] {
+            case.figures.push(figure(Reference::Parent("P".into()), component, 100, 0.001, 0.2));
+        }
+        let (judgement, _) = judge(&ParentFacts { unfit, ..case.facts() }, &Policy::default());
+        let said = |words: &str| judgement.missing.iter().any(|missing| missing.contains(words));
+        (said("shares a tensor's function and shape"), said("looks like an untrained draw"))
+    };
+    assert_eq!(asked(&[]), (true, false));
+    assert_eq!(asked(&[Unfit { model: "C".into(), same_as: None }]), (false, true));
+}
+
+/// What no test reached is told by why.
+#[test]
+fn weights_that_no_test_reaches_are_told_by_why() {
+    let case = Case::new();
+    let unreached = [(Unreached::Unknown, 0.012), (Unreached::Alone, 0.02)];
+    let (judgement, _) = judge(&ParentFacts { unreached: &unreached, ..case.facts() }, &Policy::default());
+    let told = judgement.missing.iter().find(|missing| missing.key == "parent/missing/reach").expect("a share");
+    for words in ["3.2 %", "1.2 % are under names that no template knows", "2.0 % have a function"] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    let few = [(Unreached::Zero, 0.009)];
+    let (judgement, _) = judge(&ParentFacts { unreached: &few, ..case.facts() }, &Policy::default());
+    assert!(judgement.missing.iter().all(|missing| missing.key != "parent/missing/reach"));
 }
 
 #[test]

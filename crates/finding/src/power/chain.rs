@@ -15,16 +15,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{ChainPower, Reach};
 use crate::chain::budget::leaps;
 use crate::chain::decay::would_speak;
-use crate::chain::movement::{element_bound, excesses, reach, rounded, slack, stands_out};
+use crate::chain::movement::{element_bound, excesses, reach, rounded, slack, small, stands_out};
 use crate::chain::{ChainFacts, LAYERS, Moved};
 use crate::{Condition, Judgement};
 use scratchproof_case::Policy;
 use scratchproof_evidence::ChainRow;
 use scratchproof_measurements::ALL;
 use scratchproof_texts::text;
-
-/// Components of less than this share of the elements state their power and do not block.
-const SMALL: f64 = 0.01;
 
 /// Shares that are tried, as powers of two: from 1/16 to 16.
 const SHARES: (f64, f64) = (-4.0, 4.0);
@@ -218,14 +215,10 @@ pub fn chain(facts: &ChainFacts<'_>, policy: &Policy) -> Option<ChainPower> {
     let mut all: Vec<(i64, i64)> = facts.moved.iter().map(|m| m.steps).collect();
     all.sort_unstable();
     all.dedup();
-    let whole = facts.moved.iter().find(|m| m.component == ALL).map(|m| m.elements)?;
+    facts.moved.iter().find(|m| m.component == ALL)?;
     let mut culprits: Vec<&str> = facts.moved.iter().map(|m| m.component.as_str()).collect();
     culprits.sort_unstable();
     culprits.dedup();
-    let large = |culprit: &str| {
-        let own = facts.moved.iter().find(|m| m.component == culprit);
-        own.is_some_and(|own| own.elements as f64 >= SMALL * whole as f64)
-    };
     let mut power = ChainPower::default();
     for (at, &steps) in all.iter().enumerate() {
         let window = Window::new(facts, policy, &all, at);
@@ -234,7 +227,7 @@ pub fn chain(facts: &ChainFacts<'_>, policy: &Policy) -> Option<ChainPower> {
             let mut state = 1;
             let draws: Vec<_> = (0..DRAWS).map(|_| window.seen(culprit, 1.0, &mut || normal(&mut state))).collect();
             let tells = draws.iter().filter(|seen| !seen.is_empty()).count() >= SEEN;
-            blind |= !tells && large(culprit);
+            blind |= !tells && !small(facts.moved, culprit);
             power.intervals.push(Reach {
                 steps,
                 component: culprit.to_owned(),

@@ -6,20 +6,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{DisguisePower, ParentPower, StoredPower};
+use super::{DisguisePower, ParentPower, SMALL, StoredPower};
 use crate::parent::shown;
 use crate::{Condition, Judgement};
 use scratchproof_case::Policy;
 use scratchproof_evidence::{CalibrationRow, ComponentRow, DisguiseRow, Reference};
 use scratchproof_measurements::{ALL, Class};
-use scratchproof_stats::{Aligned, log10_upper_tail};
-use scratchproof_texts::{Text, text};
+use scratchproof_stats::{Aligned, log10_both_tails};
+use scratchproof_texts::{Param, Text, text};
 
 /// Share of the parameters of a component that must be reached.
 const REACHED: f64 = 0.95;
-
-/// Components of less than this share of the parameters do not block.
-const SMALL: f64 = 0.01;
 
 /// Tables of tokens have one direction in common between all models (the frequency of tokens), which widens the null of the
 /// whole table: there half of the parent must show, elsewhere the policy's correlation.
@@ -46,8 +43,10 @@ pub struct ParentReach {
     pub elements: u64,
     /// ... of those that were held against one of the parent's as stored, ...
     pub stored: u64,
-    /// ... and of those whose neurons, heads or experts were matched with the parent's.
+    /// ... of those whose neurons, heads or experts were matched with the parent's, ...
     pub matched: u64,
+    /// ... and of those that were neither, whose function no template knows: where it is told, they may be.
+    pub unnamed: u64,
 }
 
 /// The parent itself in one disguise, and what the search said of it.
@@ -107,8 +106,9 @@ impl<'a> Figures<'a> {
     fn sees(&self, rho: f64, policy: &Policy) -> bool {
         let (usual, itself) = self.deviation;
         let spread = ((1.0 - rho * rho) * usual * usual + rho * rho * itself * itself).sqrt();
-        let z = rho / spread + NINE_OF_TEN;
-        log10_upper_tail(z) + (self.tests.max(1) as f64).log10() <= policy.moderate_log10_p
+        // A draw on the other side of zero would be a copy times -1, which this is not.
+        let z = (rho / spread + NINE_OF_TEN).max(0.0);
+        log10_both_tails(z) + (self.tests.max(1) as f64).log10() <= policy.moderate_log10_p
     }
 
     fn smallest(&self, policy: &Policy) -> Option<f64> {
@@ -120,7 +120,7 @@ impl<'a> Figures<'a> {
     /// beside it decides.
     fn detectable(&self, policy: &Policy) -> Option<f64> {
         let test = Aligned { z: self.row.z?, log10_p: self.row.log10_p?, effect: self.row.effect? };
-        Some(test.detectable(policy.moderate_log10_p)).filter(|d| d.is_finite())
+        Some(test.detectable_either_way(policy.moderate_log10_p)).filter(|d| d.is_finite())
     }
 }
 
@@ -222,6 +222,8 @@ pub fn settle(judgement: &mut Judgement, power: &ParentPower, blind: &[Blind], i
         judgement.said.push(text!("power/parent/disguised", parents, correlation, intervals));
     }
     let mut parts: BTreeSet<&str> = BTreeSet::new();
+    // What the parent has nothing for, and what was compared whole and would not have stood out, nothing that is handed over changes.
+    let mut beside: BTreeMap<&str, (Vec<&str>, f64)> = BTreeMap::new();
     let mut limits: Vec<Text> = Vec::new();
     for one in blind {
         match one {
@@ -229,12 +231,18 @@ pub fn settle(judgement: &mut Judgement, power: &ParentPower, blind: &[Blind], i
                 let share = reach.stored.max(reach.matched) as f64 / reach.elements.max(1) as f64;
                 parts.insert(&reach.component);
                 let (component, parent) = (reach.component.clone(), reach.parent.clone());
-                // What was compared whole and would not have stood out lacks another test, and no more of it.
-                judgement.missing.push(if share < REACHED {
-                    text!("power/parent/missing", component, parent, share)
-                } else {
-                    text!("power/parent/missing-sharper", component, parent)
-                });
+                match (share < REACHED, drawn || reach.unnamed > 0) {
+                    (true, true) => judgement.missing.push(text!("power/parent/missing", component, parent, share)),
+                    (true, false) => {
+                        let (components, most) = beside.entry(&reach.parent).or_default();
+                        components.push(&reach.component);
+                        *most = most.max(share);
+                    }
+                    (false, _) if drawn => {
+                        judgement.missing.push(text!("power/parent/missing-sharper", component, parent));
+                    }
+                    (false, _) => limits.push(text!("power/parent/sharper-limit", component, parent)),
+                }
             }
             // What the search does not find although its matrices are known and read whole, nothing that is handed over makes it find.
             Blind::Disguised(power, components) if !power.class.is_empty() && !drawn => {
@@ -260,6 +268,20 @@ pub fn settle(judgement: &mut Judgement, power: &ParentPower, blind: &[Blind], i
     if !blind.is_empty() && judgement.condition == Condition::Holds {
         judgement.condition = Condition::Untested;
         judgement.said = text!("power/parent/little", parts = parts.into_iter().collect::<Vec<_>>());
+    }
+    for (parent, (components, share)) in beside {
+        // Said once, and of what it is.
+        let said_again = |missing: &Text| {
+            let of_this = matches!(missing.param("parent"), Some(Param::Word(name)) if name == parent);
+            let covered = |one: &Param| matches!(one, Param::Word(name) if components.contains(&name.as_str()));
+            let all = || match missing.param("components") {
+                Some(Param::List(own)) => own.iter().all(covered),
+                _ => false,
+            };
+            of_this && (missing.key.ends_with("/other-sizes") || missing.key.ends_with("/missing/components") && all())
+        };
+        judgement.missing.retain(|missing| !said_again(missing));
+        limits.push(text!("power/parent/beside-limit", components, parent, share));
     }
     for limit in limits {
         judgement.said.push(limit);

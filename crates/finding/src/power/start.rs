@@ -50,7 +50,7 @@ pub fn start(rows: &[StartRow], spans: &[Span], parameters: u64, replay: &Replay
         return StartPower { reached: 1.0 };
     }
     let named = |row: &StartRow| {
-        row.scheme.as_deref().is_some_and(|s| ["zero", "constant", "identity", "orthogonal"].contains(&s))
+        row.scheme.as_deref().is_some_and(|s| ["zero", "constant", "identity", "orthogonal", "sinusoids"].contains(&s))
     };
     let shows = |(row, span): &(&StartRow, &Span)| named(row) || row.edge_log10_p.is_some() && span.shows(row.elements);
     let reached: u64 = rows.iter().zip(spans).filter(shows).map(|(_, span)| span.parameters).sum();

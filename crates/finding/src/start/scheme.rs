@@ -79,6 +79,7 @@ fn kind(rows: &[&StartRow]) -> (Text, bool) {
             (text!("start/scheme/not-every", scheme = *scheme), false)
         }
         (["zero"], _) => (text!("start/scheme/zero"), true),
+        (["sinusoids"], _) => (text!("start/scheme/sinusoids"), true),
         (["repeated"], _) => (text!("start/scheme/repeated"), false),
         ([scheme @ ("constant" | "identity")], Some(value)) => {
             (text!("start/scheme/value", scheme = *scheme, value), true)
@@ -92,7 +93,7 @@ fn kind(rows: &[&StartRow]) -> (Text, bool) {
 
 fn known(row: &StartRow) -> bool {
     match row.scheme.as_deref() {
-        Some("zero") => true,
+        Some("zero" | "sinusoids") => true,
         Some("scaled" | "repeated") | None => false,
         Some(_) => row.rule.is_some(),
     }

@@ -186,6 +186,10 @@ fn words(
         context(text!("time/first-loss/too-late"))
     } else if let Some(words) = counted(policy, run, ratio) {
         context(words)
+    } else if ratio < policy.first_loss_low && step <= 1 && facts.start == Condition::Holds && facts.tied {
+        // The log is of these weights, and they began as a draw: what is lower than a draw's loss is another loss. **Measured**
+        // 0.30 where a model was trained on the outputs of another from the first step on.
+        (Grade::Weak, Direction::Neutral, text!("time/first-loss/another-loss"))
     } else if ratio < policy.first_loss_low && step <= 1 && facts.start == Condition::Holds {
         // Measured: 0.992 to 1.005 in 207 honest runs, 0.55 to 0.67 in continued ones.
         (Grade::Moderate, Direction::Against, text!("time/first-loss/not-the-draws"))
@@ -287,6 +291,25 @@ mod tests {
                 .grade
         };
         assert_eq!((found(true), found(false)), (Grade::Context, Grade::Moderate));
+    }
+
+    /// Distillation begins at the distance of two models. Where the chain ties the log to weights that began as a draw, the loss is
+    /// another one; where nothing does, the log may be of another training.
+    #[test]
+    fn a_low_loss_beside_a_draw_asks_whose_log_it_is_only_where_nothing_ties_it() {
+        let found = |start: Condition, tied: bool| {
+            let mut run = Run { id: "abc".into(), ..Run::default() };
+            run.history.rows = 1;
+            run.history.push_number(0, "loss", 2.0);
+            run.choose_keys(&KeyMap { loss: Some("loss".into()), ..KeyMap::default() }).unwrap();
+            let facts = TimeFacts { runs: &[run], vocabularies: &[800], start, tied, ..TimeFacts::default() };
+            let judged = judge(&facts, &Policy::default());
+            let found = judged.findings.into_iter().find(|f| f.code == Code::TimeFirstLoss).unwrap();
+            (found.grade, found.direction, found.message.contains("another loss"))
+        };
+        assert_eq!(found(Condition::Holds, true), (Grade::Weak, Direction::Neutral, true));
+        assert_eq!(found(Condition::Holds, false), (Grade::Moderate, Direction::Against, false));
+        assert_eq!(found(Condition::Untested, true), (Grade::Weak, Direction::Neutral, false));
     }
 
     /// Losses of an untrained Llama of 3 layers over 640 tokens, by torch in f64 (`cross_entropy`, `logsumexp`), and of an
