@@ -3,7 +3,7 @@
 //! numbers to choose, so that nobody's weights are in it.
 
 use super::constants::ROUNDED;
-use super::{Checkpoint, Component, TensorRecord};
+use super::{Checkpoint, TensorRecord};
 use scratchproof_error::{Error, Result};
 use scratchproof_kernel::decode;
 
@@ -85,8 +85,7 @@ impl Checkpoint {
         }
         let tables = self.tensors.iter().filter(|tensor| {
             let role = &tensor.role;
-            let of_tokens = [Component::Embedding, Component::Head].contains(&role.component) && role.layer.is_none();
-            of_tokens && role.known && !role.constant
+            role.is_of_tokens() && role.known && !role.constant
         });
         let mut found = Vec::new();
         for tensor in tables {

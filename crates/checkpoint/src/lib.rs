@@ -169,4 +169,11 @@ impl Role {
     pub fn judged_as(&self) -> &str {
         if self.tower.is_empty() { self.component.name() } else { &self.tower }
     }
+
+    /// Whether its rows are tokens: an embedding or an output layer, and no table of positions.
+    #[must_use]
+    pub fn is_of_tokens(&self) -> bool {
+        let table = matches!(self.component, Component::Embedding | Component::Head) && self.layer.is_none();
+        table && self.residual == Residual::Columns && !self.family.contains("position")
+    }
 }

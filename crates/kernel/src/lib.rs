@@ -34,6 +34,6 @@ pub use moments::{Alike, Block, Form, Moments, Rank};
 pub use procrustes::{deflate, nearest_orthogonal, overlap, row_basis};
 pub use product::{product, square};
 pub use rows::{CommonFactor, LEAST_SINE2, RowProducts, common_factor, rounding, updated};
-pub use sample::{Rows, Sums, View, centre, normalise};
+pub use sample::{Rows, Sums, View, centre, normalise, without_mean_row};
 pub use simd::{Level, level};
 pub use spectrum::{singular_values, transpose};

@@ -96,6 +96,25 @@ pub fn centre(values: &mut [f32], hidden: usize) {
     }
 }
 
+/// Subtracts from each row of `values` the mean of all rows, column by column: what a common vector added to every row of a table
+/// leaves as it was. A relabelling of the columns does the same to the result as to the rows.
+pub fn without_mean_row(values: &mut [f32], hidden: usize) {
+    let rows = values.len() / hidden.max(1);
+    if rows < 2 {
+        return;
+    }
+    let mut mean = vec![0.0_f64; hidden];
+    for row in values.chunks_exact(hidden) {
+        mean.iter_mut().zip(row).for_each(|(sum, v)| *sum += f64::from(*v));
+    }
+    for sum in &mut mean {
+        *sum /= rows as f64;
+    }
+    for row in values.chunks_exact_mut(hidden) {
+        row.iter_mut().zip(&mean).for_each(|(v, mean)| *v = narrow(f64::from(*v) - mean));
+    }
+}
+
 /// Scales `values` to Frobenius norm 1. Leaves a zero or non-finite sample as zeros and says `false`: it takes no part.
 pub fn normalise(values: &mut [f32]) -> bool {
     let norm = trace(values, values).sqrt();

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use scratchproof_checkpoint::{Checkpoint, TensorRecord, Tokenizer};
 use scratchproof_error::{Context, Result};
-use scratchproof_kernel::{Rows, Sums, centre, decode, gram, normalise};
+use scratchproof_kernel::{Rows, Sums, centre, decode, gram, normalise, without_mean_row};
 
 /// Rows of an embedding that are read at most.
 const MOST_ROWS: usize = 2048;
@@ -99,6 +99,7 @@ pub fn rows(checkpoint: &Checkpoint, tensor: &TensorRecord, wanted: &[u32]) -> R
 pub fn row_sums(mut a: Vec<f32>, mut b: Vec<f32>, hidden: usize) -> Option<Sums> {
     for values in [&mut a, &mut b] {
         centre(values, hidden);
+        without_mean_row(values, hidden);
         if !normalise(values) {
             return None;
         }

@@ -9,6 +9,7 @@ use super::pool;
 use scratchproof_checkpoint::Component;
 use scratchproof_kernel::{
     BLOCK, Dtype, Gram, GramShape, GramTile, Moments, Rows, View, centre, decode, finest_needed, normalise, trace,
+    without_mean_row,
 };
 use scratchproof_measurements::{FAR_PLACE, Kept, Member, Plan, TensorFigures, Unit};
 
@@ -205,6 +206,10 @@ fn summarise(
     let mut usable = Vec::with_capacity(samples.len());
     for sample in &mut samples {
         centre(sample, hidden);
+        // Rows of tokens have a direction in common, which nobody sees: a softmax takes what is added to all of them out again.
+        if unit.role.is_of_tokens() {
+            without_mean_row(sample, hidden);
+        }
         let mut rows: Vec<f32> =
             unit.added().iter().flat_map(|&row| &sample[row * hidden..(row + 1) * hidden]).copied().collect();
         if unit.pool.is_some() {

@@ -77,7 +77,7 @@ pub fn vector(pearson: f64, elements: u64) -> Option<Aligned> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use scratchproof_kernel::{Rows, centre, normalise};
+    use scratchproof_kernel::{Rows, centre, normalise, without_mean_row};
 
     /// Column permutations of one matrix against another: the variance of the null is exact, so z has mean 0 and
     /// standard deviation 1 even for matrices that are far from random.
@@ -108,6 +108,51 @@ mod tests {
                 let shuffled = b.chunks_exact(columns).flat_map(|row| order.iter().map(|&c| row[c])).collect();
                 let shuffled = Rows::whole(shuffled, columns);
                 aligned(a.total(&shuffled), 1.0, columns).expect("rows").z
+            })
+            .collect();
+        let mean = zs.iter().sum::<f64>() / 2000.0;
+        let sd = (zs.iter().map(|z| (z - mean).powi(2)).sum::<f64>() / 2000.0).sqrt();
+        assert!(mean.abs() < 0.08 && (sd - 1.0).abs() < 0.06, "mean {mean}, sd {sd}");
+    }
+
+    /// A vector that is added to all rows hides what is in them, until the mean row is taken out of both; the null is exact all the same.
+    #[test]
+    fn a_common_vector_hides_nothing_where_the_mean_row_is_taken_out() {
+        let (rows, columns) = (48, 32);
+        let mut state = 3_u64;
+        let mut draw = move || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as f32 / (1_u64 << 31) as f32 - 0.5
+        };
+        let parent: Vec<f32> = (0..rows * columns).map(|_| draw()).collect();
+        let other: Vec<f32> = (0..rows * columns).map(|_| draw()).collect();
+        let common: Vec<f32> = (0..columns).map(|_| 10.0 * draw()).collect();
+        let added: Vec<f32> = parent.iter().enumerate().map(|(i, v)| v + common[i % columns]).collect();
+        let ready = |values: &[f32], levelled: bool| {
+            let mut values = values.to_vec();
+            centre(&mut values, columns);
+            if levelled {
+                without_mean_row(&mut values, columns);
+            }
+            assert!(normalise(&mut values));
+            values
+        };
+        let test = |a: &[f32], b: &[f32], levelled: bool| {
+            let (a, b) = (Rows::whole(ready(a, levelled), columns), Rows::whole(ready(b, levelled), columns));
+            aligned(a.total(&b), 1.0, columns).expect("rows")
+        };
+        assert!(test(&added, &parent, false).z < 6.0, "{:?}", test(&added, &parent, false));
+        assert!(test(&added, &parent, true).z > 20.0, "{:?}", test(&added, &parent, true));
+        assert!(test(&added, &other, true).z.abs() < 4.0, "{:?}", test(&added, &other, true));
+        let zs: Vec<f64> = (0..2000)
+            .map(|_| {
+                let mut order: Vec<usize> = (0..columns).collect();
+                for i in (1..columns).rev() {
+                    order.swap(i, ((draw() + 0.5) * (i + 1) as f32) as usize % (i + 1));
+                }
+                let shuffled: Vec<f32> =
+                    parent.chunks_exact(columns).flat_map(|row| order.iter().map(|&c| row[c])).collect();
+                test(&added, &shuffled, true).z
             })
             .collect();
         let mean = zs.iter().sum::<f64>() / 2000.0;
