@@ -17,12 +17,13 @@ use scratchproof::audit::{Asked, again, audit_into, timeline};
 use scratchproof::case::Case;
 use scratchproof::error::{Context, Error, Result};
 use scratchproof::folder::{Folder, alone};
+use scratchproof::measurements::KERNEL_VERSION;
 use scratchproof::record::witness::certificate::bundle;
 use scratchproof::report::folder::MEASUREMENTS;
 use scratchproof::report::text::{self as letters, printable};
 use scratchproof::report::{folder, json, timeline as record};
 use scratchproof::source::plain;
-use scratchproof::store::case_of;
+use scratchproof::store::{case_of, gathered};
 use scratchproof::texts::{Language, Text, term, text};
 
 use super::arguments::{Arguments, Form, Format};
@@ -281,8 +282,14 @@ fn anew(arguments: &Arguments, dir: &Path, given: &Given, look: bool) -> Result<
         Err(why) => made.judged = Some(Err(failed(&why))),
     }
     if given.recompute {
-        made.recomputed =
-            Some(recomputed(arguments, &path, dir, &temporary.path().join("audit")).map_err(|why| failed(&why)));
+        // Other kernels give other figures, which contradict nobody.
+        let kernels = gathered(dir).map_or(KERNEL_VERSION, |(kernels, _)| kernels);
+        made.recomputed = if kernels == KERNEL_VERSION {
+            Some(recomputed(arguments, &path, dir, &temporary.path().join("audit")).map_err(|why| failed(&why)))
+        } else {
+            let of = |version: &str, kernels: u32| format!("{version} ({kernels})");
+            Some(Err(text!("attest/judged/version", then = of(&then, kernels), now = of(now, KERNEL_VERSION))))
+        };
     }
     Ok(made)
 }

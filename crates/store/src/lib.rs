@@ -283,13 +283,14 @@ impl Journal for Store<'_> {
     }
 }
 
-/// What stands in the JSON of a piece, if it is of this version.
+/// What stands in the JSON of a piece, if it is of this version or an earlier one. What is under way never takes up a piece of other
+/// kernels: they are in its key.
 fn parsed(name: &str, bytes: &[u8]) -> Result<Written> {
     let place = || format!("{PLACE}{name}.json");
     let strange = |cause: serde_json::Error| Error::input(cause.to_string()).context(place());
     fits(bytes).context(place)?;
     let head: Head = serde_json::from_slice(bytes).map_err(strange)?;
-    if !(1..=VERSION).contains(&head.version) || head.kernels != KERNEL_VERSION {
+    if !(1..=VERSION).contains(&head.version) || !(1..=KERNEL_VERSION).contains(&head.kernels) {
         return Err(Error::input(text!(
             "error-store/room/version-store-kernels-tool",
             version = &head.version,
