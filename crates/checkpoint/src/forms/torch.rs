@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::pickle::{self, Arena, Id, Kind, Node, Settings, View};
 use super::tape::Tape;
 use super::zip::{Directory, Member, unpack, unpackable};
-use super::{Catalogue, Entry, Form, Glance, Place, gather, state};
+use super::{Catalogue, Entry, Form, Glance, Place, gather, state, untaken};
 use crate::header::quoted;
 use crate::shape::size;
 use crate::{Shard, Skipped};
@@ -71,6 +71,15 @@ impl Form for Legacy {
     fn catalogue(&self, file: &Glance<'_>) -> Result<Catalogue> {
         Archive::open(file.name, file.blob)?.model()
     }
+}
+
+/// Whether a file is torch's, of either form, or a pickle.
+pub(super) fn is_torch(name: &str, blob: &Arc<dyn Blob>) -> bool {
+    let head = blob.bytes(0, usize::try_from(blob.len().min(4)).unwrap_or(0));
+    head.is_ok_and(|head| {
+        let file = Glance { name, blob, head: head.into_owned(), beside: &|_| Ok(None) };
+        Zip.holds(&file) || Legacy.holds(&file)
+    })
 }
 
 fn is_pickle(name: &str) -> bool {
@@ -180,6 +189,9 @@ impl Archive {
         for class in &self.arena.foreign {
             catalogue.notes.push(text!("checkpoint/read/foreign", class = quoted(class)));
         }
+        let taken: Vec<Id> = found.tensors.iter().map(|(_, id)| *id).collect();
+        let beside = untaken::beside(&self.arena, self.root, &taken, "")?;
+        catalogue.others = untaken::by_entry(&self, beside, &found.path);
         self.entries(found.tensors, &mut catalogue)?;
         catalogue.files = self.files;
         Ok(catalogue)
@@ -194,14 +206,18 @@ impl Archive {
             match self.entry(&name, id)? {
                 Ok(entry) => catalogue.entries.push(entry),
                 Err(why) => {
-                    let view = self.arena.view(id);
-                    let bytes = view.and_then(|view| size(&view.shape, view.kind.width())).unwrap_or(0);
-                    catalogue.unread += bytes as u64;
+                    catalogue.unread += self.size(id);
                     catalogue.skipped.push(Skipped { tensor: name, why });
                 }
             }
         }
         Ok(())
+    }
+
+    /// Bytes of a tensor.
+    pub(super) fn size(&self, id: Id) -> u64 {
+        let view = self.arena.view(id);
+        view.and_then(|view| size(&view.shape, view.kind.width())).unwrap_or(0) as u64
     }
 
     /// One tensor, or why it is not read.
