@@ -8,7 +8,7 @@ use crate::support::report::Outcome;
 use crate::support::safetensors::File;
 use crate::support::{Copy, fixtures, names};
 
-const CASE: &str = "cases/scratch-same-arch";
+const CASE: &str = "scratch-same-arch";
 
 /// The audit of a case with something more in the folder of every checkpoint.
 fn with(more: impl Fn(&Path)) -> (Outcome, String, Vec<String>, usize) {
@@ -17,8 +17,8 @@ fn with(more: impl Fn(&Path)) -> (Outcome, String, Vec<String>, usize) {
         more(&copy.path("checkpoints").join(step));
     }
     let report = copy.judged();
-    let limits = report.answer.limits.iter().map(|limit| limit.said.english()).collect::<Vec<_>>().join(" ");
-    let missing = report.verdict.missing.iter().map(|missing| missing.english()).collect();
+    let limits = report.answer.limits.iter().map(|limit| limit.message.as_str()).collect::<Vec<_>>().join(" ");
+    let missing = report.verdict.missing.clone();
     (report.verdict.outcome, limits, missing, report.of("input/left-out-files").len())
 }
 

@@ -12,6 +12,7 @@ mod gguf;
 mod hdf5;
 mod hub_cache;
 mod megatron;
+pub(crate) mod neighbour;
 mod npz;
 mod onnx;
 pub(crate) mod optimizer;

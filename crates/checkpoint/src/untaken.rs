@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::forms::untaken::{Others, of_file};
+use super::forms::neighbour::of_file;
+use super::forms::untaken::Others;
 use super::forms::{self, Catalogue};
 use super::header::quoted;
 use super::index::has_ending;

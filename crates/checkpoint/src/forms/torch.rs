@@ -2,10 +2,12 @@
 //! entries of a zip archive (`data.pkl`, `data/KEY`; `torch/serialization.py`); before, the storages follow the pickle. A
 //! `TorchScript` module is the zip form with its code beside it, which is not looked at.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::pickle::{self, Arena, Id, Kind, Node, Settings, View};
 use super::tape::Tape;
+use super::untaken::Others;
 use super::zip::{Directory, Member, unpack, unpackable};
 use super::{Catalogue, Entry, Form, Glance, Place, gather, state, untaken};
 use crate::header::quoted;
@@ -71,6 +73,19 @@ impl Form for Legacy {
     fn catalogue(&self, file: &Glance<'_>) -> Result<Catalogue> {
         Archive::open(file.name, file.blob)?.model()
     }
+}
+
+/// All tensors of a file but states of optimizers and of random numbers.
+///
+/// # Errors
+/// As [`Archive::open`].
+pub(super) fn everything(name: &str, blob: &Arc<dyn Blob>) -> Result<Catalogue> {
+    let archive = Archive::open(name, blob)?;
+    let mut own = Others::default();
+    for (path, id) in untaken::beside(&archive.arena, archive.root, &[], name)? {
+        archive.put(&path, id, &mut own);
+    }
+    Ok(Catalogue { entries: own.entries, unread: own.lost, files: archive.files, ..Catalogue::default() })
 }
 
 /// Whether a file is torch's, of either form, or a pickle.
@@ -191,7 +206,7 @@ impl Archive {
         }
         let taken: Vec<Id> = found.tensors.iter().map(|(_, id)| *id).collect();
         let beside = untaken::beside(&self.arena, self.root, &taken, "")?;
-        catalogue.others = untaken::by_entry(&self, beside, &found.path);
+        catalogue.others = self.by_entry(beside, &found.path);
         self.entries(found.tensors, &mut catalogue)?;
         catalogue.files = self.files;
         Ok(catalogue)
@@ -212,6 +227,28 @@ impl Archive {
             }
         }
         Ok(())
+    }
+
+    /// The entry that each tensor is in, where the entry at `taken` is the model.
+    fn by_entry(&self, found: Vec<(String, Id)>, taken: &[String]) -> Vec<Others> {
+        let mut all: BTreeMap<String, Others> = BTreeMap::new();
+        for (path, id) in found {
+            let parts: Vec<&str> = path.split('.').collect();
+            let shared = parts.iter().zip(taken).take_while(|(part, own)| **part == own.as_str()).count();
+            let entry = parts[..(shared + 1).min(parts.len())].join(".");
+            let blank = || Others { entry: entry.clone(), files: self.files.clone(), ..Others::default() };
+            self.put(&path, id, all.entry(entry.clone()).or_insert_with(blank));
+        }
+        all.into_values().collect()
+    }
+
+    fn put(&self, path: &str, id: Id, others: &mut Others) {
+        match self.entry(path, id) {
+            Ok(Ok(entry)) => others.entries.push(entry),
+            Ok(Err(_)) => others.lost += self.size(id),
+            // What is not in the file was not handed over.
+            Err(_) => {}
+        }
     }
 
     /// Bytes of a tensor.

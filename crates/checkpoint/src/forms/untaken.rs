@@ -2,17 +2,14 @@
 //! States of optimizers and of random numbers are told by how they are kept, and not by what they are called: a name alone
 //! would hide anything.
 
-use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
+use std::collections::HashSet;
 
 use super::pickle::{Arena, Id, Kind, Node};
 use super::state::is_optimizer;
-use super::torch::{Archive, is_torch};
 use super::{Catalogue, Entry};
 use crate::index::is_trainers;
 use crate::{Dtype, Shard};
 use scratchproof_error::{Error, Result};
-use scratchproof_source::{Blob, Store};
 use scratchproof_texts::text;
 
 /// Tensors that were found and are not the model's.
@@ -66,8 +63,6 @@ const DEPTH: usize = 128;
 const NAMES: usize = 32;
 /// The state of a generator of random numbers has at most so many bytes.
 const RANDOM: u64 = 1 << 16;
-/// What a trainer writes beside its weights and is no checkpoint (arguments, schedules) has at most so many bytes.
-const SMALL: u64 = 1 << 20;
 
 /// Whether the last part of a path is what an optimizer calls what it keeps.
 pub(crate) fn is_state(path: &str) -> bool {
@@ -152,63 +147,4 @@ fn are_states(arena: &Arena, states: Id) -> bool {
     }
     // A parameter's name has dots, and what is kept of it has none.
     !names.iter().any(|name| name.contains('.'))
-}
-
-/// The entry that each tensor is in, where the entry at `taken` is the model.
-pub(super) fn by_entry(archive: &Archive, found: Vec<(String, Id)>, taken: &[String]) -> Vec<Others> {
-    let mut all: BTreeMap<String, Others> = BTreeMap::new();
-    for (path, id) in found {
-        let parts: Vec<&str> = path.split('.').collect();
-        let shared = parts.iter().zip(taken).take_while(|(part, own)| **part == own.as_str()).count();
-        let entry = parts[..(shared + 1).min(parts.len())].join(".");
-        let own = all.entry(entry.clone()).or_insert_with(|| Others {
-            entry,
-            files: archive.files.clone(),
-            ..Others::default()
-        });
-        own.put(archive, &path, id);
-    }
-    all.into_values().collect()
-}
-
-impl Others {
-    fn put(&mut self, archive: &Archive, path: &str, id: Id) {
-        match archive.entry(path, id) {
-            Ok(Ok(entry)) => self.entries.push(entry),
-            Ok(Err(_)) => self.lost += archive.size(id),
-            // What is not in the file was not handed over.
-            Err(_) => {}
-        }
-    }
-}
-
-/// The tensors of a file that is none of the model's; nothing where it holds none but an optimizer's states. One that cannot be
-/// read counts by its length.
-pub(crate) fn of_file(name: &str, store: &dyn Store) -> Option<(Catalogue, u64)> {
-    // What cannot be opened is named by those who list the folder.
-    let blob: Arc<dyn Blob> = Arc::from(store.open(name).ok()?);
-    let whole = if is_torch(name, &blob) { of_torch(name, &blob) } else { super::catalogue(name, &blob, store) };
-    match whole {
-        Ok(mut catalogue) => {
-            if is_trainers(name) {
-                catalogue.entries.retain(|entry| !is_state(&entry.name));
-            }
-            let lost = catalogue.unread;
-            (lost > 0 || !catalogue.entries.is_empty()).then_some((catalogue, lost))
-        }
-        Err(_) if is_trainers(name) && blob.len() <= SMALL => None,
-        Err(_) => Some((Catalogue::default(), blob.len())),
-    }
-}
-
-fn of_torch(name: &str, blob: &Arc<dyn Blob>) -> Result<Catalogue> {
-    let archive = Archive::open(name, blob)?;
-    let found = beside(&archive.arena, archive.root, &[], name)?;
-    let mut catalogue = Catalogue::default();
-    let mut own = Others::default();
-    for (path, id) in found {
-        own.put(&archive, &path, id);
-    }
-    (catalogue.entries, catalogue.unread, catalogue.files) = (own.entries, own.lost, archive.files);
-    Ok(catalogue)
 }
