@@ -115,7 +115,7 @@ fn parts<'a>(components: impl IntoIterator<Item = &'a ComponentResult>) -> Vec<T
 /// `other` is.
 fn called(report: &Report, component: &ComponentResult) -> Text {
     let own = part(&component.name);
-    if own.key != "answer/part/named" {
+    if !own.has("/part/named") {
         return own;
     }
     let found = report.findings.iter().filter(|finding| {
@@ -283,7 +283,7 @@ fn inconclusive(report: &Report, accused: &[String]) -> Text {
         stated.into_iter().filter(|one| one.state != Condition::Holds).map(|one| one.name).collect();
     if !conditions.is_empty() {
         // What the tool cannot see is not for anybody to hand over.
-        let limit = conditions.len() == 1 && report.verdict.said.parent.has("power/parent/disguise-limit");
+        let limit = conditions.len() == 1 && report.verdict.said.parent.has("/disguise-limit");
         return text!("answer/found/untested", conditions, limit);
     }
     if let Some(files) = unjudged(report) {
@@ -385,7 +385,7 @@ fn limits(report: &Report) -> Vec<Text> {
 
 /// What was handed over and not judged, where that is more than the policy lets pass.
 fn unjudged(report: &Report) -> Option<Param> {
-    let told = report.verdict.missing.iter().find(|missing| missing.key == "input/left-out-files/missing")?;
+    let told = report.verdict.missing.iter().find(|missing| missing.has("/left-out-files/missing"))?;
     told.param("files").cloned()
 }
 

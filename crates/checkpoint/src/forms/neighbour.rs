@@ -9,7 +9,7 @@ use crate::index::is_trainers;
 use scratchproof_source::{Blob, Store};
 
 /// What a trainer writes beside its weights and is no checkpoint (arguments, schedules) has at most so many bytes.
-const SMALL: u64 = 1 << 20;
+const SMALL: u64 = 1 << 16;
 
 /// The tensors of a file that is none of the model's, and bytes of those that cannot be read; nothing where it holds none but an
 /// optimizer's states. One that cannot be read at all counts by its length.
