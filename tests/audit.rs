@@ -1,5 +1,7 @@
 //! The audits of the fixture cases: their verdicts, their figures and their form.
 
+#[path = "audit/beside.rs"]
+mod beside;
 #[path = "audit/clock.rs"]
 mod clock;
 #[path = "audit/forged.rs"]

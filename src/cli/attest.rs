@@ -77,6 +77,9 @@ pub fn model(
 
 /// Signs a finished audit. An attestation of the same audit that is there gets one more signature.
 pub fn audit(arguments: &Arguments, dir: &Path, signer: &Signer, output: Option<&Path>) -> Result<u8> {
+    if !dir.join("report.json").is_file() {
+        return Err(Error::usage(text!("error-cli/attest/not-audited", dir = dir.display())));
+    }
     let file = output.map_or_else(|| dir.join(FILE), Path::to_owned);
     // An audit that contradicts itself, or what its own measurements give, is not signed.
     let given = Given { keys: &[], roots: &[], model: None, ledger: None, case: None, recompute: false };

@@ -65,6 +65,13 @@ fn submission(path: &Path, into: &Path, access: Access, reporter: &dyn Reporter,
         return Ok(*report);
     }
     let file = if path.is_dir() { path.join("case.toml") } else { path.to_owned() };
+    if path.is_dir() && !file.is_file() {
+        let is = |entry: &std::fs::DirEntry, name: &str| entry.path().join(name).is_file();
+        let inside_of = |entry: &std::fs::DirEntry| is(entry, "case.toml") || is(entry, "report.json");
+        let cases = std::fs::read_dir(path).map_or(0, |all| all.flatten().filter(|entry| inside_of(entry)).count());
+        let path = path.display();
+        return Err(Error::usage(text!("error-cli/docket/no-case", path, cases)));
+    }
     let case = super::read_case(&file, Some(into))?;
     let folder = Folder::open(into)?;
     folder::check(&folder)?;

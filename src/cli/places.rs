@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use scratchproof::checkpoint::Checkpoint;
+use scratchproof::case::Policy;
+use scratchproof::checkpoint::{Checkpoint, is_trainers};
 use scratchproof::error::{Error, Result};
 use scratchproof::fingerprint::is_fingerprint;
 use scratchproof::source::ENDINGS;
@@ -170,9 +171,15 @@ impl Places {
             self.add(place);
             for file in &weights {
                 // A file that is not of this model may be another.
-                if checkpoint.unread.contains(&name(file)) {
+                let other = |name: &String| checkpoint.untaken.iter().any(|own| own.place == *name);
+                if checkpoint.unread.contains(&name(file)) || other(&name(file)) {
                     self.add(file);
                 }
+            }
+            // What is in another entry of its file cannot be named as a model.
+            for own in checkpoint.untaken.iter().filter(|own| own.place.starts_with('"')) {
+                let much = own.bytes as f64 > Policy::default().unreached_share * checkpoint.bytes() as f64;
+                self.leave(place, text!("checkpoint/read/untaken", place = &own.place, bytes = own.bytes), much);
             }
             return checkpoint.shards.iter().map(|shard| place.join(&shard.name)).collect();
         }
@@ -189,11 +196,8 @@ fn name_is_cached(place: &Path) -> bool {
         && place.join("snapshots").is_dir()
 }
 
-/// Files that a trainer writes beside its weights.
-const BESIDE: [&str; 7] = ["training_args", "optimizer", "optim_", "scheduler", "rng_state", "scaler", "random_states"];
-
 fn is_weights(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
     let ends = ENDINGS.iter().any(|end| lower.ends_with(end)) || lower.ends_with(".distcp");
-    ends && !BESIDE.iter().any(|beside| lower.starts_with(beside))
+    ends && !is_trainers(&lower)
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
-use scratchproof::case::Policy;
+use scratchproof::case::{Policy, last_part};
 use scratchproof::checkpoint::Checkpoint;
 use scratchproof::error::{Context as _, Error, Result};
 use scratchproof::fingerprint::{Answer, Context, Fingerprint, Outcome, SEED, against, is_fingerprint};
@@ -21,7 +21,7 @@ const SHOWN: usize = 8;
 /// Writes the fingerprint of a model.
 pub fn fingerprint_of(arguments: &Arguments, model: &str, output: &Path, seed: u64, name: Option<&str>) -> Result<u8> {
     let checkpoint = Checkpoint::open_named(model, access(arguments))?;
-    let name = name.map_or_else(|| last_part(model), str::to_owned);
+    let name = name.map_or_else(|| last_part(model).to_owned(), str::to_owned);
     let fingerprint = Fingerprint::of(&checkpoint, &name, seed)?;
     fingerprint.write(output)?;
     if !arguments.quiet {
@@ -30,18 +30,18 @@ pub fn fingerprint_of(arguments: &Arguments, model: &str, output: &Path, seed: u
         let file = output.display().to_string();
         let rows = fingerprint.rows.rows.len();
         say(&text!("scan/fingerprint/written", file, bytes, heads, rows, seed).say(language(arguments)));
+        if let Some(adapter) = &checkpoint.adapter {
+            let (kind, base) = (adapter.kind.as_str(), adapter.base.clone());
+            say(&text!("scan/fingerprint/adapter", kind, base).say(language(arguments)));
+        }
     }
     Ok(0)
-}
-
-fn last_part(model: &str) -> String {
-    model.trim_end_matches('/').rsplit('/').next().unwrap_or(model).to_owned()
 }
 
 /// Holds a model against fingerprints and models.
 pub fn scan(arguments: &Arguments, subject: &str, candidates: &[PathBuf]) -> Result<u8> {
     let checkpoint = Checkpoint::open_named(subject, access(arguments)).context(|| text!("error-cli/scan/subject"))?;
-    let own = Fingerprint::of(&checkpoint, &last_part(subject), SEED)?;
+    let own = Fingerprint::of(&checkpoint, last_part(subject), SEED)?;
     let mut places = Places::default();
     for place in candidates {
         places.collect(place)?;

@@ -58,6 +58,7 @@ impl Signer {
 
     fn parse(bytes: &[u8], password: Option<&[u8]>) -> Parsed<Self> {
         let blocks = pem::decode(bytes).ok_or("it is no PEM file")??;
+        let mut public = false;
         for (label, body) in blocks {
             match label.as_str() {
                 "PRIVATE KEY" => return Self::pkcs8(&body),
@@ -68,10 +69,15 @@ impl Signer {
                 "EC PRIVATE KEY" => return Self::sec1(&only(&body, "EC key")?, None),
                 // Beside a key of SEC 1 stand the curve's parameters, and certificates may stand anywhere.
                 "EC PARAMETERS" | "CERTIFICATE" => {}
+                "PUBLIC KEY" => public = true,
                 other => return Err(format!("a block of the kind {other} is not read here")),
             }
         }
-        Err("there is no private key in it".into())
+        Err(if public {
+            "it holds a public key, which cannot sign: give the private one of the pair".into()
+        } else {
+            "there is no private key in it".into()
+        })
     }
 
     fn pkcs8(body: &[u8]) -> Parsed<Self> {
@@ -191,8 +197,14 @@ impl Public {
     pub fn read(bytes: &[u8]) -> Result<Self> {
         let parse = || -> Parsed<Self> {
             let blocks = pem::decode(bytes).ok_or("it is no PEM file")??;
+            let private = blocks.iter().any(|(label, _)| label.ends_with("PRIVATE KEY"));
             let block = blocks.into_iter().find(|(label, _)| label == "PUBLIC KEY");
-            Self::new(&block.ok_or("there is no public key in it")?.1)
+            let block = block.ok_or(if private {
+                "it holds a private key: `openssl pkey -in KEY -pubout` writes the public one"
+            } else {
+                "there is no public key in it"
+            })?;
+            Self::new(&block.1)
         };
         parse().map_err(|why| Error::usage(text!("error-attest/keys/public-key", why)))
     }
@@ -293,7 +305,7 @@ pub(super) mod tests {
         let cut = PLAIN.replace("BCIEIAEC", "BCIEHwEC");
         for (text, word, part) in [
             ("", None, "no PEM"),
-            (PUBLIC, None, "PUBLIC KEY"),
+            (PUBLIC, None, "give the private one"),
             (AES_256, None, "no password"),
             (AES_256, Some("Word"), "password is wrong"),
             (AES_256, Some(""), "password is wrong"),
@@ -312,6 +324,15 @@ pub(super) mod tests {
         let at = bad.len() / 2;
         bad[at] = if bad[at] == b'A' { b'B' } else { b'A' };
         assert!(Signer::read(&bad, Some(b"word")).is_err());
+    }
+
+    /// The other key of the pair is what people take for it.
+    #[test]
+    fn a_private_key_is_no_public_one_and_the_way_out_is_said() {
+        for private in [PLAIN, AES_256] {
+            let why = Public::read(private.as_bytes()).err().expect("an error");
+            assert!(why.is_usage() && why.to_string().contains("openssl pkey -in KEY -pubout"), "{why}");
+        }
     }
 
     #[test]

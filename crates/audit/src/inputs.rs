@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::read::Read;
+use super::unjudged::{self, some};
 use scratchproof_facts::parent::looked;
 use scratchproof_facts::{Session, references};
 use scratchproof_finding::{Code, Direction, Finding, Grade, Judgement};
@@ -246,18 +247,9 @@ fn models<'a>(session: &Session<'a>) -> Vec<(Text, &'a Model)> {
 
 /// What lies in the folders of the models beside them.
 fn files(session: &Session, judgement: &mut Judgement) {
-    const SHOWN: usize = 4;
-    let some = |names: &[String]| -> Vec<Text> {
-        let shown = names.iter().take(SHOWN).map(|name| Text::plain(name.as_str()));
-        shown.chain((names.len() > SHOWN).then(|| Text::plain("..."))).collect()
-    };
-    // Nothing of them is cleared, and who reads a verdict has to know.
-    let of_subject: BTreeSet<&String> = session.measured.models.iter().flat_map(|model| &model.unread).collect();
-    if !of_subject.is_empty() {
-        let files: Vec<String> = of_subject.into_iter().cloned().collect();
-        judgement.missing.push(text!("input/left-out-files/missing", count = files.len(), files = some(&files)));
-    }
-    for (name, model) in models(session) {
+    let series = session.measured.plan.series;
+    judgement.findings.extend(unjudged::finding(session));
+    for (at, (name, model)) in models(session).into_iter().enumerate() {
         if let Some((kind, base)) = &model.adapter {
             let base = base.clone().unwrap_or_else(|| "?".to_owned());
             let text = match &model.merged {
@@ -266,7 +258,8 @@ fn files(session: &Session, judgement: &mut Judgement) {
             };
             judgement.push(Finding::new(Code::InputLeftOut, Grade::Weak, Direction::Neutral, text));
         }
-        if model.unread.is_empty() {
+        // Those of the subject are told once for all of its checkpoints.
+        if model.unread.is_empty() || at < series {
             continue;
         }
         let text = text!(

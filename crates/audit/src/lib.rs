@@ -18,6 +18,7 @@ mod record;
 mod register;
 mod repository;
 mod timeline;
+mod unjudged;
 mod witness;
 
 use scratchproof_case::Case;
@@ -146,7 +147,8 @@ fn judge(case: &Case, measured: &Measurements, mut read: Read) -> Audit {
     let against = tested.map(|p| p.name.clone()).collect();
     let ground = ground(&session).with(&findings);
     let said = Said { start: start_said, chain: chain_said, parent: parent_said, time: ground.record() };
-    let lacking = ground.lacking(policy).into_iter().chain(inputs::lacking(&session)).collect();
+    let lacking = ground.lacking(policy).into_iter().chain(inputs::lacking(&session));
+    let lacking = lacking.chain(unjudged::lacking(&session)).collect();
     let heard = Heard { conditions, said, power, against, missing, ground: ground.sentence(), lacking };
     let verdict = decide(&mut findings, heard);
     let report = Report {

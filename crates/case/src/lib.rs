@@ -55,6 +55,15 @@ pub struct Case {
     pub choice: Choice,
 }
 
+/// What a model is called by where it lies: the last part of a path or an address, whichever way its slashes lean; all of it
+/// where that says nothing.
+#[must_use]
+pub fn last_part(path: &str) -> &str {
+    const SLASHES: [char; 2] = ['/', '\\'];
+    let last = path.trim_end_matches(SLASHES).rsplit(SLASHES).next().unwrap_or_default();
+    if ["", ".", ".."].contains(&last) { path } else { last }
+}
+
 impl Case {
     /// Two models and controls without a case file: a single subject, one parent, no record, the default thresholds. A
     /// model is called by the last part of its path or address; of equal names the later ones are numbered.
@@ -63,8 +72,7 @@ impl Case {
         let location = |written: &str| Location { written: written.to_owned(), path: PathBuf::from(written) };
         let mut taken: Vec<String> = Vec::new();
         let mut name = |written: &str| {
-            let last = written.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-            let plain = if last.is_empty() || last == "." || last == ".." { written } else { last };
+            let plain = last_part(written);
             let mut name = plain.to_owned();
             let mut number = 2;
             while taken.contains(&name) {

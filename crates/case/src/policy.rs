@@ -38,7 +38,8 @@ pub struct Policy {
     pub moderate_log10_p: f64,
     /// A component counts as independent only if this effect would have been graded moderate.
     pub detectable_effect: f64,
-    /// A parent is cleared only if no test can reach at most this share of the final checkpoint's bytes.
+    /// A parent is cleared only if no test can reach at most this share of the final checkpoint's bytes; nothing is confirmed
+    /// while what was handed over with a checkpoint and is neither it nor a trainer's is more than this share of it.
     pub unreached_share: f64,
     /// Given the start, less than this of the correlation with the parent is left in two models of one seed that were
     /// trained apart.

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::index::read_small;
 use super::settings::read_settings;
+use scratchproof_case::last_part;
 use scratchproof_error::{Context, Result};
 use scratchproof_source::Store;
 use scratchproof_texts::{Text, text};
@@ -82,8 +83,7 @@ impl Adapter {
     #[must_use]
     pub fn is_of<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> bool {
         let last = |name: &str| -> String {
-            let name = name.split('@').next().unwrap_or(name).trim_end_matches('/');
-            let own = name.rsplit(['/', '\\']).next().unwrap_or(name);
+            let own = last_part(name.split('@').next().unwrap_or(name));
             own.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
         };
         let Some(base) = self.base.as_deref().map(last) else { return false };

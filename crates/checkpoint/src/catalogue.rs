@@ -7,16 +7,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
+use super::adapter;
 use super::deduce::deduce;
 use super::forms::beside;
 use super::forms::folder::{self, Found};
 use super::forms::optimizer::OptimizerFiles;
+use super::forms::untaken::Others;
 use super::forms::{self, Catalogue, twin};
 use super::header::quoted;
 use super::index::{self, Layout};
 use super::residual::{hidden_sizes, set_prediction_layers_apart, settle_residual_axes};
 use super::settings::read_settings;
 use super::stacked;
+use super::untaken::{self, Taken, Untaken};
 use super::wrappers::bare_names;
 use super::{
     Adapter, Architectures, HeaderTensor, Meeting, Optimizer, Role, Sample, Shard, Skipped, TensorRecord, Tokenizer,
@@ -51,6 +54,8 @@ pub struct Checkpoint {
     pub skipped: Vec<Skipped>,
     /// Files of the folder that hold tensors and are not part of the model, sorted.
     pub unread: Vec<String>,
+    /// What was handed over with it, is not it and is looked at by no test, sorted.
+    pub untaken: Vec<Untaken>,
     /// Parts of names that wrappers had added and that [`TensorRecord::name`] is without, sorted.
     pub wrappers: Vec<String>,
     /// The form it is kept in.
@@ -121,6 +126,7 @@ impl Checkpoint {
             architecture: None,
             skipped: Vec::new(),
             unread: layout.unread.clone(),
+            untaken: Vec::new(),
             optimizers: Arc::default(),
             wrappers: Vec::new(),
             adapter: None,
@@ -132,20 +138,27 @@ impl Checkpoint {
             sample: None,
         };
         checkpoint.adapter = Adapter::read(store, &names, &checkpoint.unread)?;
-        let mut found = checkpoint.read_shards(store, &layout)?;
+        let folder = together.is_some();
+        let mut rest = Rest::default();
+        let mut found = checkpoint.read_shards(store, &layout, &mut rest)?;
         if layout.index.is_none() {
             twin::much_larger(store, &checkpoint.unread, &checkpoint.shards, checkpoint.stored)
                 .context(|| checkpoint.uri.clone())?;
         }
         if let Some(catalogue) = together {
             let uri = checkpoint.uri.clone();
-            checkpoint.add(&uri, &layout, catalogue, &mut found, &mut HashMap::new())?;
+            checkpoint.add(&uri, &layout, catalogue, &mut found, &mut HashMap::new(), &mut rest)?;
         }
         checkpoint.notes.extend(store.only().and_then(|file| index::a_part(store, file)));
         checkpoint.is_mostly_tensors()?;
         checkpoint.has_tensors(&found)?;
         checkpoint.optimizers = Arc::new(OptimizerFiles::find(store, &names, &checkpoint.shards));
         checkpoint.notes.extend(twin::look(store, &layout.twin, &checkpoint.shards, &found));
+        checkpoint.untaken = rest.look(store, &names, &checkpoint, &found, folder);
+        let untaken = checkpoint.untaken.iter();
+        checkpoint
+            .notes
+            .extend(untaken.map(|own| text!("checkpoint/read/untaken", place = &own.place, bytes = own.bytes)));
         let (config, beside) = (checkpoint.config.as_ref(), layout.quantisation.as_ref());
         let left = forms::quantised::left(&found, &checkpoint.skipped, config, beside);
         checkpoint.notes.extend(left);
@@ -194,7 +207,12 @@ impl Checkpoint {
     }
 
     /// Reads what every file holds and holds the index against it.
-    fn read_shards(&mut self, store: &dyn Store, layout: &Layout) -> Result<BTreeMap<String, (usize, HeaderTensor)>> {
+    fn read_shards(
+        &mut self,
+        store: &dyn Store,
+        layout: &Layout,
+        rest: &mut Rest,
+    ) -> Result<BTreeMap<String, (usize, HeaderTensor)>> {
         let mut found: BTreeMap<String, (usize, HeaderTensor)> = BTreeMap::new();
         let mut seen: HashMap<String, String> = HashMap::new();
         for name in &layout.shards {
@@ -216,7 +234,7 @@ impl Checkpoint {
                 self.unread.push(name.clone());
                 continue;
             }
-            self.add(name, layout, catalogue, &mut found, &mut seen)?;
+            self.add(name, layout, catalogue, &mut found, &mut seen, rest)?;
         }
         if let Some((index, map)) = &layout.index {
             for (tensor, shard) in map {
@@ -234,7 +252,7 @@ impl Checkpoint {
             let unlisted: Vec<String> =
                 found.keys().filter(|tensor| !map.contains_key(*tensor) && !made(tensor)).cloned().collect();
             for tensor in unlisted {
-                found.remove(&tensor);
+                rest.lost += found.remove(&tensor).map_or(0, |(_, own)| own.bytes);
                 self.skipped.push(Skipped { tensor, why: format!("{index} does not name it, so no loader reads it") });
             }
         }
@@ -251,6 +269,7 @@ impl Checkpoint {
         mut catalogue: Catalogue,
         found: &mut BTreeMap<String, (usize, HeaderTensor)>,
         seen: &mut HashMap<String, String>,
+        rest: &mut Rest,
     ) -> Result<()> {
         let names = || catalogue.entries.iter().map(|entry| &entry.name);
         if let Some(name) = names().find(|name| name.len() > LONGEST_NAME) {
@@ -279,6 +298,8 @@ impl Checkpoint {
         self.form = catalogue.form.clone();
         let own = catalogue.entries.iter().map(|entry| entry.bytes().map_or(0, |bytes| bytes as u64));
         self.stored += own.sum::<u64>() + catalogue.unread;
+        rest.lost += catalogue.unread;
+        rest.others.append(&mut catalogue.others);
         self.config = self.config.take().or_else(|| catalogue.settings.clone());
         for name in forms::quantised::unpack(&mut catalogue, self.config.as_ref(), layout.quantisation.as_ref()) {
             // In no file by this name.
@@ -451,6 +472,7 @@ impl Checkpoint {
         copy.shards.clone_from(&self.shards);
         copy.skipped.clone_from(&self.skipped);
         copy.unread.clone_from(&self.unread);
+        copy.untaken.clone_from(&self.untaken);
         copy.wrappers.clone_from(&self.wrappers);
         copy.met.clone_from(&self.met);
         copy.adapter.clone_from(&self.adapter);
@@ -467,6 +489,30 @@ impl Checkpoint {
             shard.blob = Arc::new(HeldFile::new(Arc::clone(&shard.blob), Arc::clone(&left)));
         }
         copy
+    }
+}
+
+/// What is found and not taken while a model is read.
+#[derive(Default)]
+struct Rest {
+    others: Vec<Others>,
+    /// Bytes of its own tensors that cannot be read.
+    lost: u64,
+}
+
+impl Rest {
+    fn look(
+        self,
+        store: &dyn Store,
+        names: &[String],
+        read: &Checkpoint,
+        found: &BTreeMap<String, (usize, HeaderTensor)>,
+        folder: bool,
+    ) -> Vec<Untaken> {
+        let first = read.skipped.first().map(|skipped| skipped.tensor.clone());
+        let adapter = names.iter().any(|name| name == adapter::CONFIG);
+        let taken = Taken { shards: &read.shards, found, lost: (self.lost, first), adapter, folder };
+        untaken::look(store, names, &taken, self.others)
     }
 }
 

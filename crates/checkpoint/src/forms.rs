@@ -12,6 +12,7 @@ mod gguf;
 mod hdf5;
 mod hub_cache;
 mod megatron;
+pub(crate) mod neighbour;
 mod npz;
 mod onnx;
 pub(crate) mod optimizer;
@@ -23,6 +24,7 @@ mod state;
 mod tape;
 mod torch;
 pub(crate) mod twin;
+pub(crate) mod untaken;
 mod ways_out;
 mod zip;
 
@@ -87,6 +89,8 @@ pub(crate) struct Catalogue {
     pub(crate) settings: Option<Value>,
     /// Bytes of the model's tensors that are not read.
     pub(crate) unread: u64,
+    /// What its files hold beside the model.
+    pub(crate) others: Vec<untaken::Others>,
     /// Names of entries that are powers of two, a byte each: scales, and no numbers to compare.
     pub(crate) powers: BTreeSet<String>,
 }
@@ -158,6 +162,11 @@ pub(crate) fn catalogue(name: &str, blob: &Arc<dyn Blob>, store: &dyn Store) -> 
         Ok(found)
     };
     read().context(|| blob.uri())
+}
+
+/// Whether a file is a part of a checkpoint that is a folder: its form has read what it wants of it.
+pub(crate) fn is_of_folder(name: &str) -> bool {
+    name.ends_with(".distcp") || deepspeed::is_state(name) || megatron::is_state(name) || consolidated::is_part(name)
 }
 
 /// Whether the first eight bytes can be the length of a header.

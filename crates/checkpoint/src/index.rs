@@ -8,6 +8,7 @@ use serde::de::{self, Deserializer, IgnoredAny, MapAccess, Visitor};
 use super::forms::{of_files, of_place};
 use super::header::quoted;
 use super::settings::read_as;
+use scratchproof_case::last_part;
 use scratchproof_error::{Context, Error, Result};
 use scratchproof_source::{Blob, ENDINGS, Store};
 use scratchproof_texts::{Text, text};
@@ -32,8 +33,8 @@ pub(super) struct Layout {
     pub(super) twin: Vec<String>,
 }
 
-/// Beginnings of files that lie beside the weights and are none.
-const BESIDE: &[&str] = &[
+/// Beginnings of the names of files that a trainer writes beside its weights.
+const TRAINERS: &[&str] = &[
     "optimizer",
     "optim_",
     "scheduler",
@@ -41,7 +42,6 @@ const BESIDE: &[&str] = &[
     "random_states",
     "training_args",
     "scaler",
-    "adapter_",
     "trainer_",
     "recipe_state",
 ];
@@ -55,9 +55,22 @@ pub(super) fn has_weights(names: &[String]) -> bool {
     names.iter().any(is_weights)
 }
 
+/// Whether a file is called as trainers call what they write beside their weights: states of the optimizer, of the schedule
+/// and of random numbers, arguments. A path is asked by its last part.
+#[must_use]
+pub fn is_trainers(name: &str) -> bool {
+    let name = last_part(name).to_ascii_lowercase();
+    TRAINERS.iter().any(|start| name.starts_with(start))
+}
+
+/// Whether a name ends as files do that can hold tensors.
+pub(crate) fn has_ending(name: &str) -> bool {
+    ENDINGS.iter().any(|ending| name.ends_with(ending))
+}
+
 #[allow(clippy::ptr_arg, reason = "as a filter hands it over")]
 fn is_weights(name: &String) -> bool {
-    ENDINGS.iter().any(|ending| name.ends_with(ending)) && !BESIDE.iter().any(|start| name.starts_with(start))
+    has_ending(name) && !is_trainers(name) && !name.starts_with("adapter_")
 }
 
 /// Decides as the usual loaders do: one file of the usual name, else an index, else every file of one kind there is.

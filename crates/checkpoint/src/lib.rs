@@ -26,6 +26,7 @@ mod template;
 pub mod testing;
 mod tokenizer;
 mod tower;
+mod untaken;
 mod wrappers;
 
 use std::sync::Arc;
@@ -40,6 +41,7 @@ pub use drawn::{LARGE, Sample, drawn_rows};
 pub use forms::optimizer::{Optimizer, OptimizerFiles, Parameter, ParameterState, StateTensor};
 pub use header::{Header, HeaderTensor};
 pub use heads::Heads;
+pub use index::is_trainers;
 pub use part::{Fill, Part, packaged_alike};
 pub use scratchproof_kernel::Dtype;
 pub use scratchproof_texts::Text;
@@ -49,6 +51,7 @@ pub use summary::{ByteCheck, DtypeRow, FamilyRow, Summary, UnknownTensor, check_
 pub use template::template;
 pub use tokenizer::{TokenComparison, Tokenizer, TokenizerFiles, TokenizerKind};
 pub use tower::Meeting;
+pub use untaken::Untaken;
 pub use wrappers::bare_name;
 
 /// The part of a model that is judged as a whole.

@@ -57,6 +57,7 @@ impl Checkpoint {
         result.optimizers = Arc::default();
         result.skipped.clone_from(&self.skipped);
         result.unread.clone_from(&self.unread);
+        result.untaken.clone_from(&self.untaken);
         result.wrappers.clone_from(&self.wrappers);
         result.met.clone_from(&self.met);
         result.notes.clone_from(&self.notes);

@@ -600,7 +600,8 @@ fn a_folder_says_what_its_file_would_say() {
         (&b"<!DOCTYPE html><title>Sign in"[..], "web page"),
         (b"<?xml version=\"1.0\"?><net name=\"m\">", "XML"),
         (b"<?xml version=\"1.0\"?><!DOCTYPE html><html>", "web page"),
-        (b"<\0\0\0ET12________________", "begins as no form"),
+        (b"<\0\0\0ET12________________", "ExecuTorch"),
+        (b"<\0\0\0________________", "begins as no form"),
     ] {
         refused(&[file("model.bin", bytes)], &[word]);
     }

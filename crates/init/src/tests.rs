@@ -114,3 +114,15 @@ fn a_single_model_and_no_model() {
     let case = case_of(dir.path(), &found, Language::Korean);
     assert_eq!((case.subject.checkpoints.len(), case.subject.is_series()), (1, false));
 }
+
+#[test]
+fn a_recipe_asks_for_its_seed() {
+    let dir = tempfile::tempdir().expect("a folder");
+    model(&dir.path().join("checkpoint-0/model.safetensors"));
+    fs::write(dir.path().join("init-recipe.json"), r#"{"format": "scratchproof.init-recipe/1"}"#).expect("written");
+    let found = look(dir.path()).expect("found");
+    let text = write(&found, "case.toml", Language::English);
+    let lines: Vec<&str> = text.lines().collect();
+    let at = lines.iter().position(|line| *line == "recipe = \"init-recipe.json\"").expect("the recipe");
+    assert!(lines[at + 1..at + 4].contains(&"# seed = 42") && lines[at + 1].starts_with("# "), "{text}");
+}

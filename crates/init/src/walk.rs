@@ -4,8 +4,8 @@ use std::cmp::Ordering::Equal;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use scratchproof_case::{named, passed_over};
-use scratchproof_checkpoint::Checkpoint;
+use scratchproof_case::{last_part, named, passed_over};
+use scratchproof_checkpoint::{Checkpoint, is_trainers};
 use scratchproof_record::{logs, losses};
 
 use super::names::{COUNT, counted_out, numbered};
@@ -28,9 +28,6 @@ const LEDGER: &str = "\"scratchproof.ledger/";
 
 /// Files that hold weights, by the end of their names.
 const WEIGHTS: [&str; 8] = ["safetensors", "bin", "pt", "pth", "ckpt", "gguf", "npz", "onnx"];
-
-/// Files that a trainer writes beside its weights.
-const BESIDE: [&str; 6] = ["training_args", "optimizer", "scheduler", "rng_state", "scaler", "random_states"];
 
 /// Folders inside of a checkpoint that hold parts of it, by a part of their names.
 const PARTS: [&str; 6] = ["rank", "snapshots", "weights", "consolidated", "dist", "pytorch_model_fsdp"];
@@ -164,7 +161,7 @@ impl Walk<'_> {
 
     /// A folder of one W&B run.
     fn run(&mut self, path: &str) -> bool {
-        let name = path.rsplit('/').next().unwrap_or(path);
+        let name = last_part(path);
         let named = name.starts_with("offline-run-") || name.starts_with("run-");
         let is_run = named && logs::open(&self.place(path)).is_ok();
         if is_run {
@@ -232,7 +229,7 @@ impl Walk<'_> {
     fn likely(&mut self, path: &str) -> bool {
         let (folders, files) = self.names(path);
         let holds = |files: &[String]| files.iter().any(|name| is_weights(name) || name.ends_with(".distcp"));
-        let own = numbered(path.rsplit('/').next().unwrap_or(path)).is_some();
+        let own = numbered(last_part(path)).is_some();
         holds(&files)
             || folders.iter().take(64).any(|name| {
                 let lower = name.to_ascii_lowercase();
@@ -314,7 +311,7 @@ impl Walk<'_> {
         if models.len() < 2 || one.is_none() || !models.iter().all(alike) {
             return;
         }
-        let name = |path: &String| path.rsplit('/').next().unwrap_or(path).to_owned();
+        let name = |path: &String| last_part(path).to_owned();
         let around = |path: &String| {
             let name = name(path);
             let from = name.find(|c: char| c.is_ascii_digit())?;
@@ -385,7 +382,7 @@ impl Walk<'_> {
 
 /// The count in the last part of a path, with what stands around it: `10.49` of `hf_ckpt/10.49B`.
 fn count(path: &str) -> Option<(String, f64)> {
-    let name = path.rsplit('/').next()?;
+    let name = last_part(path);
     let from = name.find(|c: char| c.is_ascii_digit())?;
     let rest = &name[from..];
     let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
@@ -412,9 +409,7 @@ fn is_bare(folders: &[String], files: &[String]) -> bool {
 
 fn is_weights(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
-    lower
-        .rsplit_once('.')
-        .is_some_and(|(stem, end)| WEIGHTS.contains(&end) && !BESIDE.iter().any(|beside| stem.starts_with(beside)))
+    lower.rsplit_once('.').is_some_and(|(_, end)| WEIGHTS.contains(&end)) && !is_trainers(&lower)
 }
 
 /// Whether a table is a run log: it has a loss.

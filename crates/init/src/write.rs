@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use scratchproof_case::last_part;
 use scratchproof_texts::{Language, Text, text};
 
 use super::Found;
@@ -90,6 +91,8 @@ fn start(out: &mut Out, found: &Found) {
     if let Some(recipe) = &found.recipe {
         out.comment(&text!("init/start/recipe"));
         out.line(&format!("[subject.init]\nrecipe = {}", quoted(recipe)));
+        out.comment(&text!("init/start/seed"));
+        out.line("# seed = 42");
     } else {
         out.comment(&text!("init/start/declare"));
         out.line("# [subject.init]\n# scheme = \"normal\"\n# std = 0.02\n# seed = 42\n# framework = \"torch-cpu\"");
@@ -97,7 +100,7 @@ fn start(out: &mut Out, found: &Found) {
 }
 
 fn references(out: &mut Out, found: &Found) {
-    let of = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
+    let of = |path: &str| last_part(path).to_owned();
     let mut list = |kind: &str, which: Text, paths: &[String], example: &str| {
         out.line("");
         out.comment(&which);

@@ -169,6 +169,7 @@ pub(super) fn blank(shards: Vec<Shard>) -> Checkpoint {
         architecture: None,
         skipped: Vec::new(),
         unread: Vec::new(),
+        untaken: Vec::new(),
         optimizers: Default::default(),
         adapter: None,
         wrappers: Vec::new(),

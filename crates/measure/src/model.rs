@@ -22,6 +22,7 @@ pub fn model(checkpoint: &Checkpoint, listed: bool) -> Model {
         wrappers: checkpoint.wrappers.clone(),
         files: checkpoint.shards.iter().filter(|shard| !shard.blob.is_made()).map(|shard| shard.name.clone()).collect(),
         unread: checkpoint.unread.clone(),
+        untaken: checkpoint.untaken.clone(),
         adapter: checkpoint.adapter.as_ref().map(|adapter| (adapter.kind.clone(), adapter.base.clone())),
         merged: checkpoint.adapter.as_ref().and_then(|adapter| adapter.merged.clone()),
         hidden_size: checkpoint.hidden_size(),

@@ -15,7 +15,10 @@ use scratchproof_texts::text;
 pub fn replayed(case: &Case, access: Access) -> Result<Replay> {
     let Some(init) = &case.subject.init else { return Ok(Replay::Undeclared) };
     let first = case.subject.checkpoints.first().filter(|c| c.step == Some(0));
-    let (Some(seed), Some(first)) = (init.seed, first) else { return Ok(Replay::Undeclared) };
+    let Some(first) = first else { return Ok(Replay::Undeclared) };
+    let Some(seed) = init.seed else {
+        return Ok(if init.recipe.is_some() { Replay::NoSeed } else { Replay::Undeclared });
+    };
     let declared = init.framework.as_deref();
     if let Some(name) = declared.filter(|name| Framework::parse(name).is_none()) {
         return Ok(Replay::UnknownFramework(name.to_owned()));

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use scratchproof_checkpoint::Role;
+use scratchproof_checkpoint::{Role, Untaken};
 use scratchproof_kernel::Dtype;
 
 /// One model as its headers, its configuration and its tokenizer describe it.
@@ -22,6 +22,9 @@ pub struct Model {
     pub files: Vec<String>,
     /// Files of the folder that hold tensors and are not part of the model.
     pub unread: Vec<String>,
+    /// What was handed over with it, is not it and is looked at by no test.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub untaken: Vec<Untaken>,
     /// What it is an adapter of, if it is one: kind and base, in the words of its configuration.
     pub adapter: Option<(String, Option<String>)>,
     /// The model that it was merged with, if it was an adapter that could be.

@@ -63,12 +63,14 @@ impl Replayed {
 /// What came of drawing the declared initialisation again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Replay {
-    /// No seed, or no checkpoint of step 0.
+    /// No seed and no recipe, or no checkpoint of step 0.
     Undeclared,
     /// The rows of the first checkpoint are drawn, and a draw is held against all of them.
     Sampled,
     /// A framework whose generator is not known.
     UnknownFramework(String),
+    /// A recipe and no seed to draw it from.
+    NoSeed,
     /// A seed and nothing that says what was drawn from it.
     NoRecipe,
     /// A recipe that cannot be read or does not fit the checkpoint, with the reason.

@@ -111,6 +111,22 @@ fn parts<'a>(components: impl IntoIterator<Item = &'a ComponentResult>) -> Vec<T
     components.into_iter().map(|component| part(&component.name)).collect()
 }
 
+/// A component as people call it, or by the tensor that was found in it where it has no name of its own: nobody knows what
+/// `other` is.
+fn called(report: &Report, component: &ComponentResult) -> Text {
+    let own = part(&component.name);
+    if !own.has("/part/named") {
+        return own;
+    }
+    let found = report.findings.iter().filter(|finding| {
+        finding.direction == Direction::Against
+            && finding.subject.component.as_ref() == Some(&component.name)
+            && finding.subject.parent == component.parent
+    });
+    let tensor = found.filter_map(|finding| finding.subject.tensor.as_deref()).next();
+    tensor.map_or(own, |tensor| text!("answer/part/tensor", tensor))
+}
+
 fn of(report: &Report, outcome: ComponentOutcome) -> impl Iterator<Item = &ComponentResult> {
     report.components.iter().filter(move |component| component.outcome == outcome)
 }
@@ -186,7 +202,7 @@ fn taken(report: &Report, accused: &[String], sure: bool) -> Vec<Text> {
             .filter(|component| component.parent.as_ref() == Some(parent))
             .collect();
         let many = own.len() > 1 || own.iter().any(|one| ["experts", "norms"].contains(&one.name.as_str()));
-        let parts = parts(own);
+        let parts: Vec<Text> = own.into_iter().map(|component| called(report, component)).collect();
         (!parts.is_empty()).then(|| {
             if sure {
                 let (layers, own) = layers(report, parent);
@@ -270,8 +286,11 @@ fn inconclusive(report: &Report, accused: &[String]) -> Text {
         stated.into_iter().filter(|one| one.state != Condition::Holds).map(|one| one.name).collect();
     if !conditions.is_empty() {
         // What the tool cannot see is not for anybody to hand over.
-        let limit = conditions.len() == 1 && report.verdict.said.parent.contains("This is a limit of the tool");
+        let limit = conditions.len() == 1 && report.verdict.said.parent.has("/disguise-limit");
         return text!("answer/found/untested", conditions, limit);
+    }
+    if let Some(files) = unjudged(report) {
+        return text!("answer/found/unjudged", files);
     }
     let untied = report.verdict.missing.iter().any(|missing| missing.key.ends_with("/requires/tie"));
     if untied { text!("answer/found/untied") } else { text!("answer/found/lacking") }
@@ -355,6 +374,9 @@ fn limits(report: &Report) -> Vec<Text> {
         (false, 1) => limits.push(text!("answer/limit/one-control")),
         _ => {}
     }
+    if let Some(files) = unjudged(report) {
+        limits.push(text!("answer/limit/unjudged", files));
+    }
     if report.verdict.missing.iter().any(|missing| missing.key == "time/run-start/no-witness") {
         limits.push(text!("answer/limit/own-dates"));
     }
@@ -362,6 +384,12 @@ fn limits(report: &Report) -> Vec<Text> {
         limits.push(text!("answer/limit/unfound"));
     }
     limits
+}
+
+/// What was handed over and not judged, where that is more than the policy lets pass.
+fn unjudged(report: &Report) -> Option<Param> {
+    let told = report.verdict.missing.iter().find(|missing| missing.has("/left-out-files/missing"))?;
+    told.param("files").cloned()
 }
 
 /// What is asked of the developer, ready to be sent: an opening and a list.
@@ -454,6 +482,63 @@ mod tests {
         };
         assert!(said("power/requires/tie", &mut report).contains("nothing ties the run log"));
         assert!(said("power/requires/witness", &mut report).contains("was not handed over"));
+    }
+
+    #[test]
+    fn what_was_handed_over_and_not_judged_is_a_limit() {
+        let (mut report, _) = sample::confirmed();
+        report.verdict.outcome = Outcome::Inconclusive;
+        report.findings.clear();
+        for condition in [&mut report.verdict.conditions.time, &mut report.verdict.conditions.chain] {
+            *condition = crate::Condition::Holds;
+        }
+        report.verdict.missing = vec![scratchproof_texts::text!(
+            "input/left-out-files/missing",
+            files = vec!["talker.pt"],
+            count = 1_usize,
+            bytes = 10_u64,
+            share = 0.5
+        )];
+        let answer = Answer::of(&report);
+        assert!(answer.sentence.said.english().contains("talker.pt"), "{}", answer.sentence.said.english());
+        assert!(answer.limits.iter().any(|limit| limit.said.english().contains("talker.pt")));
+        report.verdict.missing.clear();
+        assert!(!Answer::of(&report).limits.iter().any(|limit| limit.said.key == "answer/limit/unjudged"));
+    }
+
+    #[test]
+    fn a_part_without_a_name_is_told_by_its_tensor() {
+        let (mut report, _) = sample::refuted();
+        let derived = report.components.iter_mut().find(|one| one.outcome == ComponentOutcome::Derived).expect("one");
+        let before = std::mem::replace(&mut derived.name, "other".to_owned());
+        let parent = derived.parent.clone();
+        let own = |f: &&mut crate::Finding| f.subject.component.as_ref() == Some(&before) && f.subject.parent == parent;
+        for finding in report.findings.iter_mut().filter(own) {
+            finding.subject.component = Some("other".to_owned());
+            finding.subject.tensor = Some("trunk.weight".to_owned());
+        }
+        let said = Answer::of(&report).sentence.said.english();
+        assert!(said.contains("trunk.weight") && !said.contains("other"), "{said}");
+    }
+
+    /// Which text is said tells a limit, whatever its words are and whatever it is put together with.
+    #[test]
+    fn a_limit_of_the_tool_is_told_by_its_key() {
+        use scratchproof_texts::{Text, text};
+        let (mut report, _) = sample::confirmed();
+        report.verdict.outcome = Outcome::Inconclusive;
+        report.verdict.conditions.time = crate::Condition::Holds;
+        report.verdict.conditions.parent = crate::Condition::Untested;
+        report.findings.clear();
+        report.verdict.missing.clear();
+        let limit =
+            text!("power/parent/disguise-limit", parent = "A", class = "rotated", components = Vec::<Text>::new());
+        let mut said = Text::plain("first.");
+        said.push(limit);
+        for (said, by) in [(said, true), (Text::plain("This is a limit of the tool"), false)] {
+            report.verdict.said.parent = said;
+            assert_eq!(Answer::of(&report).sentence.said.english().contains("by this tool"), by);
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub fn add(environment: &mut Environment<'_>, language: Language) {
     environment.add_filter("shortest", shortest);
     environment.add_filter("steps", steps);
     environment.add_filter("capital", capital);
-    environment.add_filter("percent", percent);
+    environment.add_filter("percent", move |value: Value, digits: Option<usize>| percent(&value, digits, language));
     environment.add_filter("plural", plural);
     environment.add_filter("particle", particled);
     environment.add_filter("term", move |words: Value, section: String| term_of(&words, &section, language));
@@ -74,9 +74,10 @@ fn capital(words: String) -> String {
     chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect())
 }
 
-#[allow(clippy::needless_pass_by_value)]
-fn percent(value: Value, digits: Option<usize>) -> Result<String, Error> {
-    Ok(format!("{:.*} %", digits.unwrap_or(0), 100.0 * number(&value)?))
+/// Korean sets no space before the sign.
+fn percent(value: &Value, digits: Option<usize>, language: Language) -> Result<String, Error> {
+    let space = if language == Language::Korean { "" } else { " " };
+    Ok(format!("{:.*}{space}%", digits.unwrap_or(0), 100.0 * number(value)?))
 }
 
 #[allow(clippy::needless_pass_by_value)]

@@ -87,6 +87,19 @@ impl Text {
         self.params.get(name)
     }
 
+    /// Whether its key ends so, or that of one of its parts: what a text says is told by its key and not by words.
+    #[must_use]
+    pub fn has(&self, key: &str) -> bool {
+        fn within(param: &Param, key: &str) -> bool {
+            match param {
+                Param::Text(text) => text.has(key),
+                Param::List(parts) => parts.iter().any(|part| within(part, key)),
+                _ => false,
+            }
+        }
+        self.key.ends_with(key) || self.params.values().any(|param| within(param, key))
+    }
+
     /// Whether the English sentence has these words.
     #[must_use]
     pub fn contains(&self, words: &str) -> bool {
@@ -188,6 +201,26 @@ mod tests {
         assert_eq!(text.param("count"), Some(&Param::Count(3)));
         let json = serde_json::to_string(&text).expect("json");
         assert_eq!(serde_json::from_str::<Text>(&json).expect("text"), text, "{json}");
+    }
+
+    #[test]
+    fn what_is_said_is_told_by_its_key_wherever_it_stands() {
+        let mut text = Text::plain("first.");
+        text.push(text!("chain/x/y", list = vec![text!("chain/x/z", inner = Text::new("chain/x/w"))]));
+        for key in ["chain/x/y", "chain/x/z", "chain/x/w"] {
+            assert!(text.has(key), "{key}");
+        }
+        assert!(text.has("/z") && !text.has("chain/x") && !Text::plain("chain/x/y").has("chain/x/y"));
+    }
+
+    /// Korean sets the sign right behind the number.
+    #[test]
+    fn a_share_is_written_as_each_language_writes_it() {
+        let text = text!("answer/limit/unjudged", files = vec!["a"]);
+        assert!(text.english().contains('a') && text.say(Language::Korean).contains('a'));
+        let text =
+            text!("input/left-out-files/missing", files = vec!["a"], count = 1_usize, bytes = 9_u64, share = 0.123);
+        assert!(text.english().contains("12.3 %") && text.say(Language::Korean).contains("12.3%"));
     }
 
     #[test]

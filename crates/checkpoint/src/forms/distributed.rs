@@ -11,6 +11,7 @@ use super::pickle::{self, Arena, Id, Kind, Node, Settings};
 use super::state::{is_model, is_optimizer, is_training, listed};
 use super::tape::Tape;
 use super::torch::Archive;
+use super::untaken::{is_state, of_entry};
 use super::{Catalogue, Place};
 use crate::header::quoted;
 use crate::{Dtype, Shard, Skipped};
@@ -247,6 +248,7 @@ impl Description {
         let model = self.tensors.keys().find_map(|name| self.part(name).0.filter(|part| is_model(part)));
         let mut chosen: Vec<(String, String)> = Vec::new();
         let mut left: Vec<String> = Vec::new();
+        let mut beside: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
         for name in self.tensors.keys() {
             let (part, rest) = self.part(name);
             let taken = match (&model, &part) {
@@ -256,10 +258,13 @@ impl Description {
             };
             if taken {
                 chosen.push((name.clone(), if model.is_some() { rest } else { name.clone() }));
-            } else if let Some(part) = part
-                && !left.contains(&part)
-            {
-                left.push(part);
+            } else if let Some(part) = part {
+                if !left.contains(&part) {
+                    left.push(part.clone());
+                }
+                if !(is_optimizer(&part) && is_state(&rest)) {
+                    beside.entry(part).or_default().push((name.clone(), rest));
+                }
             }
         }
         if chosen.is_empty() {
@@ -277,6 +282,11 @@ impl Description {
             None => {}
         }
         self.collect(store, chosen, &mut catalogue)?;
+        for (part, chosen) in beside {
+            let mut own = Catalogue::default();
+            self.collect(store, chosen, &mut own)?;
+            catalogue.others.push(of_entry(part, own));
+        }
         Ok(catalogue)
     }
 

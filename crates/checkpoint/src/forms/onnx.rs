@@ -18,6 +18,9 @@ const MESSAGES: usize = 1 << 22;
 /// Graphs inside graphs, at most.
 const DEPTH: usize = 8;
 
+/// Bytes that are looked at at a time.
+const WINDOW: u64 = 1 << 20;
+
 /// The longest name.
 const NAME: u64 = 1 << 12;
 
@@ -162,8 +165,8 @@ fn tensor(
     catalogue: &mut Catalogue,
 ) -> Result<()> {
     let blob = &**file.blob;
-    let (mut shape, mut name, mut kind, mut raw, mut external, mut typed) =
-        (Vec::new(), String::new(), 0, None, false, None);
+    let (mut shape, mut name, mut kind, mut raw, mut external, mut typed, mut whole) =
+        (Vec::new(), String::new(), 0, None, false, None, None);
     let mut apart = External::default();
     each(blob, span.start, span.end, budget, &mut |field, span, budget| {
         match field {
@@ -179,6 +182,7 @@ fn tensor(
             }
             2 => kind = span.number,
             4 if span.end > span.start => typed = Some((Dtype::F32, span)),
+            5 if span.end > span.start => whole = Some(span),
             8 => name = words(blob, &span)?,
             9 => raw = Some(span),
             10 if span.end > span.start => typed = Some((Dtype::F64, span)),
@@ -228,6 +232,13 @@ fn tensor(
         return Ok(());
     }
     let place = raw.or_else(|| typed.filter(|(as_is, _)| *as_is == dtype).map(|(_, span)| span));
+    if let (None, Some(span)) = (&place, whole)
+        && is_in_whole_numbers(dtype)
+    {
+        let place = whole_numbers(file.blob, &span, &shape, dtype).context(shown)?;
+        catalogue.entries.push(Entry { name, dtype, shape, place });
+        return Ok(());
+    }
     let Some(place) = place else {
         let why = "its numbers are written one by one, as constants are".to_owned();
         catalogue.skipped.push(Skipped { tensor: name, why });
@@ -245,6 +256,53 @@ fn tensor(
     }
     catalogue.entries.push(Entry { name, dtype, shape, place: Place::Run { file: 0, offset: place.start } });
     Ok(())
+}
+
+/// Whether `int32_data` holds the numbers of a format: whole ones of at most 32 bits, and the bits of short floats.
+fn is_in_whole_numbers(dtype: Dtype) -> bool {
+    !matches!(dtype, Dtype::F32 | Dtype::F64 | Dtype::I64 | Dtype::U64 | Dtype::U32)
+}
+
+/// Numbers that are written one by one, seven bits a byte, a number of the file for each: `onnx.helper.make_tensor` writes the
+/// bits of bfloat16 and of the 8-bit floats so. They are counted here and put together when they are asked for.
+fn whole_numbers(blob: &Arc<dyn Blob>, span: &Span, shape: &[usize], dtype: Dtype) -> Result<Place> {
+    let (start, end) = (span.start, span.end);
+    let unfit = |count: u64| {
+        Error::input(text!(
+            "error-checkpoint/onnx/shape-does-not-fit",
+            shape = format!("{shape:?}"),
+            dtype = dtype.to_string(),
+            bytes = count
+        ))
+    };
+    let mut count = 0_u64;
+    let mut at = start;
+    while at < end {
+        let length = usize::try_from((end - at).min(WINDOW)).unwrap_or(0);
+        let bytes = blob.bytes(at, length)?;
+        count += bytes.iter().filter(|byte| **byte & 0x80 == 0).count() as u64;
+        at += length as u64;
+    }
+    let wanted = size(shape, 1).ok_or_else(|| unfit(count))?;
+    let last = blob.bytes(end - 1, 1)?.first().is_none_or(|byte| byte & 0x80 != 0);
+    if count != wanted as u64 || last {
+        return Err(unfit(count));
+    }
+    let (blob, width) = (Arc::clone(blob), dtype.width());
+    Ok(Place::Made(Arc::new(move || {
+        let written = blob.bytes(start, usize::try_from(end - start).unwrap_or(usize::MAX))?;
+        let mut numbers = Vec::with_capacity(wanted * width);
+        let (mut value, mut shift) = (0_u64, 0_u32);
+        for byte in written.iter() {
+            value |= u64::from(byte & 0x7f).checked_shl(shift).unwrap_or(0);
+            shift = shift.saturating_add(7);
+            if byte & 0x80 == 0 {
+                numbers.extend_from_slice(&value.to_le_bytes()[..width]);
+                (value, shift) = (0, 0);
+            }
+        }
+        Ok(numbers)
+    })))
 }
 
 /// Where the bytes of a tensor are that are in another file of the folder (`StringStringEntryProto`: key 1, value 2).
@@ -303,5 +361,40 @@ impl External {
             )));
         }
         Ok(Place::Run { file: index, offset })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use crate::{Checkpoint, Dtype};
+    use scratchproof_source::MemoryStore;
+
+    fn field(number: u8, body: &[u8]) -> Vec<u8> {
+        [&[number << 3 | 2, u8::try_from(body.len()).unwrap()], body].concat()
+    }
+
+    /// A model of one tensor of two by two, with its numbers written one by one.
+    fn model(kind: u8, numbers: &[u8]) -> scratchproof_error::Result<Checkpoint> {
+        let tensor = [field(1, &[2, 2]), vec![2 << 3, kind], field(5, numbers), field(8, b"a.weight")].concat();
+        let file = [vec![8, 8], field(7, &field(5, &tensor))].concat();
+        Checkpoint::from_store(&MemoryStore::new().with("m.onnx", file))
+    }
+
+    #[test]
+    fn numbers_that_are_written_one_by_one() {
+        // 1, -2, 0.5 and 0 in bfloat16: 0x3f80, 0xc000, 0x3f00, 0.
+        let read = model(16, &[0x80, 0x7f, 0x80, 0x80, 0x03, 0x80, 0x7e, 0]).unwrap();
+        let tensor = &read.tensors[0];
+        assert_eq!((tensor.dtype, tensor.shape.as_slice()), (Dtype::Bf16, &[2, 2][..]));
+        assert_eq!(&*read.read(tensor).unwrap(), [0x80, 0x3f, 0, 0xc0, 0, 0x3f, 0, 0]);
+        // A negative number is ten bytes long.
+        let minus = [&[0xff; 9][..], &[1, 7, 0, 1]].concat();
+        let read = model(3, &minus).unwrap();
+        assert_eq!(&*read.read(&read.tensors[0]).unwrap(), [255, 7, 0, 1]);
+        for damaged in [&[0x80, 0x7f, 0, 0][..], &[0, 0, 0, 0, 0], &[0, 0, 0, 0x80]] {
+            assert!(model(16, damaged).is_err(), "{damaged:?}");
+        }
     }
 }

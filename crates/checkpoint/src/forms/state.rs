@@ -54,6 +54,8 @@ pub(super) struct Found {
     pub(super) notes: Vec<Text>,
     /// The value with the model's settings.
     pub(super) settings: Option<Id>,
+    /// The entry that the model is, from the outside in; empty where it is the whole of the file.
+    pub(super) path: Vec<String>,
 }
 
 /// Whether trainers put the model under this name.
@@ -81,7 +83,7 @@ fn is_other(name: &str) -> bool {
 /// # Errors
 /// If there are no tensors, or the value is larger than a checkpoint can be.
 pub(super) fn model(arena: &Arena, root: Id) -> Result<Found> {
-    let mut found = Found { tensors: Vec::new(), notes: Vec::new(), settings: None };
+    let mut found = Found { tensors: Vec::new(), notes: Vec::new(), settings: None, path: Vec::new() };
     let mut at = root;
     let mut path: Vec<String> = Vec::new();
     // A trainer's dict may hold the model's dict, which holds its settings and its state dict.
@@ -124,7 +126,9 @@ pub(super) fn model(arena: &Arena, root: Id) -> Result<Found> {
         found.notes.extend(left_out(arena, at, &path, &name));
         found.notes.push(text!("checkpoint/read/average", entry = quoted(&name)));
         found.tensors = arena.tensors(value, &|_| true)?;
+        path.push(name);
     }
+    found.path = path;
     if found.tensors.is_empty() {
         return Err(Error::input(if arena.has_arrays() {
             text!("error-checkpoint/state/arrays-numpy-s-pickle")

@@ -2,12 +2,14 @@
 //! entries of a zip archive (`data.pkl`, `data/KEY`; `torch/serialization.py`); before, the storages follow the pickle. A
 //! `TorchScript` module is the zip form with its code beside it, which is not looked at.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::pickle::{self, Arena, Id, Kind, Node, Settings, View};
 use super::tape::Tape;
+use super::untaken::Others;
 use super::zip::{Directory, Member, unpack, unpackable};
-use super::{Catalogue, Entry, Form, Glance, Place, gather, state};
+use super::{Catalogue, Entry, Form, Glance, Place, gather, state, untaken};
 use crate::header::quoted;
 use crate::shape::size;
 use crate::{Shard, Skipped};
@@ -71,6 +73,28 @@ impl Form for Legacy {
     fn catalogue(&self, file: &Glance<'_>) -> Result<Catalogue> {
         Archive::open(file.name, file.blob)?.model()
     }
+}
+
+/// All tensors of a file but states of optimizers and of random numbers.
+///
+/// # Errors
+/// As [`Archive::open`].
+pub(super) fn everything(name: &str, blob: &Arc<dyn Blob>) -> Result<Catalogue> {
+    let archive = Archive::open(name, blob)?;
+    let mut own = Others::default();
+    for (path, id) in untaken::beside(&archive.arena, archive.root, &[], name)? {
+        archive.put(&path, id, &mut own);
+    }
+    Ok(Catalogue { entries: own.entries, unread: own.lost, files: archive.files, ..Catalogue::default() })
+}
+
+/// Whether a file is torch's, of either form, or a pickle.
+pub(super) fn is_torch(name: &str, blob: &Arc<dyn Blob>) -> bool {
+    let head = blob.bytes(0, usize::try_from(blob.len().min(4)).unwrap_or(0));
+    head.is_ok_and(|head| {
+        let file = Glance { name, blob, head: head.into_owned(), beside: &|_| Ok(None) };
+        Zip.holds(&file) || Legacy.holds(&file)
+    })
 }
 
 fn is_pickle(name: &str) -> bool {
@@ -180,6 +204,9 @@ impl Archive {
         for class in &self.arena.foreign {
             catalogue.notes.push(text!("checkpoint/read/foreign", class = quoted(class)));
         }
+        let taken: Vec<Id> = found.tensors.iter().map(|(_, id)| *id).collect();
+        let beside = untaken::beside(&self.arena, self.root, &taken, "")?;
+        catalogue.others = self.by_entry(beside, &found.path);
         self.entries(found.tensors, &mut catalogue)?;
         catalogue.files = self.files;
         Ok(catalogue)
@@ -194,14 +221,40 @@ impl Archive {
             match self.entry(&name, id)? {
                 Ok(entry) => catalogue.entries.push(entry),
                 Err(why) => {
-                    let view = self.arena.view(id);
-                    let bytes = view.and_then(|view| size(&view.shape, view.kind.width())).unwrap_or(0);
-                    catalogue.unread += bytes as u64;
+                    catalogue.unread += self.size(id);
                     catalogue.skipped.push(Skipped { tensor: name, why });
                 }
             }
         }
         Ok(())
+    }
+
+    /// The entry that each tensor is in, where the entry at `taken` is the model.
+    fn by_entry(&self, found: Vec<(String, Id)>, taken: &[String]) -> Vec<Others> {
+        let mut all: BTreeMap<String, Others> = BTreeMap::new();
+        for (path, id) in found {
+            let parts: Vec<&str> = path.split('.').collect();
+            let shared = parts.iter().zip(taken).take_while(|(part, own)| **part == own.as_str()).count();
+            let entry = parts[..(shared + 1).min(parts.len())].join(".");
+            let blank = || Others { entry: entry.clone(), files: self.files.clone(), ..Others::default() };
+            self.put(&path, id, all.entry(entry.clone()).or_insert_with(blank));
+        }
+        all.into_values().collect()
+    }
+
+    fn put(&self, path: &str, id: Id, others: &mut Others) {
+        match self.entry(path, id) {
+            Ok(Ok(entry)) => others.entries.push(entry),
+            Ok(Err(_)) => others.lost += self.size(id),
+            // What is not in the file was not handed over.
+            Err(_) => {}
+        }
+    }
+
+    /// Bytes of a tensor.
+    pub(super) fn size(&self, id: Id) -> u64 {
+        let view = self.arena.view(id);
+        view.and_then(|view| size(&view.shape, view.kind.width())).unwrap_or(0) as u64
     }
 
     /// One tensor, or why it is not read.

@@ -63,6 +63,8 @@ fn way_out(file: &Glance<'_>) -> Option<Text> {
         text!("checkpoint/way-out/npy")
     } else if head.get(4..8) == Some(b"TFL3") {
         text!("checkpoint/way-out/tflite")
+    } else if head.get(4..6) == Some(b"ET") && head.get(6..8).is_some_and(|v| v.iter().all(u8::is_ascii_digit)) {
+        text!("checkpoint/way-out/executorch")
     } else if file.name == "saved_model.pb" {
         text!("checkpoint/way-out/saved-model")
     } else if tensorflow(file.name) {

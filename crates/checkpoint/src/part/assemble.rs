@@ -38,7 +38,7 @@ impl Checkpoint {
     /// A model of which there is one file and no tensor: what stands for it in a list of models. Nothing can be compared with it.
     #[must_use]
     pub fn unopened(uri: String, file: Arc<dyn Blob>) -> Self {
-        let name = uri.rsplit('/').next().unwrap_or_default().to_owned();
+        let name = scratchproof_case::last_part(&uri).to_owned();
         Self {
             uri,
             tensors: Vec::new(),
@@ -47,6 +47,7 @@ impl Checkpoint {
             architecture: None,
             skipped: Vec::new(),
             unread: Vec::new(),
+            untaken: Vec::new(),
             wrappers: Vec::new(),
             adapter: None,
             optimizers: Arc::default(),
@@ -69,6 +70,7 @@ impl Checkpoint {
             architecture: like.architecture.clone(),
             skipped: Vec::new(),
             unread: Vec::new(),
+            untaken: Vec::new(),
             wrappers: Vec::new(),
             adapter: None,
             vocabulary: like.vocabulary.clone(),

@@ -44,6 +44,7 @@ impl Checkpoint {
         let mut result = Self::empty(self.uri.clone(), self);
         result.shards.clone_from(&self.shards);
         result.unread.clone_from(&self.unread);
+        result.untaken.clone_from(&self.untaken);
         result.wrappers.clone_from(&self.wrappers);
         result.met = meet(&like.tensors, &self.tensors);
         let mut without = Vec::new();

@@ -19,6 +19,10 @@ const NAMED: usize = 4;
 pub fn judge(judgement: &mut Judgement, replay: &Replay) -> bool {
     let (seed, replayed) = match replay {
         Replay::Undeclared => return false,
+        Replay::NoSeed => {
+            judgement.missing.push(text!("start/replay/missing-seed"));
+            return false;
+        }
         Replay::NoRecipe => {
             judgement.missing.push(text!("start/replay/missing-recipe"));
             return false;
@@ -282,6 +286,16 @@ mod tests {
         let (proven, finding, judgement) = judged(done(end));
         assert!(!proven && finding.grade == Grade::Weak && finding.direction == Direction::Neutral);
         assert!(finding.message.contains("from b on") && judgement.missing.len() == 1);
+    }
+
+    #[test]
+    fn a_recipe_without_its_seed_asks_for_it() {
+        let mut judgement = Judgement::untested();
+        assert!(!judge(&mut judgement, &Replay::NoSeed) && judgement.findings.is_empty());
+        assert!(judgement.missing[0].contains("the seed of the declared start"));
+        let mut judgement = Judgement::untested();
+        judge(&mut judgement, &Replay::Undeclared);
+        assert!(judgement.missing.is_empty(), "nothing is asked for where nothing was declared");
     }
 
     #[test]
