@@ -1,14 +1,14 @@
 //! The subject against parents and controls.
 
-pub(crate) mod angles;
 pub(crate) mod copies;
 pub(crate) mod disguise;
 pub(crate) mod lines;
 pub mod looked;
+pub(crate) mod matched_rows;
 pub(crate) mod merge;
 mod parts;
-pub(crate) mod places;
 pub mod reach;
+pub(crate) mod row_angles;
 mod unfit;
 pub(crate) mod vocabulary;
 

@@ -2,17 +2,17 @@
 
 mod added;
 mod aligned;
-mod angles;
 mod basis;
 mod calibration;
 mod components;
 mod copies;
 mod disguise;
 mod layers;
+mod matched_rows;
 mod merge;
 mod norms;
 mod parts;
-mod places;
+mod row_angles;
 mod shared_seed;
 mod tokens;
 
@@ -226,8 +226,8 @@ pub fn judge(facts: &ParentFacts<'_>, policy: &Policy) -> (Judgement, Vec<Compon
         copies::lines(&mut judgement, facts, parent, seeded);
         copies::eight_bits(&mut judgement, facts, parent, &controls, seeded);
         copies::proportional(&mut judgement, facts, parent, &controls, seeded, policy);
-        places::findings(&mut judgement, facts, parent, &controls, seeded, policy);
-        angles::findings(&mut judgement, facts, parent, &controls, seeded, policy);
+        matched_rows::findings(&mut judgement, facts, parent, &controls, seeded, policy);
+        row_angles::findings(&mut judgement, facts, parent, &controls, seeded, policy);
         for component in &facts.components {
             let here = |f: &Finding| {
                 f.subject.parent.as_deref() == Some(parent)

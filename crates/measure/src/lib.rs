@@ -10,7 +10,7 @@ mod jobs;
 pub mod journal;
 mod layers;
 mod lines;
-mod matched;
+mod matched_rows;
 mod model;
 mod norms;
 mod optimizer;

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::drawn::drawn;
 use super::layers::layer_map;
-use super::matched::matched;
+use super::matched_rows::matched_rows;
 use super::residual::Residual;
 use super::row_angles::row_angles;
 use super::signs::{row_lines, sign_figures};
@@ -45,7 +45,7 @@ pub fn products(plan: &Plan, tensors: &[TensorFigures], kept: &[Kept], asked: As
         .map(|(own, other)| ((own, other), layer_map(plan, kept, own, other)))
         .collect();
     products.drawn = drawn(plan, kept);
-    products.matched = matched(plan, kept);
+    products.matched = matched_rows(plan, kept);
     products.angles = row_angles(plan, kept);
     if asked.series {
         products.start = start_pairs(plan, tensors, kept);

@@ -352,8 +352,7 @@ fn angles_between_rows_name_a_component_unless_a_control_has_them() {
     let found = |angles: Vec<AngleRow>| {
         let case = Case { angles, ..Case::new() };
         let (judgement, _) = judge(&case.facts(), &Policy::default());
-        let own = judgement.findings.iter().find(|f| f.code == Code::ParentRowAngles).map(|f| (f.grade, f.direction));
-        own
+        judgement.findings.into_iter().find(|f| f.code == Code::ParentRowAngles).map(|f| (f.grade, f.direction))
     };
     let against = |grade| Some((grade, Direction::Against));
     assert_eq!(found(vec![row(parent(), None, 20.0, 0.5)]), against(Grade::Conclusive));

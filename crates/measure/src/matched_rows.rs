@@ -22,7 +22,7 @@ const LEAST_COLUMNS: usize = 32;
 const FEW: usize = 3;
 
 /// The first and the final checkpoint of the series against every other model.
-pub(super) fn matched(plan: &Plan, kept: &[Kept]) -> Vec<MatchedRows> {
+pub(super) fn matched_rows(plan: &Plan, kept: &[Kept]) -> Vec<MatchedRows> {
     let mut lengths: Vec<usize> = plan.axes.values().copied().filter(|hidden| *hidden >= LEAST_COLUMNS).collect();
     lengths.sort_unstable();
     lengths.dedup();
