@@ -15,12 +15,15 @@ const LEAST: (u64, usize) = (4, 2);
 /// Lines of a component that are the parent's and no control's, wherever they lie there.
 pub(in super::super) fn lines(judgement: &mut Judgement, facts: &ParentFacts<'_>, parent: &str, seeded: bool) {
     let own = |row: &LineRow| row.lines.saturating_sub(row.controls);
-    let found = facts.lines.iter().filter(|row| {
-        is_parent(&row.reference, parent)
-            && own(row) > 0
-            && !in_place(facts, row)
-            && !(seeded && row.like == row.tensor)
-    });
+    // Of one seed the rows that one model drew for tokens may be those that the other drew for its first matrix, and both stay what they
+    // were drawn as: in a start, and where no training reached them.
+    let drawn = |row: &LineRow| {
+        seeded && (row.like == row.tensor || row.step == facts.steps.0 && facts.steps.0 != facts.steps.1)
+    };
+    let found = facts
+        .lines
+        .iter()
+        .filter(|row| is_parent(&row.reference, parent) && own(row) > 0 && !in_place(facts, row) && !drawn(row));
     for (component, rows) in by_component(found.map(|row| (row.component.as_str(), row))) {
         for vector in [false, true] {
             let rows: Vec<&LineRow> = rows.iter().copied().filter(|row| row.vector == vector).collect();
