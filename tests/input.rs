@@ -430,7 +430,7 @@ mod weights {
         shard(&copy.path("checkpoints/step-450"), |map| _ = map.remove(TENSOR));
         let report = copy.finished(3);
         assert!(report.skips(TENSOR, ""), "{:?}", report.coverage);
-        assert!(report.misses("of one shape in all checkpoints"), "{:?}", report.verdict.missing);
+        assert!(report.misses("of another shape in another checkpoint"), "{:?}", report.verdict.missing);
 
         let copy = Copy::of(OWN);
         shard(&copy.path("checkpoints/step-450"), |_| {});
@@ -827,7 +827,10 @@ mod lacking {
     fn a_parent_of_another_size_cannot_be_compared() {
         let copy = Copy::of(OWN);
         narrow(&copy.model("parent-llama"));
-        let report = inconclusive(&copy, &["models of other sizes"]);
+        let report = inconclusive(&copy, &[]);
+        // Nobody can hand over a test: it is a limit.
+        let told = fs::read_to_string(copy.output().join("report.json")).expect("a report");
+        assert!(told.contains("This is a limit of the tool"), "{report:?}");
         assert_eq!(report.of("parent/not-comparable").len(), 1);
         assert_eq!(report.verdict.conditions.parent, Condition::Untested);
     }

@@ -302,7 +302,7 @@ fn a_tower_that_no_control_or_parent_reaches_is_undetermined() {
             .with("control", "words", &text(900, true))
             .judged();
         assert_eq!(outcome(&report, "vision_tower"), ComponentOutcome::Undetermined, "{}", shown(&report));
-        assert!(report.misses(words), "{}", shown(&report));
+        assert!(report.misses(words), "no {words}: {:?}", report.verdict.missing);
         text_is(&report, ComponentOutcome::Independent);
     }
     // An encoder alone, and nothing unrelated beside it: then nobody is cleared.

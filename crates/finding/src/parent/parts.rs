@@ -205,6 +205,12 @@ pub(super) fn demanded(facts: &ParentFacts<'_>, parent: &str, tests: &[&Tested<'
 
 /// Says of the towers what no reference could show.
 pub(super) fn unreached(judgement: &mut Judgement, facts: &ParentFacts<'_>, tests: &[Tested<'_>], controls: &Controls) {
+    // Of a control that was compared there and is unfit it is said why.
+    let met_by_unfit = |part: &str| {
+        let unfit = |name: &str| facts.unfit.iter().any(|unfit| unfit.model == name);
+        let of = |row: &ComponentRow| matches!(&row.reference, Reference::Control(name) if unfit(name));
+        facts.figures.iter().any(|row| row.component == part && of(row))
+    };
     for part in facts.parts.iter().filter(|part| part.name != ALL && part.matrices > 0) {
         let name = &part.name;
         if !tests.iter().any(|t| t.row.component == *name) {
@@ -214,10 +220,7 @@ pub(super) fn unreached(judgement: &mut Judgement, facts: &ParentFacts<'_>, test
                 parents = facts.parents.clone(),
                 matrices = part.matrices
             ));
-        } else if !controls.usable(name)
-            && !controls.uncalibrated(name)
-            && (facts.controls.is_empty() || !facts.fit_controls().is_empty())
-        {
+        } else if !controls.usable(name) && !controls.uncalibrated(name) && !met_by_unfit(name) {
             judgement.missing.push(text!("parent/missing/tower-control", tower = name));
         }
     }

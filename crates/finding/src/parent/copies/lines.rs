@@ -4,9 +4,9 @@
 use super::super::ParentFacts;
 use super::equal::open;
 use super::{Copied, by_component, count, is_parent};
-use crate::{Code, Grade, Judgement};
+use crate::{Code, Direction, Finding, Grade, Judgement};
 use scratchproof_evidence::LineRow;
-use scratchproof_measurements::LINE_LOOKED;
+use scratchproof_measurements::{Component, LINE_LOOKED};
 use scratchproof_texts::text;
 
 /// Lines of matrices, and vectors, below which equal ones are a question.
@@ -32,6 +32,12 @@ pub(in super::super) fn lines(judgement: &mut Judgement, facts: &ParentFacts<'_>
             let (first, last) = facts.steps;
             let step = if at(first) >= at(last) { first } else { last };
             let told = || rows.iter().filter(|row| row.step == step);
+            // Norm weights are no part that is taken by itself, and what a parent is shown to have given needs no vector more.
+            let norms = rows.iter().all(|row| row.component == Component::Norms.name());
+            let shown = |f: &Finding| f.subject.parent.as_deref() == Some(parent) && f.grade >= Grade::Strong;
+            if vector && judgement.findings.iter().any(|f| f.direction == Direction::Against && shown(f)) {
+                continue;
+            }
             let Some(example) = told().max_by_key(|row| (own(row), std::cmp::Reverse(&row.tensor))) else { continue };
             let copied = Copied::new((parent, component), rows.iter().map(|r| (r.tensor.as_str(), r.layer, r.step)));
             let tensors = told().count();
@@ -72,7 +78,7 @@ pub(in super::super) fn lines(judgement: &mut Judgement, facts: &ParentFacts<'_>
             if open {
                 message.push(text!("parent/bit-equal/open"));
             }
-            let sure = enough && !open && !rows.iter().all(|row| row.deduced);
+            let sure = enough && !norms && !open && !rows.iter().all(|row| row.deduced);
             let grade = if sure { Grade::Conclusive } else { Grade::Moderate };
             let mut finding =
                 copied.finding(Code::ParentBitEqual, grade, message, (example.tensor.as_str(), example.layer));
