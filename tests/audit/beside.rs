@@ -66,7 +66,7 @@ fn the_model_again_and_a_trainers_files_are_not() {
         states.rename(|name| named(name, |name| format!("state.{name}.exp_avg_sq")));
         states.write(&folder.join("optimizer.safetensors"));
         fs::write(folder.join("training_args.bin"), [7; 5000]).expect("written");
-        fs::write(folder.join("tokenizer.model"), [7; 50_000]).expect("written");
+        fs::write(folder.join("tokenizer.model"), vec![7; 50_000]).expect("written");
     });
     assert_eq!(outcome, Outcome::Confirmed, "{missing:?}");
     assert!(!limits.contains("not judged"), "{limits}");

@@ -95,7 +95,9 @@ impl Side {
 fn unit_row(mut row: Vec<f32>) -> Option<Vec<f32>> {
     #[allow(clippy::cast_possible_truncation, reason = "the mean of numbers of single precision")]
     let mean = (row.iter().map(|v| f64::from(*v)).sum::<f64>() / row.len().max(1) as f64) as f32;
-    row.iter_mut().for_each(|v| *v -= mean);
+    for value in &mut row {
+        *value -= mean;
+    }
     normalise(&mut row).then_some(row)
 }
 

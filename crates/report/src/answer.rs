@@ -118,12 +118,12 @@ fn called(report: &Report, component: &ComponentResult) -> Text {
     if !own.has("/part/named") {
         return own;
     }
-    let found = report.findings.iter().filter(|finding| {
+    let mut found = report.findings.iter().filter(|finding| {
         finding.direction == Direction::Against
             && finding.subject.component.as_ref() == Some(&component.name)
             && finding.subject.parent == component.parent
     });
-    let tensor = found.filter_map(|finding| finding.subject.tensor.as_deref()).next();
+    let tensor = found.find_map(|finding| finding.subject.tensor.as_deref());
     tensor.map_or(own, |tensor| text!("answer/part/tensor", tensor))
 }
 

@@ -148,7 +148,9 @@ mod tests {
             .map(|_| {
                 let mut order: Vec<usize> = (0..columns).collect();
                 for i in (1..columns).rev() {
-                    order.swap(i, ((draw() + 0.5) * (i + 1) as f32) as usize % (i + 1));
+                    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+                    let other = ((draw() + 0.5) * (i + 1) as f32) as usize % (i + 1);
+                    order.swap(i, other);
                 }
                 let shuffled: Vec<f32> =
                     parent.chunks_exact(columns).flat_map(|row| order.iter().map(|&c| row[c])).collect();

@@ -52,15 +52,12 @@ pub(super) fn findings(
         let step = Some(row.step).filter(|_| facts.steps.0 != facts.steps.1);
         let what = named(facts, component);
         let z = row.z.unwrap_or(0.0);
-        let mut message = match (row.layer, row.layer_other) {
-            (Some(layer), Some(other)) => {
-                let tried = row.tried;
-                text!("parent/row-angles/one", family = &row.family, layer, other, what, parent, z, effect, tried, step)
-            }
-            _ => {
-                let matrices = row.matrices;
-                text!("parent/row-angles/all", family = &row.family, matrices, what, parent, z, effect, step)
-            }
+        let mut message = if let (Some(layer), Some(other)) = (row.layer, row.layer_other) {
+            let tried = row.tried;
+            text!("parent/row-angles/one", family = &row.family, layer, other, what, parent, z, effect, tried, step)
+        } else {
+            let matrices = row.matrices;
+            text!("parent/row-angles/all", family = &row.family, matrices, what, parent, z, effect, step)
         };
         let part = part_of(facts, component);
         let fires = |(control, found): &&(&str, BTreeMap<&str, _>)| {
