@@ -60,6 +60,7 @@ pub use heads::{Limits, products, products_within};
 pub use inject::{head_power, injected};
 pub use injections::injections;
 pub use layer::limits;
+pub use moments::without_direction;
 pub use movement::Movements;
 pub use products::{Cross, Group, Head, Products, Square};
 pub use search::{Opened, search, search_in};

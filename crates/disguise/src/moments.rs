@@ -45,6 +45,22 @@ pub fn whole(parts: &BTreeMap<&'static str, Moments>, hidden: usize) -> Moments 
     all
 }
 
+/// The correlations of an `n` x `n` Gram matrix, zero on its diagonal, less their leading direction: one dimension that is larger than
+/// the others, or one direction that all share, would carry a test of two of them alone ([`scratchproof_stats::mantel`]). `None` where
+/// a dimension is zero, there are too few, or nothing else is left.
+#[must_use]
+pub fn without_direction(mut gram: Vec<f64>, n: usize) -> Option<Vec<f64>> {
+    if n < 4 || gram.iter().step_by(n + 1).any(|length| *length <= 0.0) {
+        return None;
+    }
+    correlations(&mut gram, n);
+    gram.iter_mut().step_by(n + 1).for_each(|v| *v = 0.0);
+    deflate(&mut gram, n, n, 1);
+    // Of matrices of rank one nothing is left but rounding.
+    let left: f64 = gram.iter().map(|v| v * v).sum();
+    (left > 1e-9 * (n * n) as f64).then_some(gram)
+}
+
 impl LayerMoments {
     /// Adds a layer, of a model whose residual axis has that length.
     pub fn add(
@@ -132,17 +148,7 @@ impl Moments {
 
     /// All of them, size x size.
     fn without_direction(&self) -> Option<Vec<f64>> {
-        let n = self.size;
-        if n < 4 || (0..n).any(|i| self.values[i * n + i] <= 0.0) {
-            return None;
-        }
-        let mut values = self.values.clone();
-        correlations(&mut values, n);
-        values.iter_mut().step_by(n + 1).for_each(|v| *v = 0.0);
-        deflate(&mut values, n, n, 1);
-        // Of matrices of rank one nothing is left but rounding.
-        let left: f64 = values.iter().map(|v| v * v).sum();
-        (left > 1e-9 * (n * n) as f64).then_some(values)
+        without_direction(self.values.clone(), self.size)
     }
 
     /// The correlations below the diagonal, less their mean, scaled to length 1.

@@ -111,8 +111,12 @@ pub struct ParentFacts<'a> {
 impl ParentFacts<'_> {
     /// Controls whose silence says something. Of the others it is said why they are not, and not that they could not be compared.
     fn fit_controls(&self) -> Vec<&str> {
-        let fit = |control: &&str| self.unfit.iter().all(|unfit| unfit.model != **control);
-        self.controls.iter().copied().filter(fit).collect()
+        self.controls.iter().copied().filter(|control| !self.is_unfit(control)).collect()
+    }
+
+    /// Whether the silence of a parent or control says nothing.
+    fn is_unfit(&self, model: &str) -> bool {
+        self.unfit.iter().any(|unfit| unfit.model == model)
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use scratchproof_checkpoint::{Checkpoint, TensorRecord};
 use scratchproof_error::mixing::mixed;
 use scratchproof_error::{Context, Result};
-use scratchproof_kernel::decode;
+use scratchproof_kernel::{Dtype, Rounding, decode, round};
 use scratchproof_measurements::{LINE_BITS, LINE_LOOKED, OtherLines, Plan, Unit};
 
 /// A line of fewer elements could be another's by chance.
@@ -87,7 +87,8 @@ impl Share {
 /// By model of a plan whether its lines are kept, and which: the first and the final checkpoint and everything that the series
 /// is held against.
 pub(super) fn shares(plan: &Plan, models: &[&Checkpoint]) -> Vec<Option<Share>> {
-    let listened = |at: usize| at == 0 || (plan.last()..plan.series + plan.references).contains(&at);
+    let others = plan.series..plan.series + plan.references;
+    let listened = |at: usize| others.contains(&at) || plan.ends().any(|end| end == at);
     models.iter().enumerate().map(|(at, model)| listened(at).then(|| Share::of(model))).collect()
 }
 
@@ -187,15 +188,15 @@ impl Lines {
 
 /// What an element adds to the key of a line, and the place of its value among 64.
 fn element(place: usize, value: f64) -> (u64, u64) {
-    #[allow(clippy::cast_possible_truncation, reason = "the key is of the value in bf16")]
-    let bits = (value as f32).to_bits();
-    // To the nearest, ties to even; one zero, one that is no number.
+    #[allow(clippy::cast_possible_truncation, reason = "what is rounded to bf16 fits single precision")]
+    let upper = |value: f64| (value as f32).to_bits() >> 16;
+    // One zero, one that is no number.
     let rounded = if value == 0.0 {
         0
     } else if value.is_nan() {
-        0x7fc0
+        upper(f64::NAN)
     } else {
-        (bits + 0x7fff + (bits >> 16 & 1)) >> 16
+        upper(round(value, Dtype::Bf16, Rounding::Nearest))
     };
     (mixed((place as u64) << 16 | u64::from(rounded)), 1 << (mixed(u64::from(rounded)) & 63))
 }

@@ -1,7 +1,7 @@
 //! Rows over the residual axis that two models have in common, whatever the role, layer and place of each: two matchings, one by
 //! the even and one by the odd columns, agree where a row is the other's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
 
@@ -23,13 +23,10 @@ const FEW: usize = 3;
 
 /// The first and the final checkpoint of the series against every other model.
 pub(super) fn matched_rows(plan: &Plan, kept: &[Kept]) -> Vec<MatchedRows> {
-    let mut lengths: Vec<usize> = plan.axes.values().copied().filter(|hidden| *hidden >= LEAST_COLUMNS).collect();
-    lengths.sort_unstable();
-    lengths.dedup();
-    let ends: &[usize] = if plan.last() > 0 { &[0, plan.last()] } else { &[0] };
+    let lengths: BTreeSet<usize> = plan.axes.values().copied().filter(|hidden| *hidden >= LEAST_COLUMNS).collect();
     let mut found = Vec::new();
     for hidden in lengths {
-        for &own in ends {
+        for own in plan.ends() {
             for other in plan.series..plan.models() {
                 found.extend(between(plan, kept, hidden, (own, other)));
             }
@@ -89,6 +86,11 @@ impl Side {
         }
         side
     }
+
+    /// A row over all columns.
+    fn whole(&self, at: usize, hidden: usize) -> &[f32] {
+        &self.whole[at * hidden..(at + 1) * hidden]
+    }
 }
 
 /// Centred, of unit length; none where nothing is left.
@@ -125,10 +127,9 @@ fn between(plan: &Plan, kept: &[Kept], hidden: usize, models: (usize, usize)) ->
     let by_chance = if elsewhere.len() > FEW { agreed(&relabelled(&b, columns)).len() } else { 0 };
     let mut tensors: BTreeMap<(usize, usize), (u64, f64)> = BTreeMap::new();
     for &(i, j) in &elsewhere {
-        let row = |side: &Side, at: usize| side.whole[at * hidden..(at + 1) * hidden].to_vec();
         let entry = tensors.entry((a.places[i].0, b.places[j].0)).or_default();
         entry.0 += 1;
-        entry.1 += trace(&row(&a, i), &row(&b, j));
+        entry.1 += trace(a.whole(i, hidden), b.whole(j, hidden));
     }
     let mut compared: BTreeMap<usize, u64> = BTreeMap::new();
     a.places.iter().for_each(|(unit, _)| *compared.entry(*unit).or_default() += 1);

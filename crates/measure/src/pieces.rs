@@ -247,9 +247,8 @@ fn made(
 ) -> Result<Vec<Made>> {
     let Prepared { plan, material, keys, .. } = prepared;
     // The first and the final checkpoint with every reference.
-    let ends: &[usize] = if plan.last() > 0 { &[0, plan.last()] } else { &[0] };
     let others = plan.series..plan.series + plan.references;
-    let pairs: Vec<(usize, usize)> = ends.iter().flat_map(|&t| others.clone().map(move |model| (t, model))).collect();
+    let pairs: Vec<(usize, usize)> = plan.ends().flat_map(|t| others.clone().map(move |model| (t, model))).collect();
     let models = material.models();
     let shares = lines::shares(plan, &models);
     let pass = Pass { plan, models: &models, pairs: &pairs, shares: &shares, hear, reporter };

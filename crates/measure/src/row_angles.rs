@@ -9,9 +9,10 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use scratchproof_kernel::{deflate, square};
+use scratchproof_disguise::without_direction;
+use scratchproof_kernel::square;
 use scratchproof_measurements::{AngleCell, Component, Kept, Plan, RowAngles, Unit};
-use scratchproof_stats::{above, correlations, mantel};
+use scratchproof_stats::{above, mantel};
 
 /// Neurons of a matrix that take part, at least and at most.
 const NEURONS: (usize, usize) = (8, 128);
@@ -24,7 +25,6 @@ const KEPT: f64 = 4.0;
 
 /// The first and the final checkpoint of the series against every other given model, family by family.
 pub(super) fn row_angles(plan: &Plan, kept: &[Kept]) -> Vec<RowAngles> {
-    let ends: &[usize] = if plan.last() > 0 { &[0, plan.last()] } else { &[0] };
     let others = plan.series..plan.series + plan.references;
     let mut families: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (at, unit) in plan.units.iter().enumerate().filter(|(_, unit)| takes_part(unit)) {
@@ -34,7 +34,7 @@ pub(super) fn row_angles(plan: &Plan, kept: &[Kept]) -> Vec<RowAngles> {
         let of = |model: usize| -> Vec<Matrix> {
             units.iter().flat_map(|at| matrices(&plan.units[*at], *at, &kept[*at], model)).collect()
         };
-        let own: Vec<(usize, Vec<Matrix>)> = ends.iter().map(|t| (*t, of(*t))).collect();
+        let own: Vec<(usize, Vec<Matrix>)> = plan.ends().map(|t| (t, of(t))).collect();
         let theirs = others.clone().map(|model| (model, of(model)));
         let component = plan.units[units[0]].role.judged_as().to_owned();
         let between = |(b, theirs): (usize, Vec<Matrix>)| {
@@ -92,14 +92,8 @@ fn angles(rows: &[f32], hidden: usize, n: usize) -> Option<Vec<f64>> {
     if n < NEURONS.0 {
         return None;
     }
-    let mut values: Vec<f64> = square(rows, hidden).into_iter().map(f64::from).collect();
-    if values.iter().step_by(n + 1).any(|length| *length <= 0.0) {
-        return None;
-    }
-    correlations(&mut values, n);
-    values.iter_mut().step_by(n + 1).for_each(|v| *v = 0.0);
-    deflate(&mut values, n, n, 1);
-    Some(above(&values, n))
+    let gram = square(rows, hidden).into_iter().map(f64::from).collect();
+    Some(above(&without_direction(gram, n)?, n))
 }
 
 fn against(

@@ -67,14 +67,13 @@ pub fn read(material: &Material, plan: &Plan) -> Result<Vocabularies> {
         all.skipped.push((None, "(tokenizer)".into(), why.clone()));
     }
     let sides: Vec<Side> = material.references.iter().map(|reference| Side::new(reference)).collect();
-    let ends = if plan.last() == 0 { vec![0] } else { vec![0, plan.last()] };
     for (reference, side) in sides.iter().enumerate() {
         all.tokenizers.push(compare(&subject, side, reference));
         if let Err(why) = &side.tokenizer {
             all.skipped.push((Some(reference), "(tokenizer)".into(), why.clone()));
         }
         for family in FAMILIES {
-            for &t in &ends {
+            for t in plan.ends() {
                 let own = Side { model: &series[t], tokenizer: subject.tokenizer.clone() };
                 all.by_token.extend(by_token((t, plan.series + reference), &own, side, family)?);
             }

@@ -212,6 +212,12 @@ impl Plan {
         if role.tower.is_empty() { role.family.clone() } else { format!("{}.{}", role.tower, role.family) }
     }
 
+    /// Indices of the first and of the final checkpoint, once where there is one.
+    pub fn ends(&self) -> impl Iterator<Item = usize> + Clone + use<> {
+        let last = self.last();
+        std::iter::once(0).chain((last > 0).then_some(last))
+    }
+
     /// Index of the final checkpoint.
     #[must_use]
     pub fn last(&self) -> usize {

@@ -42,6 +42,7 @@ pub fn rows(session: &Session) -> Vec<LineRow> {
     let (parents, controls) = models.split_at(session.case.parents.len());
     let of_controls: Vec<BTreeSet<u64>> =
         controls.iter().map(|own| own.iter().flat_map(|one| one.keys).copied().collect()).collect();
+    let ends: Vec<(i64, Vec<Of>)> = plan.ends().map(|at| (session.measured.steps[at], of(session, at))).collect();
     let mut rows = Vec::new();
     for (parent, reference) in parents.iter().zip(&references) {
         let mut places: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
@@ -50,11 +51,8 @@ pub fn rows(session: &Session) -> Vec<LineRow> {
                 places.entry(*key).or_default().push(at);
             }
         }
-        for at in BTreeSet::from([0, plan.last()]) {
-            let step = session.measured.steps[at];
-            rows.extend(
-                of(session, at).iter().filter_map(|own| row(own, step, reference, parent, &places, &of_controls)),
-            );
+        for (step, own) in &ends {
+            rows.extend(own.iter().filter_map(|own| row(own, *step, reference, parent, &places, &of_controls)));
         }
     }
     rows

@@ -133,11 +133,10 @@ pub(super) fn findings(
 
 /// Controls that answer the same question of the same interval beyond its null.
 fn firing<'a>(facts: &'a ParentFacts<'_>, controls: &Controls, row: &DisguiseRow, policy: &Policy) -> Vec<&'a str> {
-    let fires = |control: &&&str| {
-        let all = intervals(facts, &Reference::Control((**control).to_owned()));
+    controls.firing(facts, ALL, |control| {
+        let all = intervals(facts, &Reference::Control(control.to_owned()));
         let here = all.iter().filter(|rows| rows[0].to_step == row.to_step);
         let mut answers = here.flat_map(|rows| shown(facts, rows, control, 1, policy));
-        !controls.is_aside(control, ALL) && answers.any(|one| one.row.question == row.question)
-    };
-    facts.controls.iter().filter(fires).copied().collect()
+        answers.any(|one| one.row.question == row.question)
+    })
 }

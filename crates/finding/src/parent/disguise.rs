@@ -98,12 +98,11 @@ pub(super) fn exact(row: &DisguiseRow, test: &Test) -> bool {
 
 /// Controls that fire in a test at least moderately: then it does not count on this case.
 fn firing<'a>(facts: &'a ParentFacts<'_>, controls: &Controls, test: &Test, policy: &Policy) -> Vec<&'a str> {
-    let fires = |control: &&&str| {
-        let reference = Reference::Control((**control).to_owned());
+    controls.firing(facts, ALL, |control| {
+        let reference = Reference::Control(control.to_owned());
         let own: Vec<&DisguiseRow> = rows(facts.disguise, &reference, test).collect();
-        !controls.is_aside(control, ALL) && own.iter().any(|row| graded(row, test, own.len(), policy).is_some())
-    };
-    facts.controls.iter().filter(fires).copied().collect()
+        own.iter().any(|row| graded(row, test, own.len(), policy).is_some())
+    })
 }
 
 /// The components that rows about one model name at moderate or above; [`ALL`] where they show how its axis is written.

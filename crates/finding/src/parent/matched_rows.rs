@@ -62,11 +62,8 @@ pub(super) fn findings(
     policy: &Policy,
 ) {
     let own = answers(facts, |reference| parent_of(reference) == Some(parent), policy);
-    let theirs: Vec<(&str, BTreeMap<_, Answer>)> = facts
-        .controls
-        .iter()
-        .map(|control| (*control, answers(facts, |r| *r == Reference::Control((*control).to_owned()), policy)))
-        .collect();
+    let of = |control: &str| answers(facts, |r| *r == Reference::Control(control.to_owned()), policy);
+    let theirs: BTreeMap<&str, _> = facts.controls.iter().map(|control| (*control, of(control))).collect();
     let mut best: BTreeMap<&str, (i64, Answer)> = BTreeMap::new();
     for ((component, step), answer) in own.into_iter().filter(|(_, answer)| answer.grade.is_some()) {
         if best.get(component).is_none_or(|(_, before)| answer.log10_p < before.log10_p) {
@@ -93,11 +90,9 @@ pub(super) fn findings(
             step = Some(step).filter(|_| facts.steps.0 != facts.steps.1)
         );
         let part = part_of(facts, component);
-        let fires = |(control, answers): &&(&str, BTreeMap<(&str, i64), Answer>)| {
-            let own = answers.iter().any(|((of, _), answer)| *of == component && answer.grade.is_some());
-            own && !controls.is_aside(control, part)
-        };
-        let firing: Vec<&str> = theirs.iter().filter(fires).map(|(control, _)| *control).collect();
+        let firing = controls.firing(facts, part, |control| {
+            theirs[control].iter().any(|((of, _), answer)| *of == component && answer.grade.is_some())
+        });
         let direction = weighed(facts, controls, (&mut grade, true), (seeded, &firing), &mut message);
         let mut finding = Finding::new(Code::ParentMatchedRows, grade, direction, message);
         finding.subject = Subject {

@@ -148,7 +148,7 @@ pub(super) struct Controls {
 impl Controls {
     pub fn new(facts: &ParentFacts<'_>, tests: &[Tested<'_>], aside: BTreeSet<(String, String)>) -> Self {
         let control = |t: &Tested<'_>| match &t.row.reference {
-            Reference::Control(name) if facts.unfit.iter().all(|unfit| unfit.model != *name) => {
+            Reference::Control(name) if !facts.is_unfit(name) => {
                 Some((name.clone(), part_of(facts, &t.row.component).to_owned()))
             }
             _ => None,
@@ -159,6 +159,12 @@ impl Controls {
     /// Whether a control was set aside in a part.
     pub fn is_aside(&self, control: &str, part: &str) -> bool {
         self.aside.contains(&(control.to_owned(), part.to_owned()))
+    }
+
+    /// Controls that fire in a test of a part and were not set aside there.
+    pub fn firing<'a>(&self, facts: &ParentFacts<'a>, part: &str, fires: impl Fn(&str) -> bool) -> Vec<&'a str> {
+        let counts = |control: &&str| !self.is_aside(control, part) && fires(control);
+        facts.controls.iter().copied().filter(counts).collect()
     }
 
     /// Whether a control reaches a part and is unrelated in it.
@@ -207,8 +213,7 @@ pub(super) fn demanded(facts: &ParentFacts<'_>, parent: &str, tests: &[&Tested<'
 pub(super) fn unreached(judgement: &mut Judgement, facts: &ParentFacts<'_>, tests: &[Tested<'_>], controls: &Controls) {
     // Of a control that was compared there and is unfit it is said why.
     let met_by_unfit = |part: &str| {
-        let unfit = |name: &str| facts.unfit.iter().any(|unfit| unfit.model == name);
-        let of = |row: &ComponentRow| matches!(&row.reference, Reference::Control(name) if unfit(name));
+        let of = |row: &ComponentRow| matches!(&row.reference, Reference::Control(name) if facts.is_unfit(name));
         facts.figures.iter().any(|row| row.component == part && of(row))
     };
     for part in facts.parts.iter().filter(|part| part.name != ALL && part.matrices > 0) {

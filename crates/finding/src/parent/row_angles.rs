@@ -43,8 +43,8 @@ pub(super) fn findings(
         }
         best
     };
-    let theirs: Vec<(&str, BTreeMap<_, _>)> =
-        facts.controls.iter().map(|control| (*control, of(&Reference::Control((*control).to_owned())))).collect();
+    let of_control = |control: &str| of(&Reference::Control(control.to_owned()));
+    let theirs: BTreeMap<&str, _> = facts.controls.iter().map(|control| (*control, of_control(control))).collect();
     for (component, (row, mut grade, log10_p, effect)) in of(&Reference::Parent(parent.to_owned())) {
         if super::shown_by_now(judgement, parent, component) {
             continue;
@@ -60,10 +60,7 @@ pub(super) fn findings(
             text!("parent/row-angles/all", family = &row.family, matrices, what, parent, z, effect, step)
         };
         let part = part_of(facts, component);
-        let fires = |(control, found): &&(&str, BTreeMap<&str, _>)| {
-            found.contains_key(component) && !controls.is_aside(control, part)
-        };
-        let firing: Vec<&str> = theirs.iter().filter(fires).map(|(control, _)| *control).collect();
+        let firing = controls.firing(facts, part, |control| theirs[control].contains_key(component));
         let direction = weighed(facts, controls, (&mut grade, true), (false, &firing), &mut message);
         let mut finding = Finding::new(Code::ParentRowAngles, grade, direction, message);
         finding.subject = Subject {

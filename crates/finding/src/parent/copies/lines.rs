@@ -33,7 +33,7 @@ pub(in super::super) fn lines(judgement: &mut Judgement, facts: &ParentFacts<'_>
             let step = if at(first) >= at(last) { first } else { last };
             let told = || rows.iter().filter(|row| row.step == step);
             // Norm weights are no part that is taken by itself, and what a parent is shown to have given needs no vector more.
-            let norms = rows.iter().all(|row| row.component == Component::Norms.name());
+            let norms = component == Component::Norms.name();
             let shown = |f: &Finding| f.subject.parent.as_deref() == Some(parent) && f.grade >= Grade::Strong;
             if vector && judgement.findings.iter().any(|f| f.direction == Direction::Against && shown(f)) {
                 continue;
@@ -71,14 +71,15 @@ pub(in super::super) fn lines(judgement: &mut Judgement, facts: &ParentFacts<'_>
                 )
             };
             let enough = if vector { tensors >= LEAST.1 } else { at(step) >= LEAST.0 };
-            if rows.iter().all(|row| row.deduced) {
+            let deduced = rows.iter().all(|row| row.deduced);
+            if deduced {
                 message.push(text!("parent/bit-equal/few"));
             }
             let open = open(facts, parent, seeded);
             if open {
                 message.push(text!("parent/bit-equal/open"));
             }
-            let sure = enough && !norms && !open && !rows.iter().all(|row| row.deduced);
+            let sure = enough && !norms && !open && !deduced;
             let grade = if sure { Grade::Conclusive } else { Grade::Moderate };
             let mut finding =
                 copied.finding(Code::ParentBitEqual, grade, message, (example.tensor.as_str(), example.layer));
